@@ -1,0 +1,1 @@
+"""One file per backend; a file here is registered by its name."""
