@@ -43,9 +43,7 @@ class Difference:
         return self.max_error / self.max_reference if self.max_reference else self.max_error
 
 
-def compare(
-    output: str, expected: Array, got: Array | None, tolerance: Tolerance, keep: int = 3
-) -> Difference:
+def compare(output: str, expected: Array, got: Array | None, tolerance: Tolerance, keep: int = 3) -> Difference:
     """Compare one output with its reference; never raises, and a comparison that can't be made has not passed."""
 
     def failed(problem: str) -> Difference:
@@ -66,9 +64,7 @@ def compare(
             return Difference(output, 0.0, float(np.abs(expected.astype(np.float64)).max()), 0.0, True)
         error = np.abs(expected.astype(np.float64) - got.astype(np.float64))
         error[unequal & (error == 0)] = 1.0
-        return _difference(
-            output, error, expected, got, 0.0, keep, f"{int(unequal.sum())} of {unequal.size} differ"
-        )
+        return _difference(output, error, expected, got, 0.0, keep, f"{int(unequal.sum())} of {unequal.size} differ")
 
     wide_expected, wide_got = expected.astype(np.float64, copy=False), got.astype(np.float64, copy=False)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -81,9 +77,7 @@ def compare(
     finite = np.abs(wide_expected[np.isfinite(wide_expected)])
     limit = tolerance.atol + tolerance.rtol * (float(finite.max()) if finite.size else 0.0)
     problem = (
-        f"NaN in {int(one_nan.sum())} of {one_nan.size} places where only one side has it"
-        if one_nan.any()
-        else ""
+        f"NaN in {int(one_nan.sum())} of {one_nan.size} places where only one side has it" if one_nan.any() else ""
     )
     return _difference(output, error, wide_expected, wide_got, limit, keep, problem)
 
@@ -93,11 +87,7 @@ def _difference(
 ) -> Difference:
     flat = error.ravel()
     max_error = float(flat.max())
-    finite = (
-        np.abs(expected[np.isfinite(expected)])
-        if expected.dtype.kind == "f"
-        else np.abs(expected.astype(float))
-    )
+    finite = np.abs(expected[np.isfinite(expected)]) if expected.dtype.kind == "f" else np.abs(expected.astype(float))
     max_reference = float(finite.max()) if finite.size else 0.0
     passed = not problem and max_error <= limit
     worst: list[tuple[tuple[int, ...], float, float]] = []

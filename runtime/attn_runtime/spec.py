@@ -15,7 +15,7 @@ from .errors import InputError, UsageError
 
 #: dtypes that can cross a graph's border, by numpy's names.
 DTYPES = frozenset(
-    "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
+    ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
 )  # fmt: skip
 
 
@@ -76,9 +76,7 @@ class TensorSpec:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise UsageError(
-                f'tensor "{self.name}": unknown dtype {self.dtype}; one of {", ".join(sorted(DTYPES))}'
-            )
+            raise UsageError(f'tensor "{self.name}": unknown dtype {self.dtype}; one of {", ".join(sorted(DTYPES))}')
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The concrete shape where every named dim has the size given, or its opt when it is not named."""
@@ -124,9 +122,7 @@ def named_dims(specs: Sequence[TensorSpec]) -> dict[str, Dim]:
     return found
 
 
-def check_shapes(
-    specs: Sequence[TensorSpec], shapes: Mapping[str, tuple[str, tuple[int, ...]]], where: str
-) -> None:
+def check_shapes(specs: Sequence[TensorSpec], shapes: Mapping[str, tuple[str, tuple[int, ...]]], where: str) -> None:
     """Hold (dtype, shape) of every input against its spec.
 
     Raises InputError in the house form for a missing or unknown name, a wrong dtype or rank, a size out of range,
