@@ -28,7 +28,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Difference:
-    """How one output differs. Errors are absolute, in the output's unit; `worst` is a list of (index, expected, got)."""
+    """How one output differs. Errors are absolute, in the output's unit; `worst` holds (index, expected, got)."""
 
     output: str
     max_error: float
