@@ -1,0 +1,208 @@
+"""Replace a file or folder so that a killed run leaves the old one or the new one, and no litter for long.
+
+New content is made in a hidden sibling of the target, `.NAME.tmp-PID-RANDOM/`, held under a lock that the kernel
+drops when the process dies, however it dies. The next writer of the same target finds the lock free and sweeps.
+
+    .NAME.tmp-PID-RANDOM/new/   what will be published, under its final names
+    .NAME.tmp-PID-RANDOM/old/   what it replaced, while a replacement that is not one system call is under way
+
+Where the kernel can't exchange two names, or where several files go together (a graph and its data), there is a
+moment without target; a run killed in it leaves `old/` full and the target missing, and `recover` puts it back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is swept there, and nothing else is lost
+    fcntl = None  # type: ignore[assignment]
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
+
+class Staging:
+    """A locked temporary folder beside `target`; `publish` or `discard` ends it. Everything here raises OSError."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        recover(target)
+        sweep(target)
+        # A sweeper may take the folder between its making and its locking, so try again.
+        for _ in range(100):
+            self.folder = target.parent / f"{_prefix(target)}{os.getpid()}-{secrets.token_hex(4)}"
+            self.folder.mkdir()
+            locked = _lock(self.folder)
+            if locked is not None:
+                break
+        else:
+            raise OSError(errno.EAGAIN, "can't lock a temporary folder", str(self.folder))
+        self._locked = locked
+        self.new.mkdir()
+        (self.folder / "old").mkdir()
+
+    @property
+    def new(self) -> Path:
+        """The folder whose entries `publish` moves beside the target, one of them under the target's name."""
+        return self.folder / "new"
+
+    def publish(self) -> None:
+        """Put every entry of `new` in place, on disk before it is visible; what was there before is removed."""
+        names = sorted((entry.name for entry in self.new.iterdir()), key=lambda name: (name == self.target.name, name))
+        for name in names:
+            _flush(self.new / name)
+        if len(names) > 1 or not self._publish_in_one_step(names[0]):
+            self._publish_in_two_steps(names)
+        _flush_one(self.target.parent)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the temporary folder and all in it. Never raises: what can't be removed is swept another time."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._locked >= 0:
+            os.close(self._locked)
+            self._locked = -1
+
+    def _publish_in_one_step(self, name: str) -> bool:
+        new, target = self.new / name, self.target.parent / name
+        if not os.path.lexists(target) or not (new.is_dir() or target.is_dir()):
+            new.replace(target)
+            return True
+        return _exchange(new, target)
+
+    def _publish_in_two_steps(self, names: list[str]) -> None:
+        # The target leaves first and comes last: in between it is missing, which anyone notices, and never an old
+        # graph beside new weights, which nobody would.
+        folder, old = self.target.parent, self.folder / "old"
+        try:
+            for name in reversed(names):
+                if os.path.lexists(folder / name):
+                    (folder / name).rename(old / name)
+            for name in names:
+                (self.new / name).rename(folder / name)
+        except OSError:
+            _restore(self.folder, self.target)
+            raise
+        # From here on a missing target is one that someone removed, and must not come back.
+        old.rename(self.folder / "replaced")
+
+
+def recover(target: Path, patience_s: float = 1.0) -> None:
+    """Put the target back if a run was killed while it was set aside; waits up to `patience_s` for a live one."""
+    end = time.monotonic() + patience_s
+    while not os.path.lexists(target):
+        busy = False
+        for folder in _stagings(target):
+            if not os.path.lexists(folder / "old" / target.name):
+                continue
+            locked = _lock(folder)
+            if locked is None:
+                busy = True
+                continue
+            try:
+                if not os.path.lexists(target):
+                    _restore(folder, target)
+            except OSError:
+                pass  # a read-only disk: the caller will say that the target is missing
+            finally:
+                if locked >= 0:
+                    os.close(locked)
+        if not busy or time.monotonic() > end:
+            return
+        time.sleep(0.02)
+
+
+def sweep(target: Path) -> None:
+    """Remove what killed runs left beside `target`; leaves the temporaries of live ones alone."""
+    for folder in _stagings(target):
+        locked = _lock(folder)
+        if locked is None or locked < 0:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(locked)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.tmp-"
+
+
+def _stagings(target: Path) -> Iterator[Path]:
+    try:
+        found = sorted(target.parent.iterdir())
+    except OSError:
+        return
+    for path in found:
+        if path.name.startswith(_prefix(target)):
+            yield path
+
+
+def _restore(folder: Path, target: Path) -> None:
+    for kept in sorted((folder / "old").iterdir(), key=lambda path: path.name == target.name):
+        place = target.parent / kept.name
+        if place.is_dir():
+            place.rename(folder / f"half-published-{kept.name}")
+        kept.replace(place)
+
+
+def _lock(folder: Path) -> int | None:
+    """A descriptor that holds the lock of `folder`, -1 where there is no locking, None when a live run holds it."""
+    if fcntl is None:
+        return -1
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another run may have swept the folder after it was opened here: then this lock is of no use.
+        if os.path.samestat(os.fstat(descriptor), folder.stat()):
+            return descriptor
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        os.close(descriptor)
+        return None if error.errno == errno.ENOENT else -1  # the file system has no locks
+    os.close(descriptor)
+    return None
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step; False where the kernel or the file system can't."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # another libc, macOS, Windows
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def _flush(path: Path) -> None:
+    for folder, _, files in os.walk(path):
+        for name in files:
+            _flush_one(Path(folder, name))
+        _flush_one(Path(folder))
+    if not path.is_dir():
+        _flush_one(path)
+
+
+def _flush_one(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
