@@ -1,1 +1,88 @@
-"""One file per backend; a file here is registered by its name."""
+"""What a backend is. Each file here is one: its name is the file's name, and putting it here is registering it.
+
+A backend module holds the four names of `Backend`; what it opens is an `Engine`. Neither checks names, dtypes or
+ranges: the session does that once, for all of them. A backend imports its engine library inside its functions, so
+that importing the module costs nothing and works where the library is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..nearest import did_you_mean
+from ..spec import TensorSpec
+
+if TYPE_CHECKING:
+    from ..bundle import GoldenCase
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """One graph in one precision, as a session hands it to a backend.
+
+    `inputs` and `outputs` are None for an ONNX file outside a bundle: the engine reads them from the file. `where`
+    names the graph in messages, as in ``bundle translate.attn``. `cases` yields the golden cases, where there are any.
+    """
+
+    file: Path
+    where: str
+    inputs: tuple[TensorSpec, ...] | None = None
+    outputs: tuple[TensorSpec, ...] | None = None
+    cases: Callable[[], Iterable[GoldenCase]] | None = None
+
+
+class Engine(Protocol):
+    """An opened graph. `run` may be called from many threads at once; what `bind` returns belongs to one thread."""
+
+    device: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    assets: Mapping[str, Any]
+
+    def run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
+        """Every output by name, for inputs that fit the specs."""
+
+    def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], object]:
+        """A call that reads these C-contiguous buffers and fills those; InputError or BackendError when it fails."""
+
+
+class Backend(Protocol):
+    """What a module in this folder must hold."""
+
+    ABOUT: str
+    AUTOMATIC: bool
+    """Whether `backend=None` may take it; otherwise it has to be named."""
+
+    def why_unavailable(self) -> str | None:
+        """None when it can be used on this machine, else the reason and what to install, in one line."""
+
+    def why_not(self, device: str) -> str | None:
+        """None when it can use `device` ("cpu", "cuda", "cuda:1"), else the reason, in one line."""
+
+    def open(self, graph: GraphFile, device: str, threads: int | None) -> Engine:
+        """BundleError for a damaged or hostile file, BackendError when this machine can't run it on `device`."""
+
+
+def names() -> list[str]:
+    """Every backend, by name, without importing any of them."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__))
+
+
+def get(name: str) -> Backend:
+    """The backend called `name`; UsageError with the nearest name when there is none."""
+    if name not in names():
+        raise UsageError(
+            f'unknown backend "{name}"; {did_you_mean(name, names())}available: {", ".join(names())}, '
+            f"or none to have one chosen"
+        )
+    return cast(Backend, importlib.import_module(f"{__name__}.{name}"))

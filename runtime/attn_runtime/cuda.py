@@ -1,0 +1,54 @@
+"""Which NVIDIA GPUs the driver shows, asked of the driver itself: no CUDA toolkit and no engine library needed."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """`names` by device number; when there are none, `problem` says why in one line."""
+
+    names: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+@cache
+def find_gpus() -> Gpus:
+    """The GPUs this process can use (CUDA_VISIBLE_DEVICES counts). Asked once per process."""
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(library)
+    except OSError:
+        return Gpus(problem=f"no NVIDIA driver on this machine: {library} is not found")
+    status = driver.cuInit(0)
+    if status:
+        return Gpus(problem=f"the NVIDIA driver finds no usable GPU (cuInit answers {status})")
+    count = ctypes.c_int()
+    status = driver.cuDeviceGetCount(ctypes.byref(count))
+    if status or not count.value:
+        return Gpus(problem="the NVIDIA driver shows no GPU; is CUDA_VISIBLE_DEVICES set to none?")
+    names = []
+    for number in range(count.value):
+        buffer = ctypes.create_string_buffer(256)
+        names.append(buffer.value.decode() if not driver.cuDeviceGetName(buffer, 256, number) else "unnamed GPU")
+    return Gpus(tuple(names))
+
+
+def why_not(device: str) -> str | None:
+    """None when `device` ("cuda" or "cuda:N") is there, else the reason."""
+    gpus = find_gpus()
+    if gpus.problem:
+        return gpus.problem
+    number = device_number(device)
+    if number >= len(gpus.names):
+        return f"there is no GPU {number}; this machine has {', '.join(f'{i} ({n})' for i, n in enumerate(gpus.names))}"
+    return None
+
+
+def device_number(device: str) -> int:
+    """1 for "cuda:1"; 0 for "cuda"."""
+    return int(device.partition(":")[2] or 0)

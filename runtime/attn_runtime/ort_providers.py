@@ -1,0 +1,71 @@
+"""Whether an execution provider of ONNX Runtime really loads: it lists those it was built with, loading or not.
+
+The functions take the imported onnxruntime module, since only backends/ort.py imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import sys
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+
+# The providers that live in a library of their own, and what brings the libraries which that one needs.
+_LIBRARIES = {
+    CUDA: ("onnxruntime_providers_cuda", "pip install 'onnxruntime-gpu[cuda,cudnn]', or CUDA and cuDNN on the system"),
+    TENSORRT: ("onnxruntime_providers_tensorrt", "pip install the tensorrt that this onnxruntime-gpu was built for"),
+}
+_REPLACE = "pip uninstall -y onnxruntime && pip install 'attn-runtime[gpu]' (on Jetson: NVIDIA's wheel for its JetPack)"
+
+
+@dataclass(frozen=True)
+class ProviderState:
+    """`problem` is None when the provider loads; `listed` is what onnxruntime says of itself."""
+
+    name: str
+    listed: bool
+    problem: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "loads": self.problem is None}
+
+
+def provider_states(onnxruntime: Any) -> list[ProviderState]:
+    """Every provider of note: the listed ones, and CUDA and TensorRT where they are not."""
+    listed = onnxruntime.get_available_providers()
+    names = [*listed, *(name for name in (CUDA, TENSORRT) if name not in listed)]
+    return [ProviderState(name, name in listed, why_provider_fails(onnxruntime, name)) for name in names]
+
+
+def why_provider_fails(onnxruntime: Any, name: str) -> str | None:
+    """None when the provider's libraries load in this process, else the reason and what to install."""
+    if name not in onnxruntime.get_available_providers():
+        return f"this onnxruntime ({onnxruntime.__version__}) is built without {name}; {_REPLACE}"
+    if name not in _LIBRARIES:
+        return None
+    library, advice = _LIBRARIES[name]
+    problem = _why_library_fails(onnxruntime, library)
+    return f"{name} does not load: {problem}; {advice}" if problem else None
+
+
+@cache
+def _why_library_fails(onnxruntime: Any, library: str) -> str | None:
+    # Finds CUDA and cuDNN in pip's nvidia-* packages; old versions lack it, and it prints what it does not find.
+    if hasattr(onnxruntime, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(OSError):
+            onnxruntime.preload_dlls()
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    pattern = "{}.dll" if sys.platform == "win32" else "lib{}.so"
+    try:
+        # The provider's library takes symbols from the shared one and does not name it.
+        ctypes.CDLL(str(folder / pattern.format("onnxruntime_providers_shared")), ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(folder / pattern.format(library)))
+    except OSError as error:
+        return " ".join(str(error).split())
+    return None

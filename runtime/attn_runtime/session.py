@@ -1,0 +1,213 @@
+"""Open a bundle or an ONNX file and run it: names, dtypes and ranges are checked here, once for every backend."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any
+
+import numpy as np
+
+from .arrays import as_array
+from .backends import Array, Engine, GraphFile
+from .bundle import Bundle
+from .choose import open_engine
+from .errors import BundleError, InputError, UsageError
+from .nearest import did_you_mean
+from .spec import check_shapes, named_dims, signature
+
+# Shapes that were once found good are not checked again; a caller with ever new ones must not fill the memory.
+_MOST_REMEMBERED = 4096
+
+
+def open_session(
+    path: str | os.PathLike[str],
+    device: str = "auto",
+    backend: str | None = None,
+    *,
+    graph: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+) -> Session:
+    """Open the bundle or plain ONNX file at `path`.
+
+    device      "cpu", "cuda" or "cuda:1"; "auto" takes a GPU that really works, else the CPU. Named is meant: "cuda"
+                never runs on the CPU.
+    backend     a name from `attn_runtime.backends.names()`; None takes the best for the device. `Session.choice` tells.
+    graph       which graph of a bundle; may be left out when there is one
+    precision   which of its precisions; None takes fp32, or the first where there is no fp32
+    threads     how many threads one node may use on the CPU; None takes the cores there are
+
+    Raises BundleError for a missing, damaged or hostile file, BackendError when nothing here can run it on that device,
+    UsageError for an unknown name.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads: got {threads}, expected 1 or more")
+    file, bundle = _graph_file(Path(path), graph, precision)
+    name, engine, choice = open_engine(file, device, backend, threads)
+    return Session(name, engine, choice, file.where, bundle)
+
+
+class Session:
+    """An open graph. `run` may be called from many threads at once. Use as a context manager, or `close` it.
+
+    inputs, outputs   TensorSpecs with the ranges that the graph was checked for
+    backend, device   who runs it, and where
+    choice            why that backend and device, and why not the others; one line
+    """
+
+    def __init__(self, backend: str, engine: Engine, choice: str, where: str, bundle: Bundle | None) -> None:
+        self.inputs, self.outputs = engine.inputs, engine.outputs
+        self.backend, self.device, self.choice, self.where = backend, engine.device, choice, where
+        self._engine: Engine | None = engine
+        self._call: Callable[[Mapping[str, Array]], dict[str, Array]] = engine.run
+        self._assets = engine.assets
+        self._bundle = bundle
+        self._by_name = {spec.name: spec for spec in self.inputs}
+        self._good: set[tuple[Any, ...]] = set()
+        self._bound: weakref.WeakSet[BoundCall] = weakref.WeakSet()
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Every output by name, in new numpy arrays.
+
+        Inputs are numpy arrays or CPU tensors with DLPack (read in place, no copy is made unless one is strided or of
+        foreign byte order). Raises InputError for a name, dtype, rank or size that the graph does not take.
+        """
+        # The whole cost of a call that is all right: look its types, dtypes and shapes up among those checked before.
+        # Other mappings and array types miss, and go the long way every time.
+        try:
+            good = tuple([(name, type(x), x.dtype, x.shape) for name, x in inputs.items()]) in self._good
+        except (AttributeError, TypeError):
+            good = False
+        return self._call(inputs if good else self._checked(inputs))
+
+    def bind(self, shapes: Mapping[str, int | Sequence[int]] | None = None) -> BoundCall:
+        """A call on preallocated buffers, for fixed shapes.
+
+        `shapes` gives dim sizes ({"batch": 8}), whole input shapes ({"image": (8, 3, 32, 32)}), or both; what is left
+        out takes its opt. Where an output's shape does not follow from them, the graph is run once on zeros to learn
+        it. Raises UsageError for an unknown name, InputError for a size out of range.
+        """
+        engine = self._engine
+        if engine is None:
+            raise _closed_error(self.where)
+        wanted = self._shapes(shapes or {})
+        check_shapes(self.inputs, {s.name: (s.dtype, wanted[s.name]) for s in self.inputs}, self.where)
+        inputs = {spec.name: np.zeros(wanted[spec.name], spec.dtype) for spec in self.inputs}
+        outputs = {name: np.zeros(shape, dtype) for name, (shape, dtype) in self._output_shapes(engine, inputs).items()}
+        bound = BoundCall(inputs, outputs, engine.bind(inputs, outputs))
+        self._bound.add(bound)
+        return bound
+
+    def asset(self, name: str) -> Any | None:
+        """The parsed JSON of an asset ("labels", "image"), of the bundle or inside the ONNX file; None without one."""
+        return self._bundle.asset(name) if self._bundle else self._assets.get(name)
+
+    def close(self) -> None:
+        """Let go of the engine. Calls of this session and of what it bound raise UsageError from now on."""
+        where = self.where
+
+        def closed(*_: object) -> Any:
+            raise _closed_error(where)
+
+        self._engine, self._call = None, closed
+        for bound in list(self._bound):
+            bound._execute = closed
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        sides = " -> ".join(", ".join(map(str, side)) for side in (self.inputs, self.outputs))
+        return f"<Session {self.where}: {sides}; {self.backend} on {self.device}>"
+
+    def _checked(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        if not isinstance(inputs, Mapping):
+            raise InputError(
+                f"got {type(inputs).__name__}; expected a mapping from input name to array, with "
+                f"{', '.join(self._by_name)} ({self.where})"
+            )
+        arrays = {name: as_array(name, value, self.where) for name, value in inputs.items()}
+        check_shapes(self.inputs, {name: signature(value) for name, value in arrays.items()}, self.where)
+        if len(self._good) < _MOST_REMEMBERED and all(arrays[name] is value for name, value in inputs.items()):
+            self._good.add(tuple([(name, type(x), x.dtype, x.shape) for name, x in arrays.items()]))
+        return arrays
+
+    def _shapes(self, asked: Mapping[str, int | Sequence[int]]) -> dict[str, tuple[int, ...]]:
+        dims = named_dims(self.inputs)
+        sizes = {name: int(value) for name, value in asked.items() if isinstance(value, int | np.integer)}
+        whole = {name: tuple(value) for name, value in asked.items() if not isinstance(value, int | np.integer)}
+        for name, known, kind in [(n, dims, "dim") for n in sizes] + [(n, self._by_name, "input") for n in whole]:
+            if name not in known:
+                raise UsageError(
+                    f'unknown {kind} "{name}"; {did_you_mean(name, known)}'
+                    f"available: {', '.join(known) or '(none)'} ({self.where})"
+                )
+        for name, shape in whole.items():
+            # A whole shape sets its dims for the other inputs too; a contradiction is left to check_shapes.
+            for dim, size in zip(self._by_name[name].dims, shape):  # noqa: B905  (the rank is checked with the rest)
+                if dim.name is not None:
+                    sizes.setdefault(dim.name, size)
+        return {spec.name: whole.get(spec.name, spec.shape(sizes)) for spec in self.inputs}
+
+    def _output_shapes(
+        self, engine: Engine, inputs: Mapping[str, Array]
+    ) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        sizes = {
+            dim.name: size
+            for spec in self.inputs
+            for dim, size in zip(spec.dims, inputs[spec.name].shape)  # noqa: B905  (made from the spec)
+            if dim.name is not None
+        }
+        if all(not dim.dynamic or dim.name in sizes for spec in self.outputs for dim in spec.dims):
+            return {spec.name: (spec.shape(sizes), np.dtype(spec.dtype)) for spec in self.outputs}
+        return {name: (value.shape, value.dtype) for name, value in engine.run(inputs).items()}
+
+
+class BoundCall:
+    """A graph with its buffers. Write into `inputs`, call it, read `outputs`. Belongs to one thread at a time.
+
+    Both are name -> C-contiguous numpy array, the same ones for good: every call overwrites the last one's outputs.
+    """
+
+    __slots__ = ("__weakref__", "_execute", "inputs", "outputs")
+
+    def __init__(self, inputs: dict[str, Array], outputs: dict[str, Array], execute: Callable[[], object]) -> None:
+        # Read-only mappings: putting another array there would have no effect, and nobody would be told.
+        self.inputs: Mapping[str, Array] = MappingProxyType(inputs)
+        self.outputs: Mapping[str, Array] = MappingProxyType(outputs)
+        self._execute = execute
+
+    def __call__(self) -> Mapping[str, Array]:
+        """Run on what `inputs` hold now; returns `outputs`."""
+        self._execute()
+        return self.outputs
+
+
+def _graph_file(path: Path, graph: str | None, precision: str | None) -> tuple[GraphFile, Bundle | None]:
+    if not path.is_file():
+        bundle = Bundle.open(path)
+        found = bundle.graph(graph)
+        where = f"bundle {path.name}" if len(bundle.graphs) == 1 else f"bundle {path.name}, graph {found.name}"
+        chosen = precision or ("fp32" if "fp32" in found.precisions else next(iter(found.precisions)))
+        if chosen not in found.precisions:
+            raise UsageError(
+                f'unknown precision "{chosen}"; {did_you_mean(chosen, found.precisions)}'
+                f"available: {', '.join(found.precisions)} ({where})"
+            )
+        return GraphFile(found.precisions[chosen].file, where, found.inputs, found.outputs, found.cases), bundle
+    if path.name == "manifest.json":
+        raise BundleError(f"{path}: a bundle is opened by its folder; take {path.parent}")
+    if graph or precision:
+        raise UsageError(f"{path.name} is one ONNX file: it has no graph or precision to choose from")
+    return GraphFile(path, f"file {path.name}"), None
+
+
+def _closed_error(where: str) -> UsageError:
+    return UsageError(f"the session on {where} is closed; open another")
