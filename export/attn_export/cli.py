@@ -1,0 +1,182 @@
+"""The command line `attn-export`: each command maps its options to one public call.
+
+Nothing here imports torch before a command runs, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from attn_runtime.cli import bench
+from attn_runtime.cli_common import CommandGroup, run_command_line
+from attn_runtime.errors import UsageError
+
+from . import __version__
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="attn-export")
+def cli() -> None:
+    """Export PyTorch attention models to ONNX bundles that carry their own proof."""
+
+
+def _source_options(command: Any) -> Any:
+    for option in reversed(
+        [
+            click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights: safetensors or a torch state_dict."),
+            click.option("--config", multiple=True, metavar="KEY=VALUE", help="Argument for the callable; repeatable."),
+            click.option("--seed", default=0, show_default=True, help="Seed of random weights and of the drawn inputs."),
+            click.option("--quiet", "-q", is_flag=True, help="Print errors only."),
+            click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command("to-onnx")
+@click.argument("source")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="NAME.attn (a bundle) or NAME.onnx.")
+@click.option("--input", "inputs", multiple=True, metavar="SPEC", help="'image:float32[batch,3,32,32]'; repeatable.")
+@click.option("--dim", "dims", multiple=True, metavar="NAME=MIN:OPT:MAX", help="Range of a named dim; a bare number fixes it.")
+@click.option("--example", type=click.Path(path_type=Path), help=".npz or .safetensors with one array per input.")
+@click.option("--output-names", metavar="A,B", help="Names for the outputs, in order.")
+@click.option("--opset", type=int, help="ONNX opset.  [default: 22, the newest whose attention every target takes]")
+@click.option("--exporter", default="dynamo", show_default=True, metavar="dynamo|torchscript", help="PyTorch's exporter to use.")
+@click.option("--pass", "passes", multiple=True, metavar="NAME", help="Run this pass too; repeatable.")
+@click.option("--skip-pass", multiple=True, metavar="NAME", help="Leave this pass out; repeatable.")
+@click.option("--atol", type=click.FloatRange(0), help="Absolute tolerance.  [default: the model's, 1e-6]")
+@click.option("--rtol", type=click.FloatRange(0), help="Tolerance relative to max|reference|.  [default: the model's, 2e-5]")
+@click.option("--stage-timeout", default=600.0, show_default=True, type=click.FloatRange(min=1), help="Seconds per risky stage.")
+@click.option("--force", is_flag=True, help="Replace what is in the output's place even if it is no bundle.")
+@click.option("--verbose", is_flag=True, help="Let the exporter's own logs and warnings through.")
+@_source_options
+def to_onnx(
+    source: str,
+    output: Path,
+    inputs: tuple[str, ...],
+    dims: tuple[str, ...],
+    example: Path | None,
+    output_names: str | None,
+    opset: int | None,
+    exporter: str,
+    passes: tuple[str, ...],
+    skip_pass: tuple[str, ...],
+    atol: float | None,
+    rtol: float | None,
+    stage_timeout: float,
+    force: bool,
+    verbose: bool,
+    checkpoint: Path | None,
+    config: tuple[str, ...],
+    seed: int,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Export SOURCE and hold every form of the graph against PyTorch.
+
+    SOURCE is a built-in model (see `attn-export models`), package.module:callable, or a .pt2 program.
+    """
+    from attn_runtime.writer import check_target
+
+    from .console import Console
+
+    check_target(output, force)  # before the seconds that importing torch takes
+    console = Console(quiet)
+    with console.stage("load") as line:
+        from .pipeline import Options, export
+        from .source import load_source
+
+        loaded = load_source(
+            source, inputs=inputs, dims=dims, example=example, checkpoint=checkpoint, config=config, seed=seed
+        )
+        line.done(f"{loaded.name}, {loaded.parameters / 1e6:.2f} M parameters{f', {checkpoint}' if checkpoint else ''}")
+    for note in loaded.notes:
+        console.note(note)
+    options = Options(
+        opset=opset,
+        exporter=exporter,
+        output_names=tuple(n.strip() for n in output_names.split(",")) if output_names else (),
+        passes=passes,
+        skip=skip_pass,
+        atol=atol,
+        rtol=rtol,
+        seed=seed,
+        stage_seconds=stage_timeout,
+        force=force,
+        verbose=verbose,
+    )
+    done = export(loaded, output, options, console)
+    if as_json:
+        click.echo(json.dumps(done.to_json(output)))
+
+
+@cli.command("verify")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("source", required=False)
+@click.option("--backend", help="Backend to verify.  [default: the first that can run the bundle]")
+@click.option("--device", default="auto", show_default=True)
+@_source_options
+def verify(
+    bundle: Path,
+    source: str | None,
+    backend: str | None,
+    device: str,
+    checkpoint: Path | None,
+    config: tuple[str, ...],
+    seed: int,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Replay the golden cases of BUNDLE; with SOURCE, compare with PyTorch live on fresh inputs as well."""
+    from attn_runtime.verify import verify as replay
+
+    from .console import Console
+
+    if source is None and (checkpoint or config):
+        raise UsageError("--checkpoint and --config belong to a SOURCE; name it after the bundle")
+    console = Console(quiet)
+    with console.stage("replay") as line:
+        report = replay(bundle, backend=backend, device=device)
+        line.done(f"{report.summary()}")
+    result: dict[str, Any] = {"replay": report.to_json()}
+    if source is not None:
+        with console.stage("live") as line:
+            from .live import verify_live
+            from .source import load_for
+
+            loaded = load_for(bundle, source, checkpoint=checkpoint, config=config, seed=seed)
+            checks = verify_live(bundle, loaded, backend=backend, device=device, seed=seed + 1)
+            worst = max(c.difference.relative_error for c in checks)
+            line.done(f"{len(checks)} comparisons with PyTorch, worst error {worst:.1e} of max|reference|")
+        result["live"] = [c.to_json() for c in checks]
+    if as_json:
+        click.echo(json.dumps(result))
+
+
+cli.add_command(bench, "bench")
+
+
+@cli.command("models")
+@click.option("--json", "as_json", is_flag=True)
+def models(as_json: bool) -> None:
+    """List the built-in models."""
+    from attn_models import registry
+
+    rows = [registry.get(name) for name in registry.names()]
+    if as_json:
+        click.echo(json.dumps([{"name": r.name, "task": r.task, "summary": r.summary} for r in rows]))
+        return
+    for row in rows:
+        click.echo(f"{row.name:<16} {row.task:<22} {row.summary}")
+
+
+def main() -> None:
+    run_command_line(cli)
+
+
+if __name__ == "__main__":
+    main()

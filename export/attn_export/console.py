@@ -1,0 +1,60 @@
+"""How a long run speaks: a spinner on a terminal, plain lines in a pipe, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Console:
+    """`stage` wraps one stage of work; its `done` text is printed with the seconds it took. Speaks on stderr."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        from rich.console import Console as Rich
+
+        self.quiet = quiet
+        self._rich = Rich(stderr=True, highlight=False, soft_wrap=True)
+        self._notes: set[str] = set()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Line]:
+        line = Line()
+        start = time.perf_counter()
+        if self._rich.is_terminal and not self.quiet:
+            with self._rich.status(f"{name} ..."):
+                yield line
+        else:
+            yield line
+        self._say(f"{name:<10} {line.text:<78} {time.perf_counter() - start:6.1f} s", "green")
+
+    def note(self, text: str) -> None:
+        """A remark, told once."""
+        if text not in self._notes:
+            self._notes.add(text)
+            self._say(f"note       {text}", "yellow")
+
+    def say(self, text: str) -> None:
+        self._say(text, "default")
+
+    def _say(self, text: str, colour: str) -> None:
+        from rich.text import Text
+
+        if self.quiet:
+            return
+        if self._rich.is_terminal:
+            first, space, rest = text.partition(" ")
+            self._rich.print(Text.assemble((first, colour), space, rest))
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+class Line:
+    """The text that a stage will be remembered by."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def done(self, text: str) -> None:
+        self.text = text

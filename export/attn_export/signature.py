@@ -1,0 +1,169 @@
+"""A module seen through flat, named tensors: inputs by name, outputs as a list with readable names.
+
+torch.export and the ONNX exporter name a graph's border after `forward`'s parameters and the nodes of the graph; users
+want `logits`, not `linear_7`. While `flat(...)` is open, the module's own `forward` is replaced by one that takes the
+declared inputs and returns the flattened outputs, so that no wrapper module adds a prefix to every weight's name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from attn_runtime.errors import CaptureError, UsageError
+from attn_runtime.spec import TensorSpec
+from torch import nn
+
+
+def flatten(value: Any, name: str = "") -> list[tuple[str, torch.Tensor]]:
+    """Tensors of nested dicts, dataclasses, named tuples, tuples and lists, with names made of the path to each.
+
+    None, numbers and strings are left out: a graph can't answer them.
+    """
+    if isinstance(value, torch.Tensor):
+        return [(name or "output", value)]
+    parts: list[tuple[str, Any]]
+    if isinstance(value, Mapping):
+        parts = [(str(k), v) for k, v in value.items()]
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        parts = list(zip(value._fields, value, strict=True))
+    elif isinstance(value, (tuple, list)):
+        parts = [(f"{'' if name else 'output_'}{i}", v) for i, v in enumerate(value)]
+    elif value is None or isinstance(value, (int, float, str, bool)):
+        return []
+    elif hasattr(value, "to_legacy_cache"):  # Hugging Face's cache objects are classes of their own
+        return flatten(value.to_legacy_cache(), name)
+    else:
+        raise CaptureError(
+            f"the output {name or '(whole)'} is a {type(value).__name__}; "
+            "only tensors in dicts, dataclasses, tuples and lists can be exported. Wrap the module."
+        )
+    flat: list[tuple[str, torch.Tensor]] = []
+    for key, inner in parts:
+        key = re.sub(r"\W+", "_", key)
+        flat.extend(flatten(inner, f"{name}_{key}" if name else key))
+    return flat
+
+
+class Signature:
+    """How to call a module with the declared inputs, and what its outputs are called."""
+
+    def __init__(self, module: nn.Module, inputs: Sequence[TensorSpec], output_names: Sequence[str] = ()) -> None:
+        self.module = module
+        self.inputs = tuple(inputs)
+        self.asked_names = tuple(output_names)
+        self.output_names: tuple[str, ...] = ()
+        self.by_keyword = _by_keyword(module, [s.name for s in inputs])
+
+    def __call__(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The module's answers, flattened and named. Fixes `output_names` at the first call."""
+        if self.by_keyword:
+            answered = self.module(**{s.name: tensors[s.name] for s in self.inputs})
+        else:
+            answered = self.module(*(tensors[s.name] for s in self.inputs))
+        return self._named(flatten(answered))
+
+    def _named(self, flat: list[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        found = [name for name, _ in flat]
+        if not found:
+            raise CaptureError(f"{type(self.module).__name__} returned no tensor")
+        if self.asked_names and len(self.asked_names) != len(found):
+            raise UsageError(
+                f"--output-names: {len(self.asked_names)} names for {len(found)} outputs; "
+                f"the module returns: {', '.join(found)}"
+            )
+        names = self.asked_names or tuple(found)
+        taken = {s.name for s in self.inputs}
+        unique: list[str] = []
+        for name in names:
+            if self.asked_names and (name in taken or name in unique):
+                raise UsageError(f"--output-names: {name} is taken already; inputs and outputs need distinct names")
+            while name in taken or name in unique:
+                name += "_out"  # a module that returns a dict entry called like its input
+            unique.append(name)
+        self.output_names = tuple(unique)
+        return {name: tensor for name, (_, tensor) in zip(unique, flat, strict=True)}
+
+    @contextmanager
+    def flat(self) -> Iterator[nn.Module]:
+        """The module with a flat `forward(input, ...) -> (output, ...)`, restored on leaving."""
+        module, names, by_keyword = self.module, [s.name for s in self.inputs], self.by_keyword
+        own = module.__dict__.get("forward")
+        forward = module.forward
+
+        def flat_forward(*args: Any, **keywords: Any) -> tuple[torch.Tensor, ...]:
+            given = dict(zip(names, args, strict=False)) | keywords
+            answered = forward(**given) if by_keyword else forward(*(given[n] for n in names))
+            outputs: list[torch.Tensor] = []
+            for _, tensor in flatten(answered):
+                # An output that is an input, or given twice, would lose its own name in the graph.
+                same = any(tensor is other for other in [*outputs, *given.values()])
+                outputs.append(tensor.clone() if same else tensor)
+            return tuple(outputs)
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        flat_forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter(n, kind) for n in names]
+        )
+        module.forward = flat_forward
+        try:
+            yield module
+        finally:
+            if own is None:
+                del module.__dict__["forward"]
+            else:
+                module.__dict__["forward"] = own
+
+
+def _by_keyword(module: nn.Module, names: Sequence[str]) -> bool:
+    """True when the inputs are named after `forward`'s parameters, False when they go in by position."""
+    for name in names:
+        if not name.isidentifier():
+            raise UsageError(f"--input {name}: a name must be a Python identifier")
+    parameters = inspect.signature(module.forward).parameters
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    known = [n for n in names if n in named]
+    required = [
+        n
+        for n, p in parameters.items()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.KEYWORD_ONLY)
+    ]
+    shown = ", ".join(str(p) for p in parameters.values())
+    if len(known) == len(names) or (known and anything):
+        if missing := [n for n in required if n not in names]:
+            raise UsageError(f"{type(module).__name__}.forward({shown}) also needs {', '.join(missing)}; add --input for it")
+        return True
+    if known:
+        strange = [n for n in names if n not in named]
+        raise UsageError(f"--input {', '.join(strange)}: {type(module).__name__}.forward({shown}) has no such parameter")
+    positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]
+    many = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    if (len(names) > len(positional) and not many) or len(names) < len(required):
+        raise UsageError(
+            f"{len(names)} inputs ({', '.join(names)}) for {type(module).__name__}.forward({shown}): "
+            "name them after its parameters, or give as many as it takes"
+        )
+    return False
+
+
+def to_torch(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor]:
+    # A copy: modules that work in place must not change the recorded inputs.
+    return {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
+
+
+def to_numpy(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray[Any, Any]]:
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for name, tensor in tensors.items():
+        if tensor.dtype == torch.bfloat16:
+            raise CaptureError(f"output {name} is bfloat16, which can't cross to numpy; cast it to float32 in the module")
+        arrays[name] = np.ascontiguousarray(tensor.detach().resolve_conj().resolve_neg().cpu().numpy())
+    return arrays

@@ -1,0 +1,85 @@
+"""The child process: runs what can crash or hang (ONNX Runtime on a fresh graph, onnxsim) at arm's length.
+
+One JSON request a line on stdin, one JSON reply a line on stdout. Knows nothing of torch. Started by `isolate.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def answers(graph: str, cases: list[list[str]], large: bool) -> dict[str, Any]:
+    """Run `graph` on every (inputs.safetensors, outputs.safetensors) pair with ONNX Runtime on the CPU.
+
+    `large` keeps the weights memory-mapped: prepacking would copy them.
+    """
+    import numpy as np
+    import onnxruntime
+    from safetensors.numpy import load_file, save_file
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if large:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        # Constant folding would copy what it folds; the exporter has folded already.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    wanted = {i.name for i in session.get_inputs()}
+    for inputs, outputs in cases:
+        fed = {n: v for n, v in load_file(inputs).items() if n in wanted}
+        try:
+            found = session.run(names, fed)
+        except Exception as problem:
+            shapes = ", ".join(f"{n} {list(v.shape)}" for n, v in fed.items())
+            raise RuntimeError(f"at {shapes}: {problem}") from problem
+        save_file({n: np.ascontiguousarray(v) for n, v in zip(names, found, strict=True)}, outputs)
+    return {}
+
+
+def simplify(source: str, target: str, optimize: bool) -> dict[str, Any]:
+    """onnxsim from file to file; `optimize` adds the onnxoptimizer passes to its constant folding."""
+    import onnx
+    import onnxsim
+
+    model, sound = onnxsim.simplify(onnx.load(source), perform_optimization=optimize)
+    onnx.save(model, target)
+    return {"sound": bool(sound)}
+
+
+def warm() -> dict[str, Any]:
+    """Import what the next requests need, while the parent is busy tracing."""
+    import onnx
+    import onnxruntime
+    import onnxsim
+
+    return {"onnxruntime": onnxruntime.__version__, "onnxsim": onnxsim.__version__, "onnx": onnx.__version__}
+
+
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {"answers": answers, "simplify": simplify, "warm": warm}
+
+
+def main() -> None:
+    # The protocol keeps the real stdout; whatever libraries print there goes to stderr.
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = {"ok": TASKS[request["task"]](**request["arguments"])}
+        except MemoryError:
+            reply = {"error": "out of memory"}
+        except Exception as problem:
+            reply = {"error": " ".join(f"{type(problem).__name__}: {problem}".split())[:2000]}
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    sys.path[:] = [p for p in sys.path if p not in ("", str(Path.cwd()))]
+    main()
