@@ -1,31 +1,33 @@
-"""Finds the reference models by file: any module here that has a MODEL is one."""
+"""Finds the reference models by file: any module here with a line that starts with `MODEL =` is one."""
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import re
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attn_runtime.errors import UsageError
 
-from .spec import ModelSpec
+if TYPE_CHECKING:
+    from .spec import ModelSpec
 
-_NOT_MODELS = {"spec", "registry", "train", "__main__"}
+_DECLARES_MODEL = re.compile(r"^MODEL\b.*=", re.MULTILINE)
 
 
 def names() -> list[str]:
-    """Names of the modules that may hold a model, without importing them (and so without torch)."""
-    here = [str(Path(__file__).parent)]
-    return sorted(m.name for m in pkgutil.iter_modules(here) if not m.ispkg and m.name not in _NOT_MODELS)
+    """Names of the models, found in the text of the files: importing them would import torch."""
+    files = Path(__file__).parent.glob("*.py")
+    return sorted(f.stem for f in files if _DECLARES_MODEL.search(f.read_text(encoding="utf-8")))
 
 
 def get(name: str) -> ModelSpec:
     """The ModelSpec called `name`; UsageError with the nearest name when there is none."""
-    if name not in names():
-        near = get_close_matches(name, names(), 1)
+    known = names()
+    if name not in known:
+        near = get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f'unknown model "{name}"; {hint}available: {", ".join(names())}')
-    spec = importlib.import_module(f"attn_models.{name}").MODEL
-    assert isinstance(spec, ModelSpec)
+        raise UsageError(f'unknown model "{name}"; {hint}available: {", ".join(known)}')
+    spec: ModelSpec = importlib.import_module(f"attn_models.{name}").MODEL
     return spec

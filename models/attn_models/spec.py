@@ -10,6 +10,8 @@ from attn_runtime.compare import Tolerance
 from attn_runtime.spec import TensorSpec
 from torch import nn
 
+from .recipe import Recipe
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -22,7 +24,7 @@ class ModelSpec:
     wake        makes the parts that a fresh initialisation switches off take part (a gate at zero, say), so that
                 checking an untrained model proves something about them; returns what it did, in words
     assets      file name -> JSON value, written to the bundle's assets/ (labels.json, image.json)
-    trainer     "package.module:function" that `attn_models.train` calls with its options; None if untrained
+    recipe      loads the data and settings that `attn_models.train` trains with; None if it can't be trained here
     """
 
     name: str
@@ -34,4 +36,4 @@ class ModelSpec:
     tolerance: Tolerance = field(default_factory=Tolerance)
     wake: Callable[[nn.Module], str] | None = None
     assets: Callable[[], Mapping[str, Any]] | None = None
-    trainer: str | None = None
+    recipe: Callable[[], Recipe] | None = None

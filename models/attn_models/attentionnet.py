@@ -1,0 +1,150 @@
+"""AttentionNet: a small residual image classifier with self-attention over the positions.
+
+Tensor names end in the axes they have:
+    B  batch              C  channels           H W  height and width of the feature map
+    N  H*W query positions                      M    the same H*W positions, as keys and values
+    K  C/8, the width of queries and keys       D    features at the head, C * 4 * 4
+
+docs/decisions/0001-attentionnet.md says how this differs from the published code, and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from attn_runtime.errors import UsageError
+from attn_runtime.spec import Dim, TensorSpec
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .recipe import Recipe
+from .spec import ModelSpec
+
+HEAD_SIZE = 4  # the head sees 4x4 positions, whatever the size of the image
+
+
+class ConvBlock(nn.Sequential):
+    """3x3 convolution, batch norm, ReLU: [B, in, H, W] -> [B, out, H/stride, W/stride]."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__(
+            # No bias: the batch norm behind it subtracts it again.
+            nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a projection shortcut: [B, in, H, W] -> [B, out, H/stride, W/stride]."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.first = ConvBlock(in_channels, out_channels, stride)
+        self.second = nn.Sequential(
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        # The sum needs both sides to have the same channels and size; an identity shortcut has neither here.
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return F.relu(self.second(self.first(x_BCHW)) + self.shortcut(x_BCHW))
+
+
+class SelfAttention(nn.Module):
+    """Every position attends to every position: [B, C, H, W] -> the same shape.
+
+    The scores are not scaled by 1/sqrt(K). `gamma` starts at 0, so an untrained layer is the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv2d(channels, channels // 8, 1)
+        # No bias: it would add the same number to every score of a query, and softmax takes that out again. Its
+        # gradient would be rounding noise, which Adam scales up to full steps.
+        self.key = nn.Conv2d(channels, channels // 8, 1, bias=False)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        query_BKN = self.query(x_BCHW).flatten(2)
+        key_BKM = self.key(x_BCHW).flatten(2)
+        value_BCM = self.value(x_BCHW).flatten(2)
+        weight_BNM = F.softmax(query_BKN.transpose(1, 2) @ key_BKM, dim=-1)
+        attended_BCN = value_BCM @ weight_BNM.transpose(1, 2)
+        mixed_BCHW: Tensor = x_BCHW + self.gamma * attended_BCN.view_as(x_BCHW)
+        return mixed_BCHW
+
+
+class AttentionNet(nn.Module):
+    """Image [B, in_channels, H, W] float32 -> logits [B, classes].
+
+    H and W may be anything whose feature map, after both strides, is a multiple of 4 (32, 64, 128 at the default
+    strides). Other sizes run in PyTorch too, but adaptive pooling to uneven cells has no ONNX form.
+    """
+
+    def __init__(self, classes: int = 10, in_channels: int = 3, strides: Sequence[int] = (2, 2)) -> None:
+        super().__init__()
+        if len(strides) != 2:
+            raise UsageError(f"strides: got {len(strides)} values, expected 2, one for each residual block")
+        self.stem = ConvBlock(in_channels, 64)
+        self.block1 = ResidualBlock(64, 128, strides[0])
+        self.block2 = ResidualBlock(128, 256, strides[1])
+        self.attention = SelfAttention(256)
+        self.head = nn.Linear(256 * HEAD_SIZE * HEAD_SIZE, classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x_BCHW = self.stem(image)
+        x_BCHW = self.block2(self.block1(x_BCHW))
+        x_BCHW = self.attention(x_BCHW)
+        pooled_BD = F.adaptive_avg_pool2d(x_BCHW, HEAD_SIZE).flatten(1)
+        logits: Tensor = self.head(pooled_BD)
+        return logits
+
+
+def wake(module: nn.Module) -> str:
+    """Switch the attention of a fresh AttentionNet on."""
+    assert isinstance(module, AttentionNet)
+    with torch.no_grad():
+        module.attention.gamma.fill_(1.0)
+    return "gamma set to 1.0: it starts at 0, which switches attention off"
+
+
+def assets() -> dict[str, Any]:
+    from . import digits
+
+    return {"labels.json": list(digits.LABELS), "image.json": digits.IMAGE}
+
+
+def recipe() -> Recipe:
+    """How AttentionNet is trained on the handwritten digits."""
+    from . import digits
+
+    train, test = digits.load()
+    return Recipe(train=train, test=test, labels=digits.LABELS, loss=F.cross_entropy)
+
+
+MODEL = ModelSpec(
+    name="attentionnet",
+    task="image-classification",
+    summary="residual image classifier with self-attention over the positions",
+    build=AttentionNet,
+    inputs=(
+        TensorSpec(
+            "image",
+            "float32",
+            (Dim("batch", 1, 8, 32), Dim.fixed(3), Dim.fixed(32), Dim.fixed(32)),
+            meaning="RGB image, normalised as assets/image.json says",
+        ),
+    ),
+    outputs=(TensorSpec("logits", "float32", (Dim("batch", 1, 8, 32), Dim.fixed(10)), meaning="score of each label"),),
+    wake=wake,
+    assets=assets,
+    recipe=recipe,
+)

@@ -1,0 +1,76 @@
+"""Weights and training state on disk: safetensors only, each file written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attn_runtime.errors import CheckpointError, OutputError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn, optim
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` so that a reader sees the old file or the new one, also after kill -9. Raises OutputError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another --out") from error
+
+
+def save_weights(path: Path, module: nn.Module, metadata: Mapping[str, str]) -> None:
+    """The module's state dict; `metadata` is for people and tools, nothing depends on it."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    write_whole(path, save(tensors, {"format": "pt", **metadata}))
+
+
+def save_state(path: Path, module: nn.Module, optimizer: optim.Optimizer, run: Mapping[str, Any]) -> None:
+    """All that a training needs to go on: weights, optimiser state, and `run` (JSON values)."""
+    tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
+    for name, parameter in module.named_parameters():
+        for key, value in optimizer.state[parameter].items():
+            tensors[f"optimizer.{name}.{key}"] = value
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, save(tensors, {"run": json.dumps(run)}))
+
+
+def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(run, tensors) of a file that `save_state` wrote. Raises CheckpointError."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no unfinished training here to resume; start one without --resume")
+    try:
+        with safe_open(path, "pt") as file:
+            run = json.loads((file.metadata() or {})["run"])
+            return run, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a training state ({error}); start again without --resume") from error
+
+
+def restore(path: Path, tensors: Mapping[str, Tensor], module: nn.Module, optimizer: optim.Optimizer) -> None:
+    """Put what `read_state` read into the module and its optimiser. Raises CheckpointError if it does not fit."""
+    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: does not fit this model: {reason}; start again without --resume") from error
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    state: dict[int, dict[str, Tensor]] = {}
+    for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+        prefix = f"optimizer.{names[parameter]}."
+        found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        if found:
+            state[number] = found
+    # Through load_state_dict: it puts each tensor on the device and into the dtype that the optimiser wants.
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,80 @@
+"""Models are found by file, and nothing generic knows one by name."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import attn_models
+import pytest
+from attn_models import registry
+from attn_models.spec import ModelSpec
+from attn_runtime.errors import UsageError
+
+FOLDER = Path(attn_models.__file__).parent
+
+
+def test_every_name_is_a_model_that_bears_it():
+    assert "attentionnet" in registry.names()
+    for name in registry.names():
+        spec = registry.get(name)
+        assert isinstance(spec, ModelSpec)
+        assert spec.name == name
+
+
+def test_other_modules_are_no_models():
+    assert not {"spec", "recipe", "registry", "digits", "loop", "train", "__init__"} & set(registry.names())
+
+
+def test_a_new_file_with_a_model_is_found(tmp_path, monkeypatch):
+    (tmp_path / "fresh.py").write_text("import torch\n\nMODEL = 1\n")
+    (tmp_path / "typed.py").write_text("MODEL: ModelSpec = 1\n")
+    (tmp_path / "helper.py").write_text("# MODEL = no\nMODELS = []\n\ndef f():\n    MODEL = 1\n")
+    monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
+    assert registry.names() == ["fresh", "typed"]
+
+
+def test_an_unknown_name_is_told_the_nearest():
+    with pytest.raises(UsageError, match="did you mean attentionnet") as caught:
+        registry.get("atentionnet")
+    assert caught.value.exit_code == 2
+    with pytest.raises(UsageError, match=r"available: .*attentionnet"):
+        registry.get("zzz")
+
+
+def test_names_are_known_without_torch():
+    code = "import sys; from attn_models import registry; registry.names(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_generic_code_names_no_model():
+    root = FOLDER.parents[1]
+    models = {FOLDER / f"{name}.py" for name in registry.names()}
+    files = [f for part in ("models", "export", "runtime") for f in (root / part).rglob("*.py") if f not in models]
+    assert len(files) > 10
+    found = {str(f.relative_to(root)): _models_named_in(f.read_text(encoding="utf-8")) for f in files}
+    assert not {file: names for file, names in found.items() if names}
+
+
+def test_the_search_for_model_names_finds_them():
+    assert _models_named_in('if name == "attentionnet":\n    pass')
+    assert _models_named_in("from attn_models.attentionnet import MODEL")
+    assert _models_named_in("isinstance(module, AttentionNet)")
+    assert not _models_named_in('"""As in `attn-export to-onnx attentionnet`."""\nf(help="such as attentionnet")')
+
+
+def _models_named_in(source: str) -> list[str]:
+    """Identifiers, imports and one-word strings of the code that name a model; prose may use one as an example."""
+    words = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name):
+            words.append(node.id)
+        elif isinstance(node, ast.Attribute):
+            words.append(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            words += [node.module or "", *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            words += [alias.name for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
+            words.append(node.value)
+    return [word for word in words if any(name in word.lower() for name in registry.names())]
