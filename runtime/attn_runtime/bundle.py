@@ -106,12 +106,9 @@ class Bundle:
         every file for its sha256, for callers who have checked the same bundle before. Raises BundleError.
         """
         path = Path(path)
-        recover(path)
         where = f"bundle {path.name}"
-        if not path.is_dir():
-            found = "is a file, expected a folder NAME.attn" if path.exists() else "does not exist"
-            near = get_close_matches(path.name, _bundles_beside(path), 1)
-            raise BundleError(f"{where}: {path} {found}; {f'did you mean {near[0]}?' if near else 'check the path'}")
+        recover(path)
+        _check_folder(path, where)
         bundle_root = path.resolve()
         manifest = read_json(_inside(bundle_root, MANIFEST, where), where)
         check_manifest(manifest, where)
@@ -189,6 +186,19 @@ class Bundle:
             tuple(map(self.file, entry["data"])),
             Tolerance(float(tolerance["atol"]), float(tolerance["rtol"])),
         )
+
+
+def _check_folder(path: Path, where: str) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        near = get_close_matches(path.name, _bundles_beside(path), 1)
+        hint = f"did you mean {near[0]}?" if near else "check the path"
+        raise BundleError(f"{where}: {path} does not exist; {hint}") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{where}: can't open {path}: {error}; check the path and its permissions") from None
+    if not stat.S_ISDIR(mode):
+        raise BundleError(f"{where}: {path} is a file, expected a folder NAME.attn; check the path")
 
 
 def _bundles_beside(path: Path) -> list[str]:

@@ -32,13 +32,15 @@ def read_json(path: Path, where: str, limit: int = MAX_JSON_BYTES) -> Any:
     """
     name = path.name
     try:
-        # Not blocking, so that a pipe in the place of a file is refused below and not waited for.
-        with os.fdopen(
-            os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb"
-        ) as f:
-            if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):
+        # Not blocking, so that a pipe in the place of a file is refused and not waited for.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise BundleError(f"{where}: {name} is not a regular file; re-export the bundle")
-            data = f.read(limit + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as f:
+                data = f.read(limit + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise BundleError(f"{where}: {name} is missing; re-export the bundle or restore the file") from None
     except OSError as error:

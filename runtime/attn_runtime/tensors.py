@@ -36,7 +36,7 @@ def read_tensors(
     try:
         with path.open("rb") as f:
             header = int.from_bytes(f.read(8), "little")
-        if header > min(MAX_HEADER_BYTES, path.stat().st_size - 8):
+        if header > min(MAX_HEADER_BYTES, max(path.stat().st_size - 8, 0)):
             raise BundleError(
                 f"{where}: {path.name} claims a header of {header} bytes in a file of {path.stat().st_size}, "
                 f"at most {MAX_HEADER_BYTES} are accepted; {advice}"

@@ -33,6 +33,13 @@ def check_target(path: str | os.PathLike[str], force: bool = False) -> None:
     path = Path(path)
     if path.suffix not in (".attn", ".onnx"):
         raise OutputError(f"output {path}: got {shown(path.name)}, expected a name NAME.attn (a bundle) or NAME.onnx")
+    try:
+        _check_place(path, force)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"output {path}: {error}; choose another name or folder") from error
+
+
+def _check_place(path: Path, force: bool) -> None:
     parent = path.resolve().parent
     if not parent.is_dir():
         found = "is not a folder" if parent.exists() else "does not exist"

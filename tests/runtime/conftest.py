@@ -1,0 +1,31 @@
+"""Bundles to test with: a valid one, made afresh for each test, and one for each attack."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent.parent / "data"
+sys.path.insert(0, str(DATA))  # the tests' import mode adds no folder of its own
+
+from make_hostile_bundles import make_hostile_bundles, make_valid_bundle  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def hostile_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with one bundle per attack, and base.attn, which is valid."""
+    return make_hostile_bundles(tmp_path_factory.mktemp("data") / "hostile")
+
+
+@pytest.fixture(scope="session")
+def _base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_valid_bundle(tmp_path_factory.mktemp("base") / "gemm.attn")
+
+
+@pytest.fixture
+def valid_bundle(_base: Path, tmp_path: Path) -> Path:
+    """A bundle of one graph, y[batch, 10] = x[batch, 16] @ w, that the test may spoil."""
+    return shutil.copytree(_base, tmp_path / "gemm.attn")
