@@ -21,7 +21,9 @@ def hushed(verbose: bool = False) -> Iterator[io.StringIO]:
     handler = logging.StreamHandler(said)
     root = logging.getLogger()
     # torch attaches handlers of its own to these, which write to the real stderr.
-    loggers = [logging.getLogger(n) for n in ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir", "transformers")]
+    loggers = [
+        logging.getLogger(n) for n in ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir", "transformers")
+    ]
     kept = [(logger, logger.handlers[:], logger.propagate) for logger in loggers]
     root.addHandler(handler)
     for logger in loggers:

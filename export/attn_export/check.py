@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.errors import ParityError
+from attn_runtime.report import worst_table
 from attn_runtime.spec import TensorSpec, named_dims
 from safetensors.numpy import load_file, save_file
 
@@ -95,7 +96,7 @@ class Judge:
             differences = compare_all(answer.outputs, outputs, self.tolerance)
             verdict.checks.extend(Check(answer.case, d) for d in differences)
         if any(not c.difference.passed for c in verdict.checks):
-            raise parity_error(stage, verdict.checks, self.tolerance, after)
+            raise parity_error(stage, verdict.checks, after)
         base = self._base()
         for (name, _, rows), outputs in zip(extra, found[len(self.answers) :], strict=True):
             assert base is not None
@@ -134,7 +135,9 @@ class Judge:
         wanted = {"rows-permuted": np.arange(rows)[::-1]}
         if named_dims(self.inputs)[self._batch].min == 1:
             wanted["row-alone"] = np.array([rows - 1])
-        return [(name, take_rows(self.inputs, answer.inputs, self._batch, index), index) for name, index in wanted.items()]
+        return [
+            (name, take_rows(self.inputs, answer.inputs, self._batch, index), index) for name, index in wanted.items()
+        ]
 
     def _consistent(
         self, name: str, rows: np.ndarray[Any, Any], base: int, whole: Arrays, part: Arrays, stage: str
@@ -150,7 +153,7 @@ class Judge:
         pytorch = compare_all({n: v[rows] for n, v in answer.outputs.items()}, own, self.tolerance)
         if all(d.passed for d in pytorch):
             case = Case(name, {**answer.case.sizes, self._batch: len(rows)})
-            raise parity_error(stage, [Check(case, d) for d in differences], self.tolerance, against="itself in a batch")
+            raise parity_error(stage, [Check(case, d) for d in differences], against="itself in a batch")
         return Consistency(
             name,
             False,
@@ -181,7 +184,7 @@ def take_rows(inputs: Sequence[TensorSpec], arrays: Arrays, batch: str, rows: np
 
 
 def parity_error(
-    stage: str, checks: Sequence[Check], tolerance: Tolerance, after: Sequence[str] = (), against: str = "PyTorch"
+    stage: str, checks: Sequence[Check], after: Sequence[str] = (), against: str = "PyTorch"
 ) -> ParityError:
     """The message and the table for a graph whose answers are not the reference's."""
     failed = [c for c in checks if not c.difference.passed]
@@ -193,25 +196,8 @@ def parity_error(
     return ParityError(
         f'{stage}{history} does not match {against}: output "{d.output}" at case "{worst.case.name}"'
         f"{' (' + where + ')' if where else ''}: {what}; cases that match: {', '.join(fine) or 'none'}. Nothing was written.",
-        _table(failed, tolerance),
+        worst_table([(c.case.name, c.difference) for c in failed[:8]]),
     )
-
-
-def _table(failed: Sequence[Check], tolerance: Tolerance) -> str:
-    lines = [f"{'case':<12} {'output':<16} {'index':<20} {'expected':>14} {'got':>14} {'error':>10}"]
-    for check in failed[:8]:
-        d = check.difference
-        for index, expected, got in d.worst:
-            lines.append(
-                f"{check.case.name:<12} {d.output:<16} {str(list(index)):<20} "
-                f"{expected:>14.7g} {got:>14.7g} {abs(expected - got):>10.3g}"
-            )
-        if not d.worst:
-            lines.append(f"{check.case.name:<12} {d.output:<16} {d.problem}")
-    if len(failed) > 8:
-        lines.append(f"(+{len(failed) - 8} more)")
-    lines.append(f"equal means |error| <= {tolerance.atol:g} + {tolerance.rtol:g} * max|reference|")
-    return "\n".join(lines)
 
 
 def _finite(value: float) -> float | None:

@@ -5,19 +5,18 @@ Nothing here imports torch before a command runs, so that --help answers at once
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 from attn_runtime.cli import bench
-from attn_runtime.cli_common import CommandGroup, run_command_line
+from attn_runtime.cli_common import NearestGroup, print_json, run_cli
 from attn_runtime.errors import UsageError
 
 from . import __version__
 
 
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=NearestGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="attn-export")
 def cli() -> None:
     """Export PyTorch attention models to ONNX bundles that carry their own proof."""
@@ -26,9 +25,13 @@ def cli() -> None:
 def _source_options(command: Any) -> Any:
     for option in reversed(
         [
-            click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights: safetensors or a torch state_dict."),
+            click.option(
+                "--checkpoint", type=click.Path(path_type=Path), help="Weights: safetensors or a torch state_dict."
+            ),
             click.option("--config", multiple=True, metavar="KEY=VALUE", help="Argument for the callable; repeatable."),
-            click.option("--seed", default=0, show_default=True, help="Seed of random weights and of the drawn inputs."),
+            click.option(
+                "--seed", default=0, show_default=True, help="Seed of random weights and of the drawn inputs."
+            ),
             click.option("--quiet", "-q", is_flag=True, help="Print errors only."),
             click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
         ]
@@ -39,18 +42,28 @@ def _source_options(command: Any) -> Any:
 
 @cli.command("to-onnx")
 @click.argument("source")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="NAME.attn (a bundle) or NAME.onnx.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="NAME.attn (a bundle) or NAME.onnx."
+)
 @click.option("--input", "inputs", multiple=True, metavar="SPEC", help="'image:float32[batch,3,32,32]'; repeatable.")
-@click.option("--dim", "dims", multiple=True, metavar="NAME=MIN:OPT:MAX", help="Range of a named dim; a bare number fixes it.")
+@click.option(
+    "--dim", "dims", multiple=True, metavar="NAME=MIN:OPT:MAX", help="Range of a named dim; a bare number fixes it."
+)
 @click.option("--example", type=click.Path(path_type=Path), help=".npz or .safetensors with one array per input.")
 @click.option("--output-names", metavar="A,B", help="Names for the outputs, in order.")
 @click.option("--opset", type=int, help="ONNX opset.  [default: 22, the newest whose attention every target takes]")
-@click.option("--exporter", default="dynamo", show_default=True, metavar="dynamo|torchscript", help="PyTorch's exporter to use.")
+@click.option(
+    "--exporter", default="dynamo", show_default=True, metavar="dynamo|torchscript", help="PyTorch's exporter to use."
+)
 @click.option("--pass", "passes", multiple=True, metavar="NAME", help="Run this pass too; repeatable.")
 @click.option("--skip-pass", multiple=True, metavar="NAME", help="Leave this pass out; repeatable.")
 @click.option("--atol", type=click.FloatRange(0), help="Absolute tolerance.  [default: the model's, 1e-6]")
-@click.option("--rtol", type=click.FloatRange(0), help="Tolerance relative to max|reference|.  [default: the model's, 2e-5]")
-@click.option("--stage-timeout", default=600.0, show_default=True, type=click.FloatRange(min=1), help="Seconds per risky stage.")
+@click.option(
+    "--rtol", type=click.FloatRange(0), help="Tolerance relative to max|reference|.  [default: the model's, 2e-5]"
+)
+@click.option(
+    "--stage-timeout", default=600.0, show_default=True, type=click.FloatRange(min=1), help="Seconds per risky stage."
+)
 @click.option("--force", is_flag=True, help="Replace what is in the output's place even if it is no bundle.")
 @click.option("--verbose", is_flag=True, help="Let the exporter's own logs and warnings through.")
 @_source_options
@@ -111,17 +124,17 @@ def to_onnx(
     )
     done = export(loaded, output, options, console)
     if as_json:
-        click.echo(json.dumps(done.to_json(output)))
+        print_json(done.to_json(output))
 
 
 @cli.command("verify")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path))
 @click.argument("source", required=False)
-@click.option("--backend", help="Backend to verify.  [default: the first that can run the bundle]")
-@click.option("--device", default="auto", show_default=True)
+@click.option("--backend", help="Backend to verify.  [default: the first that can run it]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @_source_options
 def verify(
-    bundle: Path,
+    path: Path,
     source: str | None,
     backend: str | None,
     device: str,
@@ -131,30 +144,36 @@ def verify(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Replay the golden cases of BUNDLE; with SOURCE, compare with PyTorch live on fresh inputs as well."""
+    """Replay the golden cases of the bundle PATH; with SOURCE, compare with PyTorch live on fresh inputs as well.
+
+    A plain .onnx has no golden cases: name its SOURCE.
+    """
     from attn_runtime.verify import verify as replay
 
     from .console import Console
 
     if source is None and (checkpoint or config):
-        raise UsageError("--checkpoint and --config belong to a SOURCE; name it after the bundle")
+        raise UsageError("--checkpoint and --config belong to a SOURCE; name it after the path")
     console = Console(quiet)
-    with console.stage("replay") as line:
-        report = replay(bundle, backend=backend, device=device)
-        line.done(f"{report.summary()}")
-    result: dict[str, Any] = {"replay": report.to_json()}
+    result: dict[str, Any] = {}
+    if source is None or path.is_dir():
+        with console.stage("replay") as line:
+            report = replay(path, backend=backend, device=device)
+            worst = max(d.relative_error for c in report.cases for d in c.differences)
+            line.done(f"{len(report.cases)} golden cases, worst error {worst:.1e} of max|reference|; {report.choice}")
+        result["replay"] = report.to_json()
     if source is not None:
         with console.stage("live") as line:
             from .live import verify_live
-            from .source import load_for
 
-            loaded = load_for(bundle, source, checkpoint=checkpoint, config=config, seed=seed)
-            checks = verify_live(bundle, loaded, backend=backend, device=device, seed=seed + 1)
+            checks = verify_live(
+                path, source, checkpoint=checkpoint, config=config, backend=backend, device=device, seed=seed + 1
+            )
             worst = max(c.difference.relative_error for c in checks)
             line.done(f"{len(checks)} comparisons with PyTorch, worst error {worst:.1e} of max|reference|")
         result["live"] = [c.to_json() for c in checks]
     if as_json:
-        click.echo(json.dumps(result))
+        print_json(result)
 
 
 cli.add_command(bench, "bench")
@@ -168,14 +187,14 @@ def models(as_json: bool) -> None:
 
     rows = [registry.get(name) for name in registry.names()]
     if as_json:
-        click.echo(json.dumps([{"name": r.name, "task": r.task, "summary": r.summary} for r in rows]))
+        print_json([{"name": r.name, "task": r.task, "summary": r.summary} for r in rows])
         return
     for row in rows:
         click.echo(f"{row.name:<16} {row.task:<22} {row.summary}")
 
 
 def main() -> None:
-    run_command_line(cli)
+    run_cli(cli, "attn-export")
 
 
 if __name__ == "__main__":

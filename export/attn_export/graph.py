@@ -44,7 +44,10 @@ def facts(path: Path) -> GraphFacts:
         raise BundleError(f"{path} is no readable ONNX model: {problem}") from problem
     graph = model.graph
     files = {
-        entry.value for t in graph.initializer for entry in t.external_data if entry.key == "location" and t.data_location
+        entry.value
+        for t in graph.initializer
+        for entry in t.external_data
+        if entry.key == "location" and t.data_location
     }
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     initializers = {t.name for t in graph.initializer}

@@ -22,7 +22,6 @@ class TaskFailed(AttnError):
     exit_code = StageError.exit_code
 
 
-
 class Isolated:
     """One child process, started at the first task and again after a crash. A context manager; not thread-safe.
 

@@ -48,9 +48,7 @@ def graph_entry(work: Export, data_files: tuple[str, ...], golden: list[dict[str
         "outputs": [s.to_json() for s in work.outputs],
         "opset": work.opset,
         "exporter": work.exporter,
-        "precisions": {
-            "fp32": {"file": "model.onnx", "data": list(data_files), "tolerance": work.tolerance.to_json()}
-        },
+        "precisions": {"fp32": {"file": "model.onnx", "data": list(data_files), "tolerance": work.tolerance.to_json()}},
         "cures": work.cures,
         "stages": [_stage(s) for s in work.stages],
         "consistency": [c.to_json() for c in work.stages[-1].verdict.consistency],
@@ -98,7 +96,8 @@ def metadata(work: Export, found: dict[str, str]) -> dict[str, str]:
             }
         ),
         "attn_export.checked": json.dumps(
-            {k: entry[k] for k in ("stages", "consistency", "cures", "exporter")} | {"tolerance": work.tolerance.to_json()}
+            {k: entry[k] for k in ("stages", "consistency", "cures", "exporter")}
+            | {"tolerance": work.tolerance.to_json()}
         ),
         "attn_export.source": json.dumps(work.source.provenance, default=str),
         "attn_export.versions": json.dumps(found),

@@ -168,9 +168,7 @@ def _graphs(
     """Capture to `first` and run every pass beside it, checking each; returns the graph to publish."""
     example = _trace_inputs(work, options.seed)
     with console.stage("capture") as line:
-        captured = capture(
-            signature, example, first, opset=work.opset, exporter=work.exporter, verbose=options.verbose
-        )
+        captured = capture(signature, example, first, opset=work.opset, exporter=work.exporter, verbose=options.verbose)
         work.opset, work.cures = captured.opset, captured.cures
         line.done(f"{captured.nodes} nodes, opset {captured.opset}, {captured.exporter}")
     for cure in captured.cures:
@@ -235,7 +233,11 @@ def _outputs(source: Source, signature: Signature, answers: Sequence[Answer]) ->
         axes: list[Dim] = []
         for axis in range(len(seen[0][1])):
             sizes = [shape[axis] for _, shape in seen]
-            same = [d for n, d in dims.items() if d.dynamic and all(s[n] == size for (s, _), size in zip(seen, sizes, strict=True))]
+            same = [
+                d
+                for n, d in dims.items()
+                if d.dynamic and all(s[n] == size for (s, _), size in zip(seen, sizes, strict=True))
+            ]
             if same:
                 axes.append(same[0])
             elif len(set(sizes)) == 1:

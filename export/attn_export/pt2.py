@@ -46,7 +46,9 @@ def load(path: Path, dims: Mapping[str, Dim], declare: bool = True) -> tuple[nn.
     for name in program.graph_signature.user_inputs:
         value = values.get(str(name))
         if not isinstance(value, torch.Tensor):
-            raise CaptureError(f"{path}: input {name} is a {type(value).__name__}, not a tensor; only tensors can cross")
+            raise CaptureError(
+                f"{path}: input {name} is a {type(value).__name__}, not a tensor; only tensors can cross"
+            )
         axes = tuple(_dim(path, axis, program, dims, used, example) for axis in value.shape)
         dtype = str(value.dtype).removeprefix("torch.")
         integer = not value.is_floating_point() and dtype != "bool"
@@ -69,7 +71,9 @@ def _dim(
         return Dim.fixed(axis)
     name = str(axis)
     if not name.isidentifier():
-        raise CaptureError(f"{path}: an input axis is the expression {name}; only plain symbols and sizes are supported")
+        raise CaptureError(
+            f"{path}: an input axis is the expression {name}; only plain symbols and sizes are supported"
+        )
     if name not in used:
         bounds = program.range_constraints.get(axis.node.expr)
         low = max(int(bounds.lower), 1) if bounds else 1
@@ -107,7 +111,9 @@ def _integer_range(program: torch.export.ExportedProgram, name: str) -> int:
     for own, tensor in zip(program.graph_signature.user_inputs, flat, strict=False):
         if str(own) == name and tensor.numel():
             return int(tensor.max()) + 1
-    raise UsageError(f"input {name} is of integers whose range is not known; add --input '{name}:int64[...]<HIGH' with --dim")
+    raise UsageError(
+        f"input {name} is of integers whose range is not known; add --input '{name}:int64[...]<HIGH' with --dim"
+    )
 
 
 def _load_without_pickle(path: Path) -> torch.export.ExportedProgram:
@@ -126,7 +132,9 @@ def _load_without_pickle(path: Path) -> torch.export.ExportedProgram:
         ) from problem
     except Exception as problem:
         reason = (str(problem).splitlines() or [type(problem).__name__])[0][:200]
-        raise CheckpointError(f"program {path} is no readable .pt2 of this torch ({torch.__version__}): {reason}") from problem
+        raise CheckpointError(
+            f"program {path} is no readable .pt2 of this torch ({torch.__version__}): {reason}"
+        ) from problem
 
 
 def _refuse_expressions(path: Path) -> None:
@@ -135,7 +143,9 @@ def _refuse_expressions(path: Path) -> None:
             if name.endswith(".json"):
                 for text in _expressions(json.loads(archive.read(name))):
                     if not _SIZE.fullmatch(text):
-                        raise CheckpointError(f"program {path}: a size is {text[:80]!r}, which is no arithmetic; not loaded")
+                        raise CheckpointError(
+                            f"program {path}: a size is {text[:80]!r}, which is no arithmetic; not loaded"
+                        )
 
 
 def _expressions(value: Any) -> Iterator[str]:

@@ -58,10 +58,13 @@ def record(
     against such a module.
     """
     answers = [
-        ask(signature, case, draw_inputs(signature.inputs, case.sizes, seed + number)) for number, case in enumerate(cases)
+        ask(signature, case, draw_inputs(signature.inputs, case.sizes, seed + number))
+        for number, case in enumerate(cases)
     ]
     if example is not None:
-        sizes = {d.name: n for s in signature.inputs for d, n in zip(s.dims, example[s.name].shape, strict=True) if d.name}
+        sizes = {
+            d.name: n for s in signature.inputs for d, n in zip(s.dims, example[s.name].shape, strict=True) if d.name
+        }
         answers.append(ask(signature, Case("example", sizes), {s.name: example[s.name] for s in signature.inputs}))
     again = ask(signature, answers[0].case, answers[0].inputs)
     for name, value in answers[0].outputs.items():

@@ -60,7 +60,9 @@ def parse_inputs(texts: Sequence[str], dims: Mapping[str, Dim]) -> tuple[TensorS
         high = int(match["high"]) if match["high"] else None
         integer = np.dtype(match["dtype"]).kind in "iu"
         if integer and high is None:
-            raise UsageError(f"--input {text}: an integer input needs a range to draw from; append <SIZE, as in {text}<1000")
+            raise UsageError(
+                f"--input {text}: an integer input needs a range to draw from; append <SIZE, as in {text}<1000"
+            )
         if high is not None and not integer:
             raise UsageError(f"--input {text}: a range (<{high}) is for integers, and this is {match['dtype']}")
         if high == 0:
@@ -78,7 +80,9 @@ def _axis(text: str, axis: str, dims: Mapping[str, Dim]) -> Dim:
     if not _AXIS_NAME.fullmatch(axis):
         raise UsageError(f"--input {text}: axis '{axis}' is neither a size nor a name")
     if axis not in dims:
-        raise UsageError(f"--input {text}: dim {axis} has no size; add --dim {axis}=1:8:32 (min:opt:max) or --dim {axis}=8")
+        raise UsageError(
+            f"--input {text}: dim {axis} has no size; add --dim {axis}=1:8:32 (min:opt:max) or --dim {axis}=8"
+        )
     return dims[axis]
 
 
@@ -87,7 +91,9 @@ def _all_used(dims: Mapping[str, Dim], specs: Sequence[TensorSpec]) -> None:
     for name in dims:
         if name not in used:
             known = ", ".join(used) or "none"
-            raise UsageError(f"--dim {name}: no input has a dim of that name; {did_you_mean(name, list(used))}known: {known}")
+            raise UsageError(
+                f"--dim {name}: no input has a dim of that name; {did_you_mean(name, list(used))}known: {known}"
+            )
 
 
 def override_dims(specs: Sequence[TensorSpec], dims: Mapping[str, Dim]) -> tuple[TensorSpec, ...]:
@@ -115,9 +121,7 @@ def load_example(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         raise UsageError(f"--example {path}: not an .npz or .safetensors file of plain arrays ({problem})") from problem
 
 
-def specs_from_example(
-    example: Mapping[str, np.ndarray[Any, Any]], dims: Mapping[str, Dim]
-) -> tuple[TensorSpec, ...]:
+def specs_from_example(example: Mapping[str, np.ndarray[Any, Any]], dims: Mapping[str, Dim]) -> tuple[TensorSpec, ...]:
     """Specs of the example's own shapes; ``--dim INPUT.AXIS=min:opt:max`` makes one axis dynamic."""
     specs: list[TensorSpec] = []
     addresses = {f"{name}.{axis}" for name, value in example.items() for axis in range(value.ndim)}

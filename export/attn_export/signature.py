@@ -140,11 +140,15 @@ def _by_keyword(module: nn.Module, names: Sequence[str]) -> bool:
     shown = ", ".join(str(p) for p in parameters.values())
     if len(known) == len(names) or (known and anything):
         if missing := [n for n in required if n not in names]:
-            raise UsageError(f"{type(module).__name__}.forward({shown}) also needs {', '.join(missing)}; add --input for it")
+            raise UsageError(
+                f"{type(module).__name__}.forward({shown}) also needs {', '.join(missing)}; add --input for it"
+            )
         return True
     if known:
         strange = [n for n in names if n not in named]
-        raise UsageError(f"--input {', '.join(strange)}: {type(module).__name__}.forward({shown}) has no such parameter")
+        raise UsageError(
+            f"--input {', '.join(strange)}: {type(module).__name__}.forward({shown}) has no such parameter"
+        )
     positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]
     many = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
     if (len(names) > len(positional) and not many) or len(names) < len(required):
@@ -164,6 +168,8 @@ def to_numpy(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray[Any, A
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for name, tensor in tensors.items():
         if tensor.dtype == torch.bfloat16:
-            raise CaptureError(f"output {name} is bfloat16, which can't cross to numpy; cast it to float32 in the module")
+            raise CaptureError(
+                f"output {name} is bfloat16, which can't cross to numpy; cast it to float32 in the module"
+            )
         arrays[name] = np.ascontiguousarray(tensor.detach().resolve_conj().resolve_neg().cpu().numpy())
     return arrays

@@ -1,8 +1,8 @@
 """What the user names -> a module, its inputs, and where they came from.
 
-    attentionnet               a reference model of attn_models, with its own specs
-    package.module:callable    anything that returns an nn.Module (or a ModelSpec); the current folder is importable
-    model.pt2                  a program saved by torch.export
+attentionnet               a reference model of attn_models, with its own specs
+package.module:callable    anything that returns an nn.Module (or a ModelSpec); the current folder is importable
+model.pt2                  a program saved by torch.export
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import importlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +121,6 @@ def load_source(
     )
 
 
-def load_for(
-    bundle: Path, ref: str, *, checkpoint: Path | None = None, config: Sequence[str] = (), seed: int = 0
-) -> Source:
-    """The module that `bundle` is said to be of, with the bundle's own input specs."""
-    from attn_runtime.bundle import Bundle
-
-    graph = Bundle.open(bundle).graph()
-    return load_source(ref, specs=graph.inputs, checkpoint=checkpoint, config=config, seed=seed)
-
-
 def parse_config(texts: Sequence[str]) -> dict[str, Any]:
     """``["classes=10", "name=tiny"]`` -> Python values: literals where they parse, strings otherwise."""
     values: dict[str, Any] = {}
@@ -190,7 +180,9 @@ def _call(ref: str, arguments: Mapping[str, Any]) -> Any:
         found = importlib.import_module(module_name)
     except ModuleNotFoundError as problem:
         if problem.name is None or not (module_name + ".").startswith(problem.name + "."):
-            raise UsageError(f"{ref}: importing {module_name} needs {problem.name}, which is not installed") from problem
+            raise UsageError(
+                f"{ref}: importing {module_name} needs {problem.name}, which is not installed"
+            ) from problem
         raise UsageError(
             f"{ref}: there is no module {problem.name} on the path or in {here}; expected package.module:callable"
         ) from problem
@@ -237,8 +229,3 @@ def _digest(file: Any) -> str:
     while block := file.read(1 << 20):
         digest.update(block)
     return digest.hexdigest()
-
-
-def with_outputs(specs: tuple[TensorSpec, ...], names: Sequence[str]) -> tuple[TensorSpec, ...]:
-    """`specs` renamed to `names`, for built-in models whose outputs the user renames."""
-    return tuple(replace(s, name=n) for s, n in zip(specs, names, strict=True)) if specs else specs

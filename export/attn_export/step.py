@@ -71,7 +71,9 @@ def apply(chosen: Pass, source: Path, target: Path, isolated: Isolated) -> Appli
     outcome = chosen.run(source, target, isolated)
     after = facts(outcome.path)
     if broken := (same_border(before, after) or chosen.ensures(before, after)):
-        raise PassError(f'pass "{chosen.name}" broke its contract: {broken}. Leave it out with --skip-pass {chosen.name}.')
+        raise PassError(
+            f'pass "{chosen.name}" broke its contract: {broken}. Leave it out with --skip-pass {chosen.name}.'
+        )
     return Applied(chosen.name, before, after, outcome)
 
 

@@ -71,7 +71,7 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            reply = {"ok": TASKS[request["task"]](**request["arguments"])}
+            reply: dict[str, Any] = {"ok": TASKS[request["task"]](**request["arguments"])}
         except MemoryError:
             reply = {"error": "out of memory"}
         except Exception as problem:
