@@ -26,6 +26,8 @@ from .strict_json import read_json, shown
 from .tensors import read_tensors
 
 _CHUNK_BYTES = 2**20
+#: How often a bundle may be replaced while it is being opened.
+_PATIENCE = 20
 
 
 def is_bundle(path: str | os.PathLike[str]) -> bool:
@@ -106,18 +108,30 @@ class Bundle:
         every file for its sha256, for callers who have checked the same bundle before. Raises BundleError.
         """
         path = Path(path)
+        for _ in range(_PATIENCE):
+            recover(path)
+            before = _check_folder(path)
+            try:
+                return cls._open(path, check_hashes)
+            except BundleError:
+                # Half of it may be of one export and half of the next, which replaced it meanwhile.
+                recover(path)
+                if _check_folder(path) == before:
+                    raise
+        raise BundleError(f"bundle {path.name}: it is being replaced over and over; try again later")
+
+    @classmethod
+    def _open(cls, path: Path, check_hashes: bool) -> Bundle:
         where = f"bundle {path.name}"
-        recover(path)
-        _check_folder(path, where)
-        bundle_root = path.resolve()
-        manifest = read_json(_inside(bundle_root, MANIFEST, where), where)
+        root = path.resolve()
+        manifest = read_json(_inside(root, MANIFEST, where), where)
         check_manifest(manifest, where)
         # All sizes first: they cost nothing, and a hash of gigabytes is wasted on a bundle that lacks a file.
         for relative, entry in manifest["files"].items():
-            _check_file(_inside(bundle_root, relative, where), relative, entry["size"], where)
+            _check_file(_inside(root, relative, where), relative, entry["size"], where)
         if check_hashes:
             for relative, entry in manifest["files"].items():
-                _check_hash(bundle_root / relative, relative, entry["sha256"], where)
+                _check_hash(root / relative, relative, entry["sha256"], where)
         bundle = cls(path, manifest)
         for graph in bundle.graphs.values():
             for precision in graph.precisions.values():
@@ -188,17 +202,20 @@ class Bundle:
         )
 
 
-def _check_folder(path: Path, where: str) -> None:
+def _check_folder(path: Path) -> tuple[int, int]:
+    """What tells the folder from one that replaced it: inodes are used again, so its time of change too."""
+    where = f"bundle {path.name}"
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         near = get_close_matches(path.name, _bundles_beside(path), 1)
         hint = f"did you mean {near[0]}?" if near else "check the path"
         raise BundleError(f"{where}: {path} does not exist; {hint}") from None
     except (OSError, ValueError) as error:
         raise BundleError(f"{where}: can't open {path}: {error}; check the path and its permissions") from None
-    if not stat.S_ISDIR(mode):
+    if not stat.S_ISDIR(found.st_mode):
         raise BundleError(f"{where}: {path} is a file, expected a folder NAME.attn; check the path")
+    return found.st_ino, found.st_mtime_ns
 
 
 def _bundles_beside(path: Path) -> list[str]:
