@@ -16,6 +16,7 @@ from .backends import Array, Engine, GraphFile
 from .bundle import Bundle
 from .choose import open_engine
 from .errors import BundleError, InputError, UsageError
+from .manifest import MANIFEST
 from .nearest import did_you_mean
 from .spec import check_shapes, named_dims, signature
 
@@ -24,7 +25,7 @@ _MOST_REMEMBERED = 4096
 
 
 def open_session(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Bundle,
     device: str = "auto",
     backend: str | None = None,
     *,
@@ -32,7 +33,7 @@ def open_session(
     precision: str | None = None,
     threads: int | None = None,
 ) -> Session:
-    """Open the bundle or plain ONNX file at `path`.
+    """Open the bundle or plain ONNX file at `path`, or a bundle that is already open.
 
     device      "cpu", "cuda" or "cuda:1"; "auto" takes a GPU that really works, else the CPU. Named is meant: "cuda"
                 never runs on the CPU.
@@ -46,9 +47,13 @@ def open_session(
     """
     if threads is not None and threads < 1:
         raise UsageError(f"threads: got {threads}, expected 1 or more")
-    file, bundle = _graph_file(Path(path), graph, precision)
+    if not isinstance(path, Bundle) and Path(path).is_file():
+        bundle, chosen, file = None, None, _plain(Path(path), graph, precision)
+    else:
+        bundle = path if isinstance(path, Bundle) else Bundle.open(path)
+        chosen, file = _of_bundle(bundle, graph, precision)
     name, engine, choice = open_engine(file, device, backend, threads)
-    return Session(name, engine, choice, file.where, bundle)
+    return Session(name, engine, choice, file.where, bundle, chosen)
 
 
 class Session:
@@ -57,15 +62,24 @@ class Session:
     inputs, outputs   TensorSpecs with the ranges that the graph was checked for
     backend, device   who runs it, and where
     choice            why that backend and device, and why not the others; one line
+    precision         which of a bundle's precisions it runs; None for a plain ONNX file
     """
 
-    def __init__(self, backend: str, engine: Engine, choice: str, where: str, bundle: Bundle | None) -> None:
+    def __init__(
+        self,
+        backend: str,
+        engine: Engine,
+        choice: str,
+        where: str,
+        bundle: Bundle | None = None,
+        precision: str | None = None,
+    ) -> None:
         self.inputs, self.outputs = engine.inputs, engine.outputs
         self.backend, self.device, self.choice, self.where = backend, engine.device, choice, where
         self._engine: Engine | None = engine
         self._call: Callable[[Mapping[str, Array]], dict[str, Array]] = engine.run
         self._assets = engine.assets
-        self._bundle = bundle
+        self.precision, self._bundle = precision, bundle
         self._by_name = {spec.name: spec for spec in self.inputs}
         self._good: set[tuple[Any, ...]] = set()
         self._bound: weakref.WeakSet[BoundCall] = weakref.WeakSet()
@@ -150,8 +164,8 @@ class Session:
                     f"available: {', '.join(known) or '(none)'} ({self.where})"
                 )
         for name, shape in whole.items():
-            # A whole shape sets its dims for the other inputs too; a contradiction is left to check_shapes.
-            for dim, size in zip(self._by_name[name].dims, shape):  # noqa: B905  (the rank is checked with the rest)
+            # A whole shape sets its dims for the other inputs too; check_shapes finds contradictions.
+            for dim, size in zip(self._by_name[name].dims, shape, strict=False):
                 if dim.name is not None:
                     sizes.setdefault(dim.name, size)
         return {spec.name: whole.get(spec.name, spec.shape(sizes)) for spec in self.inputs}
@@ -162,7 +176,7 @@ class Session:
         sizes = {
             dim.name: size
             for spec in self.inputs
-            for dim, size in zip(spec.dims, inputs[spec.name].shape)  # noqa: B905  (made from the spec)
+            for dim, size in zip(spec.dims, inputs[spec.name].shape, strict=True)
             if dim.name is not None
         }
         if all(not dim.dynamic or dim.name in sizes for spec in self.outputs for dim in spec.dims):
@@ -190,23 +204,24 @@ class BoundCall:
         return self.outputs
 
 
-def _graph_file(path: Path, graph: str | None, precision: str | None) -> tuple[GraphFile, Bundle | None]:
-    if not path.is_file():
-        bundle = Bundle.open(path)
-        found = bundle.graph(graph)
-        where = f"bundle {path.name}" if len(bundle.graphs) == 1 else f"bundle {path.name}, graph {found.name}"
-        chosen = precision or ("fp32" if "fp32" in found.precisions else next(iter(found.precisions)))
-        if chosen not in found.precisions:
-            raise UsageError(
-                f'unknown precision "{chosen}"; {did_you_mean(chosen, found.precisions)}'
-                f"available: {', '.join(found.precisions)} ({where})"
-            )
-        return GraphFile(found.precisions[chosen].file, where, found.inputs, found.outputs, found.cases), bundle
-    if path.name == "manifest.json":
+def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> tuple[str, GraphFile]:
+    found = bundle.graph(graph)
+    where = f"bundle {bundle.path.name}" + (f", graph {found.name}" if len(bundle.graphs) > 1 else "")
+    chosen = precision or ("fp32" if "fp32" in found.precisions else next(iter(found.precisions)))
+    if chosen not in found.precisions:
+        raise UsageError(
+            f'unknown precision "{chosen}"; {did_you_mean(chosen, found.precisions)}'
+            f"available: {', '.join(found.precisions)} ({where})"
+        )
+    return chosen, GraphFile(found.precisions[chosen].file, where, found.inputs, found.outputs, found.cases)
+
+
+def _plain(path: Path, graph: str | None, precision: str | None) -> GraphFile:
+    if path.name == MANIFEST:
         raise BundleError(f"{path}: a bundle is opened by its folder; take {path.parent}")
     if graph or precision:
         raise UsageError(f"{path.name} is one ONNX file: it has no graph or precision to choose from")
-    return GraphFile(path, f"file {path.name}"), None
+    return GraphFile(path, f"file {path.name}")
 
 
 def _closed_error(where: str) -> UsageError:

@@ -186,7 +186,7 @@ def _check_agreement(
         other = by_name[spec.name]
         fits = len(spec.dims) == len(other.dims) and all(
             theirs.dynamic or (ours.min == ours.max == theirs.opt)
-            for ours, theirs in zip(spec.dims, other.dims)  # noqa: B905  (equal length just checked)
+            for ours, theirs in zip(spec.dims, other.dims, strict=True)
         )
         if spec.dtype != other.dtype or not fits:
             raise BundleError(f"{graph.where}: {graph.file.name} has {other}, its record says {spec}. Export it again.")

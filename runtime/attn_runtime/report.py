@@ -1,0 +1,67 @@
+"""How results are printed and written as JSON: tables, numbers, and text from files that nobody vouches for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .compare import Difference
+
+
+def worst_table(failures: Sequence[tuple[str, Difference]]) -> str:
+    """A table of the worst elements of differences that did not pass, by case."""
+    rows = [("case", "output", "index", "expected", "got", "|error|", "allowed")]
+    for case, difference in failures:
+        if not difference.worst:
+            rows.append((case, difference.output, difference.problem, "", "", "", ""))
+        for index, expected, got in difference.worst:
+            error = abs(expected - got)
+            rows.append(
+                (case, difference.output, str(list(index)), f"{expected:.8g}", f"{got:.8g}", f"{error:.3g}",
+                 f"{difference.limit:.3g}")
+            )  # fmt: skip
+    return columns(rows)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as left-aligned columns, two spaces apart; the first row is the head."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def difference_to_json(difference: Difference) -> dict[str, Any]:
+    """A Difference for a JSON file: no NaN or infinity, which JSON has not, but null."""
+    return {
+        "output": difference.output,
+        "passed": difference.passed,
+        "max_error": _finite(difference.max_error),
+        "max_reference": _finite(difference.max_reference),
+        "limit": difference.limit,
+        "problem": difference.problem,
+        "worst": [
+            {"index": list(index), "expected": _finite(expected), "got": _finite(got)}
+            for index, expected, got in difference.worst
+        ],
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Text of a bundle for a terminal: one line of at most `limit` characters, and no control sequences."""
+    clean = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return clean if len(clean) <= limit else f"{clean[:limit]}..."
+
+
+def bytes_text(count: float) -> str:
+    """1536 -> "1.5 KiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError
