@@ -85,8 +85,8 @@ class SelfAttention(nn.Module):
 class AttentionNet(nn.Module):
     """Image [B, in_channels, H, W] float32 -> logits [B, classes].
 
-    H and W may be anything whose feature map, after both strides, is a multiple of 4 (32, 64, 128 at the default
-    strides). Other sizes run in PyTorch too, but adaptive pooling to uneven cells has no ONNX form.
+    H and W are free. Where the feature map behind both strides is a multiple of 4 (images of 32, 64 or 128 at the
+    default strides), the pooling exports as one AveragePool; elsewhere its cells overlap and it exports as a gather.
     """
 
     def __init__(self, classes: int = 10, in_channels: int = 3, strides: Sequence[int] = (2, 2)) -> None:

@@ -14,19 +14,30 @@ from safetensors.torch import save
 from torch import Tensor, nn, optim
 
 
+def make_folder(folder: Path) -> None:
+    """Create `folder`, before the work whose result goes there. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: can't be created ({error.strerror or error}); choose another --out") from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{folder}: can't be written to; choose another --out")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` so that a reader sees the old file or the new one, also after kill -9. Raises OutputError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
-        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another --out") from error
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path}: can't be written ({error.strerror or error}); make room or choose another --out"
+        ) from error
 
 
 def save_weights(path: Path, module: nn.Module, metadata: Mapping[str, str]) -> None:

@@ -31,7 +31,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 def _sum_over_processes(x: Tensor) -> Tensor:
-    total: Tensor = _AllReduceSum.apply(x)  # type: ignore[no-untyped-call]
+    total: Tensor = _AllReduceSum.apply(x)
     return total
 
 

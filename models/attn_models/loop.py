@@ -94,6 +94,8 @@ def _train(spec: ModelSpec, recipe: Recipe, options: Options, world: World) -> M
         _same_run(state_file, before, run)
         checkpoint.restore(state_file, tensors, module, optimizer)
         done, seconds, loss = before["done"], before["seconds"], before["loss"]
+    if world.leads:
+        checkpoint.make_folder(options.out)  # now: an unwritable place should not cost a training
     parallel = world.distribute(module)
 
     with Report(epochs, steps, done, options.quiet or not world.leads) as report:
@@ -187,7 +189,7 @@ def _epoch(
         # The processes' gradients are averaged; times their number that is the sum, and over the global batch the
         # mean, also where the shares differ in size.
         optimizer.zero_grad()
-        (loss * (world.size / batch_size)).backward()  # type: ignore[no-untyped-call]
+        (loss * (world.size / batch_size)).backward()
         optimizer.step()
         total += loss.detach()
         report.step()

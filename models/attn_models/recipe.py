@@ -39,9 +39,9 @@ class Recipe:
     labels: tuple[str, ...]
     loss: Callable[..., Tensor]
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
-    epochs: int = 8
+    epochs: int = 6
     batch_size: int = 64
     lr: float = 2e-3
     weight_decay: float = 0.02
     warmup: float = 0.15
-    gate_lr: float = 5.0
+    gate_lr: float = 20.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attn_runtime.errors import UsageError
+from attn_runtime.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from .spec import ModelSpec
@@ -26,8 +26,6 @@ def get(name: str) -> ModelSpec:
     """The ModelSpec called `name`; UsageError with the nearest name when there is none."""
     known = names()
     if name not in known:
-        near = get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f'unknown model "{name}"; {hint}available: {", ".join(known)}')
+        raise UsageError(f'unknown model "{name}"; {did_you_mean(name, known)}available: {", ".join(known)}')
     spec: ModelSpec = importlib.import_module(f"attn_models.{name}").MODEL
     return spec

@@ -47,10 +47,8 @@ class World:
         """
         if not self.group:
             return module
-        if self.device.type == "cuda":
-            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
-        else:
-            module = global_norm.convert(module)
+        on_cuda = self.device.type == "cuda"
+        module = nn.SyncBatchNorm.convert_sync_batchnorm(module) if on_cuda else global_norm.convert(module)
         # The running statistics are equal everywhere already; no need to send rank 0's before every step.
         return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
 
