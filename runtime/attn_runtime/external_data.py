@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import BundleError
+from .strict_json import shown
 
 # Field numbers of onnx.proto3: for each kind of message, the fields worth entering and the kind of what they hold.
 _CHILDREN: dict[str, dict[int, str]] = {
@@ -37,16 +38,16 @@ def check_external_data(file: Path, where: str) -> list[Path]:
     for location in _locations(file, where):
         if location in found:
             continue
-        target = (folder / location).resolve()
+        keeps = f"{where}: {file.name} keeps a tensor in {shown(location)}"
+        try:
+            target = (folder / location).resolve()
+            is_file = target.is_file()
+        except (OSError, RuntimeError, ValueError) as error:  # too long a name, a loop of links, a NUL
+            raise BundleError(f"{keeps}, which no file can be called. Export it again.") from error
         if Path(location).is_absolute() or not target.is_relative_to(folder):
-            raise BundleError(
-                f"{where}: {file.name} keeps a tensor in {location!r}, outside its own folder. Not opened: a model "
-                f"reads no files but its own."
-            )
-        if not target.is_file():
-            raise BundleError(
-                f"{where}: {file.name} keeps a tensor in {location!r}, which is not there. Copy it next to {file.name}."
-            )
+            raise BundleError(f"{keeps}, outside its own folder. Not opened: a model reads no files but its own.")
+        if not is_file:
+            raise BundleError(f"{keeps}, which is not there. Copy it next to {file.name}.")
         found[location] = target
     return list(found.values())
 

@@ -100,11 +100,11 @@ def _graph_disagreements(at: str, graph: Json) -> Iterator[str]:
     for index, golden in enumerate(graph["golden"]):
         for key in ("sizes", "checked_sizes"):
             for name, size in golden[key].items():
-                place = f"{at}.golden[{index}].{key}.{name}"
+                place = f"{at}.golden[{index}].{key}: {shown(name)}"
                 if name not in ranges:
-                    yield f"{place}: the graph has no such dim, only {', '.join(ranges) or 'fixed ones'}"
+                    yield f"{place} is no dim of the graph, which has {shown(list(ranges))}"
                 elif not ranges[name][0] <= size <= ranges[name][2]:
-                    yield f"{place}: got {size}, expected {ranges[name][0]}..{ranges[name][2]}"
+                    yield f"{place} is {size}, expected {ranges[name][0]}..{ranges[name][2]}"
 
 
 def _dim_disagreements(at: str, dim: Json, ranges: dict[str, tuple[int, int, int]]) -> Iterator[str]:
