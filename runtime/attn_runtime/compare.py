@@ -62,13 +62,13 @@ def compare(output: str, expected: Array, got: Array | None, tolerance: Toleranc
         unequal = expected != got
         if not unequal.any():
             return Difference(output, 0.0, float(np.abs(expected.astype(np.float64)).max()), 0.0, True)
-        error = np.abs(expected.astype(np.float64) - got.astype(np.float64))
+        error = np.asarray(np.abs(expected.astype(np.float64) - got.astype(np.float64)))
         error[unequal & (error == 0)] = 1.0
         return _difference(output, error, expected, got, 0.0, keep, f"{int(unequal.sum())} of {unequal.size} differ")
 
     wide_expected, wide_got = expected.astype(np.float64, copy=False), got.astype(np.float64, copy=False)
     with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(wide_expected - wide_got)
+        error = np.asarray(np.abs(wide_expected - wide_got))  # numpy makes a scalar of a tensor of rank 0
     same_infinity = np.isinf(wide_expected) & (wide_expected == wide_got)
     both_nan = np.isnan(wide_expected) & np.isnan(wide_got)
     error[same_infinity | both_nan] = 0.0
