@@ -110,8 +110,13 @@ class Session:
             raise _closed_error(self.where)
         wanted = self._shapes(shapes or {})
         check_shapes(self.inputs, {s.name: (s.dtype, wanted[s.name]) for s in self.inputs}, self.where)
-        inputs = {spec.name: np.zeros(wanted[spec.name], spec.dtype) for spec in self.inputs}
-        outputs = {name: np.zeros(shape, dtype) for name, (shape, dtype) in self._output_shapes(engine, inputs).items()}
+        try:
+            inputs = {spec.name: np.zeros(wanted[spec.name], spec.dtype) for spec in self.inputs}
+            learnt = self._output_shapes(engine, inputs)
+            outputs = {name: np.zeros(shape, dtype) for name, (shape, dtype) in learnt.items()}
+        except (MemoryError, ValueError) as error:  # numpy raises either for a size beyond reason
+            shown = ", ".join(f"{name} {list(shape)}" for name, shape in wanted.items())
+            raise InputError(f"{self.where}: buffers for {shown} do not fit in memory ({error})") from error
         bound = BoundCall(inputs, outputs, engine.bind(inputs, outputs))
         self._bound.add(bound)
         return bound
@@ -179,7 +184,8 @@ class Session:
             for dim, size in zip(spec.dims, inputs[spec.name].shape, strict=True)
             if dim.name is not None
         }
-        if all(not dim.dynamic or dim.name in sizes for spec in self.outputs for dim in spec.dims):
+        # Rank 0 is also what an engine shows where it does not know the rank.
+        if all(spec.dims and all(not dim.dynamic or dim.name in sizes for dim in spec.dims) for spec in self.outputs):
             return {spec.name: (spec.shape(sizes), np.dtype(spec.dtype)) for spec in self.outputs}
         return {name: (value.shape, value.dtype) for name, value in engine.run(inputs).items()}
 

@@ -152,6 +152,11 @@ class OrtEngine:
         return call
 
     def _run_error(self, error: Exception) -> AttnError:
+        if re.search("pre-allocated output|shape verification failed", str(error)):
+            return InputError(
+                f"{self._where}: an output's shape follows from the values, and these give another than the bound one. "
+                f"Call run instead of bind."
+            )
         text = _one_line(error)
         if "INVALID_ARGUMENT" in text or "out of data bounds" in text:
             return InputError(f"{self._where}: the graph refuses these values or sizes: {text}")
@@ -184,9 +189,13 @@ def _check_agreement(
         )
     for spec in promised:
         other = by_name[spec.name]
-        fits = len(spec.dims) == len(other.dims) and all(
-            theirs.dynamic or (ours.min == ours.max == theirs.opt)
-            for ours, theirs in zip(spec.dims, other.dims, strict=True)
+        # ONNX Runtime shows a tensor of unknown rank as one of rank 0.
+        fits = not other.dims or (
+            len(spec.dims) == len(other.dims)
+            and all(
+                theirs.dynamic or (ours.min == ours.max == theirs.opt)
+                for ours, theirs in zip(spec.dims, other.dims, strict=True)
+            )
         )
         if spec.dtype != other.dtype or not fits:
             raise BundleError(f"{graph.where}: {graph.file.name} has {other}, its record says {spec}. Export it again.")

@@ -1,0 +1,105 @@
+"""bench measures what it says it measures. No time is asserted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attn_runtime import bench as bench_module
+from attn_runtime.bench import bench
+from attn_runtime.errors import InputError, OutputError, UsageError
+from attn_runtime.memory import peak_memory, reset_peak_memory
+from attn_runtime.plot import plot_bench
+from make_graphs import add, embed, nonzero
+from PIL import Image
+
+QUICK = {"device": "cpu", "warmup_s": 0.0, "measure_s": 0.0, "min_runs": 5}
+
+
+@pytest.mark.parametrize("call", ["bound", "run"])
+def test_one_result_for_each_batch_size(call: str, valid_bundle: Path) -> None:
+    report = bench(valid_bundle, **QUICK, call=call)
+    assert [r.batch for r in report.results] == [1, 2, 4]  # min, opt, max
+    assert (report.backend, report.device, report.call, report.batch_dim) == ("ort", "cpu", call, "batch")
+    for r in report.results:
+        assert r.runs == 5 and r.sizes == {"batch": r.batch}
+        assert 0 < r.p50_ms <= r.p90_ms <= r.p99_ms and r.mean_ms > 0
+        assert r.throughput == pytest.approx(r.batch * 1000 / r.mean_ms, rel=0.01)
+        assert r.peak_memory > 10 * 2**20
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False))["results"][2]["batch"] == 4
+
+
+def test_clock_decides_percentiles(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten calls of 1 ms and ten of 3 ms, by a clock that the test turns."""
+    steps = iter([0.0] + [0.0] * 2 + [0.001] * 10 + [0.003] * 10)
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += next(steps)
+        return now
+
+    # warm-up reads the clock twice, the start of the measurement once
+    monkeypatch.setattr(bench_module.time, "perf_counter", clock)
+    (r,) = bench(valid_bundle, **{**QUICK, "min_runs": 20}, batches=[4]).results
+    assert (r.runs, r.p50_ms, r.p90_ms, r.p99_ms) == (20, *map(pytest.approx, (2.0, 3.0, 3.0)))
+    assert r.mean_ms == pytest.approx(2.0) and r.throughput == pytest.approx(4 / 0.002)
+
+
+def test_sizes_that_are_asked_for(tmp_path: Path) -> None:
+    report = bench(add(tmp_path / "add.onnx"), **QUICK, batches=[8, 2], sizes={"T": 5})
+    assert [dict(r.sizes) for r in report.results] == [{"B": 2, "T": 5}, {"B": 8, "T": 5}]
+
+
+def test_dims_without_a_known_range_take_one(tmp_path: Path) -> None:
+    assert [dict(r.sizes) for r in bench(embed(tmp_path / "e.onnx"), **QUICK).results] == [{"B": 1, "T": 1}]
+
+
+@pytest.mark.parametrize("call", ["bound", "run"])
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"batches": [5]}, InputError, r"dim batch allows 1\.\.4"),
+        ({"batches": [0]}, UsageError, "expected 1 or more"),
+        ({"sizes": {"bach": 1}}, UsageError, "did you mean batch"),
+        ({"min_runs": 0}, UsageError, "0 runs"),
+    ],
+)
+def test_bad_options(call: str, options: dict, error: type[Exception], says: str, valid_bundle: Path) -> None:
+    with pytest.raises(error, match=says):
+        bench(valid_bundle, **{**QUICK, **options, "call": call})
+
+
+def test_unknown_call(valid_bundle: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean bound"):
+        bench(valid_bundle, call="bounded")
+
+
+def test_output_that_can_not_be_bound_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Call run instead of bind"):
+        bench(nonzero(tmp_path / "n.onnx"), **QUICK, batches=[50])
+    assert bench(nonzero(tmp_path / "n.onnx"), **QUICK, batches=[50], call="run").results[0].runs == 5
+
+
+def test_peak_memory_sees_what_was_freed() -> None:
+    source = reset_peak_memory()
+    before = peak_memory(source)
+    np.ones(50_000_000 // 8).sum()
+    assert peak_memory(source) - before >= (40 * 2**20 if source == "VmHWM" else 0)
+    if source == "VmHWM":
+        reset_peak_memory()
+        assert peak_memory(source) < before + 30 * 2**20
+
+
+def test_plot_is_a_picture(valid_bundle: Path, tmp_path: Path) -> None:
+    report = bench(valid_bundle, **QUICK)
+    plot_bench(report, tmp_path / "bench.png")
+    with Image.open(tmp_path / "bench.png") as image:
+        assert image.format == "PNG" and len(image.convert("RGB").getcolors(1 << 20) or []) > 10
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bench.png", "gemm.attn"]
+    with pytest.raises(UsageError, match="got suffix xyz"):
+        plot_bench(report, tmp_path / "bench.xyz")
+    with pytest.raises(OutputError, match="can't write"):
+        plot_bench(report, tmp_path / "no" / "bench.png")
