@@ -13,8 +13,9 @@ import torch
 from attn_runtime.errors import AttnError, CaptureError, UsageError
 from attn_runtime.spec import TensorSpec
 
-from . import cures, graph, specialise
+from . import cures, graph, specialise, untranslated
 from .chatter import hushed
+from .eager import plain_attention
 from .reference import Arrays
 from .signature import Signature, to_torch
 
@@ -54,7 +55,13 @@ def capture(
     that ONNX has no translation for.
     """
     write = _dynamo if exporter == "dynamo" else _torchscript
-    with hushed(verbose), torch.no_grad(), signature.flat() as module, cures.applied(module) as applied:
+    with (
+        hushed(verbose),
+        torch.no_grad(),
+        plain_attention(),
+        signature.flat() as module,
+        cures.applied(module) as applied,
+    ):
         model = write(signature, module, tuple(to_torch(example).values()), opset, target)
     _name_outputs(model, signature)
     graph.name_dims(model, signature.inputs)
@@ -94,7 +101,7 @@ def _dynamo(
             verbose=False,
         )
     except Exception as problem:
-        raise CaptureError(_untranslated(problem)) from problem
+        raise CaptureError(untranslated.explain(problem, program)) from problem
     assert exported is not None
     return exported.model
 
@@ -118,7 +125,7 @@ def _torchscript(
             do_constant_folding=True,
         )
     except Exception as problem:
-        raise CaptureError(_untranslated(problem)) from problem
+        raise CaptureError(untranslated.explain(problem)) from problem
     model = ir.load(target)
     ir.external_data.load_to_model(model)
     return model
@@ -132,36 +139,6 @@ def _name_outputs(model: ir.Model, signature: Signature) -> None:
         )
     for value, name in zip(model.graph.outputs, signature.output_names, strict=True):
         value.name = name
-
-
-def _untranslated(problem: BaseException) -> str:
-    """One line from the exporter's pages: the operator that has no translation, and the user's line that called it."""
-    chain: list[BaseException] = []
-    seen: BaseException | None = problem
-    while seen is not None:
-        chain.append(seen)
-        seen = seen.__cause__ or seen.__context__
-    text = " ".join(" ".join(str(p).split()) for p in chain)
-    where = ""
-    for line in str("\n".join(map(str, chain))).splitlines():
-        line = line.strip()
-        # The node's own stack trace: the last line of the user's code before torch is where to look.
-        if line.startswith('File "') and "site-packages" not in line and "<eval_with_key" not in line:
-            where = line.replace("File ", "").replace('"', "").replace(", line ", ":").split(", in ")[0]
-    root = chain[-1]
-    reason = " ".join(str(root).split())[:240] or type(root).__name__
-    if "No ONNX function found" in text or "No decompositions registered" in text:
-        start = text.find("No ONNX function found")
-        start = start if start >= 0 else text.find("No decompositions registered")
-        reason = text[start : start + 160].split(". ")[0]
-    return (
-        f"PyTorch could not translate the module to ONNX{' at ' + where if where else ''}: {reason}. "
-        "See --verbose for the exporter's own report, or try --exporter torchscript (held to the same checks)."
-    )
-
-
-def describe_cures(applied: Sequence[dict[str, str]]) -> str:
-    return "; ".join(f"{a['name']}: {a['did']}" for a in applied)
 
 
 def unused_inputs(path: Path, inputs: Sequence[TensorSpec]) -> list[str]:

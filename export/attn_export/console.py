@@ -15,7 +15,9 @@ class Console:
         from rich.console import Console as Rich
 
         self.quiet = quiet
-        self._rich = Rich(stderr=True, highlight=False, soft_wrap=True)
+        # The stream itself, not its name: libraries are hushed by redirecting sys.stderr while a stage runs.
+        self._stream = sys.stderr
+        self._rich = Rich(file=self._stream, highlight=False, soft_wrap=True)
         self._notes: set[str] = set()
 
     @contextmanager
@@ -47,7 +49,7 @@ class Console:
             first, space, rest = text.partition(" ")
             self._rich.print(Text.assemble((first, colour), space, rest))
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(text, file=self._stream, flush=True)
 
 
 class Line:

@@ -12,6 +12,8 @@ from attn_runtime.draw import draw_inputs
 from attn_runtime.errors import CaptureError
 
 from .cases import Case
+from .chatter import hushed
+from .eager import plain_attention
 from .signature import Signature, to_numpy, to_torch
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -29,7 +31,7 @@ class Answer:
 def ask(signature: Signature, case: Case, inputs: Arrays) -> Answer:
     """Run the module once. CaptureError, naming the shape, when it fails there."""
     try:
-        with torch.inference_mode():
+        with hushed(), torch.inference_mode(), plain_attention():
             outputs = to_numpy(signature(to_torch(inputs)))
     except CaptureError:
         raise

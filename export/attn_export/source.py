@@ -28,6 +28,7 @@ from attn_runtime.spec import TensorSpec
 from torch import nn
 
 from . import pt2, shapes
+from .chatter import hushed
 from .checkpoint import load_checkpoint, refuse_nan, silent_gates
 
 
@@ -177,7 +178,8 @@ def _call(ref: str, arguments: Mapping[str, Any]) -> Any:
     if here not in sys.path:
         sys.path.insert(0, here)  # as `python -m` does
     try:
-        found = importlib.import_module(module_name)
+        with hushed():
+            found = importlib.import_module(module_name)
     except ModuleNotFoundError as problem:
         if problem.name is None or not (module_name + ".").startswith(problem.name + "."):
             raise UsageError(
@@ -208,7 +210,8 @@ def _call(ref: str, arguments: Mapping[str, Any]) -> Any:
 
 def _build(ref: str, build: Any, arguments: Mapping[str, Any]) -> nn.Module:
     try:
-        module = build(**arguments)
+        with hushed():
+            module = build(**arguments)
     except AttnError:
         raise
     except Exception as problem:
