@@ -24,8 +24,11 @@ from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
 
 _UNBOUNDED = 1 << 30
-#: What a size may be made of: symbols (s0, u3), numbers, capitalised sympy functions (Max, FloorDiv), arithmetic.
-_SIZE = re.compile(r"(?:\s|[-+*/%(),<>=!&|~]|\d+(?:\.\d+)?|(?:s|u|zuf|zf)\d+|[A-Z][A-Za-z]*|true|false)*")
+#: What a size may be made of: sympy's own notation for symbols and arithmetic, as in
+#: ``Add(Symbol('s0', integer=True), Integer(1))``. No attribute, no lower-case name, no text but a plain symbol.
+_SIZE = re.compile(
+    r"(?:\s|[-+*/%(),<>=!&|~]|\d+(?:\.\d+)?|(?:s|u|zuf|zf)\d+|'[A-Za-z]\w*'|[a-z]+=(?:True|False)|[A-Z][A-Za-z]*|true|false)*"
+)
 
 
 def load(path: Path, dims: Mapping[str, Dim], declare: bool = True) -> tuple[nn.Module, tuple[TensorSpec, ...]]:

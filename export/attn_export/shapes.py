@@ -111,9 +111,10 @@ def load_example(path: Path) -> dict[str, np.ndarray[Any, Any]]:
             from safetensors.numpy import load_file
 
             return dict(load_file(path))
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UsageError(f"--example {path}: one bare array; names are needed: np.savez(file, NAME=array)")
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise UsageError(f"--example {path}: one bare array; names are needed: np.savez(file, NAME=array)")
+        with archive:
             return {name: archive[name] for name in archive.files}
     except UsageError:
         raise

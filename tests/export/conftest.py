@@ -1,0 +1,126 @@
+"""A small project of a user's own, outside the repository, and a command line to export it with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+NETS = '''
+import dataclasses
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    """One head over T positions; gamma scales what attention adds."""
+
+    def __init__(self, width=16, gamma=1.0):
+        super().__init__()
+        torch.manual_seed(1)
+        self.q, self.k, self.v = (nn.Linear(width, width) for _ in range(3))
+        self.gamma = nn.Parameter(torch.full((1,), gamma))
+
+    def forward(self, x):
+        weights = (self.q(x) @ self.k(x).transpose(1, 2)).softmax(-1)
+        return x + self.gamma * (weights @ self.v(x))
+
+
+def attention(**config):
+    return Attention(**config)
+
+
+class Classifier(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.embed, self.attend, self.head = nn.Embedding(50, 16), Attention(), nn.Linear(16, 3)
+
+    def forward(self, tokens, keep):
+        x = self.attend(self.embed(tokens)) * keep.unsqueeze(-1)
+        return {"logits": self.head(x.mean(1)), "hidden": (x, x.sum(2))}
+
+
+@dataclasses.dataclass
+class Answer:
+    scores: torch.Tensor
+    parts: list
+    note: str = "left out"
+
+
+class Dataclass(nn.Module):
+    def forward(self, x):
+        return Answer(x.softmax(-1), [x + 1, x * 2])
+
+
+class BatchCentred(nn.Module):
+    def forward(self, x):
+        return x - x.mean(0, keepdim=True)
+
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.5)
+
+
+class Ignores(nn.Module):
+    def forward(self, x, unused):
+        return x.relu()
+
+
+class Eight(nn.Module):
+    def forward(self, x):
+        if x.shape[0] == 8:
+            return x
+        return x * 2
+
+
+class Untranslatable(nn.Module):
+    def forward(self, x):
+        return torch.linalg.eigvals(x).real
+
+
+def not_a_module():
+    return 3
+
+
+def fails(size=3):
+    raise ValueError(f"no such size: {size}")
+'''
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with nets.py, entered; as a user's own project would be."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "nets.py").write_text(NETS)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield folder
+    sys.modules.pop("nets", None)
+
+
+@pytest.fixture
+def attn_export(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Runs the command line in this process and gives what a shell would see."""
+    from attn_export.cli import cli
+    from attn_runtime.cli_common import run_cli
+
+    def run(*arguments: object) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run_cli(cli, "attn-export", [str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return Ran(int(ended.value.code or 0), out, err)
+
+    return run

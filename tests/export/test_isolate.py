@@ -1,0 +1,61 @@
+"""Real children: killed, hung and noisy ones."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from attn_export.isolate import Isolated, TaskFailed
+from attn_runtime.errors import StageError
+
+
+def test_a_task_answers_and_one_started_before_is_dropped() -> None:
+    with Isolated(60) as child:
+        child.start("warm")
+        assert "onnxruntime" in child.run("warm", "versions")
+
+
+def test_a_failed_task_says_why_and_the_child_lives(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"\x08\x0a")
+    with Isolated(60) as child:
+        with pytest.raises(TaskFailed, match=r"stage-x: .*bad\.onnx"):
+            child.run("answers", "stage-x", graph=str(tmp_path / "bad.onnx"), cases=[], large=False)
+        pid = child._process.pid  # type: ignore[union-attr]
+        child.run("warm", "again")
+        assert child._process.pid == pid  # type: ignore[union-attr]
+
+
+def test_a_crash_names_the_stage_and_the_signal_and_the_next_task_has_a_new_child() -> None:
+    with Isolated(60) as child:
+        child.run("warm", "first")
+        process = child._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGSTOP)
+        threading.Timer(0.3, os.kill, (process.pid, signal.SIGSEGV)).start()
+        threading.Timer(0.4, os.kill, (process.pid, signal.SIGCONT)).start()
+        with pytest.raises(StageError, match=r"simplify: the child process died \(SIGSEGV\)"):
+            child.run("warm", "simplify")
+        assert "onnx" in child.run("warm", "after")
+
+
+def test_a_hang_is_ended_at_the_limit() -> None:
+    with Isolated(60) as child:
+        child.run("warm", "first")
+        process = child._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGSTOP)  # it hears nothing any more
+        child.seconds = 0.3
+        with pytest.raises(StageError, match="simplify: no answer within 0 s"):
+            child.run("warm", "simplify")
+        assert process.poll() is not None
+
+
+def test_closing_leaves_no_process() -> None:
+    before = threading.active_count()
+    child = Isolated(60)
+    child.run("warm", "x")
+    process = child._process
+    child.close()
+    assert process is not None and process.poll() is not None
+    assert threading.active_count() == before
