@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+from torch.jit._trace import is_tracing
 
 from ._cure import Cure, Effect, Tally, counted
 from ._replace import replaced
@@ -34,12 +36,14 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
             enable_gqa: bool = False,
         ) -> torch.Tensor:
             def on_rank_4(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, m: torch.Tensor | None) -> torch.Tensor:
-                return attend(q, k, v, m, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+                answer = attend(q, k, v, m, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+                # At other ranks PyTorch answers contiguously, at rank 4 with heads innermost: the model may `view` it.
+                return answer.contiguous()
 
             rank = max(query.dim(), key.dim(), value.dim())
             # The TorchScript exporter translates every rank, and its traced sizes are no numbers to compute with.
-            if torch.jit.is_tracing() or rank == query.dim() == key.dim() == value.dim() == 4:
-                return on_rank_4(query, key, value, attn_mask)
+            if is_tracing() or rank == query.dim() == key.dim() == value.dim() == 4:
+                return attend(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
             tally.note(str(rank))
             if rank > 4:
                 return _flattened(on_rank_4, query, key, value, attn_mask, grouped=enable_gqa)
@@ -88,7 +92,8 @@ def _flattened(
             mask = mask.reshape(1, *mask.shape[-3:])
         else:
             mask = _expand(mask, [*lead, *mask.shape[-3:]]).flatten(0, rank - 4)
-    return attend(merge(query), merge(key), merge(value), mask).unflatten(0, tuple(lead))
+    answer: torch.Tensor = attend(merge(query), merge(key), merge(value), mask).unflatten(0, tuple(lead))
+    return answer
 
 
 def _raised(
@@ -120,8 +125,8 @@ def _to_rank(tensor: torch.Tensor, rank: int) -> torch.Tensor:
 
 
 def _is_one(size: int | torch.SymInt) -> bool:
-    # A symbolic size must not be compared: the answer would become a guard on the dim. It is not known to be 1.
-    return isinstance(size, int) and size == 1
+    # Asked without guarding: a plain comparison of a symbolic size would restrict the dim to the answer.
+    return statically_known_true(size == 1)
 
 
 def _broadcast(shapes: Sequence[Sequence[int | torch.SymInt]]) -> list[int | torch.SymInt]:

@@ -33,8 +33,12 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
         return cond
 
     with replaced(torch, "cond", wrap):
-        yield lambda: (
-            f"cloned {counted(tally.total, 'torch.cond operand')} that shared memory with another" if tally else None
+        yield (
+            lambda: (
+                f"cloned {counted(tally.total, 'torch.cond operand')} that shared memory with another"
+                if tally
+                else None
+            )
         )
 
 

@@ -51,10 +51,12 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
     functional = torch.nn.functional
     operator = torch.ops.aten.scaled_dot_product_attention.default
     with replaced(functional, "scaled_dot_product_attention", wrap, module, operator):
-        yield lambda: (
-            f"{counted(tally.total, 'masked attention call')} made to answer 0 where every key is masked"
-            if tally
-            else None
+        yield (
+            lambda: (
+                f"{counted(tally.total, 'masked attention call')} made to answer 0 where every key is masked"
+                if tally
+                else None
+            )
         )
 
 

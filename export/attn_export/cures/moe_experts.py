@@ -31,7 +31,9 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
         for config, field in zip(configs, fields, strict=True):
             setattr(config, field, _WANTED)
         was = ", ".join(dict.fromkeys(str(b) for b in before))
-        yield lambda: f'ran {counted(len(layers), "expert layer")} as "{_WANTED}" instead of "{was}"' if layers else None
+        yield (
+            lambda: f'ran {counted(len(layers), "expert layer")} as "{_WANTED}" instead of "{was}"' if layers else None
+        )
     finally:
         for config, field, value in zip(configs, fields, before, strict=True):
             setattr(config, field, value)

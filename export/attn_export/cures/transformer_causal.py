@@ -30,10 +30,12 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
         return trusted
 
     with replaced(torch.nn.modules.transformer, "_detect_is_causal_mask", wrap):
-        yield lambda: (
-            f"left out {counted(tally.total, 'comparison')} of a mask's values with a causal mask; the mask is applied"
-            if tally
-            else None
+        yield (
+            lambda: (
+                f"left out {counted(tally.total, 'comparison')} of a mask's values with a causal mask; the mask is applied"
+                if tally
+                else None
+            )
         )
 
 
