@@ -74,6 +74,7 @@ def _open(path: Path) -> Image:
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as a damaged EXIF block beside whole pixels
             warnings.simplefilter("error", pillow.DecompressionBombWarning)
             with pillow.open(path, formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:

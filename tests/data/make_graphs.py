@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from attn_runtime.bundle import Bundle, sha256_of
+from attn_runtime.tensors import write_tensors
 from attn_runtime.writer import BundleWriter
 from make_hostile_bundles import dim, valid_manifest
 from onnx import TensorProto, helper, numpy_helper
@@ -88,3 +91,27 @@ def brightness_classifier(path: Path, channels: int = 1) -> Path:
         writer.add_json("assets/image.json", recipe)
         writer.commit(manifest)
     return path
+
+
+def rewrite_answers(bundle: Path, case: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Alter a golden output and make the manifest agree, as a wrong record would."""
+    relative = f"golden/{case}.outputs.safetensors"
+    found = next(c for c in Bundle.open(bundle).graph().cases() if c.name == case)
+    (bundle / relative).unlink()
+    write_tensors(bundle / relative, {"y": change(found.outputs["y"].copy())})
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"][relative] = {
+        "sha256": sha256_of(bundle / relative),
+        "size": (bundle / relative).stat().st_size,
+    }
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def off_by(error: float) -> Callable[[np.ndarray], np.ndarray]:
+    """A change for `rewrite_answers`: element [-1, 7] off by `error`."""
+
+    def change(y: np.ndarray) -> np.ndarray:
+        y[-1, 7] += error
+        return y
+
+    return change
