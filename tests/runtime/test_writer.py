@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from attn_runtime import bundle as bundle_module
 from attn_runtime import staging
 from attn_runtime.bundle import Bundle, is_bundle
 from attn_runtime.errors import BundleError, OutputError
@@ -24,14 +26,16 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def rewrite(path: Path, name: str = "second", force: bool = False) -> None:
+def rewrite(
+    path: Path, name: str = "second", labels: Callable[[bytes], bytes] = lambda data: data, force: bool = False
+) -> None:
     """Write a bundle whose model name is `name`, so that one can tell which bundle is there."""
     content = make_valid_bundle(path.parent / f"source-of-{name}.attn")
     manifest = {k: v for k, v in Bundle.open(content).manifest.items() if k != "files"}
     with BundleWriter(path, force) as writer:
         for file, data in snapshot(content).items():
             if file != "manifest.json":
-                writer.path(file).write_bytes(data)
+                writer.path(file).write_bytes(labels(data) if file == "assets/labels.json" else data)
         writer.commit(manifest | {"name": name})
 
 
@@ -309,6 +313,28 @@ def test_two_writers_at_once(valid_bundle: Path) -> None:
     assert not list(valid_bundle.parent.glob(".*"))
 
 
+def test_replaced_while_it_is_opened(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest is the old bundle's, the files are already the new one's: the reader starts over."""
+    whole = bundle_module._check_hash
+
+    def slow(path: Path, relative: str, expected: str, where: str) -> None:
+        monkeypatch.setattr(bundle_module, "_check_hash", whole)
+        rewrite(valid_bundle, "second", lambda data: data + b" ")
+        whole(path, relative, expected, where)
+
+    monkeypatch.setattr(bundle_module, "_check_hash", slow)
+    assert Bundle.open(valid_bundle).name == "second"
+
+
+def test_a_run_killed_in_the_gap_is_undone_before_the_sweep(tmp_path: Path) -> None:
+    target = tmp_path / "a.attn"
+    old = tmp_path / ".a.attn.tmp-1-0" / "old" / "a.attn"
+    old.mkdir(parents=True)
+    (old / "precious").write_text("")
+    staging.Staging(target).discard()
+    assert (target / "precious").exists() and [path.name for path in tmp_path.iterdir()] == ["a.attn"]
+
+
 def test_other_targets_temporaries_are_left_alone(valid_bundle: Path) -> None:
     other = valid_bundle.parent / ".other.attn.tmp-1-0"
     other.mkdir()
@@ -357,9 +383,11 @@ def test_onnx_file_and_data_fail_together(tmp_path: Path, monkeypatch: pytest.Mo
     before = snapshot(tmp_path)
     rename = Path.rename
 
+    moves = []
+
     def full(self: Path, other: Path) -> Path:
+        moves.append((self.name, self.parent.name, other.parent.name))
         if other == target:
-            assert not target.exists(), "an old graph must never stand beside new weights"
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return rename(self, other)
 
@@ -367,6 +395,13 @@ def test_onnx_file_and_data_fail_together(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(OutputError, match="No space left"):
         write_onnx(target, "second", True)
     assert snapshot(tmp_path) == before
+    here = tmp_path.name
+    assert moves[:4] == [
+        ("gemm.onnx", here, "old"),
+        ("gemm.onnx.data", here, "old"),
+        ("gemm.onnx.data", "new", here),
+        ("gemm.onnx", "new", here),
+    ], "an old graph must never stand beside new weights, nor a new one beside old weights"
 
 
 def test_onnx_target_is_no_folder(tmp_path: Path) -> None:

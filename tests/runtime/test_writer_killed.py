@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import onnx
 import pytest
 from attn_runtime.bundle import Bundle
-from attn_runtime.errors import OutputError
+from attn_runtime.errors import BundleError, OutputError
 from attn_runtime.writer import BundleWriter, OnnxWriter
 from make_hostile_bundles import gemm_model
 
@@ -25,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from attn_runtime import staging
 from attn_runtime.bundle import Bundle
-from attn_runtime.errors import OutputError
+from attn_runtime.errors import BundleError, OutputError
 from attn_runtime.writer import BundleWriter, OnnxWriter
 
 target = Path(sys.argv[1])
@@ -101,6 +102,12 @@ def test_killed(moment: str, survivor: str, valid_bundle: Path) -> None:
     bundle = Bundle.open(valid_bundle)
     assert bundle.name == survivor
     assert len(list(bundle.graph().cases())) == 3
+    if survivor == "killed":
+        # It was done but for the clearing up: a bundle that someone removes now must not come back.
+        shutil.move(valid_bundle, valid_bundle.parent.with_name("away"))
+        with pytest.raises(BundleError, match="does not exist"):
+            Bundle.open(valid_bundle)
+        shutil.move(valid_bundle.parent.with_name("away"), valid_bundle)
     rewrite(valid_bundle)
 
 
