@@ -79,7 +79,7 @@ def _train(spec: ModelSpec, recipe: Recipe, options: Options, world: World) -> M
 
     torch.manual_seed(options.seed)
     module = spec.build().to(world.device)
-    optimizer = optim.AdamW(parameter_groups(module, recipe), lr=recipe.lr)
+    optimizer = optim.AdamW(parameter_groups(module, recipe), lr=recipe.lr, betas=recipe.betas)
     run = {
         "model": spec.name,
         "seed": options.seed,

@@ -43,5 +43,6 @@ class Recipe:
     batch_size: int = 64
     lr: float = 2e-3
     weight_decay: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.95)
     warmup: float = 0.15
     gate_lr: float = 20.0
