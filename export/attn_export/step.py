@@ -86,7 +86,7 @@ def same_border(before: GraphFacts, after: GraphFacts) -> str:
         for was, now in zip(old, new, strict=True):
             if was.dtype != now.dtype or len(was.axes) != len(now.axes):
                 return f"{was.name} was {was.dtype}{list(was.axes)} and is {now.dtype}{list(now.axes)}"
-            for a, b in zip(was.axes, now.axes, strict=True):
+            for position, (a, b) in enumerate(zip(was.axes, now.axes, strict=True)):
                 if isinstance(b, int) and a != b:
-                    return f"{was.name}: axis {a} became fixed at {b}"
+                    return f"{was.name}: axis {position} was {a} and is fixed at {b}"
     return ""

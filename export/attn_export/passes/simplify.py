@@ -1,7 +1,7 @@
 """onnxsim, judged by what it gives: the graph with the fewest nodes is kept, and that may be the one it was given.
 
-onnxsim's optimizer turns MatMul + Add into Reshape, Gemm, Reshape and so makes many attention graphs larger; without
-it, constant folding alone often does better. Both are tried, in a child process.
+onnxsim's optimizer turns MatMul + Add on rank 3 into Reshape, Gemm, Reshape, and so makes many attention graphs larger.
+It is tried whole, without that fusion, and not at all (constant folding alone), in a child process.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ from ..step import Outcome
 _MOST_GROWTH = 1.05
 _SMALL_BYTES = 1 << 20
 
+#: (what it is called, whether the optimizer runs, the fusions that are left out)
+_WAYS: tuple[tuple[str, bool, list[str]], ...] = (
+    ("onnxsim", True, []),
+    ("onnxsim without its batched Gemm", True, ["fuse_matmul_add_bias_into_gemm_batched"]),
+    ("onnxsim without its optimizer", False, []),
+)
+
 
 class Simplify:
     name = "simplify"
@@ -30,27 +37,27 @@ class Simplify:
         before = facts(source)
         bare = target.with_suffix(".bare.onnx")
         weights = _without_external_weights(source, bare)
-        tried: list[tuple[int, int, str, Path]] = []
+        tried: list[tuple[int, int, int, str, Path]] = []
         notes: list[str] = []
-        for label, optimize in (("onnxsim", True), ("onnxsim without its optimizer", False)):
-            given = target.with_suffix(f".{int(optimize)}.onnx")
+        for number, (label, optimize, skip) in enumerate(_WAYS):
+            given = target.with_suffix(f".{number}.onnx")
             try:
-                isolated.run("simplify", "simplify", source=str(bare), target=str(given), optimize=optimize)
+                isolated.run("simplify", "simplify", source=str(bare), target=str(given), optimize=optimize, skip=skip)
             except TaskFailed as problem:
                 notes.append(f"{label} gave up ({str(problem)[:120]})")
                 continue
             _restore(source, given, weights)
             after = facts(given)
             if after.weight_bytes <= max(before.weight_bytes * _MOST_GROWTH, before.weight_bytes + _SMALL_BYTES):
-                tried.append((after.nodes, after.weight_bytes, label, given))
+                tried.append((after.nodes, after.weight_bytes, number, label, given))
             notes.append(f"{label}: {after.nodes} nodes")
         best = min(tried, default=None)
         if best is not None and best[0] < before.nodes:
-            best[3].replace(target)
-            outcome = Outcome(target, f"kept {best[2]}")
+            best[4].replace(target)
+            outcome = Outcome(target, f"kept {best[3]}")
         else:
             outcome = Outcome(source, f"kept the graph as captured ({'; '.join(notes)})")
-        for left in (bare, *(t[3] for t in tried)):
+        for left in (bare, *target.parent.glob(f"{target.stem}.[0-9].onnx")):
             left.unlink(missing_ok=True)
         return outcome
 
