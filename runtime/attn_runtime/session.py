@@ -15,7 +15,7 @@ from .arrays import as_array
 from .backends import Array, Engine, GraphFile
 from .bundle import Bundle
 from .choose import open_engine
-from .errors import BundleError, InputError, UsageError
+from .errors import AttnError, BundleError, InputError, UsageError
 from .manifest import MANIFEST
 from .nearest import did_you_mean
 from .spec import check_shapes, named_dims, signature
@@ -81,7 +81,11 @@ class Session:
         self._assets = engine.assets
         self.precision, self._bundle = precision, bundle
         self._by_name = {spec.name: spec for spec in self.inputs}
-        self._good: set[tuple[Any, ...]] = set()
+        # (name, dtype, rank), and the sizes that were found good, of all inputs in one row: with every rank given, a
+        # row of sizes can be read in one way only.
+        self._expected = tuple((spec.name, np.dtype(spec.dtype), len(spec.dims)) for spec in self.inputs)
+        self._count = len(self.inputs)
+        self._good: set[tuple[int, ...]] = set()
         self._bound: weakref.WeakSet[BoundCall] = weakref.WeakSet()
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
@@ -90,12 +94,18 @@ class Session:
         Inputs are numpy arrays or CPU tensors with DLPack (read in place, no copy is made unless one is strided or of
         foreign byte order). Raises InputError for a name, dtype, rank or size that the graph does not take.
         """
-        # The whole cost of a call that is all right: look its types, dtypes and shapes up among those checked before.
-        # Other mappings and array types miss, and go the long way every time.
-        try:
-            good = tuple([(name, type(x), x.dtype, x.shape) for name, x in inputs.items()]) in self._good
-        except (AttributeError, TypeError):
-            good = False
+        # The whole cost of a call that is all right: are they plain arrays of the right dtypes and ranks, and were
+        # their shapes checked before? Anything else goes the long way: other mappings and tensors, and what is wrong.
+        good = False
+        if type(inputs) is dict and len(inputs) == self._count:
+            shapes: tuple[int, ...] = ()
+            for name, dtype, rank in self._expected:
+                x = inputs.get(name)
+                if type(x) is not np.ndarray or x.dtype != dtype or x.ndim != rank:
+                    break
+                shapes += x.shape
+            else:
+                good = shapes in self._good
         return self._call(inputs if good else self._checked(inputs))
 
     def bind(self, shapes: Mapping[str, int | Sequence[int]] | None = None) -> BoundCall:
@@ -117,7 +127,7 @@ class Session:
         except (MemoryError, ValueError) as error:  # numpy raises either for a size beyond reason
             shown = ", ".join(f"{name} {list(shape)}" for name, shape in wanted.items())
             raise InputError(f"{self.where}: buffers for {shown} do not fit in memory ({error})") from error
-        bound = BoundCall(inputs, outputs, engine.bind(inputs, outputs))
+        bound = BoundCall(inputs, outputs, engine.bind(inputs, outputs), engine.explain)
         self._bound.add(bound)
         return bound
 
@@ -154,8 +164,8 @@ class Session:
             )
         arrays = {name: as_array(name, value, self.where) for name, value in inputs.items()}
         check_shapes(self.inputs, {name: signature(value) for name, value in arrays.items()}, self.where)
-        if len(self._good) < _MOST_REMEMBERED and all(arrays[name] is value for name, value in inputs.items()):
-            self._good.add(tuple([(name, type(x), x.dtype, x.shape) for name, x in arrays.items()]))
+        if len(self._good) < _MOST_REMEMBERED:
+            self._good.add(tuple(size for spec in self.inputs for size in arrays[spec.name].shape))
         return arrays
 
     def _shapes(self, asked: Mapping[str, int | Sequence[int]]) -> dict[str, tuple[int, ...]]:
@@ -196,17 +206,28 @@ class BoundCall:
     Both are name -> C-contiguous numpy array, the same ones for good: every call overwrites the last one's outputs.
     """
 
-    __slots__ = ("__weakref__", "_execute", "inputs", "outputs")
+    __slots__ = ("__weakref__", "_execute", "_explain", "inputs", "outputs")
 
-    def __init__(self, inputs: dict[str, Array], outputs: dict[str, Array], execute: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        inputs: dict[str, Array],
+        outputs: dict[str, Array],
+        execute: Callable[[], object],
+        explain: Callable[[Exception], AttnError],
+    ) -> None:
         # Read-only mappings: putting another array there would have no effect, and nobody would be told.
         self.inputs: Mapping[str, Array] = MappingProxyType(inputs)
         self.outputs: Mapping[str, Array] = MappingProxyType(outputs)
-        self._execute = execute
+        self._execute, self._explain = execute, explain
 
     def __call__(self) -> Mapping[str, Array]:
-        """Run on what `inputs` hold now; returns `outputs`."""
-        self._execute()
+        """Run on what `inputs` hold now; returns `outputs`. Raises InputError or BackendError when the graph fails."""
+        try:
+            self._execute()
+        except AttnError:
+            raise
+        except Exception as error:
+            raise self._explain(error) from error
         return self.outputs
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import ChainMap, OrderedDict
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -17,9 +19,9 @@ from attn_runtime.cuda import find_gpus
 from attn_runtime.errors import BackendError, BundleError, InputError, UsageError
 from attn_runtime.session import Session, open_session
 from attn_runtime.spec import Dim, TensorSpec
-from make_graphs import add, embed, nonzero
+from make_graphs import add, embed, floats, nonzero, save
 from make_hostile_bundles import gemm_model
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 no_gpu = pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU")
 
@@ -203,6 +205,37 @@ def test_one_name_with_two_sizes(tmp_path: Path) -> None:
     session.run({"a": drawn(1, 3), "b": drawn(1, 3)})
     with pytest.raises(InputError, match="dim B is 1 here and 2 in input"):
         session.run({"a": drawn(2, 3), "b": drawn(1, 3)})
+
+
+def test_scalar_of_another_dtype_after_a_right_one(tmp_path: Path) -> None:
+    """A scalar adds no sizes to what is remembered of a call; its dtype must still be looked at."""
+    save(tmp_path / "m.onnx", [helper.make_node("Mul", ["x", "s"], ["y"])], [floats("x", "N"), floats("s")],
+         [floats("y", "N")])  # fmt: skip
+    session = open_session(tmp_path / "m.onnx", "cpu")
+    x = drawn(3)
+    for _ in range(2):
+        np.testing.assert_array_equal(session.run({"x": x, "s": np.float32(2)})["y"], 2 * x)
+        np.testing.assert_array_equal(session.run({"s": np.array(2, np.float32), "x": x})["y"], 2 * x)
+    for wrong, says in ((np.array(2), "expected dtype float32"), (np.ones(1, np.float32), "expected rank 0")):
+        with pytest.raises(InputError, match=says):
+            session.run({"x": x, "s": wrong})
+
+
+def test_any_mapping_is_taken(gemm: Session, weight: np.ndarray) -> None:
+    x = drawn(2, 16)
+    for inputs in (MappingProxyType({"x": x}), OrderedDict(x=x), ChainMap({}, {"x": x})):
+        for _ in range(2):
+            np.testing.assert_allclose(gemm.run(inputs)["y"], x @ weight, rtol=1e-5, atol=1e-5)
+
+
+def test_several_outputs_come_by_name(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Neg", ["x"], ["n"]), helper.make_node("Abs", ["x"], ["a"])]
+    save(tmp_path / "m.onnx", nodes, [floats("x", "N")], [floats("n", "N"), floats("a", "N")])
+    session = open_session(tmp_path / "m.onnx", "cpu")
+    got = session.run({"x": drawn(5)})
+    assert list(got) == ["n", "a"]
+    np.testing.assert_array_equal(got["n"], -drawn(5))
+    np.testing.assert_array_equal(got["a"], abs(drawn(5)))
 
 
 def test_shapes_that_were_good_are_not_checked_again(gemm: Session, monkeypatch: pytest.MonkeyPatch) -> None:

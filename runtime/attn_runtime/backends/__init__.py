@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import AttnError, UsageError
 from ..nearest import did_you_mean
 from ..spec import TensorSpec
 
@@ -53,7 +53,13 @@ class Engine(Protocol):
         """Every output by name, for inputs that fit the specs."""
 
     def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], object]:
-        """A call that reads these C-contiguous buffers and fills those; InputError or BackendError when it fails."""
+        """A call that reads these C-contiguous buffers and fills those, which the caller keeps alive.
+
+        What it raises goes through `explain`: a frame of Python around a small graph's call would be felt.
+        """
+
+    def explain(self, error: Exception) -> AttnError:
+        """The InputError or BackendError that an error of the engine library amounts to."""
 
 
 class Backend(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..bundle import GoldenCase
-from ..errors import BackendError, InputError
+from ..errors import AttnError, BackendError, InputError
 from . import Array, GraphFile
 
 ABOUT = "the stored golden answers, for inputs that match them exactly"
@@ -57,6 +57,9 @@ class ReplayEngine:
                 outputs[name][...] = value
 
         return call
+
+    def explain(self, error: Exception) -> AttnError:
+        return BackendError(f"{self._where}: replay failed: {error}")
 
 
 def _key(arrays: Mapping[str, Array]) -> bytes:
