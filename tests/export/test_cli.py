@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -54,9 +55,8 @@ def test_verify_replays_and_compares_live_and_sees_other_weights(project: Path, 
 
 
 def test_verify_holds_a_plain_onnx_of_any_maker_against_its_source(project: Path, attn_export: Run) -> None:
-    import nets  # type: ignore[import-not-found]
-
-    module = nets.attention().eval()
+    sys.path.insert(0, str(project))
+    module = importlib.import_module("nets").attention().eval()
     batch, length = torch.export.Dim("batch", min=1, max=99), torch.export.Dim("T", min=1, max=99)
     torch.onnx.export(
         module, (torch.randn(2, 3, 16),), "bare.onnx", dynamo=True, verbose=False,
@@ -114,10 +114,9 @@ def test_a_folder_that_is_no_bundle_is_kept(project: Path, attn_export: Run) -> 
 
 
 def test_a_program_file_is_a_source(project: Path, attn_export: Run) -> None:
-    import nets
-
+    sys.path.insert(0, str(project))
     batch = torch.export.Dim("batch", min=1, max=4)
-    module = nets.attention().eval()
+    module = importlib.import_module("nets").attention().eval()
     program = torch.export.export(module, (torch.randn(2, 5, 16),), dynamic_shapes=({0: batch},))
     torch.export.save(program, "a.pt2")
     assert attn_export("to-onnx", "a.pt2", "-o", "a.attn").code == 0

@@ -1,0 +1,110 @@
+"""The main job on a trained model, command by command, as a user would type it; everything lands in demo/.
+
+Ends with a table of what was measured, also written to demo/table.md. Any command that fails ends the demo with its
+exit code; so does a model that is not accurate enough or a wrong answer about an image it was not trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from attn_models.digits import save_test_images
+
+DEMO = Path("demo")
+TRAINED = DEMO / "train"
+BUNDLE = DEMO / "attentionnet.attn"
+LEAST_ACCURACY = 0.97
+IMAGES = 5
+
+
+def run(*command: str | Path) -> str:
+    """Print and run a command; its stdout is printed too and returned."""
+    words = [str(w) for w in command]
+    print(f"\n$ {shlex.join(words)}", flush=True)
+    ran = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+    print(ran.stdout, end="", flush=True)
+    if ran.returncode:
+        sys.exit(ran.returncode)
+    return ran.stdout
+
+
+def quiet_json(*command: str | Path) -> dict[str, object]:
+    """The JSON that a command prints, without showing it."""
+    ran = subprocess.run([str(w) for w in command], stdout=subprocess.PIPE, text=True)
+    if ran.returncode:
+        sys.exit(ran.returncode)
+    return dict(json.loads(ran.stdout))
+
+
+def classify() -> None:
+    """Images of the test split, which training never saw, through the bundle; the name of each says what it shows."""
+    images = save_test_images(DEMO / "images", IMAGES)
+    run("attn-run", "run", BUNDLE, images[0], "--top", "3")
+    right = 0
+    for image in images:
+        told = quiet_json("attn-run", "run", BUNDLE, image, "--json")
+        top = told["top"][0][0]  # type: ignore[index]
+        shown = image.stem.rpartition("-")[2]
+        right += top["label"] == shown
+        print(f"{image.name}: {top['label']} ({top['probability']:.1%})")
+    if right < IMAGES - 1:  # one in five may be among the few percent that the model gets wrong
+        sys.exit(f"error: {IMAGES - right} of {IMAGES} unseen images were classified wrongly")
+
+
+def table(seconds: float) -> str:
+    """What was measured, in Markdown."""
+    metrics = json.loads((TRAINED / "metrics.json").read_text())
+    manifest = json.loads((BUNDLE / "manifest.json").read_text())
+    graph = manifest["graphs"]["model"]
+    bench = json.loads((DEMO / "bench.json").read_text())
+    rows = [("test accuracy (360 images not trained on)", f"{metrics['accuracy']:.2%}")]
+    for stage in graph["stages"]:
+        errors = [c["max_error"] / c["max_reference"] for c in stage["checks"]]
+        rows.append(
+            (
+                f"{stage['name']}: worst error of max\\|PyTorch\\|, {len(errors)} shapes",
+                f"{max(errors):.1e} (allowed {graph['precisions']['fp32']['tolerance']['rtol']:.0e}), "
+                f"{stage['nodes_after']} nodes",
+            )
+        )
+    total = sum(f["size"] for f in manifest["files"].values())
+    rows.append(("model.onnx", f"{manifest['files']['model.onnx']['size'] / 1e6:.2f} MB"))
+    rows.append(("whole bundle, golden cases included", f"{total / 1e6:.2f} MB"))
+    for size in bench["results"]:
+        rows.append(
+            (
+                f"latency at batch {size['batch']}, {bench['backend']} on {bench['device']}",
+                f"p50 {size['p50_ms']:.2f} ms, p99 {size['p99_ms']:.2f} ms, {size['throughput']:.0f} images/s",
+            )
+        )
+    rows.append(("training", f"{metrics['seconds']:.0f} s"))
+    rows.append(("demo, training included, installation not", f"{seconds:.0f} s"))
+    return "\n".join(["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def main() -> None:
+    start = time.perf_counter()
+    DEMO.mkdir(exist_ok=True)
+    run(sys.executable, "-m", "attn_models.train", "attentionnet", "--out", TRAINED)
+    accuracy = json.loads((TRAINED / "metrics.json").read_text())["accuracy"]
+    if accuracy < LEAST_ACCURACY:
+        sys.exit(f"error: test accuracy {accuracy:.2%}, expected at least {LEAST_ACCURACY:.0%}")
+    weights = TRAINED / "model.safetensors"
+    run("attn-export", "to-onnx", "attentionnet", "--checkpoint", weights, "-o", BUNDLE)
+    run("attn-export", "verify", BUNDLE, "attentionnet", "--checkpoint", weights)
+    run("attn-run", "verify", BUNDLE)
+    run("attn-run", "bench", BUNDLE, "--plot", DEMO / "bench.png", "--seconds", "1")
+    (DEMO / "bench.json").write_text(json.dumps(quiet_json("attn-run", "bench", BUNDLE, "--seconds", "1", "--json")))
+    classify()
+    told = table(time.perf_counter() - start)
+    (DEMO / "table.md").write_text(told + "\n")
+    print(f"\n{told}\n\nThe bundle is {BUNDLE}, the latency picture {DEMO / 'bench.png'}.")
+
+
+if __name__ == "__main__":
+    main()
