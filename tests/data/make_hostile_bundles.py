@@ -434,7 +434,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("file-missing", "model.onnx is missing", lambda b: (b / "model.onnx").unlink()),
     Attack("file-link", "link out of the bundle", link("model.onnx", "")),
     Attack("file-link-folder", "link out of the bundle", link("golden", "")),
-    Attack("file-link-loop", "loop of links", link("model.onnx", "model.onnx")),
+    Attack("file-link-loop", "links", link("model.onnx", "model.onnx")),
     Attack("file-endless", "link out of the bundle", link("model.onnx", "/dev/zero")),
     Attack("file-pipe", "not a regular file", fifo("model.onnx")),
     Attack("file-folder", "not a regular file", folder("model.onnx")),
