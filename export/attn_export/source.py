@@ -98,7 +98,8 @@ def load_source(
     if checkpoint is None and kind == "builtin":
         woken = f"; {spec.wake(module)}" if spec and spec.wake else ""
         notes.append(f"random weights (no --checkpoint){woken}")
-    module.eval()
+    if kind != "pt2":  # a program has no modes: it is what it was exported as
+        module.eval()
     if gates := silent_gates(module):
         notes.append(f"{', '.join(gates)} is 0: what it scales takes no part, and parity proves nothing about it")
 

@@ -63,7 +63,7 @@ def test_verify_holds_a_plain_onnx_of_any_maker_against_its_source(project: Path
         dynamic_shapes=({0: batch, 1: length},),
     )  # fmt: skip
     assert attn_export("verify", "bare.onnx", "nets:attention").code == 0
-    assert attn_export("verify", "bare.onnx", "nets:attention", "--config", "gamma=2").code == 4
+    assert attn_export("verify", "bare.onnx", "nets:attention", "--config", "gamma=2.0").code == 4
     assert attn_export("verify", "bare.onnx").code == 2
 
 
