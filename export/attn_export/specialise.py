@@ -39,13 +39,11 @@ class Place:
 class Record:
     """One decision about declared dims: a condition that has to hold from here on.
 
-    symbols: the condition's symbol -> the declared dim's name. value: what the symbol is fixed to, None when the
-    condition only restricts it.
+    symbols: the condition's symbol -> the declared dim's name. place: None where no line of the model is involved.
     """
 
     condition: sympy.Basic
     symbols: Mapping[sympy.Symbol, str]
-    value: int | None
     place: Place | None
 
     @property
@@ -66,39 +64,31 @@ class Record:
 class watch:
     """Context manager around torch.export.export(..., strict=False); yields the list of Record that grows inside.
 
-    It listens at private methods of PyTorch's ShapeEnv. Where a version of PyTorch lacks one of them the list stays
-    empty, and `explain` names the dim without the line.
+    It listens at a private method of PyTorch's ShapeEnv. Where a version of PyTorch lacks it the list stays empty,
+    and `explain` names the dim without the line.
     """
 
     def __enter__(self) -> list[Record]:
         self._records: list[Record] = []
         self._outside: FrameType | None = sys._getframe(1)
-        listeners = {"_set_replacement": self._at_replacement, "_log_guard": self._at_guard}
-        self._originals = {n: vars(ShapeEnv)[n] for n in listeners if n in vars(ShapeEnv)}
-        for name, original in self._originals.items():
-            setattr(ShapeEnv, name, listeners[name](original))
+        self._original = vars(ShapeEnv).get("_log_guard")
+        if self._original is not None:
+            setattr(ShapeEnv, self._original.__name__, self._listening(self._original))
         return self._records
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        for name, original in self._originals.items():
-            setattr(ShapeEnv, name, original)
+        if self._original is not None:
+            setattr(ShapeEnv, self._original.__name__, self._original)
         self._outside = None
 
-    def _at_replacement(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def _set_replacement(env: ShapeEnv, symbol: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
-            self._heard(env, sympy.Eq(symbol, target, evaluate=False), target)
-            return original(env, symbol, target, *args, **kwargs)
-
-        return _set_replacement
-
-    def _at_guard(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _listening(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def _log_guard(env: ShapeEnv, prefix: str, guard: Any, *args: Any, **kwargs: Any) -> Any:
-            self._heard(env, guard, None)
+            self._heard(env, guard)
             return original(env, prefix, guard, *args, **kwargs)
 
         return _log_guard
 
-    def _heard(self, env: ShapeEnv, condition: Any, target: Any) -> None:
+    def _heard(self, env: ShapeEnv, condition: Any) -> None:
         names = env.source_name_to_debug_name
         symbols = {
             symbol: names[source.name]
@@ -107,8 +97,7 @@ class watch:
             if source.name in names
         }
         if symbols:
-            value = int(target) if getattr(target, "is_Integer", False) else None
-            self._records.append(Record(condition, symbols, value, self._place()))
+            self._records.append(Record(condition, symbols, self._place()))
 
     def _place(self) -> Place | None:
         frame = sys._getframe(2)
@@ -134,9 +123,7 @@ def _violations(text: str, records: Sequence[Record], dims: Mapping[str, Dim]) -
     """PyTorch's list of violated constraints, each with the line that caused it."""
     for name, value in dict.fromkeys(re.findall(r"You marked (.+?) as dynamic .*? to be a constant \((\d+)\)", text)):
         place = _first(
-            [r for r in records if name in r.dims and r.value == int(value)]
-            + [r for r in records if name in r.dims and r.excludes(name, int(value) + 1)]
-            + [r for r in records if r.value == int(value)]
+            [r for r in records if r.excludes(name, int(value) + 1)] + [r for r in records if name in r.dims]
         )
         yield f"{_asked(name, dims)} but the model fixes it to {value}{place}; {_fix(name, value, place)}"
     pairs = dict.fromkeys(re.findall(r"The values of (\w+) = \S+ and (\w+) = \S+ must always be equal", text))
