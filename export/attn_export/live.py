@@ -42,7 +42,7 @@ def verify_live(
         inputs = tuple(_bounded(s) for s in session.inputs)
         tolerance = _tolerance(path, session)
         loaded = load_source(source, specs=inputs, checkpoint=checkpoint, config=config)
-        signature = Signature(loaded.module, inputs, [o.name for o in session.outputs])
+        signature = Signature(loaded.module, inputs, [o.name for o in session.outputs], loaded.by_position)
         for number, case in enumerate(corner_cases(inputs)):
             answer = ask(signature, case, draw_inputs(inputs, case.sizes, seed + number))
             got = session.run(answer.inputs)

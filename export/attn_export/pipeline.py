@@ -115,7 +115,8 @@ def export(source: Source, target: Path, options: Options, console: Console) -> 
     )
     with Isolated(options.stage_seconds) as isolated:
         isolated.start("warm")  # imports ONNX Runtime and onnxsim while PyTorch answers and traces
-        signature = Signature(source.module, source.inputs, options.output_names or [o.name for o in source.outputs])
+        names = options.output_names or [o.name for o in source.outputs]
+        signature = Signature(source.module, source.inputs, names, source.by_position)
         with console.stage("reference") as line:
             answers = record(signature, corner_cases(source.inputs), options.seed, source.example, console.note)
             golden = choose(signature, answers, options.seed)

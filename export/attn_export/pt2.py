@@ -32,14 +32,19 @@ _SIZE = re.compile(
 
 
 def load(path: Path, dims: Mapping[str, Dim], declare: bool = True) -> tuple[nn.Module, tuple[TensorSpec, ...]]:
-    """The program's module and its inputs. `dims` gives ranges to symbolic dims, by the program's own names (s0, ...).
+    """The program's module and its inputs, which it takes by position. `dims` gives ranges to symbolic dims, by the program's own names (s0, ...).
 
     With `declare` off the caller knows the inputs, and none are returned.
 
-    Raises CheckpointError for a file that is missing, damaged or holds pickled code, UsageError for a dim that the
+    Raises CaptureError for inputs that are not positional tensors, CheckpointError for a file that is missing, damaged or holds pickled code, UsageError for a dim that the
     program leaves unbounded and the user did not bound.
     """
     program = _load_without_pickle(path)
+    keywords = program.call_spec.in_spec.children_specs[1] if program.call_spec.in_spec is not None else None
+    if keywords is not None and keywords.num_leaves:
+        raise CaptureError(
+            f"{path}: exported with keyword arguments; export it again with positional ones: torch.export.export(m, args)"
+        )
     if not declare:
         return program.module(), ()
     example = _example_sizes(program)

@@ -56,12 +56,18 @@ def flatten(value: Any, name: str = "") -> list[tuple[str, torch.Tensor]]:
 class Signature:
     """How to call a module with the declared inputs, and what its outputs are called."""
 
-    def __init__(self, module: nn.Module, inputs: Sequence[TensorSpec], output_names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        inputs: Sequence[TensorSpec],
+        output_names: Sequence[str] = (),
+        by_position: bool = False,
+    ) -> None:
         self.module = module
         self.inputs = tuple(inputs)
         self.asked_names = tuple(output_names)
         self.output_names: tuple[str, ...] = ()
-        self.by_keyword = _by_keyword(module, [s.name for s in inputs])
+        self.by_keyword = _by_keyword(module, [s.name for s in inputs]) and not by_position
 
     def __call__(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The module's answers, flattened and named. Fixes `output_names` at the first call."""

@@ -46,6 +46,7 @@ class Source:
     task: str | None = None
     assets: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    by_position: bool = False
 
     @property
     def parameters(self) -> int:
@@ -120,6 +121,7 @@ def load_source(
         task=spec.task if spec else None,
         assets=spec.assets() if spec and spec.assets else {},
         notes=notes,
+        by_position=kind == "pt2",
     )
 
 

@@ -47,9 +47,7 @@ def simplify(source: str, target: str, optimize: bool, skip: list[str]) -> dict[
     import onnx
     import onnxsim
 
-    model, sound = onnxsim.simplify(
-        onnx.load(source), perform_optimization=optimize, skipped_optimizers=skip or None
-    )
+    model, sound = onnxsim.simplify(onnx.load(source), perform_optimization=optimize, skipped_optimizers=skip or None)
     onnx.save(model, target)
     return {"sound": bool(sound)}
 

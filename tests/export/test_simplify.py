@@ -23,7 +23,9 @@ def isolated() -> Iterator[Isolated]:
         yield child
 
 
-def save(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], output: str, **external: bool) -> Path:
+def save(
+    path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], output: str, **external: bool
+) -> Path:
     value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", *SHAPE[1:]]) for n in ("x", output)]
     weights = [numpy_helper.from_array(v, k) for k, v in constants.items()]
     model = helper.make_model(
@@ -150,7 +152,9 @@ def test_a_misspelt_pass_gets_the_nearest_name() -> None:
 
 
 def test_facts_count_the_bodies_of_branches(tmp_path: Path) -> None:
-    inner = helper.make_graph([helper.make_node("Relu", ["x"], ["r"])], "b", [], [helper.make_tensor_value_info("r", 1, None)])
+    inner = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["r"])], "b", [], [helper.make_tensor_value_info("r", 1, None)]
+    )
     node = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
     value = [helper.make_tensor_value_info("x", 1, [2]), helper.make_tensor_value_info("c", 9, [])]
     model = helper.make_model(helper.make_graph([node], "g", value, [helper.make_tensor_value_info("y", 1, [2])]))

@@ -109,7 +109,7 @@ def _raised(
     query, key, value = (_to_rank(t, rank) for t in (query, key, value))
     if rank == 3 and not grouped:
         if mask is not None and mask.dim() == 3:
-            mask = mask.unsqueeze(1)
+            pass
         return attend(query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1), mask).squeeze(1)
     # Masks need no care here: what is added is in front, where they broadcast anyway.
     answer = attend(_to_rank(query, 4), _to_rank(key, 4), _to_rank(value, 4), mask)
