@@ -120,7 +120,7 @@ def _train(spec: ModelSpec, recipe: Recipe, options: Options, world: World) -> M
 
     metrics = Metrics(
         model=spec.name,
-        accuracy=accuracy(module, recipe.test, world.device),
+        accuracy=accuracy(module, recipe.test, world),
         test_samples=len(recipe.test),
         train_samples=len(data),
         loss=loss,
@@ -197,15 +197,18 @@ def _epoch(
 
 
 @torch.no_grad()
-def accuracy(module: nn.Module, split: Split, device: torch.device) -> float:
-    """Share of the samples whose highest score is their target's; leaves the module in eval mode."""
+def accuracy(module: nn.Module, split: Split, world: World) -> float:
+    """Share of the samples whose highest score is their target's, every process testing its part of them.
+
+    Leaves the module in eval mode.
+    """
     module.eval()
-    right = 0
-    for start in range(0, len(split), 64):
-        inputs, targets = split.inputs[start : start + 64], split.targets[start : start + 64]
-        predicted: Tensor = module(inputs.to(device)).argmax(-1)
-        right += int((predicted == targets.to(device)).sum())
-    return right / len(split)
+    inputs, targets = world.share(split.inputs), world.share(split.targets)
+    right = torch.zeros((), dtype=torch.int64, device=world.device)
+    for start in range(0, len(targets), 64):
+        predicted: Tensor = module(inputs[start : start + 64].to(world.device)).argmax(-1)
+        right += (predicted == targets[start : start + 64].to(world.device)).sum()
+    return int(world.sum(right)) / len(split)
 
 
 def gates(module: nn.Module) -> dict[str, float]:

@@ -77,4 +77,5 @@ def _models_named_in(source: str) -> list[str]:
             words += [alias.name for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
             words.append(node.value)
-    return [word for word in words if any(name in word.lower() for name in registry.names())]
+    models = registry.names()
+    return [word for word in words if any(name in word.lower() for name in models)]
