@@ -74,8 +74,8 @@ def _open(path: Path) -> Image:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as a damaged EXIF block beside whole pixels
-            warnings.simplefilter("error", pillow.DecompressionBombWarning)
+            # Such as of many pixels, which are counted below, and of a damaged EXIF block beside whole pixels.
+            warnings.simplefilter("ignore")
             with pillow.open(path, formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise pillow.DecompressionBombError
@@ -83,7 +83,7 @@ def _open(path: Path) -> Image:
                 # Cameras store the turned picture and how to turn it back.
                 turned: Image = ImageOps.exif_transpose(image)
                 return turned
-    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
+    except pillow.DecompressionBombError:
         raise InputError(f"image {path.name}: more than {MAX_PIXELS} pixels. Make it smaller.") from None
     except UnidentifiedImageError:
         raise InputError(f"image {path.name}: none of {', '.join(_FORMATS)}, or damaged at its start.") from None

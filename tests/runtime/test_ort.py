@@ -79,6 +79,17 @@ def in_function(file: Path, tensor: onnx.TensorProto) -> None:
     file.write_bytes(helper.make_model(graph, opset_imports=imports, functions=[function]).SerializeToString())
 
 
+def in_function_default(file: Path, tensor: onnx.TensorProto) -> None:
+    constant = helper.make_node("Constant", [], ["w"])
+    constant.attribute.append(onnx.AttributeProto(name="value", ref_attr_name="v", type=onnx.AttributeProto.TENSOR))
+    sets = [helper.make_opsetid("", 17)]
+    default = [helper.make_attribute("v", tensor)]
+    function = helper.make_function("own", "Weight", [], ["w"], [constant], sets, attribute_protos=default)
+    graph = helper.make_graph([helper.make_node("Weight", [], ["y"], domain="own")], "g", [], [floats("y", 4)])
+    imports = [*sets, helper.make_opsetid("own", 1)]
+    file.write_bytes(helper.make_model(graph, opset_imports=imports, functions=[function]).SerializeToString())
+
+
 def in_sparse(file: Path, tensor: onnx.TensorProto) -> None:
     indices = helper.make_tensor("i", TensorProto.INT64, [4], [0, 1, 2, 3])
     sparse = helper.make_sparse_tensor(tensor, indices, [4])
@@ -86,7 +97,10 @@ def in_sparse(file: Path, tensor: onnx.TensorProto) -> None:
     file.write_bytes(helper.make_model(graph).SerializeToString())
 
 
-@pytest.mark.parametrize("place", [in_initializer, in_attribute, in_branch, in_function, in_sparse])
+PLACES = [in_initializer, in_attribute, in_branch, in_function, in_function_default, in_sparse]
+
+
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("location", ["../outside.bin", "inner/../../outside.bin", "link.bin", "ABSOLUTE"])
 def test_external_data_outside_is_refused_wherever_it_hides(place: object, location: str, tmp_path: Path) -> None:
     folder = tmp_path / "model"
@@ -101,7 +115,7 @@ def test_external_data_outside_is_refused_wherever_it_hides(place: object, locat
         check_external_data(folder / "m.onnx", "test")
 
 
-@pytest.mark.parametrize("place", [in_initializer, in_attribute, in_branch, in_function, in_sparse])
+@pytest.mark.parametrize("place", PLACES)
 def test_external_data_inside_is_found_as_onnx_finds_it(place: object, tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     np.arange(4, dtype=np.float32).tofile(tmp_path / "inner" / "w.bin")
@@ -230,7 +244,8 @@ def test_failed_opening_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixt
 def test_process_bound_to_one_core_prints_nothing(tmp_path: Path) -> None:
     program = (
         "import os, sys, numpy as np; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from attn_runtime.session import open_session;"
+        "from attn_runtime.session import open_session; from attn_runtime.backends import ort;"
+        "assert ort._threads_when_bound() == (0 if os.cpu_count() == 1 else 1);"
         "s = open_session(sys.argv[1], 'cpu'); print(s.run({'tokens': np.array([[7]])})['e'][0, 0, 0])"
     )
     done = subprocess.run(

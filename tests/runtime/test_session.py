@@ -14,6 +14,7 @@ import pytest
 import torch
 from attn_runtime import session as session_module
 from attn_runtime.arrays import as_array
+from attn_runtime.backends import ort
 from attn_runtime.bundle import Bundle
 from attn_runtime.cuda import find_gpus
 from attn_runtime.errors import BackendError, BundleError, InputError, UsageError
@@ -21,7 +22,7 @@ from attn_runtime.session import Session, open_session
 from attn_runtime.spec import Dim, TensorSpec
 from make_graphs import add, embed, floats, nonzero, save
 from make_hostile_bundles import gemm_model
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 no_gpu = pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU")
 
@@ -159,6 +160,12 @@ def test_cuda_is_refused_and_auto_says_why_it_was_passed_over(valid_bundle: Path
     assert "replay (only when asked for by name)" in session.choice
 
 
+def test_what_has_to_be_named_is_never_chosen(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "why_unavailable", lambda: "gone; install it")
+    with pytest.raises(BackendError, match=r"ort on cpu \(gone; install it\)"):
+        open_session(valid_bundle)
+
+
 # --- run ----------------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +226,16 @@ def test_scalar_of_another_dtype_after_a_right_one(tmp_path: Path) -> None:
     for wrong, says in ((np.array(2), "expected dtype float32"), (np.ones(1, np.float32), "expected rank 0")):
         with pytest.raises(InputError, match=says):
             session.run({"x": x, "s": wrong})
+
+
+def test_sizes_of_other_ranks_are_not_taken_for_those_remembered(tmp_path: Path) -> None:
+    """[2, 3] and [4] are good; [2] and [3, 4] give the same row of sizes."""
+    nodes = [helper.make_node("Neg", ["a"], ["y"]), helper.make_node("Neg", ["b"], ["z"])]
+    sides = [floats("a", "A", "B"), floats("b", "C")], [floats("y", "A", "B"), floats("z", "C")]
+    session = open_session(save(tmp_path / "m.onnx", nodes, *sides), "cpu")
+    session.run({"a": drawn(2, 3), "b": drawn(4)})
+    with pytest.raises(InputError, match=r"expected rank 2"):
+        session.run({"a": drawn(2), "b": drawn(3, 4)})
 
 
 def test_any_mapping_is_taken(gemm: Session, weight: np.ndarray) -> None:
@@ -378,6 +395,20 @@ def test_integers_and_their_dtypes_are_bound(tmp_path: Path) -> None:
     bound = open_session(embed(tmp_path / "embed.onnx"), "cpu").bind({"B": 1, "T": 3})
     bound.inputs["tokens"][...] = [[4, 29, 0]]
     np.testing.assert_array_equal(bound()["e"][0, :, 0], [4, 29, 0])
+
+
+def test_output_of_unknown_rank_is_bound_at_the_rank_it_has(tmp_path: Path) -> None:
+    rankless = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    shape = helper.make_tensor_value_info("s", TensorProto.INT64, ["K"])
+    save(
+        tmp_path / "m.onnx",
+        [helper.make_node("Reshape", ["x", "s"], ["y"])],
+        [floats("x", "A", "B"), shape],
+        [rankless],
+    )
+    bound = open_session(tmp_path / "m.onnx", "cpu").bind({"x": (2, 3), "s": (2,)})
+    bound.inputs["x"][...] = 1  # and a shape of zeros keeps the input's
+    np.testing.assert_array_equal(bound()["y"], np.ones((2, 3)))
 
 
 def test_shape_that_follows_from_values(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ AUTOMATIC = True
 #: The end of the range of a dim of which an ONNX file says no more than that it varies.
 ANY_SIZE = 2**31 - 1
 
+# Severities of ONNX Runtime's loggers: 4 is for what ends the process, 2 is what it starts with.
+_NO_LOG, _DEFAULT_LOG = 4, 2
+
 _DTYPES = {
     "tensor(float16)": "float16",
     "tensor(float)": "float32",
@@ -88,7 +91,7 @@ def open(graph: GraphFile, device: str, threads: int | None, first_provider: str
 
     check_external_data(graph.file, graph.where)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors are raised; printing them as well would be chatter
+    options.log_severity_level = _NO_LOG  # errors are raised; printing them as well would be chatter
     options.intra_op_num_threads = threads or _threads_when_bound()
     asked: list[Any] = [CPU]
     if device != "cpu":
@@ -99,10 +102,15 @@ def open(graph: GraphFile, device: str, threads: int | None, first_provider: str
         asked.insert(0, (CUDA, {"device_id": number, "use_tf32": "0"}))
         if first_provider != CUDA:
             asked.insert(0, (first_provider, {"device_id": number}))
+        # A provider that fails to load is told by the library's own logger, for which a session's options do not count.
+        onnxruntime.set_default_logger_severity(_NO_LOG)
     try:
         session = onnxruntime.InferenceSession(graph.file, options, asked, enable_fallback=0)
     except Exception as error:
         raise _open_error(error, graph, device) from error
+    finally:
+        if device != "cpu":
+            onnxruntime.set_default_logger_severity(_DEFAULT_LOG)
     session.disable_fallback()
     if device != "cpu":
         _check_on_gpu(session, graph, device, first_provider)
