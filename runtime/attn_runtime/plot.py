@@ -43,7 +43,7 @@ def plot_bench(report: BenchReport, file: str | Path) -> None:
         axes.set_xlabel(report.batch_dim or "batch (fixed)")
         axes.set_xticks(places, [str(r.batch) for r in results])
         axes.set_xlim(-0.6, len(results) - 0.4)
-        axes.yaxis.set_major_formatter("{x:,g}")
+        axes.yaxis.set_major_formatter("{x:,.10g}")
         axes.set_axisbelow(True)
         axes.grid(axis="y", alpha=0.3)
     figure.suptitle(f"{report.path} · {report.backend} on {report.device} · {report.call} call")
