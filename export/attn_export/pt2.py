@@ -32,12 +32,13 @@ _SIZE = re.compile(
 
 
 def load(path: Path, dims: Mapping[str, Dim], declare: bool = True) -> tuple[nn.Module, tuple[TensorSpec, ...]]:
-    """The program's module and its inputs, which it takes by position. `dims` gives ranges to symbolic dims, by the program's own names (s0, ...).
+    """The program's module and its inputs, which it takes by position.
 
-    With `declare` off the caller knows the inputs, and none are returned.
+    `dims` gives ranges to symbolic dims, by the program's own names (s0, ...). With `declare` off the caller knows the
+    inputs, and none are returned.
 
-    Raises CaptureError for inputs that are not positional tensors, CheckpointError for a file that is missing, damaged or holds pickled code, UsageError for a dim that the
-    program leaves unbounded and the user did not bound.
+    Raises CaptureError for inputs that are not positional tensors, CheckpointError for a file that is missing, damaged
+    or holds pickled code, UsageError for a dim that the program leaves unbounded and the user did not bound.
     """
     program = _load_without_pickle(path)
     keywords = program.call_spec.in_spec.children_specs[1] if program.call_spec.in_spec is not None else None
