@@ -5,8 +5,8 @@
 On a 1x16 -> 1x10 Gemm, where everything but the call is over in a microsecond, and on the graph named, at its opt
 sizes. Both sessions are of one process and have one thread: the pools of two would spin against each other. In a round
 each of the four calls runs in turn, in an order that changes, so that a slow moment of the machine falls on all. A
-ratio is taken within each round, and the median of those is told, and once more of the best rounds; both sides read the same input, and all four
-answers are compared first.
+ratio is taken within each round and the median of those is told, and once more of the best rounds; both sides read the
+same input, and all four answers are compared first.
 
 Expected before measuring: raw `run` of the Gemm takes some 8 us and `run_with_iobinding` 4 us here. A session's `run`
 adds a tuple of (name, type, dtype, shape), its look-up in a set, and a dict of outputs: 0.5 to 1.5 us, so 1.06 to 1.2.
