@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
+import torch
 from attn_runtime.errors import BundleError, CaptureError
 from attn_runtime.spec import TensorSpec
 
@@ -145,9 +147,27 @@ def save(model: ir.Model, path: Path) -> None:
     """Write the model; large weights go to `path`.data, streamed tensor by tensor."""
     weights = [v.const_value for v in model.graph.initializers.values() if v.const_value is not None]
     if sum(t.nbytes for t in weights) >= EXTERNAL_FROM_BYTES:
+        for value in model.graph.initializers.values():
+            value.const_value = _in_order(value.const_value)
         ir.save(model, path, external_data=path.name + ".data", size_threshold_bytes=1024)
     else:
         ir.save(model, path)
+
+
+def _in_order(tensor: ir.TensorProtocol | None) -> ir.TensorProtocol | None:
+    """The tensor, copied in memory order when it is written: numpy writes a transposed view element by element.
+
+    The exporter folds the transposes of linear layers into such views. One copy lives at a time.
+    """
+    raw = tensor.raw if isinstance(tensor, ir.Tensor) else None
+    if tensor is None or not isinstance(raw, np.ndarray) or raw.flags.c_contiguous:
+        return tensor
+    return ir.LazyTensor(
+        lambda: ir.Tensor(torch.from_numpy(raw).contiguous().numpy(), dtype=tensor.dtype, name=tensor.name),
+        dtype=tensor.dtype,
+        shape=ir.Shape(tensor.shape),
+        name=tensor.name,
+    )
 
 
 def annotate(path: Path, properties: Mapping[str, str]) -> None:
