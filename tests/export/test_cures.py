@@ -243,9 +243,12 @@ def test_attention_rank_broadcasts_as_pytorch_does(query: Any, key: Any, mask: A
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("lead", [(), (3,), (4, 3)])
-def test_attention_rank_keeps_the_other_arguments(lead: tuple[int, ...]) -> None:
-    q, k, v = floats(*lead, 4, 5, 8), floats(*lead, 2, 5, 8), floats(*lead, 2, 5, 8)
+@pytest.mark.parametrize(("lead", "key_lead"), [((), ()), ((3,), (3,)), ((4, 3), (4, 3)), ((4, 3), (4, 1))])
+@pytest.mark.parametrize("key_heads", [1, 2])
+def test_attention_rank_keeps_the_other_arguments(
+    lead: tuple[int, ...], key_lead: tuple[int, ...], key_heads: int
+) -> None:
+    q, k, v = floats(*lead, 4, 5, 8), floats(*key_lead, key_heads, 5, 8), floats(*key_lead, key_heads, 5, 8)
     options = {"is_causal": True, "scale": 0.9, "enable_gqa": True}
     expected = F.scaled_dot_product_attention(q, k, v, **options)
     with applied(nn.Identity(), ["attention-rank"]):

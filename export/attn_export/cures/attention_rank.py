@@ -46,7 +46,7 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
                 return attend(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
             tally.note(str(rank))
             if rank > 4:
-                return _flattened(on_rank_4, query, key, value, attn_mask, grouped=enable_gqa)
+                return _flattened(on_rank_4, query, key, value, attn_mask)
             return _raised(on_rank_4, query, key, value, attn_mask, rank, grouped=enable_gqa)
 
         return scaled_dot_product_attention
@@ -72,18 +72,14 @@ def _flattened(
     key: torch.Tensor,
     value: torch.Tensor,
     mask: torch.Tensor | None,
-    grouped: bool,
 ) -> torch.Tensor:
     """query [*lead, Hq, L, E], key [*lead, H, S, E], value [*lead, H, S, V] -> [*lead, Hq, L, V]; lead may broadcast."""
     rank = max(query.dim(), key.dim(), value.dim())
     query, key, value = (_to_rank(t, rank) for t in (query, key, value))
-    lead = _broadcast([t.shape[:-3] for t in (query, key, value)])
-    # With enable_gqa the heads differ on purpose, and attention itself repeats them.
-    heads = None if grouped else _broadcast([t.shape[-3:-2] for t in (query, key, value)])[0]
+    *lead, heads = _broadcast([t.shape[:-2] for t in (query, key, value)])
 
     def merge(t: torch.Tensor) -> torch.Tensor:
-        wanted = [*lead, t.shape[-3] if heads is None else heads, *t.shape[-2:]]
-        return _expand(t, wanted).flatten(0, rank - 4)
+        return _expand(t, [*lead, heads, *t.shape[-2:]]).flatten(0, rank - 4)
 
     if mask is not None and mask.dim() > 3:
         # [*lead, H, L, S], every axis possibly 1. Axes of size 1 in front are dropped, any others must be repeated.
@@ -109,7 +105,7 @@ def _raised(
     query, key, value = (_to_rank(t, rank) for t in (query, key, value))
     if rank == 3 and not grouped:
         if mask is not None and mask.dim() == 3:
-            pass
+            mask = mask.unsqueeze(1)
         return attend(query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1), mask).squeeze(1)
     # Masks need no care here: what is added is in front, where they broadcast anyway.
     answer = attend(_to_rank(query, 4), _to_rank(key, 4), _to_rank(value, 4), mask)
@@ -135,8 +131,10 @@ def _broadcast(shapes: Sequence[Sequence[int | torch.SymInt]]) -> list[int | tor
 
 
 def _expand(tensor: torch.Tensor, shape: Sequence[int | torch.SymInt]) -> torch.Tensor:
-    same = all(_is_one(have) == _is_one(want) for have, want in zip(tensor.shape, shape, strict=True))
-    return tensor if same else tensor.expand(*shape)
+    """Repeat axes of size 1 to `shape`. Others stay, also where they differ: with enable_gqa the heads do."""
+    sizes = [want if _is_one(have) else have for have, want in zip(tensor.shape, shape, strict=True)]
+    grows = any(_is_one(have) and not _is_one(want) for have, want in zip(tensor.shape, shape, strict=True))
+    return tensor.expand(*sizes) if grows else tensor
 
 
 CURE = Cure("attention-rank", _enter)
