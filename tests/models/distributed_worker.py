@@ -29,9 +29,7 @@ def recipe() -> Recipe:
     inputs = torch.randn(STEPS * BATCH, 3, 16, 16, generator=random, dtype=torch.float64)
     targets = torch.randint(0, 5, (STEPS * BATCH,), generator=random)
     data = Split(inputs, targets)
-    return Recipe(
-        train=data, test=data.first(BATCH), labels=tuple("abcde"), loss=F.cross_entropy, epochs=1, batch_size=BATCH
-    )
+    return Recipe(train=data, test=data, labels=tuple("abcde"), loss=F.cross_entropy, epochs=1, batch_size=BATCH)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ def test_two_processes_reach_the_weights_of_one(single, tmp_path):
     assert printed.count("epoch 1/1") == 1, "one process prints"
     one, two = (json.loads((out / loop.METRICS).read_text()) for out in (single, tmp_path))
     assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["accuracy"] == two["accuracy"] > 0
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-10)
     difference = largest_difference(single, tmp_path)
     print(f"largest difference of a weight: {difference:.1e}")
