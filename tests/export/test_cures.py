@@ -440,6 +440,22 @@ def test_an_exported_program_is_cured_too() -> None:
     assert graph_module.code == code
 
 
+@torch.no_grad()
+def test_an_exported_program_with_aliased_operands_is_cured_too() -> None:
+    """Without gradients torch.export lets the aliases pass, and the decomposition for ONNX refuses them."""
+    module = Branches().eval()
+    cases = [(x + 3 * (-1) ** n, keep) for n, (x, keep) in enumerate(window_cases())]
+    graph_module = torch.export.export(module, cases[1], dynamic_shapes=WINDOW_DIMS, strict=False).module()
+    code = graph_module.code
+    with pytest.raises(Exception, match="decompose") as caught:
+        cured(graph_module, cases, WINDOW_DIMS, skip=["cond-aliases"])
+    assert "aliasing" in str(caught.value.__cause__)
+    graph, told = cured(graph_module, cases, WINDOW_DIMS)
+    assert told["cond-aliases"] == "cloned 2 torch.cond operands that shared memory with another"
+    assert all(d.passed for d in against_pytorch(graph, module, cases))
+    assert graph_module.code == code
+
+
 def test_everything_is_restored_nested_and_after_an_exception() -> None:
     module = LearnedBias()
     before = state(module)

@@ -32,7 +32,7 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
 
         return cond
 
-    with replaced(torch, "cond", wrap):
+    with replaced(torch, "cond", wrap, module, torch.ops.higher_order.cond):
         yield (
             lambda: (
                 f"cloned {counted(tally.total, 'torch.cond operand')} that shared memory with another"
