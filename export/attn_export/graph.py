@@ -165,7 +165,7 @@ def _in_order(tensor: ir.TensorProtocol | None) -> ir.TensorProtocol | None:
     return ir.LazyTensor(
         lambda: ir.Tensor(torch.from_numpy(raw).contiguous().numpy(), dtype=tensor.dtype, name=tensor.name),
         dtype=tensor.dtype,
-        shape=ir.Shape(tensor.shape),
+        shape=ir.Shape(raw.shape),
         name=tensor.name,
     )
 
