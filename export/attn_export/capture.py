@@ -33,7 +33,7 @@ class Captured:
     opset: int
     exporter: str
     nodes: int
-    cures: list[dict[str, str]]
+    cures: list[cures.Applied]
 
 
 def check_opset(opset: int | None, exporter: str) -> int:
@@ -69,7 +69,7 @@ def capture(
         target.unlink()
     graph.save(model, target)
     found = graph.facts(target)
-    return Captured(target, found.opset, exporter, found.nodes, [{"name": a.name, "did": a.did} for a in applied])
+    return Captured(target, found.opset, exporter, found.nodes, list(applied))
 
 
 def _dynamo(

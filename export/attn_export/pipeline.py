@@ -170,10 +170,11 @@ def _graphs(
     example = _trace_inputs(work, options.seed)
     with console.stage("capture") as line:
         captured = capture(signature, example, first, opset=work.opset, exporter=work.exporter, verbose=options.verbose)
-        work.opset, work.cures = captured.opset, captured.cures
+        work.opset, work.cures = captured.opset, [cure.to_json() for cure in captured.cures]
         line.done(f"{captured.nodes} nodes, opset {captured.opset}, {captured.exporter}")
     for cure in captured.cures:
-        console.note(f"cure {cure['name']}: {cure['did']}")
+        if options.verbose or not cure.routine:
+            console.note(f"cure {cure}")
     for name in unused_inputs(first, work.inputs):
         console.note(f'input "{name}" is never read by the graph: the answers do not depend on it')
     work.stages.append(_checked("capture", None, captured.nodes, True, "", first, judge, work, console))
