@@ -8,9 +8,9 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 
 install: $(VENV)/.installed
 
+# torch first and pinned: asked for by range, an index may answer with a CUDA build of several GB.
 $(VENV)/.installed: pyproject.toml runtime/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	# torch first and pinned: asked for by range, an index may answer with a CUDA build of several GB
 	$(PIP) torch==$$(sed -n 's/^torch==//p' constraints.txt)
 	$(PIP) -e './runtime[cpu,image,plot]' -e '.[dev]'
 	touch $@

@@ -30,8 +30,8 @@ def main() -> None:
     else:
         from large_stack import WIDTH, build
 
-        module, example = build(arguments.gigabytes), torch.randn(2, 16, WIDTH)
-        shapes = ({0: Dim("batch", min=1, max=4), 1: Dim("T", min=1, max=64)},)
+        module, example = build(arguments.gigabytes), torch.randn(2, 8, WIDTH)
+        shapes = ({0: Dim("batch", min=1, max=4), 1: Dim("T", min=1, max=16)},)
     # requires_grad_(False) as any careful user has it; without it the exporter tracks gradients of nothing.
     torch.onnx.export(
         module.eval().requires_grad_(False),

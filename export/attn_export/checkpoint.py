@@ -86,7 +86,10 @@ def refuse_nan(module: nn.Module, origin: str) -> None:
     """CheckpointError when a weight is NaN: such a model answers NaN everywhere and any comparison would pass."""
     bad: list[str] = []
     for name, tensor in _tensors(module):
-        if tensor.is_floating_point() and (count := int(torch.isnan(tensor).sum())):
+        # The sum is one fast pass and not finite where any element isn't; only then are they counted.
+        if not tensor.is_floating_point() or torch.isfinite(tensor.sum()):
+            continue
+        if count := int(torch.isnan(tensor).sum()):
             bad.append(f"{name} ({count} of {tensor.numel()})")
     if bad:
         raise CheckpointError(
