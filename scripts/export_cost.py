@@ -87,7 +87,9 @@ def main() -> None:
     rows: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="attn-cost-") as folder:
         for _ in range(arguments.repeat):
-            for name, command in commands(arguments.model, arguments.gigabytes, arguments.longest, Path(folder)).items():
+            for name, command in commands(
+                arguments.model, arguments.gigabytes, arguments.longest, Path(folder)
+            ).items():
                 row = rows.setdefault(name, {"seconds": float("inf")})
                 row["seconds"] = min(row["seconds"], measure(command, memory=False))
         for name, command in commands(arguments.model, arguments.gigabytes, arguments.longest, Path(folder)).items():

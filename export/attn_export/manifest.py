@@ -69,12 +69,12 @@ def _stage(stage: Stage) -> dict[str, Any]:
 
 
 def bundle(
-    work: Export, found: dict[str, str], data_files: tuple[str, ...], golden: list[dict[str, Any]]
+    name: str, work: Export, found: dict[str, str], data_files: tuple[str, ...], golden: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The manifest without `files`, which the writer fills in."""
     return {
         "schema_version": 1,
-        "name": work.source.name,
+        "name": name,
         "task": work.source.task,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "source": work.source.provenance,

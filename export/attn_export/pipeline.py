@@ -275,7 +275,9 @@ def _write(work: Export, writer: BundleWriter | OnnxWriter, path: Path, isolated
         references.append(reference)
     for name, value in work.source.assets.items():
         writer.add_json(f"assets/{name}", value)
-    bundle = writer.commit(manifest.bundle(work, versions, graph.facts(path).data_files, references))
+    bundle = writer.commit(
+        manifest.bundle(writer.target.stem, work, versions, graph.facts(path).data_files, references)
+    )
     return sum(f["size"] for f in bundle.manifest["files"].values())
 
 
