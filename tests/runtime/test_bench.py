@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from attn_runtime import bench as bench_module
 from attn_runtime.bench import bench
@@ -88,6 +87,7 @@ def test_peak_memory_sees_what_was_freed() -> None:
     # In a process of its own: one that has run other tests holds freed memory, which a new array would be given.
     script = """
 import numpy as np
+from attn_runtime.memory import peak_memory, reset_peak_memory
 source = reset_peak_memory()
 before = peak_memory(source)
 np.ones(50_000_000 // 8).sum()
