@@ -89,7 +89,7 @@ def _dynamo(
             program = torch.export.export(module, args, dynamic_shapes=shapes, strict=False)
         except AttnError:
             raise
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             raise CaptureError(specialise.explain(problem, records, signature.inputs)) from problem
     try:
         exported = torch.onnx.export(
@@ -100,7 +100,7 @@ def _dynamo(
             output_names=list(signature.output_names),
             verbose=False,
         )
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         raise CaptureError(untranslated.explain(problem, program)) from problem
     assert exported is not None
     return exported.model
@@ -124,7 +124,7 @@ def _torchscript(
             dynamic_axes=axes,
             do_constant_folding=True,
         )
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         raise CaptureError(untranslated.explain(problem)) from problem
     model = ir.load(target)
     ir.external_data.load_to_model(model)

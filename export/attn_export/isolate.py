@@ -47,7 +47,7 @@ class Isolated:
         deadline = time.monotonic() + self.seconds
         while self._owed:
             self._owed -= 1
-            self._read("start", deadline)
+            self._read("starting the child process", deadline)
         self._send(task, arguments)
         reply = self._read(stage, deadline)
         if "error" in reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -113,12 +114,17 @@ def export(source: Source, target: Path, options: Options, console: Console) -> 
         source.tolerance.atol if options.atol is None else options.atol,
         source.tolerance.rtol if options.rtol is None else options.rtol,
     )
+    if not (math.isfinite(tolerance.atol) and 0 <= tolerance.rtol < 1):
+        raise UsageError(
+            f"--atol {tolerance.atol:g} --rtol {tolerance.rtol:g}: expected finite limits, and rtol under 1"
+        )
     with Isolated(options.stage_seconds) as isolated:
         isolated.start("warm")  # imports ONNX Runtime and onnxsim while PyTorch answers and traces
         names = options.output_names or [o.name for o in source.outputs]
         signature = Signature(source.module, source.inputs, names, source.by_position)
         with console.stage("reference") as line:
-            answers = record(signature, corner_cases(source.inputs), options.seed, source.example, console.note)
+            cases = corner_cases(source.inputs)
+            answers = record(signature, cases, options.seed, source.example, console.note, tolerance)
             golden = choose(signature, answers, options.seed)
             line.done(f"PyTorch's answers at {_shapes(answers)}")
         work = Export(
@@ -212,6 +218,11 @@ def _checked(
         line.done(
             f"{name} = PyTorch at {_shapes(judge.answers)}, "
             f"worst error {verdict.worst:.1e} of max|reference| (allowed {work.tolerance.rtol:.0e})"
+        )
+    for blurred in sorted({c.difference.output for c in verdict.checks if c.difference.blurred}):
+        console.note(
+            f'output "{blurred}" is so small that the absolute limit {work.tolerance.atol:g} is over 1 % of it and '
+            "hides errors; lower it with --atol"
         )
     for found in verdict.consistency:
         if not found.passed:

@@ -23,6 +23,8 @@ from attn_runtime.errors import CaptureError, CheckpointError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
 
+from .chatter import hushed
+
 _UNBOUNDED = 1 << 30
 #: What a size may be made of: sympy's own notation for symbols and arithmetic, as in
 #: ``Add(Symbol('s0', integer=True), Integer(1))``. No attribute, no lower-case name, no text but a plain symbol.
@@ -40,14 +42,18 @@ def load(path: Path, dims: Mapping[str, Dim], declare: bool = True) -> tuple[nn.
     Raises CaptureError for inputs that are not positional tensors, CheckpointError for a file that is missing, damaged
     or holds pickled code, UsageError for a dim that the program leaves unbounded and the user did not bound.
     """
-    program = _load_without_pickle(path)
-    keywords = program.call_spec.in_spec.children_specs[1] if program.call_spec.in_spec is not None else None
-    if keywords is not None and keywords.num_leaves:
-        raise CaptureError(
-            f"{path}: exported with keyword arguments; export it again with positional ones: torch.export.export(m, args)"
-        )
+    with hushed():
+        program = _load_without_pickle(path)
+        module = program.module()
+    if (spec := program.call_spec.in_spec) is not None:
+        positional, keywords = spec.children()
+        if keywords.num_leaves or any(not child.is_leaf() for child in positional.children()):
+            raise CaptureError(
+                f"{path}: exported with keyword arguments or nested inputs; export it again with tensors by position: "
+                "torch.export.export(module, (tensor, ...))"
+            )
     if not declare:
-        return program.module(), ()
+        return module, ()
     example = _example_sizes(program)
     used: dict[str, Dim] = {}
     specs: list[TensorSpec] = []
@@ -61,11 +67,11 @@ def load(path: Path, dims: Mapping[str, Dim], declare: bool = True) -> tuple[nn.
         axes = tuple(_dim(path, axis, program, dims, used, example) for axis in value.shape)
         dtype = str(value.dtype).removeprefix("torch.")
         integer = not value.is_floating_point() and dtype != "bool"
-        high = _integer_range(program, str(name)) if integer else None
-        specs.append(TensorSpec(str(name), dtype, axes, low=0 if integer else None, high=high))
+        low, high = _integer_range(program, str(name)) if integer else (None, None)
+        specs.append(TensorSpec(str(name), dtype, axes, low=low, high=high))
     if unknown := [d for d in dims if d not in used]:
         raise UsageError(f"--dim {unknown[0]}: {path} has no such dim; it has: {', '.join(used) or 'fixed sizes only'}")
-    return program.module(), tuple(specs)
+    return module, tuple(specs)
 
 
 def _dim(
@@ -86,7 +92,8 @@ def _dim(
     if name not in used:
         bounds = program.range_constraints.get(axis.node.expr)
         low = max(int(bounds.lower), 1) if bounds else 1
-        high = int(bounds.upper) if bounds and bounds.upper.is_finite and int(bounds.upper) < _UNBOUNDED else None
+        # an open end is a symbol of torch's own, not a number
+        high = int(bounds.upper) if bounds and bounds.upper.is_Integer and bounds.upper < _UNBOUNDED else None
         if name in dims:
             used[name] = dims[name]
         elif high is None:
@@ -113,13 +120,13 @@ def _example_sizes(program: torch.export.ExportedProgram) -> dict[str, int]:
     return sizes
 
 
-def _integer_range(program: torch.export.ExportedProgram, name: str) -> int:
+def _integer_range(program: torch.export.ExportedProgram, name: str) -> tuple[int, int]:
     """Integers are drawn from what the saved example holds; a program says nothing else of their range."""
     arguments = program.example_inputs
     flat = [a for a in torch.utils._pytree.tree_leaves(arguments) if isinstance(a, torch.Tensor)] if arguments else []
     for own, tensor in zip(program.graph_signature.user_inputs, flat, strict=False):
         if str(own) == name and tensor.numel():
-            return int(tensor.max()) + 1
+            return min(int(tensor.min()), 0), int(tensor.max()) + 1
     raise UsageError(
         f"input {name} is of integers whose range is not known; add --input '{name}:int64[...]<HIGH' with --dim"
     )

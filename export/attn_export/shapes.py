@@ -67,6 +67,10 @@ def parse_inputs(texts: Sequence[str], dims: Mapping[str, Dim]) -> tuple[TensorS
             raise UsageError(f"--input {text}: a range (<{high}) is for integers, and this is {match['dtype']}")
         if high == 0:
             raise UsageError(f"--input {text}: the range <0 is empty")
+        if high is not None and high - 1 > np.iinfo(match["dtype"]).max:
+            raise UsageError(
+                f"--input {text}: {match['dtype']} ends at {np.iinfo(match['dtype']).max}, before {high - 1}"
+            )
         specs.append(TensorSpec(match["name"], match["dtype"], axes, low=0 if integer else None, high=high))
     _all_used(dims, specs)
     return tuple(specs)

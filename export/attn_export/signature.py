@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -132,8 +133,8 @@ class Signature:
 def _by_keyword(module: nn.Module, names: Sequence[str]) -> bool:
     """True when the inputs are named after `forward`'s parameters, False when they go in by position."""
     for name in names:
-        if not name.isidentifier():
-            raise UsageError(f"--input {name}: a name must be a Python identifier")
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise UsageError(f"--input {name}: a name must be a Python identifier, and no keyword")
     parameters = inspect.signature(module.forward).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     named = {n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
@@ -144,7 +145,10 @@ def _by_keyword(module: nn.Module, names: Sequence[str]) -> bool:
         if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.KEYWORD_ONLY)
     ]
     shown = ", ".join(str(p) for p in parameters.values())
-    if len(known) == len(names) or (known and anything):
+    takes_names_only = anything and not any(
+        p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in parameters.values()
+    )
+    if len(known) == len(names) or (known and anything) or takes_names_only:
         if missing := [n for n in required if n not in names]:
             raise UsageError(
                 f"{type(module).__name__}.forward({shown}) also needs {', '.join(missing)}; add --input for it"

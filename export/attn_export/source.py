@@ -69,6 +69,8 @@ def load_source(
     Raises UsageError for a name or option that does not fit, CheckpointError for weights that don't.
     """
     arguments = parse_config(config)
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: expected 0 or more")
     torch.manual_seed(seed)
     notes: list[str] = []
     spec: ModelSpec | None = None
@@ -191,6 +193,11 @@ def _call(ref: str, arguments: Mapping[str, Any]) -> Any:
         raise UsageError(
             f"{ref}: there is no module {problem.name} on the path or in {here}; expected package.module:callable"
         ) from problem
+    except SystemExit as problem:  # a script that runs when it is imported, and its argument parser
+        raise UsageError(
+            f"{ref}: importing {module_name} ended with sys.exit({problem.code}); "
+            "guard what the script does with: if __name__ == '__main__':"
+        ) from problem
     except Exception as problem:
         raise UsageError(f"{ref}: importing {module_name} failed: {type(problem).__name__}: {problem}") from problem
     target: Any = found
@@ -217,7 +224,7 @@ def _build(ref: str, build: Any, arguments: Mapping[str, Any]) -> nn.Module:
             module = build(**arguments)
     except AttnError:
         raise
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         shown = ", ".join(f"{k}={v!r}" for k, v in arguments.items())
         raise UsageError(f"{ref}({shown}) failed: {type(problem).__name__}: {problem}") from problem
     if not isinstance(module, nn.Module):

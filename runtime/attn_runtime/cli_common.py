@@ -5,7 +5,9 @@ Imports click and nothing heavy, so that --help answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -17,6 +19,7 @@ from .nearest import did_you_mean
 
 _INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
 _BROKEN_PIPE = 128 + 13
+_TERMINATED = 128 + 15
 
 
 class NearestGroup(click.Group):
@@ -39,6 +42,9 @@ def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | N
     click's own complaints are printed alike and give 2. Ctrl-C gives 130, a reader that went away 141; anything else is
     a bug of ours, with its traceback and 1.
     """
+    # A stop from outside ends like one from the keyboard: what is half written is removed on the way.
+    with contextlib.suppress(ValueError):  # not the main thread: nothing to set
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     try:
         code = _invoke(command, prog_name, list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()

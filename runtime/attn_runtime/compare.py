@@ -39,6 +39,11 @@ class Difference:
     worst: tuple[tuple[tuple[int, ...], float, float], ...] = ()
 
     @property
+    def blurred(self) -> bool:
+        """Whether the limit is over 1 % of all there is, so that passing says little."""
+        return 0 < self.max_reference < 100 * self.limit
+
+    @property
     def relative_error(self) -> float:
         return self.max_error / self.max_reference if self.max_reference else self.max_error
 

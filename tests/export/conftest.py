@@ -66,6 +66,49 @@ class Noisy(nn.Module):
         return nn.functional.dropout(x, 0.5)
 
 
+class Rarely(nn.Module):
+    """Two numbers at batch 1 mostly come out the same twice; a hundred don't."""
+
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.05)
+
+
+class OnlyNan(nn.Module):
+    def forward(self, x):
+        return x * float("nan")
+
+
+class Counts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        self.seen += 1
+        return x.relu()
+
+
+class Exits(nn.Module):
+    def forward(self, x):
+        raise SystemExit(0)
+
+
+class Tiny(nn.Module):
+    def forward(self, x):
+        return x * 1e-7
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.embed = nn.Embedding(50, 16)
+        self.layers = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 1)
+
+    def forward(self, tokens, padded):
+        return self.layers(self.embed(tokens), src_key_padding_mask=padded)
+
+
 class Ignores(nn.Module):
     def forward(self, x, unused):
         return x.relu()

@@ -22,6 +22,14 @@ def test_two_dims_give_the_mixed_corners_too() -> None:
     assert len(sizes) == len(set(sizes))
 
 
+def test_three_dims_each_stand_alone_against_the_others() -> None:
+    dims = [Dim(n, 1, 4, 9) for n in ("a", "b", "c")]
+    found = {c.name: tuple(c.sizes.values()) for c in corner_cases([spec(*dims)])}
+    assert found["b-min"] == (9, 1, 9)
+    assert found["c-max"] == (1, 1, 9)
+    assert {f"{n}-{end}" for n in "abc" for end in ("min", "max")} <= set(found)
+
+
 def test_a_fixed_model_has_one_case() -> None:
     assert [c.name for c in corner_cases([spec(Dim.fixed(3), Dim("T", 4, 4, 4))])] == ["min"]
 

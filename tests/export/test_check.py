@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from attn_export.cases import corner_cases
-from attn_export.check import Judge, batch_dim
+from attn_export.check import Judge, batch_dim, take_rows
 from attn_export.isolate import Isolated
 from attn_export.reference import Answer
 from attn_runtime.compare import Tolerance
@@ -132,3 +132,12 @@ def test_the_batch_dim_is_the_one_that_counts_rows() -> None:
     assert found([TensorSpec("x", "float32", (length, batch))], sizes) is None
     assert found(both, (7,)) is None
     assert found(both, ()) is None
+
+
+def test_rows_are_taken_of_inputs_that_have_them() -> None:
+    batch, length = Dim("batch", 1, 2, 3), Dim("T", 1, 4, 5)
+    inputs = [TensorSpec("x", "float32", (batch, length)), TensorSpec("mask", "float32", (length, length))]
+    arrays = {"x": np.arange(6.0).reshape(3, 2), "mask": np.arange(4.0).reshape(2, 2)}
+    found = take_rows(inputs, arrays, "batch", np.array([2]))
+    assert found["x"].tolist() == [[4.0, 5.0]]
+    assert found["mask"].tolist() == arrays["mask"].tolist()

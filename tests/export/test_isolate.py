@@ -16,6 +16,13 @@ def test_a_task_answers_and_one_started_before_is_dropped() -> None:
         assert "onnxruntime" in child.run("warm", "versions")
 
 
+def test_a_reply_belongs_to_its_own_task(tmp_path: Path) -> None:
+    with Isolated(60) as child:
+        child.start("warm")
+        with pytest.raises(TaskFailed):  # warm's reply would be a success
+            child.run("answers", "x", graph=str(tmp_path / "absent.onnx"), cases=[], large=False)
+
+
 def test_a_failed_task_says_why_and_the_child_lives(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"\x08\x0a")
     with Isolated(60) as child:

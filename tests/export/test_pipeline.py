@@ -107,6 +107,8 @@ def test_big_corners_are_stored_smaller_and_none_is_left_out(project: Path, monk
     largest = next(g for g in golden if g["case"] == "max")
     assert largest["checked_sizes"] == {"batch": 4, "T": 16}
     assert largest["sizes"] != largest["checked_sizes"]
+    told = Bundle.open(project / "a.attn").manifest["graphs"]["model"]["stages"][0]["checks"]
+    assert "max-stored" in {c["case"] for c in told}, "what is stored smaller must be judged at that size too"
     assert verify(project / "a.attn").passed
     sizes = [f.stat().st_size for f in (project / "a.attn/golden").iterdir()]
     assert max(sizes) < 1200
@@ -167,6 +169,10 @@ def test_an_input_that_nothing_reads_is_told(project: Path, capsys: pytest.Captu
     ("ref", "inputs", "dims", "says"),
     [
         ("nets:Noisy", X, DIMS, "answers differently when asked twice"),
+        ("nets:Rarely", ["x:float32[batch,2]"], ["batch=1:4:64"], "answers differently when asked twice"),
+        ("nets:OnlyNan", X, DIMS, 'answers only NaN in output "output"'),
+        ("nets:Counts", X, DIMS, "changes its buffer seen in eval mode"),
+        ("nets:Exits", X, DIMS, "PyTorch itself fails .*SystemExit"),
         ("nets:Untranslatable", ["x:float32[batch,4,4]"], ["batch=1:2:4"], r"at nets\.py:\d+: .*linalg_eig"),
         ("nets:Eight", ["x:float32[batch,4]"], ["batch=1:4:16"], r"dim batch was asked to be 1\.\.16 .*nets\.py:\d+"),
         ("nets:attention", ["x:float32[batch,T,15]"], DIMS, 'PyTorch itself fails at case "min"'),
@@ -202,6 +208,8 @@ def test_opset_and_passes_are_the_users_choice(project: Path) -> None:
         ({"opset": 7}, "writes 18\\.\\."),
         ({"opset": 21, "exporter": "torchscript"}, "writes 18\\.\\.20"),
         ({"exporter": "dynmo"}, "did you mean dynamo"),
+        ({"rtol": float("inf")}, "expected finite limits"),
+        ({"atol": float("nan")}, "expected finite limits"),
         ({"passes": ("simplfy",)}, "did you mean simplify"),
         ({"skip": ("simplfy",)}, "did you mean simplify"),
     ):
@@ -213,3 +221,27 @@ def test_a_looser_tolerance_is_stored(project: Path) -> None:
     run("nets:attention", project / "a.attn", atol=1e-4, rtol=1e-3)
     tolerance = Bundle.open(project / "a.attn").graph().precisions["fp32"].tolerance
     assert (tolerance.atol, tolerance.rtol) == (1e-4, 1e-3)
+
+
+def test_a_padded_transformer_is_held_to_its_own_arithmetic(project: Path) -> None:
+    """PyTorch's fast path for it answers zeros at padded positions, and fails on a row that is all padding."""
+    inputs = ["tokens:int64[batch,T]<50", "padded:bool[batch,T]"]
+    run("nets:Encoder", project / "e.attn", inputs)
+    assert verify(project / "e.attn").passed
+
+
+def test_an_output_that_the_absolute_limit_swallows_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded = load_source("nets:Tiny", inputs=X, dims=DIMS)
+    export(loaded, project / "t.attn", Options(), Console())
+    assert 'output "output" is so small' in capsys.readouterr().err
+
+
+def test_sizes_beyond_memory_are_refused_before_they_are_drawn(project: Path) -> None:
+    with pytest.raises(UsageError, match=r'case "max" .*GB of inputs'):
+        run("nets:attention", project / "a.attn", X, ["batch=1:2:99999999999", "T=1:8:16"])
+
+
+def test_every_case_has_inputs_of_its_own(project: Path) -> None:
+    done = run("nets:attention", project / "a.attn")
+    drawn = [g.answer.inputs["x"].ravel()[:8] for g in done.golden]
+    assert len({v.tobytes() for v in drawn}) == len(drawn)

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import json
 import logging
 import os
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 from attn_export import pt2
 from attn_export.shapes import parse_dims
-from attn_runtime.errors import CheckpointError, UsageError
+from attn_runtime.errors import CaptureError, CheckpointError, UsageError
 from attn_runtime.spec import Dim
 from torch import nn
 
@@ -107,6 +109,59 @@ def test_a_size_that_is_code_is_refused(program: Path, monkeypatch: pytest.Monke
     with pytest.raises(CheckpointError, match="which is no arithmetic"):
         pt2.load(hostile, {})
     assert not Path("exploded").exists()
+
+
+def test_code_as_the_key_of_a_range_is_refused(program: Path) -> None:
+    with zipfile.ZipFile(program) as archive:
+        member = next(n for n in archive.namelist() if n.endswith("models/model.json"))
+        told = json.loads(archive.read(member))
+    bounds = told["range_constraints"]
+    bounds["__import__('os').system('touch exploded')"] = bounds.pop(next(iter(bounds)))
+    hostile = rewritten(program, "models/model.json", json.dumps(told).encode())
+    with pytest.raises(CheckpointError, match="which is no arithmetic"):
+        pt2.load(hostile, {})
+
+
+def test_every_way_to_unpickle_is_shut() -> None:
+    with pt2._no_pickle():
+        for opens in (pickle.loads, torch._C._pickle_load_obj):
+            with pytest.raises(pickle.UnpicklingError):
+                opens(pickle.dumps([1]))
+        with pytest.raises(pickle.UnpicklingError):
+            bomb = io.BytesIO()
+            torch.save(Bomb(), bomb)
+            bomb.seek(0)
+            torch.load(bomb, weights_only=False)
+    assert pickle.loads(pickle.dumps([1])) == [1]
+
+
+def test_an_open_end_needs_a_bound_of_the_users(tmp_path: Path) -> None:
+    open_end = torch.export.Dim("batch", min=2)
+    saved = torch.export.export(nn.Linear(4, 2), (torch.randn(3, 4),), dynamic_shapes=({0: open_end},))
+    torch.export.save(saved, tmp_path / "open.pt2")
+    with pytest.raises(UsageError, match=r"has no upper bound \(example size 3\); add --dim (\w+)=") as told:
+        pt2.load(tmp_path / "open.pt2", {})
+    name = str(told.value).split("--dim ")[1].split("=")[0]
+    _, (x,) = pt2.load(tmp_path / "open.pt2", parse_dims([f"{name}=2:3:9"]))
+    assert x.dims[0] == Dim(name, 2, 3, 9)
+
+
+def test_nested_inputs_and_keywords_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    class Nested(nn.Module):
+        def forward(self, pair: tuple[torch.Tensor, torch.Tensor], *, scale: torch.Tensor) -> torch.Tensor:
+            return pair[0] + pair[1] * scale
+
+    one = torch.ones(2)
+    torch.export.save(torch.export.export(Nested(), ((one, one),), {"scale": one}), tmp_path / "n.pt2")
+    with pytest.raises(CaptureError, match="export it again with tensors by position"):
+        pt2.load(tmp_path / "n.pt2", {})
+
+
+def test_integers_below_zero_are_drawn_below_zero(tmp_path: Path) -> None:
+    saved = torch.export.export(nn.ReLU(), (torch.tensor([-5, -2]),))
+    torch.export.save(saved, tmp_path / "neg.pt2")
+    _, (x,) = pt2.load(tmp_path / "neg.pt2", {})
+    assert (x.low, x.high) == (-5, -1)
 
 
 def test_files_that_are_no_program(program: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def test_a_scalar_input() -> None:
         (["image:float32[batch,3]"], [], "dim batch has no size; add --dim batch="),
         (["tokens:int64[4]"], [], "needs a range"),
         (["tokens:int64[4]<0"], [], "is empty"),
+        (["tokens:int8[4]<1000"], [], "int8 ends at 127"),
         (["image:float32[3]<5"], [], "a range (<5) is for integers"),
         (["image:float32[0]"], [], "sizes start at 1"),
         (["image:float32[a-b]"], [], "neither a size nor a name"),

@@ -80,6 +80,7 @@ def test_an_output_called_like_an_input_gets_a_name_of_its_own() -> None:
         (["a"], "1 inputs (a) for Two.forward"),
         (["a", "b", "c", "d"], "4 inputs"),
         (["a.b"], "must be a Python identifier"),
+        (["class", "right"], "must be a Python identifier, and no keyword"),
     ],
 )
 def test_inputs_that_do_not_fit_forward(inputs: list[str], says: str) -> None:
@@ -115,3 +116,12 @@ def test_an_output_that_is_an_input_or_given_twice_becomes_a_tensor_of_its_own()
         x = torch.ones(2)
         found = flat(x)
     assert len({id(t) for t in (x, *found)}) == 4
+
+
+class Anything(nn.Module):
+    def forward(self, **tensors: torch.Tensor) -> torch.Tensor:
+        return tensors["left"] - tensors["right"]
+
+
+def test_a_forward_of_keywords_alone_gets_keywords() -> None:
+    assert Signature(Anything(), specs("right", "left"))(pair("left", "right"))["output"].tolist() == [2.0, 1.0]

@@ -146,6 +146,16 @@ def test_a_pass_that_breaks_its_contract_is_named(isolated: Isolated, tmp_path: 
     assert says in str(told.value)
 
 
+def test_simplify_promises_opset_and_size(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    before = facts(foldable(tmp_path / "m.onnx"))
+    simplify = step.get("simplify")
+    assert simplify.ensures(before, before) == ""
+    assert "opset was 18 and is 21" in simplify.ensures(before, replace(before, opset=21))
+    assert "grew from 4 to 5" in simplify.ensures(before, replace(before, nodes=5))
+
+
 def test_a_misspelt_pass_gets_the_nearest_name() -> None:
     with pytest.raises(UsageError, match="did you mean simplify?"):
         step.get("simplfy")

@@ -56,6 +56,15 @@ def test_a_module_whose_import_fails_is_the_users_to_mend(project: Path) -> None
         load_source("needs:x")
 
 
+def test_a_script_that_ends_the_process_is_the_users_to_mend(project: Path) -> None:
+    (project / "script.py").write_text("import argparse\nargparse.ArgumentParser().parse_args(['--nope'])\n")
+    (project / "quits.py").write_text("import sys\ndef build():\n    sys.exit(0)\n")
+    with pytest.raises(UsageError, match=r"ended with sys.exit\(2\); guard"):
+        load_source("script:x")
+    with pytest.raises(UsageError, match="SystemExit: 0"):
+        load_source("quits:build")
+
+
 def test_config_values_are_literals_or_text() -> None:
     assert parse_config(["a=3", "b=[1,2]", "c=tiny", "d=1e-3", "e=None", "f=x=y"]) == {
         "a": 3, "b": [1, 2], "c": "tiny", "d": 1e-3, "e": None, "f": "x=y",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+from attn_runtime.errors import StageError
 
 from ..graph import GraphFacts, facts, names_read
 from ..isolate import Isolated, TaskFailed
@@ -43,7 +44,7 @@ class Simplify:
             given = target.with_suffix(f".{number}.onnx")
             try:
                 isolated.run("simplify", "simplify", source=str(bare), target=str(given), optimize=optimize, skip=skip)
-            except TaskFailed as problem:
+            except (TaskFailed, StageError) as problem:
                 notes.append(f"{label} gave up ({str(problem)[:120]})")
                 continue
             _restore(source, given, weights)
