@@ -121,7 +121,7 @@ class Judge:
         """The case whose rows are taken apart: the smallest with more than two rows, else the largest."""
         if self._batch is None:
             return None
-        sizes = [(a.case.sizes[self._batch], n) for n, a in enumerate(self.answers)]
+        sizes = [(a.case.sizes[self._batch.name], n) for n, a in enumerate(self.answers)]
         several = sorted((size, n) for size, n in sizes if size > 2) or sorted(sizes, reverse=True)
         return several[0][1] if several[0][0] > 1 else None
 
@@ -131,9 +131,9 @@ class Judge:
             return []
         assert self._batch is not None
         answer = self.answers[base]
-        rows = answer.case.sizes[self._batch]
+        rows = answer.case.sizes[self._batch.name]
         wanted = {"rows-permuted": np.arange(rows)[::-1]}
-        if named_dims(self.inputs)[self._batch].min == 1:
+        if named_dims(self.inputs)[self._batch.name].min == 1:
             wanted["row-alone"] = np.array([rows - 1])
         return [
             (name, take_rows(self.inputs, answer.inputs, self._batch, index), index) for name, index in wanted.items()
@@ -142,43 +142,61 @@ class Judge:
     def _consistent(
         self, name: str, rows: np.ndarray[Any, Any], base: int, whole: Arrays, part: Arrays, stage: str
     ) -> Consistency:
-        expected = {n: v[rows] for n, v in whole.items()}
+        assert self._batch is not None
+        axis = self._batch.axis
+        expected = {n: v.take(rows, axis) for n, v in whole.items()}
         differences = compare_all(expected, part, self.tolerance)
         worst = max(differences, key=lambda d: (not d.passed, d.max_error))
         if worst.passed:
             return Consistency(name, True, worst.max_error)
         answer = self.answers[base]
-        assert self._batch is not None
         own = self._ask(take_rows(self.inputs, answer.inputs, self._batch, rows))
-        pytorch = compare_all({n: v[rows] for n, v in answer.outputs.items()}, own, self.tolerance)
+        pytorch = compare_all({n: v.take(rows, axis) for n, v in answer.outputs.items()}, own, self.tolerance)
         if all(d.passed for d in pytorch):
-            case = Case(name, {**answer.case.sizes, self._batch: len(rows)})
+            case = Case(name, {**answer.case.sizes, self._batch.name: len(rows)})
             raise parity_error(stage, [Check(case, d) for d in differences], against="itself in a batch")
         return Consistency(
             name,
             False,
             worst.max_error,
-            f"PyTorch's own answers depend on the other rows along {self._batch}, by {max(d.max_error for d in pytorch):.2g}",
+            f"PyTorch's own answers depend on the other rows along {self._batch.name}, "
+            f"by {max(d.max_error for d in pytorch):.2g}",
         )
 
 
-def batch_dim(inputs: Sequence[TensorSpec], answers: Sequence[Answer]) -> str | None:
-    """The dynamic dim that counts rows: on axis 0 of every input that has it, and of every output."""
-    if not answers:
-        return None
+#: Names under which a dim is taken for the batch on any axis; one of another name only on axis 0.
+_BATCH_NAMES = ("batch", "batch_size", "b", "n", "bs")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The dim that counts rows, and the axis that it lies on, in every input that has it and in every output."""
+
+    name: str
+    axis: int
+
+
+def batch_dim(inputs: Sequence[TensorSpec], answers: Sequence[Answer]) -> Rows | None:
+    """The dynamic dim along which rows should be independent: one called batch (on any one axis), else one on axis 0."""
+    found: list[Rows] = []
     for name, dim in named_dims(inputs).items():
-        places = [axis for s in inputs for axis, d in enumerate(s.dims) if d.name == name]
-        if not dim.dynamic or any(places):
+        axes = {axis for s in inputs for axis, d in enumerate(s.dims) if d.name == name}
+        if not dim.dynamic or len(axes) != 1:
             continue
-        if all(v.ndim and v.shape[0] == a.case.sizes[name] for a in answers for v in a.outputs.values()):
-            return name
-    return None
+        axis = axes.pop()
+        outputs = [(a.case.sizes[name], v) for a in answers for v in a.outputs.values()]
+        if outputs and all(v.ndim > axis and v.shape[axis] == size for size, v in outputs):
+            found.append(Rows(name, axis))
+    called = [r for r in found if r.name.lower() in _BATCH_NAMES]
+    return next(iter([*called, *(r for r in found if r.axis == 0)]), None)
 
 
-def take_rows(inputs: Sequence[TensorSpec], arrays: Arrays, batch: str, rows: np.ndarray[Any, Any]) -> Arrays:
+def take_rows(inputs: Sequence[TensorSpec], arrays: Arrays, batch: Rows, rows: np.ndarray[Any, Any]) -> Arrays:
     """The inputs with only these rows; inputs without the batch dim are shared by all rows and stay."""
     return {
-        s.name: np.ascontiguousarray(arrays[s.name][rows]) if s.dims and s.dims[0].name == batch else arrays[s.name]
+        s.name: np.ascontiguousarray(arrays[s.name].take(rows, batch.axis))
+        if any(d.name == batch.name for d in s.dims)
+        else arrays[s.name]
         for s in inputs
     }
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from attn_export.cases import corner_cases
-from attn_export.check import Judge, batch_dim, take_rows
+from attn_export.check import Judge, Rows, batch_dim, take_rows
 from attn_export.isolate import Isolated
 from attn_export.reference import Answer
 from attn_runtime.compare import Tolerance
@@ -124,12 +124,15 @@ def test_the_batch_dim_is_the_one_that_counts_rows() -> None:
     case = corner_cases([TensorSpec("x", "float32", (batch, length))])[-1]
     sizes = (case.sizes["batch"], case.sizes["T"])
 
-    def found(inputs: list[TensorSpec], output: tuple[int, ...]) -> str | None:
+    def found(inputs: list[TensorSpec], output: tuple[int, ...]) -> Rows | None:
         return batch_dim(inputs, [Answer(case, {}, {"y": np.zeros(output)})])
 
     both = [TensorSpec("x", "float32", (batch, length)), TensorSpec("mask", "float32", (length, length))]
-    assert found(both, sizes) == "batch"
+    assert found(both, sizes) == Rows("batch", 0)
+    # a sequence first: the batch is known by its name
+    assert found([TensorSpec("x", "float32", (length, batch))], sizes[::-1]) == Rows("batch", 1)
     assert found([TensorSpec("x", "float32", (length, batch))], sizes) is None
+    assert found([TensorSpec("x", "float32", (Dim.fixed(3), length))], (3, sizes[1])) is None
     assert found(both, (7,)) is None
     assert found(both, ()) is None
 
@@ -138,6 +141,13 @@ def test_rows_are_taken_of_inputs_that_have_them() -> None:
     batch, length = Dim("batch", 1, 2, 3), Dim("T", 1, 4, 5)
     inputs = [TensorSpec("x", "float32", (batch, length)), TensorSpec("mask", "float32", (length, length))]
     arrays = {"x": np.arange(6.0).reshape(3, 2), "mask": np.arange(4.0).reshape(2, 2)}
-    found = take_rows(inputs, arrays, "batch", np.array([2]))
+    found = take_rows(inputs, arrays, Rows("batch", 0), np.array([2]))
     assert found["x"].tolist() == [[4.0, 5.0]]
     assert found["mask"].tolist() == arrays["mask"].tolist()
+
+
+def test_rows_of_a_sequence_first_input_lie_on_its_second_axis() -> None:
+    batch, length = Dim("batch", 1, 2, 3), Dim("T", 1, 4, 5)
+    x = np.arange(6.0).reshape(2, 3)
+    found = take_rows([TensorSpec("x", "float32", (length, batch))], {"x": x}, Rows("batch", 1), np.array([2, 0]))
+    assert found["x"].tolist() == [[2.0, 0.0], [5.0, 3.0]]

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,20 @@ def test_a_full_disk_costs_nothing(project: Path, attn_export: Run) -> None:
     assert "Traceback" not in ran.stderr
     assert {p: p.read_bytes() for p in (project / "a.attn").rglob("*") if p.is_file()} == before
     assert not list(project.glob(".*"))
+
+
+def test_a_stop_from_outside_leaves_nothing_half_written(project: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "attn_export.cli", "to-onnx", *ATTENTION, "-o", "a.attn"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith("reference"):  # the next stage writes into the staging folder
+        assert process.poll() is None
+    deadline = time.monotonic() + 60
+    while not list(project.glob(".a.attn.tmp-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.terminate()
+    process.stderr.read()
+    assert process.wait() == 143
+    assert [p.name for p in project.iterdir() if p.name != "__pycache__"] == ["nets.py"]
