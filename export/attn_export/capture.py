@@ -20,7 +20,7 @@ from .reference import Arrays
 from .signature import Signature, to_torch
 
 #: The highest opset whose attention every target takes: from 23 on the exporter emits the Attention operator, which
-#: TensorRT-RTX builds only for half precision and some head sizes. See ../shared facts in docs/decisions.
+#: TensorRT-RTX builds only for half precision and some head sizes. See docs/decisions/0002.
 DEFAULT_OPSET = 22
 EXPORTERS = ("dynamo", "torchscript")
 _OLDEST_OPSET = 18
