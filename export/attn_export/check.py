@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.errors import ParityError
-from attn_runtime.report import worst_table
+from attn_runtime.report import finite_or_none, worst_table
 from attn_runtime.spec import TensorSpec, named_dims
 from safetensors.numpy import load_file, save_file
 
@@ -34,9 +34,9 @@ class Check:
             "case": self.case.name,
             "sizes": self.case.sizes,
             "output": d.output,
-            "max_error": _finite(d.max_error),
-            "max_reference": _finite(d.max_reference),
-            "limit": _finite(d.limit),
+            "max_error": finite_or_none(d.max_error),
+            "max_reference": finite_or_none(d.max_reference),
+            "limit": finite_or_none(d.limit),
             "passed": d.passed,
         }
 
@@ -51,7 +51,12 @@ class Consistency:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "passed": self.passed, "max_error": _finite(self.max_error), "note": self.note}
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "max_error": finite_or_none(self.max_error),
+            "note": self.note,
+        }
 
 
 @dataclass
@@ -216,7 +221,3 @@ def parity_error(
         f"{' (' + where + ')' if where else ''}: {what}; cases that match: {', '.join(fine) or 'none'}. Nothing was written.",
         worst_table([(c.case.name, c.difference) for c in failed[:8]]),
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -105,28 +105,29 @@ def _dim(
     return used[name]
 
 
+def _example_tensors(program: torch.export.ExportedProgram) -> dict[str, torch.Tensor]:
+    """Input name -> the tensor that the program was exported with; empty when none was saved."""
+    leaves = torch.utils._pytree.tree_leaves(program.example_inputs or ())
+    tensors = [a for a in leaves if isinstance(a, torch.Tensor)]
+    return {str(n): t for n, t in zip(program.graph_signature.user_inputs, tensors, strict=False)}
+
+
 def _example_sizes(program: torch.export.ExportedProgram) -> dict[str, int]:
     """symbol -> its size in the inputs that the program was exported with."""
     sizes: dict[str, int] = {}
-    arguments = program.example_inputs
-    if arguments is None:
-        return sizes
-    flat = [a for a in torch.utils._pytree.tree_leaves(arguments) if isinstance(a, torch.Tensor)]
-    values = {n.name: n.meta["val"] for n in program.graph.nodes if n.op == "placeholder"}
-    for name, tensor in zip(program.graph_signature.user_inputs, flat, strict=False):
-        value = values.get(str(name))
-        if isinstance(value, torch.Tensor):
-            sizes.update({str(a): n for a, n in zip(value.shape, tensor.shape, strict=False) if not isinstance(a, int)})
+    example = _example_tensors(program)
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in example:
+            axes = zip(node.meta["val"].shape, example[node.name].shape, strict=False)
+            sizes.update({str(a): n for a, n in axes if not isinstance(a, int)})
     return sizes
 
 
 def _integer_range(program: torch.export.ExportedProgram, name: str) -> tuple[int, int]:
     """Integers are drawn from what the saved example holds; a program says nothing else of their range."""
-    arguments = program.example_inputs
-    flat = [a for a in torch.utils._pytree.tree_leaves(arguments) if isinstance(a, torch.Tensor)] if arguments else []
-    for own, tensor in zip(program.graph_signature.user_inputs, flat, strict=False):
-        if str(own) == name and tensor.numel():
-            return min(int(tensor.min()), 0), int(tensor.max()) + 1
+    tensor = _example_tensors(program).get(name)
+    if tensor is not None and tensor.numel():
+        return min(int(tensor.min()), 0), int(tensor.max()) + 1
     raise UsageError(
         f"input {name} is of integers whose range is not known; add --input '{name}:int64[...]<HIGH' with --dim"
     )

@@ -8,7 +8,6 @@ model.pt2                  a program saved by torch.export
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import json
 import sys
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from attn_models import registry
 from attn_models.spec import ModelSpec
+from attn_runtime.bundle import sha256_of
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import AttnError, UsageError
 from attn_runtime.nearest import did_you_mean
@@ -114,7 +114,7 @@ def load_source(
         provenance={
             "kind": kind,
             "ref": Path(ref).name if kind == "pt2" else ref,
-            "checkpoint": {"file": checkpoint.name, "sha256": _sha256(checkpoint)} if checkpoint else None,
+            "checkpoint": {"file": checkpoint.name, "sha256": sha256_of(checkpoint)} if checkpoint else None,
             "config": json.loads(json.dumps(arguments, default=str)),
         },
         outputs=spec.outputs if spec else (),
@@ -230,15 +230,3 @@ def _build(ref: str, build: Any, arguments: Mapping[str, Any]) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise UsageError(f"{ref} returned a {type(module).__name__}; expected an nn.Module")
     return module
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if sys.version_info >= (3, 11) else _digest(file)
-
-
-def _digest(file: Any) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

@@ -37,18 +37,19 @@ def difference_to_json(difference: Difference) -> dict[str, Any]:
     return {
         "output": difference.output,
         "passed": difference.passed,
-        "max_error": _finite(difference.max_error),
-        "max_reference": _finite(difference.max_reference),
+        "max_error": finite_or_none(difference.max_error),
+        "max_reference": finite_or_none(difference.max_reference),
         "limit": difference.limit,
         "problem": difference.problem,
         "worst": [
-            {"index": list(index), "expected": _finite(expected), "got": _finite(got)}
+            {"index": list(index), "expected": finite_or_none(expected), "got": finite_or_none(got)}
             for index, expected, got in difference.worst
         ],
     }
 
 
-def _finite(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
+    """NaN and infinity as None, which JSON can hold."""
     return value if math.isfinite(value) else None
 
 
