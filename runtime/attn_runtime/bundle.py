@@ -9,13 +9,15 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from .attention import AttentionBlock
 from .compare import Tolerance
 from .errors import BundleError
 from .external_data import check_external_data
@@ -37,11 +39,25 @@ def is_bundle(path: str | os.PathLike[str]) -> bool:
 
 @dataclass(frozen=True)
 class Precision:
-    """One ONNX file of a graph, with the external data files it names, and what 'equal' means for its answers."""
+    """One ONNX file of a graph, with the external data files it names, and what 'equal' means for its answers.
+
+    type        "fp32", "fp16" or "bf16"
+    target      "tensorrt" when the file was made for that engine alone, else None
+    half_io     whether the graph's float32 inputs and outputs are float16 in this file
+    kept        nodes that stay in fp32 although the type is half: node, operator, module, reason
+    attention   its attention blocks
+    sha256      of the ONNX file
+    """
 
     file: Path
     data: tuple[Path, ...]
     tolerance: Tolerance
+    type: str = "fp32"
+    target: str | None = None
+    half_io: bool = False
+    kept: tuple[Mapping[str, str], ...] = ()
+    attention: tuple[AttentionBlock, ...] = ()
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,14 @@ class GoldenCase:
     sizes: Mapping[str, int]
     inputs: dict[str, NDArray[Any]]
     outputs: dict[str, NDArray[Any]]
+
+    def halved(self) -> GoldenCase:
+        """The case as a file with `half_io` takes it: every float32 tensor as float16."""
+        return replace(self, inputs=_halved(self.inputs), outputs=_halved(self.outputs))
+
+
+def _halved(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {n: v.astype(np.float16) if v.dtype == np.float32 else v for n, v in arrays.items()}
 
 
 @dataclass(frozen=True)
@@ -77,6 +101,20 @@ class Graph:
     precisions: Mapping[str, Precision]
     golden: tuple[GoldenRef, ...]
 
+    def precision_for(self, name: str, target: str) -> tuple[str, Precision]:
+        """The precision `name`, or the file of the same type and borders that was made for the engine `target`."""
+        asked = self.precisions[name]
+        for other, found in self.precisions.items():
+            if found.target == target and (found.type, found.half_io) == (asked.type, asked.half_io):
+                return other, found
+        return name, asked
+
+    def borders(self, name: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """Inputs and outputs as the file of the precision `name` has them."""
+        if not self.precisions[name].half_io:
+            return self.inputs, self.outputs
+        return tuple(map(_half, self.inputs)), tuple(map(_half, self.outputs))
+
     def cases(self) -> Iterator[GoldenCase]:
         """The golden cases in the manifest's order, one in memory at a time.
 
@@ -90,6 +128,10 @@ class Graph:
                 read_tensors(ref.inputs, self.inputs, ref.sizes, where),
                 read_tensors(ref.outputs, self.outputs, ref.sizes, where),
             )
+
+
+def _half(spec: TensorSpec) -> TensorSpec:
+    return replace(spec, dtype="float16") if spec.dtype == "float32" else spec
 
 
 class Bundle:
@@ -199,6 +241,12 @@ class Bundle:
             self.file(entry["file"]),
             tuple(map(self.file, entry["data"])),
             Tolerance(float(tolerance["atol"]), float(tolerance["rtol"])),
+            entry.get("type", "fp32"),
+            entry.get("target"),
+            entry.get("half_io", False),
+            tuple(entry.get("kept", ())),
+            tuple(map(AttentionBlock.from_json, entry.get("attention", ()))),
+            self.manifest["files"][entry["file"]]["sha256"],
         )
 
 

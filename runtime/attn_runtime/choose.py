@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from . import backends
-from .backends import Backend, Engine, GraphFile
+from .backends import Backend, Engine, GraphFile, OpenOptions
 from .errors import BackendError, UsageError
 from .nearest import did_you_mean
 
@@ -37,7 +37,7 @@ def candidates(device: str, backend: str | None) -> Iterator[tuple[str, str, Bac
                 yield name, target, module, unavailable[name] or module.why_not(target)
 
 
-def open_engine(graph: GraphFile, device: str, backend: str | None, threads: int | None) -> tuple[str, Engine, str]:
+def open_engine(graph: GraphFile, device: str, backend: str | None, options: OpenOptions) -> tuple[str, Engine, str]:
     """(backend name, engine, choice) of the first candidate that opens the graph.
 
     A device that was named is taken or refused with BackendError; with "auto", a GPU that can't be used is passed
@@ -47,7 +47,7 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, threads: int
     for name, target, module, reason in candidates(device, backend):
         if reason is None:
             try:
-                engine = module.open(graph, target, threads)
+                engine = module.open(graph, target, options)
             except BackendError as error:
                 reason = str(error)
             else:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import as_array
-from .backends import Array, Engine, GraphFile
+from .backends import Array, Engine, GraphFile, OpenOptions
 from .bundle import Bundle
 from .choose import open_engine
 from .errors import AttnError, BundleError, InputError, UsageError
@@ -32,6 +32,9 @@ def open_session(
     graph: str | None = None,
     precision: str | None = None,
     threads: int | None = None,
+    cuda_graph: bool = False,
+    cache: str | os.PathLike[str] | None = None,
+    workspace: int | None = None,
 ) -> Session:
     """Open the bundle or plain ONNX file at `path`, or a bundle that is already open.
 
@@ -41,18 +44,25 @@ def open_session(
     graph       which graph of a bundle; may be left out when there is one
     precision   which of its precisions; None takes fp32, or the first where there is no fp32
     threads     how many threads one node may use on the CPU; None takes the cores there are
+    cuda_graph  on a GPU, replay a shape's calls as one CUDA graph; the CPU ignores it
+    cache       folder for what an engine library compiles on this machine (kernels, TensorRT engines inside ONNX
+                Runtime); None keeps it in memory
+    workspace   bytes of scratch memory for a TensorRT build inside ONNX Runtime
 
     Raises BundleError for a missing, damaged or hostile file, BackendError when nothing here can run it on that device,
     UsageError for an unknown name.
     """
     if threads is not None and threads < 1:
         raise UsageError(f"threads: got {threads}, expected 1 or more")
+    if workspace is not None and workspace < 1:
+        raise UsageError(f"workspace: got {workspace} bytes, expected 1 or more")
+    options = OpenOptions(threads, cuda_graph, Path(cache) if cache is not None else None, workspace)
     if not isinstance(path, Bundle) and Path(path).is_file():
         bundle, chosen, file = None, None, _plain(Path(path), graph, precision)
     else:
         bundle = path if isinstance(path, Bundle) else Bundle.open(path)
         chosen, file = _of_bundle(bundle, graph, precision)
-    name, engine, choice = open_engine(file, device, backend, threads)
+    name, engine, choice = open_engine(file, device, backend, options)
     return Session(name, engine, choice, file.where, bundle, chosen)
 
 
@@ -240,7 +250,10 @@ def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> tupl
             f'unknown precision "{chosen}"; {did_you_mean(chosen, found.precisions)}'
             f"available: {', '.join(found.precisions)} ({where})"
         )
-    return chosen, GraphFile(found.precisions[chosen].file, where, found.inputs, found.outputs, found.cases)
+    entry = found.precisions[chosen]
+    inputs, outputs = found.borders(chosen)
+    cases = (lambda: (case.halved() for case in found.cases())) if entry.half_io else found.cases
+    return chosen, GraphFile(entry.file, where, inputs, outputs, cases, bundle, found.name, chosen)
 
 
 def _plain(path: Path, graph: str | None, precision: str | None) -> GraphFile:

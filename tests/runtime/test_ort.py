@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_runtime.backends import GraphFile, ort, ort_tensorrt
+from attn_runtime.backends import GraphFile, OpenOptions, ort, ort_tensorrt
 from attn_runtime.cuda import find_gpus
 from attn_runtime.errors import AttnError, BackendError, BundleError, InputError
 from attn_runtime.external_data import check_external_data
@@ -193,7 +193,7 @@ def test_tensor_type_that_no_session_takes(tmp_path: Path) -> None:
 def test_engine_on_cuda_is_never_one_on_the_cpu(backend: object, tmp_path: Path) -> None:
     """Past all checks beforehand: ONNX Runtime itself opens a session on the CPU here, and says so in a warning."""
     with pytest.raises(BackendError) as caught:
-        backend.open(GraphFile(embed(tmp_path / "m.onnx"), "file m.onnx"), "cuda", None)
+        backend.open(GraphFile(embed(tmp_path / "m.onnx"), "file m.onnx"), "cuda", OpenOptions())
     assert caught.value.exit_code == 10
 
 

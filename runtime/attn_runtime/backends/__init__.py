@@ -21,7 +21,7 @@ from ..nearest import did_you_mean
 from ..spec import TensorSpec
 
 if TYPE_CHECKING:
-    from ..bundle import GoldenCase
+    from ..bundle import Bundle, GoldenCase
 
 Array = NDArray[Any]
 
@@ -32,6 +32,7 @@ class GraphFile:
 
     `inputs` and `outputs` are None for an ONNX file outside a bundle: the engine reads them from the file. `where`
     names the graph in messages, as in ``bundle translate.attn``. `cases` yields the golden cases, where there are any.
+    `bundle`, `graph` and `precision` tell where in a bundle it lies, for a backend that runs what was compiled from it.
     """
 
     file: Path
@@ -39,6 +40,25 @@ class GraphFile:
     inputs: tuple[TensorSpec, ...] | None = None
     outputs: tuple[TensorSpec, ...] | None = None
     cases: Callable[[], Iterable[GoldenCase]] | None = None
+    bundle: Bundle | None = None
+    graph: str | None = None
+    precision: str | None = None
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """How to run it. A backend that an option means nothing to ignores it, but one that can't do it raises.
+
+    threads      that one node may use on the CPU; None takes the cores there are
+    cuda_graph   on a GPU, capture each shape's calls as a CUDA graph and replay it (fixed shapes, no control flow)
+    cache        folder for what an engine library compiles on this machine; None keeps such things in memory
+    workspace    bytes of scratch memory that a TensorRT build inside ONNX Runtime may take; None is the library's limit
+    """
+
+    threads: int | None = None
+    cuda_graph: bool = False
+    cache: Path | None = None
+    workspace: int | None = None
 
 
 class Engine(Protocol):
@@ -75,7 +95,7 @@ class Backend(Protocol):
     def why_not(self, device: str) -> str | None:
         """None when it can use `device` ("cpu", "cuda", "cuda:1"), else the reason, in one line."""
 
-    def open(self, graph: GraphFile, device: str, threads: int | None) -> Engine:
+    def open(self, graph: GraphFile, device: str, options: OpenOptions) -> Engine:
         """BundleError for a damaged or hostile file, BackendError when this machine can't run it on `device`."""
 
 

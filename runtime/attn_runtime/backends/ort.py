@@ -19,7 +19,7 @@ from ..external_data import check_external_data
 from ..onnx_meta import KEY, read_embedded
 from ..ort_providers import CPU, CUDA, TENSORRT, ProviderState, provider_states, why_provider_fails
 from ..spec import Dim, TensorSpec
-from . import Array, GraphFile
+from . import Array, GraphFile, OpenOptions
 
 ABOUT = "ONNX Runtime on the CPU, or on an NVIDIA GPU through its CUDA provider"
 AUTOMATIC = True
@@ -81,18 +81,18 @@ def providers() -> list[ProviderState]:
     return provider_states(onnxruntime)
 
 
-def open(graph: GraphFile, device: str, threads: int | None, first_provider: str = CUDA) -> OrtEngine:
+def open(graph: GraphFile, device: str, wanted: OpenOptions, first_provider: str = CUDA) -> OrtEngine:
     """Create the session. BundleError for a damaged or hostile file, BackendError where it can't run on `device`.
 
-    `threads` is the number of threads one node may use; None takes the machine's cores, or those the process is bound
-    to. On "cuda", `first_provider` gets the nodes it can run, the CUDA provider the others.
+    Without `wanted.threads`, a node may use the machine's cores, or those the process is bound to. On "cuda",
+    `first_provider` gets the nodes it can run, the CUDA provider the others.
     """
     import onnxruntime
 
     check_external_data(graph.file, graph.where)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _NO_LOG  # errors are raised; printing them as well would be chatter
-    options.intra_op_num_threads = threads or _threads_when_bound()
+    options.intra_op_num_threads = wanted.threads or _threads_when_bound()
     asked: list[Any] = [CPU]
     if device != "cpu":
         # ONNX Runtime before 1.24 can't tell where the nodes went, and ignores the entry.

@@ -4,7 +4,7 @@ by name only."""
 from __future__ import annotations
 
 from ..ort_providers import TENSORRT
-from . import Engine, GraphFile, ort
+from . import Engine, GraphFile, OpenOptions, ort
 
 ABOUT = "ONNX Runtime on an NVIDIA GPU through its TensorRT provider"
 AUTOMATIC = False
@@ -18,5 +18,5 @@ def why_not(device: str) -> str | None:
     return ort.why_not_tensorrt(device)
 
 
-def open(graph: GraphFile, device: str, threads: int | None) -> Engine:
-    return ort.open(graph, device, threads, first_provider=TENSORRT)
+def open(graph: GraphFile, device: str, options: OpenOptions) -> Engine:
+    return ort.open(graph, device, options, first_provider=TENSORRT)

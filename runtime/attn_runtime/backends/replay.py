@@ -8,7 +8,7 @@ from typing import Any
 
 from ..bundle import GoldenCase
 from ..errors import AttnError, BackendError, InputError
-from . import Array, GraphFile
+from . import Array, GraphFile, OpenOptions
 
 ABOUT = "the stored golden answers, for inputs that match them exactly"
 AUTOMATIC = False
@@ -22,7 +22,7 @@ def why_not(device: str) -> str | None:
     return None if device == "cpu" else "it looks answers up, which no device makes faster"
 
 
-def open(graph: GraphFile, device: str, threads: int | None) -> ReplayEngine:
+def open(graph: GraphFile, device: str, options: OpenOptions) -> ReplayEngine:
     """Read every golden case into memory. BackendError for a graph that has none."""
     cases = list(graph.cases()) if graph.cases else []
     if not cases or graph.inputs is None or graph.outputs is None:
