@@ -2,7 +2,6 @@
 
 A message is one line: what was found, what was expected, what is available, what to do next. The command lines
 print it without a traceback and exit with `exit_code`; 1 stays for a bug of ours, 2 is click's own usage error.
-Codes 5 and 6 are kept for compiled engines (precision not honoured, attention not fused).
 """
 
 from __future__ import annotations
@@ -30,6 +29,26 @@ class ParityError(AttnError):
     """A graph's answers are not PyTorch's. `details` is a printable table of the worst elements."""
 
     exit_code = 4
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class PrecisionError(AttnError):
+    """An engine computes in another precision than the one asked for. `details` lists its layers."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class FusionError(AttnError):
+    """Attention was asked to be fused and is not. `details` lists the blocks, with why and what would fuse them."""
+
+    exit_code = 6
 
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
@@ -76,3 +95,13 @@ class PassError(AttnError):
     """A pass broke its contract: it changed what it promised to keep."""
 
     exit_code = 13
+
+
+class EngineError(AttnError):
+    """An engine can't be built, or the one there is damaged, of another model, or made for another machine."""
+
+    exit_code = 14
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
