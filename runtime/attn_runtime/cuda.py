@@ -16,14 +16,25 @@ class Gpus:
     problem: str | None = None
 
 
+_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+# CUdevice_attribute: COMPUTE_CAPABILITY_MAJOR and _MINOR.
+_CAPABILITY = (75, 76)
+
+
+@cache
+def _driver() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(_LIBRARY)
+    except OSError:
+        return None
+
+
 @cache
 def find_gpus() -> Gpus:
     """The GPUs this process can use (CUDA_VISIBLE_DEVICES counts). Asked once per process."""
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(library)
-    except OSError:
-        return Gpus(problem=f"no NVIDIA driver on this machine: {library} is not found")
+    driver = _driver()
+    if driver is None:
+        return Gpus(problem=f"no NVIDIA driver on this machine: {_LIBRARY} is not found")
     status = driver.cuInit(0)
     if status:
         return Gpus(problem=f"the NVIDIA driver finds no usable GPU (cuInit answers {status})")
@@ -36,6 +47,34 @@ def find_gpus() -> Gpus:
         buffer = ctypes.create_string_buffer(256)
         names.append(buffer.value.decode() if not driver.cuDeviceGetName(buffer, 256, number) else "unnamed GPU")
     return Gpus(tuple(names))
+
+
+@cache
+def compute_capability(number: int = 0) -> str | None:
+    """What GPU `number` can compute, as in "8.9"; None where there is no such GPU or the driver does not tell."""
+    driver = _driver()
+    if driver is None or number >= len(find_gpus().names):
+        return None
+    device, parts = ctypes.c_int(), []
+    if driver.cuDeviceGet(ctypes.byref(device), number):
+        return None
+    for attribute in _CAPABILITY:
+        value = ctypes.c_int()
+        if driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device):
+            return None
+        parts.append(str(value.value))
+    return ".".join(parts)
+
+
+def driver_version() -> str | None:
+    """The newest CUDA version that the driver can run, as in "13.0"; None without a driver.
+
+    Answered without a GPU too, and by a driver whose cuInit fails.
+    """
+    driver, version = _driver(), ctypes.c_int()
+    if driver is None or driver.cuDriverGetVersion(ctypes.byref(version)):
+        return None
+    return f"{version.value // 1000}.{version.value % 1000 // 10}"
 
 
 def why_not(device: str) -> str | None:
