@@ -50,6 +50,8 @@ def info_lines(told: Mapping[str, Any]) -> Iterator[str]:
         for cure in graph["cures"]:
             yield f"  cure {printable(cure['name'])}: {printable(cure['did'])}"
         yield from _indented(_stages(graph))
+        for precision, entry in graph["precisions"].items():
+            yield from _precision(precision, entry)
         for check in graph["consistency"]:
             note = f" ({printable(check['note'])})" if check["note"] else ""
             yield f"  {printable(check['name'])}: {'holds' if check['passed'] else 'does not hold'}{note}"
@@ -90,6 +92,19 @@ def _stages(graph: Mapping[str, Any]) -> str:
             )
         )
     return columns(rows)
+
+
+def _precision(name: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    """Which file it is, which attention it has, and what stays in fp32 in it."""
+    told = [entry.get("type", "fp32")]
+    told += [f"for {entry['target']} only"] if "target" in entry else []
+    told += ["float16 inputs and outputs"] if entry.get("half_io") else []
+    blocks = len(entry.get("attention", ()))
+    told += [f"{blocks} attention block{'s' if blocks > 1 else ''}"] if blocks else []
+    yield f"  precision {printable(name)}: {printable(entry['file'])}, {', '.join(told)}"
+    for kept in entry.get("kept", ()):
+        where = printable(kept["module"] or kept["node"])
+        yield f"    kept in fp32: {where} ({printable(kept['reason'])})"
 
 
 def _share(check: Mapping[str, Any]) -> float:

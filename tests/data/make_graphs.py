@@ -71,7 +71,7 @@ def brightness_classifier(path: Path, channels: int = 1) -> Path:
     fixed = [dim(None, size, size, size) for size in (channels, 4, 4)]
     model["inputs"] = [{"name": "image", "dtype": "float32", "dims": [batch, *fixed]}]
     model["outputs"] = [{"name": "logits", "dtype": "float32", "dims": [batch, dim(None, 2, 2, 2)]}]
-    del model["precisions"]["ext"]
+    del model["precisions"]["ext"], model["precisions"]["half"]
     recipe = {"input": "image", "height": 4, "width": 4, "channels": channels, "resize": "bilinear"}
     recipe |= {"scale": 1 / 127.5, "mean": [1.0] * channels, "std": [1.0] * channels}
     with BundleWriter(path) as writer:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import onnx
 from attn_runtime.writer import BundleWriter
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 HERE = Path(__file__).parent
 OUTSIDE = "outside"  # a folder beside the bundles
@@ -38,14 +38,15 @@ class Attack:
     stage: str = "open"
 
 
-def gemm_model(features: int = 16, classes: int = 10) -> onnx.ModelProto:
-    """y[batch, classes] = x[batch, features] @ w, with a seeded w."""
-    weight = np.random.default_rng(7).standard_normal((features, classes), dtype=np.float32)
+def gemm_model(features: int = 16, classes: int = 10, dtype: type[np.generic] = np.float32) -> onnx.ModelProto:
+    """y[batch, classes] = x[batch, features] @ w, with a seeded w, all of one dtype."""
+    weight = np.random.default_rng(7).standard_normal((features, classes), dtype=np.float32).astype(dtype)
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     graph = helper.make_graph(
         [helper.make_node("Gemm", ["x", "w"], ["y"], name="head")],
         "gemm",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", features])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", classes])],
+        [helper.make_tensor_value_info("x", element, ["batch", features])],
+        [helper.make_tensor_value_info("y", element, ["batch", classes])],
         [numpy_helper.from_array(weight, "w")],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -91,6 +92,33 @@ def valid_manifest() -> dict[str, Any]:
                         "data": ["model.ext.onnx.data"],
                         "tolerance": {"atol": 1e-6, "rtol": 2e-5},
                     },
+                    "half": {
+                        "file": "model.half.onnx",
+                        "data": [],
+                        "tolerance": {"atol": 1e-3, "rtol": 1e-2},
+                        "type": "fp16",
+                        "target": "tensorrt",
+                        "half_io": True,
+                        # A Gemm has no attention; what is written here is read, and shown, all the same.
+                        "kept": [{"node": "norm", "operator": "Pow", "module": "encoder.norm", "reason": "overflow"}],
+                        "attention": [
+                            {
+                                "module": "encoder.attention",
+                                "scores": "scores",
+                                "softmax": "softmax",
+                                "values": "values",
+                                "operator": "MatMul",
+                                "dtype": "float16",
+                                "heads": 4,
+                                "kv_heads": None,
+                                "head_size": 16,
+                                "value_size": 16,
+                                "query_length": "T",
+                                "key_length": "64",
+                                "mask": "none",
+                            }
+                        ],
+                    },
                 },
                 "cures": [{"name": "frozen-parameters", "did": "made 1 parameter a constant"}],
                 "stages": [
@@ -110,6 +138,7 @@ def valid_manifest() -> dict[str, Any]:
                                 "max_reference": 3.5,
                                 "limit": 7.1e-5,
                                 "passed": True,
+                                "argmax_agreement": 1.0,
                             }
                         ],
                     }
@@ -133,7 +162,7 @@ def valid_manifest() -> dict[str, Any]:
 
 
 def make_valid_bundle(path: Path) -> Path:
-    """A real bundle at `path`: a Gemm at two precisions (one with external data), golden cases, labels, image."""
+    """A real bundle at `path`: a Gemm in three files (one with external data, one in fp16), golden cases, labels, image."""
     model = gemm_model()
     weight = numpy_helper.to_array(model.graph.initializer[0])
     rng = np.random.default_rng(0)
@@ -147,6 +176,7 @@ def make_valid_bundle(path: Path) -> Path:
             location="model.ext.onnx.data",
             size_threshold=0,
         )
+        onnx.save(gemm_model(dtype=np.float16), writer.path("model.half.onnx"))
         for golden in manifest["graphs"]["model"]["golden"]:
             x = rng.standard_normal((golden["sizes"]["batch"], 16), dtype=np.float32)
             writer.add_tensors(golden["inputs"], {"x": x})
@@ -332,6 +362,7 @@ def _void(_: object) -> None:
 # --- the attacks --------------------------------------------------------------------------------------------------
 
 _GRAPH = ("graphs", "model")
+_HALF = (*_GRAPH, "precisions", "half")
 _X = (*_GRAPH, "inputs", 0)
 _BATCH = (*_X, "dims", 0)
 _GOLDEN_OUT = "golden/max.outputs.safetensors"
@@ -411,6 +442,16 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("precisions-none", "precisions: got {}", edit(*_GRAPH, "precisions", to={})),
     Attack("tolerance-negative", "at least 0", edit(*_GRAPH, "precisions", "fp32", "tolerance", "rtol", to=-1)),
     Attack("tolerance-text", "expected number", edit(*_GRAPH, "precisions", "fp32", "tolerance", "rtol", to="1")),
+    Attack("type-unknown", "expected one of", edit(*_HALF, "type", to="fp8")),
+    Attack("target-unknown", "expected one of", edit(*_HALF, "target", to="shell")),
+    Attack("half-io-text", "expected boolean", edit(*_HALF, "half_io", to="yes")),
+    Attack("kept-short", '"reason" is missing', drop(*_HALF, "kept", 0, "reason")),
+    Attack("kept-escape", "without control characters", edit(*_HALF, "kept", 0, "node", to="a\x1b[2J")),
+    Attack("attention-short", '"softmax" is missing', drop(*_HALF, "attention", 0, "softmax")),
+    Attack("attention-mask", "expected one of", edit(*_HALF, "attention", 0, "mask", to="sparse")),
+    Attack("attention-heads", "at least 0", edit(*_HALF, "attention", 0, "heads", to=-1)),
+    Attack("attention-key", 'unknown key "hook"', edit(*_HALF, "attention", 0, "hook", to=1)),
+    Attack("agreement-2", "at most 1", edit(*_GRAPH, "stages", 0, "checks", 0, "argmax_agreement", to=2)),
     # tensors and dims
     Attack("dtype-object", "expected one of", edit(*_X, "dtype", to="object")),
     Attack("tensor-twice", '"x" occurs twice', lambda b: _repeat(b, (*_GRAPH, "inputs"))),

@@ -58,6 +58,8 @@ def test_info_tells_the_essence(valid_bundle: Path) -> None:
         "golden cases: min (batch=1), opt (batch=2), max (batch=4)",
         "made 1 parameter a constant",
         "model.onnx ",
+        "precision half: model.half.onnx, fp16, for tensorrt only, float16 inputs and outputs, 1 attention block",
+        "kept in fp32: encoder.norm (overflow)",
         "torch 2.13.0",
     ):
         assert told in done.stdout
