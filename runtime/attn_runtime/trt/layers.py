@@ -13,10 +13,11 @@ from dataclasses import dataclass
 # TensorRT-RTX, TensorRT 10 and 11.
 _HEADINGS = ("Layers:", "Engine Layer Information:")
 _LAYER = re.compile(
-    r"^(?:Layer\(.*?\): )?Name: (?P<name>.*?), LayerType: (?P<type>[^,]*), Inputs: \[(?P<inputs>.*?)\](?:, Constants: \[.*?\])?, "
-    r"Outputs: \[(?P<outputs>.*?)\](?:, .*?)?(?:, Tactic(?:Name|Value): (?P<tactic>.*?))?(?:, StreamId: .*?)?"
-    r"(?:, Metadata: (?P<metadata>.*))?$"
+    r"^(?:Layer\(.*?\): )?Name: (?P<name>.*?), LayerType: (?P<type>[^,]*), Inputs: \[(?P<inputs>|.*?\})\]"
+    r"(?:, Constants: \[(?P<constants>|.*?\})\])?, Outputs: \[(?P<outputs>|.*?\})\](?P<rest>(?:, .*)?)$"
 )
+_TACTIC = re.compile(r", Tactic(?:Name|Value): ([^,]*)")
+_METADATA = re.compile(r", Metadata: (.*)$")
 _TENSOR = re.compile(
     r"Name: (?P<name>.*?),.*?Dimensions: \[(?P<dims>[^]]*)\].*?(?:Format/)?Datatype: (?P<type>[A-Za-z0-9]+)"
 )
@@ -42,7 +43,10 @@ class LayerTensor:
 
 @dataclass(frozen=True)
 class Layer:
-    """One kernel, or step, of the engine. `nodes` are the names of the ONNX nodes that went into it."""
+    """One kernel, or step, of the engine. `nodes` are the names of the ONNX nodes that went into it.
+
+    `constants` are weights and factors that lie in the engine; only TensorRT-RTX lists them.
+    """
 
     name: str
     type: str
@@ -50,6 +54,7 @@ class Layer:
     inputs: tuple[LayerTensor, ...]
     outputs: tuple[LayerTensor, ...]
     nodes: tuple[str, ...]
+    constants: tuple[LayerTensor, ...] = ()
 
 
 def layers_in(messages: Iterable[str]) -> tuple[Layer, ...]:
@@ -66,13 +71,15 @@ def parse_layer(line: str) -> Layer | None:
     found = _LAYER.match(line)
     if found is None:
         return None
+    tactic, metadata = _TACTIC.search(found["rest"]), _METADATA.search(found["rest"])
     return Layer(
         found["name"],
         found["type"].strip(),
-        found["tactic"] or "",
+        tactic[1].strip() if tactic else "",
         _tensors(found["inputs"]),
         _tensors(found["outputs"]),
-        tuple(_NODE.findall(found["metadata"] or "")),
+        tuple(_NODE.findall(metadata[1] if metadata else "")),
+        _tensors(found["constants"] or ""),
     )
 
 
