@@ -132,12 +132,14 @@ def to_onnx(
 @click.argument("source", required=False)
 @click.option("--backend", help="Backend to verify.  [default: the first that can run it]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", help="Which of the bundle's precisions.  [default: fp32 where there is one]")
 @_source_options
 def verify(
     path: Path,
     source: str | None,
     backend: str | None,
     device: str,
+    precision: str | None,
     checkpoint: Path | None,
     config: tuple[str, ...],
     seed: int,
@@ -158,7 +160,7 @@ def verify(
     result: dict[str, Any] = {}
     if source is None or path.is_dir():
         with console.stage("replay") as line:
-            report = replay(path, backend=backend, device=device)
+            report = replay(path, backend=backend, device=device, precision=precision)
             worst = max(d.relative_error for c in report.cases for d in c.differences)
             line.done(f"{len(report.cases)} golden cases, worst error {worst:.1e} of max|reference|; {report.choice}")
         result["replay"] = report.to_json()
@@ -167,7 +169,14 @@ def verify(
             from .live import verify_live
 
             checks = verify_live(
-                path, source, checkpoint=checkpoint, config=config, backend=backend, device=device, seed=seed + 1
+                path,
+                source,
+                checkpoint=checkpoint,
+                config=config,
+                backend=backend,
+                device=device,
+                precision=precision,
+                seed=seed + 1,
             )
             worst = max(c.difference.relative_error for c in checks)
             line.done(f"{len(checks)} comparisons with PyTorch, worst error {worst:.1e} of max|reference|")

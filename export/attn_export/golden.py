@@ -22,10 +22,11 @@ MOST_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Golden:
-    """What is stored (`answer`) for the corner that was checked at `checked`."""
+    """What is stored (`answer`) for the corner that was checked at `checked`; `seed` drew its inputs."""
 
     answer: Answer
     checked: dict[str, int]
+    seed: int
 
 
 def choose(signature: Signature, answers: Sequence[Answer], seed: int, most: int = MOST_BYTES) -> list[Golden]:
@@ -44,7 +45,7 @@ def choose(signature: Signature, answers: Sequence[Answer], seed: int, most: int
                 stored = ask(signature, stored.case, stored.inputs)
         if not stored.outputs:
             stored = ask(signature, stored.case, stored.inputs)
-        chosen.append(Golden(stored, answer.case.sizes))
+        chosen.append(Golden(stored, answer.case.sizes, seed + number))
     return chosen
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 from attn_runtime.bundle import Bundle, is_bundle
 from attn_runtime.compare import Tolerance, compare_all
 from attn_runtime.draw import draw_inputs
@@ -14,7 +17,7 @@ from attn_runtime.spec import Dim, TensorSpec
 
 from .cases import corner_cases
 from .check import Check, parity_error
-from .reference import ask
+from .reference import Arrays, ask
 from .signature import Signature
 from .source import load_source
 
@@ -30,6 +33,7 @@ def verify_live(
     config: Sequence[str] = (),
     backend: str | None = None,
     device: str = "auto",
+    precision: str | None = None,
     seed: int = 1,
 ) -> list[Check]:
     """Checks of every output at every corner of the graph's own ranges, all passed.
@@ -38,24 +42,38 @@ def verify_live(
     see inputs that the golden cases do not hold.
     """
     checks: list[Check] = []
-    with open_session(path, device, backend) as session:
-        inputs = tuple(_bounded(s) for s in session.inputs)
-        tolerance = _tolerance(path, session)
+    with open_session(path, device, backend, precision=precision) as session:
+        graph, tolerance, half_io = _record(path, session)
+        inputs = tuple(_bounded(s) for s in graph)
         loaded = load_source(source, specs=inputs, checkpoint=checkpoint, config=config)
         signature = Signature(loaded.module, inputs, [o.name for o in session.outputs], loaded.by_position)
         for number, case in enumerate(corner_cases(inputs)):
             answer = ask(signature, case, draw_inputs(inputs, case.sizes, seed + number))
-            got = session.run(answer.inputs)
+            got = session.run(_halved(answer.inputs) if half_io else answer.inputs)
+            if half_io:
+                got = {n: v.astype(answer.outputs[n].dtype) for n, v in got.items()}
             checks.extend(Check(case, d) for d in compare_all(answer.outputs, got, tolerance))
     if any(not c.difference.passed for c in checks):
         raise parity_error(str(path), checks)
     return checks
 
 
-def _tolerance(path: Path, session: Session) -> Tolerance:
-    if not is_bundle(path) or session.precision is None:
-        return Tolerance()
-    return Bundle.open(path, check_hashes=False).graph().precisions[session.precision].tolerance
+def _record(path: Path, session: Session) -> tuple[tuple[TensorSpec, ...], Tolerance, bool]:
+    """(inputs as PyTorch takes them, tolerance, whether the file's borders are float16), as the export wrote them."""
+    if is_bundle(path) and session.precision is not None:
+        graph = Bundle.open(path, check_hashes=False).graph()
+        precision = graph.precisions[session.precision]
+        return graph.inputs, precision.tolerance, precision.half_io
+    properties = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
+    try:
+        stored = json.loads(properties["attn_export.checked"])["tolerance"]
+        return session.inputs, Tolerance(float(stored["atol"]), float(stored["rtol"])), False
+    except (KeyError, TypeError, ValueError):
+        return session.inputs, Tolerance(), False  # a graph of other makers
+
+
+def _halved(arrays: Arrays) -> Arrays:
+    return {n: v.astype(np.float16) if v.dtype == np.float32 else v for n, v in arrays.items()}
 
 
 def _bounded(spec: TensorSpec) -> TensorSpec:

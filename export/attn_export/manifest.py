@@ -30,13 +30,13 @@ def versions(child: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def golden_reference(golden: Golden, seed: int) -> dict[str, Any]:
+def golden_reference(golden: Golden) -> dict[str, Any]:
     case = golden.answer.case
     return {
         "case": case.name,
         "sizes": case.sizes,
         "checked_sizes": golden.checked,
-        "seed": seed,
+        "seed": golden.seed,
         "inputs": f"golden/{case.name}.inputs.safetensors",
         "outputs": f"golden/{case.name}.outputs.safetensors",
     }

@@ -84,7 +84,7 @@ class Export:
             "name": self.source.name,
             "worst_relative_error": self.worst_error,
             "notes": self.source.notes,
-            **manifest.graph_entry(self, (), [manifest.golden_reference(g, self.seed) for g in self.golden]),
+            **manifest.graph_entry(self, (), [manifest.golden_reference(g) for g in self.golden]),
         }
 
 
@@ -280,7 +280,7 @@ def _write(work: Export, writer: BundleWriter | OnnxWriter, path: Path, isolated
         return size
     references = []
     for golden in work.golden:
-        reference = manifest.golden_reference(golden, work.seed)
+        reference = manifest.golden_reference(golden)
         writer.add_tensors(reference["inputs"], golden.answer.inputs)
         writer.add_tensors(reference["outputs"], golden.answer.outputs)
         references.append(reference)

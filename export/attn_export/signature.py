@@ -40,12 +40,13 @@ def flatten(value: Any, name: str = "") -> list[tuple[str, torch.Tensor]]:
         parts = [(f"{'' if name else 'output_'}{i}", v) for i, v in enumerate(value)]
     elif value is None or isinstance(value, (int, float, str, bool)):
         return []
-    elif hasattr(value, "to_legacy_cache"):  # Hugging Face's cache objects are classes of their own
-        return flatten(value.to_legacy_cache(), name)
     else:
+        kind = type(value).__name__
+        # Hugging Face's cache objects are classes of their own.
+        how = "Switch it off (--config use_cache=false) or wrap" if kind.endswith("Cache") else "Wrap"
         raise CaptureError(
-            f"the output {name or '(whole)'} is a {type(value).__name__}; "
-            "only tensors in dicts, dataclasses, tuples and lists can be exported. Wrap the module."
+            f"the output {name or '(whole)'} is a {kind}; "
+            f"only tensors in dicts, dataclasses, tuples and lists can be exported. {how} the module."
         )
     flat: list[tuple[str, torch.Tensor]] = []
     for key, inner in parts:
@@ -180,6 +181,11 @@ def to_numpy(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray[Any, A
         if tensor.dtype == torch.bfloat16:
             raise CaptureError(
                 f"output {name} is bfloat16, which can't cross to numpy; cast it to float32 in the module"
+            )
+        if tensor.is_complex():
+            raise CaptureError(
+                f"output {name} is {str(tensor.dtype).removeprefix('torch.')}, which ONNX has no tensors of; return "
+                "torch.view_as_real of it in the module"
             )
         arrays[name] = np.ascontiguousarray(tensor.detach().resolve_conj().resolve_neg().cpu().numpy())
     return arrays

@@ -11,9 +11,11 @@ import onnx
 import pytest
 from attn_export import graph, pipeline, step
 from attn_export.console import Console
+from attn_export.live import verify_live
 from attn_export.pipeline import Options, export
 from attn_export.source import load_source
 from attn_runtime.bundle import Bundle
+from attn_runtime.draw import draw_inputs
 from attn_runtime.errors import CaptureError, ParityError, UsageError
 from attn_runtime.session import open_session
 from attn_runtime.verify import verify
@@ -221,6 +223,9 @@ def test_a_looser_tolerance_is_stored(project: Path) -> None:
     run("nets:attention", project / "a.attn", atol=1e-4, rtol=1e-3)
     tolerance = Bundle.open(project / "a.attn").graph().precisions["fp32"].tolerance
     assert (tolerance.atol, tolerance.rtol) == (1e-4, 1e-3)
+    run("nets:attention", project / "a.onnx", atol=1e-4, rtol=1e-3)
+    checks = verify_live(project / "a.onnx", "nets:attention")
+    assert all(c.difference.limit > 1e-4 for c in checks)  # the tolerance in the file, not the default one
 
 
 def test_a_padded_transformer_is_held_to_its_own_arithmetic(project: Path) -> None:
@@ -245,3 +250,6 @@ def test_every_case_has_inputs_of_its_own(project: Path) -> None:
     done = run("nets:attention", project / "a.attn")
     drawn = [g.answer.inputs["x"].ravel()[:8] for g in done.golden]
     assert len({v.tobytes() for v in drawn}) == len(drawn)
+    for golden, reference in zip(done.golden, Bundle.open(project / "a.attn").graph().golden, strict=True):
+        again = draw_inputs(done.inputs, reference.sizes, reference.seed)
+        assert np.array_equal(again["x"], golden.answer.inputs["x"])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from attn_export.signature import Signature, flatten
+from attn_export.signature import Signature, flatten, to_numpy
 from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
@@ -40,6 +40,18 @@ def test_outputs_get_readable_names(value: Any, names: list[str]) -> None:
 def test_an_output_that_cannot_cross_is_named() -> None:
     with pytest.raises(CaptureError, match="the output cache is a set"):
         flatten({"cache": {ONE}})
+
+
+def test_a_cache_that_cannot_cross_names_its_switch() -> None:
+    from transformers import DynamicCache
+
+    with pytest.raises(CaptureError, match=r"past is a DynamicCache.* \(--config use_cache=false\) or wrap"):
+        flatten({"past": DynamicCache()})
+
+
+def test_complex_answers_are_refused_with_a_way_out() -> None:
+    with pytest.raises(CaptureError, match=r"output y is complex64.*view_as_real"):
+        to_numpy({"y": torch.ones(2, dtype=torch.complex64)})
 
 
 class Two(nn.Module):
