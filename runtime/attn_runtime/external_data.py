@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .errors import BundleError
 from .strict_json import shown
+from .wire import entry, messages, open_message
 
 # Field numbers of onnx.proto3: for each kind of message, the fields worth entering and the kind of what they hold.
 _CHILDREN: dict[str, dict[int, str]] = {
@@ -24,7 +25,6 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def check_external_data(file: Path, where: str) -> list[Path]:
@@ -53,16 +53,8 @@ def check_external_data(file: Path, where: str) -> list[Path]:
 
 
 def _locations(file: Path, where: str) -> Iterator[str]:
-    try:
-        with file.open("rb") as stream:
-            if not stream.seek(0, 2):
-                raise BundleError(f"{where}: {file.name} is empty.")
-            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                yield from _walk(data)
-    except OSError as error:
-        raise BundleError(f"{where}: can't read {file.name}: {error.strerror or error}.") from error
-    except (ValueError, IndexError) as error:
-        raise BundleError(f"{where}: {file.name} is truncated or no ONNX file ({error}). Export it again.") from error
+    with open_message(file, where) as data:
+        yield from _walk(data)
 
 
 def _walk(data: mmap.mmap) -> Iterator[str]:
@@ -71,53 +63,11 @@ def _walk(data: mmap.mmap) -> Iterator[str]:
     while pending:
         kind, start, end = pending.pop()
         if kind == "entry":
-            key, value = _entry(data, start, end)
+            key, value = entry(data, start, end)
             if key == b"location":
                 yield value.decode()
             continue
         children = _CHILDREN[kind]
-        for field, begin, stop in _messages(data, start, end):
+        for field, begin, stop in messages(data, start, end):
             if field in children:
                 pending.append((children[field], begin, stop))
-
-
-def _entry(data: mmap.mmap, start: int, end: int) -> tuple[bytes, bytes]:
-    parts = {1: b"", 2: b""}
-    for field, begin, stop in _messages(data, start, end):
-        parts[field] = data[begin:stop]  # the last one counts, as protobuf has it
-    return parts[1], parts[2]
-
-
-def _messages(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(field number, first byte, one past the last) of every length-delimited field; the others are stepped over."""
-    while at < end:
-        tag, at = _varint(data, at, end)
-        wire = tag & 7
-        if wire == _BYTES:
-            size, at = _varint(data, at, end)
-            if at + size > end:
-                raise ValueError(f"a field ends {at + size - end} bytes past its message")
-            yield tag >> 3, at, at + size
-            at += size
-        elif wire == _VARINT:
-            _, at = _varint(data, at, end)
-        elif wire == _FIXED64:
-            at += 8
-        elif wire == _FIXED32:
-            at += 4
-        else:
-            raise ValueError(f"wire type {wire} at byte {at}")
-    if at != end:
-        raise ValueError("a number ends past its message")
-
-
-def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < end and shift < 70:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise ValueError(f"a number without end at byte {at}")
