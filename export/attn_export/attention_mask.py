@@ -32,14 +32,9 @@ def mask_kind(match: Match) -> str:
             found.append(_kind(match.view, node.input[0], "bool"))
         elif node.op_type in ("Add", "Sub"):
             for name in node.input:
-                if name not in on_path and not _one_number(match.view, name):
+                if name not in on_path and not match.view.is_one_number(name):
                     found.append(_kind(match.view, name, "additive"))
     return max(found, key=_STRENGTH.index)
-
-
-def _one_number(view: GraphView, name: str) -> bool:
-    shape = view.shape(name)
-    return shape is not None and all(size == 1 for size in shape)
 
 
 def _kind(view: GraphView, name: str, otherwise: str) -> str:

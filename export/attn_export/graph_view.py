@@ -65,6 +65,11 @@ class GraphView:
             return self.outer.dtype(name) if self.outer is not None and name not in self.producer else ""
         return _DTYPES.get(known.tensor_type.elem_type, "")
 
+    def is_one_number(self, name: str) -> bool:
+        """Whether the tensor is known to have one element."""
+        shape = self.shape(name)
+        return shape is not None and all(size == 1 for size in shape)
+
     def is_constant(self, name: str) -> bool:
         """Whether the tensor is a weight, or made of weights alone (a cast, transposed or dequantized one)."""
         todo = [name]

@@ -1,0 +1,81 @@
+"""Attention that TensorRT can't fuse, written so that it can: the same numbers from equal heads.
+
+For TensorRT alone: on other engines the repeated queries and keys are more arithmetic for nothing, so this pass is not
+in the default order. docs/attention.md says what it gains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from ..attention import written_out
+from ..attention_match import matches
+from ..attention_plan import Left, plan
+from ..attention_rewrite import Rewriter, opset_of, opset_problem
+from ..graph import GraphFacts
+from ..graph_view import views
+from ..isolate import Isolated
+from ..step import Outcome
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """`changed` are the labels of the blocks that were rewritten; `notes` say of each other one why it was left."""
+
+    changed: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def rewrite(model: onnx.ModelProto) -> Rewritten:
+    """Rewrite, in place, every block that TensorRT does not fuse as it is and that has an equal form which it does.
+
+    Precision makes no difference to what is done: a block in fp32 is written so that it fuses once it is in half precision.
+    Names of inputs, outputs and of the blocks' own nodes stay; external weights need not be loaded.
+    """
+    changed: list[str] = []
+    notes: list[str] = []
+    for view in list(views(model)):  # all of them before the first change
+        rewriter = Rewriter(model, view.nodes)
+        for match in matches(view):
+            block = written_out(match)
+            wanted = plan(match, block)
+            if isinstance(wanted, Left):
+                if wanted.reason:
+                    notes.append(f"{block.label} is left as it is: {wanted.reason}")
+            elif problem := opset_problem(opset_of(model)):
+                notes.append(f"{block.label} is left as it is: {problem}")
+            else:
+                rewriter.rewrite(match, wanted)
+                changed.append(block.label)
+        if changed and view.outer is None:
+            rewriter.finish()
+    return Rewritten(tuple(changed), tuple(notes))
+
+
+class Attention:
+    name = "attention"
+    summary = "write attention that TensorRT can't fuse in an equal form that it can (for TensorRT alone)"
+
+    def requires(self, before: GraphFacts) -> str:
+        return opset_problem(before.opset)
+
+    def run(self, source: Path, target: Path, isolated: Isolated) -> Outcome:
+        model = onnx.load(source, load_external_data=False)
+        done = rewrite(model)
+        if not done.changed:
+            return Outcome(source, "; ".join(done.notes) or "every block can be fused as it is")
+        onnx.save(model, target)
+        return Outcome(target, "; ".join((f"rewrote {', '.join(done.changed)}", *done.notes)))
+
+    def ensures(self, before: GraphFacts, after: GraphFacts) -> str:
+        if after.opset != before.opset:
+            return f"the opset was {before.opset} and is {after.opset}"
+        if after.data_files != before.data_files:
+            return f"its weights lay in {before.data_files} and lie in {after.data_files}"
+        return ""
+
+
+PASS = Attention()
