@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
+import onnx.inliner
 from attn_runtime.errors import BundleError
 from onnx import TensorProto, helper, numpy_helper
 

@@ -41,6 +41,13 @@ class TypedGraph:
     def element(self, name: str) -> int:
         return element(self.types.get(name))
 
+    def elements(self) -> Iterator[int]:
+        """The element type of every tensor of this graph and of the bodies in it."""
+        yield from (element(kind) for kind in self.types.values())
+        for node in self.graph.node:
+            for body in self.bodies(node):
+                yield from body.elements()
+
     def bodies(self, node: onnx.NodeProto) -> Iterator[TypedGraph]:
         """The bodies of an If, Loop or Scan, in the order of its attributes."""
         for attribute in node.attribute:

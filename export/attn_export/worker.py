@@ -61,7 +61,36 @@ def warm() -> dict[str, Any]:
     return {"onnxruntime": onnxruntime.__version__, "onnxsim": onnxsim.__version__, "onnx": onnx.__version__}
 
 
-TASKS: dict[str, Callable[..., dict[str, Any]]] = {"answers": answers, "simplify": simplify, "warm": warm}
+def autocast(**arguments: Any) -> dict[str, Any]:
+    from .autocast import convert_here
+
+    return convert_here(**arguments)
+
+
+def intermediates(**arguments: Any) -> dict[str, Any]:
+    from .intermediates import compare_here
+
+    return compare_here(**arguments)
+
+
+def blame(**arguments: Any) -> dict[str, Any]:
+    from .blame import blame_here
+
+    return blame_here(**arguments)
+
+
+def warm_autocast() -> dict[str, Any]:
+    """Import AutoCast, which takes seconds, while the parent reads and measures."""
+    from importlib.metadata import version
+
+    import modelopt.onnx.autocast  # noqa: F401
+
+    return {"nvidia-modelopt": version("nvidia-modelopt")}
+
+
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {
+    task.__name__: task for task in (answers, simplify, warm, autocast, intermediates, blame, warm_autocast)
+}
 
 
 def main() -> None:

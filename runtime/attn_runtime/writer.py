@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,9 @@ from .schema import find_problem
 from .staging import Staging, recover
 from .strict_json import read_json, shown
 from .tensors import write_tensors
+
+#: The folder of a bundle's engines: derived, not listed in the manifest.
+ENGINES = "engines"
 
 #: The disk's or the process's own limits, whatever file they hit.
 _DISK_ERRORS = frozenset([errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO])
@@ -79,6 +84,27 @@ def _files_in(folder: Path) -> list[str]:
         links = [name for name in folders if Path(base, name).is_symlink()]
         found += [Path(base, name).relative_to(folder).as_posix() for name in [*files, *links]]
     return found
+
+
+def _link(source: Path, target: Path) -> None:
+    """One file under two names; a copy where the file system has no hard links, or forbids this one."""
+    source = source.resolve()  # a link inside the bundle would be relative to another place
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno in _DISK_ERRORS or not source.is_file():
+            raise
+        shutil.copy2(source, target)
+
+
+def _carry_engines(source: Path, target: Path) -> None:
+    for relative in _files_in(source) if source.is_dir() else ():
+        if any(part.startswith(".") for part in relative.split("/")):
+            continue  # of a build that is under way
+        place = target / relative
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # deleted since it was listed, which is always allowed
+            _link(source / relative, place)
 
 
 class _Writer:
@@ -147,7 +173,16 @@ class BundleWriter(_Writer):
     Used as a context manager; leaving the block without `commit`, or by an exception, leaves nothing behind and
     the old bundle as it was. Raises OutputError where `check_target` does, and for a full or failing disk, also
     when the OSError comes out of the caller's own code that writes to a `path(...)`.
+
+    With `amends`, the bundle as it was opened (and its hashes checked), the new one starts with all its files, hard
+    linked where the disk can do that and copied where it can't; `path` gives a place of its own to what is written anew,
+    `remove` takes a file out, and `commit` carries over the engines too: their keys tell which graph they are of.
     """
+
+    def __init__(self, target: str | os.PathLike[str], force: bool = False, amends: Bundle | None = None) -> None:
+        super().__init__(target, force)
+        self._amends = amends
+        self._carried: dict[str, Mapping[str, Any]] = {}
 
     def __enter__(self) -> BundleWriter:
         if self.target.suffix != ".attn":
@@ -155,6 +190,10 @@ class BundleWriter(_Writer):
         self._enter()
         try:
             self.folder.mkdir()
+            if self._amends is not None:
+                for relative, entry in self._amends.manifest["files"].items():
+                    _link(self._amends.path / relative, self.path(relative))
+                    self._carried[relative] = entry
         except OSError as error:
             self.__exit__(type(error), error, None)
             raise self._told(error) from error
@@ -166,13 +205,23 @@ class BundleWriter(_Writer):
         return self._open.new / self._open.target.name
 
     def path(self, relative: str) -> Path:
-        """Where to write the file `relative` ("golden/min.inputs.safetensors"); its folder is made."""
+        """Where to write the file `relative` ("golden/min.inputs.safetensors"); its folder is made.
+
+        A file carried over from an amended bundle is taken away: writing to it would write to the old bundle.
+        """
         problem = find_problem(relative, schema()["$defs"]["path"], schema(), "path")
         if problem or relative == MANIFEST:
             raise OutputError(f"can't write {self.target}: {problem or f'{MANIFEST} is written by commit'}")
         path = self.folder / relative
         path.parent.mkdir(parents=True, exist_ok=True)
+        if self._carried.pop(relative, None) is not None:
+            path.unlink()
         return path
+
+    def remove(self, relative: str) -> None:
+        """Leave a file of the amended bundle out; none of that name is fine."""
+        if self._carried.pop(relative, None) is not None:
+            (self.folder / relative).unlink()
 
     def add_json(self, relative: str, value: Any) -> None:
         """Write `value` as strict JSON: ValueError for NaN and infinity."""
@@ -189,13 +238,11 @@ class BundleWriter(_Writer):
         when no reader would take it, OutputError when the disk fails; the old bundle is unchanged in both cases.
         """
         try:
-            files = {
-                relative: {
-                    "sha256": sha256_of(self.folder / relative),
-                    "size": (self.folder / relative).stat().st_size,
-                }
-                for relative in sorted(_files_in(self.folder))
-            }
+            files = {relative: self._entry(relative) for relative in sorted(_files_in(self.folder))}
+            if self._amends is not None:
+                self._refuse_another(self._amends)
+                # Last, so that an engine that was built meanwhile comes along.
+                _carry_engines(self._amends.path / ENGINES, self.folder / ENGINES)
             self._write_json(
                 self.folder / MANIFEST, {"schema_version": SCHEMA_VERSION} | dict(manifest) | {"files": files}
             )
@@ -204,6 +251,20 @@ class BundleWriter(_Writer):
         checked = Bundle.open(self.folder, check_hashes=False)
         self._publish()
         return Bundle(self.target, checked.manifest)
+
+    def _refuse_another(self, amends: Bundle) -> None:
+        """A bundle that somebody replaced meanwhile must not be replaced by the amended old one."""
+        if read_json(self.target / MANIFEST, self.target.name) != amends.manifest:
+            raise OutputError(
+                f"{self.target} was replaced by another run meanwhile; it is as that run left it. Try again."
+            )
+
+    def _entry(self, relative: str) -> Mapping[str, Any]:
+        """Hash and size; what was carried over has those that were checked when the amended bundle was opened."""
+        if relative in self._carried:
+            return self._carried[relative]
+        path = self.folder / relative
+        return {"sha256": sha256_of(path), "size": path.stat().st_size}
 
     @staticmethod
     def _write_json(path: Path, value: Any) -> None:

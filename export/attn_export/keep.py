@@ -1,0 +1,241 @@
+"""Which nodes must stay in fp32 so that the answers hold: what overflows, then what its rounding moves too far.
+
+The unit is a tensor. To leave it unrounded, the node that makes it and those that read it stay in fp32, and so does
+what moves it between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from attn_runtime.compare import Tolerance
+from attn_runtime.errors import PassError
+from safetensors.numpy import load_file
+
+from .autocast import Cast, autocast, computes, fp32_nodes
+from .blame import Blame, blame
+from .isolate import Isolated, TaskFailed
+from .record import HalfCheck, Record, RecordedCase, check, passed, worst
+from .rounding import rounded
+
+#: Conversions tried in one search, and again to drop what is not needed.
+MOST_ATTEMPTS, MOST_DROPS = 12, 12
+#: A search that keeps more than this share of the arithmetic has failed: nothing of half precision would be left.
+MOST_KEPT = 0.5
+#: Where the roundings that are left over are expected to end, as a share of the limit; they add up like noise.
+_AIM = 0.7
+
+
+@dataclass(frozen=True)
+class Job:
+    """One graph to convert. `source` is fp32 with a unique name on every node; `work` a folder for attempts."""
+
+    source: Path
+    kind: str
+    record: Record
+    tolerance: Tolerance
+    half_io: bool
+    isolated: Isolated
+    work: Path
+    large: bool = False
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A typed graph and what its twin answered. `keep` is what was asked for, `cast.in_fp32` what came of it."""
+
+    cast: Cast
+    twin: Path
+    keep: frozenset[str]
+    checks: tuple[HalfCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        return passed(self.checks)
+
+    @property
+    def ratio(self) -> float:
+        return worst(self.checks).ratio
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The end of a search. `blames` holds, per tensor kept for drift, what its rounding alone does to the answers."""
+
+    best: Attempt
+    attempts: int
+    blames: tuple[Blame, ...] = ()
+
+    @property
+    def fp32_tensors(self) -> frozenset[str]:
+        """Tensors that are in fp32 in the typed graph."""
+        model = onnx.load(self.best.cast.path, load_external_data=False)
+        return frozenset(name for node in fp32_nodes(model) for name in node.output)
+
+    @property
+    def passed(self) -> bool:
+        return self.best.passed
+
+
+def start(job: Job) -> Attempt:
+    """AutoCast's own choice, by the ranges that it sees at the record's inputs."""
+    folder = job.work / "calibration"
+    folder.mkdir()
+    wanted = {v.name for v in onnx.load(job.source, load_external_data=False).graph.input}
+    for number, path in enumerate(job.record.inputs):
+        inputs: dict[str, Any] = {n: v for n, v in load_file(path).items() if n in wanted}
+        np.savez(folder / f"{number:04}.npz", **inputs)
+    return _judged(job, _cast(job, "start", calibration=folder), frozenset())
+
+
+def attempt(job: Job, keep: frozenset[str], name: str) -> Attempt:
+    """Exactly `keep` in fp32, and what has no half precision."""
+    return _judged(job, _cast(job, name, keep=sorted(keep)), keep)
+
+
+def plain(job: Job) -> Attempt:
+    """Everything in half precision, whatever its range: what a conversion without a check gives."""
+    return attempt(job, frozenset(), "plain")
+
+
+def _cast(job: Job, name: str, *, calibration: Path | None = None, keep: Sequence[str] = ()) -> Cast:
+    folder = job.work / name
+    folder.mkdir(exist_ok=True)
+    return autocast(
+        job.source,
+        folder / "typed.onnx",
+        job.kind,
+        job.isolated,
+        calibration=calibration,
+        keep=keep,
+        half_io=job.half_io,
+    )
+
+
+def _judged(job: Job, cast: Cast, keep: frozenset[str]) -> Attempt:
+    twin, checks = judge(job, cast.path)
+    return Attempt(cast, twin, keep, tuple(checks))
+
+
+def judge(job: Job, typed: Path) -> tuple[Path, list[HalfCheck]]:
+    """The rounded twin of `typed`, written beside it, and its answers against the record."""
+    twin = typed.with_name("twin.onnx")
+    onnx.save(rounded(onnx.load(typed, load_external_data=False)), twin)
+    try:
+        return twin, check(twin, job.record, job.tolerance, job.work, job.isolated, job.large)
+    except TaskFailed as problem:
+        raise PassError(f"the {job.kind} graph can't be run: {problem}") from problem
+
+
+def search(job: Job, first: Attempt) -> Settled:
+    """From an attempt that fails to one that passes with few more nodes in fp32; the best one found, passed or not."""
+    wiring = Wiring(onnx.load(job.source, load_external_data=False))
+    base = frozenset((*first.cast.in_fp32, *first.cast.moved_in_fp32))
+    best, keep, tried = first, base, 1
+    chosen: dict[str, Blame] = {}
+    while not best.passed and tried < MOST_ATTEMPTS:
+        blames = [b for b in blame(job.source, best.twin, _failing(best), job.tolerance, job.isolated) if b.ratio > 0]
+        fresh = [b for b in blames if not wiring.carriers(b.tensor) <= keep]
+        if not fresh:
+            break
+        count = _needed(fresh)
+        progressed = False
+        while tried < MOST_ATTEMPTS:
+            wanted = keep | {n for b in fresh[:count] for n in wiring.carriers(b.tensor)}
+            if wiring.share(wanted) > MOST_KEPT:
+                break
+            tried += 1
+            now = attempt(job, wanted, f"attempt{tried}")
+            if now.passed or now.ratio < best.ratio:
+                progressed = True
+                best = now
+            if now.passed or count >= len(fresh):
+                break
+            count = min(len(fresh), count + max(1, count // 2))
+        chosen |= {b.tensor: b for b in fresh[:count] if wiring.carriers(b.tensor) <= best.keep}
+        if not progressed:
+            break
+        keep = best.keep | base
+    settled = Settled(best, tried, tuple(chosen.values()))
+    return _dropped(job, settled, base, wiring) if settled.passed else settled
+
+
+def _failing(found: Attempt, most: int = 2) -> list[RecordedCase]:
+    """The cases to measure at: the worst, and the smallest other one that fails."""
+    failing = {c.case.name: c.case for c in sorted(found.checks, key=lambda c: -c.ratio) if not c.difference.passed}
+    cases = list(failing.values())
+    return cases[:1] + sorted(cases[1:], key=lambda c: c.inputs.stat().st_size)[: most - 1]
+
+
+def _needed(blames: Sequence[Blame]) -> int:
+    """How many of the worst must go so that the rest, as independent noise, ends under the limit."""
+    left = sum(min(b.ratio, 1e9) ** 2 for b in blames)
+    for count, each in enumerate(blames):
+        if left <= _AIM**2:
+            return max(1, count)
+        left -= min(each.ratio, 1e9) ** 2
+    return len(blames)
+
+
+def _dropped(job: Job, settled: Settled, base: frozenset[str], wiring: Wiring) -> Settled:
+    """Try without each tensor kept for drift, the least first; what overflows stays: it passes by luck at best."""
+    best, chosen = settled.best, sorted(settled.blames, key=lambda b: b.ratio)
+    if len(chosen) < 2:
+        return settled
+    for number, candidate in enumerate(list(chosen)[:MOST_DROPS]):
+        rest = [b for b in chosen if b is not candidate]
+        wanted = base | {n for b in rest for n in wiring.carriers(b.tensor)}
+        if wanted == best.keep:
+            continue
+        now = attempt(job, wanted, f"drop{number}")
+        if now.passed:
+            best, chosen = now, rest
+    return replace(settled, best=best, blames=tuple(chosen))
+
+
+class Wiring:
+    """The fp32 graph, to find out which nodes must stay in fp32 for a tensor to stay unrounded."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self._producer = {name: node for node in model.graph.node for name in node.output}
+        self._readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in model.graph.node:
+            for name in node.input:
+                self._readers.setdefault(name, []).append(node)
+        self.computing = {n.name for n in model.graph.node if computes(n)}
+
+    def carriers(self, tensor: str) -> frozenset[str]:
+        """Names of the node that makes `tensor`, those that compute with it, and what moves it between them."""
+        found: dict[str, onnx.NodeProto] = {}
+        self._up(tensor, found)
+        for name in [tensor, *(o for n in list(found.values()) if not computes(n) for o in n.output)]:
+            self._down(name, found)
+        return frozenset(found)
+
+    def share(self, kept: frozenset[str]) -> float:
+        """Of the nodes that do arithmetic, the part that is in `kept`."""
+        return len(self.computing & kept) / max(1, len(self.computing))
+
+    def _up(self, tensor: str, found: dict[str, onnx.NodeProto]) -> None:
+        node = self._producer.get(tensor)
+        if node is None or node.name in found:
+            return
+        found[node.name] = node
+        if not computes(node):
+            for name in node.input:
+                self._up(name, found)
+
+    def _down(self, tensor: str, found: dict[str, onnx.NodeProto]) -> None:
+        for node in self._readers.get(tensor, ()):
+            if node.name in found:
+                continue
+            found[node.name] = node
+            if not computes(node):
+                for name in node.output:
+                    self._down(name, found)

@@ -1,0 +1,288 @@
+"""Half precision in a bundle, or of a plain file: all of it converted, proven, and written, or nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+from attn_runtime.bundle import Bundle
+from attn_runtime.compare import Tolerance
+from attn_runtime.errors import BundleError, UsageError
+from attn_runtime.onnx_meta import KEY, read_embedded
+from attn_runtime.spec import TensorSpec
+from attn_runtime.writer import BundleWriter, OnnxWriter, check_target
+
+from .autocast import MOST_BYTES, require_autocast
+from .bisect import half_kind
+from .console import Console
+from .graph import EXTERNAL_FROM_BYTES, facts
+from .halve import Typed, for_tensorrt, halve
+from .isolate import Isolated
+from .keep import Job
+from .passes import attention
+from .record import Record, golden_record, own_record, tolerance_for
+from .strong_types import HALF
+
+SECONDS = 600.0
+
+
+def add_precision(
+    bundle: Path,
+    kind: str,
+    *,
+    half_io: bool = False,
+    rtol: float | None = None,
+    skip: Sequence[str] = (),
+    console: Console,
+    stage_seconds: float = SECONDS,
+) -> list[Typed]:
+    """Write model.`kind`.onnx, held against every golden case, into the bundle, for each of its graphs.
+
+    `kind` is "fp16" or "bf16"; `half_io` makes float32 inputs and outputs float16; `rtol` is the share of max|reference|
+    that an error may have (by default record.DEFAULT_RTOL). Where TensorRT can't fuse the attention as it is written,
+    `kind`-trt comes too, unless "attention" is in `skip`. What the bundle had under these names is replaced.
+
+    Raises ParityError, with the first node at fault, when no small set of nodes in fp32 makes the answers hold;
+    BundleError for a damaged bundle or one without golden cases, UsageError for options that make no sense, BackendError
+    without AutoCast. The bundle is then as it was.
+    """
+    check_options(kind, half_io, skip)
+    opened = Bundle.open(bundle)
+    with workshop(stage_seconds) as (work, isolated), BundleWriter(bundle, amends=opened) as writer:
+        made: list[Typed] = []
+        manifest: dict[str, Any] = {**opened.manifest, "graphs": dict(opened.manifest["graphs"])}
+        for name in opened.graphs:
+            job = bundle_job(opened, name, kind, half_io, rtol, work, isolated)
+            found = _forms(job, name, skip, console)
+            stem = Path(opened.manifest["graphs"][name]["precisions"]["fp32"]["file"]).stem
+            written = _place(found, stem, writer)
+            manifest["graphs"][name] = _entry(opened.manifest["graphs"][name], kind, written, writer)
+            made.extend(t for t, _ in written)
+        manifest["versions"] = {**manifest["versions"], "nvidia-modelopt": version("nvidia-modelopt")}
+        with console.stage("write") as line:
+            writer.commit(manifest)
+            line.done(f"{bundle}: {', '.join(t.path.name for t in made)}")
+    return [replace(t, path=bundle / t.path.name) for t in made]
+
+
+def convert_file(
+    path: Path,
+    target: Path,
+    kind: str,
+    *,
+    half_io: bool = False,
+    rtol: float | None = None,
+    inputs: Sequence[TensorSpec] | None = None,
+    skip: Sequence[str] = (),
+    tensorrt: bool = False,
+    console: Console,
+    stage_seconds: float = SECONDS,
+    force: bool = False,
+) -> Typed:
+    """Convert the plain fp32 graph at `path` to `target`, NAME.onnx, held against the fp32 graph's own answers.
+
+    The answers are ONNX Runtime's, to inputs drawn at the corners of `inputs` (by default what the file's metadata says,
+    else sizes 1, 2, 3 and 5 for every dynamic axis). With `tensorrt`, attention is rewritten for that engine where it
+    would not fuse, unless "attention" is in `skip`. Raises as `add_precision`; then nothing is written.
+    """
+    check_options(kind, half_io, skip)
+    if target.suffix != ".onnx":
+        raise UsageError(f"-o {target}: got suffix {target.suffix or '(none)'}, expected NAME.onnx for a plain graph")
+    check_target(target, force)
+    with workshop(stage_seconds) as (work, isolated), OnnxWriter(target, force) as writer:
+        job = file_job(path, kind, half_io, rtol, inputs, work, isolated)
+        chosen = _forms(job, path.stem, skip if tensorrt else (attention.PASS.name,), console)[-1]
+        save_whole(chosen.path, writer)
+        writer.commit()
+    return replace(chosen, path=target)
+
+
+def bundle_job(
+    opened: Bundle, graph: str, kind: str, half_io: bool, rtol: float | None, work: Path, isolated: Isolated
+) -> Job:
+    """What converting one graph of a bundle takes. BundleError where it has no fp32 precision or no golden cases."""
+    found = opened.graph(graph)
+    if "fp32" not in found.precisions:
+        raise BundleError(
+            f"bundle {found.bundle}: graph {graph} has no precision fp32 to convert, only {', '.join(found.precisions)}; "
+            "export it again"
+        )
+    precision = found.precisions["fp32"]
+    record = golden_record(opened, found)
+    return _job(
+        precision.file, kind, record, tolerance_for(kind, rtol, precision.tolerance), half_io, work / graph, isolated
+    )
+
+
+def file_job(
+    path: Path,
+    kind: str,
+    half_io: bool,
+    rtol: float | None,
+    inputs: Sequence[TensorSpec] | None,
+    work: Path,
+    isolated: Isolated,
+) -> Job:
+    """What converting a plain file takes."""
+    before = facts(path)
+    folder = work / "record"
+    folder.mkdir()
+    record = own_record(path, before, inputs or _embedded(path), folder, isolated)
+    return _job(path, kind, record, tolerance_for(kind, rtol, Tolerance()), half_io, work / "graph", isolated)
+
+
+def _job(
+    source: Path, kind: str, record: Record, tolerance: Tolerance, half_io: bool, work: Path, isolated: Isolated
+) -> Job:
+    work.mkdir()
+    before = facts(source)
+    if before.weight_bytes > MOST_BYTES:
+        raise UsageError(
+            f"{source.name} has {before.weight_bytes / 1e9:.1f} GB of weights; AutoCast holds them as one protobuf message, "
+            f"which ends at {MOST_BYTES / 1e9:.1f} GB. Export the module in half precision (model.half()), or in parts"
+        )
+    model = onnx.load(source, load_external_data=False)
+    if (found := half_kind(model)) is not None:
+        raise UsageError(f"{source.name} is in {found} already; give the fp32 graph that it was made from")
+    names = [node.name for node in model.graph.node]
+    if "" in names or len(set(names)) < len(names):
+        source = _named(source, work)
+    large = before.weight_bytes >= EXTERNAL_FROM_BYTES
+    return Job(source, kind, record, tolerance, half_io, isolated, work, large)
+
+
+def _named(source: Path, work: Path) -> Path:
+    """A copy whose every node has a name of its own: nodes are kept in fp32 by name."""
+    model = onnx.load(source)
+    taken: set[str] = set()
+    for number, node in enumerate(model.graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.op_type}_{number}"
+            while node.name in taken:
+                node.name += "_"
+        taken.add(node.name)
+    onnx.save(model, work / "named.onnx")
+    return work / "named.onnx"
+
+
+def check_options(kind: str, half_io: bool, skip: Sequence[str]) -> None:
+    """UsageError for options that make no sense, BackendError when AutoCast is not installed."""
+    if kind not in HALF:
+        raise UsageError(f"unknown precision {kind!r}; available: {', '.join(HALF)}")
+    if half_io and kind == "bf16":
+        raise UsageError(
+            "--half-io with --bf16: numpy has no bfloat16, so inputs and outputs stay float32. Leave --half-io out, or "
+            "take --fp16"
+        )
+    for name in skip:
+        if name != attention.PASS.name:
+            raise UsageError(
+                f"--skip-pass {name}: it would not run anyway; the passes of a conversion are: {attention.PASS.name}"
+            )
+    require_autocast()
+
+
+@contextmanager
+def workshop(stage_seconds: float) -> Iterator[tuple[Path, Isolated]]:
+    """A folder for attempts, and a child process that imports AutoCast already."""
+    with tempfile.TemporaryDirectory(prefix="attn-half-") as folder, Isolated(stage_seconds) as isolated:
+        isolated.start("warm_autocast")
+        yield Path(folder), isolated
+
+
+def _forms(job: Job, graph: str, skip: Sequence[str], console: Console) -> list[Typed]:
+    """The typed graph, and the one for TensorRT where that is another."""
+    typed = halve(job, graph, console)
+    if attention.PASS.name in skip:
+        return [typed]
+    rewritten = for_tensorrt(job, typed, console)
+    return [typed] if rewritten is None else [typed, rewritten]
+
+
+def _place(found: Sequence[Typed], stem: str, writer: BundleWriter) -> list[tuple[Typed, tuple[str, ...]]]:
+    """Move what was made into the bundle under its names; the data file of the first is shared by the others.
+
+    Returns each with the names of its data files.
+    """
+    written = []
+    data: dict[str, str] = {}
+    for typed in found:
+        path = writer.path(f"{stem}.{typed.name}.onnx")
+        model = onnx.load(typed.path, load_external_data=False)
+        for location in facts(typed.path).data_files:
+            if location not in data:
+                data[location] = f"{path.name}.data"
+                shutil.move(typed.path.parent / location, writer.path(data[location]))
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = data[entry.value]
+        onnx.save(model, path)
+        written.append((replace(typed, path=path), facts(path).data_files))
+    return written
+
+
+def save_whole(path: Path, writer: OnnxWriter) -> None:
+    """Write a typed graph, and its data where it has any, to the places of a plain file."""
+    target = writer.path()
+    model = onnx.load(path)
+    if facts(path).data_files:
+        onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data", size_threshold=1024)
+    else:
+        onnx.save(model, target)
+
+
+def _entry(
+    before: Mapping[str, Any], kind: str, written: Sequence[tuple[Typed, tuple[str, ...]]], writer: BundleWriter
+) -> dict[str, Any]:
+    """A graph's part of the manifest with the new precisions in the place of old ones of their names."""
+    names = (kind, f"{kind}-trt")
+    new = {typed.path.name for typed, _ in written} | {name for _, data in written for name in data}
+    for name in names:
+        old = before["precisions"].get(name)
+        for file in () if old is None else (old["file"], *old["data"]):
+            if file not in new:
+                writer.remove(file)
+    precisions = {n: e for n, e in before["precisions"].items() if n not in names}
+    stages = [s for s in before["stages"] if s["precision"] not in names]
+    for typed, data in written:
+        precisions[typed.name] = _precision(typed, data)
+        stages.append(_stage(typed))
+    return {**before, "precisions": precisions, "stages": stages}
+
+
+def _precision(typed: Typed, data: Sequence[str]) -> dict[str, Any]:
+    entry = {
+        "file": typed.path.name,
+        "data": list(data),
+        "tolerance": typed.tolerance.to_json(),
+        "type": typed.kind,
+        "half_io": typed.half_io,
+        "kept": [dict(k) for k in typed.kept],
+        "attention": [b.to_json() for b in typed.blocks],
+    }
+    return entry | ({"target": typed.target} if typed.target else {})
+
+
+def _stage(typed: Typed) -> dict[str, Any]:
+    return {
+        "name": typed.kind if typed.target is None else attention.PASS.name,
+        "precision": typed.name,
+        "nodes_before": typed.nodes_before,
+        "nodes_after": typed.nodes_after,
+        "kept": True,
+        "note": typed.note,
+        "checks": [c.to_json() for c in typed.checks],
+    }
+
+
+def _embedded(path: Path) -> tuple[TensorSpec, ...] | None:
+    properties = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
+    return read_embedded(properties[KEY], path.name).inputs if KEY in properties else None
