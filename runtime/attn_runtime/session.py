@@ -18,7 +18,7 @@ from .choose import open_engine
 from .errors import AttnError, BundleError, InputError, UsageError
 from .manifest import MANIFEST
 from .nearest import did_you_mean
-from .spec import check_shapes, named_dims, signature
+from .spec import check_shapes, named_dims
 
 # Shapes that were once found good are not checked again; a caller with ever new ones must not fill the memory.
 _MOST_REMEMBERED = 4096
@@ -90,6 +90,7 @@ class Session:
         self._call: Callable[[Mapping[str, Array]], dict[str, Array]] = engine.run
         self._assets = engine.assets
         self.precision, self._bundle = precision, bundle
+        self._intake = getattr(engine, "intake", None)
         self._by_name = {spec.name: spec for spec in self.inputs}
         # (name, dtype, rank), and the sizes that were found good, of all inputs in one row: with every rank given, a
         # row of sizes can be read in one way only.
@@ -102,7 +103,8 @@ class Session:
         """Every output by name, in new numpy arrays.
 
         Inputs are numpy arrays or CPU tensors with DLPack (read in place, no copy is made unless one is strided or of
-        foreign byte order). Raises InputError for a name, dtype, rank or size that the graph does not take.
+        foreign byte order); on a GPU also tensors on that GPU, with DLPack or __cuda_array_interface__. Raises InputError
+        for a name, dtype, rank or size that the graph does not take.
         """
         # The whole cost of a call that is all right: are they plain arrays of the right dtypes and ranks, and were
         # their shapes checked before? Anything else goes the long way: other mappings and tensors, and what is wrong.
@@ -118,22 +120,37 @@ class Session:
                 good = shapes in self._good
         return self._call(inputs if good else self._checked(inputs))
 
-    def bind(self, shapes: Mapping[str, int | Sequence[int]] | None = None) -> BoundCall:
+    def run_on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """As `run`, with every output left on the device: a DeviceArray, which torch.from_dlpack and others take over.
+
+        Raises UsageError where the backend runs on the CPU or can't leave its outputs on the GPU.
+        """
+        run = getattr(self._open_engine(), "run_on_device", None)
+        if run is None:
+            raise self._no_device_memory()
+        found: dict[str, Any] = run(self._checked(inputs))
+        return found
+
+    def bind(self, shapes: Mapping[str, int | Sequence[int]] | None = None, *, on_device: bool = False) -> BoundCall:
         """A call on preallocated buffers, for fixed shapes.
 
         `shapes` gives dim sizes ({"batch": 8}), whole input shapes ({"image": (8, 3, 32, 32)}), or both; what is left
         out takes its opt. Where an output's shape does not follow from them, the graph is run once on zeros to learn
-        it. Raises UsageError for an unknown name, InputError for a size out of range.
+        it. With `on_device` the buffers are DeviceArrays, for those who make the inputs and use the outputs on the GPU:
+        such a call copies nothing. Raises UsageError for an unknown name and for `on_device` where the backend has no
+        such buffers, InputError for a size out of range.
         """
-        engine = self._engine
-        if engine is None:
-            raise _closed_error(self.where)
+        engine = self._open_engine()
+        buffer = getattr(engine, "device_buffer" if on_device else "buffer", None if on_device else np.zeros)
+        if buffer is None:
+            raise self._no_device_memory()
         wanted = self._shapes(shapes or {})
         check_shapes(self.inputs, {s.name: (s.dtype, wanted[s.name]) for s in self.inputs}, self.where)
         try:
-            inputs = {spec.name: np.zeros(wanted[spec.name], spec.dtype) for spec in self.inputs}
-            learnt = self._output_shapes(engine, inputs)
-            outputs = {name: np.zeros(shape, dtype) for name, (shape, dtype) in learnt.items()}
+            zeros = {spec.name: np.zeros(wanted[spec.name], spec.dtype) for spec in self.inputs}
+            inputs = zeros if buffer is np.zeros else {s.name: buffer(wanted[s.name], s.dtype) for s in self.inputs}
+            learnt = self._output_shapes(engine, zeros)
+            outputs = {name: buffer(shape, dtype) for name, (shape, dtype) in learnt.items()}
         except (MemoryError, ValueError) as error:  # numpy raises either for a size beyond reason
             shown = ", ".join(f"{name} {list(shape)}" for name, shape in wanted.items())
             raise InputError(f"{self.where}: buffers for {shown} do not fit in memory ({error})") from error
@@ -146,8 +163,11 @@ class Session:
         return self._bundle.asset(name) if self._bundle else self._assets.get(name)
 
     def close(self) -> None:
-        """Let go of the engine. Calls of this session and of what it bound raise UsageError from now on."""
-        where = self.where
+        """Let go of the engine. Calls of this session and of what it bound raise UsageError from now on.
+
+        On a GPU, its memory is given back once the calls that are running are done.
+        """
+        where, engine = self.where, self._engine
 
         def closed(*_: object) -> Any:
             raise _closed_error(where)
@@ -155,6 +175,8 @@ class Session:
         self._engine, self._call = None, closed
         for bound in list(self._bound):
             bound._execute = closed
+        if (close := getattr(engine, "close", None)) is not None:
+            close()
 
     def __enter__(self) -> Session:
         return self
@@ -166,14 +188,24 @@ class Session:
         sides = " -> ".join(", ".join(map(str, side)) for side in (self.inputs, self.outputs))
         return f"<Session {self.where}: {sides}; {self.backend} on {self.device}>"
 
-    def _checked(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    def _open_engine(self) -> Engine:
+        if self._engine is None:
+            raise _closed_error(self.where)
+        return self._engine
+
+    def _no_device_memory(self) -> UsageError:
+        return UsageError(
+            f"{self.where}: {self.backend} on {self.device} leaves nothing on a device; take run or bind, or backend trt"
+        )
+
+    def _checked(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(inputs, Mapping):
             raise InputError(
                 f"got {type(inputs).__name__}; expected a mapping from input name to array, with "
                 f"{', '.join(self._by_name)} ({self.where})"
             )
-        arrays = {name: as_array(name, value, self.where) for name, value in inputs.items()}
-        check_shapes(self.inputs, {name: signature(value) for name, value in arrays.items()}, self.where)
+        arrays = {name: as_array(name, value, self.where, self._intake) for name, value in inputs.items()}
+        check_shapes(self.inputs, {name: (v.dtype.name, v.shape) for name, v in arrays.items()}, self.where)
         if len(self._good) < _MOST_REMEMBERED:
             self._good.add(tuple(size for spec in self.inputs for size in arrays[spec.name].shape))
         return arrays
@@ -213,24 +245,25 @@ class Session:
 class BoundCall:
     """A graph with its buffers. Write into `inputs`, call it, read `outputs`. Belongs to one thread at a time.
 
-    Both are name -> C-contiguous numpy array, the same ones for good: every call overwrites the last one's outputs.
+    Both are name -> C-contiguous numpy array (DeviceArray, when bound on the device), the same ones for good: every call
+    overwrites the last one's outputs.
     """
 
     __slots__ = ("__weakref__", "_execute", "_explain", "inputs", "outputs")
 
     def __init__(
         self,
-        inputs: dict[str, Array],
-        outputs: dict[str, Array],
+        inputs: dict[str, Any],
+        outputs: dict[str, Any],
         execute: Callable[[], object],
         explain: Callable[[Exception], AttnError],
     ) -> None:
         # Read-only mappings: putting another array there would have no effect, and nobody would be told.
-        self.inputs: Mapping[str, Array] = MappingProxyType(inputs)
-        self.outputs: Mapping[str, Array] = MappingProxyType(outputs)
+        self.inputs: Mapping[str, Any] = MappingProxyType(inputs)
+        self.outputs: Mapping[str, Any] = MappingProxyType(outputs)
         self._execute, self._explain = execute, explain
 
-    def __call__(self) -> Mapping[str, Array]:
+    def __call__(self) -> Mapping[str, Any]:
         """Run on what `inputs` hold now; returns `outputs`. Raises InputError or BackendError when the graph fails."""
         try:
             self._execute()

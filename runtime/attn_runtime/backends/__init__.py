@@ -22,6 +22,7 @@ from ..spec import TensorSpec
 
 if TYPE_CHECKING:
     from ..bundle import Bundle, GoldenCase
+    from ..device.tensor import DeviceArray, DeviceTensor, Intake
 
 Array = NDArray[Any]
 
@@ -80,6 +81,29 @@ class Engine(Protocol):
 
     def explain(self, error: Exception) -> AttnError:
         """The InputError or BackendError that an error of the engine library amounts to."""
+
+
+class DeviceEngine(Engine, Protocol):
+    """What an engine with memory of its own may have as well; a session looks for each by name.
+
+    intake  where tensors on the device are taken from; `run` and `run_on_device` then get DeviceTensors among the arrays
+    note    what is not as it could be, for people
+    """
+
+    intake: Intake
+    note: str | None
+
+    def run_on_device(self, feed: Mapping[str, Array | DeviceTensor]) -> dict[str, DeviceArray]:
+        """As `run`, with the outputs left where they are."""
+
+    def buffer(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """Zeros in host memory that `bind` likes best."""
+
+    def device_buffer(self, shape: tuple[int, ...], dtype: str) -> DeviceArray:
+        """Device memory for `bind`, which then takes DeviceArrays for all inputs and outputs."""
+
+    def close(self) -> None:
+        """Give the device's memory back, once running calls are done."""
 
 
 class Backend(Protocol):

@@ -1,0 +1,151 @@
+"""Tensors in device memory: one that a caller lends for a call, and one that is handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import dlpack
+from .blocks import Block
+from .buffers import Buffer, host_view, size_of
+from .interface import DLPACK_CUDA, Device
+
+# CUDA's own number for it, in DLPack and in __cuda_array_interface__ alike.
+_LEGACY_STREAM = 1
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Where an engine takes tensors of a device from: DLPack's device type and number, and a CUDA stream.
+
+    A producer is asked to let `stream` wait for its own work, and the engine lets its work wait for `stream`. Where a
+    producer only names the stream that it works on, `wait_for` lets `stream` wait for that one.
+    """
+
+    device_type: int
+    number: int
+    stream: int
+    wait_for: Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class DeviceTensor:
+    """A tensor of the caller in device memory, in C order. `keep` holds the memory; drop it when the call is over."""
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    keep: object
+
+    @property
+    def nbytes(self) -> int:
+        return size_of(self.shape, self.dtype)
+
+
+def borrow(value: Any, intake: Intake) -> DeviceTensor:
+    """`value`, which speaks DLPack or has __cuda_array_interface__, without a copy.
+
+    Raises ValueError, in words that go on after "got a TYPE that can't be read in place: ", for a tensor elsewhere, with
+    gaps, or of a dtype that numpy lacks; and what the producer raises.
+    """
+    if hasattr(value, "__dlpack__"):
+        return _from_dlpack(value, intake)
+    return _from_cuda_array_interface(value.__cuda_array_interface__, value, intake)
+
+
+def _from_dlpack(value: Any, intake: Intake) -> DeviceTensor:
+    place = tuple(map(int, value.__dlpack_device__()))
+    if place != (intake.device_type, intake.number):
+        raise ValueError(f"it is on device {place[1]}, the session on {intake.number}")
+    # The CPU has no streams, and producers refuse one there.
+    asked = {"stream": intake.stream} if intake.device_type == DLPACK_CUDA else {}
+    view = dlpack.read(value.__dlpack__(**asked))
+    _check_packed(view.shape, view.strides)
+    return DeviceTensor(view.address, view.shape, view.dtype, (value, view.keep))
+
+
+def _from_cuda_array_interface(told: dict[str, Any], value: object, intake: Intake) -> DeviceTensor:
+    """https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html; it does not tell the device."""
+    if told.get("mask") is not None:
+        raise ValueError("it has a mask, which would be lost")
+    dtype, shape = np.dtype(told["typestr"]), tuple(map(int, told["shape"]))
+    strides = told.get("strides")
+    if strides is not None:
+        _check_packed(shape, tuple(step // dtype.itemsize for step in strides))
+    # Version 3 gives None where all is complete; before that, work was on the legacy default stream.
+    if (stream := told.get("stream", None if told.get("version", 0) >= 3 else _LEGACY_STREAM)) is not None:
+        intake.wait_for(int(stream))
+    return DeviceTensor(int(told["data"][0] or 0), shape, dtype, value)
+
+
+def _check_packed(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> None:
+    if strides is None or 0 in shape:
+        return
+    expected = 1
+    for size, step in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and step != expected:
+            raise ValueError(f"its strides {list(strides)} leave gaps in {list(shape)}; call .contiguous() first")
+        expected *= size
+
+
+class DeviceArray:
+    """An array in device memory that owns it: `numpy.from_dlpack`'s counterpart for GPUs.
+
+    shape, dtype  as numpy's; the elements lie in C order
+    device        where it is, as in "cuda:0"
+    Take it over without a copy with torch.from_dlpack, cupy.from_dlpack or anything that reads DLPack or
+    __cuda_array_interface__; `numpy` copies it to the host. What it holds is complete when it is handed out, so no stream
+    has to be waited for. The memory goes when the array and everything that took it over are gone.
+    """
+
+    def __init__(self, device: Device, memory: Block, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype, self.device = shape, dtype, device.name
+        self._device, self._memory, self.address = device, memory, memory.address
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return size_of(self.shape, self.dtype)
+
+    def numpy(self) -> NDArray[Any]:
+        """A copy on the host."""
+        self._device.use()
+        stream, pinned = self._device.create_stream(), Buffer.pinned(self._device)
+        try:
+            self._device.copy(pinned.at_least(self.nbytes), self.address, self.nbytes, stream)
+            self._device.synchronize(stream)
+            return host_view(pinned.address, self.shape, self.dtype).copy()
+        finally:
+            pinned.close()
+            self._device.destroy_stream(stream)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._device.dlpack_type, self._device.number
+
+    def __dlpack__(self, **_: Any) -> object:
+        """Any `stream` will do, since nothing has to be waited for."""
+        where = self.__dlpack_device__()
+        return dlpack.write(self.address, self.shape, self.dtype, *where, keep=self)
+
+    def __getattr__(self, name: str) -> Any:
+        # An attribute of device memory alone: whoever finds it takes the address for one on a GPU.
+        if name == "__cuda_array_interface__" and self._device.dlpack_type == DLPACK_CUDA:
+            return {
+                "shape": self.shape,
+                "typestr": self.dtype.str,
+                "data": (self.address, False),
+                "strides": None,
+                "stream": None,
+                "version": 3,
+            }
+        raise AttributeError(f"DeviceArray has no attribute {name}")
+
+    def __repr__(self) -> str:
+        return f"<DeviceArray {self.dtype.name}{list(self.shape)} on {self.device}>"
