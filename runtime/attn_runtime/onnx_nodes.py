@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import BundleError
+from .onnx_meta import KEY, read_embedded
+from .spec import TensorSpec
+from .strict_json import MAX_JSON_BYTES
 from .wire import BYTES, FIXED32, VARINT, entry, fields, messages, open_message
 
 #: No graph that a GPU runs has more nodes, and no name is longer: more is a file made to exhaust the memory.
@@ -33,7 +36,8 @@ Attribute = int | float | str
 @dataclass(frozen=True)
 class Node:
     """One operator. `module` is the PyTorch module path and `source` the line "FILE:LINE" it came from, "" where the
-    file does not tell; `attributes` holds those of one number or string."""
+    file does not tell; `attributes` holds those of one number or string. A node without a name is called
+    `node_of_OUTPUT`, as TensorRT calls it."""
 
     name: str
     op_type: str
@@ -60,6 +64,7 @@ class OnnxGraph:
     outputs       of the main graph
     values        every declared type: inputs, outputs, weights (shapes left out), and those between
     opset         of the default domain
+    specs         the inputs' ranges, where the file carries them (see onnx_meta.py)
     """
 
     nodes: tuple[Node, ...]
@@ -68,6 +73,7 @@ class OnnxGraph:
     values: Mapping[str, Value]
     weights: frozenset[str]
     opset: int
+    specs: tuple[TensorSpec, ...] = ()
 
     def node_by_name(self) -> dict[str, Node]:
         return {node.name: node for node in self.nodes}
@@ -82,8 +88,15 @@ def read_graph(file: Path, where: str) -> OnnxGraph:
         reader = _Reader(data, where)
         reader.walk()
     inputs = tuple(name for name in reader.inputs if name not in reader.weights)
+    specs = read_embedded(reader.embedded, f"{where}: {file.name}").inputs if reader.embedded else ()
     return OnnxGraph(
-        tuple(reader.nodes), inputs, tuple(reader.outputs), reader.values, frozenset(reader.weights), reader.opset
+        tuple(reader.nodes),
+        inputs,
+        tuple(reader.outputs),
+        reader.values,
+        frozenset(reader.weights),
+        reader.opset,
+        specs,
     )
 
 
@@ -97,6 +110,7 @@ class _Reader:
     values: dict[str, Value] = field(default_factory=dict)
     weights: set[str] = field(default_factory=set)
     opset: int = 0
+    embedded: str = ""
 
     def walk(self) -> None:
         main = None
@@ -106,6 +120,10 @@ class _Reader:
                 main = (start, stop)
             elif number == 8:
                 self._opset(start, stop)
+            elif number == 14 and stop - start <= MAX_JSON_BYTES:
+                key, value = entry(self.data, start, stop)
+                if key == KEY.encode():
+                    self.embedded = value.decode()
             elif number == 25:
                 functions.append((start, stop))
         if main is None:
@@ -178,6 +196,8 @@ class _Reader:
                 elif key_bytes == b"pkg.torch.onnx.stack_trace":
                     source = _source(value_bytes[:_LONGEST].decode(errors="replace"))
             self._bounded(len(inputs) + len(outputs) + len(attributes))
+        if not name and outputs:
+            name = f"node_of_{outputs[0]}"  # as TensorRT calls it
         self.nodes.append(
             Node(name, op_type, domain, tuple(inputs), tuple(outputs), attributes, module or _from_name(name), source)
         )

@@ -26,3 +26,12 @@ def write_whole(file: Path, write: Callable[[Path], None]) -> None:
             raise
     except OSError as error:
         raise OutputError(f"can't write {file}: {error.strerror or error}") from error
+
+
+def write_file(file: Path, data: bytes) -> None:
+    """Put `data` in the place of `file`. Raises OutputError as `write_whole` does."""
+
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+
+    write_whole(file, write)

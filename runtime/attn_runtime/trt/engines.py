@@ -11,6 +11,7 @@ import hashlib
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,25 +124,48 @@ def check_engine_target(target: Path, bundle: Path | None = None) -> None:
         raise OutputError(f"engine {target}: {error.strerror or error}; {advice}") from None
 
 
-def write_engine(target: Path, plan: bytes, key: EngineKey) -> None:
-    """Put engine and key in place, whole; what was there before stays when that fails. Raises OutputError."""
-    told, made = key.to_bytes(), not target.parent.exists()
-    try:
-        if made:
-            target.parent.mkdir()
-        # The key is the target of the two: it leaves first and comes last, so that no key stands beside another's engine.
-        staging = Staging(key_path(target))
+class EngineStaging:
+    """Where an engine comes into being, beside its place; leaving it without `publish` leaves no trace.
+
+    `scratch` is a folder for files that are not published.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._made = False
+
+    def __enter__(self) -> EngineStaging:
         try:
-            (staging.new / target.name).write_bytes(plan)
-            (staging.new / key_path(target).name).write_bytes(told)
-            staging.publish()
-        except BaseException:
-            staging.discard()
-            raise
-    except OSError as error:
-        if made and not any(target.parent.iterdir()):
-            target.parent.rmdir()
-        raise OutputError(f"can't write {target}: {error.strerror or error}; what was there is still there") from error
+            self._made = not self._target.parent.exists()
+            if self._made:
+                self._target.parent.mkdir()
+            # The key is the target of the two files: it leaves first and comes last, so that no key ever stands beside
+            # another's engine.
+            self._staging = Staging(key_path(self._target))
+            self.scratch = self._staging.folder / "scratch"
+            self.scratch.mkdir()
+        except OSError as error:
+            raise self._error(error) from error
+        return self
+
+    def publish(self, plan: bytes, key: EngineKey) -> None:
+        """Put engine and key in place, whole; what was there before stays when that fails. Raises OutputError."""
+        told = key.to_bytes()
+        try:
+            (self._staging.new / self._target.name).write_bytes(plan)
+            (self._staging.new / key_path(self._target).name).write_bytes(told)
+            self._staging.publish()
+        except OSError as error:
+            raise self._error(error) from error
+
+    def __exit__(self, *_: object) -> None:
+        self._staging.discard()
+        if self._made:
+            with suppress(OSError):  # not empty: it was published
+                self._target.parent.rmdir()
+
+    def _error(self, error: OSError) -> OutputError:
+        return OutputError(f"can't write {self._target}: {error.strerror or error}; what was there is still there")
 
 
 def key_path(engine: Path) -> Path:

@@ -18,6 +18,7 @@ from ..errors import BundleError, EngineError
 from ..schema import find_problem
 from ..strict_json import parse_json, read_json, shown
 from .audit import Audit
+from .fusion import BlockFusion
 from .machine import Machine
 from .network import Profile
 
@@ -46,8 +47,9 @@ class EngineKey:
     scratch: int | None
     workspace: int | None
     level: int | None
+    tf32: bool
     audit: Audit
-    attention: tuple[Mapping[str, Any], ...]
+    attention: tuple[BlockFusion, ...]
     seconds: float
     created: str
     builder: str
@@ -60,7 +62,7 @@ class EngineKey:
         ]
         told["compute_capabilities"] = list(self.compute_capabilities)
         told["audit"] = self.audit.to_json()
-        told["attention"] = [dict(block) for block in self.attention]
+        told["attention"] = [block.to_json() for block in self.attention]
         return told
 
     @classmethod
@@ -73,7 +75,7 @@ class EngineKey:
         )
         fields["compute_capabilities"] = tuple(data["compute_capabilities"])
         fields["audit"] = Audit.from_json(data["audit"])
-        fields["attention"] = tuple(data["attention"])
+        fields["attention"] = tuple(map(BlockFusion.from_json, data["attention"]))
         return cls(**fields)
 
     def to_bytes(self) -> bytes:

@@ -21,14 +21,16 @@ _METADATA = re.compile(r", Metadata: (.*)$")
 _TENSOR = re.compile(
     r"Name: (?P<name>.*?),.*?Dimensions: \[(?P<dims>[^]]*)\].*?(?:Format/)?Datatype: (?P<type>[A-Za-z0-9]+)"
 )
-# Separated by control characters; what a layer was made from may follow ("__gemm_from_conv1x1").
-_NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f\[_]|$)")
+#: An ONNX node in a layer's metadata. They are separated by control characters, and how the layer came from the node may
+#: follow ("__gemm_from_conv1x1").
+NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f\[_]|$)")
 _SCRATCH = re.compile(r"Max Scratch Memory: (\d+)")
 
 #: TensorRT's words for dtypes -> numpy's (bfloat16 and float8 are not numpy's own)
 DTYPES = {
     "Float": "float32", "FP32": "float32", "Half": "float16", "FP16": "float16", "BFloat16": "bfloat16", "BF16": "bfloat16",
-    "Int8": "int8", "Int32": "int32", "Int64": "int64", "Bool": "bool", "UInt8": "uint8", "FP8": "float8", "Int4": "int4",
+    "FLOAT": "float32", "HALF": "float16", "INT8": "int8", "Int8": "int8", "Int32": "int32", "Int64": "int64",
+    "Bool": "bool", "UInt8": "uint8", "FP8": "float8", "Int4": "int4",
 }  # fmt: skip
 
 
@@ -78,7 +80,7 @@ def parse_layer(line: str) -> Layer | None:
         tactic[1].strip() if tactic else "",
         _tensors(found["inputs"]),
         _tensors(found["outputs"]),
-        tuple(_NODE.findall(metadata[1] if metadata else "")),
+        tuple(NODE.findall(metadata[1] if metadata else "")),
         _tensors(found["constants"] or ""),
     )
 

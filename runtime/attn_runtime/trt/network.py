@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .flavour import Flavour
-from .layers import Layer, layers_in, scratch_bytes
+from .layers import DTYPES, NODE, Layer, layers_in, scratch_bytes
+from .listeners import Phases, make_logger, make_monitor
 
 Shape = tuple[int, ...]
 #: input name -> (min, opt, max) shape; one mapping is one optimization profile
@@ -20,13 +21,21 @@ Profile = Mapping[str, tuple[Shape, Shape, Shape]]
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """`workspace` in bytes, None for the library's own limit; `level` 0..5, None for its default; `decomposable` lets
-    an ONNX Attention that has no fused kernel be taken apart instead of failing the build."""
+    """workspace      bytes, None for the library's own limit
+    level          0..5, None for the library's default
+    timing_cache   of an earlier build, b"" to begin one; the enterprise library's alone
+    decomposable   lets an ONNX Attention that has no fused kernel be taken apart instead of failing the build
+    tf32           lets float32 products round their operands to 10 bits of mantissa; the library's own default is True,
+                   which an fp32 graph's tolerances do not survive
+    capabilities   of the GPUs to build for, as in "8.9"; `rtx` alone. Empty: its portable set, or the GPU that is here
+    """
 
     workspace: int | None = None
     level: int | None = None
     timing_cache: bytes | None = None
     decomposable: bool = False
+    tf32: bool = False
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,12 @@ class ParserProblem:
 
 @dataclass(frozen=True)
 class Built:
-    """What a build gave. `plan` is None when it failed; then `problems` and `errors` say why."""
+    """What a build gave. `plan` is None when it failed; then `problems` and `errors` say why.
+
+    layers         of the engine, from the build's own list
+    scratch        bytes, as the log tells
+    products       ONNX node that multiplies matrices or convolves -> dtype in which the network has it
+    """
 
     plan: bytes | None
     layers: tuple[Layer, ...] = ()
@@ -49,13 +63,7 @@ class Built:
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     timing_cache: bytes | None = None
-
-
-@dataclass
-class Progress:
-    """Where a build is: nested phases, outermost first, as (name, steps done, steps in all)."""
-
-    phases: list[tuple[str, int, int]] = field(default_factory=list)
+    products: Mapping[str, str] = field(default_factory=dict)
 
 
 def build(
@@ -63,16 +71,18 @@ def build(
     path: Path,
     profiles: Sequence[Profile],
     options: BuildOptions = BuildOptions(),
-    on_progress: Callable[[Progress], bool] | None = None,
+    on_progress: Callable[[Phases], bool] | None = None,
 ) -> Built:
     """Build a strongly typed engine from the ONNX file at `path`: every tensor has the dtype that the graph gives it.
 
     `on_progress` is called at every step; returning False cancels the build. Needs no GPU with `rtx`.
     """
     trt = flavour.api
-    log = _logger(trt)
+    log = make_logger(trt)
     builder = trt.Builder(log)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)) if builder else None
+    # Where the flag is gone, every network is strongly typed.
+    typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if typed is None else 1 << int(typed)) if builder else None
     if network is None:
         return Built(None, errors=(*log.errors, "the library made no builder or network"))
     parser = trt.OnnxParser(network, log)
@@ -83,35 +93,112 @@ def build(
     if options.decomposable:
         _decompose(trt, network)
     config = builder.create_builder_config()
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if options.workspace is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
-    if options.level is not None:
-        config.builder_optimization_level = options.level
+    if problem := _configure(trt, config, options):
+        return Built(None, errors=(*log.errors, problem))
     cache = None
     if options.timing_cache is not None and flavour.name != "rtx":  # RTX has none: its kernels are tuned on the device
         cache = config.create_timing_cache(options.timing_cache)
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+            cache = config.create_timing_cache(b"")  # of another version or GPU: begin a new one
+            config.set_timing_cache(cache, ignore_mismatch=False)
     if on_progress is not None and hasattr(trt, "IProgressMonitor"):
-        monitor = _monitor(trt, on_progress)  # kept in a name: the library holds no reference to it
+        monitor = make_monitor(trt, on_progress)  # kept in a name: the library holds no reference to it
         config.progress_monitor = monitor
     for wanted in profiles:
         profile = builder.create_optimization_profile()
-        for name, (low, opt, high) in wanted.items():
-            profile.set_shape(name, low, opt, high)
+        if problem := _fill(profile, wanted, network):
+            return Built(None, errors=(problem,))
         if config.add_optimization_profile(profile) < 0:
             return Built(None, errors=(*log.errors, f"the library refuses the profile {dict(wanted)}"))
     plan = builder.build_serialized_network(network, config)
     kept = config.get_timing_cache() if cache is not None else None
+    layers = layers_in(log.messages)
+    if plan is not None and not layers and flavour.name != "rtx":
+        layers = _inspected(trt, log, plan)
     return Built(
         bytes(memoryview(plan)) if plan is not None else None,
-        layers_in(log.messages),
+        layers,
         scratch_bytes(log.messages),
         (),
         tuple(log.errors),
         tuple(log.warnings),
         bytes(memoryview(kept.serialize())) if kept is not None else None,
+        _products(trt, network),
     )
+
+
+def capabilities(flavour: Flavour) -> dict[str, Any]:
+    """The GPUs that this `rtx` builds for, "8.9" -> enum value, oldest first."""
+    known = getattr(flavour.api, "ComputeCapability", None)
+    members = getattr(known, "__members__", {})
+    found = {f"{name[2:-1]}.{name[-1]}": value for name, value in members.items() if name.startswith("SM")}
+    return dict(sorted(found.items(), key=lambda item: float(item[0])))
+
+
+def portable_set(flavour: Flavour) -> tuple[str, ...]:
+    """What an `rtx` engine runs on when no GPU is named: "8.0 and later", of those that the library knows."""
+    return tuple(text for text in capabilities(flavour) if float(text) >= 8.0)
+
+
+def _configure(trt: Any, config: Any, options: BuildOptions) -> str:
+    """Set the options; what the library refuses, in one line."""
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if options.workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
+    if options.level is not None:
+        config.builder_optimization_level = options.level
+    if not options.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if options.capabilities:
+        config.num_compute_capabilities = len(options.capabilities)
+        for number, text in enumerate(options.capabilities):
+            value = getattr(trt.ComputeCapability, f"SM{text.replace('.', '')}")
+            if not config.set_compute_capability(value, number):
+                return f"the library refuses compute capability {text}"
+    return ""
+
+
+def _fill(profile: Any, wanted: Profile, network: Any) -> str:
+    """Set the shapes, or for an input whose values decide shapes its values; what does not fit, in one line."""
+    for number in range(network.num_inputs):
+        tensor = network.get_input(number)
+        name, shape = tensor.name, tuple(tensor.shape)
+        given = wanted.get(name)
+        if tensor.is_shape_tensor:
+            count = shape[0] if shape else 1
+            if given is None or any(len(values) != count for values in given):
+                return (
+                    f'input "{name}" decides shapes by its values: give the least, usual and greatest, {count} of them, '
+                    f"as in --minShapes {name}:{'x'.join(['1'] * count)}"
+                )
+            profile.set_shape_input(name, *map(list, given))
+        elif given is not None:
+            if any(len(sizes) != len(shape) for sizes in given):
+                return f'input "{name}" has shape {list(shape)}, and its values decide no shapes: got {list(given[0])}'
+            profile.set_shape(name, *given)
+    return ""
+
+
+def _products(trt: Any, network: Any) -> dict[str, str]:
+    kinds = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM", "ATTENTION_INPUT")
+    wanted = {getattr(trt.LayerType, kind) for kind in kinds if hasattr(trt.LayerType, kind)}
+    found = {}
+    for number in range(network.num_layers):
+        layer = network.get_layer(number)
+        if layer.type in wanted and layer.get_input(0) is not None:
+            node = NODE.search(layer.metadata)
+            dtype = layer.get_input(0).dtype.name
+            found[node[1] if node else layer.name] = DTYPES.get(dtype, dtype.lower())
+    return found
+
+
+def _inspected(trt: Any, log: Any, plan: Any) -> tuple[Layer, ...]:
+    """The layer list from the engine itself, on the machine that can load it."""
+    engine = trt.Runtime(log).deserialize_cuda_engine(plan)
+    if engine is None:
+        return ()
+    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.ONELINE)
+    return layers_in(["Layers:\n" + text])
 
 
 def _decompose(trt: Any, network: Any) -> None:
@@ -127,45 +214,3 @@ def _problem(error: Any) -> ParserProblem:
     node = error.node_name() if hasattr(error, "node_name") else ""
     operator = error.node_operator() if hasattr(error, "node_operator") else ""
     return ParserProblem(str(node), str(operator), " ".join(str(text).split()))
-
-
-def _logger(trt: Any) -> Any:
-    class Log(trt.ILogger):  # type: ignore[misc]
-        """Keeps what the library says; the base class exists only once the library is imported."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.messages: list[str] = []
-            self.errors: list[str] = []
-            self.warnings: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            self.messages.append(message)
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.errors.append(" ".join(message.split()))
-            elif severity == trt.ILogger.WARNING:
-                self.warnings.append(" ".join(message.split()))
-
-    return Log()
-
-
-def _monitor(trt: Any, tell: Callable[[Progress], bool]) -> Any:
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.progress = Progress()
-
-        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            self.progress.phases.append((phase, 0, steps))
-
-        def step_complete(self, phase: str, step: int) -> bool:
-            phases = self.progress.phases
-            for number, (name, _, steps) in enumerate(phases):
-                if name == phase:
-                    phases[number] = (name, step + 1, steps)
-            return tell(self.progress)
-
-        def phase_finish(self, phase: str) -> None:
-            self.progress.phases[:] = [p for p in self.progress.phases if p[0] != phase]
-
-    return Monitor()

@@ -1,0 +1,56 @@
+"""Which of the two libraries builds, and why not the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..cuda import find_gpus
+from ..errors import BackendError, UsageError
+from . import flavour
+from .flavour import Flavour
+from .network import capabilities
+
+
+def choose(name: str, wanted: Sequence[str] = ()) -> Flavour:
+    """The flavour `name`, or for "auto" `tensorrt` where it loads and has a GPU to build on, else `rtx`.
+
+    `wanted` are compute capabilities to build for, which `rtx` alone can do. Raises UsageError for an unknown name or
+    capability, BackendError with the install lines when the library can't build here.
+    """
+    names = flavour.names()
+    if name != "auto":
+        flavour.check_name(name)
+        if wanted and name != "rtx":
+            raise UsageError(
+                f"--compute-capability: {name} builds for the GPU that is here; only rtx builds for others"
+            )
+        problem = why_not(name)
+        if problem:
+            raise BackendError(f"{name} can't build here: {problem}")
+        return _checked(flavour.load(name), wanted)
+    problems = {}
+    for candidate in ("rtx",) if wanted else ("tensorrt", "rtx"):
+        problem = why_not(candidate)
+        if problem is None:
+            return _checked(flavour.load(candidate), wanted)
+        problems[candidate] = problem
+    told = "; ".join(f"{candidate}: {problem}" for candidate, problem in problems.items())
+    raise BackendError(f"no TensorRT can build here: {told}. Flavours: {', '.join(names)}")
+
+
+def why_not(name: str) -> str | None:
+    """None when the flavour can build on this machine, else the reason and what would help."""
+    problem = flavour.why_unavailable(name)
+    if problem is None and name == "tensorrt" and (missing := find_gpus().problem):
+        return f"it builds on a GPU, and {missing}"
+    return problem
+
+
+def _checked(found: Flavour, wanted: Sequence[str]) -> Flavour:
+    known = capabilities(found)
+    for text in wanted:
+        if text not in known:
+            raise UsageError(
+                f"--compute-capability {text}: {found.name} {found.version} builds for {', '.join(known)} only"
+            )
+    return found
