@@ -41,7 +41,7 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
     """(backend name, engine, choice) of the first candidate that opens the graph.
 
     A device that was named is taken or refused with BackendError; with "auto", a GPU that can't be used is passed
-    over, and `choice` says so.
+    over, and `choice` says so. An engine may have a `note`, what else is to be known of its answers.
     """
     passed_over: list[str] = []
     for name, target, module, reason in candidates(device, backend):
@@ -52,7 +52,9 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
                 reason = str(error)
             else:
                 told = "; ".join(passed_over + _by_name_only(backend))
-                return name, engine, f"{name} on {engine.device}; passed over: {told or 'none'}"
+                note = getattr(engine, "note", None)
+                chosen = f"{name} on {engine.device}" + (f" ({note})" if note else "")
+                return name, engine, f"{chosen}; passed over: {told or 'none'}"
         passed_over.append(f"{name} on {target} ({reason})")
     asked = f"backend {backend} can't" if backend else "no backend can"
     raise BackendError(f"{asked} run {graph.where} on {device}: {'; '.join(passed_over)}. See attn-run doctor.")

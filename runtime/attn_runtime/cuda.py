@@ -66,6 +66,17 @@ def compute_capability(number: int = 0) -> str | None:
     return ".".join(parts)
 
 
+def bus_address(number: int) -> str | None:
+    """Where GPU `number` sits, as in "0000:01:00.0", which is what other libraries know it by; None as above."""
+    driver = _driver()
+    if driver is None or number >= len(find_gpus().names):
+        return None
+    device, text = ctypes.c_int(), ctypes.create_string_buffer(32)
+    if driver.cuDeviceGet(ctypes.byref(device), number) or driver.cuDeviceGetPCIBusId(text, len(text), device):
+        return None
+    return text.value.decode()
+
+
 def driver_version() -> str | None:
     """The newest CUDA version that the driver can run, as in "13.0"; None without a driver.
 

@@ -14,6 +14,7 @@ from attn_runtime.backends import GraphFile, OpenOptions, ort, ort_tensorrt
 from attn_runtime.cuda import find_gpus
 from attn_runtime.errors import AttnError, BackendError, BundleError, InputError
 from attn_runtime.external_data import check_external_data
+from attn_runtime.ort_placement import heavy_on_cpu
 from attn_runtime.ort_providers import CUDA
 from attn_runtime.session import open_session
 from hypothesis import given, settings
@@ -212,8 +213,8 @@ def test_missing_provider_tells_what_to_install() -> None:
 
 def test_work_left_to_the_cpu_is_told_from_shape_arithmetic() -> None:
     cpu, gpu = "CPUExecutionProvider", CUDA
-    assert ort.heavy_on_cpu([(gpu, "MatMul"), (cpu, "Shape"), (cpu, "Gather"), (cpu, "Concat")]) == []
-    assert ort.heavy_on_cpu([(gpu, "Add"), (cpu, "FusedMatMul"), (cpu, "Conv"), (cpu, "Conv")]) == [
+    assert heavy_on_cpu([(gpu, "MatMul"), (cpu, "Shape"), (cpu, "Gather"), (cpu, "Concat")]) == []
+    assert heavy_on_cpu([(gpu, "Add"), (cpu, "FusedMatMul"), (cpu, "Conv"), (cpu, "Conv")]) == [
         "Conv",
         "FusedMatMul",
     ]

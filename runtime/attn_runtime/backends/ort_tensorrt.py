@@ -3,7 +3,11 @@ by name only."""
 
 from __future__ import annotations
 
-from ..ort_providers import TENSORRT
+from .. import cuda
+from ..ort_build import cache_folder, profile_shapes
+from ..ort_gpu import GpuEngine, OneGraphEngine
+from ..ort_placement import check_on_gpu
+from ..ort_providers import CUDA, TENSORRT
 from . import Engine, GraphFile, OpenOptions, ort
 
 ABOUT = "ONNX Runtime on an NVIDIA GPU through its TensorRT provider"
@@ -15,8 +19,36 @@ def why_unavailable() -> str | None:
 
 
 def why_not(device: str) -> str | None:
-    return ort.why_not_tensorrt(device)
+    """None when the provider loads, and the CUDA provider, which runs what TensorRT does not take."""
+    if device == "cpu":
+        return "TensorRT needs a GPU; take device cuda"
+    return ort.why_not_provider(TENSORRT, device) or ort.why_not_provider(CUDA, device)
 
 
 def open(graph: GraphFile, device: str, options: OpenOptions) -> Engine:
-    return ort.open(graph, device, options, first_provider=TENSORRT)
+    """As `ort.open`. OutputError where `options.cache` can't be written."""
+    asked = [(TENSORRT, tensorrt_options(graph, device, options)), ort.cuda_provider(device)]
+    session = ort.create(graph, device, options, asked)
+    check_on_gpu(session, graph.where, device, TENSORRT)
+    number = cuda.device_number(device)
+    if options.cuda_graph:
+        return OneGraphEngine(ort.library(), session, graph, number)
+    return GpuEngine(ort.library(), session, graph, number)
+
+
+def tensorrt_options(graph: GraphFile, device: str, options: OpenOptions) -> dict[str, str]:
+    """The provider's options for this graph. Makes the cache folder; raises OutputError where that can't be written.
+
+    No `trt_fp16_enable`: it lets TensorRT compute an fp32 graph in fp16. Without it, ONNX Runtime makes the network
+    strongly typed, and the types are those of the graph.
+    """
+    told = {"device_id": str(cuda.device_number(device))}
+    told |= {f"trt_profile_{end}_shapes": text for end, text in profile_shapes(graph.inputs or (), graph.where).items()}
+    if options.workspace is not None:
+        told["trt_max_workspace_size"] = str(options.workspace)
+    if options.cuda_graph:
+        told["trt_cuda_graph_enable"] = "1"
+    if (folder := cache_folder(graph, options.cache)) is not None:
+        told |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+        told |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": str(folder)}
+    return told
