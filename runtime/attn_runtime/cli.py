@@ -9,6 +9,7 @@ import click
 
 from . import __version__
 from .cli_common import NearestGroup, print_json, run_cli
+from .cli_compile import compile_command
 
 if TYPE_CHECKING:
     from .bench import SizeResult
@@ -190,6 +191,9 @@ def doctor(context: click.Context, as_json: bool) -> None:
         click.echo("\n".join(diagnosis_lines(found)))
     if found.auto is None:
         context.exit(BackendError.exit_code)
+
+
+cli.add_command(compile_command)
 
 
 def main() -> None:

@@ -72,6 +72,7 @@ def compile_engine(
     kept: Sequence[str] | None = None,
     capabilities: Sequence[str] = (),
     tf32: bool = False,
+    exact: bool = False,
 ) -> Compiled:
     """Build an engine from the bundle or ONNX file at `path`, audit it, and write it with its key.
 
@@ -89,22 +90,23 @@ def compile_engine(
     blocks, kept      of a plain file: its attention blocks, and the nodes in float32 on purpose
     capabilities      GPUs to build for, as in "8.9" (rtx alone)
     tf32              lets float32 products round their operands to TF32
+    exact             compile the precision's own file even where the bundle has one made for TensorRT
 
     The build runs in a child process. Raises EngineError when it fails, PrecisionError when layers compute in another
     type than the precision's, FusionError, UsageError, BundleError, OutputError, BackendError when nothing here can
     build, StageError when the child crashed. Nothing is written then, and an engine that was there stays.
     """
     _check_numbers(workspace, level)
-    source = find_source(Path(path), graph, precision)
+    source = find_source(Path(path), graph, precision, exact)
     if blocks is not None:
         source = replace(source, blocks=tuple(blocks))
     if kept is not None:
         source = replace(source, kept=tuple(kept))
     _check_requirement(source, require_fused)
-    chosen = choose(flavour, capabilities)
-    wanted = _profiles(source, profiles)
     traps = check_traps(source.onnx, source.where)
     notes = list(traps.notes)
+    wanted = _profiles(source, profiles)
+    chosen = choose(flavour, capabilities)
     target = _target(source, chosen, save_engine, capabilities)
     cache = _timing_cache(chosen, timing_cache, notes)
     options = BuildOptions(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +41,10 @@ def find_engine(bundle: Bundle, graph: str, precision: str, machine: Machine) ->
     Raises BackendError when there is none, with the fields in which the nearest one differs and the command that
     builds it; EngineError when none fits and a key is damaged. The engine itself is not read: `read_plan` does.
     """
-    resolved, entry = bundle.graph(graph).precision_for(precision, "tensorrt")
-    wanted = Wanted(bundle_digest(bundle, entry), graph, resolved, entry.type, machine)
+    found = bundle.graph(graph)
+    # The file made for TensorRT first; an engine of the precision's own file serves as well.
+    files = dict([found.precision_for(precision, "tensorrt"), (precision, found.precisions[precision])])
+    wanted = [Wanted(bundle_digest(bundle, entry), graph, name, entry.type, machine) for name, entry in files.items()]
     command = build_command(bundle.path, precision, graph if len(bundle.graphs) > 1 else None)
     where = f"bundle {bundle.path.name}, {f'graph {graph}, ' if len(bundle.graphs) > 1 else ''}precision {precision}"
     return _fitting(*_read(_keys(_folder_of(bundle))), wanted, where, command)
@@ -57,7 +59,7 @@ def find_engine_beside(file: Path, machine: Machine) -> EngineFile:
     # What a plain file's precision is called is the builder's choice.
     like = next(iter((same or keys).values()), None)
     wanted = Wanted(digest, None, like.precision if like else "fp32", like.type if like else "fp32", machine)
-    return _fitting(same or keys, damaged, wanted, f"file {file.name}", build_command(file, None, None))
+    return _fitting(same or keys, damaged, [wanted], f"file {file.name}", build_command(file, None, None))
 
 
 def read_plan(engine: EngineFile) -> bytes:
@@ -97,7 +99,8 @@ def engine_place(path: Path, graph: str | None, precision: str, flavour: str, ca
     tag = "".join(f"-sm{text.replace('.', '')}" for text in capabilities)
     if path.is_dir():
         return path / ENGINES / f"{graph}.{precision}.{flavour}{tag}{SUFFIX}"
-    return path.parent / f"{path.stem}.{precision}.{flavour}{tag}{SUFFIX}"
+    stem = path.stem.removesuffix(f".{precision}")
+    return path.parent / f"{stem}.{precision}.{flavour}{tag}{SUFFIX}"
 
 
 def check_engine_target(target: Path, bundle: Path | None = None) -> None:
@@ -194,21 +197,20 @@ def _read(paths: Iterable[Path]) -> tuple[dict[Path, EngineKey], EngineError | N
 
 
 def _fitting(
-    keys: Mapping[Path, EngineKey], damaged: EngineError | None, wanted: Wanted, where: str, command: str
+    keys: Mapping[Path, EngineKey], damaged: EngineError | None, wanted: Sequence[Wanted], where: str, command: str
 ) -> EngineFile:
-    differing = [(found, path) for path, key in keys.items() if (found := mismatches(key, wanted))]
-    fitting = [
-        EngineFile(path.with_name(path.name.removesuffix(".json")), key)
-        for path, key in keys.items()
-        if not mismatches(key, wanted)
-    ]
-    if fitting:
-        # Built for fewer kinds of GPU is built for this one the more; the full library before the portable one.
-        return min(fitting, key=lambda e: (len(e.key.compute_capabilities), e.key.flavour != "tensorrt"))
+    """The best of the engines that fit the first of `wanted` that any fits."""
+    for one in wanted:
+        fitting = [(key, path) for path, key in keys.items() if not mismatches(key, one)]
+        if fitting:
+            # Built for fewer kinds of GPU is built for this one the more; the full library before the portable one.
+            key, path = min(fitting, key=lambda f: (len(f[0].compute_capabilities), f[0].flavour != "tensorrt"))
+            return EngineFile(path.with_name(path.name.removesuffix(".json")), key)
     if damaged is not None:
         raise EngineError(f"{where}: {damaged}: {command}")
-    if not differing:
+    if not keys:
         raise BackendError(f"{where}: no engine has been built. Build one: {command}")
+    differing = [(mismatches(key, one), path) for path, key in keys.items() for one in wanted]
     found, path = min(differing, key=lambda pair: len(pair[0]))
     raise BackendError(
         f"{where}: no engine fits; {path.name.removesuffix('.json')} differs in {mismatch_text(found)}. "

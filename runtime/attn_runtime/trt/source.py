@@ -53,13 +53,15 @@ class Source:
     several_graphs: bool = False
 
 
-def find_source(path: Path, graph: str | None, precision: str | None) -> Source:
-    """Open the bundle or ONNX file at `path`. Raises BundleError where it is missing, damaged or hostile, UsageError for
+def find_source(path: Path, graph: str | None, precision: str | None, exact: bool = False) -> Source:
+    """Open the bundle or ONNX file at `path`. `exact` takes the file of that very precision. Raises BundleError where it is missing, damaged or hostile, UsageError for
     an unknown graph or precision."""
-    return _plain(path, graph, precision) if path.is_file() else _of_bundle(Bundle.open(path), graph, precision)
+    if path.is_file():
+        return _plain(path, graph, precision)
+    return _of_bundle(Bundle.open(path), graph, precision, exact)
 
 
-def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> Source:
+def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None, exact: bool) -> Source:
     found = bundle.graph(graph)
     several = len(bundle.graphs) > 1
     where = f"bundle {bundle.path.name}" + (f", graph {found.name}" if several else "")
@@ -70,7 +72,7 @@ def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> Sour
             f'{where}: unknown precision "{asked}"; {did_you_mean(asked, found.precisions)}'
             f"available: {', '.join(found.precisions)}{made}"
         )
-    name, entry = found.precision_for(asked, "tensorrt")
+    name, entry = (asked, found.precisions[asked]) if exact else found.precision_for(asked, "tensorrt")
     specs, _ = found.borders(name)
     return Source(
         bundle.path,

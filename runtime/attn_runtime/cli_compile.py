@@ -1,0 +1,153 @@
+"""`attn-run compile`, and what it shares with `attn-export to-trt`: options, progress, and what is said at the end."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .cli_common import print_json
+
+if TYPE_CHECKING:
+    from .trt.compile import Compiled
+    from .trt.progress import BuildProgress
+
+# Imports of our own are inside the functions: --help must not wait for numpy.
+
+#: Seconds between two lines of progress where they can't be written over.
+_LINE_EVERY = 10.0
+_UNITS = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def _bytes(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]iB)?", text.strip(), re.IGNORECASE)
+    size = int(float(found[1]) * _UNITS[(found[2] or "").upper()]) if found else 0
+    if size < 1:
+        raise click.BadParameter(f"got {text!r}, expected bytes or a size as in 512MiB or 2GiB")
+    return size
+
+
+def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that both commands have; all but `quiet` and `as_json` are arguments of `build`."""
+    for option in reversed(
+        [
+            click.option("--graph", help="Which graph of a bundle that has several."),
+            click.option("--backend", "flavour", default="auto", show_default=True, metavar="auto|tensorrt|rtx",
+                         help="Which library builds. auto: tensorrt on a GPU, else rtx."),
+            click.option("--minShapes", "min_shapes", multiple=True, metavar="SHAPES",
+                         help="Least shapes, as in x:1x3x32x32,y:2x3. Repeat the three options for a second profile."),
+            click.option("--optShapes", "opt_shapes", multiple=True, metavar="SHAPES",
+                         help="Shapes to be fastest at. Alone: the only shapes.  [default: the bundle's ranges]"),
+            click.option("--maxShapes", "max_shapes", multiple=True, metavar="SHAPES", help="Greatest shapes."),
+            click.option("--workspace", callback=_bytes, metavar="SIZE",
+                         help="Most scratch memory, as in 512MiB, 2GiB or bytes.  [default: no limit of ours]"),
+            click.option("--builder-level", "level", type=click.IntRange(0, 5),
+                         help="How hard the builder looks, 0..5.  [default: the library's]"),
+            click.option("--timing-cache", type=click.Path(), help="File of kernel timings, read and written (tensorrt)."),
+            click.option("--compute-capability", "capabilities", multiple=True, metavar="X.Y",
+                         help="Build for this GPU, as in 8.9; repeatable (rtx).  [default: 8.0 and later]"),
+            click.option("--tf32", is_flag=True, help="Let float32 products round their operands to TF32."),
+            click.option("--require-fused", is_flag=True, help="Exit code 6 unless every attention block is one kernel."),
+            click.option("--saveEngine", "save_engine", type=click.Path(),
+                         help="NAME.engine.  [default: in BUNDLE/engines, or beside the ONNX file]"),
+            click.option("--quiet", "-q", is_flag=True, help="Print errors only."),
+            click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command("compile")
+@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path())
+@click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
+@build_options
+def compile_command(path: str, quiet: bool, as_json: bool, precision: str | None, **options: Any) -> None:
+    """Build a TensorRT engine on this machine, and hold it against what was asked for.
+
+    Writes NAME.engine and its key, NAME.engine.json. Exit code 5: it computes in another precision; 6: attention is not
+    fused (--require-fused); 10: no TensorRT here; 14: the build failed.
+    """
+    tell(build(path, quiet or as_json, precision=precision, **options), quiet, as_json)
+
+
+def build(
+    path: Any, silent: bool, *, min_shapes: tuple[str, ...], opt_shapes: tuple[str, ...], max_shapes: tuple[str, ...],
+    **options: Any,
+) -> Compiled:  # fmt: skip
+    """`compile_engine` with progress on stderr unless `silent`."""
+    from .trt.compile import compile_engine
+    from .trt.profiles import ShapeTexts
+
+    shapes = ShapeTexts(min_shapes, opt_shapes, max_shapes)
+    line = ProgressLine(silent)
+    try:
+        return compile_engine(path, profiles=shapes, on_progress=line.show, **options)
+    finally:
+        line.end()
+
+
+class ProgressLine:
+    """Progress on stderr: one line written over and over on a terminal, a line now and then in a pipe."""
+
+    def __init__(self, silent: bool) -> None:
+        self._silent, self._width, self._last = silent, 0, time.monotonic()
+        self._terminal = sys.stderr.isatty()
+
+    def show(self, progress: BuildProgress) -> None:
+        from .report import printable
+
+        text = printable(str(progress), 100)
+        if self._silent:
+            return
+        if self._terminal:
+            click.echo(f"\r{text.ljust(self._width)}", err=True, nl=False)
+            self._width = len(text)
+        elif time.monotonic() - self._last >= _LINE_EVERY:
+            self._last = time.monotonic()
+            click.echo(text, err=True)
+
+    def end(self) -> None:
+        """Clear the line, for what is said next."""
+        if self._width:
+            click.echo(f"\r{' ' * self._width}\r", err=True, nl=False)
+            self._width = 0
+
+
+def tell(done: Compiled, quiet: bool, as_json: bool) -> None:
+    """What came out, on stdout."""
+    if as_json:
+        print_json(done.to_json())
+    elif not quiet:
+        click.echo("\n".join(_lines(done)))
+
+
+def _lines(done: Compiled) -> Iterator[str]:
+    from .report import bytes_text, printable
+    from .trt.profiles import profile_text
+    from .trt.progress import seconds_text
+
+    key = done.key
+    scratch = "not told" if done.scratch is None else bytes_text(done.scratch)
+    yield f"engine     {done.path}: {bytes_text(key.engine_size)}, scratch {scratch}, {seconds_text(done.seconds)}"
+    yield (
+        f"for        {key.flavour} {key.version}, {key.os}, compute capability {', '.join(key.compute_capabilities)}, "
+        f"{printable(key.precision)}"
+    )
+    for profile in key.profiles:
+        yield f"shapes     {printable(profile_text(profile)) or 'fixed'}"
+    yield f"audit      {done.audit}"
+    if done.attention:
+        fused = sum(block.fused for block in done.attention)
+        yield f"attention  {fused} of {len(done.attention)} blocks fused"
+        for block in done.attention:
+            if not block.fused:
+                yield f"           {printable(block.block.label)}: {block.why_not}; to fuse it: {block.cure}"
+    for note in done.notes:
+        yield f"note       {note}"
