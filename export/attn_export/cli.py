@@ -14,6 +14,7 @@ from attn_runtime.cli_common import NearestGroup, print_json, run_cli
 from attn_runtime.errors import UsageError
 
 from . import __version__
+from .cli_trt import to_trt
 
 
 @click.group(cls=NearestGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -186,6 +187,7 @@ def verify(
 
 
 cli.add_command(bench, "bench")
+cli.add_command(to_trt)
 
 
 @cli.command("models")

@@ -54,8 +54,10 @@ class Source:
 
 
 def find_source(path: Path, graph: str | None, precision: str | None, exact: bool = False) -> Source:
-    """Open the bundle or ONNX file at `path`. `exact` takes the file of that very precision. Raises BundleError where it is missing, damaged or hostile, UsageError for
-    an unknown graph or precision."""
+    """Open the bundle or ONNX file at `path`. `exact` takes the file of that very precision.
+
+    Raises BundleError where it is missing, damaged or hostile, UsageError for an unknown graph or precision.
+    """
     if path.is_file():
         return _plain(path, graph, precision)
     return _of_bundle(Bundle.open(path), graph, precision, exact)
