@@ -153,7 +153,7 @@ def _operator(
 
 
 def _name(node: onnx.NodeProto) -> str:
-    return node.name or node.output[0]
+    return node.name or f"node_of_{node.output[0]}"  # as TensorRT calls it
 
 
 def _given(node: onnx.NodeProto, index: int) -> bool:

@@ -32,7 +32,7 @@ def heads_of(match: Match) -> tuple[int | None, int | None]:
         return heads, groups if isinstance(groups, int) else None
     heads = result[-3] if isinstance(result[-3], int) else None
     repeated = _repeated(view, match.keys)
-    if repeated is not None:
+    if repeated is not None and repeated == _repeated(view, match.value):
         return heads, repeated
     own = keys[-3] if keys is not None and len(keys) == len(result) and isinstance(keys[-3], int) else heads
     return heads, own if match.scores.node.op_type != "Einsum" else heads

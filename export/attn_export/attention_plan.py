@@ -15,6 +15,7 @@ from attn_runtime.attention import AttentionBlock
 from attn_runtime.trt.fusion import HEAD_SIZES
 
 from .attention_match import Match, product_sizes
+from .graph_view import Size
 
 #: Kernels are made for multiples of this; any other size costs a copy.
 _STEP = 8
@@ -28,7 +29,8 @@ _BELOW = {"Cast", "Identity", "Dropout", "Where", "Transpose"}
 class Plan:
     """`size` is the new head size, `parts` the heads that each old head becomes; `rank` that of the scores, 2 to 4.
 
-    `queries_split`: the queries are dealt to two heads instead, for a block that needs nothing but a second head.
+    `split`: the queries are dealt to two heads instead, for a block that needs nothing but a second head; their number,
+    or "?" where it is dynamic.
     """
 
     rank: int
@@ -37,7 +39,7 @@ class Plan:
     size: int
     parts: int
     heads: int = 1
-    queries_split: bool = False
+    split: Size | None = None
 
     @property
     def width(self) -> int:
@@ -67,7 +69,8 @@ def plan(match: Match, block: AttentionBlock) -> Plan | Left:
     rank = len(shape)
     one_row = rank < 3 or shape[0] == 1
     folded = rank == 3 and (block.heads or 1) > 1
-    single = rank < 4 and not folded
+    # Of a fixed batch the compiler makes heads by itself; of a dynamic one sometimes, by what stands around.
+    single = rank < 4 and not folded and not (isinstance(shape[0], int) and shape[0] > 1)
     alone = one_row and not folded and (rank < 4 or shape[1] == 1)
     low, high = HEAD_SIZES
     if dk == dv and low <= dk <= high and not single and not alone:
@@ -103,14 +106,13 @@ def _size(dk: int, dv: int, at_least: int) -> tuple[int, int] | None:
 
 
 def _split(match: Match, rank: int, dk: int, dv: int) -> Plan | Left:
-    """One head at a batch of 1 whose values can't be dealt to two heads: deal the queries, where their number is even."""
+    """One head at a batch of 1 whose values can't be dealt to two heads: deal the queries."""
+    for name in beside(match):
+        if not match.view.is_one_number(name):
+            return Left(f"one head at a batch of 1, with the mask {name}; a batch of 2 or a dynamic batch fuses")
     length, _ = product_sizes(match.view, match.scores.node, match.scores.other)
     size = max(_SMALLEST, -(-max(dk, dv) // _STEP) * _STEP)
-    if any(not match.view.is_one_number(name) for name in beside(match)):
-        return Left("one head at a batch of 1, with a mask; a batch of 2 or a dynamic batch fuses")
-    if size > HEAD_SIZES[1] or not isinstance(length, int) or length % 2:
-        return Left("one head at a batch of 1; a batch of 2, a dynamic batch, or an even fixed number of queries fuses")
-    return Plan(rank, dk, dv, size, 1, 1, queries_split=True)
+    return Plan(rank, dk, dv, size, 1, 1, length if isinstance(length, int) else "?")
 
 
 def _problem(match: Match, rank: int) -> str:

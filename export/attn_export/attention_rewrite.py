@@ -6,6 +6,7 @@ Every new node carries the metadata of the node that it serves, so that a report
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ from onnx import helper, numpy_helper
 
 from .attention_match import Match
 from .attention_plan import Plan, beside
+from .graph_view import Size
 
 _LOWEST_OPSET = 13  # Unsqueeze takes its axes as an input from here on
 
@@ -54,7 +56,9 @@ class Rewriter:
         q.pad(4, 3, plan.size - plan.head_size)
         k.pad(4, 2, plan.size - plan.head_size)
         v.pad(plan.rank, plan.rank - (2 if by_columns else 1), plan.width - plan.value_size)
-        if plan.queries_split:
+        length = ""
+        if plan.split is not None:
+            length = self._deal_queries(q, plan.split)
             q.reshape(0, 2, -1, plan.size)
             k.add("Expand", self.sizes(1, 2, 1, 1))
         elif plan.parts > 1:
@@ -64,7 +68,7 @@ class Rewriter:
         weights = self._between(match, plan)
         scores.input[:] = [q.name, k.name]
         values.input[:] = [weights, v.name]
-        self._behind(values, plan, by_columns)
+        self._behind(values, plan, by_columns, length)
 
     def _values(self, v: _Chain, plan: Plan, by_columns: bool) -> None:
         """To [batch, heads * parts, keys, size]."""
@@ -72,7 +76,7 @@ class Rewriter:
             v.lift(plan.rank)
             if by_columns:
                 v.add("Transpose", perm=[0, 1, 3, 2])
-            if plan.queries_split:
+            if plan.split is not None:
                 v.add("Expand", self.sizes(1, 2, 1, 1))
             return
         batch = 1 if plan.rank == 2 else 0
@@ -94,13 +98,14 @@ class Rewriter:
             if attribute.name == "axis":
                 attribute.i = -1
         renamed: dict[str, str] = {}
-        for name in beside(match):
-            if plan.rank == 3 and len(match.view.shape(name) or ()) == 3 and name not in renamed:
-                chain = _Chain(self, match.scores.node, "mask", name, self._before)
-                chain.lift(3)
-                renamed[name] = chain.name
+        masks = set(beside(match)) if plan.rank == 3 else set()
         weights = str(match.softmax.output[0])
         for node in (*match.above, *match.below):
+            for name in node.input:
+                if name in masks and name not in renamed and len(match.view.shape(name) or ()) == 3:
+                    chain = _Chain(self, node, "mask", name, self._before)
+                    chain.lift(3)
+                    renamed[name] = chain.name
             if node.op_type == "Transpose":
                 self._gone.add(id(node))
                 renamed[node.output[0]] = weights
@@ -110,27 +115,43 @@ class Rewriter:
                 weights = str(node.output[0])
         return weights
 
-    def _behind(self, values: onnx.NodeProto, plan: Plan, by_columns: bool) -> None:
+    def _deal_queries(self, q: _Chain, number: Size) -> str:
+        """Make the number of queries even, by a row of zeros. Returns the constant or tensor that holds the old number,
+        "" when there is nothing to cut off again."""
+        if isinstance(number, int):
+            q.pad(4, 2, number % 2)
+            return self.sizes(number) if number % 2 else ""
+        four = q.name
+        length = q.side("Shape", four, start=2, end=3)
+        odd = q.side("Mod", length, self.sizes(2))
+        q.add("Pad", q.side("Concat", self.sizes(*[0] * 6), odd, self.sizes(0), axis=0))
+        return length
+
+    def _behind(self, values: onnx.NodeProto, plan: Plan, by_columns: bool, length: str) -> None:
         """Put the heads together again, under the name that the block's result had."""
         result = values.output[0]
         values.output[0] = self.fresh(f"{result}_heads")
         o = _Chain(self, values, "output", values.output[0], self._after)
-        if plan.parts > 1 and plan.heads == 1 and not by_columns:
+        rows_last = plan.rank - 2
+        turn = [*range(rows_last), plan.rank - 1, rows_last]
+        if plan.split is not None:
+            o.reshape(*plan.leading, -1, plan.width)
+            if length:
+                o.add("Slice", self.sizes(0), length, self.sizes(rows_last))
+            if by_columns:
+                o.add("Transpose", perm=turn)
+        elif plan.parts > 1 and plan.heads == 1 and not by_columns:
             o.add("Transpose", perm=[0, 2, 1, 3])
             o.reshape(*plan.leading, -1, plan.width)
         elif plan.parts > 1 or by_columns:
-            if not plan.queries_split:
-                o.add("Transpose", perm=[0, 1, 3, 2])
-                o.reshape(*plan.leading, plan.width, -1)
-            else:
-                o.reshape(*plan.leading, -1, plan.width)
-            if plan.queries_split or not by_columns:
-                o.add("Transpose", perm=[*range(plan.rank - 2), plan.rank - 1, plan.rank - 2])
-        elif plan.rank < 4 or plan.queries_split:
+            o.add("Transpose", perm=[0, 1, 3, 2])
+            o.reshape(*plan.leading, plan.width, -1)
+            if not by_columns:
+                o.add("Transpose", perm=turn)
+        elif plan.rank < 4:
             o.reshape(*plan.leading, -1, plan.width)
         if plan.width != plan.value_size:
-            axis = plan.rank - (2 if by_columns else 1)
-            o.add("Slice", self.sizes(0), self.sizes(plan.value_size), self.sizes(axis))
+            o.add("Slice", self.sizes(0), self.sizes(plan.value_size), self.sizes(plan.rank - (2 if by_columns else 1)))
         if o.name == values.output[0]:
             values.output[0] = result
         else:
@@ -180,11 +201,16 @@ class _Chain:
         self._nodes = place.setdefault(id(served), [])
 
     def add(self, operator: str, *constants: str, perm: Sequence[int] | None = None) -> None:
+        """Go on through `operator`."""
+        self.name = self.side(operator, self.name, *constants, perm=perm)
+
+    def side(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """A node that the chain does not go on through; its output."""
         name = self.owner.fresh(f"{self.served.name or self.served.output[0]}_{self.role}_{operator.lower()}")
-        node = helper.make_node(operator, [self.name, *constants], [f"{name}_output"], name=name, perm=perm)
+        node = helper.make_node(operator, list(inputs), [f"{name}_output"], name=name, **attributes)
         node.metadata_props.extend(self.served.metadata_props)
         self._nodes.append(node)
-        self.name = node.output[0]
+        return f"{name}_output"
 
     def lift(self, rank: int) -> None:
         """To rank 4, with an axis of one head."""
