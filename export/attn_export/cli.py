@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from attn_runtime.cli import bench
+from attn_runtime.cli import bench, doctor_command
 from attn_runtime.cli_common import NearestGroup, print_json, run_cli
 from attn_runtime.errors import UsageError
 
@@ -186,7 +186,14 @@ def verify(
         print_json(result)
 
 
+def _diagnose() -> Any:
+    from .doctor import diagnose_export
+
+    return diagnose_export()
+
+
 cli.add_command(bench, "bench")
+cli.add_command(doctor_command(_diagnose))
 cli.add_command(to_trt)
 
 

@@ -13,6 +13,7 @@ from .cli_compile import compile_command
 
 if TYPE_CHECKING:
     from .bench import SizeResult
+    from .doctor import Diagnosis
     from .verify import CaseResult
 
 # Imports of our own are inside the commands: --help must not wait for numpy.
@@ -176,23 +177,35 @@ def _memory_span(size: SizeResult) -> str:
     return spans.get(size.memory_source, "not told on this platform")
 
 
-@cli.command()
-@json_option
-@click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
-    """What this machine can run, what it can't and why. Exit code 10 when it can run nothing."""
-    from .doctor import diagnose, diagnosis_lines
-    from .errors import BackendError
+def doctor_command(diagnosis: Callable[[], Diagnosis]) -> click.Command:
+    """A `doctor` that tells what `diagnosis` finds; the exporter's command line has one with more in it."""
 
-    found = diagnose()
-    if as_json:
-        print_json(found.to_json())
-    else:
-        click.echo("\n".join(diagnosis_lines(found)))
-    if found.auto is None:
-        context.exit(BackendError.exit_code)
+    @click.command("doctor")
+    @json_option
+    @click.pass_context
+    def doctor(context: click.Context, as_json: bool) -> None:
+        """What this machine can run and build, what it can't and why, what to install. Exit code 10 when it runs nothing."""
+        from .doctor import diagnosis_lines
+        from .errors import BackendError
+
+        found = diagnosis()
+        if as_json:
+            print_json(found.to_json())
+        else:
+            click.echo("\n".join(diagnosis_lines(found)))
+        if found.auto is None:
+            context.exit(BackendError.exit_code)
+
+    return doctor
 
 
+def _diagnose() -> Diagnosis:
+    from .doctor import diagnose
+
+    return diagnose()
+
+
+cli.add_command(doctor_command(_diagnose))
 cli.add_command(compile_command)
 
 

@@ -120,6 +120,7 @@ def _check_agreement(
 
 
 def one_line(error: Exception) -> str:
-    """What ONNX Runtime said, without its code and in one line of at most 400 characters."""
+    """What ONNX Runtime said, without its code and the place in its source, in one line of at most 400 characters."""
     text = re.sub(r"\[ONNXRuntimeError\] : \d+ : ", "", " ".join(str(error).split()))
+    text = re.sub(r"/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\)(?: const)? ", "", text)
     return text.rstrip(".") if len(text) <= 400 else f"{text[:400]}..."

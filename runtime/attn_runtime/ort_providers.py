@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import io
 import sys
 from dataclasses import asdict, dataclass
@@ -19,7 +20,10 @@ CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "Tensorrt
 # The providers that live in a library of their own, and what brings the libraries which that one needs.
 _LIBRARIES = {
     CUDA: ("onnxruntime_providers_cuda", "pip install 'onnxruntime-gpu[cuda,cudnn]', or CUDA and cuDNN on the system"),
-    TENSORRT: ("onnxruntime_providers_tensorrt", "pip install the tensorrt that this onnxruntime-gpu was built for"),
+    TENSORRT: (
+        "onnxruntime_providers_tensorrt",
+        "ONNX Runtime's wheels are built for TensorRT 10: pip install 'tensorrt<11' 'onnxruntime-gpu[cuda,cudnn]'",
+    ),
 }
 _REPLACE = "pip uninstall -y onnxruntime && pip install 'attn-runtime[gpu]' (on Jetson: NVIDIA's wheel for its JetPack)"
 
@@ -60,6 +64,10 @@ def _why_library_fails(onnxruntime: Any, library: str) -> str | None:
     if hasattr(onnxruntime, "preload_dlls"):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(OSError):
             onnxruntime.preload_dlls()
+    if library == _LIBRARIES[TENSORRT][0]:
+        # It looks for TensorRT in pip's package nowhere; importing that loads its libraries, found by name from then on.
+        with contextlib.suppress(Exception):
+            importlib.import_module("tensorrt_libs")
     folder = Path(onnxruntime.__file__).parent / "capi"
     pattern = "{}.dll" if sys.platform == "win32" else "lib{}.so"
     try:

@@ -204,6 +204,20 @@ def test_reason_against_cuda_is_told() -> None:
     assert "take device cuda" in (ort_tensorrt.why_not("cpu") or "")
 
 
+def test_missing_library_of_a_gpu_is_not_the_file_s_fault() -> None:
+    """What the GPU wheel raises where TensorRT is not installed."""
+    error = RuntimeError(
+        "/onnxruntime_src/onnxruntime/python/onnxruntime_pybind_state.cc:729 void onnxruntime::python::"
+        "RegisterTensorRTPluginsAsCustomOps(PySessionOptions&, const onnxruntime::ProviderOptions&) Please install "
+        "TensorRT libraries as mentioned in the GPU requirements page.\n"
+    )
+    graph = GraphFile(Path("m.onnx"), "file m.onnx")
+    found = ort._open_error(error, graph, "cuda")
+    assert isinstance(found, BackendError)
+    assert str(found).startswith("file m.onnx: ONNX Runtime can't use cuda: Please install TensorRT libraries")
+    assert isinstance(ort._open_error(RuntimeError("Protobuf parsing failed."), graph, "cuda"), BundleError)
+
+
 def test_missing_provider_tells_what_to_install() -> None:
     states = {state.name: state for state in ort.providers()}
     assert states["CPUExecutionProvider"].problem is None

@@ -26,6 +26,9 @@ AUTOMATIC = True
 
 _GRAPHS = GraphIds("gpu_graph_id", skip=-1)
 
+# What of an error that opening raises is the GPU's and its libraries' fault, and not the file's.
+_OF_THE_GPU = re.compile(r"CUDA|cuDNN|cuBLAS|TensorRT|EP_FAIL|ProviderLibrary|out of memory", re.IGNORECASE)
+
 # Severities of ONNX Runtime's loggers: 4 is for what ends the process, 2 is what it starts with.
 _NO_LOG, _DEFAULT_LOG = 4, 2
 
@@ -141,7 +144,7 @@ def _open_error(error: Exception, graph: GraphFile, device: str) -> AttnError:
     text = one_line(error)
     if "graph capture feature" in text:
         return BackendError(f"{graph.where}: can't run as a CUDA graph: {text}. Open it without cuda_graph.")
-    if device != "cpu" and re.search(r"CUDA|cuDNN|cuBLAS|EP_FAIL|ProviderLibrary|out of memory", text, re.IGNORECASE):
+    if device != "cpu" and _OF_THE_GPU.search(text):
         return BackendError(f"{graph.where}: ONNX Runtime can't use {device}: {text}. See attn-run doctor.")
     if "NOT_IMPLEMENTED" in text:
         return BackendError(f"{graph.where}: ONNX Runtime has no kernel for a node of this graph on {device}: {text}")

@@ -1,0 +1,22 @@
+"""What this machine can export: the runtime's diagnosis with the exporter's own packages, and what they lack."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from attn_runtime.doctor import Diagnosis, diagnose
+
+_PACKAGES = ("torch", "onnx", "onnxscript", "onnxsim", "nvidia-modelopt", "scikit-learn")
+
+# package -> what it is for, and what brings it
+_OPTIONAL = {
+    "nvidia-modelopt": "for graphs in half precision (--fp16, --bf16): pip install 'attn-export[half]'",
+    "scikit-learn": "to train the built-in models: pip install 'attn-export[train]'",
+}
+
+
+def diagnose_export() -> Diagnosis:
+    """Look at this machine. Raises nothing, and imports no torch."""
+    found = diagnose(_PACKAGES)
+    lines = tuple(line for name, line in _OPTIONAL.items() if found.packages[name] is None)
+    return replace(found, advice=(*found.advice, *lines))

@@ -1,0 +1,48 @@
+"""What of TensorRT is here: each flavour with its version, whether it builds engines on this machine and runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import cuda
+from ..device import cuda_device
+from . import flavour
+from .network import capabilities
+
+
+@dataclass(frozen=True)
+class FlavourState:
+    """`problem` is None when the library loads, and then `version` is set; `why_no_build` and `why_no_run` are None where
+    it builds and runs engines here, else the reason."""
+
+    flavour: str
+    version: str | None
+    problem: str | None
+    why_no_build: str | None
+    why_no_run: str | None
+
+
+def flavour_states() -> tuple[FlavourState, ...]:
+    """Every flavour that there is. Loads those that are installed; raises nothing."""
+    return tuple(map(_state, flavour.names()))
+
+
+def _state(name: str) -> FlavourState:
+    if problem := flavour.why_unavailable(name):
+        return FlavourState(name, None, problem, problem, problem)
+    loaded = flavour.load(name)
+    no_gpu = cuda.find_gpus().problem
+    # TensorRT times its kernels on the GPU that it builds for; RTX leaves that to the machine that runs the engine.
+    no_build = no_gpu if name == "tensorrt" else None
+    no_run = no_gpu or cuda_device.why_unavailable() or _why_not_capable(loaded)
+    return FlavourState(name, loaded.version, None, no_build, no_run)
+
+
+def _why_not_capable(loaded: flavour.Flavour) -> str | None:
+    known, found = capabilities(loaded), cuda.compute_capability()
+    if not known or found is None or found in known:
+        return None
+    return (
+        f"TensorRT-RTX {loaded.version} runs on compute capability {', '.join(known)}, this GPU has {found}; "
+        f"take the flavour tensorrt"
+    )
