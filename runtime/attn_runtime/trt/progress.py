@@ -35,14 +35,18 @@ class Estimate:
 
     def __init__(self) -> None:
         self._fraction = 0.0
+        self._moved = 0.0
         self._whole: float | None = None
 
     def update(self, phases: Phases, elapsed: float) -> BuildProgress:
-        self._fraction = max(self._fraction, fraction_done(phases))
+        fraction = fraction_done(phases)
+        if fraction > self._fraction:
+            self._fraction, self._moved = fraction, elapsed
         if elapsed >= _LEAST_SECONDS and self._fraction >= _LEAST_FRACTION:
             now = elapsed / self._fraction
             self._whole = now if self._whole is None else _INERTIA * self._whole + (1 - _INERTIA) * now
-        remaining = None if self._whole is None else max(0.0, self._whole - elapsed)
+        # The steps are not of one length: one that has taken long already may well take as long again.
+        remaining = None if self._whole is None else max(self._whole - elapsed, elapsed - self._moved)
         return BuildProgress(phases[-1][0] if phases else "", self._fraction, elapsed, remaining)
 
 
@@ -55,7 +59,9 @@ def fraction_done(phases: Phases) -> float:
 
 
 def seconds_text(seconds: float) -> str:
-    """ "4 s", "3 min 20 s", "1 h 5 min"."""
+    """ "0.4 s", "40 s", "3 min 20 s", "1 h 5 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

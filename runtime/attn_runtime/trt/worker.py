@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,7 +22,7 @@ from .layers import Layer, LayerTensor
 from .listeners import Phases
 
 #: Seconds between two reports of progress, and how long a cancelled build may take to end by itself.
-_EVERY, _PATIENCE = 0.1, 10.0
+_EVERY, _PATIENCE = 0.25, 10.0
 
 
 def main() -> None:
@@ -52,14 +53,18 @@ def _listen(stdin: TextIO, cancelled: threading.Event) -> None:
 
 
 def _build(request: Mapping[str, Any], replies: TextIO, cancelled: threading.Event) -> network.Built:
-    last = 0.0
+    latest: list[Phases] = [()]
+    over = threading.Event()
 
     def tell(phases: Phases) -> bool:
-        nonlocal last
-        if time.monotonic() - last >= _EVERY and not cancelled.is_set():
-            last = time.monotonic()
-            replies.write(json.dumps({"phases": phases}) + "\n")
+        latest[0] = phases
         return not cancelled.is_set()
+
+    def report() -> None:
+        # Also while nothing moves: the one who waits sees the time go by, and may cancel.
+        with suppress(OSError):
+            while not over.wait(_EVERY) and not cancelled.is_set():
+                replies.write(json.dumps({"phases": latest[0]}) + "\n")
 
     asked = dict(request["options"])
     cache = asked.pop("timing_cache")
@@ -71,7 +76,13 @@ def _build(request: Mapping[str, Any], replies: TextIO, cancelled: threading.Eve
         {name: (tuple(low), tuple(opt), tuple(high)) for name, (low, opt, high) in one.items()}
         for one in request["profiles"]
     ]
-    return network.build(flavour.load(request["flavour"]), Path(request["file"]), profiles, options, tell)
+    reporter = threading.Thread(target=report)
+    reporter.start()
+    try:
+        return network.build(flavour.load(request["flavour"]), Path(request["file"]), profiles, options, tell)
+    finally:
+        over.set()
+        reporter.join()  # what is written next must not be written into its line
 
 
 def built_to_json(built: network.Built) -> dict[str, Any]:
