@@ -15,7 +15,7 @@ from typing import Any
 from ..attention import AttentionBlock
 from .layers import Layer
 
-_KERNEL = re.compile(r"_ge(?:mm|mv)_mha")
+_KERNEL = re.compile(r"_ge(?:mm|mv)_mha|fmha")
 #: head sizes that fuse, in elements; both ends were tried, and the next beyond them did not
 HEAD_SIZES = (9, 256)
 _HALF = ("float16", "bfloat16")
@@ -76,41 +76,61 @@ def _why_not(block: AttentionBlock, layers: Sequence[Layer]) -> tuple[str, str]:
     """(why the compiler did not fuse it, what would make it), by the first rule that holds."""
     if not layers:
         return "the build gave no list of layers", "build again with this version of attn-runtime"
-    if block.dtype not in _HALF:
-        return f"it computes in {block.dtype}", "--fp16 or --bf16: there are no fused kernels for other types"
-    low, high = HEAD_SIZES
-    if block.head_size is not None and block.value_size is not None and block.head_size != block.value_size:
-        return (
-            f"queries and keys have {block.head_size} elements, values {block.value_size}",
-            "the pass attention, which the TensorRT files of a bundle go through: it views the values as several heads",
-        )
-    if block.head_size is not None and not low <= block.head_size <= high:
-        return (
-            f"a head of {block.head_size} elements; {low} to {high} fuse",
-            "the pass attention pads small heads" if block.head_size < low else "more heads of a smaller size",
-        )
-    if block.heads == 1 and block.kv_heads == 1:
-        return (
-            "one head, and no axis of heads",
-            "the pass attention, which adds one; or, where there is one, a batch of 2 or a dynamic batch",
-        )
-    if block.query_length == block.key_length == "1":
-        return "one query and one key: there is nothing to fuse", "none needed"
+    if not any(_runs(node, layers) for node in block.nodes):
+        return "none of its nodes is in the engine's list of layers", "build the engine of the file that has the block"
+    if (in_float := _in_float(block, layers)) is not None:
+        return in_float
+    why = _shape_problem(block)
     if block.operator != "MatMul":
-        return (
-            f"the operator {block.operator} was taken apart",
-            "export with opset 22, which writes attention out in operators that fuse",
+        written_out = (
+            "export with opset 22, which writes attention out in operators; the pass attention can rewrite those"
         )
-    stray = _in_float(block, layers)
-    if stray:
-        return f"{stray} computes in float32", "its mask or its scale in the type of the scores"
-    return UNKNOWN, "scripts/attention_survey.py shows what fuses with this version"
+        return why or f"{UNKNOWN} the operator {block.operator}", written_out
+    if why:
+        return why, _shape_cure(block)
+    return UNKNOWN, "scripts/attention_survey.py shows what this version fuses"
 
 
-def _in_float(block: AttentionBlock, layers: Sequence[Layer]) -> str:
-    """The node of the block that takes or gives float32 between half-precision products, "" when none does."""
-    for node in (block.scores, block.values):
-        for layer in layers:
-            if node in layer.nodes and any(t.dtype == "float32" for t in (*layer.inputs, *layer.outputs)):
-                return node
+def _in_float(block: AttentionBlock, layers: Sequence[Layer]) -> tuple[str, str] | None:
+    """The rule of precision: both products must be in half precision; the softmax between them need not."""
+    wider = {
+        node
+        for node in (block.scores, block.values)
+        for layer in layers
+        if node in layer.nodes and any(tensor.dtype == "float32" for tensor in layer.inputs)
+    }
+    if block.dtype in _HALF and not wider:
+        return None
+    if not any(tensor.dtype in _HALF for layer in layers for tensor in layer.outputs):
+        return f"it computes in {block.dtype}", "--fp16 or --bf16: there are fused kernels for these alone"
+    kept = block.scores if block.dtype not in _HALF else sorted(wider)[0]
+    return (
+        f"{kept} computes in float32",
+        "both products in half precision: smaller scores (scale the queries before the product), or --bf16, "
+        "which has float32's range",
+    )
+
+
+def _shape_problem(block: AttentionBlock) -> str:
+    low, high = HEAD_SIZES
+    dk, dv = block.head_size, block.value_size
+    if dk is not None and dv is not None and dk != dv:
+        return f"keys have {dk} elements, values {dv}"
+    if dk is not None and not low <= dk <= high:
+        return f"a head has {dk} elements; {low} to {high} fuse"
+    if block.heads == 1:
+        return "one head"
+    if block.query_length == block.key_length == "1":
+        return "one query and one key"
     return ""
+
+
+def _shape_cure(block: AttentionBlock) -> str:
+    _, high = HEAD_SIZES
+    if block.head_size is not None and block.head_size > high:
+        return "more and smaller heads"
+    if block.query_length == block.key_length == "1":
+        return "none is needed: there is nothing to fuse"
+    if block.heads == 1 and block.head_size == block.value_size:
+        return "the pass attention (to-trt runs it, unless it is skipped), a batch of 2, or a dynamic batch"
+    return "the pass attention: to-trt runs it, unless it is skipped"
