@@ -30,6 +30,7 @@ def candidates(device: str, backend: str | None) -> Iterator[tuple[str, str, Bac
     """
     check_device(device)
     modules = {name: backends.get(name) for name in ([backend] if backend else backends.names())}
+    modules = dict(sorted(modules.items(), key=lambda item: getattr(item[1], "RANK", 0)))
     unavailable = {name: module.why_unavailable() for name, module in modules.items()}
     for target in _AUTO if device == "auto" else (device,):
         for name, module in modules.items():

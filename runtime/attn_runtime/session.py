@@ -36,7 +36,7 @@ def open_session(
     cache: str | os.PathLike[str] | None = None,
     workspace: int | None = None,
 ) -> Session:
-    """Open the bundle or plain ONNX file at `path`, or a bundle that is already open.
+    """Open the bundle, plain ONNX file or compiled engine (NAME.engine, with its key) at `path`, or a bundle already open.
 
     device      "cpu", "cuda" or "cuda:1"; "auto" takes a GPU that really works, else the CPU. Named is meant: "cuda"
                 never runs on the CPU.
@@ -59,6 +59,8 @@ def open_session(
     options = OpenOptions(threads, cuda_graph, Path(cache) if cache is not None else None, workspace)
     if not isinstance(path, Bundle) and Path(path).is_file():
         bundle, chosen, file = None, None, _plain(Path(path), graph, precision)
+        if file.file.suffix == ".engine":
+            backend = backend or "trt"  # nothing else can read one
     else:
         bundle = path if isinstance(path, Bundle) else Bundle.open(path)
         chosen, file = _of_bundle(bundle, graph, precision)
@@ -293,7 +295,7 @@ def _plain(path: Path, graph: str | None, precision: str | None) -> GraphFile:
     if path.name == MANIFEST:
         raise BundleError(f"{path}: a bundle is opened by its folder; take {path.parent}")
     if graph or precision:
-        raise UsageError(f"{path.name} is one ONNX file: it has no graph or precision to choose from")
+        raise UsageError(f"{path.name} is one graph in one file: it has no graph or precision to choose from")
     return GraphFile(path, f"file {path.name}")
 
 

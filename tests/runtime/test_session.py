@@ -122,7 +122,7 @@ def test_baked_dim_that_the_record_calls_dynamic(tmp_path: Path) -> None:
         ({"device": "cudda"}, UsageError, "did you mean cuda"),
         ({"device": "gpu"}, UsageError, "did you mean cuda"),
         ({"device": "cuda:x"}, UsageError, "available: auto, cpu, cuda, cuda:N"),
-        ({"backend": "otr"}, UsageError, "did you mean ort"),
+        ({"backend": "orrt"}, UsageError, "did you mean ort"),
         ({"precision": "fp23"}, UsageError, "did you mean fp32"),
         ({"graph": "decoder"}, BundleError, "no graph"),
         ({"threads": 0}, UsageError, "expected 1 or more"),
@@ -156,7 +156,8 @@ def test_cuda_is_refused_and_auto_says_why_it_was_passed_over(valid_bundle: Path
         open_session(valid_bundle, "cuda")
     assert caught.value.exit_code == 10
     session = open_session(valid_bundle, "auto")
-    assert session.choice.startswith("ort on cpu; passed over: ort on cuda (")
+    assert session.choice.startswith("ort on cpu; passed over: trt on cuda (no NVIDIA driver")
+    assert "; ort on cuda (no NVIDIA driver" in session.choice
     assert "replay (only when asked for by name)" in session.choice
 
 

@@ -107,7 +107,7 @@ class DeviceEngine(Engine, Protocol):
 
 
 class Backend(Protocol):
-    """What a module in this folder must hold."""
+    """What a module in this folder must hold. One with a RANK below 0 is tried before those without, whatever its name."""
 
     ABOUT: str
     AUTOMATIC: bool

@@ -116,6 +116,8 @@ class DeviceArray:
 
     def numpy(self) -> NDArray[Any]:
         """A copy on the host."""
+        if not self.nbytes:
+            return np.zeros(self.shape, self.dtype)
         self._device.use()
         stream, pinned = self._device.create_stream(), Buffer.pinned(self._device)
         try:
