@@ -51,7 +51,11 @@ class Audit:
     offenders: tuple[AuditedLayer, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        sides = {
+            side: [{**asdict(layer), "nodes": list(layer.nodes)} for layer in getattr(self, side)]
+            for side in ("kept", "offenders")
+        }
+        return {**vars(self), "counts": dict(self.counts), **sides}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Audit:
