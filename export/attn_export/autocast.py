@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from attn_runtime.errors import BackendError, PassError
+from onnx import helper, numpy_helper
 
 from .isolate import Isolated, TaskFailed
 from .rounding import MOVES
-from .strong_types import typed_graph
+from .strong_types import HALF, typed_graph
 
 #: The greatest finite number of each type.
 LIMIT = {"fp16": 65504.0, "bf16": 3.3895313892515355e38}
@@ -66,13 +68,15 @@ def autocast(
     *,
     calibration: Path | None = None,
     keep: Sequence[str] = (),
+    saturate: Sequence[str] = (),
     half_io: bool = False,
 ) -> Cast:
     """Write `source` (fp32, every node named) as a strongly typed graph of `kind` to `target`.
 
     `calibration` is a folder with one .npz of inputs per case: nodes whose values lie beyond LIMIT[kind] there stay in
-    fp32. Without it, only the nodes named in `keep` do (and operators that have no half precision). Raises PassError
-    with AutoCast's reason when it can't convert the graph.
+    fp32. Without it, only the nodes named in `keep` do (and operators that have no half precision). The tensors named in
+    `saturate` are clipped to the type's range where they are cast to it. Raises PassError with AutoCast's reason when it
+    can't convert the graph.
     """
     try:
         isolated.run(
@@ -83,6 +87,7 @@ def autocast(
             kind=kind,
             calibration=str(calibration) if calibration else None,
             keep=list(keep),
+            saturate=list(saturate),
             half_io=half_io,
         )
     except TaskFailed as problem:
@@ -110,7 +115,7 @@ def fp32_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 
 def convert_here(
-    source: str, target: str, kind: str, calibration: str | None, keep: list[str], half_io: bool
+    source: str, target: str, kind: str, calibration: str | None, keep: list[str], saturate: list[str], half_io: bool
 ) -> dict[str, Any]:
     """The task of the child process: AutoCast from file to file; module paths are carried over."""
     from modelopt.onnx.autocast import convert_to_mixed_precision
@@ -126,6 +131,7 @@ def convert_here(
         calibration_data=calibration,
     )
     restore(onnx.load(source, load_external_data=False), typed)
+    clip_casts(typed, frozenset(saturate), kind)
     path = Path(target)
     if sum(len(t.raw_data) for t in typed.graph.initializer) >= _EXTERNAL_FROM_BYTES:
         onnx.save(typed, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
@@ -164,3 +170,28 @@ def restore(source: onnx.ModelProto, typed: onnx.ModelProto) -> None:
             node.metadata_props.extend(was.metadata_props)
     del typed.metadata_props[:]
     typed.metadata_props.extend(source.metadata_props)
+
+
+def clip_casts(typed: onnx.ModelProto, saturate: frozenset[str], kind: str) -> None:
+    """Put a Clip to the range of `kind` before each cast of a tensor in `saturate`: a cast alone makes it infinite.
+
+    For numbers that stand for infinity, as the -3.4e38 of masks do; AutoCast does the same to constants.
+    """
+    nodes: list[onnx.NodeProto] = []
+    for node in typed.graph.node:
+        if node.op_type == "Cast" and node.input[0] in saturate and node.attribute[0].i == HALF[kind]:
+            name = node.input[0]
+            clipped = f"{name}_clipped_to_{kind}"
+            if not any(clipped in done.output for done in nodes):
+                nodes.append(helper.make_node("Clip", [name, *_BOUNDS], [clipped], name=clipped))
+                nodes[-1].metadata_props.extend(node.metadata_props)
+            node.input[0] = clipped
+        nodes.append(node)
+    if len(nodes) > len(typed.graph.node):
+        del typed.graph.node[:]
+        typed.graph.node.extend(nodes)
+        for name, value in zip(_BOUNDS, (-LIMIT[kind], LIMIT[kind]), strict=True):
+            typed.graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
+
+
+_BOUNDS = ("half_precision_least", "half_precision_most")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from safetensors.numpy import load_file
 
 from .isolate import Isolated
 
@@ -71,17 +72,23 @@ def compare_intermediates(
     return {row[0]: Spread(*row) for row in found["rows"]}
 
 
-def ranges(graph: Path, names: Sequence[str], cases: Sequence[Path], isolated: Isolated) -> dict[str, float]:
-    """max|value| over all cases of each floating-point tensor of `names`."""
-    return {s.name: s.largest for s in compare_intermediates(graph, graph, names, cases, isolated).values()}
+def ranges(graph: Path, cases: Sequence[Path], isolated: Isolated) -> dict[str, float]:
+    """max|value| over all cases, of finite values, of each floating-point tensor of the main graph, inputs included."""
+    model = onnx.load(graph, load_external_data=False)
+    names = [name for node in model.graph.node for name in node.output if name]
+    found = {s.name: s.largest for s in compare_intermediates(graph, graph, names, cases, isolated).values()}
+    for case in cases:
+        for name, value in load_file(case).items():
+            if value.dtype.kind == "f":
+                finite = np.abs(value[np.isfinite(value)].astype(np.float64))
+                found[name] = max(found.get(name, 0.0), float(finite.max(initial=0.0)))
+    return found
 
 
 def compare_here(
     reference: str, other: str, names: list[str], cases: list[str], budget: int, data: str
 ) -> dict[str, Any]:
     """The task of the child process. Chunks grow while their tensors stay within `budget` bytes."""
-    from safetensors.numpy import load_file
-
     rows: dict[str, list[Any]] = {}
     graphs = [(reference, str(Path(reference).parent)), (other, data)][: 1 if other == reference else 2]
     start, count = 0, _FIRST_CHUNK

@@ -6,7 +6,7 @@ what moves it between them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from attn_runtime.compare import Tolerance
 from attn_runtime.errors import PassError
 from safetensors.numpy import load_file
 
-from .autocast import Cast, autocast, computes, fp32_nodes
+from .autocast import LIMIT, Cast, autocast, computes, fp32_nodes
 from .blame import Blame, blame
+from .intermediates import compare_intermediates
 from .isolate import Isolated, TaskFailed
 from .record import HalfCheck, Record, RecordedCase, check, passed, worst
 from .rounding import rounded
@@ -27,13 +28,21 @@ from .rounding import rounded
 MOST_ATTEMPTS, MOST_DROPS = 12, 12
 #: A search that keeps more than this share of the arithmetic has failed: nothing of half precision would be left.
 MOST_KEPT = 0.5
+#: No activation is this large: masks write such numbers (the least float32, -1e30) where they mean minus infinity.
+STANDS_FOR_INFINITY = 1e30
 #: Where the roundings that are left over are expected to end, as a share of the limit; they add up like noise.
 _AIM = 0.7
 
 
 @dataclass(frozen=True)
 class Job:
-    """One graph to convert. `source` is fp32 with a unique name on every node; `work` a folder for attempts."""
+    """One graph to convert.
+
+    source      fp32, with a unique name on every node
+    work        a folder for attempts
+    largest     max|value| of its tensors at the record's inputs
+    large       whether its weights lie beside it
+    """
 
     source: Path
     kind: str
@@ -42,7 +51,18 @@ class Job:
     half_io: bool
     isolated: Isolated
     work: Path
+    largest: Mapping[str, float]
     large: bool = False
+
+    @property
+    def saturate(self) -> list[str]:
+        """Tensors that hold numbers which stand for infinity."""
+        return [name for name, most in self.largest.items() if most >= STANDS_FOR_INFINITY]
+
+    def overflows(self, node: onnx.NodeProto) -> bool:
+        """Whether the node reads or makes values beyond the type's limit that are meant as they are."""
+        reached = [self.largest.get(name, 0.0) for name in (*node.output, *node.input)]
+        return any(LIMIT[self.kind] < most < STANDS_FOR_INFINITY for most in reached)
 
 
 @dataclass(frozen=True)
@@ -53,6 +73,11 @@ class Attempt:
     twin: Path
     keep: frozenset[str]
     checks: tuple[HalfCheck, ...]
+
+    @property
+    def in_fp32(self) -> frozenset[str]:
+        """Every node that is in fp32, those that only move values included."""
+        return frozenset((*self.cast.in_fp32, *self.cast.moved_in_fp32))
 
     @property
     def passed(self) -> bool:
@@ -100,7 +125,7 @@ def attempt(job: Job, keep: frozenset[str], name: str) -> Attempt:
 
 def plain(job: Job) -> Attempt:
     """Everything in half precision, whatever its range: what a conversion without a check gives."""
-    return attempt(job, frozenset(), "plain")
+    return attempt(replace(job, largest={}), frozenset(), "plain")
 
 
 def _cast(job: Job, name: str, *, calibration: Path | None = None, keep: Sequence[str] = ()) -> Cast:
@@ -113,6 +138,7 @@ def _cast(job: Job, name: str, *, calibration: Path | None = None, keep: Sequenc
         job.isolated,
         calibration=calibration,
         keep=keep,
+        saturate=job.saturate,
         half_io=job.half_io,
     )
 
@@ -132,37 +158,37 @@ def judge(job: Job, typed: Path) -> tuple[Path, list[HalfCheck]]:
         raise PassError(f"the {job.kind} graph can't be run: {problem}") from problem
 
 
-def search(job: Job, first: Attempt) -> Settled:
-    """From an attempt that fails to one that passes with few more nodes in fp32; the best one found, passed or not."""
+def settle(job: Job, first: Attempt) -> Settled:
+    """From a first attempt to one that passes with few nodes in fp32; the best one found, passed or not."""
+    settled = Settled(first, 1) if first.passed else _search(job, first)
+    return _dropped(job, settled) if settled.passed else settled
+
+
+def _search(job: Job, first: Attempt) -> Settled:
+    """Leave unrounded what moves the answers most, until they hold."""
     wiring = Wiring(onnx.load(job.source, load_external_data=False))
-    base = frozenset((*first.cast.in_fp32, *first.cast.moved_in_fp32))
-    best, keep, tried = first, base, 1
+    best, keep, tried = first, first.in_fp32, 1
     chosen: dict[str, Blame] = {}
     while not best.passed and tried < MOST_ATTEMPTS:
         blames = [b for b in blame(job.source, best.twin, _failing(best), job.tolerance, job.isolated) if b.ratio > 0]
         fresh = [b for b in blames if not wiring.carriers(b.tensor) <= keep]
-        if not fresh:
-            break
-        count = _needed(fresh)
-        progressed = False
-        while tried < MOST_ATTEMPTS:
+        before, count = best, _needed(fresh)
+        while fresh and tried < MOST_ATTEMPTS:
             wanted = keep | {n for b in fresh[:count] for n in wiring.carriers(b.tensor)}
             if wiring.share(wanted) > MOST_KEPT:
                 break
             tried += 1
             now = attempt(job, wanted, f"attempt{tried}")
             if now.passed or now.ratio < best.ratio:
-                progressed = True
                 best = now
-            if now.passed or count >= len(fresh):
+            if now.passed or count == len(fresh):
                 break
             count = min(len(fresh), count + max(1, count // 2))
-        chosen |= {b.tensor: b for b in fresh[:count] if wiring.carriers(b.tensor) <= best.keep}
-        if not progressed:
+        if best is before:
             break
-        keep = best.keep | base
-    settled = Settled(best, tried, tuple(chosen.values()))
-    return _dropped(job, settled, base, wiring) if settled.passed else settled
+        keep = best.in_fp32
+        chosen |= {b.tensor: b for b in fresh if wiring.carriers(b.tensor) <= best.keep}
+    return Settled(best, tried, tuple(chosen.values()))
 
 
 def _failing(found: Attempt, most: int = 2) -> list[RecordedCase]:
@@ -182,20 +208,36 @@ def _needed(blames: Sequence[Blame]) -> int:
     return len(blames)
 
 
-def _dropped(job: Job, settled: Settled, base: frozenset[str], wiring: Wiring) -> Settled:
-    """Try without each tensor kept for drift, the least first; what overflows stays: it passes by luck at best."""
-    best, chosen = settled.best, sorted(settled.blames, key=lambda b: b.ratio)
-    if len(chosen) < 2:
-        return settled
-    for number, candidate in enumerate(list(chosen)[:MOST_DROPS]):
-        rest = [b for b in chosen if b is not candidate]
-        wanted = base | {n for b in rest for n in wiring.carriers(b.tensor)}
-        if wanted == best.keep:
-            continue
-        now = attempt(job, wanted, f"drop{number}")
-        if now.passed:
-            best, chosen = now, rest
-    return replace(settled, best=best, blames=tuple(chosen))
+def _dropped(job: Job, settled: Settled) -> Settled:
+    """Try without what was kept, all of it first, then halves, down to single nodes.
+
+    What overflows with a value that is meant stays: it would pass by luck. A number that stands for infinity may be the
+    type's own limit, as long as the answers hold and nothing turns infinite or NaN that was not in fp32.
+    """
+    wiring = Wiring(onnx.load(job.source, load_external_data=False))
+    best, tries = settled.best, 0
+    droppable = [n.name for n in wiring.model.graph.node if n.name in set(best.cast.in_fp32) and not job.overflows(n)]
+    size = len(droppable)
+    while size and tries < MOST_DROPS:
+        for start in range(0, len(droppable), size):
+            chunk = set(droppable[start : start + size])
+            wanted = wiring.with_moves(frozenset(best.cast.in_fp32) - chunk, best.in_fp32)
+            if not chunk or tries == MOST_DROPS:
+                break
+            tries += 1
+            now = attempt(job, wanted, f"drop{tries}")
+            if now.passed and len(now.cast.in_fp32) < len(best.cast.in_fp32) and _stays_finite(job, now):
+                best = now
+        droppable = [name for name in droppable if name in set(best.cast.in_fp32)]
+        size = min(size, len(droppable) + 1) // 2
+    return replace(settled, best=best, attempts=settled.attempts + tries)
+
+
+def _stays_finite(job: Job, now: Attempt) -> bool:
+    made = {name for node in onnx.load(now.twin, load_external_data=False).graph.node for name in node.output}
+    names = [name for name in job.largest if name in made]
+    found = compare_intermediates(job.source, now.twin, names, job.record.inputs, job.isolated)
+    return not any(s.lost for s in found.values())
 
 
 class Wiring:
@@ -217,6 +259,17 @@ class Wiring:
         for name in [tensor, *(o for n in list(found.values()) if not computes(n) for o in n.output)]:
             self._down(name, found)
         return frozenset(found)
+
+    def with_moves(self, kept: frozenset[str], before: frozenset[str]) -> frozenset[str]:
+        """`kept`, and of `before` what moves values to or from it."""
+        found: dict[str, onnx.NodeProto] = {}
+        for node in self.model.graph.node:
+            if node.name in kept:
+                for name in node.input:
+                    self._up(name, found)
+                for name in node.output:
+                    self._down(name, found)
+        return kept | {n.name for n in found.values() if not computes(n) and n.name in before}
 
     def share(self, kept: frozenset[str]) -> float:
         """Of the nodes that do arithmetic, the part that is in `kept`."""

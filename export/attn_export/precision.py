@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 from attn_runtime.bundle import Bundle
 from attn_runtime.compare import Tolerance
-from attn_runtime.errors import BundleError, UsageError
+from attn_runtime.errors import BundleError, PassError, UsageError
 from attn_runtime.onnx_meta import KEY, read_embedded
 from attn_runtime.spec import TensorSpec
 from attn_runtime.writer import BundleWriter, OnnxWriter, check_target
@@ -24,7 +24,8 @@ from .bisect import half_kind
 from .console import Console
 from .graph import EXTERNAL_FROM_BYTES, facts
 from .halve import Typed, for_tensorrt, halve
-from .isolate import Isolated
+from .intermediates import ranges
+from .isolate import Isolated, TaskFailed
 from .keep import Job
 from .passes import attention
 from .record import Record, golden_record, own_record, tolerance_for
@@ -155,7 +156,11 @@ def _job(
     if "" in names or len(set(names)) < len(names):
         source = _named(source, work)
     large = before.weight_bytes >= EXTERNAL_FROM_BYTES
-    return Job(source, kind, record, tolerance, half_io, isolated, work, large)
+    try:
+        largest = ranges(source, record.inputs, isolated)
+    except TaskFailed as problem:
+        raise PassError(f"the fp32 graph can't be measured: {problem}") from problem
+    return Job(source, kind, record, tolerance, half_io, isolated, work, largest, large)
 
 
 def _named(source: Path, work: Path) -> Path:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 
-def answers(graph: str, cases: list[list[str]], large: bool) -> dict[str, Any]:
+def answers(graph: str, cases: list[list[str]], large: bool, without: Sequence[str] = ()) -> dict[str, Any]:
     """Run `graph` on every (inputs.safetensors, outputs.safetensors) pair with ONNX Runtime on the CPU.
 
-    `large` keeps the weights memory-mapped: prepacking would copy them.
+    `large` keeps the weights memory-mapped: prepacking would copy them. `without` names optimizers to leave out.
     """
     import numpy as np
     import onnxruntime
@@ -28,7 +28,9 @@ def answers(graph: str, cases: list[list[str]], large: bool) -> dict[str, Any]:
         options.add_session_config_entry("session.disable_prepacking", "1")
         # Constant folding would copy what it folds; the exporter has folded already.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(without)
+    )
     names = [o.name for o in session.get_outputs()]
     wanted = {i.name for i in session.get_inputs()}
     for inputs, outputs in cases:
