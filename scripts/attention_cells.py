@@ -25,6 +25,7 @@ class Cell:
                the left, as a convolution gives them), "einsum", "Attention" (opset 23), "MultiHeadAttention" (com.microsoft)
     scale      "query", "both", "after" (the scores), "divided" or "none"
     mask       "none", "causal" (of the operator), or one of MASKS
+    projected  whether queries, keys and values come from linear layers and the result goes to one, as in a model
     in_float32 which parts are in float32 though dtype is not: "softmax", "mask", "scores", "values"
     expected   what was known before the survey: "fused", "unfused" or "refused"; "" where nothing was
     """
@@ -41,6 +42,7 @@ class Cell:
     form: str = "4d"
     scale: str = "query"
     mask: str = "none"
+    projected: bool = False
     in_float32: frozenset[str] = frozenset()
     expected: str = ""
 
@@ -94,7 +96,11 @@ class _Builder:
                 "MultiHeadAttention", q, k, v, name="attention", num_heads=cell.heads, domain="com.microsoft"
             )
         else:
+            if cell.projected:
+                q, k, v = (self.linear(x, size) for x, size in ((q, cell.size), (k, cell.size), (v, self.value_size)))
             result = self.written_out(q, k, v)
+            if cell.projected:
+                result = self.linear(result, self.value_size)
         rank = {"3d": 3, "columns": 3, "2d": 2, "MultiHeadAttention": 3}.get(cell.form, 4)
         output = helper.make_tensor_value_info(result, TYPES[cell.dtype], [None] * rank)
         return helper.make_model(
@@ -171,6 +177,10 @@ class _Builder:
             unfolded = self.constant([cell.batch or -1, cell.heads, length, self.value_size], "int64")
             result = self.add("Reshape", result, unfolded)
         return result
+
+    def linear(self, x: str, size: int) -> str:
+        weight = np.random.default_rng(0).standard_normal((size, size)) / size**0.5
+        return self.add("MatMul", x, self.constant(weight, self.cell.dtype))
 
     def cast(self, name: str, dtype: str, part: str) -> tuple[str, str]:
         """To float32, when the cell wants this part in it."""
