@@ -107,6 +107,13 @@ def test_a_kernel_with_a_cast_inside_is_judged_by_the_network() -> None:
     assert audit((layer,), {}, "fp16").counts == {}  # no node of it multiplies
 
 
+def test_a_product_that_no_layer_names_is_judged_by_the_network() -> None:
+    layer = Layer("g", "gemm", "", (tensor("float16", 4, 8),), (), ("one",))
+    products = {"one": "float16", "two": "float32", "three": "float16"}
+    assert [o.nodes for o in audit((layer,), products, "fp16").offenders] == [("two",)]
+    assert not audit((layer,), products, "fp16", ["two"]).offenders
+
+
 def test_single_numbers_do_not_decide_and_lower_precisions_pass() -> None:
     inputs = (tensor("float16", 4, 8),)
     scaled = Layer("g", "gemm", "", inputs, inputs, ("product",), (tensor("float32", 1), tensor("float32", 1, 1)))

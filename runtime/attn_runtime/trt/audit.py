@@ -100,7 +100,6 @@ def audit(layers: Sequence[Layer], products: Mapping[str, str], type: str, kept:
     if not layers:
         return Audit(type, 0, unaudited="the build gave no list of layers")
     found = [(layer, _dtype(layer, products)) for layer in _multiplying(layers, products)]
-    missing = set(products) - {node for layer, _ in found for node in layer.nodes}
     # What is folded into a constant has no layer; but not everything can have been.
     if products and not found:
         told = f"its list of layers has none of the graph's {len(products)} matmuls and convolutions"
@@ -113,6 +112,11 @@ def audit(layers: Sequence[Layer], products: Mapping[str, str], type: str, kept:
             inside = [node for node in layer.nodes if node in products]
             on_purpose = dtype == "float32" and inside and all(node in kept for node in inside)
             (kept_layers if on_purpose else offenders).append(line)
+    # A node that no layer names was folded or merged away; but what the network has in another type is no less so.
+    named = {node for layer, _ in found for node in layer.nodes}
+    for node, dtype in products.items():
+        if node not in named and node not in kept and dtype in _FLOATS and dtype != _DTYPE[type]:
+            offenders.append(AuditedLayer("(in no layer)", "network", dtype, (node,)))
     counts = Counter(dtype for _, dtype in found)
     return Audit(type, len(layers), dict(counts), "", tuple(kept_layers), tuple(offenders))
 
