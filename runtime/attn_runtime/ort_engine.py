@@ -81,6 +81,11 @@ class OrtEngine:
         return BackendError(f"{self._where}: ONNX Runtime failed on {self.device}: {text}")
 
 
+def dtype_of(kind: str) -> str:
+    """numpy's name for ONNX Runtime's ("tensor(float)"), of those that a session takes."""
+    return _DTYPES[kind]
+
+
 def _spec(node: Any, where: str) -> TensorSpec:
     if node.type not in _DTYPES:
         raise BackendError(

@@ -14,7 +14,7 @@ from attn_runtime.backends import GraphFile, OpenOptions, ort, ort_tensorrt
 from attn_runtime.cuda import find_gpus
 from attn_runtime.errors import AttnError, BackendError, BundleError, InputError
 from attn_runtime.external_data import check_external_data
-from attn_runtime.ort_placement import heavy_on_cpu
+from attn_runtime.ort_placement import check_placed, heavy_on_cpu
 from attn_runtime.ort_providers import CUDA
 from attn_runtime.session import open_session
 from hypothesis import given, settings
@@ -202,6 +202,17 @@ def test_engine_on_cuda_is_never_one_on_the_cpu(backend: object, tmp_path: Path)
 def test_reason_against_cuda_is_told() -> None:
     assert "driver" in (ort.why_not("cuda") or "")
     assert "take device cuda" in (ort_tensorrt.why_not("cpu") or "")
+
+
+def test_provider_that_took_no_node_was_not_used() -> None:
+    placed = [(CUDA, "MatMul"), (CUDA, "Softmax"), ("CPUExecutionProvider", "Shape")]
+    check_placed(placed, "bundle m", "cuda", CUDA)
+    check_placed([("TensorrtExecutionProvider", "MatMul"), *placed], "m", "cuda", "TensorrtExecutionProvider")
+    check_placed([], "a graph without nodes", "cuda", CUDA)
+    with pytest.raises(BackendError, match="bundle m: Tensorrt.* took none of the 3 nodes, which went to CPU.*, CUDA"):
+        check_placed(placed, "bundle m", "cuda", "TensorrtExecutionProvider")
+    with pytest.raises(BackendError, match="leaves Softmax to the CPU"):
+        check_placed([*placed, ("CPUExecutionProvider", "Softmax")], "m", "cuda", CUDA)
 
 
 def test_missing_library_of_a_gpu_is_not_the_file_s_fault() -> None:

@@ -11,10 +11,15 @@ import numpy as np
 import onnxruntime
 import pytest
 from attn_runtime.backends import GraphFile, OpenOptions, ort
+from attn_runtime.cuda import find_gpus
+from attn_runtime.device.buffers import host_view
 from attn_runtime.device.tensor import DeviceTensor, borrow
 from attn_runtime.errors import BackendError, InputError, UsageError
-from attn_runtime.ort_gpu import DeviceCall, GpuEngine, GraphIds, OneGraphEngine, copies_straight
-from attn_runtime.session import open_session
+from attn_runtime.ort_bound import BoundOnGpu, StagedCall, copies_straight
+from attn_runtime.ort_gpu import GpuEngine, GraphIds
+from attn_runtime.ort_memory import DeviceMemory, on_gpu
+from attn_runtime.session import Session, open_session
+from host_device import HostDevice
 from make_graphs import add, embed, floats, nonzero, save
 from onnx import TensorProto, helper
 
@@ -22,13 +27,16 @@ A = np.arange(6, dtype=np.float32).reshape(2, 3)
 B = np.full((2, 3), 0.5, np.float32)
 
 
-def engine(file: Path, kind: type[GpuEngine] = GpuEngine, **options: Any) -> GpuEngine:
+ONE = GraphIds(option=None)
+
+
+def engine(file: Path, **options: Any) -> GpuEngine:
     graph = GraphFile(file, f"file {file.name}")
     session = ort.create(graph, "cpu", OpenOptions(), [])
-    return kind(ort.library(), session, graph, 0, device_type="cpu", **options)
+    return GpuEngine(ort.library(), session, graph, 0, device_type="cpu", **options)
 
 
-def bound(opened: GpuEngine, a: np.ndarray = A, b: np.ndarray = B) -> tuple[DeviceCall, dict, dict]:
+def bound(opened: GpuEngine, a: np.ndarray = A, b: np.ndarray = B) -> tuple[BoundOnGpu, dict, dict]:
     inputs = {"a": a.copy(), "b": b.copy()}
     outputs = {"z": np.zeros_like(a)}
     return opened.bind(inputs, outputs), inputs, outputs
@@ -40,20 +48,21 @@ def bound(opened: GpuEngine, a: np.ndarray = A, b: np.ndarray = B) -> tuple[Devi
 @pytest.fixture(params=[True, False], ids=["straight", "through a new array"])
 def copies(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Outputs come back in one of two ways, by what the library's version can."""
-    monkeypatch.setattr("attn_runtime.ort_gpu.copies_straight", lambda *_: request.param)
+    monkeypatch.setattr("attn_runtime.ort_bound.copies_straight", lambda *_: request.param)
     yield
 
 
 @pytest.mark.usefixtures("copies")
 def test_bound_call_copies_in_and_out_of_buffers_that_stay(tmp_path: Path) -> None:
     call, inputs, outputs = bound(engine(add(tmp_path / "m.onnx")))
-    addresses = [value.data_ptr() for value, _ in call._fed.values()]
+    assert isinstance(call, StagedCall)
+    addresses = [value.data_ptr() for value, _ in call._fed]
     assert not {value.ctypes.data for value in inputs.values()} & set(addresses)
     for factor in (1, -3):
         inputs["a"][...] = factor * A
         call()
         np.testing.assert_array_equal(outputs["z"], factor * A + B)
-    assert addresses == [value.data_ptr() for value, _ in call._fed.values()]
+    assert addresses == [value.data_ptr() for value, _ in call._fed]
 
 
 def test_several_shapes_are_bound_at_once(tmp_path: Path) -> None:
@@ -65,7 +74,7 @@ def test_several_shapes_are_bound_at_once(tmp_path: Path) -> None:
 
 
 def test_this_library_copies_straight() -> None:
-    assert copies_straight(onnxruntime, "cpu", 0)
+    assert copies_straight(onnxruntime, ("cpu", 0))
 
 
 def test_engine_answers_as_the_plain_one(tmp_path: Path) -> None:
@@ -152,14 +161,14 @@ def test_each_bound_call_has_a_graph_of_its_own_captured_before_it_is_handed_out
 
 
 def test_provider_that_looks_at_the_addresses_itself_is_told_nothing_by_run(tmp_path: Path) -> None:
-    opened, spy = spied(add(tmp_path / "m.onnx"), GraphIds("cuda_graph_annotation_id", skip=None))
+    opened, spy = spied(add(tmp_path / "m.onnx"), GraphIds("cuda_graph_annotation_id"))
     opened.run({"a": A, "b": B})
     bound(opened)
     assert spy.plain == [None] and set(spy.bound) == {"1"}
 
 
 def test_provider_with_one_graph_answers_the_first_bound_shape_alone(tmp_path: Path) -> None:
-    opened = engine(add(tmp_path / "m.onnx"), OneGraphEngine)
+    opened = engine(add(tmp_path / "m.onnx"), graphs=ONE)
     with pytest.raises(UsageError, match="Call bind"):
         opened.run({"a": A, "b": B})
     call, inputs, outputs = bound(opened)
@@ -171,7 +180,7 @@ def test_provider_with_one_graph_answers_the_first_bound_shape_alone(tmp_path: P
 
 
 def test_bind_that_failed_does_not_take_the_one_graph(tmp_path: Path) -> None:
-    opened = engine(add(tmp_path / "m.onnx"), OneGraphEngine)
+    opened = engine(add(tmp_path / "m.onnx"), graphs=ONE)
     with pytest.raises((BackendError, InputError)):
         opened.bind({"a": A, "b": np.zeros((5, 5), np.float32)}, {"z": np.zeros((2, 3), np.float32)})
     bound(opened)
@@ -207,17 +216,6 @@ def tensor(array: np.ndarray) -> DeviceTensor:
     return DeviceTensor(array.ctypes.data, array.shape, array.dtype, array)
 
 
-def test_tensor_on_the_device_is_read_where_it_lies(tmp_path: Path) -> None:
-    call, inputs, outputs = bound(engine(add(tmp_path / "m.onnx")))
-    mine = A.copy()
-    call.bind_input("a", tensor(mine))
-    inputs["a"][...] = 99  # no longer looked at
-    for value in (1, 2):
-        mine[...] = value
-        call()
-        np.testing.assert_array_equal(outputs["z"], value + B)
-
-
 @pytest.mark.parametrize("dtype", [np.bool_, np.float16, np.float32, np.int64, np.uint8])
 def test_every_kind_of_tensor(dtype: type, tmp_path: Path) -> None:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
@@ -241,20 +239,78 @@ def test_tensor_of_another_framework_arrives_through_the_intake(tmp_path: Path) 
     np.testing.assert_array_equal(opened.run({"a": lent, "b": B})["z"], A + B)
 
 
-@pytest.mark.parametrize(("array", "says"), [
-    (A[:1].copy(), r"float32 \[1, 3\]; bound is float32 \[2, 3\]"),
-    (A.astype(np.float64), r"float64 \[2, 3\]; bound is float32"),
-])  # fmt: skip
-def test_tensor_that_does_not_fit(array: np.ndarray, says: str, tmp_path: Path) -> None:
-    call, *_ = bound(engine(add(tmp_path / "m.onnx")))
-    with pytest.raises(InputError, match=says):
-        call.bind_input("a", tensor(array))
+# --- arrays on the device, for callers ---------------------------------------------------------------------------
 
 
-def test_address_in_a_graph_stays(tmp_path: Path) -> None:
-    call, *_ = bound(engine(add(tmp_path / "m.onnx"), graphs=GraphIds("gpu_graph_id", -1)))
-    with pytest.raises(UsageError, match="CUDA graph has its address"):
-        call.bind_input("a", tensor(A))
+class SharedDevice(HostDevice):
+    """One that ONNX Runtime allocates on as well, as on a GPU: what lies there is copied from too."""
+
+    def view(self, address: int, nbytes: int) -> np.ndarray:
+        try:
+            return super().view(address, nbytes)
+        except AssertionError:
+            return host_view(address, (nbytes,), np.dtype(np.uint8))
+
+
+@pytest.fixture
+def device() -> HostDevice:
+    return SharedDevice()
+
+
+def test_call_on_arrays_of_the_device_copies_nothing(device: HostDevice, tmp_path: Path) -> None:
+    opened = engine(add(tmp_path / "m.onnx"), memory=DeviceMemory(device))
+    inputs = {name: opened.device_buffer((2, 3), "float32") for name in "ab"}
+    outputs = {"z": opened.device_buffer((2, 3), "float32")}
+    assert not inputs["a"].numpy().any(), "a call is warmed up on it"
+    call = opened.bind(inputs, outputs)
+    copies = device.copies
+    for value in (1, 2):
+        for name, array in (("a", value * A), ("b", B)):
+            host_view(inputs[name].address, (2, 3), np.dtype(np.float32))[...] = array
+        call()
+        np.testing.assert_array_equal(host_view(outputs["z"].address, (2, 3), np.dtype(np.float32)), value * A + B)
+    assert device.copies == copies
+
+
+def test_outputs_left_on_the_device_outlive_the_session(device: HostDevice, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    opened = engine(embed(tmp_path / "m.onnx"), memory=DeviceMemory(device))
+    found = opened.run_on_device({"tokens": np.array([[3, 1]])})
+    opened.close()
+    del opened
+    theirs = torch.from_dlpack(found.pop("e"))
+    assert theirs.tolist() == [[[3.0] * 4, [1.0] * 4]]
+    before = device.allocated
+    del theirs
+    assert device.allocated < before
+
+
+def test_a_session_hands_out_and_takes_arrays_of_the_device(device: HostDevice, tmp_path: Path) -> None:
+    opened = engine(add(tmp_path / "m.onnx"), memory=DeviceMemory(device))
+    with Session("ort", opened, "ort on cuda:0", "file m.onnx") as session:
+        first = session.run_on_device({"a": A, "b": B})["z"]
+        np.testing.assert_array_equal(session.run({"a": first, "b": B})["z"], A + 2 * B)
+        call = session.bind({"B": 2, "T": 3}, on_device=True)
+        assert not call()["z"].numpy().any()
+        pinned = session.bind({"B": 2, "T": 3})
+        pinned.inputs["a"][...] = A
+        np.testing.assert_array_equal(pinned()["z"], A)
+        assert device.pinned
+
+
+def test_without_memory_a_session_says_what_it_can_not(tmp_path: Path) -> None:
+    with Session("ort", engine(add(tmp_path / "m.onnx")), "ort on cuda:0", "file m.onnx") as session:
+        with pytest.raises(UsageError, match="leaves nothing on a device"):
+            session.bind({"B": 1, "T": 1}, on_device=True)
+        with pytest.raises(UsageError, match="leaves nothing on a device"):
+            session.run_on_device({"a": A, "b": B})
+
+
+@pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU")
+def test_why_there_is_no_memory_for_callers() -> None:
+    memory, reason = on_gpu(0)
+    assert memory is None and reason and reason.startswith("no arrays on the device for callers: ")
+    assert "\n" not in reason
 
 
 # --- what the choice says -----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ..errors import AttnError, BackendError, BundleError
 from ..external_data import check_external_data
 from ..ort_engine import OrtEngine, one_line
 from ..ort_gpu import GpuEngine, GraphIds
+from ..ort_memory import on_gpu
 from ..ort_placement import RECORD, check_on_gpu
 from ..ort_providers import CPU, CUDA, ProviderState, provider_states, why_provider_fails
 from . import GraphFile, OpenOptions
@@ -82,7 +83,16 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
     asked = cuda_provider(device, options.cuda_graph)
     session = create(graph, device, options, [asked])
     check_on_gpu(session, graph.where, device, CUDA)
-    return GpuEngine(library(), session, graph, cuda.device_number(device), _GRAPHS if options.cuda_graph else None)
+    return gpu_engine(session, graph, device, _GRAPHS if options.cuda_graph else None)
+
+
+def gpu_engine(session: Any, graph: GraphFile, device: str, graphs: GraphIds | None) -> GpuEngine:
+    """The engine around a session on a GPU, with arrays on the device for callers where cuda-python is installed."""
+    number = cuda.device_number(device)
+    memory, missing = on_gpu(number)
+    engine = GpuEngine(library(), session, graph, number, graphs, memory)
+    engine.note = missing
+    return engine
 
 
 def cuda_provider(device: str, cuda_graph: bool = False) -> tuple[str, dict[str, str]]:

@@ -15,7 +15,7 @@ from .. import cuda
 from ..errors import BackendError
 from ..ort_build import cache_folder, profile_shapes
 from ..ort_engine import one_line
-from ..ort_gpu import GpuEngine, GraphIds
+from ..ort_gpu import GraphIds
 from ..ort_placement import check_on_gpu
 from ..trt.flavour import version_tuple
 from . import Engine, GraphFile, OpenOptions, ort
@@ -26,7 +26,7 @@ AUTOMATIC = False
 #: The provider's name, as its package tells it.
 RTX = "NvTensorRTRTXExecutionProvider"
 # TensorRT-RTX captures and replays by itself, and looks at the shapes and addresses of each run.
-_GRAPHS = GraphIds("cuda_graph_annotation_id", skip=None)
+_GRAPHS = GraphIds("cuda_graph_annotation_id")
 
 _PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
 _INSTALL = "pip install 'attn-runtime[ort-rtx]'"
@@ -96,8 +96,7 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> Engine:
         graph, device, options, [], lambda configured: configured.add_provider_for_devices([offered], told)
     )
     check_on_gpu(session, graph.where, device, RTX)
-    number = cuda.device_number(device)
-    return GpuEngine(ort.library(), session, graph, number, _GRAPHS if options.cuda_graph else None)
+    return ort.gpu_engine(session, graph, device, _GRAPHS if options.cuda_graph else None)
 
 
 def rtx_options(graph: GraphFile, options: OpenOptions) -> dict[str, str]:

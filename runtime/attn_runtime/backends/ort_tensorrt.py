@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from .. import cuda
 from ..ort_build import cache_folder, profile_shapes
-from ..ort_gpu import GpuEngine, OneGraphEngine
+from ..ort_gpu import GraphIds
 from ..ort_placement import check_on_gpu
 from ..ort_providers import CUDA, TENSORRT
 from . import Engine, GraphFile, OpenOptions, ort
 
 ABOUT = "ONNX Runtime on an NVIDIA GPU through its TensorRT provider"
 AUTOMATIC = False
+
+# The provider numbers its graph 0, whatever it is asked for.
+_GRAPHS = GraphIds(option=None)
 
 
 def why_unavailable() -> str | None:
@@ -30,10 +33,7 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> Engine:
     asked = [(TENSORRT, tensorrt_options(graph, device, options)), ort.cuda_provider(device)]
     session = ort.create(graph, device, options, asked)
     check_on_gpu(session, graph.where, device, TENSORRT)
-    number = cuda.device_number(device)
-    if options.cuda_graph:
-        return OneGraphEngine(ort.library(), session, graph, number)
-    return GpuEngine(ort.library(), session, graph, number)
+    return ort.gpu_engine(session, graph, device, _GRAPHS if options.cuda_graph else None)
 
 
 def tensorrt_options(graph: GraphFile, device: str, options: OpenOptions) -> dict[str, str]:
