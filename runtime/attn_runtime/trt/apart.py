@@ -19,7 +19,7 @@ from .progress import BuildProgress, Estimate
 from .worker import built_from_json
 
 #: Seconds that a cancelled child gets to end by itself.
-_PATIENCE = 3.0
+_PATIENCE = 1.5
 
 
 def build_apart(

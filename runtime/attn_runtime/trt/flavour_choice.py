@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..cuda import find_gpus
 from ..errors import BackendError, UsageError
+from ..nearest import did_you_mean
 from . import flavour
 from .flavour import Flavour
 from .network import capabilities
@@ -17,9 +18,12 @@ def choose(name: str, wanted: Sequence[str] = ()) -> Flavour:
     `wanted` are compute capabilities to build for, which `rtx` alone can do. Raises UsageError for an unknown name or
     capability, BackendError with the install lines when the library can't build here.
     """
-    names = flavour.names()
+    names = ["auto", *flavour.names()]
+    if name not in names:
+        raise UsageError(
+            f'unknown flavour of TensorRT "{name}"; {did_you_mean(name, names)}available: {", ".join(names)}'
+        )
     if name != "auto":
-        flavour.check_name(name)
         if wanted and name != "rtx":
             raise UsageError(
                 f"--compute-capability: {name} builds for the GPU that is here; only rtx builds for others"
@@ -35,7 +39,7 @@ def choose(name: str, wanted: Sequence[str] = ()) -> Flavour:
             return _checked(flavour.load(candidate), wanted)
         problems[candidate] = problem
     told = "; ".join(f"{candidate}: {problem}" for candidate, problem in problems.items())
-    raise BackendError(f"no TensorRT can build here: {told}. Flavours: {', '.join(names)}")
+    raise BackendError(f"no TensorRT can build here: {told}")
 
 
 def why_not(name: str) -> str | None:

@@ -22,7 +22,7 @@ from .layers import Layer, LayerTensor
 from .listeners import Phases
 
 #: Seconds between two reports of progress, and how long a cancelled build may take to end by itself.
-_EVERY, _PATIENCE = 0.25, 10.0
+_EVERY, _PATIENCE = 0.25, 2.0
 
 
 def main() -> None:
