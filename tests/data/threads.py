@@ -18,7 +18,7 @@ def in_threads(count: int, work: Callable[[int], object]) -> list[BaseException]
         except BaseException as error:
             raised.append(error)
 
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -102,10 +102,10 @@ def test_closing_waits_for_those_that_are_out() -> None:
             leave.wait()
             order.append("used")
 
-    user = threading.Thread(target=use)
+    user = threading.Thread(target=use, daemon=True)
     user.start()
     inside.wait()
-    closer = threading.Thread(target=lambda: (pool.close(), order.append("closed")))
+    closer = threading.Thread(target=lambda: (pool.close(), order.append("closed")), daemon=True)
     closer.start()
     time.sleep(0.05)
     assert not order
@@ -131,10 +131,10 @@ def test_a_thread_that_waits_is_told_of_the_closing() -> None:
             told.append(UsageError)
 
     with pool.take():
-        waiter = threading.Thread(target=wait)
+        waiter = threading.Thread(target=wait, daemon=True)
         waiter.start()
         time.sleep(0.05)
-        closer = threading.Thread(target=pool.close)
+        closer = threading.Thread(target=pool.close, daemon=True)
         closer.start()
         time.sleep(0.05)
         assert told == [UsageError]

@@ -393,7 +393,7 @@ def test_closing_waits_for_calls_and_refuses_later_ones(rig: Callable[..., Rig])
                 refused.append(number)
                 return
 
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    workers = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(6)]
     for worker in workers:
         worker.start()
     there.session.close()
