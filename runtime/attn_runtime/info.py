@@ -102,9 +102,11 @@ def _precision(name: str, entry: Mapping[str, Any]) -> Iterator[str]:
     blocks = len(entry.get("attention", ()))
     told += [f"{blocks} attention block{'s' if blocks > 1 else ''}"] if blocks else []
     yield f"  precision {printable(name)}: {printable(entry['file'])}, {', '.join(told)}"
+    together: dict[tuple[str, str], list[str]] = {}
     for kept in entry.get("kept", ()):
-        where = printable(kept["module"] or kept["node"])
-        yield f"    kept in fp32: {where} ({printable(kept['reason'])})"
+        together.setdefault((kept["module"] or kept["node"], kept["reason"]), []).append(kept["operator"])
+    for (where, reason), operators in together.items():
+        yield f"    kept in fp32: {printable(where)} ({printable(reason)}): {printable(', '.join(operators))}"
 
 
 def _share(check: Mapping[str, Any]) -> float:

@@ -59,7 +59,7 @@ def test_info_tells_the_essence(valid_bundle: Path) -> None:
         "made 1 parameter a constant",
         "model.onnx ",
         "precision half: model.half.onnx, fp16, for tensorrt only, float16 inputs and outputs, 1 attention block",
-        "kept in fp32: encoder.norm (overflow)",
+        "kept in fp32: encoder.norm (overflow): Pow",
         "torch 2.13.0",
     ):
         assert told in done.stdout
