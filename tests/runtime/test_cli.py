@@ -238,7 +238,7 @@ def test_doctor_with_nothing_installed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["verfy"], 2, 'unknown command "verfy"; did you mean verify? available: bench, doctor, info, run, verify'),
+        (["verfy"], 2, 'unknown command "verfy"; did you mean verify? available: bench, compile, doctor, info, run, verify'),
         (["zzz"], 2, 'unknown command "zzz"; available: bench'),
         (["verify", "--devise", "cpu"], 2, "--device"),
         (["verify", "x.attn", "--device", "cdua"], 8, "x.attn"),
