@@ -10,7 +10,7 @@ import pytest
 from attn_runtime.device.blocks import Blocks
 from attn_runtime.device.buffers import Buffer, host_view, pinned_array
 from attn_runtime.device.tensor import DeviceArray
-from attn_runtime.errors import BackendError
+from attn_runtime.errors import BackendError, InputError
 from host_device import HostDevice
 
 
@@ -229,6 +229,20 @@ def test_an_array_on_the_device_is_copied_to_the_host(device: HostDevice) -> Non
     assert copied.tolist() == [[1, 2], [3, 4]]
     assert device.pinned == 0 and device.alive == (0, 0, 0)
     assert (array.ndim, array.nbytes, repr(array)) == (2, 16, "<DeviceArray int32[2, 2] on cuda:0>")
+
+
+def test_an_array_on_the_device_is_written_from_the_host(device: HostDevice) -> None:
+    array = DeviceArray(device, Blocks(device).take(16), (2, 2), np.dtype("int32"))
+    value = np.array([[1, 2], [3, 4]], np.int32)
+    array.write(value.T)
+    np.testing.assert_array_equal(array.numpy(), value.T)
+    for wrong in (value.astype(np.int64), value[:1], value.ravel()):
+        with pytest.raises(InputError, match=r"the array on cuda:0 is int32 \[2, 2\]"):
+            array.write(wrong)
+    assert device.pinned == 0 and device.alive == (0, 0, 0)
+    empty = DeviceArray(device, Blocks(device).take(0), (0, 2), np.dtype("int32"))
+    empty.write(np.zeros((0, 2), np.int32))
+    assert empty.numpy().shape == (0, 2)
 
 
 def test_only_gpu_memory_has_a_cuda_array_interface(device: HostDevice) -> None:

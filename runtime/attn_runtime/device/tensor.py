@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from . import dlpack
 from .blocks import Block
 from .buffers import Buffer, host_view, size_of
@@ -98,8 +100,8 @@ class DeviceArray:
     shape, dtype  as numpy's; the elements lie in C order
     device        where it is, as in "cuda:0"
     Take it over without a copy with torch.from_dlpack, cupy.from_dlpack or anything that reads DLPack or
-    __cuda_array_interface__; `numpy` copies it to the host. What it holds is complete when it is handed out, so no stream
-    has to be waited for. The memory goes when the array and everything that took it over are gone.
+    __cuda_array_interface__; `numpy` copies it to the host, `write` from there. What it holds is complete when it is
+    handed out, so no stream has to be waited for. The memory goes when the array and everything that took it over are gone.
     """
 
     def __init__(self, device: Device, memory: Block, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -116,14 +118,34 @@ class DeviceArray:
 
     def numpy(self) -> NDArray[Any]:
         """A copy on the host."""
-        if not self.nbytes:
-            return np.zeros(self.shape, self.dtype)
+        copied = np.empty(self.shape, self.dtype)
+        if self.nbytes:
+            with self._staging() as (pinned, stream):
+                self._device.copy(pinned, self.address, self.nbytes, stream)
+                self._device.synchronize(stream)
+                np.copyto(copied, host_view(pinned, self.shape, self.dtype))
+        return copied
+
+    def write(self, value: NDArray[Any]) -> None:
+        """Copy an array of the same shape and dtype in; done when it returns. InputError for any other."""
+        if (value.shape, value.dtype) != (self.shape, self.dtype):
+            raise InputError(
+                f"got {value.dtype.name} {list(value.shape)}; the array on {self.device} is {self.dtype.name} "
+                f"{list(self.shape)}"
+            )
+        if self.nbytes:
+            with self._staging() as (pinned, stream):
+                np.copyto(host_view(pinned, self.shape, self.dtype), value)
+                self._device.copy(self.address, pinned, self.nbytes, stream)
+                self._device.synchronize(stream)
+
+    @contextmanager
+    def _staging(self) -> Iterator[tuple[int, int]]:
+        """Page-locked memory of this size, and a stream: for copies that nobody is in a hurry for."""
         self._device.use()
         stream, pinned = self._device.create_stream(), Buffer.pinned(self._device)
         try:
-            self._device.copy(pinned.at_least(self.nbytes), self.address, self.nbytes, stream)
-            self._device.synchronize(stream)
-            return host_view(pinned.address, self.shape, self.dtype).copy()
+            yield pinned.at_least(self.nbytes), stream
         finally:
             pinned.close()
             self._device.destroy_stream(stream)
