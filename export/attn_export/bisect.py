@@ -26,9 +26,9 @@ _LEAST_SHARED = 0.5
 
 @dataclass(frozen=True)
 class Step:
-    """One tensor along the graph. `relative` is error / max|reference|, `growth` that over its inputs' (see drift).
+    """One tensor along the graph; magnitudes as in `intermediates.Spread`.
 
-    `overflow` says that elements which are finite in the first graph are not in the other, or lie beyond the type.
+    `growth` is its relative error over the largest of its inputs' (and at least one rounding).
     """
 
     tensor: str
@@ -37,12 +37,17 @@ class Step:
     module: str
     source: str
     largest: float
+    scale: float
     error: float
     relative: float
     growth: float
     lost: int
-    overflow: bool
     case: str
+
+    @property
+    def overflow(self) -> bool:
+        """Whether elements that are finite in the first graph are not in the other."""
+        return self.lost > 0
 
     @property
     def label(self) -> str:
@@ -56,23 +61,30 @@ class Step:
                 return f"overflow {short(self.largest)} > {limit_text(limit)}"
             return f"{self.lost} values are inf or NaN, max|value| in fp32 {short(self.largest)}"
         return (
-            f"drift: error {self.relative:.1e} of max|value| {short(self.largest)}, {self.growth:.0f} times its inputs'"
+            f"drift: error {self.relative:.1e} of max|value| {short(self.scale)}, {self.growth:.0f} times its inputs'"
         )
 
     def to_json(self) -> dict[str, Any]:
-        return {k: finite_or_none(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        told = {k: finite_or_none(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        return {**told, "overflow": self.overflow}
 
 
 @dataclass(frozen=True)
 class Bisection:
-    """The error along a graph, in the order of its nodes. `first` is the first step that overflows, else that drifts."""
+    """The error along a graph, in the order of its nodes.
+
+    `first` is the first step that overflows, else the first that drifts, else the one where the error grows most; `how`
+    says which of the three: "overflow", "drift" or "creep". None where the two graphs agree everywhere.
+    """
 
     steps: tuple[Step, ...]
     first: Step | None
+    how: str
     limit: float
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "how": self.how,
             "first": None if self.first is None else {**self.first.to_json(), "told": self.first.told(self.limit)},
             "steps": [s.to_json() for s in self.steps],
         }
@@ -120,7 +132,8 @@ def bisect(
     steps = _steps(graph.nodes, spreads, [name for name, _ in cases], limit, unit)
     overflow = next((s for s in steps if s.overflow), None)
     drift = next((s for s in steps if s.growth > DRIFT_GROWTH), None)
-    return Bisection(tuple(steps), overflow or drift or _steepest(steps), limit)
+    how = "overflow" if overflow else "drift" if drift else "creep"
+    return Bisection(tuple(steps), overflow or drift or _steepest(steps), how, limit)
 
 
 def _steps(
@@ -136,8 +149,8 @@ def _steps(
             growth = spread.relative / max(brought, unit) if brought < float("inf") else 1.0
             steps.append(
                 Step(
-                    name, node.name, node.op_type, node.module, node.source, spread.largest, spread.error,
-                    spread.relative, growth, spread.lost, spread.lost > 0 or spread.largest > limit, cases[spread.case],
+                    name, node.name, node.op_type, node.module, node.source, spread.largest, spread.scale, spread.error,
+                    spread.relative, growth, spread.lost, cases[spread.case],
                 )
             )  # fmt: skip
     return steps

@@ -20,6 +20,7 @@ from .autocast import LIMIT
 from .bisect import bisect, limit_text, short
 from .console import Console
 from .graph import facts
+from .intermediates import STANDS_FOR_INFINITY
 from .isolate import TaskFailed
 from .keep import Attempt, Job, Settled, Wiring
 from .passes import attention
@@ -153,7 +154,7 @@ def _typed(job: Job, graph: str, settled: Settled) -> Typed:
     computing = Wiring(onnx.load(job.source, load_external_data=False)).computing
     names = {k["node"] for k in kept}
     inside = settled.fp32_tensors
-    half = [v for name, v in job.largest.items() if name not in inside and v < keep.STANDS_FOR_INFINITY]
+    half = [v for name, v in job.largest.items() if name not in inside and v < STANDS_FOR_INFINITY]
     return Typed(
         job.kind, path, job.kind, graph, kept, len(names) / max(1, len(computing)),
         find_blocks(onnx.load(path, load_external_data=False)), job.tolerance, settled.best.checks, job.half_io,
@@ -212,7 +213,7 @@ def _parity(job: Job, checks: list[HalfCheck], what: str, at: str) -> ParityErro
     return ParityError(
         f'{what} does not match {job.record.against}: output "{d.output}" at case "{bad.case.name}"'
         f"{f' ({sizes})' if sizes else ''}: {found}{at}. No small set of nodes in fp32 mends it; allow more with --rtol, or "
-        f"stay in fp32. Nothing was written.",
+        f"stay in fp32. No {job.kind} graph was written.",
         worst_table([(c.case.name, c.difference) for c in failed[:8]]),
     )
 

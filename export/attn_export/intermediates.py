@@ -19,6 +19,8 @@ from .isolate import Isolated
 #: Tensors of both graphs held at one time, in bytes.
 BUDGET_BYTES = 512 << 20
 _FIRST_CHUNK = 4
+#: No activation is this large: masks write such numbers (the least float32, -1e30) where they mean minus infinity.
+STANDS_FOR_INFINITY = 1e30
 
 
 @dataclass(frozen=True)
@@ -26,23 +28,25 @@ class Spread:
     """One tensor over all cases. Magnitudes are of finite values, in the tensor's own unit.
 
     largest     max|reference|
-    error       max|other - reference|, where both are finite
+    scale       the same without the numbers that stand for infinity
+    error       max|other - reference|, where both are finite, without those numbers
     lost        elements that are finite in the reference and not in the other graph
     case        index of the case with the largest error (with the most lost elements, where there are any)
     """
 
     name: str
     largest: float
+    scale: float
     error: float
     lost: int
     case: int
 
     @property
     def relative(self) -> float:
-        """error / largest; infinite where elements were lost."""
+        """error / scale; infinite where elements were lost."""
         if self.lost:
             return float("inf")
-        return self.error / self.largest if self.largest else self.error
+        return self.error / self.scale if self.scale else self.error
 
 
 def compare_intermediates(
@@ -142,15 +146,18 @@ def _row(name: str, reference: Any, other: Any, case: int) -> list[Any] | None:
         return None
     fine = np.isfinite(reference)
     both = fine & np.isfinite(other)
-    wide = reference.astype(np.float64)
-    largest = float(np.abs(wide[fine]).max(initial=0.0))
-    error = float(np.abs(wide - np.where(both, other, 0))[both].max(initial=0.0))
-    return [name, largest, error, int((fine & ~both).sum()), case]
+    wide = np.abs(reference.astype(np.float64))
+    meant = fine & (wide < STANDS_FOR_INFINITY)
+    largest = float(wide[fine].max(initial=0.0))
+    scale = float(wide[meant].max(initial=0.0))
+    compared = both & meant
+    error = float(np.abs(reference[compared].astype(np.float64) - other[compared]).max(initial=0.0))
+    return [name, largest, scale, error, int((fine & ~both).sum()), case]
 
 
 def _worse(before: list[Any] | None, now: list[Any]) -> list[Any]:
     if before is None:
         return now
-    later = (now[3], now[2]) > (before[3], before[2])
+    later = (now[4], now[3]) > (before[4], before[3])
     worst = now if later else before
-    return [now[0], max(before[1], now[1]), worst[2], worst[3], worst[4]]
+    return [now[0], max(before[1], now[1]), max(before[2], now[2]), *worst[3:]]

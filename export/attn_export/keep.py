@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from .autocast import LIMIT, Cast, autocast, computes, fp32_nodes
 from .blame import Blame, blame
-from .intermediates import compare_intermediates
+from .intermediates import STANDS_FOR_INFINITY, compare_intermediates
 from .isolate import Isolated, TaskFailed
 from .record import HalfCheck, Record, RecordedCase, check, passed, worst
 from .rounding import rounded
@@ -28,8 +28,6 @@ from .rounding import rounded
 MOST_ATTEMPTS, MOST_DROPS = 12, 12
 #: A search that keeps more than this share of the arithmetic has failed: nothing of half precision would be left.
 MOST_KEPT = 0.5
-#: No activation is this large: masks write such numbers (the least float32, -1e30) where they mean minus infinity.
-STANDS_FOR_INFINITY = 1e30
 #: Where the roundings that are left over are expected to end, as a share of the limit; they add up like noise.
 _AIM = 0.7
 
@@ -234,8 +232,9 @@ def _dropped(job: Job, settled: Settled) -> Settled:
 
 
 def _stays_finite(job: Job, now: Attempt) -> bool:
+    """Whether what was finite in fp32 is; only values near the type's limit can have become infinite."""
     made = {name for node in onnx.load(now.twin, load_external_data=False).graph.node for name in node.output}
-    names = [name for name in job.largest if name in made]
+    names = [name for name, most in job.largest.items() if name in made and most > LIMIT[job.kind] / 2]
     found = compare_intermediates(job.source, now.twin, names, job.record.inputs, job.isolated)
     return not any(s.lost for s in found.values())
 

@@ -117,7 +117,7 @@ def bundle_job(
         )
     precision = found.precisions["fp32"]
     record = golden_record(opened, found)
-    return _job(
+    return job_for(
         precision.file, kind, record, tolerance_for(kind, rtol, precision.tolerance), half_io, work / graph, isolated
     )
 
@@ -136,12 +136,13 @@ def file_job(
     folder = work / "record"
     folder.mkdir()
     record = own_record(path, before, inputs or _embedded(path), folder, isolated)
-    return _job(path, kind, record, tolerance_for(kind, rtol, Tolerance()), half_io, work / "graph", isolated)
+    return job_for(path, kind, record, tolerance_for(kind, rtol, Tolerance()), half_io, work / "graph", isolated)
 
 
-def _job(
+def job_for(
     source: Path, kind: str, record: Record, tolerance: Tolerance, half_io: bool, work: Path, isolated: Isolated
 ) -> Job:
+    """What converting the graph at `source` takes; `work` is made. UsageError for a graph that can't be converted."""
     work.mkdir()
     before = facts(source)
     if before.weight_bytes > MOST_BYTES:
@@ -195,10 +196,12 @@ def check_options(kind: str, half_io: bool, skip: Sequence[str]) -> None:
 
 
 @contextmanager
-def workshop(stage_seconds: float) -> Iterator[tuple[Path, Isolated]]:
-    """A folder for attempts, and a child process that imports AutoCast already."""
+def workshop(stage_seconds: float, autocast: bool = True) -> Iterator[tuple[Path, Isolated]]:
+    """A folder for attempts, and a child process; with `autocast`, it imports that already."""
     with tempfile.TemporaryDirectory(prefix="attn-half-") as folder, Isolated(stage_seconds) as isolated:
-        isolated.start("warm_autocast")
+        if autocast:
+            require_autocast()
+            isolated.start("warm_autocast")
         yield Path(folder), isolated
 
 
