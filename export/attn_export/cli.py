@@ -14,6 +14,8 @@ from attn_runtime.cli_common import NearestGroup, print_json, run_cli
 from attn_runtime.errors import UsageError
 
 from . import __version__
+from .cli_inspect import inspect_command
+from .cli_precision import Half, bisect, chosen_kind, convert, half_options
 from .cli_trt import to_trt
 
 
@@ -65,6 +67,7 @@ def _source_options(command: Any) -> Any:
 @click.option(
     "--stage-timeout", default=600.0, show_default=True, type=click.FloatRange(min=1), help="Seconds per risky stage."
 )
+@half_options
 @click.option("--force", is_flag=True, help="Replace what is in the output's place even if it is no bundle.")
 @click.option("--verbose", is_flag=True, help="Let the exporter's own logs and warnings through.")
 @_source_options
@@ -82,6 +85,9 @@ def to_onnx(
     atol: float | None,
     rtol: float | None,
     stage_timeout: float,
+    fp16: bool,
+    bf16: bool,
+    half_io: bool,
     force: bool,
     verbose: bool,
     checkpoint: Path | None,
@@ -98,6 +104,10 @@ def to_onnx(
 
     from .console import Console
 
+    kind = chosen_kind(fp16, bf16, half_io, needed=False)
+    half = Half(kind, half_io, skip_pass) if kind else None
+    if half:
+        half.check(output)
     check_target(output, force)  # before the seconds that importing torch takes
     console = Console(quiet)
     with console.stage("load") as line:
@@ -115,7 +125,7 @@ def to_onnx(
         exporter=exporter,
         output_names=tuple(n.strip() for n in output_names.split(",")) if output_names else (),
         passes=passes,
-        skip=skip_pass,
+        skip=half.others if half else skip_pass,
         atol=atol,
         rtol=rtol,
         seed=seed,
@@ -124,8 +134,9 @@ def to_onnx(
         verbose=verbose,
     )
     done = export(loaded, output, options, console)
+    made = half.add(output, console, stage_timeout) if half else {}
     if as_json:
-        print_json(done.to_json(output))
+        print_json(done.to_json(output) | made)
 
 
 @cli.command("verify")
@@ -193,8 +204,11 @@ def _diagnose() -> Any:
 
 
 cli.add_command(bench, "bench")
+cli.add_command(convert)
+cli.add_command(bisect)
 cli.add_command(doctor_command(_diagnose))
 cli.add_command(to_trt)
+cli.add_command(inspect_command)
 
 
 @cli.command("models")
