@@ -30,6 +30,11 @@ def built(file: Path, **shapes: network.Shape) -> network.Built:
 def test_a_graph_of_one_type(dtype: type[np.generic], kind: str, counts: dict[str, int], tmp_path: Path) -> None:
     made = built(graphs.matmul(tmp_path / "m.onnx", dtype), x=(64,))
     assert made.products == {"product": next(iter(counts))}
+    (layer,) = [layer for layer in made.layers if "product" in layer.nodes]
+    assert [(t.dims, t.dtype) for t in layer.inputs + layer.outputs] == [
+        ((-1, n), next(iter(counts))) for n in (64, 32)
+    ]
+    assert (64, 32) in [t.dims for t in layer.constants] and layer.tactic
     found = audit(made.layers, made.products, kind)
     found.require()
     assert found.counts == counts and found.layers == len(made.layers) and not found.offenders
@@ -118,6 +123,8 @@ def test_single_numbers_do_not_decide_and_lower_precisions_pass() -> None:
     inputs = (tensor("float16", 4, 8),)
     scaled = Layer("g", "gemm", "", inputs, inputs, ("product",), (tensor("float32", 1), tensor("float32", 1, 1)))
     assert audit((scaled,), {"product": "float16"}, "fp16").counts == {"float16": 1}
+    unnamed = Layer("__mye1", "gemm", "", inputs, inputs, (), (tensor("float32", 1),))
+    assert audit((unnamed,), {}, "fp16").counts == {"float16": 1}
     quantized = Layer("g", "gemm", "", (tensor("int8", 4, 8),), (tensor("float16", 4, 8),), ("product",))
     found = audit((quantized,), {"product": "int8"}, "fp16")
     found.require()
