@@ -25,6 +25,7 @@ class Buffer:
         self.address = 0
         self.nbytes = 0
         self.growths = 0
+        self._raw: Any = None
 
     @classmethod
     def on_device(cls, device: Device) -> Buffer:
@@ -45,9 +46,15 @@ class Buffer:
             self.growths += 1
         return self.address
 
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Host memory as an array, good until the buffer grows."""
+        if self._raw is None:
+            self._raw = (ctypes.c_byte * self.nbytes).from_address(self.address)
+        return np.ndarray(shape, dtype, self._raw)
+
     def close(self) -> None:
         if self.address:
-            address, self.address, self.nbytes = self.address, 0, 0
+            address, self.address, self.nbytes, self._raw = self.address, 0, 0, None
             self._free(address)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..device.blocks import Block, Blocks
-from ..device.buffers import Buffer, host_view, size_of
+from ..device.buffers import Buffer, size_of
 from ..device.interface import ALIGNMENT, Device
 from ..device.tensor import DeviceArray, DeviceTensor
 from ..errors import BackendError
@@ -62,8 +62,7 @@ class Lane:
         """Every output, in new numpy arrays. Raises InputError for shapes that no profile covers."""
         prepared, _ = self._execute(feed, on_device=False)
         return {
-            name: host_view(self._pinned[name].address, prepared.shape(name), self._dtypes[name]).copy()
-            for name in self._outputs
+            name: self._pinned[name].array(prepared.shape(name), self._dtypes[name]).copy() for name in self._outputs
         }
 
     def run_on_device(self, feed: Feed) -> dict[str, DeviceArray]:
@@ -131,7 +130,7 @@ class Lane:
                 lent[name] = value
                 continue
             self._pinned[name].at_least(value.nbytes)
-            np.copyto(host_view(self._pinned[name].address, value.shape, self._dtypes[name]), value, casting="no")
+            np.copyto(self._pinned[name].array(value.shape, self._dtypes[name]), value, casting="no")
             if tensor.on_host:
                 values += value.tobytes()
             else:
