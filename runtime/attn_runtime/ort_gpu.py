@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .backends import Array, GraphFile
 from .device.interface import DLPACK_CPU, DLPACK_CUDA
 from .device.tensor import DeviceArray, DeviceTensor, Intake
@@ -131,7 +129,7 @@ class GpuEngine(OrtEngine):
             if isinstance(value, DeviceTensor):
                 bind_input(binding, name, value, self._place)
             else:
-                binding.bind_cpu_input(name, np.asarray(value, order="C"))
+                binding.bind_cpu_input(name, value)
         for name in self._names:
             binding.bind_output(name, device_type, number)
         binding.synchronize_inputs()

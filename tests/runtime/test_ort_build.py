@@ -89,10 +89,15 @@ def test_cache_that_can_not_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder that even root can't write to")
-def test_cache_in_a_folder_that_takes_no_files(tmp_path: Path) -> None:
-    """Who may write there by its permissions, as root may everywhere, finds out only by writing."""
-    with pytest.raises(OutputError, match="can't be written"):
-        cache_folder(graph(add(tmp_path / "m.onnx")), Path(f"/proc/{os.getpid()}/task"))
+def test_cache_that_is_there_and_takes_no_files(tmp_path: Path) -> None:
+    """Root may write anywhere by the permissions, so that only trying tells."""
+    file = graph(add(tmp_path / "m.onnx"))
+    folder = cache_folder(file, tmp_path / "cache")
+    assert folder is not None
+    folder.rmdir()
+    folder.symlink_to(f"/proc/{os.getpid()}")
+    with pytest.raises(OutputError, match="cache: can't be written"):
+        cache_folder(file, tmp_path / "cache")
 
 
 # --- options ------------------------------------------------------------------------------------------------------

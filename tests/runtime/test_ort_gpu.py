@@ -251,6 +251,10 @@ class SharedDevice(HostDevice):
         except AssertionError:
             return host_view(address, (nbytes,), np.dtype(np.uint8))
 
+    def destroy_stream(self, stream: int) -> None:
+        assert not self._streams[stream].items, "nobody waited for it"
+        super().destroy_stream(stream)
+
 
 @pytest.fixture
 def device() -> HostDevice:
@@ -283,6 +287,26 @@ def test_outputs_left_on_the_device_outlive_the_session(device: HostDevice, tmp_
     before = device.allocated
     del theirs
     assert device.allocated < before
+
+
+def test_outputs_are_asked_for_where_they_are_wanted(device: HostDevice, tmp_path: Path) -> None:
+    """On a GPU they would not come to the host for a caller on the GPU; this library has none, and leaves them there."""
+    opened = engine(add(tmp_path / "m.onnx"), memory=DeviceMemory(device))
+    asked: list[tuple[object, ...]] = []
+    make = opened._session.io_binding
+
+    def recorded() -> Any:
+        binding = make()
+        bind = binding.bind_output
+        binding.bind_output = lambda *given: asked.append(given) or bind(*given)
+        return binding
+
+    opened._session.io_binding = recorded
+    opened._place = ("cuda", 0)
+    opened.run_on_device({"a": A, "b": B})
+    opened._place = ("cpu", 0)
+    opened.run({"a": tensor(A), "b": B})
+    assert asked == [("z", "cuda", 0), ("z", "cpu", 0)]
 
 
 def test_a_session_hands_out_and_takes_arrays_of_the_device(device: HostDevice, tmp_path: Path) -> None:

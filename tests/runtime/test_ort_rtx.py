@@ -76,7 +76,7 @@ def test_it_registers_once_and_offers_no_gpu_where_the_driver_has_none(driver_wi
 @plugin
 @no_gpu
 def test_past_all_checks_nothing_is_opened_on_the_cpu(driver_without_gpu: Path, valid_bundle: Path) -> None:
-    for driver in (None, driver_without_gpu):
+    for driver, reason in ((None, "does not register"), (driver_without_gpu, "offers 0 GPUs")):
         told = run(
             "from attn_runtime.backends import GraphFile, OpenOptions, ort_rtx; from attn_runtime.errors import *;"
             "from pathlib import Path\n"
@@ -84,7 +84,7 @@ def test_past_all_checks_nothing_is_opened_on_the_cpu(driver_without_gpu: Path, 
             "except BackendError as error: print('refused', error)",
             driver,
         )
-        assert told.startswith("refused m: the plugin") and told.count("\n") == 1
+        assert told.startswith("refused m: the plugin") and reason in told and told.count("\n") == 1
 
 
 def test_what_is_missing_is_told_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
