@@ -55,7 +55,7 @@ class OrtExecutor:
             for node, is_input in sides
         )
         self.contexts: list[HostContext] = []
-        self.made = 0
+        self.made = self.most_at_once = 0
         self.busy_scratch: set[int] = set()
         self.lock = threading.Lock()
         self.closed = False
@@ -67,6 +67,7 @@ class OrtExecutor:
         context = HostContext(self, profile, stream, scratch)
         self.contexts.append(context)
         self.made += 1
+        self.most_at_once = max(self.most_at_once, len(self.contexts))
         return context
 
     def close(self) -> None:

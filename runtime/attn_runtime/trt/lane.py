@@ -164,7 +164,8 @@ class Lane:
         growing = prepared.growing()
         for name in growing:
             prepared.set_growing(name, self._on_device[name])
-        if on_device:
+        # A library with graphs of its own records anew for every new address: it writes to ours, and the answer is copied.
+        if on_device and not self._executor.captures_itself:
             for name, tensor in self._outputs.items():
                 if name not in growing and not tensor.on_host:
                     blocks[name] = self._blocks.take(self._nbytes(prepared, name))
