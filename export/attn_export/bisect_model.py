@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from attn_runtime.bundle import Bundle, Graph
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.nearest import did_you_mean
+from attn_runtime.spec import TensorSpec
 from attn_runtime.writer import OnnxWriter, check_target
 from onnx import TensorProto
 
@@ -21,7 +23,7 @@ from .console import Console
 from .graph import facts
 from .halve import Typed, halve
 from .isolate import Isolated
-from .precision import SECONDS, job_for, save_whole, workshop
+from .precision import SECONDS, embedded_inputs, job_for, save_whole, workshop
 from .record import Record, golden_record, own_record, tolerance_for
 
 
@@ -53,6 +55,7 @@ def bisect_model(
     *,
     graph: str | None = None,
     case: str | None = None,
+    inputs: Sequence[TensorSpec] | None = None,
     mend: Path | None = None,
     rtol: float | None = None,
     force: bool = False,
@@ -61,7 +64,8 @@ def bisect_model(
 ) -> Bisected:
     """Compare the fp32 graph of `path` with another of the same model, tensor by tensor, and optionally mend that one.
 
-    path      a bundle, compared at its golden cases (or at `case` alone), or an .onnx, at inputs that are drawn
+    path      a bundle, compared at its golden cases (or at `case` alone), or an .onnx, at inputs that are drawn: at the
+              corners of `inputs`, by default what the file's metadata says
     against   a precision of the bundle, or an .onnx file; by default the bundle's only other precision
     mend      an .onnx to write: the graph of `against`, in its own precision, with in fp32 what has to be
 
@@ -73,7 +77,7 @@ def bisect_model(
             raise UsageError(f"-o {mend}: got suffix {mend.suffix or '(none)'}, expected NAME.onnx")
         check_target(mend, force)
     with workshop(stage_seconds, autocast=mend is not None) as (work, isolated):
-        source, other, label, record, limits = _named(path, against, graph, work, isolated)
+        source, other, label, record, limits = _named(path, against, graph, inputs, work, isolated)
         chosen = _cases(record, case)
         with console.stage("bisect") as line:
             cases = [(c.name, c.inputs) for c in chosen.cases]
@@ -92,7 +96,7 @@ def bisect_model(
         needed = keep.start(job).in_fp32 | {*own.in_fp32, *own.moved_in_fp32}
         typed = halve(job, graph or "model", console, keep.attempt(job, needed, "own"))
         with OnnxWriter(mend, force) as writer:
-            save_whole(typed.path, writer)
+            save_whole(typed, writer)
             writer.commit()
         return replace(result, mended=replace(typed, path=mend))
 
@@ -100,7 +104,14 @@ def bisect_model(
 Named = tuple[Path, Path, str, Record, Tolerance]
 
 
-def _named(path: Path, against: str | None, graph: str | None, work: Path, isolated: Isolated) -> Named:
+def _named(
+    path: Path,
+    against: str | None,
+    graph: str | None,
+    inputs: Sequence[TensorSpec] | None,
+    work: Path,
+    isolated: Isolated,
+) -> Named:
     """(fp32 graph, other graph, its name, what to run both on, the fp32 graph's tolerance)."""
     if path.is_file():
         if against is None:
@@ -108,7 +119,13 @@ def _named(path: Path, against: str | None, graph: str | None, work: Path, isola
         other = _file(against, [])
         folder = work / "drawn"
         folder.mkdir()
-        return path, other, other.name, own_record(path, facts(path), None, folder, isolated), Tolerance()
+        return (
+            path,
+            other,
+            other.name,
+            own_record(path, facts(path), inputs or embedded_inputs(path), folder, isolated),
+            Tolerance(),
+        )
     bundle = Bundle.open(path)
     found = bundle.graph(graph)
     if "fp32" not in found.precisions:

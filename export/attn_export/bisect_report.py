@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from attn_runtime.errors import BackendError, UsageError
 from attn_runtime.report import columns, printable
@@ -53,21 +54,28 @@ def _shown(found: Bisection) -> list[Step]:
     return [s for s in found.steps if id(s) in chosen]
 
 
-def plot_bisection(done: Bisected, file: Path) -> None:
-    """Write the error along the graph as a picture, in the format of the suffix (.png, .svg, .pdf).
+def check_plot(file: Path) -> None:
+    """BackendError when matplotlib is not installed, UsageError for a suffix it does not know."""
+    known = sorted(_figure().canvas.get_supported_filetypes())
+    if (suffix := file.suffix.removeprefix(".")) not in known:
+        raise UsageError(f"--plot {file}: got suffix {suffix or '(none)'}, expected one of {', '.join(known)}")
 
-    Raises BackendError when matplotlib is not installed, UsageError for a suffix it does not know, OutputError when
-    `file` can't be written.
-    """
+
+def _figure() -> Any:
     try:
         import matplotlib.figure
     except ImportError as error:
         raise BackendError("--plot needs matplotlib; pip install 'attn-runtime[plot]'") from error
-    found = done.found
-    figure = matplotlib.figure.Figure(figsize=(10, 5.6), layout="constrained")
-    if (suffix := file.suffix.removeprefix(".")) not in figure.canvas.get_supported_filetypes():
-        known = ", ".join(sorted(figure.canvas.get_supported_filetypes()))
-        raise UsageError(f"--plot {file}: got suffix {suffix or '(none)'}, expected one of {known}")
+    return matplotlib.figure.Figure(figsize=(10, 5.6), layout="constrained")
+
+
+def plot_bisection(done: Bisected, file: Path) -> None:
+    """Write the error along the graph as a picture, in the format of the suffix (.png, .svg, .pdf).
+
+    Raises what `check_plot` does, OutputError when `file` can't be written.
+    """
+    check_plot(file)
+    found, figure = done.found, _figure()
     above, below = figure.subplots(2, 1, sharex=True)
     places = list(range(len(found.steps)))
     # Elements that are lost have no error to draw; they are drawn over everything.

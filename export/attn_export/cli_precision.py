@@ -12,6 +12,8 @@ from attn_runtime.cli_common import print_json
 from attn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
+    from attn_runtime.spec import TensorSpec
+
     from .console import Console
     from .halve import Typed
 
@@ -59,6 +61,10 @@ def refuse_half_io(kind: str, half_io: bool) -> None:
 @click.option("--rtol", type=float, help="Error allowed, of max|reference|.  [default: 1e-2 for fp16, 8e-2 for bf16]")
 @click.option("--skip-pass", multiple=True, metavar="attention", help="Leave out the graph for TensorRT.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.onnx to write, for a plain MODEL.onnx.")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="SPEC", help="Of a plain MODEL.onnx, as in to-onnx; repeatable."
+)
+@click.option("--dim", "dims", multiple=True, metavar="NAME=MIN:OPT:MAX", help="Range of a named dim of these inputs.")
 @click.option("--tensorrt", is_flag=True, help="For a plain MODEL.onnx: rewrite attention so that TensorRT fuses it.")
 @click.option(
     "--stage-timeout", default=600.0, show_default=True, type=click.FloatRange(min=1), help="Seconds per risky stage."
@@ -73,6 +79,8 @@ def convert(
     rtol: float | None,
     skip_pass: tuple[str, ...],
     output: Path | None,
+    inputs: tuple[str, ...],
+    dims: tuple[str, ...],
     tensorrt: bool,
     stage_timeout: float,
     quiet: bool,
@@ -90,10 +98,11 @@ def convert(
         raise UsageError(
             f"{path.name} is a plain graph, which is not changed in place; name the new file with -o NAME.onnx"
         )
-    if not plain and (output is not None or tensorrt):
+    given = {"-o": output, "--tensorrt": tensorrt, "--input": inputs, "--dim": dims}
+    if not plain and (names := [name for name, value in given.items() if value]):
         raise UsageError(
-            f"{'-o' if output is not None else '--tensorrt'} is for a plain MODEL.onnx; a bundle gets model.{kind}.onnx, and "
-            f"model.{kind}-trt.onnx where TensorRT needs another form"
+            f"{names[0]} is for a plain MODEL.onnx; a bundle has its own inputs, and gets model.{kind}.onnx and, where "
+            f"TensorRT needs another form, model.{kind}-trt.onnx"
         )
     from .console import Console
     from .precision import add_precision, convert_file
@@ -105,12 +114,20 @@ def convert(
         )
     else:
         one = convert_file(
-            path, output, kind, half_io=half_io, rtol=rtol, skip=skip_pass, tensorrt=tensorrt, console=console,
-            stage_seconds=stage_timeout,
+            path, output, kind, half_io=half_io, rtol=rtol, inputs=_specs(inputs, dims), skip=skip_pass, tensorrt=tensorrt,
+            console=console, stage_seconds=stage_timeout,
         )  # fmt: skip
         made = [one]
     if as_json:
         print_json(to_json(made))
+
+
+def _specs(inputs: tuple[str, ...], dims: tuple[str, ...]) -> tuple[TensorSpec, ...] | None:
+    from .shapes import parse_dims, parse_inputs
+
+    if dims and not inputs:
+        raise UsageError("--dim gives the range of a dim that --input names; give --input too")
+    return parse_inputs(inputs, parse_dims(dims)) if inputs else None
 
 
 @dataclass(frozen=True)
@@ -161,6 +178,10 @@ def to_json(made: list[Typed]) -> dict[str, Any]:
 @click.option("--against", metavar="PRECISION|FILE", help="The other graph.  [default: the only other precision]")
 @click.option("--graph", help="Which graph of the bundle, where it has several.")
 @click.option("--case", help="One golden case alone.  [default: all of them]")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="SPEC", help="Of a plain MODEL.onnx, as in to-onnx; repeatable."
+)
+@click.option("--dim", "dims", multiple=True, metavar="NAME=MIN:OPT:MAX", help="Range of a named dim of these inputs.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write the error along the graph as a picture.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the mended graph to NAME.onnx.")
 @click.option("--rtol", type=float, help="Error allowed in the mended graph, of max|reference|.")
@@ -175,6 +196,8 @@ def bisect(
     against: str | None,
     graph: str | None,
     case: str | None,
+    inputs: tuple[str, ...],
+    dims: tuple[str, ...],
     plot: Path | None,
     output: Path | None,
     rtol: float | None,
@@ -185,12 +208,14 @@ def bisect(
 ) -> None:
     """Find the first node where another graph of a model leaves the fp32 one: overflow, or more error than came in."""
     from .bisect_model import bisect_model
-    from .bisect_report import plot_bisection, report_lines
+    from .bisect_report import check_plot, plot_bisection, report_lines
     from .console import Console
 
+    if plot is not None:
+        check_plot(plot)
     done = bisect_model(
-        path, against, graph=graph, case=case, mend=output, rtol=rtol, force=force, console=Console(quiet or as_json),
-        stage_seconds=stage_timeout,
+        path, against, graph=graph, case=case, inputs=_specs(inputs, dims), mend=output, rtol=rtol, force=force,
+        console=Console(quiet or as_json), stage_seconds=stage_timeout,
     )  # fmt: skip
     if plot is not None:
         plot_bisection(done, plot)

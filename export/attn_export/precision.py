@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import onnx
 from attn_runtime.bundle import Bundle
@@ -17,7 +15,8 @@ from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, PassError, UsageError
 from attn_runtime.onnx_meta import KEY, read_embedded
 from attn_runtime.spec import TensorSpec
-from attn_runtime.writer import BundleWriter, OnnxWriter, check_target
+from attn_runtime.staging import sweep
+from attn_runtime.writer import OnnxWriter, check_target
 
 from .autocast import MOST_BYTES, require_autocast
 from .bisect import half_kind
@@ -28,10 +27,13 @@ from .intermediates import ranges
 from .isolate import Isolated, TaskFailed
 from .keep import Job
 from .passes import attention
+from .precision_files import stage_entry, write_precision
 from .record import Record, golden_record, own_record, tolerance_for
 from .strong_types import HALF
 
 SECONDS = 600.0
+#: The metadata property of a plain file that says how it was checked.
+CHECKED = "attn_export.checked"
 
 
 def add_precision(
@@ -56,19 +58,15 @@ def add_precision(
     """
     check_options(kind, half_io, skip)
     opened = Bundle.open(bundle)
-    with workshop(stage_seconds) as (work, isolated), BundleWriter(bundle, amends=opened) as writer:
-        made: list[Typed] = []
-        manifest: dict[str, Any] = {**opened.manifest, "graphs": dict(opened.manifest["graphs"])}
-        for name in opened.graphs:
-            job = bundle_job(opened, name, kind, half_io, rtol, work, isolated)
-            found = _forms(job, name, skip, console)
-            stem = Path(opened.manifest["graphs"][name]["precisions"]["fp32"]["file"]).stem
-            written = _place(found, stem, writer)
-            manifest["graphs"][name] = _entry(opened.manifest["graphs"][name], kind, written, writer)
-            made.extend(t for t, _ in written)
-        manifest["versions"] = {**manifest["versions"], "nvidia-modelopt": version("nvidia-modelopt")}
+    with workshop(stage_seconds) as (work, isolated):
+        # A killed run may have left hard links to the weights, which onnx does not open for fear of them.
+        sweep(bundle.resolve())
+        found = {
+            name: _forms(bundle_job(opened, name, kind, half_io, rtol, work, isolated), name, skip, console)
+            for name in opened.graphs
+        }
         with console.stage("write") as line:
-            writer.commit(manifest)
+            made = write_precision(bundle, opened, kind, found)
             line.done(f"{bundle}: {', '.join(t.path.name for t in made)}")
     return [replace(t, path=bundle / t.path.name) for t in made]
 
@@ -100,7 +98,7 @@ def convert_file(
     with workshop(stage_seconds) as (work, isolated), OnnxWriter(target, force) as writer:
         job = file_job(path, kind, half_io, rtol, inputs, work, isolated)
         chosen = _forms(job, path.stem, skip if tensorrt else (attention.PASS.name,), console)[-1]
-        save_whole(chosen.path, writer)
+        save_whole(chosen, writer)
         writer.commit()
     return replace(chosen, path=target)
 
@@ -132,10 +130,10 @@ def file_job(
     isolated: Isolated,
 ) -> Job:
     """What converting a plain file takes."""
-    before = facts(path)
+    _check_source(path)
     folder = work / "record"
     folder.mkdir()
-    record = own_record(path, before, inputs or _embedded(path), folder, isolated)
+    record = own_record(path, facts(path), inputs or embedded_inputs(path), folder, isolated)
     return job_for(path, kind, record, tolerance_for(kind, rtol, Tolerance()), half_io, work / "graph", isolated)
 
 
@@ -144,15 +142,7 @@ def job_for(
 ) -> Job:
     """What converting the graph at `source` takes; `work` is made. UsageError for a graph that can't be converted."""
     work.mkdir()
-    before = facts(source)
-    if before.weight_bytes > MOST_BYTES:
-        raise UsageError(
-            f"{source.name} has {before.weight_bytes / 1e9:.1f} GB of weights; AutoCast holds them as one protobuf message, "
-            f"which ends at {MOST_BYTES / 1e9:.1f} GB. Export the module in half precision (model.half()), or in parts"
-        )
-    model = onnx.load(source, load_external_data=False)
-    if (found := half_kind(model)) is not None:
-        raise UsageError(f"{source.name} is in {found} already; give the fp32 graph that it was made from")
+    before, model = facts(source), _check_source(source)
     names = [node.name for node in model.graph.node]
     if "" in names or len(set(names)) < len(names):
         source = _named(source, work)
@@ -162,6 +152,20 @@ def job_for(
     except TaskFailed as problem:
         raise PassError(f"the fp32 graph can't be measured: {problem}") from problem
     return Job(source, kind, record, tolerance, half_io, isolated, work, largest, large)
+
+
+def _check_source(source: Path) -> onnx.ModelProto:
+    """The graph, without its external weights. UsageError where it is too large, or in half precision already."""
+    size = facts(source).weight_bytes
+    if size > MOST_BYTES:
+        raise UsageError(
+            f"{source.name} has {size / 1e9:.1f} GB of weights; AutoCast holds them as one protobuf message, which ends at "
+            f"{MOST_BYTES / 1e9:.1f} GB. Export the module in half precision (model.half()), or in parts"
+        )
+    model = onnx.load(source, load_external_data=False)
+    if (found := half_kind(model)) is not None:
+        raise UsageError(f"{source.name} is in {found} already; give the fp32 graph that it was made from")
+    return model
 
 
 def _named(source: Path, work: Path) -> Path:
@@ -214,83 +218,27 @@ def _forms(job: Job, graph: str, skip: Sequence[str], console: Console) -> list[
     return [typed] if rewritten is None else [typed, rewritten]
 
 
-def _place(found: Sequence[Typed], stem: str, writer: BundleWriter) -> list[tuple[Typed, tuple[str, ...]]]:
-    """Move what was made into the bundle under its names; the data file of the first is shared by the others.
-
-    Returns each with the names of its data files.
-    """
-    written = []
-    data: dict[str, str] = {}
-    for typed in found:
-        path = writer.path(f"{stem}.{typed.name}.onnx")
-        model = onnx.load(typed.path, load_external_data=False)
-        for location in facts(typed.path).data_files:
-            if location not in data:
-                data[location] = f"{path.name}.data"
-                shutil.move(typed.path.parent / location, writer.path(data[location]))
-        for tensor in model.graph.initializer:
-            for entry in tensor.external_data:
-                if entry.key == "location":
-                    entry.value = data[entry.value]
-        onnx.save(model, path)
-        written.append((replace(typed, path=path), facts(path).data_files))
-    return written
-
-
-def save_whole(path: Path, writer: OnnxWriter) -> None:
-    """Write a typed graph, and its data where it has any, to the places of a plain file."""
+def save_whole(typed: Typed, writer: OnnxWriter) -> None:
+    """Write a typed graph, and its data where it has any, to the places of a plain file, with how it was checked."""
     target = writer.path()
-    model = onnx.load(path)
-    if facts(path).data_files:
+    model = onnx.load(typed.path)
+    properties = {p.key: p.value for p in model.metadata_props}
+    checked = json.loads(properties.get(CHECKED, "{}"))
+    stages = [*checked.get("stages", ()), stage_entry(typed)]
+    properties[CHECKED] = json.dumps({**checked, "stages": stages, "tolerance": typed.tolerance.to_json()})
+    if typed.half_io and KEY in properties:
+        embedded = json.loads(properties[KEY])
+        for tensor in (*embedded["inputs"], *embedded["outputs"]):
+            tensor["dtype"] = "float16" if tensor["dtype"] == "float32" else tensor["dtype"]
+        properties[KEY] = json.dumps(embedded)
+    onnx.helper.set_model_props(model, properties)
+    if facts(typed.path).data_files:
         onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data", size_threshold=1024)
     else:
         onnx.save(model, target)
 
 
-def _entry(
-    before: Mapping[str, Any], kind: str, written: Sequence[tuple[Typed, tuple[str, ...]]], writer: BundleWriter
-) -> dict[str, Any]:
-    """A graph's part of the manifest with the new precisions in the place of old ones of their names."""
-    names = (kind, f"{kind}-trt")
-    new = {typed.path.name for typed, _ in written} | {name for _, data in written for name in data}
-    for name in names:
-        old = before["precisions"].get(name)
-        for file in () if old is None else (old["file"], *old["data"]):
-            if file not in new:
-                writer.remove(file)
-    precisions = {n: e for n, e in before["precisions"].items() if n not in names}
-    stages = [s for s in before["stages"] if s["precision"] not in names]
-    for typed, data in written:
-        precisions[typed.name] = _precision(typed, data)
-        stages.append(_stage(typed))
-    return {**before, "precisions": precisions, "stages": stages}
-
-
-def _precision(typed: Typed, data: Sequence[str]) -> dict[str, Any]:
-    entry = {
-        "file": typed.path.name,
-        "data": list(data),
-        "tolerance": typed.tolerance.to_json(),
-        "type": typed.kind,
-        "half_io": typed.half_io,
-        "kept": [dict(k) for k in typed.kept],
-        "attention": [b.to_json() for b in typed.blocks],
-    }
-    return entry | ({"target": typed.target} if typed.target else {})
-
-
-def _stage(typed: Typed) -> dict[str, Any]:
-    return {
-        "name": typed.kind if typed.target is None else attention.PASS.name,
-        "precision": typed.name,
-        "nodes_before": typed.nodes_before,
-        "nodes_after": typed.nodes_after,
-        "kept": True,
-        "note": typed.note,
-        "checks": [c.to_json() for c in typed.checks],
-    }
-
-
-def _embedded(path: Path) -> tuple[TensorSpec, ...] | None:
+def embedded_inputs(path: Path) -> tuple[TensorSpec, ...] | None:
+    """What the metadata of a plain file says of its inputs; None where it says nothing."""
     properties = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
     return read_embedded(properties[KEY], path.name).inputs if KEY in properties else None

@@ -1,0 +1,101 @@
+"""Half precision, written into a bundle: its files under their names, and what the manifest says of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+from attn_runtime.bundle import Bundle
+from attn_runtime.writer import BundleWriter
+
+from .graph import facts
+from .halve import Typed
+from .passes import attention
+
+
+def write_precision(bundle: Path, opened: Bundle, kind: str, found: Mapping[str, Sequence[Typed]]) -> list[Typed]:
+    """Put what was made for each graph into the bundle, in one step."""
+    made: list[Typed] = []
+    manifest: dict[str, Any] = {**opened.manifest, "graphs": dict(opened.manifest["graphs"])}
+    manifest["versions"] = {**manifest["versions"], "nvidia-modelopt": version("nvidia-modelopt")}
+    with BundleWriter(bundle, amends=opened) as writer:
+        for name, forms in found.items():
+            before = opened.manifest["graphs"][name]
+            written = _place(forms, Path(before["precisions"]["fp32"]["file"]).stem, writer)
+            manifest["graphs"][name] = _entry(before, kind, written, writer)
+            made.extend(typed for typed, _ in written)
+        writer.commit(manifest)
+    return made
+
+
+def _place(found: Sequence[Typed], stem: str, writer: BundleWriter) -> list[tuple[Typed, tuple[str, ...]]]:
+    """Move what was made into the bundle under its names; the data file of the first is shared by the others.
+
+    Returns each with the names of its data files.
+    """
+    written = []
+    data: dict[str, str] = {}
+    for typed in found:
+        path = writer.path(f"{stem}.{typed.name}.onnx")
+        model = onnx.load(typed.path, load_external_data=False)
+        for location in facts(typed.path).data_files:
+            if location not in data:
+                data[location] = f"{path.name}.data"
+                shutil.move(typed.path.parent / location, writer.path(data[location]))
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = data[entry.value]
+        onnx.save(model, path)
+        written.append((replace(typed, path=path), facts(path).data_files))
+    return written
+
+
+def _entry(
+    before: Mapping[str, Any], kind: str, written: Sequence[tuple[Typed, tuple[str, ...]]], writer: BundleWriter
+) -> dict[str, Any]:
+    """A graph's part of the manifest with the new precisions in the place of old ones of their names."""
+    names = (kind, f"{kind}-trt")
+    new = {typed.path.name for typed, _ in written} | {name for _, data in written for name in data}
+    for name in names:
+        old = before["precisions"].get(name)
+        for file in () if old is None else (old["file"], *old["data"]):
+            if file not in new:
+                writer.remove(file)
+    precisions = {n: e for n, e in before["precisions"].items() if n not in names}
+    stages = [s for s in before["stages"] if s["precision"] not in names]
+    for typed, data in written:
+        precisions[typed.name] = _precision(typed, data)
+        stages.append(stage_entry(typed))
+    return {**before, "precisions": precisions, "stages": stages}
+
+
+def _precision(typed: Typed, data: Sequence[str]) -> dict[str, Any]:
+    entry = {
+        "file": typed.path.name,
+        "data": list(data),
+        "tolerance": typed.tolerance.to_json(),
+        "type": typed.kind,
+        "half_io": typed.half_io,
+        "kept": [dict(k) for k in typed.kept],
+        "attention": [b.to_json() for b in typed.blocks],
+    }
+    return entry | ({"target": typed.target} if typed.target else {})
+
+
+def stage_entry(typed: Typed) -> dict[str, Any]:
+    """The conversion as one of the manifest's stages."""
+    return {
+        "name": typed.kind if typed.target is None else attention.PASS.name,
+        "precision": typed.name,
+        "nodes_before": typed.nodes_before,
+        "nodes_after": typed.nodes_after,
+        "kept": True,
+        "note": typed.note,
+        "checks": [c.to_json() for c in typed.checks],
+    }
