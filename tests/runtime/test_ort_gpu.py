@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from attn_runtime.backends import GraphFile, OpenOptions, ort
+from attn_runtime.bundle import Bundle
 from attn_runtime.cuda import find_gpus
 from attn_runtime.device.buffers import host_view
 from attn_runtime.device.tensor import DeviceTensor, borrow
@@ -353,3 +355,12 @@ def test_answers_from_the_cpu_say_that_they_hide_an_overflow_of_fp16(tmp_path: P
         assert "overflow of fp16 would not show" in session.choice
     with open_session(add(tmp_path / "add.onnx"), "cpu") as session:
         assert "fp16" not in session.choice
+
+
+def test_of_a_bundle_its_record_tells_what_is_fp16(valid_bundle: Path) -> None:
+    """Usually nothing shows at the borders: inputs and outputs stay in fp32."""
+    bundle = Bundle.open(valid_bundle)
+    graph = bundle.graph()
+    bundle.graphs[graph.name] = replace(graph, precisions={"fp16": replace(graph.precisions["fp32"], type="fp16")})
+    assert "overflow of fp16" in open_session(bundle, "cpu", "ort").choice
+    assert "overflow of fp16" not in open_session(valid_bundle, "cpu", "ort", precision="fp32").choice
