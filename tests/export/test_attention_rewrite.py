@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from attn_export import step
 from attn_export.attention import find_blocks
 from attn_export.isolate import Isolated
 from attn_export.passes.attention import Rewritten, rewrite
+from attn_export.source import load_source
 from attn_runtime.trt import flavour
 from attn_runtime.trt.fusion import BlockFusion, fusion
-from attn_runtime.trt.network import build
+from attn_runtime.trt.network import Profile, build
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
@@ -94,10 +97,10 @@ def rewritten(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Rewritten]:
     return copy, done
 
 
-def built(model: onnx.ModelProto, folder: Path) -> tuple[BlockFusion, int]:
+def built(model: onnx.ModelProto, folder: Path, shapes: Profile | None = None) -> tuple[BlockFusion, int]:
     """What became of the model's one block in a real engine, and its scratch memory in bytes."""
     onnx.save(model, folder / "cell.onnx")
-    result = build(flavour.load("rtx"), folder / "cell.onnx", [p for p in [profile(model)] if p])
+    result = build(flavour.load("rtx"), folder / "cell.onnx", [p for p in [shapes or profile(model)] if p])
     assert result.plan is not None, result.errors
     (found,) = fusion(find_blocks(model), result.layers)
     assert result.scratch is not None
@@ -138,6 +141,41 @@ def test_unfused_before_and_fused_after(rtx: None, tmp_path: Path, name: str, dt
     assert now.fused
     assert "mha" in now.kernel
     assert scratch_after < scratch_before
+
+
+def attentionnet(size: int, half: bool, path: Path) -> onnx.ModelProto:
+    """AttentionNet, awake, for images of `size`, a dynamic batch, and all in float16 where `half`."""
+    module = load_source("attentionnet").module
+    image = torch.zeros(2, 3, size, size)
+    if half:
+        module, image = module.half(), image.half()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module, (image,), path, dynamo=False, opset_version=18, input_names=["image"], dynamic_axes={"image": [0]}
+        )
+    return onnx.load(path)
+
+
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_attentionnet_fuses_at_every_size_of_image(rtx: None, size: int, tmp_path: Path) -> None:
+    before = attentionnet(size, False, tmp_path / "fp32.onnx")
+    after, _ = rewritten(before)
+    image = np.random.default_rng(size).standard_normal((3, 3, size, size)).astype(np.float32)
+    was, now = (answer(m, {"image": image}) for m in (before, after))
+    assert np.abs(was - now).max() <= 1e-5 * np.abs(was).max()
+    typed = attentionnet(size, True, tmp_path / "fp16.onnx")
+    typed_after, done = rewritten(typed)
+    assert done.changed == ("attention",)
+    shapes = {"image": tuple((n, 3, size, size) for n in (1, 8, 32))}
+    (unfused, scratch), (fused, scratch_after) = (
+        built(m, tmp_path, shapes)  # type: ignore[arg-type]
+        for m in (typed, typed_after)
+    )
+    assert not unfused.fused
+    assert unfused.why_not == "keys have 32 elements, values 256"
+    assert fused.fused
+    assert scratch_after < scratch
 
 
 @pytest.mark.parametrize("name", FUSED)
