@@ -43,6 +43,7 @@ def tell_origin(node: onnx.NodeProto, module: str, source: str) -> onnx.NodeProt
     file, _, line = source.rpartition(":")
     node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=repr(["", module, "op"]))
     trace = (
+        'File "/src/main.py", line 1, in forward\n    z\n  '
         f'File "{file}", line {line}, in forward\n    x\n  '
         'File "/x/site-packages/torch/nn/modules/linear.py", line 9, in forward\n    y'
     )

@@ -37,6 +37,7 @@ from attn_runtime.trt.compile import compile_engine
 from attn_runtime.trt.engines import find_engine, find_engine_beside, key_path, read_plan
 from attn_runtime.trt.flavour_choice import choose
 from attn_runtime.trt.machine import this_machine
+from attn_runtime.trt.network import BuildOptions
 from attn_runtime.trt.profiles import ShapeTexts
 from attn_runtime.trt.progress import BuildProgress
 from make_hostile_bundles import edit, rehash
@@ -286,10 +287,12 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(
     before = files(file.parent)
     command = [sys.executable, "-m", "attn_runtime.cli", "compile", file, "--minShapes", shapes.min[0]]
     command += ["--optShapes", shapes.opt[0], "--maxShapes", shapes.max[0]]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     worker = worker_of(process.pid)
     time.sleep(1.0)  # into the build
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does
     out, err = process.communicate(timeout=20)
     assert process.returncode == code and "Traceback" not in err and not out
     assert gone(worker) and files(file.parent) == before and len(list(file.parent.iterdir())) == 1
@@ -328,6 +331,18 @@ def test_a_child_that_dies_is_an_error_with_its_last_words(slow: tuple[Path, Sha
     with pytest.raises(StageError, match=r"the build of slow.onnx died \(SIGSEGV\); nothing was written") as caught:
         compile_engine(slow[0], profiles=slow[1], on_progress=kill)
     assert caught.value.exit_code == 12 and files(slow[0].parent) == before
+
+
+@rtx
+def test_a_child_that_nobody_waits_for_cancels_its_build(tmp_path: Path) -> None:
+    """It ends by itself, with no plan: the library's progress monitor has passed the word on."""
+    file = graphs.matmul(tmp_path / "m.onnx")
+    options = {**vars(BuildOptions()), "timing_cache": None}
+    request = {"flavour": "rtx", "file": str(file), "profiles": [{"x": [[1, 64]] * 3}], "options": options,
+               "plan": str(tmp_path / "plan"), "new_timing_cache": str(tmp_path / "cache")}  # fmt: skip
+    command = [sys.executable, "-m", "attn_runtime.trt.worker"]
+    done = subprocess.run(command, input=json.dumps(request) + "\n", capture_output=True, text=True)
+    assert json.loads(done.stdout.splitlines()[-1])["built"]["plan"] is None and not (tmp_path / "plan").exists()
 
 
 def test_last_words_are_the_last_line_that_says_something(tmp_path: Path) -> None:
