@@ -334,6 +334,23 @@ def test_a_child_that_dies_is_an_error_with_its_last_words(slow: tuple[Path, Sha
 
 
 @rtx
+@linux
+def test_a_disk_without_place_keeps_the_old_engine(valid_bundle: Path) -> None:
+    import resource
+
+    compile_engine(valid_bundle)
+    before = files(valid_bundle)
+    done = subprocess.run(
+        [sys.executable, "-m", "attn_runtime.cli", "compile", valid_bundle],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    assert done.returncode == 11 and "can't be written: File too large" in done.stderr, done.stderr
+    assert files(valid_bundle) == before
+
+
+@rtx
 def test_a_child_that_nobody_waits_for_cancels_its_build(tmp_path: Path) -> None:
     """It ends by itself, with no plan: the library's progress monitor has passed the word on."""
     file = graphs.matmul(tmp_path / "m.onnx")

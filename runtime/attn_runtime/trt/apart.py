@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import EngineError, StageError
+from ..errors import EngineError, OutputError, StageError
 from .network import BuildOptions, Built, Profile
 from .progress import BuildProgress, Estimate
 from .worker import built_from_json
@@ -32,13 +32,16 @@ def build_apart(
 ) -> Built:
     """As `network.build`, in a process of its own. `folder` holds what the two pass each other.
 
-    `on_progress` may return False, which cancels the build: EngineError. Raises StageError when the child died. However
-    this ends, also by an exception such as KeyboardInterrupt, the child is gone.
+    `on_progress` may return False, which cancels the build: EngineError. Raises StageError when the child died, OutputError
+    when the disk has no place. However this ends, also by an exception such as KeyboardInterrupt, the child is gone.
     """
     plan, old, new = folder / "plan", folder / "timing_cache", folder / "new_timing_cache"
     asked: dict[str, Any] = {**vars(options)}
     if options.timing_cache:
-        old.write_bytes(options.timing_cache)
+        try:
+            old.write_bytes(options.timing_cache)
+        except OSError as error:
+            raise OutputError(f"can't write beside {folder.parent}: {error.strerror or error}") from error
     asked["timing_cache"] = None if options.timing_cache is None else str(old) if options.timing_cache else ""
     request = {
         "flavour": flavour, "file": str(file), "profiles": [dict(p) for p in profiles], "options": asked,
@@ -76,6 +79,10 @@ def _exchange(
             if "built" in reply:
                 built: dict[str, Any] = reply["built"]
                 return built
+            if "unwritten" in reply:
+                raise OutputError(
+                    f"the engine was built and can't be written: {reply['unwritten']}; what was there is still there"
+                )
             progress = estimate.update([tuple(p) for p in reply["phases"]], time.monotonic() - start)
             if on_progress is not None and on_progress(progress) is False:
                 raise EngineError(f"the build was cancelled after {progress.elapsed:.0f} s; nothing was written")

@@ -1,7 +1,7 @@
 """The child process that builds: a crash of the library, or what it prints, stays here. Started by `apart.py`.
 
 stdin: one JSON request, then "cancel" or the end. stdout: JSON lines, {"phases": ...} while it builds and one
-{"built": ...} at the end. The plan goes to the file that the request names.
+{"built": ...} at the end, or {"unwritten": ...} where the disk had no place. The plan goes to the file that the request names.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ def main() -> None:
     cancelled = threading.Event()
     threading.Thread(target=_listen, args=(sys.stdin, cancelled), daemon=True).start()
     built = _build(request, replies, cancelled)
-    plan, cache = built.plan, built.timing_cache
-    if plan is not None:
-        Path(request["plan"]).write_bytes(plan)
-    if cache is not None:
-        Path(request["new_timing_cache"]).write_bytes(cache)
-    told = built_to_json(built)
-    replies.write(json.dumps({"built": told}) + "\n")
+    reply: dict[str, Any] = {"built": built_to_json(built)}
+    try:
+        for data, name in ((built.plan, "plan"), (built.timing_cache, "new_timing_cache")):
+            if data is not None:
+                Path(request[name]).write_bytes(data)
+    except OSError as error:
+        reply = {"unwritten": error.strerror or str(error)}
+    replies.write(json.dumps(reply) + "\n")
     replies.flush()
     os._exit(0)  # the library's own way out has nothing to add, and the thread still listens
 
