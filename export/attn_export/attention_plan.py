@@ -69,7 +69,7 @@ def plan(match: Match, block: AttentionBlock) -> Plan | Left:
     rank = len(shape)
     one_row = rank < 3 or shape[0] == 1
     folded = rank == 3 and (block.heads or 1) > 1
-    # Of a fixed batch the compiler makes heads by itself; of a dynamic one sometimes, by what stands around.
+    # Of a fixed batch the compiler makes heads by itself, of a dynamic one only sometimes. To add an axis costs nothing.
     single = rank < 4 and not folded and not (isinstance(shape[0], int) and shape[0] > 1)
     alone = one_row and not folded and (rank < 4 or shape[1] == 1)
     low, high = HEAD_SIZES
@@ -86,7 +86,7 @@ def plan(match: Match, block: AttentionBlock) -> Plan | Left:
     if chosen is None:
         return _split(match, rank, dk, dv)
     size, parts = chosen
-    if parts > 1 and heads > 1 and (of_heads := _masks_of_heads(match)):
+    if parts > 1 and rank == 4 and (of_heads := _masks_of_heads(match)):
         return Left(
             f"its mask {of_heads} differs from head to head, and the heads would have to be {parts} times as many"
         )
@@ -127,6 +127,8 @@ def _problem(match: Match, rank: int) -> str:
             return f"it is written with {product.node.op_type}"
         if {len(view.shape(name) or ()) for name in product.node.input} != {rank}:
             return "its operands have different ranks"
+    if rank == 4 and len({(view.shape(n) or "?" * 4)[1] for n in (match.queries, match.keys, match.value)}) > 1:
+        return "its heads share keys or values by broadcasting"
     if match.scores.side != 1:
         return "its softmax runs over the rows"
     for node in match.above:

@@ -35,6 +35,7 @@ UNFUSED = {
     "dynamic batch and length": replace(BASE, size=16, value_size=64, batch=0, queries=0),
     "one head, dynamic": replace(BASE, size=32, value_size=256, batch=0, queries=0, heads=1),
     "no axis of heads": replace(BASE, size=32, value_size=256, batch=0, queries=0, form="3d"),
+    "no axis of heads, equal sizes": replace(BASE, queries=0, batch=0, form="3d", scale="after"),
     "no batch": replace(BASE, size=32, value_size=128, form="2d"),
     "as AttentionNet": replace(BASE, size=8, value_size=64, batch=0, form="columns"),
     "as AttentionNet, dynamic": replace(BASE, size=32, value_size=256, batch=0, queries=0, form="columns"),
@@ -66,6 +67,7 @@ FUSED = {
     "dynamic": replace(BASE, batch=0, queries=0),
     "heads folded into the batch": replace(BASE, form="bmm"),
     "one head, dynamic batch": replace(BASE, heads=1, batch=0),
+    "no axis of heads, fixed batch": replace(BASE, form="3d", batch=8, projected=True),
     "masked": replace(BASE, mask="add [B,1,1,S]", batch=0),
     "softmax in float32": replace(BASE, in_float32=frozenset(["softmax"])),
 }
@@ -210,6 +212,18 @@ def test_what_has_no_equal_form_is_left_with_the_reason(cell: Cell, says: str) -
     assert done.changed == ()
     assert after == before
     assert says in done.notes[0]
+
+
+def test_keys_that_heads_share_by_broadcasting_are_left() -> None:
+    """Repeated as if each head had its own, they would be cut into pieces of other keys."""
+    model = graph(replace(BASE, size=32, value_size=64, dtype="float32"))
+    for value in model.graph.input:
+        if value.name != "q":
+            value.type.tensor_type.shape.dim[1].dim_value = 1
+    after, done = rewritten(model)
+    assert done.changed == ()
+    assert after == model
+    assert "share keys or values by broadcasting" in done.notes[0]
 
 
 def test_weights_that_are_an_output_too_keep_the_block_as_it_is() -> None:

@@ -132,5 +132,5 @@ def _shape_cure(block: AttentionBlock) -> str:
     if block.query_length == block.key_length == "1":
         return "none is needed: there is nothing to fuse"
     if block.heads == 1 and block.head_size == block.value_size:
-        return "the pass attention, which to-trt runs unless it is skipped; or a batch of 2, or a dynamic batch"
+        return "the pass attention, which to-trt runs unless it is skipped; or a second head, or a dynamic batch"
     return "the pass attention, which to-trt runs unless it is skipped"
