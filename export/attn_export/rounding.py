@@ -39,7 +39,8 @@ def rounded(typed: onnx.ModelProto) -> onnx.ModelProto:
 
     Every float16 and bfloat16 tensor of `typed` is a float32 tensor of the same name here, with the values that the type
     can hold; inputs and outputs too, which are float32 here. Weights stay in half precision and are cast, so that
-    external data is shared: a twin in another folder than `typed` can't find it. `typed` is not changed.
+    external data is shared: a twin in another folder than `typed` can't find it. `typed` is not changed. An input that is an
+    output as well leaves as it came.
 
     Raises BundleError for a node that mixes types (by name), or whose types can't be told.
     """
@@ -75,10 +76,6 @@ def _round(graph: onnx.GraphProto, types: TypedGraph, entered: Mapping[str, str]
         nodes.extend(_rounded_node(node, [types.element(name) for name in node.output]))
     for value in (*graph.input, *graph.output):
         _widen(value.type)
-    for position, output in enumerate(graph.output):
-        if output.name in renamed:  # an input handed straight to an output
-            nodes.append(helper.make_node("Identity", [renamed[output.name]], [f"{output.name}//out"]))
-            graph.output[position].name = f"{output.name}//out"
     del graph.value_info[:]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -91,9 +88,6 @@ def _rounded_node(node: onnx.NodeProto, kinds: list[int]) -> list[onnx.NodeProto
         down = _cast(node.input[0], f"{name}{HALVED}", kinds[0])
         return [down, _cast(f"{name}{HALVED}", name, TensorProto.FLOAT)]
     _widen_attributes(node)
-    if node.op_type == "CastLike" and kinds[0]:
-        # What it is like may be float32 by now.
-        return [_cast(node.input[0], node.output[0], kinds[0])]
     result = [node]
     if node.op_type in MOVES or node.op_type == "Constant":
         return result
