@@ -101,6 +101,14 @@ def test_producer_frees_what_was_only_read() -> None:
     assert tensor._use_count() == 1
 
 
+def test_data_may_begin_after_its_address() -> None:
+    array = drawn(4)
+    capsule = dlpack.write(array.ctypes.data, (3,), array.dtype, 1, 0, array)
+    (managed, *_), = dlpack._lent.values()  # fmt: skip
+    managed.tensor.byte_offset = 4  # type: ignore[attr-defined]
+    assert dlpack.read(capsule).address == array.ctypes.data + 4
+
+
 def test_capsules_that_are_not_taken() -> None:
     with pytest.raises(ValueError, match="bfloat16"):
         dlpack.read(torch.zeros(2, dtype=torch.bfloat16).__dlpack__())

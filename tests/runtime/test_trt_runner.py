@@ -307,8 +307,9 @@ def test_mixed_with_numpy_and_at_ever_new_addresses(cuda_graph: bool, rig: Calla
     assert there.device.captures == 0  # what comes once is not worth a capture
 
 
-def test_work_of_the_producer_is_waited_for(rig: Callable[..., Rig]) -> None:
-    """A tensor that is still being computed on another stream, which its producer orders before the intake's."""
+@pytest.mark.parametrize("tells_its_stream", [False, True])
+def test_work_of_the_producer_is_waited_for(tells_its_stream: bool, rig: Callable[..., Rig]) -> None:
+    """A tensor still being computed on another stream: its producer orders the intake's stream, or just names its own."""
     there = rig()
     device, a = there.device, there.lend(np.zeros((4, 4), np.float32))
     theirs, event = device.create_stream(), device.create_event()
@@ -319,13 +320,15 @@ def test_work_of_the_producer_is_waited_for(rig: Callable[..., Rig]) -> None:
             return a.__dlpack_device__()
 
         def __dlpack__(self, **_: object) -> object:
-            device.record(event, theirs)
-            device.wait(there.runner.intake.stream, event)
+            if tells_its_stream:
+                there.runner.intake.wait_for(theirs)
+            else:
+                device.record(event, theirs)
+                device.wait(there.runner.intake.stream, event)
             return a.__dlpack__()
 
     got = there.session.run({"a": Busy(), "b": np.zeros((4, 4), np.float32)})["z"]
     assert (got == 5).all()
-    there.runner.intake.wait_for(theirs)
     device.synchronize(theirs)
     device.destroy_stream(theirs)
     device.destroy_event(event)
@@ -414,6 +417,26 @@ def test_a_call_that_fails_costs_its_lane_and_nothing_else(rig: Callable[..., Ri
         there.run(2, 2)
     there.executor.fail_enqueue = None
     assert not there.executor.contexts
+    there.run(2, 2)
+
+
+def test_what_the_library_raises_becomes_one_line(rig: Callable[..., Rig]) -> None:
+    there = rig()
+    bound = there.session.bind({"a": (2, 2), "b": (2, 2)})
+    there.executor.fail_enqueue = RuntimeError("infer_shapes error code:\n-1")
+    feed = {"a": drawn(2, 2), "b": drawn(2, 2)}
+    arrays = {**feed, "z": np.zeros((2, 2), np.float32)}
+    for call in (
+        lambda: there.session.run(feed),
+        lambda: there.session.run_on_device(feed),
+        lambda: there.runner.bind(feed, {"z": arrays["z"]}),
+    ):
+        with pytest.raises(
+            BackendError, match=r"^engine m\.engine: TensorRT failed on cuda:0: infer_shapes error code: -1$"
+        ):
+            call()
+    there.executor.fail_enqueue = None
+    bound()
     there.run(2, 2)
 
 
@@ -622,6 +645,16 @@ def test_a_bound_call_that_is_dropped_gives_its_memory_back(rig: Callable[..., R
     del bound
     gc.collect()
     assert (there.device.allocated, there.device.pinned, there.device.alive, len(there.executor.contexts)) == before
+
+
+def test_bound_calls_end_with_the_engine(rig: Callable[..., Rig]) -> None:
+    there = rig()
+    arrays, outputs = {"a": drawn(3, 3), "b": drawn(3, 3)}, {"z": np.zeros((3, 3), np.float32)}
+    call = there.runner.bind(arrays, outputs)
+    there.runner.close()
+    assert there.executor.closed and there.device.alive == (0, 0, 0) and there.device.allocated == 0
+    with pytest.raises(UsageError, match="closed"):
+        call()
 
 
 def test_bind_out_of_the_profile_costs_nothing(rig: Callable[..., Rig]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ class EngineRunner:
         self.intake = Intake(device.dlpack_type, device.number, device.create_stream(), self._wait_for)
         self._pool: Pool[Lane] = Pool(self._make_lane, most_lanes)
         try:
-            with self._pool.take() as lane:
+            with self._told(), self._pool.take() as lane:
                 self._check_capturable(lane)
         except BaseException:
             self.close()
@@ -69,12 +69,12 @@ class EngineRunner:
 
     def run(self, feed: Feed) -> dict[str, Array]:
         """Every output, in new numpy arrays; inputs are numpy arrays and tensors on this device, mixed as one likes."""
-        with self._pool.take() as lane:
+        with self._told(), self._pool.take() as lane:
             return lane.run(feed)
 
     def run_on_device(self, feed: Feed) -> dict[str, DeviceArray]:
         """Every output in device memory, complete when this returns."""
-        with self._pool.take() as lane:
+        with self._told(), self._pool.take() as lane:
             return lane.run_on_device(feed)
 
     def buffer(self, shape: Shape, dtype: str) -> Array:
@@ -92,9 +92,9 @@ class EngineRunner:
 
     def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Callable[[], object]:
         """A call on these arrays, all of `buffer` or other C-contiguous numpy arrays, or all of `device_buffer`."""
-        bound = BoundRun(
-            self._on, self._executor, self._make_lane(), inputs, outputs, self._is_pinned, self._options.where
-        )
+        with self._told():
+            lane = self._make_lane()
+            bound = BoundRun(self._on, self._executor, lane, inputs, outputs, self._is_pinned, self._options.where)
         self._bound.add(bound)
         return bound
 
@@ -119,6 +119,16 @@ class EngineRunner:
         if not sys.is_finalizing():
             with suppress(Exception):
                 self.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """The library raises what it likes (a RuntimeError for a number); a user gets one line."""
+        try:
+            yield
+        except AttnError:
+            raise
+        except Exception as error:
+            raise self.explain(error) from error
 
     def _make_lane(self) -> Lane:
         with self._making:
