@@ -193,6 +193,17 @@ class Experts(nn.Module):
         return (self.route(x).softmax(-1).unsqueeze(2) @ answers).squeeze(2)
 
 
+class Slots(nn.Module):
+    """Soft experts: how much of each position goes to a slot is told by a linear layer, normalised over positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slots = nn.Linear(WIDTH, 3, bias=False)
+
+    def forward(self, x: Tensor, open_: Tensor) -> Tensor:
+        return self.slots(x).softmax(1).transpose(1, 2) @ x
+
+
 class Gated(nn.Module):
     """Scores that never weigh anything."""
 
@@ -200,7 +211,7 @@ class Gated(nn.Module):
         return (x @ x.transpose(1, 2)).softmax(-1)
 
 
-NO_ATTENTION = {"head": Head, "codebook": Codebook, "experts": Experts, "gated": Gated}
+NO_ATTENTION = {"head": Head, "codebook": Codebook, "experts": Experts, "slots": Slots, "gated": Gated}
 #: (heads, heads of keys, Dk, Dv, mask) by the module's name
 FORMS = {
     "sdpa": (Sdpa, (4, 4, 16, 16, "none")),

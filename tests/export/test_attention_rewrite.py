@@ -130,6 +130,16 @@ def test_the_answers_stay(name: str) -> None:
         assert np.abs(was[keys] - now[keys]).max() <= 1e-5 * np.abs(was[keys]).max()
 
 
+def test_a_softmax_whose_axis_is_counted_from_the_front() -> None:
+    """The old exporter's: the last axis of three is no longer axis 2."""
+    before = graph(replace(UNFUSED["as AttentionNet, dynamic"], dtype="float32"))
+    softmax = next(node for node in before.graph.node if node.op_type == "Softmax")
+    softmax.attribute[0].i = 2
+    after, _ = rewritten(before)
+    fed = feed(before, 2, 7)
+    assert np.abs(answer(before, fed) - answer(after, fed)).max() < 1e-5
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", UNFUSED)
 def test_unfused_before_and_fused_after(rtx: None, tmp_path: Path, name: str, dtype: str) -> None:
