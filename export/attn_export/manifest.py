@@ -48,7 +48,14 @@ def graph_entry(work: Export, data_files: tuple[str, ...], golden: list[dict[str
         "outputs": [s.to_json() for s in work.outputs],
         "opset": work.opset,
         "exporter": work.exporter,
-        "precisions": {"fp32": {"file": "model.onnx", "data": list(data_files), "tolerance": work.tolerance.to_json()}},
+        "precisions": {
+            "fp32": {
+                "file": "model.onnx",
+                "data": list(data_files),
+                "tolerance": work.tolerance.to_json(),
+                "attention": [block.to_json() for block in work.attention],
+            }
+        },
         "cures": work.cures,
         "stages": [_stage(s) for s in work.stages],
         "consistency": [c.to_json() for c in work.stages[-1].verdict.consistency],

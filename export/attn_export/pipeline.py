@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
+from attn_runtime.attention import AttentionBlock
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import UsageError
 from attn_runtime.nearest import did_you_mean
@@ -15,6 +17,7 @@ from attn_runtime.spec import Dim, TensorSpec, named_dims
 from attn_runtime.writer import BundleWriter, OnnxWriter, check_target
 
 from . import graph, manifest, step
+from .attention import find_blocks
 from .capture import EXPORTERS, capture, check_opset, unused_inputs
 from .cases import corner_cases, trace_sizes
 from .check import Judge, Verdict
@@ -72,6 +75,7 @@ class Export:
     cures: list[dict[str, str]]
     golden: list[Golden]
     stages: list[Stage] = field(default_factory=list)
+    attention: tuple[AttentionBlock, ...] = ()
 
     @property
     def worst_error(self) -> float:
@@ -199,6 +203,7 @@ def _graphs(
             verdict = work.stages[-1].verdict
             stage = Stage(chosen.name, done.before.nodes, done.after.nodes, False, done.outcome.note, verdict)
         work.stages.append(stage)
+    work.attention = find_blocks(onnx.load(current, load_external_data=False))
     return current
 
 

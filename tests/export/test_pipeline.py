@@ -55,6 +55,13 @@ def test_a_bundle_holds_the_graph_the_proof_and_the_account_of_it(project: Path)
     assert not list(project.glob(".*"))
 
 
+def test_the_attention_of_the_fp32_graph_is_recorded(project: Path) -> None:
+    run("nets:attention", project / "a.attn")
+    (block,) = Bundle.open(project / "a.attn").graph().precisions["fp32"].attention
+    nodes = {node.name for node in onnx.load(project / "a.attn/model.onnx").graph.node}
+    assert set(block.nodes) <= nodes and block.dtype == "float32" and block.query_length == "T"
+
+
 def test_a_plain_onnx_carries_its_metadata(project: Path) -> None:
     run("nets:attention", project / "a.onnx")
     assert [p.name for p in project.iterdir() if p.suffix != ".py" and p.name != "__pycache__"] == ["a.onnx"]
