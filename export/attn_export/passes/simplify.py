@@ -19,6 +19,9 @@ from ..step import Outcome
 _MOST_GROWTH = 1.05
 _SMALL_BYTES = 1 << 20
 
+#: Fusions into operators of com.microsoft, which ONNX Runtime alone can run.
+_OF_ONE_ENGINE = ["fuse_attention", "fuse_gqa"]
+
 #: (what it is called, whether the optimizer runs, the fusions that are left out)
 _WAYS: tuple[tuple[str, bool, list[str]], ...] = (
     ("onnxsim", True, []),
@@ -43,12 +46,22 @@ class Simplify:
         for number, (label, optimize, skip) in enumerate(_WAYS):
             given = target.with_suffix(f".{number}.onnx")
             try:
-                isolated.run("simplify", "simplify", source=str(bare), target=str(given), optimize=optimize, skip=skip)
+                isolated.run(
+                    "simplify",
+                    "simplify",
+                    source=str(bare),
+                    target=str(given),
+                    optimize=optimize,
+                    skip=[*skip, *_OF_ONE_ENGINE],
+                )
             except (TaskFailed, StageError) as problem:
                 notes.append(f"{label} gave up ({str(problem)[:120]})")
                 continue
             _restore(source, given, weights)
             after = facts(given)
+            if foreign := _domains(given) - _domains(source):
+                notes.append(f"{label} brought in operators of {', '.join(sorted(foreign))}")
+                continue
             if after.weight_bytes <= max(before.weight_bytes * _MOST_GROWTH, before.weight_bytes + _SMALL_BYTES):
                 tried.append((after.nodes, after.weight_bytes, number, label, given))
             notes.append(f"{label}: {after.nodes} nodes")
@@ -68,6 +81,11 @@ class Simplify:
         if after.nodes > before.nodes:
             return f"the graph grew from {before.nodes} to {after.nodes} nodes"
         return ""
+
+
+def _domains(path: Path) -> set[str]:
+    """Where the operators come from: a domain that is new would tie the graph to one engine."""
+    return {node.domain for node in onnx.load(path, load_external_data=False).graph.node} - {"", "ai.onnx"}
 
 
 def _without_external_weights(source: Path, target: Path) -> dict[str, onnx.TensorProto]:
