@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from . import backends
 from .backends import Backend, Engine, GraphFile, OpenOptions
@@ -44,7 +44,7 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
     A device that was named is taken or refused with BackendError; with "auto", a GPU that can't be used is passed
     over, and `choice` says so. An engine may have a `note`, what else is to be known of its answers.
     """
-    passed_over: list[str] = []
+    passed_over: list[tuple[str, str, str]] = []
     for name, target, module, reason in candidates(device, backend):
         if reason is None:
             try:
@@ -52,13 +52,25 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
             except BackendError as error:
                 reason = str(error)
             else:
-                told = "; ".join(passed_over + _by_name_only(backend))
+                told = "; ".join(_reasons(passed_over, first=True) + _by_name_only(backend))
                 note = getattr(engine, "note", None)
                 chosen = f"{name} on {engine.device}" + (f" ({note})" if note else "")
                 return name, engine, f"{chosen}; passed over: {told or 'none'}"
-        passed_over.append(f"{name} on {target} ({reason})")
+        passed_over.append((name, target, reason))
     asked = f"backend {backend} can't" if backend else "no backend can"
-    raise BackendError(f"{asked} run {graph.where} on {device}: {'; '.join(passed_over)}. See attn-run doctor.")
+    raise BackendError(f"{asked} run {graph.where} on {device}: {'; '.join(_reasons(passed_over))}. See attn-run doctor.")
+
+
+def _reasons(passed_over: Sequence[tuple[str, str, str]], first: bool = False) -> list[str]:
+    """Each reason once, with all the backends it holds for; with `first`, only the first reason of each backend."""
+    together: dict[tuple[str, str], list[str]] = {}
+    told: set[str] = set()
+    for name, target, reason in passed_over:
+        if first and name in told:
+            continue
+        told.add(name)
+        together.setdefault((target, reason), []).append(name)
+    return [f"{', '.join(names)} on {target} ({reason})" for (target, reason), names in together.items()]
 
 
 def _by_name_only(backend: str | None) -> list[str]:
