@@ -139,7 +139,8 @@ class Session:
         `shapes` gives dim sizes ({"batch": 8}), whole input shapes ({"image": (8, 3, 32, 32)}), or both; what is left
         out takes its opt. Where an output's shape does not follow from them, the graph is run once on zeros to learn
         it. With `on_device` the buffers are DeviceArrays, for those who make the inputs and use the outputs on the GPU:
-        such a call copies nothing. Raises UsageError for an unknown name and for `on_device` where the backend has no
+        such a call copies nothing, and waits for the default stream, which PyTorch works on. Whoever works on another
+        stream synchronizes it first. Raises UsageError for an unknown name and for `on_device` where the backend has no
         such buffers, InputError for a size out of range.
         """
         engine = self._open_engine()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from attn_runtime.device.interface import ALIGNMENT, DLPACK_CPU
+from attn_runtime.device.interface import ALIGNMENT, DEFAULT_STREAM, DLPACK_CPU
 from attn_runtime.errors import BackendError
 
 Work = Callable[[], None]
@@ -37,8 +37,8 @@ class HostDevice:
         self._lock = threading.RLock()
         self._memory: dict[int, np.ndarray] = {}
         self._kind: dict[int, str] = {}
-        self._numbers = itertools.count(1)
-        self._streams: dict[int, Stream] = {}
+        self._numbers = itertools.count(DEFAULT_STREAM + 1)
+        self._streams: dict[int, Stream] = {DEFAULT_STREAM: Stream()}
         self._events: dict[int, tuple[Stream, int] | None] = {}
         self._graphs: dict[int, list[Work]] = {}
         self._users: set[int] = set()
@@ -55,8 +55,8 @@ class HostDevice:
 
     @property
     def alive(self) -> tuple[int, int, int]:
-        """(streams, events, graphs) that nobody destroyed yet."""
-        return len(self._streams), len(self._events), len(self._graphs)
+        """(streams, events, graphs) that nobody destroyed yet, without the default stream."""
+        return len(self._streams) - 1, len(self._events), len(self._graphs)
 
     def use(self) -> None:
         self._users.add(threading.get_ident())

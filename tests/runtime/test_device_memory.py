@@ -7,8 +7,10 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from attn_runtime.device.blocks import Blocks
 from attn_runtime.device.buffers import Buffer, host_view, pinned_array
+from attn_runtime.device.interface import DEFAULT_STREAM
 from attn_runtime.device.tensor import DeviceArray
 from attn_runtime.errors import BackendError, InputError
 from host_device import HostDevice
@@ -178,6 +180,53 @@ def test_blocks_that_are_out_outlive_their_owner(device: HostDevice) -> None:
     device.view(kept.address, 512)[:] = 1
     del kept
     assert device.allocated == 0
+
+
+@pytest.mark.parametrize("tells_stream", [True, False])
+def test_a_block_waits_for_those_who_took_it_over_on_the_default_stream(tells_stream: bool, device: HostDevice) -> None:
+    """A library lets go of an array when its work is queued; the next tenant must not write before that work has read."""
+    blocks, seen, mine = Blocks(device), [], device.create_stream()
+    array = DeviceArray(device, blocks.take(256), (256,), np.dtype("uint8"))
+    address = array.address
+    device.view(address, 256)[:] = 7
+    taken = torch.from_dlpack(array)
+    device.put(DEFAULT_STREAM, lambda: seen.append(int(device.view(address, 256)[0])))
+    del array, taken
+    gc.collect()
+    again = blocks.take(256, mine) if tells_stream else blocks.take(256)
+    assert again.address == address and device.alive == (1, 0, 0)
+    device.put(mine, lambda: device.view(address, 256).fill(9))
+    device.synchronize(mine)
+    device.synchronize(DEFAULT_STREAM)
+    assert seen == [7]
+
+
+@pytest.mark.parametrize("stream", [2, 12345, -1, "interface"])
+def test_a_block_that_was_used_on_another_stream_is_not_lent_again(stream: int | str, device: HostDevice) -> None:
+    """That stream may be gone by now; giving the memory back waits for the whole device."""
+    blocks = Blocks(device)
+    array = DeviceArray(device, blocks.take(256), (256,), np.dtype("uint8"))
+    if isinstance(stream, int):
+        array.__dlpack__(stream=stream)
+    else:
+        device.dlpack_type = 2
+        array.__cuda_array_interface__  # noqa: B018
+    del array
+    gc.collect()
+    assert device.allocated == 256
+    again = blocks.take(256)
+    assert device.allocations == 2 and device.allocated == again.nbytes
+
+
+def test_idle_blocks_make_room_for_one_of_another_size(device: HostDevice) -> None:
+    device.most_bytes = 10_000
+    blocks = Blocks(device)
+    del (held := [blocks.take(4000), blocks.take(4000)])[:]
+    assert not held and device.allocated == 8192
+    kept = blocks.take(9000)
+    assert device.allocated == kept.nbytes
+    with pytest.raises(BackendError, match="cudaErrorMemoryAllocation"):
+        blocks.take(9000)
 
 
 def test_blocks_of_many_threads_never_overlap(device: HostDevice) -> None:

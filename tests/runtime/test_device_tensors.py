@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,19 +22,22 @@ class Waits:
 
     def __init__(self, device_type: int = 1, number: int = 0) -> None:
         self.streams: list[int] = []
-        self.intake = Intake(device_type, number, 77, self.streams.append)
+        self.uses: list[str] = []
+        self.intake = Intake(device_type, number, 77, self.streams.append, partial(self.uses.append, "used"))
 
 
 class OnGpu:
     """What a CUDA tensor shows; the capsule is of host memory, and tells of a GPU."""
 
     def __init__(self, array: np.ndarray, number: int = 0) -> None:
-        self.array, self.number, self.asked = array, number, []
+        self.array, self.number, self.asked = array, number, list[Any]()
+        self.before_asking: Callable[[], object] = lambda: None
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return 2, self.number
 
     def __dlpack__(self, **asked: Any) -> object:
+        self.before_asking()
         self.asked.append(asked)
         return dlpack.write(self.array.ctypes.data, self.array.shape, self.array.dtype, 2, self.number, self)
 
@@ -93,6 +98,21 @@ def test_memory_is_let_go_of_when_nobody_consumes_it() -> None:
     assert gone() is None and not dlpack._lent
 
 
+def test_a_tensor_that_outlives_the_module_goes_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of a process a module's names are set to None, before or after the tensors go."""
+    array, keep = drawn(3), Waits()
+    gone = weakref.ref(keep)
+    held = [dlpack.write(array.ctypes.data, array.shape, array.dtype, 1, 0, keep) for _ in range(2)]
+    held[0] = torch.utils.dlpack.from_dlpack(held[0])
+    del keep
+    for name in ("_lent", "_deleter", "_destructor", "_is_dying", "_get_dying", "_NAME"):
+        monkeypatch.setattr(dlpack, name, None)
+    gc.collect()
+    assert gone() is not None
+    held.clear()
+    assert gone() is None
+
+
 def test_producer_frees_what_was_only_read() -> None:
     tensor = torch.ones(3)
     view = dlpack.read(tensor.__dlpack__())
@@ -131,10 +151,12 @@ def test_a_tensor_on_the_engines_device_is_borrowed() -> None:
 
 
 def test_a_gpu_tensor_is_asked_for_on_the_engines_stream() -> None:
-    value = OnGpu(drawn(2, 3), number=1)
-    got = as_array("x", value, "test", Waits(2, 1).intake)
+    """With that GPU as the current one: PyTorch refuses to hand over a tensor of any other."""
+    value, waits = OnGpu(drawn(2, 3), number=1), Waits(2, 1)
+    value.before_asking = lambda: value.asked.append(list(waits.uses))
+    got = as_array("x", value, "test", waits.intake)
     assert isinstance(got, DeviceTensor) and got.address == value.array.ctypes.data
-    assert value.asked == [{"stream": 77}]
+    assert value.asked == [["used"], {"stream": 77}]
 
 
 def test_numpy_stays_numpy_where_there_is_an_intake() -> None:

@@ -16,7 +16,8 @@ from attn_runtime.backends import GraphFile
 from attn_runtime.bundle import Bundle
 from attn_runtime.compare import compare_all
 from attn_runtime.device.buffers import host_view
-from attn_runtime.device.tensor import DeviceArray
+from attn_runtime.device.interface import DEFAULT_STREAM
+from attn_runtime.device.tensor import DeviceArray, borrow
 from attn_runtime.errors import BackendError, InputError, UsageError
 from attn_runtime.session import Session
 from attn_runtime.trt.lane import LaneOptions
@@ -355,9 +356,31 @@ def test_outputs_on_the_device_are_inputs_of_the_next_call(rig: Callable[..., Ri
     there = rig()
     one = np.ones((4, 4), np.float32)
     running: Any = one
-    for _ in range(5):
+    allocations = []
+    for _ in range(8):
         running = there.session.run_on_device({"a": running, "b": one})["z"]
-    assert (running.numpy() == 6).all()
+        allocations.append(there.device.allocations)
+    assert (running.numpy() == 9).all()
+    assert allocations[3:] == [allocations[3]] * 5  # two blocks take turns
+
+
+def test_an_array_that_is_being_written_is_waited_for(rig: Callable[..., Rig]) -> None:
+    """By who took it over and works on the default stream, as PyTorch does."""
+    there = rig()
+    one = np.ones((4, 4), np.float32)
+    array = there.session.run_on_device({"a": one, "b": one})["z"]
+    theirs = torch.from_dlpack(array)
+    there.device.put(DEFAULT_STREAM, lambda: theirs.fill_(5))
+    assert (there.session.run({"a": array, "b": one})["z"] == 6).all()
+
+
+def test_what_no_profile_covers_is_refused_before_anything_is_queued(rig: Callable[..., Rig]) -> None:
+    there = rig()
+    a, b = there.lend(drawn(4, 65), off_by=16), there.lend(drawn(4, 65, seed=1), off_by=16)
+    before = there.device.copies
+    with pytest.raises(InputError, match="axis 1 is 65"):
+        there.runner.run({name: borrow(value, there.runner.intake) for name, value in {"a": a, "b": b}.items()})
+    assert there.device.copies == before
 
 
 # --- threads --------------------------------------------------------------------------------------------------------
@@ -632,6 +655,33 @@ def test_buffers_on_the_device_are_not_copied(rig: Callable[..., Rig]) -> None:
         bound()
         np.testing.assert_array_equal(z, a + b)
     assert there.device.copies == before and there.device.launches == 4
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_a_bound_call_waits_for_what_fills_its_buffers(cuda_graph: bool, rig: Callable[..., Rig]) -> None:
+    """PyTorch, on the default stream, is not done with the inputs when the call begins."""
+    there = rig(cuda_graph=cuda_graph, why_not_capturable=None if cuda_graph else "it can't be")
+    bound = there.session.bind({"a": (4, 4), "b": (4, 4)}, on_device=True)
+    a, b, z = (torch.from_dlpack(t) for t in (bound.inputs["a"], bound.inputs["b"], bound.outputs["z"]))
+    read = []
+    for turn in range(3):
+        there.device.put(DEFAULT_STREAM, lambda turn=turn: (a.fill_(turn), b.fill_(10)))
+        bound()
+        there.device.put(DEFAULT_STREAM, lambda: read.append(float(z[0, 0])))  # before the next call writes over it
+    there.device.synchronize(DEFAULT_STREAM)
+    assert read == [10, 11, 12] and there.device.launches == (3 if cuda_graph else 0)
+
+
+def test_buffers_on_the_device_begin_as_zeros(rig: Callable[..., Rig]) -> None:
+    """A call is warmed up on them: what was in memory before could be an index far beyond a table."""
+    there = rig()
+    first = there.runner.device_buffer((4, 4), "int64")
+    first.write(np.full((4, 4), -1))
+    address = first.address
+    del first
+    gc.collect()
+    again = there.runner.device_buffer((4, 4), "int64")
+    assert again.address == address and not again.numpy().any()
 
 
 def test_a_bound_call_that_is_dropped_gives_its_memory_back(rig: Callable[..., Rig]) -> None:

@@ -100,7 +100,7 @@ class DeviceEngine(Engine, Protocol):
         """Zeros in host memory that `bind` likes best."""
 
     def device_buffer(self, shape: tuple[int, ...], dtype: str) -> DeviceArray:
-        """Device memory for `bind`, which then takes DeviceArrays for all inputs and outputs."""
+        """Zeros in device memory for `bind`, which then takes DeviceArrays for all inputs and outputs."""
 
     def close(self) -> None:
         """Give the device's memory back, once running calls are done."""

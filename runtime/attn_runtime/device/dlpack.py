@@ -112,14 +112,27 @@ def _callback(function: Callable[[int], None]) -> Any:
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)
 
 
+# What these two need they hold themselves: at the end of a process a consumer may let go when this module is empty already.
+
+
 @_callback
-def _deleter(at: int) -> None:
+def _deleter(at: int, lent: dict[int, Any] = _lent) -> None:
     """Called by the consumer, from any thread, when it is done with the tensor."""
-    _lent.pop(at, None)
+    lent.pop(at, None)
 
 
 @_callback
-def _destructor(capsule: int) -> None:
+def _destructor(
+    capsule: int,
+    lent: dict[int, Any] = _lent,
+    is_dying: Callable[..., int] = _is_dying,
+    get_dying: Callable[..., int] = _get_dying,
+    name: bytes = _NAME,
+) -> None:
     """Called when the capsule goes; a consumer has renamed it, and calls the deleter itself."""
-    if _is_dying(capsule, _NAME):
-        _lent.pop(_get_dying(capsule, _NAME), None)
+    if is_dying(capsule, name):
+        lent.pop(get_dying(capsule, name), None)
+
+
+for _kept in (_deleter, _destructor):
+    ctypes.pythonapi["Py_IncRef"](ctypes.py_object(_kept))

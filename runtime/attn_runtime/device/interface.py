@@ -7,6 +7,10 @@ from typing import Protocol
 #: TensorRT refuses an address that is not a multiple of this; every allocation is.
 ALIGNMENT = 256
 
+#: CUDA's legacy default stream, which DLPack numbers the same: what PyTorch and most others work on unless told otherwise.
+#: It is always there, and its work comes after that of every stream but the non-blocking ones.
+DEFAULT_STREAM = 1
+
 #: DLPack's device types, which `Device.dlpack_type` is one of.
 DLPACK_CPU, DLPACK_CUDA, DLPACK_PINNED = 1, 2, 3
 
@@ -14,7 +18,8 @@ DLPACK_CPU, DLPACK_CUDA, DLPACK_PINNED = 1, 2, 3
 class Device(Protocol):
     """One GPU. Every call raises BackendError with the driver's own name for what went wrong.
 
-    Work put on one stream runs in order; streams run beside each other. Nothing here waits but `synchronize`.
+    Work put on one stream runs in order; streams run beside each other. Nothing here waits but `synchronize`
+    and `free`.
     May be used by many threads; each calls `use` before anything else.
     """
 
@@ -30,7 +35,7 @@ class Device(Protocol):
         """The address of `nbytes` bytes of device memory, a multiple of ALIGNMENT; never 0, also for 0 bytes."""
 
     def free(self, address: int) -> None:
-        """Give back what `allocate` gave. The caller sees to it that no work uses it any more."""
+        """Give back what `allocate` gave, once all work on the device is done; waits for that."""
 
     def allocate_pinned(self, nbytes: int) -> int:
         """The address of page-locked host memory, which copies to and from the device run beside the host with."""

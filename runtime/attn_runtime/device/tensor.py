@@ -14,10 +14,11 @@ from ..errors import InputError
 from . import dlpack
 from .blocks import Block
 from .buffers import Buffer, host_view, size_of
-from .interface import DLPACK_CUDA, Device
+from .interface import DEFAULT_STREAM, DLPACK_CUDA, Device
 
-# CUDA's own number for it, in DLPack and in __cuda_array_interface__ alike.
-_LEGACY_STREAM = 1
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,15 @@ class Intake:
     """Where an engine takes tensors of a device from: DLPack's device type and number, and a CUDA stream.
 
     A producer is asked to let `stream` wait for its own work, and the engine lets its work wait for `stream`. Where a
-    producer only names the stream that it works on, `wait_for` lets `stream` wait for that one.
+    producer only names the stream that it works on, `wait_for` lets `stream` wait for that one. `use` makes the device
+    the calling thread's own, before a producer is asked: PyTorch gives a tensor of another GPU than the current one to nobody.
     """
 
     device_type: int
     number: int
     stream: int
     wait_for: Callable[[int], None]
+    use: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,9 @@ def borrow(value: Any, intake: Intake) -> DeviceTensor:
     Raises ValueError, in words that go on after "got a TYPE that can't be read in place: ", for a tensor elsewhere, with
     gaps, or of a dtype that numpy lacks; and what the producer raises.
     """
+    if isinstance(value, DeviceArray) and value.__dlpack_device__() == (intake.device_type, intake.number):
+        intake.wait_for(DEFAULT_STREAM)  # whoever took it over may still be writing
+        return DeviceTensor(value.address, value.shape, value.dtype, value)
     if hasattr(value, "__dlpack__"):
         return _from_dlpack(value, intake)
     return _from_cuda_array_interface(value.__cuda_array_interface__, value, intake)
@@ -65,6 +71,7 @@ def _from_dlpack(value: Any, intake: Intake) -> DeviceTensor:
         raise ValueError(f"it is on device {place[1]}, the session on {intake.number}")
     # The CPU has no streams, and producers refuse one there.
     asked = {"stream": intake.stream} if intake.device_type == DLPACK_CUDA else {}
+    intake.use()
     view = dlpack.read(value.__dlpack__(**asked))
     _check_packed(view.shape, view.strides)
     return DeviceTensor(view.address, view.shape, view.dtype, (value, view.keep))
@@ -79,7 +86,7 @@ def _from_cuda_array_interface(told: dict[str, Any], value: object, intake: Inta
     if strides is not None:
         _check_packed(shape, tuple(step // dtype.itemsize for step in strides))
     # Version 3 gives None where all is complete; before that, work was on the legacy default stream.
-    if (stream := told.get("stream", None if told.get("version", 0) >= 3 else _LEGACY_STREAM)) is not None:
+    if (stream := told.get("stream", None if told.get("version", 0) >= 3 else DEFAULT_STREAM)) is not None:
         intake.wait_for(int(stream))
     return DeviceTensor(int(told["data"][0] or 0), shape, dtype, value)
 
@@ -101,7 +108,9 @@ class DeviceArray:
     device        where it is, as in "cuda:0"
     Take it over without a copy with torch.from_dlpack, cupy.from_dlpack or anything that reads DLPack or
     __cuda_array_interface__; `numpy` copies it to the host, `write` from there. What it holds is complete when it is
-    handed out, so no stream has to be waited for. The memory goes when the array and everything that took it over are gone.
+    handed out, so no stream has to be waited for. The memory goes when the array and everything that took it over are gone,
+    and is not used anew before the work is done that was queued on the stream that took it over. `numpy` and `write` wait
+    for the default stream, and for no other.
     """
 
     def __init__(self, device: Device, memory: Block, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -143,6 +152,7 @@ class DeviceArray:
     def _staging(self) -> Iterator[tuple[int, int]]:
         """Page-locked memory of this size, and a stream: for copies that nobody is in a hurry for."""
         self._device.use()
+        self._device.synchronize(DEFAULT_STREAM)  # whoever took the array over may still be writing, or reading
         stream, pinned = self._device.create_stream(), Buffer.pinned(self._device)
         try:
             yield pinned.at_least(self.nbytes), stream
@@ -153,14 +163,16 @@ class DeviceArray:
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._device.dlpack_type, self._device.number
 
-    def __dlpack__(self, **_: Any) -> object:
-        """Any `stream` will do, since nothing has to be waited for."""
+    def __dlpack__(self, *, stream: int | None = None, **_: Any) -> object:
+        """Any `stream` will do, since nothing has to be waited for; None is the default stream."""
+        self._memory.lend(DEFAULT_STREAM if stream is None else stream)
         where = self.__dlpack_device__()
         return dlpack.write(self.address, self.shape, self.dtype, *where, keep=self)
 
     def __getattr__(self, name: str) -> Any:
         # An attribute of device memory alone: whoever finds it takes the address for one on a GPU.
         if name == "__cuda_array_interface__" and self._device.dlpack_type == DLPACK_CUDA:
+            self._memory.lend(None)
             return {
                 "shape": self.shape,
                 "typestr": self.dtype.str,

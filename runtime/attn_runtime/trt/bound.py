@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..device.buffers import Buffer, host_view
-from ..device.interface import Device
+from ..device.interface import DEFAULT_STREAM, Device
 from ..device.tensor import DeviceArray
 from ..errors import BackendError, InputError, UsageError
 from .executor import Executor, IoTensor, Shape
@@ -27,8 +27,10 @@ class BoundRun:
     """Calls on the arrays it was made with, which the caller keeps; owns its lane. Belongs to one thread at a time.
 
     Numpy arrays in page-locked memory (`is_pinned` tells) are copied from and to directly, others through such memory of
-    ours. Arrays on the device are not copied at all. Where inputs on the host decide on shapes, or outputs' shapes
-    follow from values, nothing is captured, and a call that gives an output another shape raises InputError.
+    ours. Arrays on the device are not copied at all; a call waits for what the default stream does with them, since most
+    fill and read them there. Whoever works on another stream waits for it first. Where inputs on the host decide on
+    shapes, or outputs' shapes follow from values, nothing is captured, and a call that gives an output another shape
+    raises InputError.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class BoundRun:
         self._unstaged: list[tuple[NDArray[Any], NDArray[Any]]] = []
         self._graph = 0
         self._running = threading.Lock()
+        self._on_device = any(isinstance(value, DeviceArray) for value in self._arrays.values())
         self._values_vary = any(self._tensors[name].on_host for name in inputs)
         self._prepared: Prepared | None = None
         device.use()
@@ -75,6 +78,8 @@ class BoundRun:
         self._device.use()
         for target, source in self._staged:
             np.copyto(target, source)
+        if self._on_device:
+            self._lane.wait_for(DEFAULT_STREAM)
         if self._graph:
             self._device.launch(self._graph, self._lane.stream)
             self._device.synchronize(self._lane.stream)

@@ -80,6 +80,11 @@ class Lane:
         prepared.prepare(shapes, b"", {})
         return prepared.outputs
 
+    def wait_for(self, stream: int) -> None:
+        """Let what is put on the lane's stream from now on wait for what is on `stream` now."""
+        self._device.record(self._event, stream)
+        self._device.wait(self.stream, self._event)
+
     def close(self) -> None:
         """Free everything. Closing twice is closing once."""
         if not self.stream:
@@ -107,6 +112,7 @@ class Lane:
     def _execute(self, feed: Feed, on_device: bool) -> tuple[Prepared, dict[str, Block]]:
         self._device.use()
         shapes = {name: tuple(feed[name].shape) for name in self._inputs}
+        self._profile(shapes)  # refused before anything is put on the stream, which nobody would wait for then
         values, lent = self._stage(feed)
         key = (tuple(shapes.values()), values, tuple(lent.items()), on_device)
         found = self._graphs.find(key)
@@ -136,8 +142,7 @@ class Lane:
             else:
                 self._on_device[name].at_least(value.nbytes)
         if lent:
-            self._device.record(self._event, self._intake)
-            self._device.wait(self.stream, self._event)
+            self.wait_for(self._intake)
         addresses = {name: self._lent_address(self._inputs[name], value) for name, value in lent.items()}
         self._drop_graphs_of_old_addresses()
         return values, addresses
@@ -168,7 +173,7 @@ class Lane:
         if on_device and not self._executor.captures_itself:
             for name, tensor in self._outputs.items():
                 if name not in growing and not tensor.on_host:
-                    blocks[name] = self._blocks.take(self._nbytes(prepared, name))
+                    blocks[name] = self._blocks.take(self._nbytes(prepared, name), self.stream)
                     prepared.set_address(name, blocks[name].address)
         self._own_outputs(prepared, [name for name in self._outputs if name not in blocks], pinned=not on_device)
         put(self._device, self.stream, self._copies_in(shapes, lent), prepared.context, [])
@@ -275,7 +280,7 @@ class Lane:
         blocks = {}
         for name in self._outputs if names is None else names:
             nbytes = self._nbytes(prepared, name)
-            blocks[name] = self._blocks.take(nbytes)
+            blocks[name] = self._blocks.take(nbytes, self.stream)
             source = (self._pinned if self._outputs[name].on_host else self._on_device)[name].address
             put_copies(self._device, self.stream, [(blocks[name].address, source, nbytes)])
         return blocks

@@ -58,7 +58,7 @@ class EngineRunner:
         self._making = threading.Lock()
         device.use()
         self._intake_event = device.create_event()
-        self.intake = Intake(device.dlpack_type, device.number, device.create_stream(), self._wait_for)
+        self.intake = Intake(device.dlpack_type, device.number, device.create_stream(), self._wait_for, device.use)
         self._pool: Pool[Lane] = Pool(self._make_lane, most_lanes)
         try:
             with self._told(), self._pool.take() as lane:
@@ -85,10 +85,12 @@ class EngineRunner:
         return array
 
     def device_buffer(self, shape: Shape, dtype: str) -> DeviceArray:
-        """Device memory for `bind`; what it holds is undefined."""
+        """Zeros in device memory, for `bind`: it runs once on them, and any bytes at all could be indices beyond a table."""
         wanted = np.dtype(dtype)
         nbytes = int(np.prod(shape, dtype=np.int64)) * wanted.itemsize
-        return DeviceArray(self._on, self._blocks.take(nbytes), shape, wanted)
+        array = DeviceArray(self._on, self._blocks.take(nbytes), shape, wanted)
+        array.write(np.zeros(shape, wanted))
+        return array
 
     def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Callable[[], object]:
         """A call on these arrays, all of `buffer` or other C-contiguous numpy arrays, or all of `device_buffer`."""
