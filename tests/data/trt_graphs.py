@@ -130,3 +130,34 @@ def slow(file: Path, blocks: int = 150) -> Path:
     return save(
         file, nodes, [info("x", FLOAT, "batch", 8, "H", "W")], [info(last, FLOAT, "batch", channels, "H", "W")], weights
     )
+
+
+def sandwiched(file: Path, operator: str = "MatMul", size: float = 1e6) -> Path:
+    """Half precision around one product in float32 ("wide"), whose weights of about `size` half precision can't hold."""
+    if operator == "MatMul":
+        shape: tuple[int | str, ...] = ("batch", 64)
+        wide, kernel = helper.make_node(operator, ["b", "w"], ["c"], name="wide"), (64, 64)
+    else:
+        shape = ("batch", 8, 16, 16)
+        wide, kernel = helper.make_node(operator, ["b", "w"], ["c"], name="wide", pads=[1] * 4), (8, 8, 3, 3)
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], name="before"),
+        helper.make_node("Cast", ["a"], ["b"], name="up", to=FLOAT),
+        wide,
+        helper.make_node("Cast", ["c"], ["d"], name="down", to=HALF),
+        helper.make_node("Relu", ["d"], ["y"], name="after"),
+    ]
+    values = np.random.default_rng(0).standard_normal(kernel).astype(np.float32) * np.float32(size)
+    weights = [numpy_helper.from_array(values, "w")]
+    return save(file, nodes, [info("x", HALF, *shape)], [info("y", HALF, *shape)], weights)
+
+
+def sandwiched_scores(file: Path) -> Path:
+    """q kT in float32 ("scores") between casts from and to half precision."""
+    nodes = [
+        *(helper.make_node("Cast", [name], [f"{name}32"], name=f"up_{name}", to=FLOAT) for name in "qk"),
+        helper.make_node("MatMul", ["q32", "k32"], ["s"], name="scores"),
+        helper.make_node("Cast", ["s"], ["y"], name="down", to=HALF),
+    ]
+    inputs = [info("q", HALF, "batch", 64, 64), info("k", HALF, "batch", 64, 64)]
+    return save(file, nodes, inputs, [info("y", HALF, "batch", 64, 64)])

@@ -8,6 +8,7 @@ Building (no GPU needed with TensorRT-RTX), from the call to the library:
     flavour_choice, flavour   which of the two libraries, and its version
     apart, worker    the child process that builds; parent's side and child's
     network          parse and build, in this process; listeners: the library's log and progress
+    hold             keeps the library from computing in half precision what the graph has in float32
     progress         how far a build is, and how long it will take
     problems         what the library said, as node, module, source line and advice
 Knowing:

@@ -17,6 +17,7 @@ from .layers import Layer, LayerTensor
 
 _DTYPE = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _FLOATS = ("float32", "float64", "float16", "bfloat16")
+_HALF = ("float16", "bfloat16")
 # Layer types that multiply or convolve and nothing before it: TensorRT-RTX's, and the enterprise library's many.
 _PRODUCT = re.compile(
     r"^(gemm|correlation|conv|convolution|deconvolution|fc|fully.?connected)$|gemm|matrix.?multiply|conv", re.I
@@ -40,7 +41,7 @@ class Audit:
     counts     dtype -> layers that multiply matrices or convolve in it
     unaudited  why nothing could be audited; "" when it could
     kept       the layers that stay in float32 on purpose
-    offenders  the layers in another type than the one asked for
+    offenders  the layers in another type than the one asked for, or narrowed though they were to stay in float32
     """
 
     type: str
@@ -74,6 +75,13 @@ class Audit:
             rows += [(printable(o.name), o.type, o.dtype, printable(", ".join(o.nodes))) for o in self.offenders]
             found = Counter(o.dtype for o in self.offenders)
             told = ", ".join(f"{count} in {dtype}" for dtype, count in found.items())
+            if set(found) == {_DTYPE[self.type]}:
+                raise PrecisionError(
+                    f"{len(self.offenders)} layers that are kept in float32 on purpose run in {_DTYPE[self.type]}: the "
+                    "library narrowed them, and their values may overflow; nothing was written. Run the model with "
+                    "--backend ort, or compile another precision",
+                    columns(rows),
+                )
             raise PrecisionError(
                 f"asked for {self.type}, and of {sum(self.counts.values())} layers that multiply or convolve the engine "
                 f"runs {told}; nothing was written. Make the graph's types what they should be: attn-export to-trt "
@@ -94,8 +102,8 @@ def audit(layers: Sequence[Layer], products: Mapping[str, str], type: str, kept:
     """Hold the engine's layers against the `type` asked for: "fp32", "fp16" or "bf16".
 
     `products` are the ONNX nodes that multiply matrices or convolve, with the dtype that the network gives them; `kept`
-    those nodes that stay in float32 on purpose. Lower precisions than the one asked for (int8, float8) are the
-    graph's own doing and pass.
+    those nodes that stay in float32 on purpose: a layer that computes one of them in half precision offends. Lower
+    precisions than the one asked for (int8, float8) are the graph's own doing and pass.
     """
     if not layers:
         return Audit(type, 0, unaudited="the build gave no list of layers")
@@ -112,6 +120,8 @@ def audit(layers: Sequence[Layer], products: Mapping[str, str], type: str, kept:
             inside = [node for node in layer.nodes if node in products]
             on_purpose = dtype == "float32" and inside and all(node in kept for node in inside)
             (kept_layers if on_purpose else offenders).append(line)
+        elif dtype in _HALF and any(node in kept and products.get(node) == "float32" for node in layer.nodes):
+            offenders.append(line)
     # A node that no layer names was folded or merged away; but what the network has in another type is no less so.
     named = {node for layer, _ in found for node in layer.nodes}
     for node, dtype in products.items():

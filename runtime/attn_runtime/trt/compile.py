@@ -110,7 +110,13 @@ def compile_engine(
     target = _target(source, chosen, save_engine, capabilities)
     cache = _timing_cache(chosen, timing_cache, notes)
     options = BuildOptions(
-        workspace, level, _read_cache(cache), traps.decomposable, tf32, tuple(dict.fromkeys(capabilities))
+        workspace,
+        level,
+        _read_cache(cache),
+        traps.decomposable,
+        tf32,
+        tuple(dict.fromkeys(capabilities)),
+        source.kept,
     )
     start = time.monotonic()
     with EngineStaging(target) as staging:

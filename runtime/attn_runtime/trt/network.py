@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .flavour import Flavour
-from .layers import DTYPES, NODE, Layer, layers_in, scratch_bytes
+from .hold import PRODUCTS, hold_float32, layer_types, node_name
+from .layers import DTYPES, Layer, layers_in, scratch_bytes
 from .listeners import Phases, make_logger, make_monitor
 
 Shape = tuple[int, ...]
@@ -28,6 +29,7 @@ class BuildOptions:
     tf32           lets float32 products round their operands to 10 bits of mantissa; the library's own default is True,
                    which an fp32 graph's tolerances do not survive
     capabilities   of the GPUs to build for, as in "8.9"; `rtx` alone. Empty: its portable set, or the GPU that is here
+    kept           ONNX nodes that must be computed in float32, as the graph has them
     """
 
     workspace: int | None = None
@@ -36,6 +38,7 @@ class BuildOptions:
     decomposable: bool = False
     tf32: bool = False
     capabilities: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ def build(
         return Built(None, problems=tuple(map(_problem, found)), errors=tuple(log.errors))
     if options.decomposable:
         _decompose(trt, network)
+    products = _products(trt, network)
+    held = hold_float32(trt, network, options.kept)
     config = builder.create_builder_config()
     if problem := _configure(trt, config, options):
         return Built(None, errors=(*log.errors, problem))
@@ -111,6 +116,7 @@ def build(
         if config.add_optimization_profile(profile) < 0:
             return Built(None, errors=(*log.errors, f"the library refuses the profile {dict(wanted)}"))
     plan = builder.build_serialized_network(network, config)
+    held.clear()  # the network points into it: not before it is built
     kept = config.get_timing_cache() if cache is not None else None
     layers = layers_in(log.messages)
     if plan is not None and not layers and flavour.name != "rtx":
@@ -123,7 +129,7 @@ def build(
         tuple(log.errors),
         tuple(log.warnings),
         bytes(memoryview(kept.serialize())) if kept is not None else None,
-        _products(trt, network),
+        products,
     )
 
 
@@ -180,15 +186,13 @@ def _fill(profile: Any, wanted: Profile, network: Any) -> str:
 
 
 def _products(trt: Any, network: Any) -> dict[str, str]:
-    kinds = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM", "ATTENTION_INPUT")
-    wanted = {getattr(trt.LayerType, kind) for kind in kinds if hasattr(trt.LayerType, kind)}
+    wanted = layer_types(trt, PRODUCTS)
     found = {}
     for number in range(network.num_layers):
         layer = network.get_layer(number)
         if layer.type in wanted and layer.get_input(0) is not None:
-            node = NODE.search(layer.metadata)
             dtype = layer.get_input(0).dtype.name
-            found[node[1] if node else layer.name] = DTYPES.get(dtype, dtype.lower())
+            found[node_name(layer)] = DTYPES.get(dtype, dtype.lower())
     return found
 
 

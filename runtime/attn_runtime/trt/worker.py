@@ -70,7 +70,7 @@ def _build(request: Mapping[str, Any], replies: TextIO, cancelled: threading.Eve
     asked = dict(request["options"])
     cache = asked.pop("timing_cache")
     options = network.BuildOptions(
-        **{**asked, "capabilities": tuple(asked["capabilities"])},
+        **{**asked, "capabilities": tuple(asked["capabilities"]), "kept": tuple(asked["kept"])},
         timing_cache=None if cache is None else Path(cache).read_bytes() if cache else b"",
     )
     profiles = [
