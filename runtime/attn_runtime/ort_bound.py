@@ -7,7 +7,7 @@ Nothing here imports onnxruntime; `library` is the module. A place is ONNX Runti
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -50,9 +50,15 @@ class DirectCall(BoundOnGpu):
     """On arrays of the caller that are on the GPU, which nothing is copied from or to."""
 
     def __init__(
-        self, session: Any, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray], place: Place
+        self,
+        session: Any,
+        inputs: Mapping[str, DeviceArray],
+        outputs: Mapping[str, DeviceArray],
+        place: Place,
+        wait_for_others: Callable[[], None],
     ) -> None:
         super().__init__(session)
+        self._wait_for_others = wait_for_others
         self._kept = (*inputs.values(), *outputs.values())
         for name, array in inputs.items():
             bind_input(self._binding, name, array, place)
@@ -61,6 +67,7 @@ class DirectCall(BoundOnGpu):
 
     def __call__(self) -> None:
         self._binding.synchronize_inputs()  # whoever fills them may still be at it
+        self._wait_for_others()
         self._run()
 
 

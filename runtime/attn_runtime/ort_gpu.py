@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .backends import Array, GraphFile
-from .device.interface import DLPACK_CPU, DLPACK_CUDA
+from .device.interface import DEFAULT_STREAM, DLPACK_CPU, DLPACK_CUDA
 from .device.tensor import DeviceArray, DeviceTensor, Intake
 from .errors import UsageError
 from .ort_bound import BoundOnGpu, DirectCall, StagedCall, bind_input
@@ -21,10 +21,6 @@ from .ort_memory import DeviceMemory
 
 Feed = Mapping[str, Array | DeviceTensor]
 Arrays = Mapping[str, Any]  # numpy arrays, or DeviceArrays
-
-# ONNX Runtime does not show its stream. Producers order their work before the default stream, and the whole device is
-# waited for before a run that reads their tensors.
-_LEGACY_STREAM = 1
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,11 @@ class GpuEngine(OrtEngine):
     ) -> None:
         super().__init__(session, graph, f"cuda:{number}")
         self._library, self._place = library, (device_type, number)
-        self.intake = Intake(DLPACK_CUDA if device_type == "cuda" else DLPACK_CPU, number, _LEGACY_STREAM, _wait)
+        # ONNX Runtime does not show its stream. Producers order their work before the default stream, which is waited for
+        # before a run that reads their tensors: by the CUDA provider itself, or with `memory`.
+        wait, use = (memory.wait_for, memory.use) if memory else (_by_the_provider, _by_the_provider)
+        type_ = DLPACK_CUDA if device_type == "cuda" else DLPACK_CPU
+        self.intake: Intake | None = Intake(type_, number, DEFAULT_STREAM, wait, use)
         self._graphs, self._ids, self._binding = graphs, itertools.count(1), threading.Lock()
         self._plain: Any = None
         if graphs is not None and graphs.option is not None and graphs.skip is not None:
@@ -108,7 +108,7 @@ class GpuEngine(OrtEngine):
 
     def _bound(self, inputs: Arrays, outputs: Arrays) -> BoundOnGpu:
         if any(isinstance(array, DeviceArray) for array in (*inputs.values(), *outputs.values())):
-            return DirectCall(self._session, inputs, outputs, self._place)
+            return DirectCall(self._session, inputs, outputs, self._place, self._wait_for_others)
         return StagedCall(self._library, self._session, inputs, outputs, self._place)
 
     def _run_on_device(self, feed: Feed) -> dict[str, DeviceArray]:
@@ -133,8 +133,15 @@ class GpuEngine(OrtEngine):
         for name in self._names:
             binding.bind_output(name, device_type, number)
         binding.synchronize_inputs()
+        if any(isinstance(value, DeviceTensor) for value in feed.values()):
+            self._wait_for_others()
         self._session.run_with_iobinding(binding, self._plain)
         return binding
+
+    def _wait_for_others(self) -> None:
+        # What `synchronize_inputs` waits for is left to each provider, and those of TensorRT wait for nothing.
+        if self._memory is not None:
+            self._memory.wait_for(DEFAULT_STREAM)
 
     def _check_may_run(self) -> None:
         if self._graphs is not None and self._graphs.option is None:
@@ -149,5 +156,5 @@ class GpuEngine(OrtEngine):
         return options
 
 
-def _wait(stream: int) -> None:
-    """Nothing: all streams are waited for before the run."""
+def _by_the_provider(*_: object) -> None:
+    """Nothing: the CUDA provider waits for the whole device before the run."""

@@ -43,6 +43,15 @@ class DeviceMemory:
         self._copy([(array.address, value[0], array.nbytes) for array, value in zip(arrays, values, strict=True)])
         return arrays
 
+    def use(self) -> None:
+        """Make this the calling thread's device."""
+        self._device.use()
+
+    def wait_for(self, stream: int) -> None:
+        """Wait for what is on `stream` now: ONNX Runtime, whose stream is its own, runs next."""
+        self._device.use()
+        self._device.synchronize(stream)
+
     def close(self) -> None:
         self._blocks.close()
 

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from attn_runtime.backends import GraphFile, OpenOptions, ort
 from attn_runtime.bundle import Bundle
 from attn_runtime.cuda import find_gpus
 from attn_runtime.device.buffers import host_view
+from attn_runtime.device.interface import DEFAULT_STREAM
 from attn_runtime.device.tensor import DeviceTensor, borrow
 from attn_runtime.errors import BackendError, InputError, UsageError
 from attn_runtime.ort_bound import BoundOnGpu, StagedCall, copies_straight
@@ -233,7 +235,6 @@ def test_tensors_and_arrays_are_mixed_in_a_run(tmp_path: Path) -> None:
 
 
 def test_tensor_of_another_framework_arrives_through_the_intake(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
     opened = engine(add(tmp_path / "m.onnx"))
     theirs = torch.from_numpy(A.copy())
     lent = borrow(theirs, opened.intake)
@@ -260,7 +261,9 @@ class SharedDevice(HostDevice):
 
 @pytest.fixture
 def device() -> HostDevice:
-    return SharedDevice()
+    made = SharedDevice()
+    made.use()
+    return made
 
 
 def test_call_on_arrays_of_the_device_copies_nothing(device: HostDevice, tmp_path: Path) -> None:
@@ -278,8 +281,38 @@ def test_call_on_arrays_of_the_device_copies_nothing(device: HostDevice, tmp_pat
     assert device.copies == copies
 
 
+def test_what_the_default_stream_still_does_is_waited_for(device: HostDevice, tmp_path: Path) -> None:
+    """PyTorch works there; ONNX Runtime has a stream of its own, and not every provider waits for others."""
+    opened = engine(add(tmp_path / "m.onnx"), memory=DeviceMemory(device))
+    inputs = {name: opened.device_buffer((2, 3), "float32") for name in "ab"}
+    outputs = {"z": opened.device_buffer((2, 3), "float32")}
+    call = opened.bind(inputs, outputs)
+    theirs = torch.from_dlpack(inputs["a"])
+    device.put(DEFAULT_STREAM, lambda: theirs.fill_(5))
+    call()
+    assert (outputs["z"].numpy() == 5).all()
+    lent = borrow(tensor := torch.zeros(2, 3), opened.intake)
+    device.put(DEFAULT_STREAM, lambda: tensor.fill_(7))
+    assert (opened.run({"a": lent, "b": B})["z"] == 7.5).all()
+    device.put(DEFAULT_STREAM, lambda: tensor.fill_(8))
+    assert (opened.run_on_device({"a": lent, "b": B})["z"].numpy() == 8.5).all()
+    other = device.create_stream()
+    device.put(other, lambda: tensor.fill_(9))
+    opened.intake.wait_for(other)  # as it is told by who names the stream that he works on
+    assert (opened.run({"a": lent, "b": B})["z"] == 9.5).all()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_tensors_that_nobody_would_wait_for_are_not_taken(
+    waits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort, "on_gpu", lambda number: (None, "cuda-python is not installed"))
+    graph = GraphFile(add(tmp_path / "m.onnx"), "file m.onnx")
+    opened = ort.gpu_engine(ort.create(graph, "cpu", OpenOptions(), []), graph, "cuda:0", None, waits=waits)
+    assert (opened.intake is not None) == waits and opened.note == "cuda-python is not installed"
+
+
 def test_outputs_left_on_the_device_outlive_the_session(device: HostDevice, tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
     opened = engine(embed(tmp_path / "m.onnx"), memory=DeviceMemory(device))
     found = opened.run_on_device({"tokens": np.array([[3, 1]])})
     opened.close()

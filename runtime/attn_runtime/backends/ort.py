@@ -83,15 +83,21 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
     asked = cuda_provider(device, options.cuda_graph)
     session = create(graph, device, options, [asked])
     check_on_gpu(session, graph.where, device, CUDA)
-    return gpu_engine(session, graph, device, _GRAPHS if options.cuda_graph else None)
+    return gpu_engine(session, graph, device, _GRAPHS if options.cuda_graph else None, waits=True)
 
 
-def gpu_engine(session: Any, graph: GraphFile, device: str, graphs: GraphIds | None) -> GpuEngine:
-    """The engine around a session on a GPU, with arrays on the device for callers where cuda-python is installed."""
+def gpu_engine(session: Any, graph: GraphFile, device: str, graphs: GraphIds | None, waits: bool = False) -> GpuEngine:
+    """The engine around a session on a GPU, with arrays on the device for callers where cuda-python is installed.
+
+    `waits`: the provider waits for other libraries' work itself. Where neither it nor cuda-python does, no tensors on the
+    GPU are taken: they could be read before they are complete.
+    """
     number = cuda.device_number(device)
     memory, missing = on_gpu(number)
     engine = GpuEngine(library(), session, graph, number, graphs, memory)
     engine.note = missing
+    if memory is None and not waits:
+        engine.intake = None
     return engine
 
 
