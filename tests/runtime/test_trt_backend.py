@@ -67,8 +67,22 @@ def test_a_library_that_does_not_load_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("attn_runtime.cuda.why_not", lambda device: None)
     monkeypatch.setattr(flavour, "why_unavailable", lambda name: f"{name} does not load")
     assert trt.why_not("cuda") == "rtx does not load; tensorrt does not load"
-    monkeypatch.setattr(flavour, "why_unavailable", lambda name: None if name == "rtx" else "not installed")
+    monkeypatch.setattr(flavour, "why_unavailable", lambda name: None if name == "tensorrt" else "not installed")
+    monkeypatch.setattr(flavour, "load", lambda name: flavour.Flavour(name, "10.16", object()))
     assert trt.why_not("cuda") is None
+
+
+@builds
+def test_rtx_alone_on_a_gpu_that_it_does_not_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the doctor says. Otherwise a session would ask for an engine that could never run here."""
+    capability = {0: "8.9", 1: "9.0"}
+    monkeypatch.setattr("attn_runtime.cuda.why_not", lambda device: None)
+    monkeypatch.setattr("attn_runtime.trt.flavour_choice.compute_capability", lambda number=0: capability[number])
+    unavailable = flavour.why_unavailable
+    monkeypatch.setattr(flavour, "why_unavailable", lambda n: unavailable(n) if n == "rtx" else "no tensorrt")
+    assert trt.why_not("cuda:0") is None
+    told = str(trt.why_not("cuda:1"))
+    assert "this GPU has 9.0" in told and "take the flavour tensorrt; no tensorrt" in told
 
 
 def test_it_is_tried_before_the_others_on_a_gpu(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

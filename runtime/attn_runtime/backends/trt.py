@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .. import cuda
 from ..device import cuda_device
-from ..trt import flavour
+from ..trt import flavour, flavour_choice
 from . import GraphFile, OpenOptions
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ def why_unavailable() -> str | None:
 
 
 def why_not(device: str) -> str | None:
-    """None when a GPU is there and a flavour loads, else the reason. The driver first: without it some versions crash."""
+    """None when a GPU is there and a flavour runs on it, else the reason. The driver first: without it some versions crash."""
     if device == "cpu":
         return "TensorRT engines run on an NVIDIA GPU; take device cuda"
     if reason := cuda.why_not(device):
         return reason
-    reasons = [flavour.why_unavailable(name) for name in flavour.names()]
+    reasons = [flavour_choice.why_no_run(name, cuda.device_number(device)) for name in flavour.names()]
     return "; ".join(reason for reason in reasons if reason) if all(reasons) else None
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from .. import cuda
 from ..device import cuda_device
-from . import flavour
-from .network import capabilities
+from . import flavour, flavour_choice
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,5 @@ def _state(name: str) -> FlavourState:
     no_gpu = cuda.find_gpus().problem
     # TensorRT times its kernels on the GPU that it builds for; RTX leaves that to the machine that runs the engine.
     no_build = no_gpu if name == "tensorrt" else None
-    no_run = no_gpu or cuda_device.why_unavailable() or _why_not_capable(loaded)
+    no_run = no_gpu or cuda_device.why_unavailable() or flavour_choice.why_no_run(name)
     return FlavourState(name, loaded.version, None, no_build, no_run)
-
-
-def _why_not_capable(loaded: flavour.Flavour) -> str | None:
-    known, found = capabilities(loaded), cuda.compute_capability()
-    if not known or found is None or found in known:
-        return None
-    return (
-        f"TensorRT-RTX {loaded.version} runs on compute capability {', '.join(known)}, this GPU has {found}; "
-        f"take the flavour tensorrt"
-    )

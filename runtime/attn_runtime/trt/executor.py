@@ -69,7 +69,7 @@ class Context(Protocol):
 
 
 class Executor(Protocol):
-    """A deserialized engine. Contexts may be made from many threads, one at a time."""
+    """A deserialized engine. Contexts may be made from many threads at once."""
 
     tensors: tuple[IoTensor, ...]
     profiles: tuple[Profile, ...]

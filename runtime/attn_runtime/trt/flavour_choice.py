@@ -1,10 +1,10 @@
-"""Which of the two libraries builds, and why not the other."""
+"""Which of the two libraries builds and which runs here, and why not the other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..cuda import find_gpus
+from ..cuda import compute_capability, find_gpus
 from ..errors import BackendError, UsageError
 from ..nearest import did_you_mean
 from . import flavour
@@ -48,6 +48,21 @@ def why_not(name: str) -> str | None:
     if problem is None and name == "tensorrt" and (missing := find_gpus().problem):
         return f"it builds on a GPU, and {missing}"
     return problem
+
+
+def why_no_run(name: str, number: int = 0) -> str | None:
+    """None when engines of the flavour run on GPU `number`, else the reason. Ask the driver first: this loads the library."""
+    problem = flavour.why_unavailable(name)
+    if problem is not None:
+        return problem
+    loaded = flavour.load(name)
+    known, here = capabilities(loaded), compute_capability(number)
+    if not known or here is None or here in known:
+        return None
+    return (
+        f"TensorRT-RTX {loaded.version} runs on compute capability {', '.join(known)}, this GPU has {here}; "
+        f"take the flavour tensorrt"
+    )
 
 
 def _checked(found: Flavour, wanted: Sequence[str]) -> Flavour:

@@ -6,6 +6,7 @@ known to be there before any of it is called (`attn_runtime.cuda.why_not`): with
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -46,8 +47,13 @@ class LibraryExecutor:
         self.scratch_bytes = int(self._engine.device_memory_size_v2)
         self.captures_itself = cuda_graph and hasattr(trt, "CudaGraphStrategy")
         self._cache: Any = self._open_cache(cache)
+        self._creating = threading.Lock()
 
     def create_context(self, profile: int, stream: int, scratch: int) -> LibraryContext:
+        with self._creating:
+            return self._create_context(profile, stream, scratch)
+
+    def _create_context(self, profile: int, stream: int, scratch: int) -> LibraryContext:
         # Scratch memory of ours: it is counted, and the contexts of one stream share it.
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         config = self._engine.create_runtime_config() if self._is_rtx() else None
@@ -103,10 +109,12 @@ class LibraryExecutor:
     def _profile(self, number: int) -> Profile:
         found = {}
         for tensor in self.tensors:
-            if tensor.is_input:
+            if tensor.is_input and -1 not in tensor.shape:
+                # It may be left out of a profile, and then has shapes there that are none.
+                found[tensor.name] = (tensor.shape,) * 3
+            elif tensor.is_input:
                 low, opt, high = (tuple(d) for d in self._engine.get_tensor_profile_shape(tensor.name, number))
-                # A fixed input may be left out of a profile.
-                found[tensor.name] = (low, opt, high) if -1 in tensor.shape else (tensor.shape,) * 3
+                found[tensor.name] = (low, opt, high)
         return found
 
     def _is_rtx(self) -> bool:
