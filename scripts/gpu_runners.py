@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from attn_runtime import backends
 from attn_runtime.backends import trt
-from attn_runtime.cuda import compute_capability, find_gpus
+from attn_runtime.cuda import find_gpus
 from attn_runtime.errors import UsageError
 from attn_runtime.session import open_session
 from attn_runtime.trt import flavour, flavour_choice
 from attn_runtime.trt.compile import compile_engine
-from attn_runtime.trt.network import capabilities
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -80,12 +79,8 @@ def _why_not_backend(name: str) -> str | None:
 
 
 def _why_not_trt(name: str) -> str | None:
-    reason = find_gpus().problem or trt.why_unavailable() or trt.why_not("cuda") or flavour_choice.why_not(name)
-    if reason is None and name == "rtx":
-        known, here = capabilities(flavour.load(name)), compute_capability(0)
-        if here not in known:
-            return f"rtx runs on compute capability {', '.join(known)}; this GPU has {here}"
-    return reason
+    reason = find_gpus().problem or trt.why_unavailable() or trt.why_not("cuda")
+    return reason or flavour_choice.why_not(name) or flavour_choice.why_no_run(name)
 
 
 def _eager(job: Job) -> Opened:

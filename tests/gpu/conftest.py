@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "data"))  # the tests' import mode adds no folder of its own
 
 from attn_runtime.backends import ort, trt
-from attn_runtime.cuda import compute_capability
-from attn_runtime.trt import flavour, flavour_choice
-from attn_runtime.trt.network import capabilities
+from attn_runtime.trt import flavour
+from gpu_here import why_no_device, why_no_library
 
 
 @pytest.fixture(autouse=True, scope="module")  # before a module's own fixtures export anything
 def gpu(request: pytest.FixtureRequest) -> None:
-    """test_trt_*.py need the trt backend, all others ONNX Runtime's CUDA provider."""
-    backend = trt if request.path.name.startswith("test_trt_") else ort
-    reason = backend.why_unavailable() or backend.why_not("cuda")
+    """test_trt_*.py need the trt backend, test_cuda.py ONNX Runtime's CUDA provider, the others the device alone."""
+    if request.path.name.startswith("test_trt_"):
+        reason = trt.why_unavailable() or trt.why_not("cuda")
+    elif request.path.name == "test_cuda.py":
+        reason = ort.why_unavailable() or ort.why_not("cuda")
+    else:
+        reason = why_no_device()
     if reason:
         pytest.skip(f"no GPU here: {reason}")
 
@@ -27,11 +31,14 @@ def gpu(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(params=flavour.names())
 def library(request: pytest.FixtureRequest, gpu: None) -> str:
     """Each flavour of TensorRT that builds and runs here."""
-    name = str(request.param)
-    reason = flavour_choice.why_not(name)
-    if reason:
+    if reason := why_no_library(str(request.param)):
         pytest.skip(reason)
-    here = compute_capability(0)
-    if name == "rtx" and here not in (known := capabilities(flavour.load(name))):
-        pytest.skip(f"rtx runs on compute capability {', '.join(known)}; this GPU has {here}")
-    return name
+    return str(request.param)
+
+
+@pytest.fixture
+def torch_with_cuda() -> Any:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip(f"torch {torch.__version__} has no CUDA")
+    return torch

@@ -3,56 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from adder import build, check, drawn
 from attn_export.console import Console
 from attn_export.pipeline import Options, export
 from attn_export.precision import add_precision
 from attn_export.source import load_source
 from attn_models import registry
 from attn_runtime.errors import BackendError, InputError
-from attn_runtime.session import Session, open_session
+from attn_runtime.session import open_session
 from attn_runtime.trt.compile import compile_engine
 from attn_runtime.verify import verify
-from make_graphs import add, nonzero
-from threads import in_threads
-
-RANGE = (1, 1), (4, 64), (64, 512)
-
-
-def torch_with_cuda() -> Any:
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip(f"torch {torch.__version__} has no CUDA")
-    return torch
-
-
-def drawn(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng([seed, *shape]).standard_normal(shape, dtype=np.float32)
+from make_graphs import nonzero
 
 
 @pytest.fixture
 def adder(library: str, tmp_path: Path) -> Path:
     """z = a + b with an engine beside it, for two profiles."""
-    model = add(tmp_path / "add.onnx")
-    small = (1, 1), (1, 8), (4, 64)
-    compile_engine(model, flavour=library, profiles=[dict.fromkeys("ab", small), dict.fromkeys("ab", RANGE)])
-    return model
-
-
-@pytest.fixture(params=[False, True], ids=["plain", "cuda-graph"])
-def session(adder: Path, request: pytest.FixtureRequest) -> Iterator[Session]:
-    with open_session(adder, "cuda", "trt", cuda_graph=request.param) as opened:
-        yield opened
-
-
-def check(session: Session, *shape: int, seed: int = 0) -> None:
-    a, b = drawn(*shape, seed=seed), drawn(*shape, seed=seed + 1)
-    np.testing.assert_array_equal(session.run({"a": a, "b": b})["z"], a + b)
+    return build(tmp_path, library)
 
 
 # --- the models -----------------------------------------------------------------------------------------------------
@@ -89,20 +60,7 @@ def test_golden_cases_with_cuda_graphs(bundle: Path, library: str, tmp_path: Pat
                     np.testing.assert_allclose(got, expected[name], rtol=1e-5, atol=1e-5)
 
 
-# --- calls ----------------------------------------------------------------------------------------------------------
-
-
-def test_many_shapes_over_and_over(session: Session) -> None:
-    for turn in range(4):
-        for shape in [(2, 8), (64, 512), (1, 1), (4, 64), (5, 65), (64, 512)]:
-            check(session, *shape, seed=turn)
-
-
-def test_more_shapes_than_graphs_are_kept(session: Session) -> None:
-    check(session, 64, 512)
-    for turn in range(3):
-        for size in range(1, 20):
-            check(session, 3, size, seed=turn)
+# --- the engine -----------------------------------------------------------------------------------------------------
 
 
 def test_out_of_every_profile(adder: Path) -> None:
@@ -110,78 +68,6 @@ def test_out_of_every_profile(adder: Path) -> None:
         with pytest.raises(InputError, match=r'input "a": got \[65, 8\]; axis 0 is 65, the engine was built for'):
             session.run({"a": drawn(65, 8), "b": drawn(65, 8)})
         check(session, 64, 8)
-
-
-def test_sixteen_threads(session: Session) -> None:
-    def work(number: int) -> None:
-        for turn in range(20):
-            check(session, 1 + number % 5, 8 + number, seed=turn)
-
-    assert in_threads(16, work) == []
-
-
-def test_bound_calls(session: Session) -> None:
-    calls = [session.bind({"a": (4, n), "b": (4, n)}) for n in (8, 64, 512)]
-    for turn in range(5):
-        for call in calls:
-            call.inputs["a"][...] = drawn(*call.inputs["a"].shape, seed=turn)
-            call.inputs["b"][...] = turn
-            np.testing.assert_array_equal(call()["z"], call.inputs["a"] + call.inputs["b"])
-
-
-def test_torch_tensors_on_the_gpu_are_read_in_place(session: Session) -> None:
-    torch = torch_with_cuda()
-    for turn in range(4):
-        a = torch.from_numpy(drawn(4, 64, seed=turn)).cuda()
-        b = a * 2  # still being computed when it is handed over
-        got = torch.from_dlpack(session.run_on_device({"a": a, "b": b})["z"])
-        assert got.is_cuda and torch.equal(got, a * 3)
-        np.testing.assert_array_equal(session.run({"a": a, "b": drawn(4, 64)})["z"], a.cpu().numpy() + drawn(4, 64))
-
-
-def test_work_on_another_stream_is_waited_for(session: Session) -> None:
-    torch = torch_with_cuda()
-    stream = torch.cuda.Stream()
-    ones = torch.ones(64, 512, device="cuda")
-    torch.cuda.synchronize()
-    for _ in range(10):
-        with torch.cuda.stream(stream):
-            torch.cuda._sleep(20_000_000)
-            a = ones * 5
-            got = torch.from_dlpack(session.run_on_device({"a": a, "b": ones})["z"])
-        assert bool((got == 6).all())
-
-
-def test_views_at_any_address(session: Session) -> None:
-    torch = torch_with_cuda()
-    base = torch.arange(1000, dtype=torch.float32, device="cuda")
-    for offset in (1, 3, 64):
-        a = base[offset : offset + 64].reshape(4, 16)
-        np.testing.assert_array_equal(session.run({"a": a, "b": a})["z"], 2 * a.cpu().numpy())
-
-
-def test_cuda_array_interface(session: Session) -> None:
-    torch = torch_with_cuda()
-
-    class Interface:
-        def __init__(self, tensor: Any) -> None:
-            self.tensor, self.__cuda_array_interface__ = tensor, tensor.__cuda_array_interface__
-
-    a = torch.from_numpy(drawn(4, 64)).cuda()
-    got = session.run({"a": Interface(a), "b": drawn(4, 64)})["z"]
-    np.testing.assert_array_equal(got, 2 * drawn(4, 64))
-
-
-def test_bound_on_the_device(session: Session) -> None:
-    torch = torch_with_cuda()
-    call = session.bind({"a": (4, 64), "b": (4, 64)}, on_device=True)
-    a, b, z = (torch.from_dlpack(t) for t in (call.inputs["a"], call.inputs["b"], call.outputs["z"]))
-    for turn in range(4):
-        a.copy_(torch.from_numpy(drawn(4, 64, seed=turn)))
-        b.fill_(turn)
-        torch.cuda.synchronize()
-        call()
-        assert torch.equal(z, a + b)
 
 
 # --- values that decide on shapes, memory, kernels ------------------------------------------------------------------
