@@ -145,7 +145,7 @@ _EXTERNAL_FROM_BYTES = 256 << 20
 
 
 def restore(source: onnx.ModelProto, typed: onnx.ModelProto) -> None:
-    """Put back what AutoCast drops: the model's properties, each node's module path and source line.
+    """Put back what AutoCast drops: the model's properties, each node's module path and source line, the tensors' shapes.
 
     An inserted cast gets those of the node whose value it casts, or of the one that reads it.
     """
@@ -170,6 +170,26 @@ def restore(source: onnx.ModelProto, typed: onnx.ModelProto) -> None:
             node.metadata_props.extend(was.metadata_props)
     del typed.metadata_props[:]
     typed.metadata_props.extend(source.metadata_props)
+    _restore_shapes(source.graph, typed.graph)
+
+
+def _restore_shapes(source: onnx.GraphProto, typed: onnx.GraphProto) -> None:
+    """AutoCast calls different dynamic sizes by one name, and ONNX Runtime then reuses memory that is too small."""
+    shapes = {v.name: v.type.tensor_type.shape for v in (*source.value_info, *source.input, *source.output)}
+    known = []
+    for value in (*typed.value_info, *typed.input, *typed.output):
+        shape = shapes.get(value.name.removesuffix("_pre_cast"))
+        if shape is not None and value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.CopyFrom(shape)
+            known.append(value)
+    names = {v.name for v in known}
+    kept = [v for v in typed.value_info if v.name in names]
+    del typed.value_info[:]
+    typed.value_info.extend(kept)
+    for node in typed.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                del attribute.g.value_info[:]
 
 
 def clip_casts(typed: onnx.ModelProto, saturate: frozenset[str], kind: str) -> None:
