@@ -45,7 +45,7 @@ class Precision:
     target      "tensorrt" when the file was made for that engine alone, else None
     half_io     whether the graph's float32 inputs and outputs are float16 in this file
     kept        nodes that stay in fp32 although the type is half: node, operator, module, reason
-    attention   its attention blocks
+    attention   its attention blocks; None where the bundle does not tell
     sha256      of the ONNX file
     """
 
@@ -56,7 +56,7 @@ class Precision:
     target: str | None = None
     half_io: bool = False
     kept: tuple[Mapping[str, str], ...] = ()
-    attention: tuple[AttentionBlock, ...] = ()
+    attention: tuple[AttentionBlock, ...] | None = None
     sha256: str = ""
 
 
@@ -245,7 +245,7 @@ class Bundle:
             entry.get("target"),
             entry.get("half_io", False),
             tuple(entry.get("kept", ())),
-            tuple(map(AttentionBlock.from_json, entry.get("attention", ()))),
+            tuple(map(AttentionBlock.from_json, entry["attention"])) if "attention" in entry else None,
             self.manifest["files"][entry["file"]]["sha256"],
         )
 

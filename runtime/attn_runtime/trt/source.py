@@ -89,7 +89,7 @@ def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None, exact: 
         entry.type,
         True,
         tuple(node["node"] for node in entry.kept),
-        entry.attention or None,
+        entry.attention,
         tuple(map(input_of, specs)),
         specs,
         tuple((ref.name, ref.sizes) for ref in found.golden),
