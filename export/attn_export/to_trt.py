@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 from attn_runtime.attention import AttentionBlock
 from attn_runtime.bundle import Bundle, Graph
-from attn_runtime.errors import UsageError
+from attn_runtime.errors import OutputError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
 from attn_runtime.trt.network import Profile
 from attn_runtime.trt.profiles import ShapeTexts, make_profiles
@@ -90,7 +90,7 @@ def _unrecorded(graph: Graph, kind: str | None, exact: bool) -> tuple[AttentionB
     if name not in graph.precisions:
         return None  # the build says which there are
     entry = graph.precisions[name] if exact else graph.precision_for(name, "tensorrt")[1]
-    return None if entry.attention else find_blocks(onnx.load(entry.file, load_external_data=False))
+    return None if entry.attention is not None else find_blocks(onnx.load(entry.file, load_external_data=False))
 
 
 def _plain(
@@ -106,8 +106,9 @@ def _plain(
     if kind in _HALF and source.type != kind:
         from .precision import convert_file
 
-        profiles = make_profiles(shapes.min, shapes.opt, shapes.max, source.inputs, source.where)
         target = path.with_name(f"{path.stem}.{kind}.onnx")
+        _check_ours(target)
+        profiles = make_profiles(shapes.min, shapes.opt, shapes.max, source.inputs, source.where)
         typed = convert_file(
             path,
             target,
@@ -122,6 +123,23 @@ def _plain(
         return Plan(typed.path, {"precision": kind, "kept": kept, "blocks": typed.blocks}, (f"wrote {target}",))
     blocks = find_blocks(onnx.load(path, load_external_data=False))
     return Plan(path, {"precision": kind, "blocks": blocks})
+
+
+def _check_ours(target: Path) -> None:
+    """OutputError where a file is in the way that no conversion wrote: nobody named it as the output."""
+    from .precision import CHECKED
+
+    if not target.exists():
+        return
+    try:
+        properties = {p.key for p in onnx.load(target, load_external_data=False).metadata_props}
+    except Exception:  # whatever it is, it is not ours
+        properties = set()
+    if CHECKED not in properties:
+        raise OutputError(
+            f"{target} is there and was not made by a conversion; compile it as it is, move it away, or take attn-export "
+            f"convert with -o"
+        )
 
 
 def _specs(inputs: Sequence[Any], profiles: Sequence[Profile]) -> tuple[TensorSpec, ...]:

@@ -15,7 +15,7 @@ from attn_export.console import Console
 from attn_export.pipeline import Options, export
 from attn_export.source import load_source
 from attn_runtime.bundle import Bundle
-from attn_runtime.errors import FusionError, UsageError
+from attn_runtime.errors import FusionError, OutputError, UsageError
 from attn_runtime.trt import flavour
 from attn_runtime.trt.engines import find_engine, find_engine_beside
 from attn_runtime.trt.machine import this_machine
@@ -158,3 +158,16 @@ def test_options_that_make_no_sense(options: list[str], says: str, bundle: Path)
     error = to_trt(bundle, *options, code=None).exception
     assert isinstance(error, UsageError) and says in str(error)
     assert not (bundle / "engines").exists() and list(Bundle.open(bundle).graph().precisions) == ["fp32"]
+
+
+def test_a_file_that_no_conversion_wrote_is_not_replaced(made: Path, tmp_path: Path) -> None:
+    file, other = tmp_path / "net.onnx", tmp_path / "net.fp16.onnx"
+    shutil.copy(made / "net.attn" / "model.onnx", file)
+    for content in (b"mine", file.read_bytes()):
+        other.write_bytes(content)
+        error = to_trt(file, "--fp16", "--optShapes", "x:2x8x64", code=None).exception
+        assert isinstance(error, OutputError) and "was not made by a conversion" in str(error)
+        assert other.read_bytes() == content
+    other.unlink()
+    for _ in range(2):  # its own it replaces
+        to_trt(file, "--fp16", "--optShapes", "x:2x8x64", "-q")
