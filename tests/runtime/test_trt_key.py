@@ -154,3 +154,12 @@ def test_a_model_with_data_files_is_known_by_all_of_them() -> None:
     two = model_digest(file, {**one, "m.data": "2" * 64})
     assert two == model_digest(file, {"m.data": "2" * 64, **one}) != model_digest(file, one)
     assert two != model_digest(file, {**one, "m.data": "3" * 64})
+
+
+@pytest.mark.parametrize("shapes", [([1], [1, 2], [4, 2]), ([2, 2], [1, 2], [4, 2]), ([1, 2], [4, 2], [2, 2])])
+def test_a_profile_that_is_none_is_refused(shapes: tuple[list[int], ...], tmp_path: Path) -> None:
+    told = KEY.to_json()
+    told["profiles"] = [{"x": dict(zip(("min", "opt", "max"), shapes, strict=True))}]
+    (tmp_path / "x.engine.json").write_text(json.dumps(told))
+    with pytest.raises(EngineError, match="shapes of one rank, min <= opt <= max; build the engine again"):
+        read_key(tmp_path / "x.engine.json")

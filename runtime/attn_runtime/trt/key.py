@@ -147,7 +147,19 @@ def read_key(path: Path) -> EngineKey:
     problem = find_problem(value, schema(), schema())
     if problem:
         raise EngineError(f"{path.name}: {problem}; build the engine again")
-    return EngineKey.from_json(value)
+    key = EngineKey.from_json(value)
+    for profile in key.profiles:
+        for name, (low, opt, high) in profile.items():
+            if not len(low) == len(opt) == len(high) or any(map(_falls, low, opt, high)):
+                raise EngineError(
+                    f"{path.name}: profiles: {shown(name)}: got {shown([*map(list, (low, opt, high))])}, expected shapes of "
+                    "one rank, min <= opt <= max; build the engine again"
+                )
+    return key
+
+
+def _falls(low: int, opt: int, high: int) -> bool:
+    return not low <= opt <= high
 
 
 def model_digest(file: Path, sha256: Mapping[str, str]) -> str:
