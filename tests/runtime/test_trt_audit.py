@@ -170,3 +170,10 @@ def test_the_other_librarys_layer_names() -> None:
 def test_an_audit_reads_as_it_was_written() -> None:
     found = audit(layers_in([ENTERPRISE]), {"conv1": "float16", "fc": "float32"}, "fp16", ["conv1"])
     assert Audit.from_json(found.to_json()) == found
+
+
+def test_a_body_that_was_not_converted_is_named_as_such() -> None:
+    node = "linear | true_graph_0 (then_branch) | cond (If)"
+    layer = Layer("fc", "gemm", "", (tensor("float32", 4, 8),), (), (node,))
+    with pytest.raises(PrecisionError, match="in the body of an If, Loop or Scan, which is not converted"):
+        audit((layer,), {node: "float32"}, "fp16").require()

@@ -18,6 +18,7 @@ from .layers import Layer, LayerTensor
 _DTYPE = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _FLOATS = ("float32", "float64", "float16", "bfloat16")
 _HALF = ("float16", "bfloat16")
+_BODY = re.compile(r" \| .*\((If|Loop|Scan)\)")
 # Layer types that multiply or convolve and nothing before it: TensorRT-RTX's, and the enterprise library's many.
 _PRODUCT = re.compile(
     r"^(gemm|correlation|conv|convolution|deconvolution|fc|fully.?connected)$|gemm|matrix.?multiply|conv", re.I
@@ -84,10 +85,18 @@ class Audit:
                 )
             raise PrecisionError(
                 f"asked for {self.type}, and of {sum(self.counts.values())} layers that multiply or convolve the engine "
-                f"runs {told}; nothing was written. Make the graph's types what they should be: attn-export to-trt "
-                f"--{self.type}",
+                f"runs {told}; nothing was written. {self._cure()}",
                 columns(rows),
             )
+
+    def _cure(self) -> str:
+        # TensorRT calls a node in a body "NODE | BODY (then_branch) | NODE_OF_THE_IF (If)".
+        if any(_BODY.search(node) for offender in self.offenders for node in offender.nodes):
+            return (
+                "They lie in the body of an If, Loop or Scan, which is not converted: change the module so that it has "
+                "none, or compile fp32"
+            )
+        return f"Make the graph's types what they should be: attn-export to-trt --{self.type}"
 
     def __str__(self) -> str:
         if self.unaudited:
