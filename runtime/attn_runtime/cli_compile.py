@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,8 +28,8 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
     if text is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]iB)?", text.strip(), re.IGNORECASE)
-    size = int(float(found[1]) * _UNITS[(found[2] or "").upper()]) if found else 0
-    if size < 1:
+    size = int(Fraction(found[1]) * _UNITS[(found[2] or "").upper()]) if found else 0
+    if not 1 <= size < 2**63:
         raise click.BadParameter(f"got {text!r}, expected bytes or a size as in 512MiB or 2GiB")
     return size
 

@@ -32,7 +32,7 @@ from attn_runtime.errors import (
     StageError,
     UsageError,
 )  # fmt: skip
-from attn_runtime.trt import apart, flavour
+from attn_runtime.trt import apart, flavour, flavour_choice
 from attn_runtime.trt.compile import compile_engine
 from attn_runtime.trt.engines import find_engine, find_engine_beside, key_path, read_plan
 from attn_runtime.trt.flavour_choice import choose
@@ -146,7 +146,10 @@ def test_fused_attention_can_be_required(tmp_path: Path) -> None:
     with pytest.raises(FusionError, match="nothing tells which nodes are attention"):
         compile_engine(half, profiles=shapes, require_fused=True)
     assert files(tmp_path) == before
-    compile_engine(graphs.matmul(tmp_path / "m.onnx"), profiles=BATCHES, require_fused=True)  # there is none to fuse
+    none = compile_engine(graphs.matmul(tmp_path / "m.onnx"), profiles=BATCHES, require_fused=True)
+    assert any("--require-fused requires nothing" in note for note in none.notes)
+    # Who looked and found no attention is believed: a Softmax alone may be a classifier's.
+    compile_engine(half, profiles=shapes, require_fused=True, blocks=())
 
 
 # --- refusals: nothing written, nothing lost ----------------------------------------------------------------------
@@ -161,6 +164,7 @@ def test_fused_attention_can_be_required(tmp_path: Path) -> None:
         ({"graph": "decoder"}, BundleError, "has no graph"),
         ({"flavour": "rxt"}, UsageError, "did you mean rtx"),
         ({"workspace": 0}, UsageError, "expected 1 or more"),
+        ({"workspace": 2**63}, UsageError, "fewer than 2"),
         ({"level": 6}, UsageError, "expected 0 to 5"),
         ({"capabilities": ["9.0"]}, UsageError, r"rtx \S+ builds for 7.5, 8.0, 8.6, 8.9, 12.0, 12.1 only"),
         ({"profiles": ShapeTexts((), ("x:1x16",))}, UsageError, 'does not cover golden case "opt"'),
@@ -207,6 +211,26 @@ def test_the_full_library_needs_a_gpu_to_build_on(monkeypatch: pytest.MonkeyPatc
         choose("tensorrt")
     with pytest.raises(UsageError, match="only rtx builds for others"):
         choose("tensorrt", ["8.9"])
+
+
+@rtx
+@pytest.mark.parametrize(
+    ("here", "asked", "named", "noted"),
+    [
+        ("8.9", [], (), False),
+        ("7.5", [], ("7.5",), False),  # the portable set would leave it out
+        ("7.5", ["8.9"], ("8.9",), False),
+        ("9.0", [], (), True),
+        (None, [], (), False),
+    ],
+)
+def test_the_gpu_that_is_here_is_built_for(
+    here: str | None, asked: list[str], named: tuple[str, ...], noted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flavour_choice, "compute_capability", lambda: here)
+    notes: list[str] = []
+    assert flavour_choice.gpus_to_build_for(flavour.load("rtx"), asked, notes) == named
+    assert [("the GPU here has 9.0" in note) for note in notes] == [True] * noted
 
 
 # --- the child process --------------------------------------------------------------------------------------------
@@ -409,7 +433,9 @@ def test_sizes(text: str, size: int) -> None:
     assert cli_compile._bytes(None, None, text) == size  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["2GB", "0", "-1", "GiB", "1TiB", "0.0001KiB", "1e9"])
+@pytest.mark.parametrize(
+    "text", ["2GB", "0", "-1", "GiB", "1TiB", "0.0001KiB", "1e9", "9223372036854775808", "9" * 400]
+)
 def test_sizes_that_are_none(text: str) -> None:
     done = run("compile", "x", "--workspace", text)
     assert done.returncode == 2 and "expected bytes or a size as in 512MiB or 2GiB" in done.stderr

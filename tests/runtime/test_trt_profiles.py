@@ -162,3 +162,8 @@ def test_a_golden_case_outside_is_named() -> None:
 
 def test_text() -> None:
     assert profile_text({"x": ((1, 3), (2, 3), (4, 3)), "n": ((), (), ())}) == "x [1, 3]..[4, 3], n []"
+
+
+def test_a_mistake_is_told_of_the_option_that_was_given() -> None:
+    with pytest.raises(UsageError, match="^--optShapes: got"):
+        make_profiles((), ("x:8xx32",), (), [], "here")

@@ -22,7 +22,7 @@ from .apart import build_apart
 from .audit import Audit, audit
 from .engines import EngineStaging, check_engine_target, engine_place
 from .flavour import Flavour
-from .flavour_choice import choose
+from .flavour_choice import choose, gpus_to_build_for
 from .fusion import BlockFusion, fusion
 from .key import EngineKey
 from .machine import os_name
@@ -102,11 +102,12 @@ def compile_engine(
         source = replace(source, blocks=tuple(blocks))
     if kept is not None:
         source = replace(source, kept=tuple(kept))
-    _check_requirement(source, require_fused)
     traps = check_traps(source.onnx, source.where)
     notes = list(traps.notes)
+    _check_requirement(source, require_fused, notes)
     wanted = _profiles(source, profiles)
     chosen = choose(flavour, capabilities)
+    gpus = gpus_to_build_for(chosen, capabilities, notes)
     target = _target(source, chosen, save_engine, capabilities)
     cache = _timing_cache(chosen, timing_cache, notes)
     options = BuildOptions(
@@ -115,7 +116,7 @@ def compile_engine(
         _read_cache(cache),
         traps.decomposable,
         tf32,
-        tuple(dict.fromkeys(capabilities)),
+        gpus,
         source.kept,
     )
     start = time.monotonic()
@@ -140,15 +141,18 @@ def compile_engine(
 
 
 def _check_numbers(workspace: int | None, level: int | None) -> None:
-    if workspace is not None and workspace < 1:
-        raise UsageError(f"workspace: got {workspace} bytes, expected 1 or more")
+    if workspace is not None and not 1 <= workspace < 2**63:
+        raise UsageError(f"workspace: got {workspace} bytes, expected 1 or more, and fewer than 2^63")
     if level is not None and not 0 <= level <= 5:
         raise UsageError(f"builder level: got {level}, expected 0 to 5")
 
 
-def _check_requirement(source: Source, require_fused: bool) -> None:
-    """What can't be known must not be passed off as fused."""
-    has_attention = any(node.op_type in ("Softmax", "Attention", "MultiHeadAttention") for node in source.onnx.nodes)
+def _check_requirement(source: Source, require_fused: bool, notes: list[str]) -> None:
+    """What can't be known must not be passed off as fused. A Softmax alone may be a classifier's."""
+    signs = {"Attention", "MultiHeadAttention"} | ({"Softmax"} if source.blocks is None else set())
+    has_attention = any(node.op_type in signs for node in source.onnx.nodes)
+    if require_fused and not source.blocks:
+        notes.append("no attention block is known in the graph, so --require-fused requires nothing")
     if require_fused and not source.blocks and has_attention:
         raise FusionError(
             f"{source.where}: nothing tells which nodes are attention, so it can't be required to be fused; "

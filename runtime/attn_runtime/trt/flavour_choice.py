@@ -9,7 +9,7 @@ from ..errors import BackendError, UsageError
 from ..nearest import did_you_mean
 from . import flavour
 from .flavour import Flavour
-from .network import capabilities
+from .network import capabilities, portable_set
 
 
 def choose(name: str, wanted: Sequence[str] = ()) -> Flavour:
@@ -63,6 +63,21 @@ def why_no_run(name: str, number: int = 0) -> str | None:
         f"TensorRT-RTX {loaded.version} runs on compute capability {', '.join(known)}, this GPU has {here}; "
         f"take the flavour tensorrt"
     )
+
+
+def gpus_to_build_for(found: Flavour, wanted: Sequence[str], notes: list[str]) -> tuple[str, ...]:
+    """The compute capabilities to name to `rtx`: those `wanted`; else none, which makes a portable engine, unless that
+    would leave out the GPU that is here. Where nothing builds for that GPU, a note is added."""
+    here = compute_capability() if found.name == "rtx" else None
+    if wanted or here is None or here in portable_set(found):
+        return tuple(dict.fromkeys(wanted))
+    if here in capabilities(found):
+        return (here,)
+    notes.append(
+        f"the engine is for other machines: {found.name} {found.version} builds for {', '.join(capabilities(found))}, "
+        f"and the GPU here has {here}; for this one take --backend tensorrt"
+    )
+    return ()
 
 
 def _checked(found: Flavour, wanted: Sequence[str]) -> Flavour:

@@ -98,11 +98,14 @@ def make_profiles(
         )
     profiles = []
     for number, text in enumerate(opt):
-        texts = (low[number], text, high[number]) if low else (text, text, text)
-        ends = [parse_shapes(t, option) for t, option in zip(texts, _OPTIONS, strict=True)]
-        for option, shapes in zip(_OPTIONS, ends, strict=True):
-            if missing := sorted(set().union(*ends) - set(shapes)):
-                raise UsageError(f"{option} {texts[_OPTIONS.index(option)]}: no shape for {', '.join(missing)}")
+        if not low:
+            ends = [parse_shapes(text, "--optShapes")] * 3
+        else:
+            texts = (low[number], text, high[number])
+            ends = [parse_shapes(t, option) for t, option in zip(texts, _OPTIONS, strict=True)]
+            for option, t, shapes in zip(_OPTIONS, texts, ends, strict=True):
+                if missing := sorted(set().union(*ends) - set(shapes)):
+                    raise UsageError(f"{option} {t}: no shape for {', '.join(missing)}")
         profiles.append(_complete({name: tuple(e[name] for e in ends) for name in ends[0]}, inputs, where))
     return tuple(profiles)
 
