@@ -20,10 +20,13 @@ TensorRT, whose kernels it fuses, than with eager PyTorch.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs" / "benchmarks-gpu.md"
 PACKAGES = ("torch", "onnxruntime-gpu", "onnxruntime", "tensorrt", "tensorrt-rtx-cu13", "cuda-python", "attn-runtime")
-_WARM_UP = 20
+# A GPU at rest has slow clocks, and a library compiles or captures in its first calls.
+_WARM_UP_CALLS, _WARM_UP_S = 20, 0.5
 
 
 @dataclass(frozen=True)
@@ -89,29 +93,39 @@ def measure(
     from attn_runtime.compare import compare_all
 
     about = (job.model, job.precision, batch, runner.name)
-    if runner.why_not:
-        return Row(*about, problem=runner.why_not)
+    if reason := runner.why_not or job.problem:
+        return Row(*about, problem=reason)
     opened: Opened | None = None
     try:
         opened = runner.open(job)
         timer = clock()
-        for _ in range(_WARM_UP):
-            opened.call()
+        until = time.perf_counter() + _WARM_UP_S
+        for number in itertools.count():
+            if number >= _WARM_UP_CALLS and time.perf_counter() > until:
+                break
+            timer.time(opened.call)
         times = [timer.time(opened.call) for _ in range(calls)]
         tolerance = Bundle.open(job.bundle, check_hashes=False).graph().precisions[job.precision].tolerance
         got = {name: value.astype(expected[name].dtype) for name, value in opened.answers().items()}
         differences = list(compare_all(expected, got, tolerance))
     except Exception as error:
-        return Row(*about, problem=" ".join(f"{type(error).__name__}: {error}".split())[:200])
+        return Row(*about, problem=_told(error))
     finally:
         if opened is not None:
-            opened.close()
+            with suppress(
+                Exception
+            ):  # a GPU that failed fails this too, and what was measured is not to be lost for it
+                opened.close()
     worst = max(differences, key=lambda d: d.max_error / (d.max_reference or 1))
     p50, p99 = (float(p) for p in np.percentile(times, [50, 99]))
     scale = worst.max_reference or 1
     return Row(
         *about, p50, p99, worst.max_error / scale, worst.limit / scale, all(d.passed for d in differences), opened.note
     )
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def jobs(models: Sequence[str], precisions: Sequence[str], batches: Sequence[int], folder: Path) -> Iterable[Any]:
@@ -131,8 +145,12 @@ def jobs(models: Sequence[str], precisions: Sequence[str], batches: Sequence[int
         source = load_source(model)
         bundle = folder / f"{model}.attn"
         export(source, bundle, Options(), Console(True))
+        problems = {}
         if "fp16" in precisions:
-            add_precision(bundle, "fp16", console=Console(True))
+            try:
+                add_precision(bundle, "fp16", console=Console(True))
+            except Exception as error:  # fp32 is still to be measured
+                problems["fp16"] = f"there is no fp16 of it: {_told(error)}"
         graph = Bundle.open(bundle).graph()
         dims = named_dims(graph.inputs)
         batch_dim = graph.inputs[0].dims[0].name
@@ -145,7 +163,8 @@ def jobs(models: Sequence[str], precisions: Sequence[str], batches: Sequence[int
                 leaves = torch.utils._pytree.tree_leaves(answer)
                 names = [spec.name for spec in graph.outputs]
                 expected = {n: np.asarray(v.numpy()) for n, v in zip(names, leaves, strict=True)}
-                yield Job(model, source.module, bundle, precision, sizes, inputs, names), batch, expected
+                problem = problems.get(precision)
+                yield Job(model, source.module, bundle, precision, sizes, inputs, names, problem), batch, expected
 
 
 def table(rows: Sequence[Row]) -> list[str]:

@@ -25,7 +25,10 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 @dataclass(frozen=True)
 class Job:
-    """One model in one precision ("fp32", "fp16") at one size. `inputs` are float32 on the host, `outputs` names."""
+    """One model in one precision ("fp32", "fp16") at one size. `inputs` are float32 on the host, `outputs` names.
+
+    `problem` is None, or why there is no such model.
+    """
 
     model: str
     module: torch.nn.Module
@@ -34,6 +37,7 @@ class Job:
     sizes: Mapping[str, int]
     inputs: Arrays
     outputs: Sequence[str]
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ def _torch(job: Job, compiled: bool) -> Opened:
         module = module.half()
         inputs = [value.half() if value.is_floating_point() else value for value in inputs]
     if compiled:
-        module = torch.compile(module, mode="reduce-overhead")  # its fastest at small sizes: with CUDA graphs
+        # Its fastest at small sizes: with CUDA graphs. And whole: what falls back to eager in between is another number.
+        module = torch.compile(module, mode="reduce-overhead", fullgraph=True)
 
     def call() -> Any:
         with torch.inference_mode():

@@ -103,6 +103,32 @@ def test_sessions_are_closed_also_when_they_fail(job: Any) -> None:
     assert "ZeroDivisionError" in row.problem and closed == [1]
 
 
+def test_a_session_that_can_not_be_closed_costs_no_row(job: Any) -> None:
+    what, batch, expected = job
+    real = on_cpu(what)
+
+    def close() -> None:
+        raise RuntimeError("cudaErrorIllegalAddress")
+
+    row = gpu_bench.measure(
+        gpu_runners.Runner("x", None, lambda _: replace(real, close=close)), what, batch, expected, 3, Clock
+    )
+    real.close()
+    assert row.matches and not row.problem
+
+
+def test_without_fp16_the_rest_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ModuleNotFoundError("No module named 'modelopt'")
+
+    monkeypatch.setattr("attn_export.precision.add_precision", refuse)
+    found = list(gpu_bench.jobs(["attentionnet"], ["fp32", "fp16"], [1], tmp_path))
+    assert [(job.precision, job.problem is None) for job, *_ in found] == [("fp32", True), ("fp16", False)]
+    half, batch, expected = found[1]
+    row = gpu_bench.measure(gpu_runners.Runner("x", None, on_cpu), half, batch, expected, 3, Clock)
+    assert row.problem == "there is no fp16 of it: ModuleNotFoundError: No module named 'modelopt'"
+
+
 def test_the_page_tells_hardware_versions_and_what_was_expected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
