@@ -110,7 +110,7 @@ def compare_here(
                     rows[name] = _worse(rows.get(name), row)
             del values
         start += len(chunk)
-        count = max(1, min(4 * count, int(count * budget / max(held, 1))))
+        count = max(1, min(8 * count, int(count * budget / max(held, 1))))
     return {"rows": list(rows.values())}
 
 

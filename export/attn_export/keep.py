@@ -25,7 +25,7 @@ from .record import HalfCheck, Record, RecordedCase, check, passed, worst
 from .rounding import rounded
 
 #: Conversions tried in one search, and again to drop what is not needed.
-MOST_ATTEMPTS, MOST_DROPS = 12, 12
+MOST_ATTEMPTS, MOST_DROPS = 12, 8
 #: A search that keeps more than this share of the arithmetic has failed: nothing of half precision would be left.
 MOST_KEPT = 0.5
 #: Where the roundings that are left over are expected to end, as a share of the limit; they add up like noise.
@@ -147,13 +147,22 @@ def _judged(job: Job, cast: Cast, keep: frozenset[str]) -> Attempt:
 
 
 def judge(job: Job, typed: Path) -> tuple[Path, list[HalfCheck]]:
-    """The rounded twin of `typed`, written beside it, and its answers against the record."""
-    twin = typed.with_name("twin.onnx")
-    onnx.save(rounded(onnx.load(typed, load_external_data=False)), twin)
-    try:
-        return twin, check(twin, job.record, job.tolerance, job.work, job.isolated, job.large)
-    except TaskFailed as problem:
-        raise PassError(f"the {job.kind} graph can't be run: {problem}") from problem
+    """The rounded twin of `typed`, written beside it, and its answers against the record.
+
+    An engine may round between any two operators, or nowhere inside what it fuses: of both ends, each check is the worse.
+    """
+    model = onnx.load(typed, load_external_data=False)
+    twins = {between: typed.with_name(f"twin{'' if between else '-fused'}.onnx") for between in (True, False)}
+    found: dict[bool, list[HalfCheck]] = {}
+    for between, twin in twins.items():
+        onnx.save(rounded(model, between), twin)
+        try:
+            found[between] = check(twin, job.record, job.tolerance, job.work, job.isolated, job.large)
+        except TaskFailed as problem:
+            raise PassError(f"the {job.kind} graph can't be run: {problem}") from problem
+        if not passed(found[between]):
+            return twins[True], found[between]
+    return twins[True], [max(both, key=lambda c: c.ratio) for both in zip(*found.values(), strict=True)]
 
 
 def settle(job: Job, first: Attempt) -> Settled:
@@ -168,7 +177,9 @@ def _search(job: Job, first: Attempt) -> Settled:
     best, keep, tried = first, first.in_fp32, 1
     chosen: dict[str, Blame] = {}
     while not best.passed and tried < MOST_ATTEMPTS:
-        blames = [b for b in blame(job.source, best.twin, _failing(best), job.tolerance, job.isolated) if b.ratio > 0]
+        blames = [
+            b for b in blame(job.source, best.twin, [_worst_case(best)], job.tolerance, job.isolated) if b.ratio > 0
+        ]
         fresh = [b for b in blames if not wiring.carriers(b.tensor) <= keep]
         before, count = best, _needed(fresh)
         while fresh and tried < MOST_ATTEMPTS:
@@ -189,11 +200,8 @@ def _search(job: Job, first: Attempt) -> Settled:
     return Settled(best, tried, tuple(chosen.values()))
 
 
-def _failing(found: Attempt, most: int = 2) -> list[RecordedCase]:
-    """The cases to measure at: the worst, and the smallest other one that fails."""
-    failing = {c.case.name: c.case for c in sorted(found.checks, key=lambda c: -c.ratio) if not c.difference.passed}
-    cases = list(failing.values())
-    return cases[:1] + sorted(cases[1:], key=lambda c: c.inputs.stat().st_size)[: most - 1]
+def _worst_case(found: Attempt) -> RecordedCase:
+    return worst(found.checks).case
 
 
 def _needed(blames: Sequence[Blame]) -> int:

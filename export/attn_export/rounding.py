@@ -34,7 +34,7 @@ MOVES = frozenset({
 _TYPE_ATTRIBUTES = ("dtype", "output_dtype", "output_datatype", "softmax_precision", "stash_type")
 
 
-def rounded(typed: onnx.ModelProto) -> onnx.ModelProto:
+def rounded(typed: onnx.ModelProto, between: bool = True) -> onnx.ModelProto:
     """The fp32 twin of a strongly typed graph in fp16 or bf16, mixed with fp32 as it may be.
 
     Every float16 and bfloat16 tensor of `typed` is a float32 tensor of the same name here, with the values that the type
@@ -42,21 +42,24 @@ def rounded(typed: onnx.ModelProto) -> onnx.ModelProto:
     external data is shared: a twin in another folder than `typed` can't find it. `typed` is not changed. An input that is an
     output as well leaves as it came.
 
+    Without `between`, weights alone are rounded and nothing between two operators: the other end of what an engine may do,
+    which keeps in wider registers whatever it fuses. What holds only because a rounding hides it shows there.
+
     Raises BundleError for a node that mixes types (by name), or whose types can't be told.
     """
     model = onnx.ModelProto()
     model.CopyFrom(onnx.inliner.inline_local_functions(typed) if typed.functions else typed)
-    _round(model.graph, typed_graph(model), {}, top=True)
+    _round(model.graph, typed_graph(model), {}, between, top=True)
     return model
 
 
-def _round(graph: onnx.GraphProto, types: TypedGraph, entered: Mapping[str, str], top: bool) -> None:
+def _round(graph: onnx.GraphProto, types: TypedGraph, entered: Mapping[str, str], between: bool, top: bool) -> None:
     """Rewrite `graph` in place. `entered` maps the names of half inputs of the outermost graph to their rounding."""
     nodes: list[onnx.NodeProto] = []
     renamed = dict(entered)
     for value in graph.input:
         half = element(value.type)
-        if top and half in HALVES:
+        if top and between and half in HALVES:
             renamed[value.name] = f"{value.name}{ENTERED}"
             _cast_twice(nodes, value.name, renamed[value.name], half)
     for tensor in graph.sparse_initializer:
@@ -70,10 +73,10 @@ def _round(graph: onnx.GraphProto, types: TypedGraph, entered: Mapping[str, str]
         types.check(node)
         bodies = [g for a in node.attribute for g in ((a.g,) if a.HasField("g") else a.graphs)]
         for body, inner in zip(bodies, types.bodies(node), strict=True):
-            _round(body, inner, renamed, top=False)
+            _round(body, inner, renamed, between, top=False)
         for position, name in enumerate(node.input):
             node.input[position] = renamed.get(name, name)
-        nodes.extend(_rounded_node(node, [types.element(name) for name in node.output]))
+        nodes.extend(_rounded_node(node, [types.element(name) for name in node.output], between))
     for value in (*graph.input, *graph.output):
         _widen(value.type)
     del graph.value_info[:]
@@ -81,15 +84,17 @@ def _round(graph: onnx.GraphProto, types: TypedGraph, entered: Mapping[str, str]
     graph.node.extend(nodes)
 
 
-def _rounded_node(node: onnx.NodeProto, kinds: list[int]) -> list[onnx.NodeProto]:
+def _rounded_node(node: onnx.NodeProto, kinds: list[int], between: bool) -> list[onnx.NodeProto]:
     """`node`, computing in fp32, and the casts that round what it makes; `kinds` are its outputs' element types."""
     if node.op_type in ("Cast", "CastLike") and kinds[0] in HALVES:
         name = node.output[0]
+        if not between:
+            return [_cast(node.input[0], name, TensorProto.FLOAT)]
         down = _cast(node.input[0], f"{name}{HALVED}", kinds[0])
         return [down, _cast(f"{name}{HALVED}", name, TensorProto.FLOAT)]
     _widen_attributes(node)
     result = [node]
-    if node.op_type in MOVES or node.op_type == "Constant":
+    if not between or node.op_type in MOVES or node.op_type == "Constant":
         return result
     for position, (name, kind) in enumerate(zip(node.output, kinds, strict=True)):
         if name and kind in HALVES:
