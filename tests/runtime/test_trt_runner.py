@@ -511,6 +511,17 @@ def test_a_shape_is_captured_when_it_comes_again(rig: Callable[..., Rig]) -> Non
         assert (there.device.captures, there.device.launches) == (captures, launches)
 
 
+def test_nothing_is_collected_while_a_call_is_captured(rig: Callable[..., Rig]) -> None:
+    """Memory that is freed then, by whatever garbage there is, would spoil the capture."""
+    there, seen = rig(cuda_graph=True), []
+    begin, end = there.device.begin_capture, there.device.end_capture
+    there.device.begin_capture = lambda stream: (seen.append(gc.isenabled()), begin(stream))
+    there.device.end_capture = lambda stream: (seen.append(gc.isenabled()), end(stream))[1]
+    there.run(2, 8)
+    there.run(2, 8)
+    assert seen == [False, False] and gc.isenabled()
+
+
 def test_without_the_option_nothing_is_captured(rig: Callable[..., Rig]) -> None:
     there = rig()
     for turn in range(4):

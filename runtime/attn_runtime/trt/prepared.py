@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from ..device.interface import Device
 from .executor import Context, Grows, Shape
@@ -90,12 +91,25 @@ def put_copies(device: Device, stream: int, copies: Sequence[Copy]) -> None:
 
 def capture(device: Device, stream: int, before: Sequence[Copy], context: Context, after: Sequence[Copy]) -> int:
     """That as a graph. `context` must have run at these shapes before."""
-    device.begin_capture(stream)
+    with _no_collection():
+        device.begin_capture(stream)
+        try:
+            put(device, stream, before, context, after)
+        except BaseException:
+            # A stream that is left recording would fail everything that comes after.
+            with suppress(Exception):
+                device.destroy_graph(device.end_capture(stream))
+            raise
+        return device.end_capture(stream)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """The garbage collector may free page-locked memory or a graph of anybody's, which no thread may while it captures."""
+    enabled = gc.isenabled()
+    gc.disable()
     try:
-        put(device, stream, before, context, after)
-    except BaseException:
-        # A stream that is left recording would fail everything that comes after.
-        with suppress(Exception):
-            device.destroy_graph(device.end_capture(stream))
-        raise
-    return device.end_capture(stream)
+        yield
+    finally:
+        if enabled:
+            gc.enable()
