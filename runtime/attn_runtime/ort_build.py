@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,14 @@ def profile_shapes(specs: Sequence[TensorSpec], where: str) -> dict[str, str]:
         end: ",".join(f"{spec.name}:{'x'.join(str(getattr(dim, end)) for dim in spec.dims)}" for spec in ranged)
         for end in ("min", "opt", "max")
     }
+
+
+def tf32_note(note: str | None) -> str | None:
+    """`note`, and that float32 is not float32 where nobody said so to TensorRT: no option of the providers does."""
+    if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
+        return note
+    told = "may round float32 products to TF32; set NVIDIA_TF32_OVERRIDE=0 before the process starts to keep float32"
+    return f"{note}; {told}" if note else told
 
 
 def cache_folder(graph: GraphFile, cache: Path | None) -> Path | None:

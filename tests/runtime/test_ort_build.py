@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from attn_runtime.backends import GraphFile, OpenOptions, ort_rtx, ort_tensorrt
+from attn_runtime.backends import GraphFile, OpenOptions, ort, ort_rtx, ort_tensorrt
 from attn_runtime.bundle import Bundle
 from attn_runtime.cuda import find_gpus
 from attn_runtime.errors import BackendError, OutputError
-from attn_runtime.ort_build import cache_folder, profile_shapes
+from attn_runtime.ort_build import cache_folder, profile_shapes, tf32_note
 from attn_runtime.session import open_session
 from attn_runtime.spec import Dim, TensorSpec
 from make_graphs import add
@@ -179,3 +181,24 @@ def test_ranges_of_a_bundle_reach_the_provider(valid_bundle: Path) -> None:
     told = ort_tensorrt.tensorrt_options(file, "cuda", OpenOptions())
     dim = found.inputs[0].dims[0]
     assert told["trt_profile_max_shapes"] == f"x:{dim.max}x16" and told["trt_profile_min_shapes"] == f"x:{dim.min}x16"
+
+
+def test_tf32_is_told_where_nothing_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CUDA provider has an option for it; TensorRT inside ONNX Runtime has only the variable, and takes TF32 without."""
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    assert "set NVIDIA_TF32_OVERRIDE=0" in str(tf32_note(None)) and str(tf32_note("first")).startswith("first; may")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert tf32_note(None) is None and tf32_note("first") == "first"
+
+
+@pytest.mark.parametrize("backend", [ort_tensorrt, ort_rtx])
+def test_both_providers_tell_of_tf32(backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    monkeypatch.setattr(ort, "create", lambda *_: None)
+    monkeypatch.setattr(ort, "gpu_engine", lambda *_: SimpleNamespace(note=None))
+    monkeypatch.setattr(backend, "check_on_gpu", lambda *_: None)
+    if backend is ort_rtx:
+        monkeypatch.setattr(backend, "register", lambda: None)
+        monkeypatch.setattr(backend, "_offered", lambda device: object())
+    graph = GraphFile(add(tmp_path / "m.onnx"), "file m.onnx")
+    assert "TF32" in backend.open(graph, "cuda", OpenOptions()).note

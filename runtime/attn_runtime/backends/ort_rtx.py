@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import cuda
 from ..errors import BackendError
-from ..ort_build import cache_folder, profile_shapes
+from ..ort_build import cache_folder, profile_shapes, tf32_note
 from ..ort_engine import one_line
 from ..ort_gpu import GraphIds
 from ..ort_placement import check_on_gpu
@@ -96,7 +96,9 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> Engine:
         graph, device, options, [], lambda configured: configured.add_provider_for_devices([offered], told)
     )
     check_on_gpu(session, graph.where, device, RTX)
-    return ort.gpu_engine(session, graph, device, _GRAPHS if options.cuda_graph else None)
+    engine = ort.gpu_engine(session, graph, device, _GRAPHS if options.cuda_graph else None)
+    engine.note = tf32_note(engine.note)
+    return engine
 
 
 def rtx_options(graph: GraphFile, options: OpenOptions) -> dict[str, str]:

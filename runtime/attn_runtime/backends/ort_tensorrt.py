@@ -4,7 +4,7 @@ by name only."""
 from __future__ import annotations
 
 from .. import cuda
-from ..ort_build import cache_folder, profile_shapes
+from ..ort_build import cache_folder, profile_shapes, tf32_note
 from ..ort_gpu import GraphIds
 from ..ort_placement import check_on_gpu
 from ..ort_providers import CUDA, TENSORRT
@@ -33,7 +33,9 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> Engine:
     asked = [(TENSORRT, tensorrt_options(graph, device, options)), ort.cuda_provider(device)]
     session = ort.create(graph, device, options, asked)
     check_on_gpu(session, graph.where, device, TENSORRT)
-    return ort.gpu_engine(session, graph, device, _GRAPHS if options.cuda_graph else None)
+    engine = ort.gpu_engine(session, graph, device, _GRAPHS if options.cuda_graph else None)
+    engine.note = tf32_note(engine.note)
+    return engine
 
 
 def tensorrt_options(graph: GraphFile, device: str, options: OpenOptions) -> dict[str, str]:
