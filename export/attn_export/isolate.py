@@ -15,6 +15,9 @@ from typing import Any
 
 from attn_runtime.errors import AttnError, StageError
 
+# Not `-m`: that would look for every module in the current folder first, where a json.py may lie.
+_CHILD = "import sys; sys.path[:] = filter(None, sys.path); from attn_export.worker import main; main()"
+
 
 class TaskFailed(AttnError):
     """The child lives and says why its task failed; callers turn this into an error of their own kind."""
@@ -59,7 +62,7 @@ class Isolated:
         if self._process is None or self._process.poll() is not None:
             self._owed = 0
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "attn_export.worker"],
+                [sys.executable, "-c", _CHILD],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,

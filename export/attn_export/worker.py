@@ -9,7 +9,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 
@@ -112,5 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path[:] = [p for p in sys.path if p not in ("", str(Path.cwd()))]
     main()

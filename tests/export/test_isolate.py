@@ -16,6 +16,13 @@ def test_a_task_answers_and_one_started_before_is_dropped() -> None:
         assert "onnxruntime" in child.run("warm", "versions")
 
 
+def test_modules_in_the_current_folder_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('json of the current folder')")
+    monkeypatch.chdir(tmp_path)
+    with Isolated(60) as child:
+        assert "onnxruntime" in child.run("warm", "versions")
+
+
 def test_a_reply_belongs_to_its_own_task(tmp_path: Path) -> None:
     with Isolated(60) as child:
         child.start("warm")

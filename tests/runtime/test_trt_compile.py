@@ -386,6 +386,18 @@ def test_a_child_that_nobody_waits_for_cancels_its_build(tmp_path: Path) -> None
     assert json.loads(done.stdout.splitlines()[-1])["built"]["plan"] is None and not (tmp_path / "plan").exists()
 
 
+@rtx
+def test_modules_in_the_current_folder_are_not_taken(valid_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for name in ("json", "attn_runtime", "tensorrt_rtx"):
+        (folder / f"{name}.py").write_text(f"raise SystemExit('{name} of the current folder')")
+    script = "import sys; sys.path.remove(''); from attn_runtime.trt.compile import compile_engine; "
+    script += f"compile_engine({str(valid_bundle)!r})"
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_last_words_are_the_last_line_that_says_something(tmp_path: Path) -> None:
     with (tmp_path / "said").open("w+") as said:
         said.write("one\nInternal Error:   two\n\n")

@@ -20,6 +20,8 @@ from .worker import built_from_json
 
 #: Seconds that a cancelled child gets to end by itself.
 _PATIENCE = 1.5
+# Not `-m`: that would look for every module in the current folder first, where a json.py may lie.
+_CHILD = "import sys; sys.path[:] = filter(None, sys.path); from attn_runtime.trt.worker import main; main()"
 
 
 def build_apart(
@@ -61,7 +63,7 @@ def _exchange(
 ) -> dict[str, Any]:
     # A session of its own: Ctrl-C on the terminal reaches this process alone, which then ends the child in order.
     process = subprocess.Popen(
-        [sys.executable, "-m", "attn_runtime.trt.worker"],
+        [sys.executable, "-c", _CHILD],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=said,

@@ -118,5 +118,4 @@ def _layer(told: Mapping[str, Any]) -> Layer:
 
 
 if __name__ == "__main__":
-    sys.path[:] = [p for p in sys.path if p not in ("", str(Path.cwd()))]
     main()
