@@ -270,12 +270,16 @@ def test_a_replacement_that_was_killed_is_undone_by_the_next_reader(valid_bundle
     [
         ("e.plan", r"got 'e.plan', expected a name NAME.engine"),
         ("nowhere/e.engine", "folder .*nowhere does not exist"),
-        ("file/e.engine", "folder .*file does not exist"),
+        ("file/e.engine", "folder .*file is a file"),
+        ("folder.engine", "folder.engine is a folder"),
+        ("keyed.engine", "keyed.engine.json is a folder"),
         ("mine.engine", "a file without a key is there, not ours to replace"),
     ],
 )
 def test_where_no_engine_can_be_written(name: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
+    (tmp_path / "folder.engine").mkdir()
+    (tmp_path / "keyed.engine.json").mkdir()
     (tmp_path / "mine.engine").write_bytes(b"somebody's")
     with pytest.raises(OutputError, match=says) as caught:
         check_engine_target(tmp_path / name)

@@ -118,9 +118,13 @@ def check_engine_target(target: Path, bundle: Path | None = None) -> None:
         if bundle is not None and not parent.exists():
             parent = parent.parent
         if not parent.is_dir():
-            raise OutputError(f"engine {target}: folder {parent} does not exist; create it or {advice}")
+            found = "is a file" if parent.exists() else "does not exist"
+            raise OutputError(f"engine {target}: folder {parent} {found}; create it or {advice}")
         if not os.access(parent, os.W_OK | os.X_OK):
             raise OutputError(f"engine {target}: folder {parent} is not writable; {advice}")
+        for place in (target, key_path(target)):
+            if place.is_dir():
+                raise OutputError(f"engine {target}: {place.name} is a folder; {advice}")
         if target.exists() and not key_path(target).exists():
             raise OutputError(f"engine {target}: a file without a key is there, not ours to replace; {advice}")
     except OSError as error:
