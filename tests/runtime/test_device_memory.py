@@ -294,6 +294,14 @@ def test_an_array_on_the_device_is_written_from_the_host(device: HostDevice) -> 
     assert empty.numpy().shape == (0, 2)
 
 
+def test_a_copy_is_not_promised(device: HostDevice) -> None:
+    array = DeviceArray(device, Blocks(device).take(8), (2,), np.dtype("float32"))
+    for asked in ({"copy": True}, {"dl_device": (2, 0)}):
+        with pytest.raises(BufferError, match="an array on cuda:0 is handed over in place"):
+            array.__dlpack__(**asked)
+    array.__dlpack__(copy=False, dl_device=(1, 0), max_version=(1, 0))
+
+
 def test_only_gpu_memory_has_a_cuda_array_interface(device: HostDevice) -> None:
     array = DeviceArray(device, Blocks(device).take(8), (2,), np.dtype("float32"))
     assert not hasattr(array, "__cuda_array_interface__")

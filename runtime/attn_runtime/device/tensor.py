@@ -163,8 +163,20 @@ class DeviceArray:
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._device.dlpack_type, self._device.number
 
-    def __dlpack__(self, *, stream: int | None = None, **_: Any) -> object:
-        """Any `stream` will do, since nothing has to be waited for; None is the default stream."""
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: object = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> object:
+        """Any `stream` will do, since nothing has to be waited for; None is the default stream.
+
+        BufferError where a copy or another device is asked for: the caller would take for its own what is not.
+        """
+        if copy or (dl_device is not None and tuple(map(int, dl_device)) != self.__dlpack_device__()):
+            raise BufferError(f"an array on {self.device} is handed over in place; copy or move what was taken over")
         self._memory.lend(DEFAULT_STREAM if stream is None else stream)
         where = self.__dlpack_device__()
         return dlpack.write(self.address, self.shape, self.dtype, *where, keep=self)
