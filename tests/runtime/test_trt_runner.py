@@ -522,6 +522,22 @@ def test_nothing_is_collected_while_a_call_is_captured(rig: Callable[..., Rig]) 
     assert seen == [False, False] and gc.isenabled()
 
 
+def test_what_fails_in_the_capture_says_how_to_do_without(rig: Callable[..., Rig]) -> None:
+    there = rig(cuda_graph=True)
+    there.run(2, 8)
+
+    def fail(stream: int) -> int:
+        HostDevice.end_capture(there.device, stream)
+        raise BackendError("cuda:0: cudaStreamEndCapture answers cudaErrorStreamCaptureInvalidated (invalid)")
+
+    there.device.end_capture = fail
+    with pytest.raises(BackendError, match=r"CaptureInvalidated \(invalid\)\. .*open it without cuda_graph\.$"):
+        there.run(2, 8)
+    del there.device.end_capture
+    there.device._graphs.clear()  # what the failing call had recorded
+    there.run(2, 8)
+
+
 def test_without_the_option_nothing_is_captured(rig: Callable[..., Rig]) -> None:
     there = rig()
     for turn in range(4):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from ..device.interface import Device
+from ..errors import BackendError
 from .executor import Context, Grows, Shape
 
 #: (to, from, bytes)
@@ -90,7 +91,14 @@ def put_copies(device: Device, stream: int, copies: Sequence[Copy]) -> None:
 
 
 def capture(device: Device, stream: int, before: Sequence[Copy], context: Context, after: Sequence[Copy]) -> int:
-    """That as a graph. `context` must have run at these shapes before."""
+    """That as a graph. `context` must have run at these shapes before. BackendError where it can't be recorded."""
+    try:
+        return _capture(device, stream, before, context, after)
+    except BackendError as error:  # it ran a moment ago, so recording it is what fails
+        raise BackendError(f"{error}. As a CUDA graph it can't run; open it without cuda_graph.") from error
+
+
+def _capture(device: Device, stream: int, before: Sequence[Copy], context: Context, after: Sequence[Copy]) -> int:
     with _no_collection():
         device.begin_capture(stream)
         try:
