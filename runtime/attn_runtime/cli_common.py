@@ -19,7 +19,6 @@ from .nearest import did_you_mean
 
 _INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
 _BROKEN_PIPE = 128 + 13
-_TERMINATED = 128 + 15
 
 
 class NearestGroup(click.Group):
@@ -42,9 +41,12 @@ def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | N
     click's own complaints are printed alike and give 2. Ctrl-C gives 130, a reader that went away 141; anything else is
     a bug of ours, with its traceback and 1.
     """
-    # A stop from outside ends like one from the keyboard: what is half written is removed on the way.
-    with contextlib.suppress(ValueError):  # not the main thread: nothing to set
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    # A stop from outside, or a terminal that goes away, ends like Ctrl-C: what is half written is removed on the way.
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        with contextlib.suppress(ValueError):  # not the main thread: nothing to set
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
+                signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
         code = _invoke(command, prog_name, list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
