@@ -23,7 +23,7 @@ _WORKSPACE = re.compile(r"no tactics.*workspace|OutOfMemory", re.IGNORECASE)
 _KNOWN = (
     (
         r"Plugin not found|^false$|plugin creator .* was not found|No importer registered",
-        "TensorRT has no operator {operator}",
+        "this TensorRT has no operator {operator}",
         _ORT,
     ),
     (
