@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,6 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "data"))  # the tests' import mode adds no folder of its own
-
-# The tolerances are those of float32; the libraries look once, when they are loaded.
-os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
 from attn_runtime.backends import ort, trt
 from attn_runtime.trt import flavour

@@ -35,9 +35,10 @@ def gpu() -> None:
 
 
 @pytest.fixture(params=["ort", "ort_tensorrt", "ort_rtx"])
-def backend(request: pytest.FixtureRequest) -> str:
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if reason := why_not(request.param):
         pytest.skip(f"{request.param}: {reason}")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")  # the tolerances are those of float32
     return str(request.param)
 
 
