@@ -161,3 +161,10 @@ def sandwiched_scores(file: Path) -> Path:
     ]
     inputs = [info("q", HALF, "batch", 64, 64), info("k", HALF, "batch", 64, 64)]
     return save(file, nodes, inputs, [info("y", HALF, "batch", 64, 64)])
+
+
+def reshape(file: Path) -> Path:
+    """y = x[batch, 64] in the shape that the values of the input "shape" tell."""
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"], name="reshape")
+    inputs = [info("x", FLOAT, "batch", 64), info("shape", TensorProto.INT64, 2)]
+    return save(file, [node], inputs, [helper.make_tensor_value_info("y", FLOAT, None)])

@@ -12,7 +12,7 @@ import pytest
 import trt_graphs as graphs
 from attn_runtime.errors import EngineError, UsageError
 from attn_runtime.onnx_nodes import read_graph
-from attn_runtime.trt import flavour
+from attn_runtime.trt import flavour, network
 from attn_runtime.trt.compile import Compiled, compile_engine
 from attn_runtime.trt.problems import clean
 from attn_runtime.trt.profiles import ShapeTexts
@@ -203,3 +203,10 @@ def test_a_shape_that_the_graph_can_not_take_is_told_of(tmp_path: Path) -> None:
 )
 def test_source_lines_are_left_out(text: str, said: str) -> None:
     assert clean(text) == said
+
+
+def test_a_profile_that_the_library_refuses_is_no_crash(tmp_path: Path) -> None:
+    file = graphs.reshape(tmp_path / "m.onnx")
+    falling = {"x": ((1, 64), (2, 64), (4, 64)), "shape": ((4, 64), (2, 64), (1, 64))}
+    made = network.build(flavour.load("rtx"), file, [falling])
+    assert made.plan is None and "the library refuses the profile" in made.errors[0]

@@ -134,6 +134,8 @@ def test_values_are_left_to_the_build_to_tell_from_shapes() -> None:
     assert profiles(inputs=plain) == ({},)
     made = profiles(("n:1,s:1x1",), ("n:4,s:2x8",), ("n:9,s:4x64",), plain)
     assert made == ({"n": ((1,), (4,), (9,)), "s": ((1, 1), (2, 8), (4, 64))},)
+    with pytest.raises(UsageError, match="axis 1 needs min <= opt <= max"):
+        profiles(("s:1x9",), ("s:2x8",), ("s:4x64",), plain)
 
 
 def test_profiles_of_a_program_are_checked_alike() -> None:

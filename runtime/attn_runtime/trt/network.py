@@ -111,7 +111,11 @@ def build(
         config.progress_monitor = monitor
     for wanted in profiles:
         profile = builder.create_optimization_profile()
-        if problem := _fill(profile, wanted, network):
+        try:
+            problem = _fill(profile, wanted, network)
+        except (RuntimeError, ValueError) as error:  # the bindings raise where the C++ calls answer false
+            problem = f"the library refuses the profile {dict(wanted)}: {error}"
+        if problem:
             return Built(None, errors=(problem,))
         if config.add_optimization_profile(profile) < 0:
             return Built(None, errors=(*log.errors, f"the library refuses the profile {dict(wanted)}"))

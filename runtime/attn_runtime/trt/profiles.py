@@ -194,13 +194,14 @@ def _check(i: GraphInput, shapes: tuple[Shape, ...], seen: dict[str, tuple[tuple
     got = f'{where}: input "{i.name}": got {", ".join(f"{e} {list(s)}" for e, s in zip(_ENDS, shapes, strict=True))}'
     if len({len(shape) for shape in shapes}) > 1:
         raise UsageError(f"{got}; expected three shapes of one rank")
+    for number, sizes in enumerate(zip(*shapes, strict=True)):
+        if not sizes[0] <= sizes[1] <= sizes[2]:
+            raise UsageError(f"{got}; axis {number} needs min <= opt <= max")
     if i.axes is None or i.may_be_shape:
         return
     if len(shapes[0]) != len(i.axes):
         raise UsageError(f"{got}; expected rank {len(i.axes)}: {i}")
     for number, (axis, sizes) in enumerate(zip(i.axes, zip(*shapes, strict=True), strict=True)):
-        if not sizes[0] <= sizes[1] <= sizes[2]:
-            raise UsageError(f"{got}; axis {number} needs min <= opt <= max")
         if axis.min is not None and axis.max is not None and not axis.min <= sizes[0] <= sizes[2] <= axis.max:
             if axis.min == axis.max:
                 raise UsageError(f"{got}; axis {number} is fixed at {axis.min}: {i}")
