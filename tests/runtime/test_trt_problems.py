@@ -107,7 +107,7 @@ def test_operators_that_tensorrt_has_not_are_all_named(tmp_path: Path) -> None:
     )
     error = failure(file)
     assert (
-        'TensorRT can\'t read node "frob" (Frobnicate, module body.frob, /src/net.py:7): TensorRT has no operator '
+        'TensorRT can\'t read node "frob" (Frobnicate, module body.frob, /src/net.py:7): this TensorRT has no operator '
         "Frobnicate; change the module, or run the model with --backend ort" in str(error)
     )
     assert [line.split()[1] for line in error.details.splitlines()] == ['"frob"', '"det"']
