@@ -6,6 +6,7 @@ Imports click and nothing heavy, so that --help answers at once.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from .errors import AttnError, UsageError
+from .errors import AttnError, OutputError, UsageError
 from .nearest import did_you_mean
 
 _INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
@@ -54,6 +55,11 @@ def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | N
         # What is still buffered goes nowhere; without this, Python complains once more on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = _BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _complain(f"can't write to stdout: {error.strerror}", OutputError.exit_code)
     sys.exit(code)
 
 

@@ -238,7 +238,11 @@ def test_doctor_with_nothing_installed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["verfy"], 2, 'unknown command "verfy"; did you mean verify? available: bench, compile, doctor, info, run, verify'),
+        (
+            ["verfy"],
+            2,
+            'unknown command "verfy"; did you mean verify? available: bench, compile, doctor, info, run, verify',
+        ),
         (["zzz"], 2, 'unknown command "zzz"; available: bench'),
         (["verify", "--devise", "cpu"], 2, "--device"),
         (["verify", "x.attn", "--device", "cdua"], 8, "x.attn"),
@@ -287,3 +291,14 @@ def test_ctrl_c(valid_bundle: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130 and err == "error: interrupted\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("arguments", [("doctor", "--json"), ("info",)])
+def test_a_full_disk_behind_stdout_is_one_line(arguments: tuple[str, ...], valid_bundle: Path) -> None:
+    words = [*arguments, str(valid_bundle)] if arguments == ("info",) else list(arguments)
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "attn_runtime.cli", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 11
+    assert done.stderr == "error: can't write to stdout: No space left on device\n"
