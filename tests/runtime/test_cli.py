@@ -297,7 +297,7 @@ def test_ctrl_c(valid_bundle: Path) -> None:
 @pytest.mark.parametrize("arguments", [("doctor", "--json"), ("info",)])
 def test_a_full_disk_behind_stdout_is_one_line(arguments: tuple[str, ...], valid_bundle: Path) -> None:
     words = [*arguments, str(valid_bundle)] if arguments == ("info",) else list(arguments)
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "attn_runtime.cli", *words]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 11
