@@ -72,7 +72,11 @@ def _parts(file: InspectedFile) -> Iterator[str | Table]:
     for engine in file.engines:
         yield from _engine(file, engine)
     if not file.engines:
-        yield f"no engine; {file.command} builds one"
+        yield (
+            f"no engine; one is built from {file.instead} instead"
+            if file.instead
+            else f"no engine; {file.command} builds one"
+        )
 
 
 def _table(file: InspectedFile) -> Table:

@@ -54,7 +54,10 @@ class InspectedEngine:
 
 @dataclass(frozen=True)
 class InspectedFile:
-    """One ONNX file: `graph` and `precision` are its names in a bundle, None for a plain file; `command` builds its engine."""
+    """One ONNX file: `graph` and `precision` are its names in a bundle, None for a plain file; `command` builds its engine.
+
+    `instead` is the precision that a build takes in the place of this one, where there is one made for TensorRT.
+    """
 
     name: str
     graph: str | None
@@ -62,6 +65,7 @@ class InspectedFile:
     blocks: tuple[AttentionBlock, ...]
     engines: tuple[InspectedEngine, ...]
     command: str
+    instead: str | None = None
 
     @property
     def sound(self) -> tuple[InspectedEngine, ...]:
@@ -76,6 +80,7 @@ class InspectedFile:
             "attention": [block.to_json() for block in self.blocks],
             "engines": [engine.to_json() for engine in self.engines],
             "build": self.command,
+            "built_instead": self.instead,
         }
 
 
@@ -145,7 +150,9 @@ def _of_bundle(
     ]
     command = build_command(bundle.path, name, graph.name if len(bundle.graphs) > 1 else None)
     blocks = entry.attention or _blocks(entry.file)
-    return InspectedFile(entry.file.name, graph.name, name, blocks, tuple(engines), command)
+    built = graph.precision_for(name, "tensorrt")[0]
+    instead = None if built == name else built
+    return InspectedFile(entry.file.name, graph.name, name, blocks, tuple(engines), command, instead)
 
 
 def _plain(path: Path) -> InspectedFile:

@@ -139,6 +139,7 @@ def test_without_an_engine_it_says_what_builds_one(bundle: Path, attn_export: Ru
     ran = attn_export("inspect", bundle)
     assert ran.code == 0
     assert f"no engine; attn-run compile {bundle} --precision fp16-trt builds one" in ran.out
+    assert "no engine; one is built from fp16-trt instead" in ran.out
     for option in ("--engine", "--require-fused"):
         ran = attn_export("inspect", bundle, "--precision", "fp16", option)
         assert ran.code == 10
