@@ -25,13 +25,13 @@ STANDS_FOR_INFINITY = 1e30
 
 @dataclass(frozen=True)
 class Spread:
-    """One tensor over all cases. Magnitudes are of finite values, in the tensor's own unit.
+    """One tensor at the case where it differs most. Magnitudes are of finite values, in the tensor's own unit.
 
-    largest     max|reference|
-    scale       the same without the numbers that stand for infinity
-    error       max|other - reference|, where both are finite, without those numbers
+    largest     max|reference| over all cases
+    scale       max|reference| at that case, without the numbers that stand for infinity
+    error       max|other - reference| there, where both are finite, without those numbers
     lost        elements that are finite in the reference and not in the other graph
-    case        index of the case with the largest error (with the most lost elements, where there are any)
+    case        index of the case: the most lost elements, then the largest error over scale
     """
 
     name: str
@@ -158,6 +158,5 @@ def _row(name: str, reference: Any, other: Any, case: int) -> list[Any] | None:
 def _worse(before: list[Any] | None, now: list[Any]) -> list[Any]:
     if before is None:
         return now
-    later = (now[4], now[3]) > (before[4], before[3])
-    worst = now if later else before
-    return [now[0], max(before[1], now[1]), max(before[2], now[2]), *worst[3:]]
+    worst = max(before, now, key=lambda row: (row[4], row[3] / row[2] if row[2] else row[3]))
+    return [now[0], max(before[1], now[1]), *worst[2:]]

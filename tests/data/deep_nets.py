@@ -121,6 +121,15 @@ class MaskInput(Padded):
         return Net.forward(self, x, mask[:, None])
 
 
+class Causal(Net):
+    """What a position may not see is masked with the least float32; every row sees something."""
+
+    def forward(self, x):
+        future = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        mask = torch.zeros(x.shape[1], x.shape[1]).masked_fill(future, torch.finfo(torch.float32).min)
+        return super().forward(x, mask)
+
+
 class Offset(Net):
     """Features on a large common offset, which the first norm takes away again."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from attn_export import intermediates
 from attn_export.bisect import bisect
 from attn_export.intermediates import compare_intermediates, ranges
 from attn_export.isolate import Isolated
@@ -89,6 +90,14 @@ def test_drift_is_named_where_it_starts_not_where_it_shows(isolated: Isolated, t
     assert by_name["out"].growth < 3
 
 
+def test_an_overflow_counts_before_a_drift_that_comes_earlier(isolated: Isolated, tmp_path: Path) -> None:
+    graphs = [chain(tmp_path / f"{half}.onnx", half, mean=1000) for half in (False, True)]
+    cases = [case(tmp_path / "drifts.st", 2, offset=1000), case(tmp_path / "overflows.st", 300)]
+    found = bisect(*graphs, cases, isolated, tmp_path)
+    assert found.how == "overflow" and found.first is not None
+    assert (found.first.node, found.first.case) == ("square", "overflows")
+
+
 def test_without_a_culprit_the_error_creeps(isolated: Isolated, tmp_path: Path) -> None:
     graphs = [chain(tmp_path / f"{half}.onnx", half) for half in (False, True)]
     found = bisect(*graphs, [case(tmp_path / "c.st", 2)], isolated, tmp_path)
@@ -126,7 +135,16 @@ def test_tensors_are_compared_a_few_at_a_time_with_one_result(isolated: Isolated
     few, all_at_once = (compare_intermediates(*graphs, names, cases, isolated, budget) for budget in (1, 1 << 30))
     assert few == all_at_once and list(few) == names
     assert (few["scaled"].error, few["centre"].error, few["out"].largest) == (0.0, pytest.approx(1.5), 400.0)
-    assert few["out"].case == 0
+    assert few["out"].case == 1  # the smaller numbers, of which 1.5 is more
+
+
+def test_no_tensor_is_left_out_between_two_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intermediates, "_FIRST_CHUNK", 1)
+    graph, names = chain(tmp_path / "a.onnx", False), ["scaled", "centre", "out", "back"]
+    inputs = str(case(tmp_path / "a.st", 20)[1])
+    for budget in (1, 1 << 30):
+        rows = intermediates.compare_here(str(graph), str(graph), names, [inputs], budget, str(tmp_path))["rows"]
+        assert [row[0] for row in rows] == names
 
 
 def test_ranges_cover_inputs_and_all_cases(isolated: Isolated, tmp_path: Path) -> None:

@@ -132,6 +132,19 @@ def test_what_the_plain_conversion_breaks_holds_with_few_nodes_in_fp32(
     assert any(line.startswith(f"kept in fp32: {place} ({reason}") for line in typed.kept_lines)
 
 
+@pytest.mark.slow
+def test_a_mask_that_never_masks_all_needs_nothing_in_fp32(made: Made) -> None:
+    bundle = made("Causal")
+    with workshop(120) as (work, isolated):
+        job = bundle_job(Bundle.open(bundle), "model", "fp16", False, None, work, isolated)
+        first = keep.start(job)
+        # AutoCast's ranges alone keep every layer's sum and softmax.
+        assert len(first.cast.in_fp32) >= 12 and first.passed
+        typed = halve(job, "model", Console(True), first)
+        assert typed.kept == ()
+        assert twin_error(bundle, typed.path) < 1e-2
+
+
 def test_the_bundle_tells_what_was_kept_and_why(made: Made, tmp_path: Path) -> None:
     bundle = copy(made("LargeLogits"), tmp_path)
     (typed,) = add_precision(bundle, "fp16", console=Console(True))
