@@ -70,8 +70,7 @@ def table(seconds: float) -> str:
         rows.append(
             (
                 f"{stage['name']}{for_what(stage)}: worst error of max\\|PyTorch\\|, {len(errors)} shapes",
-                f"{max(errors):.1e} (allowed {allowed:.0e}), "
-                f"{stage['nodes_after']} nodes",
+                f"{max(errors):.1e} (allowed {allowed:.0e}), {stage['nodes_after']} nodes",
             )
         )
     total = sum(f["size"] for f in manifest["files"].values())
@@ -102,7 +101,10 @@ def engine_rows() -> list[tuple[str, str]]:
     audit = ", ".join(f"{count} in {dtype}" for dtype, count in key["audit"]["counts"].items())
     fused = sum(block["fused"] for block in key["attention"])
     return [
-        (f"engine, {key['flavour']} {key['version']}", f"{key['engine_size'] / 1e6:.2f} MB, not executed without a GPU"),
+        (
+            f"engine, {key['flavour']} {key['version']}",
+            f"{key['engine_size'] / 1e6:.2f} MB, not executed without a GPU",
+        ),
         ("its layers that multiply or convolve", audit),
         ("its attention blocks", f"{fused} of {len(key['attention'])} fused ({key['attention'][0]['kernel'][:16]}...)"),
     ]

@@ -58,7 +58,9 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
                 return name, engine, f"{chosen}; passed over: {told or 'none'}"
         passed_over.append((name, target, reason))
     asked = f"backend {backend} can't" if backend else "no backend can"
-    raise BackendError(f"{asked} run {graph.where} on {device}: {'; '.join(_reasons(passed_over))}. See attn-run doctor.")
+    raise BackendError(
+        f"{asked} run {graph.where} on {device}: {'; '.join(_reasons(passed_over))}. See attn-run doctor."
+    )
 
 
 def _reasons(passed_over: Sequence[tuple[str, str, str]], first: bool = False) -> list[str]:
