@@ -60,12 +60,12 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.layers = nn.ModuleList([Block(width, heads, norm) for _ in range(layers)])
-        self.norm = norm(width)
+        self.first_norm, self.norm = norm(width), norm(width)
         self.pooler, self.head = nn.Linear(width, width), nn.Linear(width, 10)
         self.positions, self.kind = nn.Parameter(torch.randn(64, width)), nn.Parameter(torch.randn(width))
 
     def forward(self, x, mask=None):
-        x = x + self.positions[: x.shape[1]] + self.kind
+        x = self.first_norm(x + self.positions[: x.shape[1]] + self.kind)
         for layer in self.layers:
             x = layer(x, mask)
         return self.head(torch.tanh(self.pooler(self.norm(x))))
