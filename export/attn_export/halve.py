@@ -24,10 +24,7 @@ from .intermediates import STANDS_FOR_INFINITY
 from .isolate import TaskFailed
 from .keep import Attempt, Job, Settled, Wiring
 from .passes import attention
-from .record import HalfCheck, worst
-
-#: ONNX Runtime 1.31 dies (SIGSEGV) in this optimizer on some graphs in fp16, an encoder of six layers for one.
-CRASHES_ON_FP16 = ("NchwcTransformer",)
+from .record import CRASHES_ON_FP16, HalfCheck, worst
 
 #: Beyond this share of a type's greatest number, unseen inputs may well overflow.
 _CLOSE = 0.5

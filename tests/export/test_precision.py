@@ -17,10 +17,10 @@ import pytest
 from attn_export import keep
 from attn_export.autocast import computes
 from attn_export.console import Console
-from attn_export.halve import CRASHES_ON_FP16, Typed, halve
+from attn_export.halve import Typed, halve
 from attn_export.pipeline import Options, export
 from attn_export.precision import add_precision, bundle_job, convert_file, workshop
-from attn_export.record import check, golden_record
+from attn_export.record import CRASHES_ON_FP16, check, golden_record
 from attn_export.rounding import rounded
 from attn_export.source import load_source
 from attn_runtime.bundle import Bundle

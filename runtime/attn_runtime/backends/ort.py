@@ -15,6 +15,7 @@ from typing import Any
 from .. import cuda
 from ..errors import AttnError, BackendError, BundleError
 from ..external_data import check_external_data
+from ..onnx_nodes import read_graph
 from ..ort_engine import OrtEngine, one_line
 from ..ort_gpu import GpuEngine, GraphIds
 from ..ort_memory import on_gpu
@@ -29,6 +30,9 @@ _GRAPHS = GraphIds("gpu_graph_id", skip=-1)
 
 # What of an error that opening raises is the GPU's and its libraries' fault, and not the file's.
 _OF_THE_GPU = re.compile(r"CUDA|cuDNN|cuBLAS|TensorRT|EP_FAIL|ProviderLibrary|out of memory", re.IGNORECASE)
+
+# It ends the process (SIGSEGV) on Transpose before MatMul in float16, in 1.24 to 1.31: microsoft/onnxruntime issue 28392.
+_CRASHES_ON_HALF = ["NchwcTransformer"]
 
 # Severities of ONNX Runtime's loggers: 4 is for what ends the process, 2 is what it starts with.
 _NO_LOG, _DEFAULT_LOG = 4, 2
@@ -78,7 +82,7 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
     """
     if device == "cpu":
         engine = OrtEngine(create(graph, device, options, []), graph, device)
-        engine.note = _cpu_note(graph, engine)
+        engine.note = _cpu_note(graph)
         return engine
     asked = cuda_provider(device, options.cuda_graph)
     session = create(graph, device, options, [asked])
@@ -134,7 +138,8 @@ def create(
             configure(options)
         # With a list, ONNX Runtime takes no provider from the options.
         asked = None if configure is not None else [*gpu_providers, CPU]
-        session = onnxruntime.InferenceSession(graph.file, options, asked, enable_fallback=0)
+        without = {"disabled_optimizers": _CRASHES_ON_HALF} if _holds_half(graph) else {}
+        session = onnxruntime.InferenceSession(graph.file, options, asked, enable_fallback=0, **without)
     except Exception as error:
         raise _open_error(error, graph, device) from error
     finally:
@@ -144,16 +149,17 @@ def create(
     return session
 
 
-def _cpu_note(graph: GraphFile, engine: OrtEngine) -> str | None:
-    """What answers from the CPU do not tell of this graph; None where there is nothing to say.
-
-    Of a plain ONNX file only its inputs and outputs are looked at.
-    """
+def _holds_half(graph: GraphFile) -> bool:
+    """Whether a tensor of the graph is float16; a bundle says it, of a plain file the declared types are read."""
     if graph.bundle is not None and graph.precision is not None:
-        half = graph.bundle.graph(graph.graph).precisions[graph.precision].type == "fp16"
-    else:
-        half = any(spec.dtype == "float16" for spec in (*engine.inputs, *engine.outputs))
-    return "computes fp16 in fp32 between the nodes: an overflow of fp16 would not show" if half else None
+        return graph.bundle.graph(graph.graph).precisions[graph.precision].type == "fp16"
+    return any(value.dtype == "float16" for value in read_graph(graph.file, graph.where).values.values())
+
+
+def _cpu_note(graph: GraphFile) -> str | None:
+    """What answers from the CPU do not tell of this graph; None where there is nothing to say."""
+    told = "computes fp16 in fp32 between the nodes: an overflow of fp16 would not show"
+    return told if _holds_half(graph) else None
 
 
 def _open_error(error: Exception, graph: GraphFile, device: str) -> AttnError:
