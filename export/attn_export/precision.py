@@ -27,7 +27,7 @@ from .intermediates import ranges
 from .isolate import Isolated, TaskFailed
 from .keep import Job
 from .passes import attention
-from .precision_files import stage_entry, write_precision
+from .precision_files import share_mode, stage_entry, write_precision
 from .record import Record, golden_record, own_record, tolerance_for
 from .strong_types import HALF
 
@@ -234,6 +234,7 @@ def save_whole(typed: Typed, writer: OnnxWriter) -> None:
     onnx.helper.set_model_props(model, properties)
     if facts(typed.path).data_files:
         onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data", size_threshold=1024)
+        share_mode(target, target.with_name(f"{target.name}.data"))
     else:
         onnx.save(model, target)
 

@@ -20,6 +20,7 @@ from attn_export.console import Console
 from attn_export.halve import Typed, halve
 from attn_export.pipeline import Options, export
 from attn_export.precision import add_precision, bundle_job, convert_file, workshop
+from attn_export.precision_files import write_precision
 from attn_export.record import CRASHES_ON_FP16, check, golden_record
 from attn_export.rounding import rounded
 from attn_export.source import load_source
@@ -264,6 +265,29 @@ def test_attention_for_tensorrt_comes_as_a_file_of_its_own(tmp_path: Path) -> No
 def graph_stages(bundle: Path) -> list[dict[str, Any]]:
     stages = json.loads((bundle / "manifest.json").read_text())["graphs"]["model"]["stages"]
     return [s for s in stages if s["precision"] != "fp32"]
+
+
+def test_large_weights_lie_beside_the_graph_once_for_all_its_forms(made: Made, tmp_path: Path) -> None:
+    from make_hostile_bundles import make_valid_bundle  # in the folder that `made` has put on the path
+
+    bundle = make_valid_bundle(tmp_path / "b.attn")
+    forms = []
+    for name in ("fp16", "fp16-trt"):
+        path = tmp_path / f"{name}.onnx"
+        model = onnx.load(bundle / "model.onnx")
+        onnx.save(model, path, save_as_external_data=True, location="typed.data", size_threshold=0)
+        typed = Typed(name, path, "fp16", "model", (), 0.0, (), Tolerance(1e-5, 1e-2), (), False, 1, 1, 1.0)
+        forms.append(typed)
+    write_precision(bundle, Bundle.open(bundle), "fp16", {"model": forms})
+    graph = Bundle.open(bundle).graph()
+    assert [p.name for p in graph.precisions["fp16"].data] == ["model.fp16.onnx.data"]
+    assert graph.precisions["fp16-trt"].data == graph.precisions["fp16"].data
+    assert graph.precisions["fp16"].data[0].stat().st_mode == graph.precisions["fp16"].file.stat().st_mode
+    for name in ("fp16", "fp16-trt"):
+        onnxruntime.InferenceSession(graph.precisions[name].file)
+    write_precision(bundle, Bundle.open(bundle), "fp16", {"model": []})
+    assert not {"fp16", "fp16-trt"} & set(Bundle.open(bundle).graph().precisions)
+    assert not list(bundle.glob("model.fp16*"))
 
 
 def test_a_wrong_class_shows_in_the_agreement(made: Made) -> None:
