@@ -20,6 +20,7 @@ import onnx
 from attn_runtime.errors import BackendError, PassError
 from onnx import helper, numpy_helper
 
+from .external import EXTERNAL_FROM_BYTES
 from .isolate import Isolated, TaskFailed
 from .rounding import MOVES
 from .strong_types import HALF, typed_graph
@@ -133,15 +134,11 @@ def convert_here(
     restore(onnx.load(source, load_external_data=False), typed)
     clip_casts(typed, frozenset(saturate), kind)
     path = Path(target)
-    if sum(len(t.raw_data) for t in typed.graph.initializer) >= _EXTERNAL_FROM_BYTES:
+    if sum(len(t.raw_data) for t in typed.graph.initializer) >= EXTERNAL_FROM_BYTES:
         onnx.save(typed, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
     else:
         onnx.save(typed, path)
     return {}
-
-
-#: As graph.EXTERNAL_FROM_BYTES, which the child can't import without torch.
-_EXTERNAL_FROM_BYTES = 256 << 20
 
 
 def restore(source: onnx.ModelProto, typed: onnx.ModelProto) -> None:

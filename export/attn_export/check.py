@@ -16,7 +16,8 @@ from attn_runtime.spec import TensorSpec, named_dims
 from safetensors.numpy import load_file, save_file
 
 from .cases import Case
-from .graph import EXTERNAL_FROM_BYTES, facts
+from .external import EXTERNAL_FROM_BYTES
+from .graph import facts
 from .isolate import Isolated, TaskFailed
 from .reference import Answer, Arrays
 

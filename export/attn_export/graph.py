@@ -14,9 +14,7 @@ import torch
 from attn_runtime.errors import BundleError, CaptureError
 from attn_runtime.spec import TensorSpec
 
-#: Weights beyond this many bytes go to a data file beside the graph: protobuf ends at 2 GB, and a small graph file
-#: with memory-mapped weights loads without a second copy.
-EXTERNAL_FROM_BYTES = 256 << 20
+from .external import EXTERNAL_FROM_BYTES
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx
-from attn_runtime.bundle import Bundle, is_bundle
+from attn_runtime.bundle import Bundle, halved, is_bundle, widened
 from attn_runtime.compare import Tolerance, compare_all
 from attn_runtime.draw import draw_inputs
 from attn_runtime.session import Session, open_session
@@ -17,7 +16,7 @@ from attn_runtime.spec import Dim, TensorSpec
 
 from .cases import corner_cases
 from .check import Check, parity_error
-from .reference import Arrays, ask
+from .reference import ask
 from .signature import Signature
 from .source import load_source
 
@@ -49,9 +48,8 @@ def verify_live(
         signature = Signature(loaded.module, inputs, [o.name for o in session.outputs], loaded.by_position)
         for number, case in enumerate(corner_cases(inputs)):
             answer = ask(signature, case, draw_inputs(inputs, case.sizes, seed + number))
-            got = session.run(_halved(answer.inputs) if half_io else answer.inputs)
-            if half_io:
-                got = {n: v.astype(answer.outputs[n].dtype) for n, v in got.items()}
+            got = session.run(halved(answer.inputs) if half_io else answer.inputs)
+            got = widened(got, answer.outputs) if half_io else got
             checks.extend(Check(case, d) for d in compare_all(answer.outputs, got, tolerance))
     if any(not c.difference.passed for c in checks):
         raise parity_error(str(path), checks)
@@ -70,10 +68,6 @@ def _record(path: Path, session: Session) -> tuple[tuple[TensorSpec, ...], Toler
         return session.inputs, Tolerance(float(stored["atol"]), float(stored["rtol"])), False
     except (KeyError, TypeError, ValueError):
         return session.inputs, Tolerance(), False  # a graph of other makers
-
-
-def _halved(arrays: Arrays) -> Arrays:
-    return {n: v.astype(np.float16) if v.dtype == np.float32 else v for n, v in arrays.items()}
 
 
 def _bounded(spec: TensorSpec) -> TensorSpec:

@@ -21,7 +21,8 @@ from attn_runtime.writer import OnnxWriter, check_target
 from .autocast import MOST_BYTES, require_autocast
 from .bisect import half_kind
 from .console import Console
-from .graph import EXTERNAL_FROM_BYTES, facts
+from .external import EXTERNAL_FROM_BYTES
+from .graph import facts
 from .halve import Typed, for_tensorrt, halve
 from .intermediates import ranges
 from .isolate import Isolated, TaskFailed

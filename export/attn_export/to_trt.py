@@ -86,7 +86,7 @@ def _bundle(
 
 def _unrecorded(graph: Graph, kind: str | None, exact: bool) -> tuple[AttentionBlock, ...] | None:
     """The attention blocks of the file that is compiled, where the bundle does not tell of them."""
-    name = kind or ("fp32" if "fp32" in graph.precisions else next(iter(graph.precisions)))
+    name = kind or graph.default_precision
     if name not in graph.precisions:
         return None  # the build says which there are
     entry = graph.precisions[name] if exact else graph.precision_for(name, "tensorrt")[1]

@@ -71,11 +71,18 @@ class GoldenCase:
 
     def halved(self) -> GoldenCase:
         """The case as a file with `half_io` takes it: every float32 tensor as float16."""
-        return replace(self, inputs=_halved(self.inputs), outputs=_halved(self.outputs))
+        return replace(self, inputs=halved(self.inputs), outputs=halved(self.outputs))
 
 
-def _halved(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def halved(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Arrays as a file with `half_io` takes and gives them: float32 as float16, the others as they are."""
     return {n: v.astype(np.float16) if v.dtype == np.float32 else v for n, v in arrays.items()}
+
+
+def widened(arrays: Mapping[str, NDArray[Any]], like: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Answers of a file with `half_io`, in the dtypes of the references `like`: an error is held against PyTorch's float32
+    answers, not against their rounding."""
+    return {n: v.astype(like[n].dtype) for n, v in arrays.items()}
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,11 @@ class Graph:
     outputs: tuple[TensorSpec, ...]
     precisions: Mapping[str, Precision]
     golden: tuple[GoldenRef, ...]
+
+    @property
+    def default_precision(self) -> str:
+        """The precision that is meant where none is named: fp32, or the first where there is no fp32."""
+        return "fp32" if "fp32" in self.precisions else next(iter(self.precisions))
 
     def precision_for(self, name: str, target: str) -> tuple[str, Precision]:
         """The precision `name`, or the file of the same type and borders that was made for the engine `target`."""
@@ -193,6 +205,10 @@ class Bundle:
             return self.graphs[name]
         asked = f"has {len(self.graphs)} graphs" if name is None else f"has no graph {shown(name)}"
         raise BundleError(f"bundle {self.path.name}: {asked}; name one of {', '.join(self.graphs)}")
+
+    def label(self, graph: Graph) -> str:
+        """What messages call `graph`: the bundle, and the graph where there are several."""
+        return f"bundle {self.path.name}" + (f", graph {graph.name}" if len(self.graphs) > 1 else "")
 
     def file(self, relative: str) -> Path:
         """The path of a file that the manifest lists (and `open` has checked); BundleError for any other."""

@@ -279,8 +279,8 @@ class BoundCall:
 
 def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> tuple[str, GraphFile]:
     found = bundle.graph(graph)
-    where = f"bundle {bundle.path.name}" + (f", graph {found.name}" if len(bundle.graphs) > 1 else "")
-    chosen = precision or ("fp32" if "fp32" in found.precisions else next(iter(found.precisions)))
+    where = bundle.label(found)
+    chosen = precision or found.default_precision
     if chosen not in found.precisions:
         raise UsageError(
             f'unknown precision "{chosen}"; {did_you_mean(chosen, found.precisions)}'

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .bundle import Bundle
+from .bundle import Bundle, halved, widened
 from .compare import Difference, Tolerance, compare_all
 from .errors import BundleError, ParityError, UsageError
 from .report import difference_to_json, worst_table
@@ -115,12 +115,11 @@ def verify(
                 raise BundleError(f"{session.where}: has no golden cases to verify against. Export it again.")
             for case in found.cases():
                 half = found.precisions[session.precision].half_io
-                inputs = case.halved().inputs if half else case.inputs
+                inputs = halved(case.inputs) if half else case.inputs
                 started = time.perf_counter()
                 got = session.run(inputs)
                 seconds = time.perf_counter() - started
-                if half:  # held against PyTorch's float32 answers, not against their rounding
-                    got = {n: v.astype(case.outputs[n].dtype) for n, v in got.items()}
+                got = widened(got, case.outputs) if half else got
                 differences = tuple(compare_all(case.outputs, got, tolerances[name]))
                 cases.append(CaseResult(name, case.name, case.sizes, seconds, differences))
                 if on_case:

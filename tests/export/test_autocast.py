@@ -134,7 +134,7 @@ def test_clipping_touches_the_named_casts_alone() -> None:
 
 
 def test_large_weights_go_beside_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_EXTERNAL_FROM_BYTES", 16)
+    monkeypatch.setattr(module, "EXTERNAL_FROM_BYTES", 16)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="m")]
     values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 64]) for n in ("x", "y")]
     weight = numpy_helper.from_array(np.eye(64, dtype=np.float32), "w")

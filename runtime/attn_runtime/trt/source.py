@@ -65,9 +65,8 @@ def find_source(path: Path, graph: str | None, precision: str | None, exact: boo
 
 def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None, exact: bool) -> Source:
     found = bundle.graph(graph)
-    several = len(bundle.graphs) > 1
-    where = f"bundle {bundle.path.name}" + (f", graph {found.name}" if several else "")
-    asked = precision or ("fp32" if "fp32" in found.precisions else next(iter(found.precisions)))
+    where = bundle.label(found)
+    asked = precision or found.default_precision
     if asked not in found.precisions:
         made = f"; attn-export to-trt {bundle.path} --{asked} makes it" if asked in TYPES else ""
         raise UsageError(
@@ -93,7 +92,7 @@ def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None, exact: 
         tuple(map(input_of, specs)),
         specs,
         tuple((ref.name, ref.sizes) for ref in found.golden),
-        several,
+        len(bundle.graphs) > 1,
     )
 
 
