@@ -84,7 +84,7 @@ def load_source(
         spec = built if isinstance(built, ModelSpec) else None
         module = _build(ref, spec.build, arguments) if spec else built
         kind, name = "module", spec.name if spec else ref.rpartition(":")[2]
-        own_inputs = spec.inputs if spec else ()
+        own_inputs = spec.graph.inputs if spec else ()
     else:
         if ref not in registry.names():
             raise UsageError(
@@ -93,7 +93,7 @@ def load_source(
             )
         spec = registry.get(ref)
         module = _build(ref, spec.build, arguments)
-        kind, name, own_inputs = "builtin", spec.name, spec.inputs
+        kind, name, own_inputs = "builtin", spec.name, spec.graph.inputs
 
     if checkpoint is not None:
         load_checkpoint(module, checkpoint)
@@ -117,7 +117,7 @@ def load_source(
             "checkpoint": {"file": checkpoint.name, "sha256": sha256_of(checkpoint)} if checkpoint else None,
             "config": json.loads(json.dumps(arguments, default=str)),
         },
-        outputs=spec.outputs if spec else (),
+        outputs=spec.graph.outputs if spec else (),
         example=arrays,
         tolerance=spec.tolerance if spec else Tolerance(),
         task=spec.task if spec else None,

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .recipe import Recipe
-from .spec import ModelSpec
+from .spec import GraphSpec, ModelSpec
 
 HEAD_SIZE = 4  # the head sees 4x4 positions, whatever the size of the image
 
@@ -135,15 +135,22 @@ MODEL = ModelSpec(
     task="image-classification",
     summary="residual image classifier with self-attention over the positions",
     build=AttentionNet,
-    inputs=(
-        TensorSpec(
-            "image",
-            "float32",
-            (Dim("batch", 1, 8, 32), Dim.fixed(3), Dim.fixed(32), Dim.fixed(32)),
-            meaning="RGB image, normalised as assets/image.json says",
+    graphs=(
+        GraphSpec(
+            "model",
+            inputs=(
+                TensorSpec(
+                    "image",
+                    "float32",
+                    (Dim("batch", 1, 8, 32), Dim.fixed(3), Dim.fixed(32), Dim.fixed(32)),
+                    meaning="RGB image, normalised as assets/image.json says",
+                ),
+            ),
+            outputs=(
+                TensorSpec("logits", "float32", (Dim("batch", 1, 8, 32), Dim.fixed(10)), meaning="score of each label"),
+            ),
         ),
     ),
-    outputs=(TensorSpec("logits", "float32", (Dim("batch", 1, 8, 32), Dim.fixed(10)), meaning="score of each label"),),
     wake=wake,
     assets=assets,
     recipe=recipe,

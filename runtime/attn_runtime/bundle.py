@@ -221,7 +221,7 @@ class Bundle:
     def asset(self, name: str) -> Any | None:
         """The parsed JSON of an asset, None when the bundle has none of that name.
 
-        `labels` and `image` have the form that manifest.schema.json gives under $defs. Raises BundleError.
+        Those in `manifest.ASSET_FORMS` have the form that manifest.schema.json gives under $defs. Raises BundleError.
         """
         relative = self.manifest["assets"].get(name)
         if relative is None:

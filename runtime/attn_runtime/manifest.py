@@ -15,6 +15,16 @@ from .strict_json import shown
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
 
+#: Assets whose form is published, and the name of its definition in the schema.
+ASSET_FORMS = {
+    "labels": "labels",
+    "image": "image",
+    "text": "text_input",
+    "audio": "audio_input",
+    "generation": "generation",
+    "attention_maps": "attention_maps",
+}
+
 Json = Mapping[str, Any]
 
 
@@ -41,7 +51,7 @@ def check_manifest(manifest: Any, where: str) -> None:
 
 def check_asset(name: str, value: Any, where: str) -> None:
     """BundleError unless the asset `name` has its published form; assets that the schema does not know pass."""
-    definition = schema()["$defs"].get(name) if name in ("labels", "image") else None
+    definition = schema()["$defs"][ASSET_FORMS[name]] if name in ASSET_FORMS else None
     problem = find_problem(value, definition, schema()) if definition else None
     if not problem and name == "image" and not len(value["mean"]) == len(value["std"]) == value["channels"]:
         problem = f"mean and std: got {len(value['mean'])} and {len(value['std'])}, expected {value['channels']} values"
@@ -80,6 +90,9 @@ def _paths(manifest: Json) -> Iterator[tuple[str, str]]:
         for index, golden in enumerate(graph["golden"]):
             for key in ("inputs", "outputs"):
                 yield f"graphs.{name}.golden[{index}].{key}", golden[key]
+    for index, case in enumerate(manifest.get("generation", ())):
+        for key in ("inputs", "outputs"):
+            yield f"generation[{index}].{key}", case[key]
 
 
 def _graph_disagreements(at: str, graph: Json) -> Iterator[str]:

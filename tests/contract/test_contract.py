@@ -139,6 +139,6 @@ def test_training_learns_something(model: str, tmp_path: Path) -> None:
 def test_a_session_tells_what_it_takes(model: str, bundle: Path) -> None:
     spec = registry.get(model)
     with open_session(bundle) as session:
-        assert [i.name for i in session.inputs] == [i.name for i in spec.inputs]
-        assert [i.dims for i in session.inputs] == [i.dims for i in spec.inputs]
-        assert [o.name for o in session.outputs] == [o.name for o in spec.outputs]
+        assert [i.name for i in session.inputs] == [i.name for i in spec.graph.inputs]
+        assert [i.dims for i in session.inputs] == [i.dims for i in spec.graph.inputs]
+        assert [o.name for o in session.outputs] == [o.name for o in spec.graph.outputs]

@@ -34,7 +34,7 @@ def test_a_wrong_number_of_strides_is_a_usage_error():
 
 @torch.no_grad()
 def test_declared_tensors_are_the_modules(net):
-    (image,), (logits,) = MODEL.inputs, MODEL.outputs
+    (image,), (logits,) = MODEL.graph.inputs, MODEL.graph.outputs
     for batch in (image.dims[0].min, image.dims[0].opt, image.dims[0].max):
         sizes = {"batch": batch}
         answer = net(torch.zeros(image.shape(sizes)))

@@ -44,7 +44,7 @@ def test_the_split_does_not_follow_the_global_seed():
 
 def test_loaded_tensors_are_what_the_model_takes():
     for part in digits.load():
-        spec = MODEL.inputs[0]
+        spec = MODEL.graph.inputs[0]
         assert tuple(part.inputs.shape[1:]) == tuple(d.opt for d in spec.dims[1:])
         assert part.inputs.dtype == torch.float32 and part.targets.dtype == torch.int64
         assert abs(part.inputs.mean()) < 0.05 and 0.8 < part.inputs.std() < 1.1
