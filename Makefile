@@ -12,7 +12,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml runtime/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch==$$(sed -n 's/^torch==//p' constraints.txt)
-	$(PIP) -e './runtime[cpu,image,plot]' -e '.[dev]'
+	$(PIP) -e './runtime[cpu,image,plot,text]' -e '.[dev]'
 	touch $@
 
 demo: install

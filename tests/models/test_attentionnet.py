@@ -92,7 +92,7 @@ def test_every_parameter_gets_a_gradient_once_awake():
 def test_assets_fit_the_model():
     assets = MODEL.assets()
     assert assets["labels.json"] == list("0123456789")
-    image, spec = assets["image.json"], MODEL.inputs[0]
+    image, spec = assets["image.json"], MODEL.graph.inputs[0]
     assert image["input"] == spec.name
     assert [d.opt for d in spec.dims[1:]] == [image["channels"], image["height"], image["width"]]
     assert len(image["mean"]) == len(image["std"]) == image["channels"]
