@@ -126,8 +126,8 @@ def recipe() -> Recipe:
     """How AttentionNet is trained on the handwritten digits."""
     from . import digits
 
-    train, test = digits.load()
-    return Recipe(train=train, test=test, labels=digits.LABELS, loss=F.cross_entropy)
+    train, validation, test = digits.load()
+    return Recipe(train, validation, test, loss=F.cross_entropy, labels=digits.LABELS, measure="images")
 
 
 MODEL = ModelSpec(

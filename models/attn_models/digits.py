@@ -33,7 +33,8 @@ IMAGE: dict[str, Any] = {
 }
 
 TEST_SIZE = 360
-_SPLIT_SEED = 0  # of the split alone: it must stay the same for every training seed
+VALIDATION_SIZE = 144
+_SPLIT_SEED = 0  # of the splits alone: it must stay the same for every training seed
 
 
 def pixels() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -60,16 +61,28 @@ def split() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.sort(train), np.sort(test)
 
 
-def load() -> tuple[Split, Split]:
-    """(train, test): inputs float32 [n, 3, 32, 32], targets int64 [n]."""
+def validation_of(train: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices (to train on, to validate on) out of those of `split`, each digit in the same share on both sides."""
+    from sklearn.model_selection import train_test_split
+
+    _, targets = pixels()
+    kept, validation = train_test_split(
+        train, test_size=VALIDATION_SIZE, stratify=targets[train], random_state=_SPLIT_SEED
+    )
+    return np.sort(kept), np.sort(validation)
+
+
+def load() -> tuple[Split, Split, Split]:
+    """(train, validation, test): image float32 [n, 3, 32, 32], targets int64 [n]."""
     images, targets = pixels()
     inputs = np.concatenate([prepare(image, IMAGE) for image in images])
 
     def part(index: NDArray[np.int64]) -> Split:
-        return Split(torch.from_numpy(inputs[index]), torch.from_numpy(targets[index]))
+        return Split({IMAGE["input"]: torch.from_numpy(inputs[index])}, torch.from_numpy(targets[index]))
 
     train, test = split()
-    return part(train), part(test)
+    kept, validation = validation_of(train)
+    return part(kept), part(validation), part(test)
 
 
 def save_test_images(folder: str | Path, count: int) -> list[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from attn_runtime.errors import CheckpointError, UsageError
-from torch import Tensor, nn, optim
+from torch import nn, optim
 
 from . import checkpoint
 from .progress import Report
@@ -120,7 +120,7 @@ def _train(spec: ModelSpec, recipe: Recipe, options: Options, world: World) -> M
 
     metrics = Metrics(
         model=spec.name,
-        accuracy=accuracy(module, recipe.test, world),
+        accuracy=accuracy(module, recipe, recipe.test, world),
         test_samples=len(recipe.test),
         train_samples=len(data),
         loss=loss,
@@ -179,13 +179,13 @@ def _epoch(
     parallel.train()
     for step in range(steps):
         chosen = order[step * batch_size : (step + 1) * batch_size]
-        inputs, targets = data.inputs[chosen], data.targets[chosen]
+        batch = data[chosen]
         if recipe.augment is not None:
-            inputs = recipe.augment(inputs, random)
+            batch = Split(recipe.augment(dict(batch.inputs), random), batch.targets)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(epoch * steps + step, epochs * steps, recipe) * group["lr_factor"]
-        outputs = parallel(world.share(inputs).to(world.device))
-        loss = recipe.loss(outputs, world.share(targets).to(world.device), reduction="sum")
+        mine = world.share(batch)
+        loss = recipe.loss(parallel(**mine.inputs), mine.targets, reduction="sum")
         # The processes' gradients are averaged; times their number that is the sum, and over the global batch the
         # mean, also where the shares differ in size.
         optimizer.zero_grad()
@@ -197,18 +197,19 @@ def _epoch(
 
 
 @torch.no_grad()
-def accuracy(module: nn.Module, split: Split, world: World) -> float:
-    """Share of the samples whose highest score is their target's, every process testing its part of them.
+def accuracy(module: nn.Module, recipe: Recipe, split: Split, world: World) -> float:
+    """Mean of `recipe.right` over the samples, every process testing its part of them.
 
     Leaves the module in eval mode.
     """
     module.eval()
-    inputs, targets = world.share(split.inputs), world.share(split.targets)
-    right = torch.zeros((), dtype=torch.int64, device=world.device)
-    for start in range(0, len(targets), 64):
-        predicted: Tensor = module(inputs[start : start + 64].to(world.device)).argmax(-1)
-        right += (predicted == targets[start : start + 64].to(world.device)).sum()
-    return int(world.sum(right)) / len(split)
+    right = torch.zeros((), dtype=torch.float64, device=world.device)
+    for start in range(world.rank * 64, len(split), world.size * 64):
+        batch = world.to_device(split[start : start + 64])
+        inputs = dict(batch.inputs)
+        predicted = recipe.predict(module, inputs) if recipe.predict else module(**inputs).argmax(-1)
+        right += recipe.right(predicted, batch.targets).sum()
+    return float(world.sum(right)) / len(split)
 
 
 def gates(module: nn.Module) -> dict[str, float]:

@@ -13,6 +13,7 @@ from attn_runtime.errors import BackendError
 from torch import Tensor, nn
 
 from . import global_norm
+from .recipe import Split
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,13 @@ class World:
         """Whether this process is the one that prints and writes files."""
         return self.rank == 0
 
-    def share(self, batch: Tensor) -> Tensor:
-        """This process's part of a global batch; the parts differ by one sample at most."""
-        return batch[self.rank :: self.size]
+    def share(self, batch: Split) -> Split:
+        """This process's part of a global batch, on its device; the parts differ by one sample at most."""
+        return self.to_device(batch[self.rank :: self.size])
+
+    def to_device(self, batch: Split) -> Split:
+        inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
+        return Split(inputs, batch.targets.to(self.device))
 
     def sum(self, value: Tensor) -> Tensor:
         if self.group:

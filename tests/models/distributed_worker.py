@@ -28,8 +28,8 @@ def recipe() -> Recipe:
     random = torch.Generator().manual_seed(1)
     inputs = torch.randn(STEPS * BATCH, 3, 16, 16, generator=random, dtype=torch.float64)
     targets = torch.randint(0, 5, (STEPS * BATCH,), generator=random)
-    data = Split(inputs, targets)
-    return Recipe(train=data, test=data, labels=tuple("abcde"), loss=F.cross_entropy, epochs=1, batch_size=BATCH)
+    data = Split({"image": inputs}, targets)
+    return Recipe(data, data, data, loss=F.cross_entropy, labels=tuple("abcde"), epochs=1, batch_size=BATCH)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,14 @@ def test_the_split_is_the_one_that_published_accuracies_were_measured_on():
     )
 
 
+def test_the_validation_part_is_of_the_training_part_alone():
+    train, test = digits.split()
+    kept, validation = digits.validation_of(train)
+    assert len(validation) == digits.VALIDATION_SIZE
+    assert sorted([*kept, *validation]) == sorted(train)
+    assert not set(validation) & set(test)
+
+
 def test_the_split_does_not_follow_the_global_seed():
     before = digits.split()
     np.random.seed(123)
@@ -45,14 +53,15 @@ def test_the_split_does_not_follow_the_global_seed():
 def test_loaded_tensors_are_what_the_model_takes():
     for part in digits.load():
         spec = MODEL.graph.inputs[0]
-        assert tuple(part.inputs.shape[1:]) == tuple(d.opt for d in spec.dims[1:])
-        assert part.inputs.dtype == torch.float32 and part.targets.dtype == torch.int64
-        assert abs(part.inputs.mean()) < 0.05 and 0.8 < part.inputs.std() < 1.1
+        image = part.inputs[spec.name]
+        assert tuple(image.shape[1:]) == tuple(d.opt for d in spec.dims[1:])
+        assert image.dtype == torch.float32 and part.targets.dtype == torch.int64
+        assert abs(image.mean()) < 0.05 and 0.8 < image.std() < 1.1
         assert set(part.targets.tolist()) == set(range(len(digits.LABELS)))
 
 
 def test_saved_test_images_read_back_as_the_tensors_that_were_tested(tmp_path):
-    _, test = digits.load()
+    _, _, test = digits.load()
     _, index = digits.split()
     row = {int(i): n for n, i in enumerate(index)}
     paths = digits.save_test_images(tmp_path / "new" / "folder", 20)
@@ -61,7 +70,7 @@ def test_saved_test_images_read_back_as_the_tensors_that_were_tested(tmp_path):
     for path in paths:
         number, label = path.stem.split("-is-")
         assert int(label) == test.targets[row[int(number)]]
-        assert np.array_equal(load_image(path, digits.IMAGE)[0], test.inputs[row[int(number)]].numpy())
+        assert np.array_equal(load_image(path, digits.IMAGE)[0], test.inputs["image"][row[int(number)]].numpy())
 
 
 def test_more_test_images_than_there_are_is_a_usage_error(tmp_path):

@@ -59,7 +59,7 @@ def test_the_checkpoint_loads_strictly_and_gives_the_accuracy_it_claims_on_the_t
     net.load_state_dict(load_file(out / "model.safetensors"), strict=True)
     test = MODEL.recipe().test
     with torch.no_grad():
-        right = (net.eval()(test.inputs).argmax(1) == test.targets).float().mean().item()
+        right = (net.eval()(**test.inputs).argmax(1) == test.targets).float().mean().item()
     assert metrics["accuracy"] == pytest.approx(right)
     assert metrics["test_samples"] == len(test) == 360
     assert metrics["gates"]["attention.gamma"] == pytest.approx(net.attention.gamma.item())
@@ -110,9 +110,9 @@ def same_weights(one, other):
 def tiny(loss=F.cross_entropy, **settings):
     random = torch.Generator().manual_seed(0)
     inputs = torch.randn(40, 6, generator=random)
-    data = Split(inputs, (inputs.sum(1) > 0).long())
+    data = Split({"input": inputs}, (inputs.sum(1) > 0).long())
     recipe = replace(
-        Recipe(train=data.first(30), test=Split(data.inputs[30:], data.targets[30:]), labels=("a", "b"), loss=loss),
+        Recipe(data[:30], data[30:], data[30:], loss=loss, labels=("a", "b")),
         **{"epochs": 3, "batch_size": 8, **settings},
     )
 
@@ -137,9 +137,9 @@ def test_augmentation_is_drawn_again_in_each_epoch_and_the_same_for_each_run(tmp
     seen = []
 
     def augment(inputs, generator):
-        noise = torch.randn(inputs.shape, generator=generator)
+        noise = torch.randn(inputs["input"].shape, generator=generator)
         seen.append(noise)
-        return inputs + 0.1 * noise
+        return {"input": inputs["input"] + 0.1 * noise}
 
     for name in "ab":
         loop.train(tiny(augment=augment), options(tmp_path / name))
