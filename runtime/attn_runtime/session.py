@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from .errors import AttnError, BundleError, InputError, UsageError
 from .manifest import MANIFEST
 from .nearest import did_you_mean
 from .spec import check_shapes, named_dims
+
+if TYPE_CHECKING:
+    from .device.tensor import DeviceArray
 
 # Shapes that were once found good are not checked again; a caller with ever new ones must not fill the memory.
 _MOST_REMEMBERED = 4096
@@ -133,33 +136,72 @@ class Session:
         found: dict[str, Any] = run(self._checked(inputs))
         return found
 
-    def bind(self, shapes: Mapping[str, int | Sequence[int]] | None = None, *, on_device: bool = False) -> BoundCall:
+    def bind(
+        self,
+        shapes: Mapping[str, int | Sequence[int]] | None = None,
+        *,
+        on_device: bool = False,
+        inputs: Mapping[str, Array | DeviceArray] | None = None,
+        outputs: Mapping[str, Array | DeviceArray] | None = None,
+    ) -> BoundCall:
         """A call on preallocated buffers, for fixed shapes.
 
         `shapes` gives dim sizes ({"batch": 8}), whole input shapes ({"image": (8, 3, 32, 32)}), or both; what is left
         out takes its opt. Where an output's shape does not follow from them, the graph is run once on zeros to learn
         it. With `on_device` the buffers are DeviceArrays, for those who make the inputs and use the outputs on the GPU:
         such a call copies nothing, and waits for the default stream, which PyTorch works on. Whoever works on another
-        stream synchronizes it first. Raises UsageError for an unknown name and for `on_device` where the backend has no
-        such buffers, InputError for a size out of range.
+        stream synchronizes it first.
+
+        `inputs` and `outputs` give buffers of the caller for some names: C-contiguous numpy arrays of the dtype and shape,
+        or DeviceArrays on this GPU (`buffer` makes either). Inputs given so need not be in `shapes`. What one call writes
+        another may read that way: one array is the output of this bound call and the input of that one.
+
+        Raises UsageError for an unknown name and for `on_device` where the backend has no such buffers, InputError for a
+        size out of range and for a buffer of another dtype or shape.
         """
         engine = self._open_engine()
-        buffer = getattr(engine, "device_buffer" if on_device else "buffer", None if on_device else np.zeros)
-        if buffer is None:
-            raise self._no_device_memory()
-        wanted = self._shapes(shapes or {})
+        given: dict[str, Any] = dict(inputs or {})
+        taken: dict[str, Any] = dict(outputs or {})
+        for name, known, kind in [(n, self._by_name, "input") for n in given] + [
+            (n, {spec.name: spec for spec in self.outputs}, "output") for n in taken
+        ]:
+            if name not in known:
+                raise self._unknown(kind, name, known)
+        wanted = self._shapes({**{name: array.shape for name, array in given.items()}, **(shapes or {})})
         check_shapes(self.inputs, {s.name: (s.dtype, wanted[s.name]) for s in self.inputs}, self.where)
+        for spec in self.inputs:
+            if spec.name in given:
+                self._check_buffer("input", spec.name, given[spec.name], wanted[spec.name], np.dtype(spec.dtype))
         try:
-            zeros = {spec.name: np.zeros(wanted[spec.name], spec.dtype) for spec in self.inputs}
-            inputs = zeros if buffer is np.zeros else {s.name: buffer(wanted[s.name], s.dtype) for s in self.inputs}
-            learnt = self._output_shapes(engine, zeros)
-            outputs = {name: buffer(shape, dtype) for name, (shape, dtype) in learnt.items()}
+            learnt = self._output_shapes(engine, wanted)
+            for name, (shape, dtype) in learnt.items():
+                if name in taken:
+                    self._check_buffer("output", name, taken[name], shape, dtype)
+                else:
+                    taken[name] = self._buffer(engine, shape, dtype, on_device)
+            for spec in self.inputs:
+                if spec.name not in given:
+                    given[spec.name] = self._buffer(engine, wanted[spec.name], np.dtype(spec.dtype), on_device)
         except (MemoryError, ValueError) as error:  # numpy raises either for a size beyond reason
             shown = ", ".join(f"{name} {list(shape)}" for name, shape in wanted.items())
             raise InputError(f"{self.where}: buffers for {shown} do not fit in memory ({error})") from error
-        bound = BoundCall(inputs, outputs, engine.bind(inputs, outputs), engine.explain)
+        given = {spec.name: given[spec.name] for spec in self.inputs}
+        taken = {name: taken[name] for name in learnt}
+        bound = BoundCall(given, taken, engine.bind(given, taken), engine.explain)
         self._bound.add(bound)
         return bound
+
+    def buffer(self, shape: Sequence[int], dtype: str, *, on_device: bool = False) -> Any:
+        """Zeros for `bind`: a numpy array in the host memory that the backend likes best, or a DeviceArray with `on_device`.
+
+        Raises UsageError for `on_device` where the backend has no such buffers (`has_device_buffers` tells).
+        """
+        return self._buffer(self._open_engine(), tuple(shape), np.dtype(dtype), on_device)
+
+    @property
+    def has_device_buffers(self) -> bool:
+        """Whether `buffer` and `bind` can give DeviceArrays."""
+        return getattr(self._open_engine(), "device_buffer", None) is not None
 
     def asset(self, name: str) -> Any | None:
         """The parsed JSON of an asset ("labels", "image"), of the bundle or inside the ONNX file; None without one."""
@@ -219,10 +261,7 @@ class Session:
         whole = {name: tuple(value) for name, value in asked.items() if not isinstance(value, int | np.integer)}
         for name, known, kind in [(n, dims, "dim") for n in sizes] + [(n, self._by_name, "input") for n in whole]:
             if name not in known:
-                raise UsageError(
-                    f'unknown {kind} "{name}"; {did_you_mean(name, known)}'
-                    f"available: {', '.join(known) or '(none)'} ({self.where})"
-                )
+                raise self._unknown(kind, name, known)
         for name, shape in whole.items():
             # A whole shape sets its dims for the other inputs too; check_shapes finds contradictions.
             for dim, size in zip(self._by_name[name].dims, shape, strict=False):
@@ -231,18 +270,40 @@ class Session:
         return {spec.name: whole.get(spec.name, spec.shape(sizes)) for spec in self.inputs}
 
     def _output_shapes(
-        self, engine: Engine, inputs: Mapping[str, Array]
+        self, engine: Engine, inputs: Mapping[str, tuple[int, ...]]
     ) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
         sizes = {
             dim.name: size
             for spec in self.inputs
-            for dim, size in zip(spec.dims, inputs[spec.name].shape, strict=True)
+            for dim, size in zip(spec.dims, inputs[spec.name], strict=True)
             if dim.name is not None
         }
         # Rank 0 is also what an engine shows where it does not know the rank.
         if all(spec.dims and all(not dim.dynamic or dim.name in sizes for dim in spec.dims) for spec in self.outputs):
             return {spec.name: (spec.shape(sizes), np.dtype(spec.dtype)) for spec in self.outputs}
-        return {name: (value.shape, value.dtype) for name, value in engine.run(inputs).items()}
+        zeros = {spec.name: np.zeros(inputs[spec.name], spec.dtype) for spec in self.inputs}
+        return {name: (value.shape, value.dtype) for name, value in engine.run(zeros).items()}
+
+    def _buffer(self, engine: Engine, shape: tuple[int, ...], dtype: np.dtype[Any], on_device: bool) -> Any:
+        make = getattr(engine, "device_buffer" if on_device else "buffer", None if on_device else np.zeros)
+        if make is None:
+            raise self._no_device_memory()
+        return make(shape, dtype.name)
+
+    def _check_buffer(self, side: str, name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        host = isinstance(array, np.ndarray)
+        flat = not host or (array.flags.c_contiguous and (array.flags.writeable or side == "input"))
+        if array.shape == shape and array.dtype == dtype and flat:
+            return
+        raise InputError(
+            f'{side} "{name}": the buffer is {array.dtype} {list(array.shape)}{"" if flat else ", with gaps or read-only"}; '
+            f"expected {dtype} {list(shape)} in C order ({self.where}). Session.buffer makes one."
+        )
+
+    def _unknown(self, kind: str, name: str, known: Collection[str]) -> UsageError:
+        return UsageError(
+            f'unknown {kind} "{name}"; {did_you_mean(name, known)}available: {", ".join(known) or "(none)"} ({self.where})'
+        )
 
 
 class BoundCall:
