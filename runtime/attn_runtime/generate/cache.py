@@ -1,0 +1,94 @@
+"""The past keys and values of every row, in buffers of one capacity.
+
+Nothing here grows with each step: one entry a row is written, and the mask's bit for it is set. When the buffers are full,
+ones of twice the capacity take their place, so that all the copying of a generation of n tokens comes to less than 2n entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spec import TensorSpec
+from .memory import Memory, Stack
+
+#: Fewest entries of a cache that may be smaller: below it a step gets no faster.
+SMALLEST = 16
+
+
+def capacity_for(entries: int, allowed: tuple[int, int]) -> int:
+    """The least power of two, 16 or more, that holds so many entries; within what the graph allows."""
+    return min(max(SMALLEST, 1 << max(entries - 1, 0).bit_length(), allowed[0]), allowed[1])
+
+
+class Entries:
+    """One tensor [rows, heads, places, size] for each name of the cache; those of one form lie in one stack."""
+
+    def __init__(self, memory: Memory, specs: Mapping[str, TensorSpec], rows: int, places: int) -> None:
+        together: dict[tuple[str, int, int], list[str]] = {}
+        for name, spec in specs.items():
+            together.setdefault((spec.dtype, spec.dims[1].opt, spec.dims[3].opt), []).append(name)
+        self.stacks: list[Stack] = []
+        self.by_name: dict[str, Any] = {}
+        for (dtype, heads, size), names in together.items():
+            stack = memory.stack(len(names), (rows, heads, places, size), dtype)
+            self.stacks.append(stack)
+            self.by_name.update(zip(names, stack.parts, strict=True))
+
+    def copy(
+        self, row: int, place: int, source: Entries, source_row: int, source_place: int, rows: int, places: int
+    ) -> None:
+        """See `Stack.copy`."""
+        for stack, other in zip(self.stacks, source.stacks, strict=True):
+            stack.copy(row, place, other, source_row, source_place, rows, places)
+
+    def clear(self) -> None:
+        for stack in self.stacks:
+            stack.clear()
+
+    @property
+    def moved(self) -> int:
+        """Bytes written by copies so far."""
+        return sum(stack.moved for stack in self.stacks)
+
+
+class Cache:
+    """Buffers of one capacity. `mask` is bool [rows, capacity]: which entries are filled."""
+
+    def __init__(self, memory: Memory, specs: Mapping[str, TensorSpec], rows: int, capacity: int) -> None:
+        self.capacity, self.rows = capacity, rows
+        self.past = Entries(memory, specs, rows, capacity)
+        self.mask: NDArray[np.bool_] = np.zeros((rows, capacity), bool)
+
+    def clear(self) -> None:
+        self.mask[...] = False
+        self.past.clear()  # what is masked is multiplied by zero, which must not be a NaN of an earlier generation
+
+    def put_prompt(self, prompt: Entries, lengths: Sequence[int], copies: int) -> None:
+        """Take over the entries of a prompt: row i of it goes to the rows i * copies and up, `copies` of them."""
+        longest = max(lengths)
+        if copies == 1:
+            self.past.copy(0, 0, prompt, 0, 0, self.rows, longest)
+        for row, length in enumerate(lengths):
+            for target in range(row * copies, (row + 1) * copies):
+                if copies > 1:
+                    self.past.copy(target, 0, prompt, row, 0, 1, length)
+                self.mask[target, :length] = True
+
+    def put(self, new: Entries, place: int) -> None:
+        """Write the newest entry of every row to one place."""
+        self.past.copy(0, place, new, 0, 0, self.rows, 1)
+        self.mask[:, place] = True
+
+    def put_row(self, new: Entries, row: int, place: int) -> None:
+        """Write the newest entry of one row."""
+        self.past.copy(row, place, new, row, 0, 1, 1)
+        self.mask[row, place] = True
+
+    def take_over(self, smaller: Cache) -> None:
+        """Let this cache, which is clear, hold what a smaller one holds."""
+        self.past.copy(0, 0, smaller.past, 0, 0, self.rows, smaller.capacity)
+        self.mask[:, : smaller.capacity] = smaller.mask

@@ -1,0 +1,226 @@
+"""Prompts in, tokens out."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import as_array
+from ..bundle import Bundle
+from ..errors import InputError, UsageError
+from ..session import Session, open_session
+from ..spec import TensorSpec, check_shapes, signature
+from .greedy import Answers, generate_each, likeliest
+from .memory import memory_of
+from .options import GenerateOptions
+from .plan import Plan, Sessions, Shape
+from .result import Generated
+from .wiring import Wiring
+
+#: Shapes whose buffers are kept for the next prompts of the same shape.
+_MOST_PLANS = 4
+
+
+class Event(Protocol):
+    """threading.Event, or anything else that says whether it is set."""
+
+    def is_set(self) -> bool: ...
+
+
+def open_generator(
+    path: str | os.PathLike[str] | Bundle,
+    device: str = "auto",
+    backend: str | None = None,
+    *,
+    precision: str | None = None,
+    threads: int | None = None,
+    cuda_graph: bool = False,
+    cache: str | os.PathLike[str] | None = None,
+) -> Generator:
+    """Open the generator in the bundle at `path`, all of its graphs on one device. Parameters and errors of `open_session`.
+
+    Raises BundleError where the bundle has no generator, or graphs that do not fit together.
+    """
+    bundle = path if isinstance(path, Bundle) else Bundle.open(path)
+    wiring = Wiring.of(bundle, precision)
+    opened: list[Session] = []
+    try:
+        for graph in (wiring.encoder, wiring.first, wiring.step):
+            # All on the device and by the backend that the first one found.
+            at, by = (opened[0].device, opened[0].backend) if opened else (device, backend)
+            if graph is not None:
+                options: dict[str, Any] = {"precision": precision, "threads": threads, "cuda_graph": cuda_graph}
+                opened.append(open_session(bundle, at, by, graph=graph.name, cache=cache, **options))
+    except BaseException:
+        for session in opened:
+            session.close()
+        raise
+    return Generator(bundle, wiring, Sessions(*([None] * (3 - len(opened))), *opened))  # type: ignore[arg-type]
+
+
+class Generator:
+    """An open generator. One generation at a time: a call from another thread waits. A context manager, or `close` it.
+
+    inputs           TensorSpecs of what `generate` takes: the encoder's inputs, or tokens and tokens_mask
+    max_length       most tokens of a row, prompt included
+    backend, device  who runs it, and where
+    choice           why, in one line
+    precision        which of the bundle's precisions it runs
+    """
+
+    def __init__(self, bundle: Bundle, wiring: Wiring, sessions: Sessions) -> None:
+        self.bundle, self.wiring, self.where = bundle, wiring, wiring.where
+        self._sessions: Sessions | None = sessions
+        graph = wiring.encoder or wiring.first
+        own = ("tokens", "tokens_mask")
+        self.inputs = tuple(s for s in graph.inputs.values() if wiring.encoder is not None or s.name in own)
+        self.max_length, self.vocabulary = wiring.max_length, wiring.vocabulary
+        self.backend, self.device, self.choice = sessions.first.backend, sessions.first.device, sessions.first.choice
+        self.precision = sessions.first.precision
+        self._memory = memory_of(sessions.all())
+        self._plans: OrderedDict[Shape, Plan] = OrderedDict()
+        self._busy = threading.Lock()
+
+    def generate(
+        self,
+        inputs: Mapping[str, Any],
+        options: GenerateOptions | None = None,
+        on_token: Callable[[int, int], object] | None = None,
+        cancel: Event | Callable[[], object] | None = None,
+    ) -> Generated:
+        """Answers for a batch of prompts.
+
+        inputs    numpy arrays by name, as `inputs` tells. Of a decoder-only model: tokens int64 [rows, prompt], padded at the
+                  end, and tokens_mask bool of the same shape, which may be left out where no row is padded
+        on_token  called with (row, token) for each token as it is chosen, the stop token included; with one beam
+        cancel    looked at before each step: once it is set (or answers true), what is there is returned
+
+        A row's answer does not depend on the rows beside it. Raises InputError for inputs that the graphs do not take,
+        UsageError for options that the model can't follow, BackendError when a graph fails or answers NaN.
+        """
+        started = time.perf_counter()
+        options = options or GenerateOptions()
+        options.check(self.vocabulary, self.where)
+        if on_token is not None and options.beams > 1:
+            raise UsageError(
+                "on_token: the tokens of a beam search are known when it is over; take one beam to follow them"
+            )
+        if options.beams > 1 or options.sample:
+            raise UsageError("beams and sampling: not yet; leave them out")
+        is_cancelled: Callable[[], object] | None = getattr(cancel, "is_set", cancel)  # type: ignore[arg-type]
+        source, tokens, lengths = self._prompts(inputs)
+        limits = self._limits(options.max_length, lengths)
+        shape = Shape(len(lengths), options.beams, tokens.shape[1], tuple((n, v.shape) for n, v in source.items()))
+        with self._busy:
+            stops = np.zeros(self.vocabulary, bool)
+            stops[list(self.wiring.stop if options.stop is None else options.stop)] = True
+            if max(limits) == 0:
+                nothing = Answers(limits, stops, self.wiring.pad)
+                return _result(nothing, np.zeros(len(lengths)), options, started)
+            plan = self._plan(shape)
+            try:
+                logits = plan.start(source, tokens, lengths)
+                answers = Answers(limits, stops, self.wiring.pad)
+                scores = options.scores
+                sums = generate_each(plan, logits, answers, likeliest, self.where, on_token, is_cancelled, scores)
+                return _result(answers, sums, options, started)
+            except BaseException:
+                self._plans.pop(shape, None)  # whose buffers may hold anything now
+                raise
+
+    def asset(self, name: str) -> Any | None:
+        """The parsed JSON of an asset of the bundle; None without one."""
+        return self.bundle.asset(name)
+
+    def close(self) -> None:
+        """Let go of the engines and buffers. Closing twice is closing once."""
+        with self._busy:
+            sessions, self._sessions = self._sessions, None
+            self._plans.clear()
+            for session in sessions.all() if sessions else ():
+                session.close()
+
+    def __enter__(self) -> Generator:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Generator {self.where}: {self.backend} on {self.device}>"
+
+    def _plan(self, shape: Shape) -> Plan:
+        if self._sessions is None:
+            raise UsageError(f"the generator on {self.where} is closed; open another")
+        plan = self._plans.pop(shape, None) or Plan(self.wiring, self._sessions, shape, self._memory)
+        self._plans[shape] = plan
+        while len(self._plans) > _MOST_PLANS:
+            self._plans.popitem(last=False)
+        return plan
+
+    def _prompts(self, inputs: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
+        """The encoder's inputs, the tokens [rows, prompt] that answers start from, and how many of each row count."""
+        if not isinstance(inputs, Mapping):
+            raise InputError(f"got {type(inputs).__name__}; expected a mapping from input name to array ({self.where})")
+        arrays: dict[str, Any] = {name: as_array(name, value, self.where) for name, value in inputs.items()}
+        if self.wiring.encoder is None and "tokens" in arrays:
+            arrays.setdefault("tokens_mask", np.ones(arrays["tokens"].shape, bool))
+        check_shapes(self.inputs, {name: signature(value) for name, value in arrays.items()}, self.where)
+        for spec in self.inputs:
+            self._check_values(spec, arrays[spec.name])
+        if self.wiring.begin is not None:
+            rows = next(iter(arrays.values())).shape[0]
+            return arrays, np.full((rows, 1), self.wiring.begin, np.int64), [1] * rows
+        tokens, mask = arrays["tokens"], arrays["tokens_mask"]
+        lengths = mask.sum(1)
+        if (mask != (np.arange(mask.shape[1]) < lengths[:, None])).any():
+            raise InputError(f'input "tokens_mask": expected every row padded at its end alone ({self.where})')
+        if (lengths == 0).any():
+            row = int(np.flatnonzero(lengths == 0)[0])
+            raise InputError(
+                f'input "tokens": row {row} is empty; expected a prompt of one token or more ({self.where})'
+            )
+        if lengths.max() > self.max_length:
+            raise InputError(
+                f'input "tokens": a prompt of {lengths.max()} tokens; the model takes rows of up to {self.max_length}, answer '
+                f"included ({self.where})"
+            )
+        return {}, tokens, lengths.tolist()
+
+    def _check_values(self, spec: TensorSpec, value: NDArray[Any]) -> None:
+        """A token that the table lacks would be read beyond its end on a GPU."""
+        low, high = spec.low, spec.high
+        if spec.name == "tokens" and self.wiring.encoder is None:
+            low, high = 0, self.vocabulary
+        if value.size and ((low is not None and value.min() < low) or (high is not None and value.max() >= high)):
+            raise InputError(
+                f'input "{spec.name}": values {value.min()}..{value.max()}; expected {low}..{None if high is None else high - 1} '
+                f"({self.where})"
+            )
+
+    def _limits(self, asked: int | None, lengths: Sequence[int]) -> list[int]:
+        """Most tokens of each answer."""
+        room = self.max_length - max(lengths)
+        if asked is not None and asked > room:
+            raise UsageError(
+                f"max_length: got {asked}; the model takes rows of up to {self.max_length} tokens, of which the longest prompt "
+                f"has {max(lengths)}; take {room} or less ({self.where})"
+            )
+        return [self.max_length - length if asked is None else asked for length in lengths]
+
+
+def _result(answers: Answers, sums: NDArray[np.float64] | None, options: GenerateOptions, started: float) -> Generated:
+    lengths = answers.lengths
+    scores = None
+    if sums is not None:
+        scores = sums / np.maximum(lengths, 1) ** options.length_penalty
+    seconds = time.perf_counter() - started
+    return Generated(answers.tokens(), lengths, scores, tuple(answers.stopped), answers.steps, seconds)

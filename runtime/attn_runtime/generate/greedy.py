@@ -1,0 +1,127 @@
+"""One answer a row: the likeliest token each time, or a drawn one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BackendError
+from .plan import Plan
+from .result import Stopped
+
+Logits = NDArray[Any]
+#: logits float32 or float64 [rows, vocabulary], and which rows are under way -> a token for each row
+Choose = Callable[[Logits, NDArray[np.bool_]], NDArray[np.int64]]
+
+
+def likeliest(logits: Logits, active: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The token with the largest logit; of equal ones that with the lowest id."""
+    return logits.argmax(1)
+
+
+class Answers:
+    """What has been chosen for each row, and which rows are under way.
+
+    Rows that ended are ignored, not dropped: they are computed along with the others, on padding.
+    """
+
+    def __init__(self, limits: Sequence[int], stops: NDArray[np.bool_], pad: int) -> None:
+        self._limits = np.array(limits, np.int64)
+        self._stops, self._pad = stops, pad
+        self.active = self._limits > 0
+        self.all_active = bool(self.active.all())
+        self.lengths = np.zeros(len(limits), np.int64)
+        self.stopped: list[Stopped] = ["length"] * len(limits)
+        self._next_limit = int(self._limits[self.active].min()) if self.active.any() else 0
+        self._columns: list[NDArray[np.int64]] = []
+
+    @property
+    def steps(self) -> int:
+        return len(self._columns)
+
+    def add(self, tokens: NDArray[np.int64]) -> bool:
+        """Take the next token of each row that is under way (of the others it becomes padding); False when none is left."""
+        if not self.all_active:
+            tokens[~self.active] = self._pad
+        self._columns.append(tokens)
+        hit = self._stops[tokens]
+        if self.steps < self._next_limit and not hit.any():
+            return True
+        hit &= self.active
+        full = self.active & (self._limits == self.steps)
+        ended = hit | full
+        self.lengths[ended] = self.steps
+        for row in np.flatnonzero(hit):
+            self.stopped[row] = "stop"
+        self.active = self.active & ~ended
+        self.all_active = False
+        if not self.active.any():
+            return False
+        self._next_limit = int(self._limits[self.active].min())
+        return True
+
+    def cancel(self) -> None:
+        for row in np.flatnonzero(self.active):
+            self.lengths[row] = self.steps
+            self.stopped[row] = "cancelled"
+
+    def tokens(self) -> NDArray[np.int64]:
+        """int64 [rows, steps]"""
+        if not self._columns:
+            return np.zeros((len(self.lengths), 0), np.int64)
+        return np.stack(self._columns, 1)
+
+
+def generate_each(
+    plan: Plan,
+    logits: Logits,
+    answers: Answers,
+    choose: Choose,
+    where: str,
+    on_token: Callable[[int, int], object] | None,
+    is_cancelled: Callable[[], object] | None,
+    with_scores: bool,
+) -> NDArray[np.float64] | None:
+    """Fill `answers`, from the logits behind the prompts on. Returns the sum of log probabilities of each, if asked for."""
+    sums = np.zeros(plan.rows) if with_scores else None
+    every_row = np.arange(plan.rows)
+    while True:
+        if is_cancelled is not None and is_cancelled():
+            answers.cancel()
+            return sums
+        if logits.dtype == np.float16:
+            logits = logits.astype(np.float32)
+        tokens = choose(logits, answers.active)
+        chosen = logits[every_row, tokens]
+        if not np.isfinite(chosen).all():
+            check_finite(chosen, answers.active, answers.steps, where)
+        if sums is not None:
+            sums += np.where(answers.active, chosen - log_sum_exp(logits), 0.0)
+        before = answers.active
+        going = answers.add(tokens)
+        if on_token is not None:
+            for row in np.flatnonzero(before).tolist():
+                on_token(row, int(tokens[row]))
+        if not going:
+            return sums
+        logits = plan.advance(tokens, answers.active)
+
+
+def check_finite(chosen: NDArray[Any], active: NDArray[np.bool_], step: int, where: str) -> None:
+    """BackendError where the logit of a chosen token is NaN or infinite, in a row that counts."""
+    wrong = np.flatnonzero(active & ~np.isfinite(chosen))
+    if len(wrong):
+        raise BackendError(
+            f"{where}: the logits of row {wrong[0]} are {chosen[wrong[0]]} at step {step}: the graph overflows. "
+            f"Take precision fp32, or verify the bundle here: attn-run verify"
+        )
+
+
+def log_sum_exp(logits: Logits) -> NDArray[np.float64]:
+    """log(sum(exp(logits))) over the last axis, in float64, whatever the size of the logits."""
+    largest = logits.max(-1, keepdims=True)
+    found: NDArray[np.float64] = np.log(np.exp(logits - largest).sum(-1, dtype=np.float64)) + largest[..., 0]
+    return found

@@ -1,0 +1,120 @@
+"""What is asked of a generation. Every value is checked where it is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import UsageError
+
+_MOST = 2**31 - 1
+MOST_BEAMS = 4096  # as in manifest.schema.json
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw tokens instead of taking the likeliest; the limits apply in the order temperature, top_k, top_p.
+
+    temperature  the logits are divided by it: below 1 the likely become likelier, above 1 the others
+    top_k        only the k likeliest tokens (of equally likely ones those with the lowest ids); None for all
+    top_p        of those, the fewest likeliest whose probabilities add up to p or more; None for all
+    seed         row i of a batch draws from its own stream, that of seed + i, one number a token: what a row gets does not
+                 depend on the rows beside it, and a row alone with seed + i gets the same. Or one seed for each row
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | Sequence[int] = 0
+
+    def __post_init__(self) -> None:
+        _check(
+            _is_number(self.temperature) and 0 < self.temperature < math.inf,
+            f"temperature: got {self.temperature}, expected a number above 0; leave sampling out for the likeliest token",
+        )
+        if self.top_k is not None:
+            _check(_is_whole(self.top_k) and self.top_k >= 1, f"top_k: got {self.top_k}, expected 1 or more")
+        if self.top_p is not None:
+            _check(
+                _is_number(self.top_p) and 0 < self.top_p <= 1,
+                f"top_p: got {self.top_p}, expected a number above 0 and up to 1",
+            )
+        seeds = [self.seed] if isinstance(self.seed, int) else list(self.seed)
+        for seed in seeds:
+            _check(_is_whole(seed) and 0 <= seed < 2**63, f"seed: got {seed}, expected a whole number, 0 or more")
+
+    def seeds(self, rows: int) -> list[int]:
+        """Of each row. Raises UsageError where there is not one for each."""
+        if isinstance(self.seed, int):
+            return [self.seed + row for row in range(rows)]
+        _check(
+            len(self.seed) == rows, f"seed: got {len(self.seed)} seeds for {rows} rows, expected one or one for each"
+        )
+        return list(self.seed)
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """How to generate.
+
+    max_length      most tokens of an answer, its stop token included, begin and prompt not; 0 gives empty answers; None
+                    takes what the model has room for
+    beams           how many answers are followed at once for each row; 1 takes the likeliest token each time
+    length_penalty  an answer's score is the sum of its log probabilities over its length to this power
+    early_stop      with beams: stop a row when it has as many finished answers as beams, instead of when none that is
+                    under way can do better by its present length (Hugging Face's early_stopping True and False)
+    sample          draw the tokens; with one beam only
+    stop            tokens that end an answer instead of the model's own; () for none
+    scores          compute the scores of answers also where choosing the tokens does not need them
+    """
+
+    max_length: int | None = None
+    beams: int = 1
+    length_penalty: float = 1.0
+    early_stop: bool = False
+    sample: Sample | None = None
+    stop: Sequence[int] | None = None
+    scores: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_length is not None:
+            good = _is_whole(self.max_length) and 0 <= self.max_length <= _MOST
+            _check(good, f"max_length: got {self.max_length}, expected a whole number of tokens, 0 or more")
+        _check(
+            _is_whole(self.beams) and 1 <= self.beams <= MOST_BEAMS,
+            f"beams: got {self.beams}, expected 1..{MOST_BEAMS}",
+        )
+        _check(
+            _is_number(self.length_penalty) and 0 <= self.length_penalty <= 100,
+            f"length_penalty: got {self.length_penalty}, expected a number of 0..100",
+        )
+        _check(
+            self.sample is None or self.beams == 1,
+            f"got {self.beams} beams and sampling; expected one of the two: draw with one beam, or search with beams",
+        )
+        for token in self.stop or ():
+            _check(_is_whole(token) and token >= 0, f"stop: got {token}, expected tokens, whole numbers of 0 or more")
+
+    def check(self, vocabulary: int, where: str) -> None:
+        """UsageError for what a model of that many tokens can't do."""
+        _check(
+            self.beams <= vocabulary,
+            f"beams: got {self.beams}, but the model has {vocabulary} tokens to choose from; take {vocabulary} or fewer "
+            f"({where})",
+        )
+        for token in self.stop or ():
+            _check(token < vocabulary, f"stop: got token {token}, the model has 0..{vocabulary - 1} ({where})")
+
+
+def _is_whole(value: object) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return hasattr(value, "__float__") and not isinstance(value, bool | str)
+
+
+def _check(good: bool, problem: str) -> None:
+    if not good:
+        raise UsageError(problem)
