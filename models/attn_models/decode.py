@@ -194,7 +194,8 @@ def together(prompts: Sequence[Mapping[str, Tensor]], pad: int) -> dict[str, Ten
             shape, 0 if parts[0].dtype == torch.bool or parts[0].is_floating_point() else pad
         )
         for row, part in enumerate(parts):
-            batch[name][(row, *(slice(0, size) for size in part.shape[1:]))] = part[0]
+            place: tuple[int | slice, ...] = (row, *(slice(0, size) for size in part.shape[1:]))
+            batch[name][place] = part[0]
     return batch
 
 
@@ -231,7 +232,7 @@ class _Start:
         """Most tokens that each row may get, int64 [rows]."""
         if max_length < 0:
             raise UsageError(f"max_length: got {max_length}, expected 0 or more")
-        room = spec.asset["max_length"] - self.lengths
+        room: Tensor = int(spec.asset["max_length"]) - self.lengths
         if len(room) and int(room.min()) < 0:
             raise InputError(
                 f"prompt: got {int(self.lengths.max())} tokens; the model's rows have at most {spec.asset['max_length']}"
