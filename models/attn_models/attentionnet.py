@@ -130,6 +130,11 @@ def recipe() -> Recipe:
     return Recipe(train, validation, test, loss=F.cross_entropy, labels=digits.LABELS, measure="images")
 
 
+def image_build(classes: int, channels: int, size: int) -> dict[str, Any]:
+    """Arguments of `AttentionNet` for other images; their size is free."""
+    return {"classes": classes, "in_channels": channels}
+
+
 MODEL = ModelSpec(
     name="attentionnet",
     task="image-classification",
@@ -154,4 +159,5 @@ MODEL = ModelSpec(
     wake=wake,
     assets=assets,
     recipe=recipe,
+    image_build=image_build,
 )

@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn, optim
 
+from . import sharding
+
 
 def make_folder(folder: Path) -> None:
     """Create `folder`, before the work whose result goes there. Raises OutputError."""
@@ -40,20 +42,24 @@ def write_whole(path: Path, data: bytes) -> None:
         ) from error
 
 
-def save_weights(path: Path, module: nn.Module, metadata: Mapping[str, str]) -> None:
-    """The module's state dict; `metadata` is for people and tools, nothing depends on it."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    write_whole(path, save(tensors, {"format": "pt", **metadata}))
+def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """A state dict of whole tensors on the CPU; `metadata` is for people and tools, nothing depends on it."""
+    write_whole(path, save(dict(tensors), {"format": "pt", **metadata}))
 
 
-def save_state(path: Path, module: nn.Module, optimizer: optim.Optimizer, run: Mapping[str, Any]) -> None:
-    """All that a training needs to go on: weights, optimiser state, and `run` (JSON values)."""
+def state_of(module: nn.Module, optimizer: optim.Optimizer, best: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors that a training needs to go on: weights, those of the best epoch, and the optimiser's state."""
     tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for name, parameter in module.named_parameters():
         for key, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{name}.{key}"] = value
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, save(tensors, {"run": json.dumps(run)}))
+    return tensors
+
+
+def save_state(path: Path, tensors: Mapping[str, Tensor], run: Mapping[str, Any]) -> None:
+    """What `state_of` gave, whole and on the CPU, and `run` (JSON values)."""
+    write_whole(path, save(dict(tensors), {"run": json.dumps(run)}))
 
 
 def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -68,20 +74,32 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError(f"{path}: not a training state ({error}); start again without --resume") from error
 
 
-def restore(path: Path, tensors: Mapping[str, Tensor], module: nn.Module, optimizer: optim.Optimizer) -> None:
-    """Put what `read_state` read into the module and its optimiser. Raises CheckpointError if it does not fit."""
-    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+def restore_weights(path: Path, tensors: Mapping[str, Tensor], module: nn.Module) -> None:
+    """Put the weights that `read_state` read into the module, before it is sharded. Raises CheckpointError."""
     try:
-        module.load_state_dict(weights)
+        module.load_state_dict(_under("model.", tensors))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path}: does not fit this model: {reason}; start again without --resume") from error
+
+
+def restore_optimizer(tensors: Mapping[str, Tensor], module: nn.Module, optimizer: optim.Optimizer) -> None:
+    """Put the optimiser's state that `read_state` read into the optimiser of the module, sharded where that is."""
     names = {parameter: name for name, parameter in module.named_parameters()}
     state: dict[int, dict[str, Tensor]] = {}
     for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-        prefix = f"optimizer.{names[parameter]}."
-        found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        found = _under(f"optimizer.{names[parameter]}.", tensors)
         if found:
-            state[number] = found
+            state[number] = {key: sharding.like(tensor, parameter) for key, tensor in found.items()}
     # Through load_state_dict: it puts each tensor on the device and into the dtype that the optimiser wants.
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def restore_best(tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """The weights of the best epoch so far, as the module has its own; {} if they are the module's own."""
+    now = module.state_dict()
+    return {name: sharding.like(t, now[name]).to(now[name].device) for name, t in _under("best.", tensors).items()}
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -9,25 +9,38 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from attn_runtime.errors import CheckpointError, UsageError
-from torch import nn, optim
+from torch import Tensor, nn, optim
 
-from . import checkpoint
+from . import checkpoint, image_folder, log, precision, sharding
+from .class_weights import class_weights
+from .evaluate import Score, evaluate, loss_of, units_of
+from .log import Row
+from .metrics import Metrics, two_sided
 from .progress import Report
 from .recipe import Recipe, Split
+from .schedule import learning_rate, parameter_groups
 from .spec import ModelSpec
 from .world import World, open_world
 
-WEIGHTS, STATE, METRICS = "model.safetensors", "training.safetensors", "metrics.json"
+WEIGHTS, STATE, METRICS, LOG = "model.safetensors", "training.safetensors", "metrics.json", "log.csv"
 
 
 @dataclass(frozen=True)
 class Options:
-    """None means the recipe's own value. `limit` trains on the first samples only, for a quick trial."""
+    """None means the recipe's own value.
+
+    limit          trains on the first samples only, for a quick trial
+    accumulate     parts in which a process works through its share of a batch, one after the other, to save memory
+    class_weights  "balanced" or "none"
+    data           a folder of images to train on in place of the recipe's data, at `size` and with `channels`
+    """
 
     out: Path
     epochs: int | None = None
@@ -37,186 +50,253 @@ class Options:
     limit: int | None = None
     resume: bool = False
     quiet: bool = False
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """What metrics.json holds. `accuracy` is of the test split, 0..1; `gates` are the parameters of one element."""
-
-    model: str
-    accuracy: float
-    test_samples: int
-    train_samples: int
-    loss: float
-    seconds: float
-    epochs: int
-    batch_size: int
-    seed: int
-    processes: int
-    device: str
-    gates: dict[str, float]
+    lr: float | None = None
+    patience: int | None = None
+    precision: str = "auto"
+    accumulate: int = 1
+    fsdp: bool = False
+    class_weights: str | None = None
+    positive: str | None = None
+    data: Path | None = None
+    size: int | None = None
+    channels: int | None = None
 
 
 def train(spec: ModelSpec, options: Options) -> Metrics:
     """Train `spec` and write weights and metrics to `options.out`; the first process of several does the writing.
 
-    Raises UsageError for settings that make no training, CheckpointError when there is nothing fit to resume,
-    OutputError when a file can't be written.
+    Raises UsageError for settings that make no training, InputError for an image that can't be read, CheckpointError
+    when there is nothing fit to resume, BackendError for a device or precision that is not there, OutputError when a
+    file can't be written.
     """
-    if spec.recipe is None:
+    if options.data is None and (options.size or options.channels):
+        raise UsageError("--size and --channels are those of the images of --data; name a folder with it")
+    if options.data is None and spec.recipe is None:
         raise UsageError(f'model "{spec.name}" has no training recipe')
     with open_world(options.device) as world:
-        return _train(spec, spec.recipe(), options, world)
+        if options.fsdp and not world.group:
+            raise UsageError(
+                "--fsdp shards over the processes of torchrun; start it as: torchrun ... -m attn_models.train"
+            )
+        if options.data is not None:
+            recipe = image_folder.recipe(spec, options.data, options.size, options.channels)
+        else:
+            assert spec.recipe is not None
+            recipe = spec.recipe()
+        asked = {key: getattr(options, key) for key in ("epochs", "batch_size", "lr", "patience", "positive")}
+        recipe = replace(recipe, **{key: value for key, value in asked.items() if value is not None})
+        if recipe.positive is not None and recipe.positive not in recipe.labels:
+            raise UsageError(
+                f'positive class "{recipe.positive}": the classes are {", ".join(recipe.labels) or "none"}'
+            )
+        return _Training(spec, recipe, options, world).run()
 
 
-def _train(spec: ModelSpec, recipe: Recipe, options: Options, world: World) -> Metrics:
-    data = recipe.train if options.limit is None else recipe.train.first(options.limit)
-    batch_size = min(options.batch_size or recipe.batch_size, len(data))
-    epochs = options.epochs or recipe.epochs
-    steps = len(data) // batch_size
-    if batch_size < world.size:
-        raise UsageError(f"a batch of {batch_size} can't be split over {world.size} processes; raise --batch-size")
+class _Training:
+    """One training, from the first epoch (or the one after an interruption) to the files of its result."""
 
-    torch.manual_seed(options.seed)
-    module = spec.build().to(world.device)
-    optimizer = optim.AdamW(parameter_groups(module, recipe), lr=recipe.lr, betas=recipe.betas)
-    run = {
-        "model": spec.name,
-        "seed": options.seed,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "train_samples": len(data),
-    }
-    state_file = options.out / STATE
-    done, seconds, loss = 0, 0.0, math.nan
-    if options.resume:
-        before, tensors = checkpoint.read_state(state_file)
-        _same_run(state_file, before, run)
-        checkpoint.restore(state_file, tensors, module, optimizer)
-        done, seconds, loss = before["done"], before["seconds"], before["loss"]
-    if world.leads:
-        checkpoint.make_folder(options.out)  # now: an unwritable place should not cost a training
-    parallel = world.distribute(module)
+    def __init__(self, spec: ModelSpec, recipe: Recipe, options: Options, world: World) -> None:
+        self.spec, self.recipe, self.options, self.world = spec, recipe, options, world
+        self.data = recipe.train if options.limit is None else recipe.train.first(options.limit)
+        self.batch_size = min(recipe.batch_size, len(self.data))
+        self.steps = len(self.data) // self.batch_size
+        if self.batch_size < world.size * options.accumulate:
+            parts = f" in {options.accumulate} parts" if options.accumulate > 1 else ""
+            raise UsageError(
+                f"a batch of {self.batch_size} can't be split over {world.size} processes{parts}; raise --batch-size"
+            )
+        self.precision = precision.choose(options.precision, world.device)
+        weights = class_weights(recipe, options.class_weights)
+        self.class_weights = None if weights is None else weights.to(world.device)
+        self.rows: list[Row] = []
+        self.settings: dict[str, Any] = {
+            "model": spec.name,
+            "seed": options.seed,
+            "epochs": recipe.epochs,
+            "batch_size": self.batch_size,
+            "accumulate": options.accumulate,
+            "train_samples": len(self.data),
+            "lr": recipe.lr,
+            "patience": recipe.patience,
+            "precision": self.precision,
+            "class_weights": None if weights is None else weights.tolist(),
+        }
 
-    with Report(epochs, steps, done, options.quiet or not world.leads) as report:
-        report.say(f"{spec.name}: {len(data)} training samples, {world.size} process(es) on {world.device.type}")
-        if done:
-            report.say(f"resumed after epoch {done}")
-        elif state_file.exists() and world.leads:
-            report.say(f"{state_file} holds an unfinished training; starting over (--resume would continue it)")
-        for epoch in range(done, epochs):
-            started = time.perf_counter()
-            loss = _epoch(parallel, optimizer, recipe, data, world, run, epoch, report)
-            seconds += time.perf_counter() - started
-            if not math.isfinite(loss):
-                raise UsageError(
-                    f"the loss is {loss} in epoch {epoch + 1}, expected a finite number; the state of the epoch "
-                    f"before is kept. Try another --seed or a larger --batch-size."
-                )
-            if world.leads:
-                state = {**run, "done": epoch + 1, "seconds": seconds, "loss": loss}
-                checkpoint.save_state(state_file, module, optimizer, state)
-            report.epoch(epoch + 1, loss, seconds)
+        torch.manual_seed(options.seed)
+        self.module = spec.build(**recipe.build).to(world.device)
+        tensors = self._read_state() if options.resume else {}
+        self.parallel = world.distribute(self.module, options.fsdp)
+        # Only now: sharding replaces the parameters.
+        self.optimizer = optim.AdamW(parameter_groups(self.module, recipe), lr=recipe.lr, betas=recipe.betas)
+        self.best: dict[str, Tensor] = {}  # weights of the best epoch, where they are no longer the module's
+        if tensors:
+            checkpoint.restore_optimizer(tensors, self.module, self.optimizer)
+            self.best = checkpoint.restore_best(tensors, self.module)
 
-    metrics = Metrics(
-        model=spec.name,
-        accuracy=accuracy(module, recipe, recipe.test, world),
-        test_samples=len(recipe.test),
-        train_samples=len(data),
-        loss=loss,
-        seconds=round(seconds, 2),
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=options.seed,
-        processes=world.size,
-        device=world.device.type,
-        gates=gates(module),
-    )
-    if world.leads:
-        _write(options.out, module, recipe, metrics)
-    world.wait()  # nobody leaves, and takes the process group down, while the first process still writes
-    return metrics
+    def run(self) -> Metrics:
+        options, world, epochs = self.options, self.world, self.recipe.epochs
+        state_file = options.out / STATE
+        if world.leads:
+            checkpoint.make_folder(options.out)  # now: an unwritable place should not cost a training
+        with Report(epochs, self.steps, len(self.rows), options.quiet or not world.leads) as report:
+            report.say(
+                f"{self.spec.name}: {len(self.data)} training samples, {world.size} process(es) on {world.device.type}, "
+                f"{self.precision}"
+            )
+            if self.rows:
+                report.say(f"resumed after epoch {len(self.rows)}")
+            elif state_file.exists() and world.leads:
+                report.say(f"{state_file} holds an unfinished training; starting over (--resume would continue it)")
+            while not self._ended():
+                self._keep_best()
+                self.rows.append(self._epoch_and_validation(report))
+                if self._now_is_best():
+                    self.best = {}
+                self._save()
+                report.epoch(self.rows[-1])
+        return self._result()
 
+    def _ended(self) -> bool:
+        if not self.rows or len(self.rows) == self.recipe.epochs:
+            return bool(self.rows)
+        patience = self.recipe.patience
+        return patience is not None and self.rows[-1].epoch - log.best(self.rows).epoch >= patience
 
-def parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
-    """Gates (one element) learn faster; they, biases and norms are not pulled towards zero by weight decay."""
-    parameters = list(module.parameters())
-    gate = [p for p in parameters if p.numel() == 1]
-    flat = [p for p in parameters if p.numel() > 1 and p.ndim == 1]
-    full = [p for p in parameters if p.numel() > 1 and p.ndim != 1]
-    groups: list[dict[str, object]] = [
-        {"params": full, "weight_decay": recipe.weight_decay, "lr_factor": 1.0},
-        {"params": flat, "weight_decay": 0.0, "lr_factor": 1.0},
-        {"params": gate, "weight_decay": 0.0, "lr_factor": recipe.gate_lr},
-    ]
-    return [group for group in groups if group["params"]]
+    def _epoch_and_validation(self, report: Report) -> Row:
+        epoch, started = len(self.rows), time.perf_counter()
+        train_loss, lr = self._epoch(epoch, report)
+        _finite(train_loss, "loss", epoch)
+        score = self._score(self.recipe.validation)
+        _finite(score.loss, "loss on the validation split", epoch)
+        seconds = (self.rows[-1].seconds if self.rows else 0.0) + time.perf_counter() - started
+        return Row(epoch + 1, (epoch + 1) * self.steps, lr, train_loss, score.loss, score.accuracy, seconds)
 
+    def _epoch(self, epoch: int, report: Report) -> tuple[float, float]:
+        """One pass over the data, a remainder smaller than a batch left out: (mean loss, last learning rate)."""
+        recipe, world, parts = self.recipe, self.world, self.options.accumulate
+        random = torch.Generator().manual_seed(self.options.seed * 1_000_003 + epoch)
+        # For dropout, which draws from the global generator: differently in each process and epoch.
+        torch.manual_seed((self.options.seed * 1_000_003 + epoch) * 65_537 + world.rank)
+        order = torch.randperm(len(self.data), generator=random)
+        total = torch.zeros(2, dtype=torch.float64, device=world.device)  # sums of the losses and of their units
+        lr = 0.0
+        self.parallel.train()
+        for step in range(self.steps):
+            batch = self.data[order[step * self.batch_size : (step + 1) * self.batch_size]]
+            if recipe.augment is not None:
+                batch = Split(recipe.augment(dict(batch.inputs), random), batch.targets)
+            units = units_of(recipe, batch.targets).to(world.device)  # of all processes
+            mine = world.share(batch)
+            lr = learning_rate(epoch * self.steps + step, recipe.epochs * self.steps, recipe)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr * group["lr_factor"]
+            self.optimizer.zero_grad()
+            for part in range(parts):
+                some = mine[part::parts]
+                with world.backward(self.parallel, last=part == parts - 1):
+                    with precision.autocast(self.precision):
+                        outputs = self.parallel(**some.inputs)
+                        loss = loss_of(recipe, outputs, some.targets, self.class_weights)
+                    # The processes' gradients are averaged; times their number that is the sum, and over the units of
+                    # the global batch the mean, also where the shares differ in size.
+                    (loss * (world.size / units).to(loss.dtype)).backward()
+                total[0] += loss.detach()
+            total[1] += units / world.size  # every process adds this up
+            if recipe.clip is not None:
+                sharding.clip(self.module, recipe.clip)
+            self.optimizer.step()
+            report.step()
+        loss_sum, unit_sum = world.sum(total).tolist()
+        return loss_sum / unit_sum, lr
 
-def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
-    """Of step 0..steps-1: up in a straight line for the share `warmup` of the steps, then down along a cosine."""
-    warm = max(1, round(recipe.warmup * steps))
-    if step < warm:
-        return recipe.lr * (step + 1) / warm
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+    def _score(self, split: Split) -> Score:
+        # Not through DistributedDataParallel: nothing has to be exchanged without gradients.
+        return evaluate(self.module, self.recipe, split, self.world, self.class_weights)
 
+    def _now_is_best(self) -> bool:
+        return bool(self.rows) and log.best(self.rows) is self.rows[-1]
 
-def _epoch(
-    parallel: nn.Module,
-    optimizer: optim.Optimizer,
-    recipe: Recipe,
-    data: Split,
-    world: World,
-    run: dict[str, object],
-    epoch: int,
-    report: Report,
-) -> float:
-    """One pass over the data, a remainder smaller than a batch left out; returns the mean training loss."""
-    batch_size, epochs, seed = int(str(run["batch_size"])), int(str(run["epochs"])), int(str(run["seed"]))
-    random = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order = torch.randperm(len(data), generator=random)
-    steps = len(data) // batch_size
-    total = torch.zeros((), dtype=torch.float64, device=world.device)
-    parallel.train()
-    for step in range(steps):
-        chosen = order[step * batch_size : (step + 1) * batch_size]
-        batch = data[chosen]
-        if recipe.augment is not None:
-            batch = Split(recipe.augment(dict(batch.inputs), random), batch.targets)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(epoch * steps + step, epochs * steps, recipe) * group["lr_factor"]
-        mine = world.share(batch)
-        loss = recipe.loss(parallel(**mine.inputs), mine.targets, reduction="sum")
-        # The processes' gradients are averaged; times their number that is the sum, and over the global batch the
-        # mean, also where the shares differ in size.
-        optimizer.zero_grad()
-        (loss * (world.size / batch_size)).backward()
-        optimizer.step()
-        total += loss.detach()
-        report.step()
-    return float(world.sum(total)) / (steps * batch_size)
+    def _keep_best(self) -> None:
+        """Before the module's weights change: copy them if they are the best so far."""
+        if self._now_is_best():
+            self.best = {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
 
+    def _save(self) -> None:
+        """The state after this epoch, from which the log follows."""
+        tensors = sharding.whole(checkpoint.state_of(self.module, self.optimizer, self.best), self.world.leads)
+        if self.world.leads:
+            run = {**self.settings, "rows": [asdict(row) for row in self.rows]}
+            checkpoint.save_state(self.options.out / STATE, tensors, run)
+            checkpoint.write_whole(self.options.out / LOG, log.as_csv(self.rows).encode())
 
-@torch.no_grad()
-def accuracy(module: nn.Module, recipe: Recipe, split: Split, world: World) -> float:
-    """Mean of `recipe.right` over the samples, every process testing its part of them.
+    def _read_state(self) -> dict[str, Tensor]:
+        path = self.options.out / STATE
+        before, tensors = checkpoint.read_state(path)
+        _same_settings(path, before, self.settings)
+        checkpoint.restore_weights(path, tensors, self.module)
+        self.rows = [Row(**row) for row in before["rows"]]
+        return tensors
 
-    Leaves the module in eval mode.
-    """
-    module.eval()
-    right = torch.zeros((), dtype=torch.float64, device=world.device)
-    for start in range(world.rank * 64, len(split), world.size * 64):
-        batch = world.to_device(split[start : start + 64])
-        inputs = dict(batch.inputs)
-        predicted = recipe.predict(module, inputs) if recipe.predict else module(**inputs).argmax(-1)
-        right += recipe.right(predicted, batch.targets).sum()
-    return float(world.sum(right)) / len(split)
+    def _result(self) -> Metrics:
+        """Go back to the best epoch, look at the test split, write the files."""
+        with torch.no_grad():
+            for name, tensor in self.module.state_dict().items():
+                if name in self.best:
+                    tensor.copy_(self.best[name])
+        score = self._score(self.recipe.test)
+        weights = sharding.whole(self.module.state_dict(), self.world.leads)
+        metrics = self._metrics(score)
+        if self.world.leads:
+            _write(self.options.out, weights, self.recipe, metrics)
+        self.world.wait()  # nobody leaves, and takes the process group down, while the first process still writes
+        return metrics
+
+    def _metrics(self, score: Score) -> Metrics:
+        recipe, best = self.recipe, log.best(self.rows)
+        return Metrics(
+            model=self.spec.name,
+            measure=recipe.measure,
+            accuracy=score.accuracy,
+            test_samples=len(recipe.test),
+            validation_samples=len(recipe.validation),
+            train_samples=len(self.data),
+            test_loss=score.loss,
+            validation_loss=best.validation_loss,
+            first_loss=self.rows[0].train_loss,
+            last_loss=self.rows[-1].train_loss,
+            best_epoch=best.epoch,
+            epochs=len(self.rows),
+            epochs_planned=recipe.epochs,
+            seconds=round(self.rows[-1].seconds, 2),
+            batch_size=self.batch_size,
+            accumulate=self.options.accumulate,
+            precision=self.precision,
+            class_weights=self.settings["class_weights"],
+            seed=self.options.seed,
+            processes=self.world.size,
+            fsdp=self.options.fsdp,
+            device=self.world.device.type,
+            gates=gates(self.module),
+            recall=score.recall,
+            **two_sided(score.recall, recipe.labels, recipe.positive),
+        )
 
 
 def gates(module: nn.Module) -> dict[str, float]:
-    return {name: float(p.detach()) for name, p in module.named_parameters() if p.numel() == 1}
+    """Parameters of one element, by name. All processes must call this."""
+    single = {name: p for name, p in module.named_parameters() if p.numel() == 1}
+    return {name: float(tensor) for name, tensor in sharding.whole(single, keep=True).items()}
 
 
-def _same_run(path: Path, before: dict[str, object], now: dict[str, object]) -> None:
+def _finite(loss: float, what: str, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise UsageError(
+            f"the {what} is {loss} in epoch {epoch + 1}, expected a finite number; the state of the epoch "
+            f"before is kept. Try a lower --lr, another --seed or a larger --batch-size."
+        )
+
+
+def _same_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     other = [f"{key} {before.get(key)} (now {value})" for key, value in now.items() if before.get(key) != value]
     if other:
         raise CheckpointError(
@@ -224,10 +304,13 @@ def _same_run(path: Path, before: dict[str, object], now: dict[str, object]) -> 
         )
 
 
-def _write(out: Path, module: nn.Module, recipe: Recipe, metrics: Metrics) -> None:
+def _write(out: Path, weights: Mapping[str, Tensor], recipe: Recipe, metrics: Metrics) -> None:
     metadata = {
         key: str(value) for key, value in asdict(metrics).items() if key in ("model", "accuracy", "epochs", "seed")
     }
-    checkpoint.save_weights(out / WEIGHTS, module, {**metadata, "labels": json.dumps(recipe.labels)})
+    metadata |= {"labels": json.dumps(recipe.labels), "build": json.dumps(dict(recipe.build))}
+    checkpoint.save_weights(out / WEIGHTS, weights, metadata)
+    for name, value in recipe.assets.items():
+        checkpoint.write_whole(out / name, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
     checkpoint.write_whole(out / METRICS, (json.dumps(asdict(metrics), indent=1) + "\n").encode())
     (out / STATE).unlink(missing_ok=True)  # last: a run killed before this line can be resumed

@@ -9,6 +9,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .log import Row
+
 
 class Report:
     def __init__(self, epochs: int, steps: int, done_epochs: int = 0, quiet: bool = False) -> None:
@@ -39,9 +41,11 @@ class Report:
         if self.bar:
             self.bar.advance(self.task)
 
-    def epoch(self, number: int, loss: float, seconds: float) -> None:
-        """`number` counts from 1, `seconds` are those of the whole training so far."""
-        self.say(f"epoch {number}/{self.epochs}  loss {loss:.4f}  {seconds:.1f} s")
+    def epoch(self, row: Row) -> None:
+        self.say(
+            f"epoch {row.epoch}/{self.epochs}  loss {row.train_loss:.4f}  validation {row.validation_loss:.4f}  "
+            f"accuracy {100 * row.accuracy:.2f} %  {row.seconds:.1f} s"
+        )
 
     def say(self, line: str) -> None:
         if self.bar:

@@ -83,6 +83,8 @@ class ModelSpec:
                 checking an untrained model proves something about them; returns what it did, in words
     assets      file name -> JSON value, written to the bundle's assets/ (labels.json, image.json)
     recipe      loads the data and settings that `attn_models.train` trains with; None if it can't be trained here
+    image_build (classes, channels, side in pixels) -> arguments for `build` that make a model of such square images;
+                None if it takes none, or can't be trained on other images than its own
     generation  for models that write token by token
     attention   what the weights of its attention mean, for pictures
     """
@@ -96,6 +98,7 @@ class ModelSpec:
     wake: Callable[[nn.Module], str] | None = None
     assets: Callable[[], Mapping[str, Any]] | None = None
     recipe: Callable[[], Recipe] | None = None
+    image_build: Callable[[int, int, int], Mapping[str, Any]] | None = None
     generation: GenerationSpec | None = None
     attention: tuple[AttentionSpec, ...] = ()
 

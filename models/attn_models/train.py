@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from attn_runtime.errors import AttnError
@@ -17,22 +18,30 @@ from . import registry
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Output folder; default runs/NAME.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the data; default: the model's recipe.")
 @click.option("--batch-size", type=click.IntRange(1), help="Samples a step, over all processes together.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Highest learning rate; default: the recipe's.")
+@click.option("--patience", type=click.IntRange(1), help="End after N epochs without a lower validation loss.")
+@click.option("--class-weights", type=click.Choice(["balanced", "none"]), help="balanced: rare classes count as much.")
+@click.option("--positive", metavar="CLASS", help="Of two classes, the one that sensitivity is of; default: the last.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bf16 on a GPU that has it, else fp32.",
+)
+@click.option(
+    "--accumulate", type=click.IntRange(1), default=1, help="Work through each batch in N parts; saves memory."
+)
+@click.option("--fsdp", is_flag=True, help="Under torchrun: split parameters and optimiser over the processes.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of images, a subfolder for each class.")
+@click.option("--size", type=click.IntRange(1), help="Side that the images of --data are resized to.")
+@click.option("--channels", type=click.Choice(["1", "3"]), help="Grey or RGB; default: as the images of --data are.")
 @click.option("--limit", type=click.IntRange(1), help="Train on the first N samples only: a quick trial.")
 @click.option("--resume", is_flag=True, help="Go on after the last finished epoch of an interrupted training.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def main(
-    name: str,
-    out: Path | None,
-    epochs: int | None,
-    batch_size: int | None,
-    seed: int,
-    device: str,
-    limit: int | None,
-    resume: bool,
-    quiet: bool,
-) -> None:
+def main(name: str, out: Path | None, channels: str | None, quiet: bool, **settings: Any) -> None:
     """Train the reference model NAME."""
     leads = os.environ.get("RANK", "0") == "0"
     out = out or Path("runs") / name
@@ -40,7 +49,7 @@ def main(
         spec = registry.get(name)
         from . import loop  # only now: --help and a misspelt name need no torch
 
-        options = loop.Options(out, epochs, batch_size, seed, device, limit, resume, quiet)
+        options = loop.Options(out, channels=int(channels) if channels else None, quiet=quiet, **settings)
         metrics = loop.train(spec, options)
     except AttnError as error:
         if leads:
@@ -51,12 +60,13 @@ def main(
             click.echo("interrupted; --resume goes on after the last finished epoch", err=True)
         sys.exit(130)
     if leads and not quiet:
-        gates = "".join(f", {gate} {value:.3f}" for gate, value in metrics.gates.items())
-        click.echo(
-            f"test accuracy {100 * metrics.accuracy:.2f} % of {metrics.test_samples} images{gates}, "
-            f"{metrics.seconds:.0f} s"
-        )
+        for line in metrics.in_words():
+            click.echo(line)
         click.echo(f"{out / loop.WEIGHTS}")
+        if options.data is not None:
+            from .image_folder import export_command
+
+            click.echo(f"to export it: {export_command(spec, out)}")
 
 
 if __name__ == "__main__":

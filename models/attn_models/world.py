@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ import torch.distributed as dist
 from attn_runtime.errors import BackendError
 from torch import Tensor, nn
 
-from . import global_norm
+from . import global_norm, sharding
 from .recipe import Split
 
 
@@ -45,17 +45,38 @@ class World:
         if self.group:
             dist.barrier()
 
-    def distribute(self, module: nn.Module) -> nn.Module:
+    def distribute(self, module: nn.Module, fsdp: bool = False) -> nn.Module:
         """What to call in training: `module` itself, or one that trains the same parameters with the other processes.
 
-        Batch norms inside `module` are replaced by ones that see the global batch; its state dict keeps its keys.
+        Batch norms inside `module` are replaced by ones that see the global batch; its state dict keeps its keys. With
+        `fsdp` the parameters are replaced by shards of them, so an optimiser must be made afterwards.
         """
         if not self.group:
             return module
         on_cuda = self.device.type == "cuda"
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module) if on_cuda else global_norm.convert(module)
+        if fsdp:
+            return sharding.shard(module, self.device)
         # The running statistics are equal everywhere already; no need to send rank 0's before every step.
         return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+
+    @contextmanager
+    def backward(self, parallel: nn.Module, last: bool) -> Iterator[None]:
+        """Around forward and backward of one part of a batch; gradients travel between the processes at the `last`."""
+        if isinstance(parallel, nn.parallel.DistributedDataParallel):
+            with nullcontext() if last else parallel.no_sync():
+                yield
+        elif isinstance(parallel, sharding.FSDPModule):
+            parallel.set_requires_gradient_sync(last)
+            yield
+            if last:
+                sharding.average_unsharded_gradients(parallel)
+        else:
+            yield
+
+    def unsharded(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Around code that calls parts of `module` itself; only all processes together can enter it."""
+        return sharding.collected(module)
 
 
 @contextmanager

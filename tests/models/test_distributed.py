@@ -52,7 +52,7 @@ def test_two_processes_reach_the_weights_of_one(single, tmp_path):
     one, two = (json.loads((out / loop.METRICS).read_text()) for out in (single, tmp_path))
     assert (one["processes"], two["processes"]) == (1, 2)
     assert one["accuracy"] == two["accuracy"] > 0
-    assert two["loss"] == pytest.approx(one["loss"], rel=1e-10)
+    assert two["last_loss"] == pytest.approx(one["last_loss"], rel=1e-10)
     difference = largest_difference(single, tmp_path)
     print(f"largest difference of a weight: {difference:.1e}")
     assert difference <= BOUND
@@ -69,7 +69,7 @@ def test_the_command_line_trains_under_torchrun(tmp_path):
     command = ["-m", "attn_models.train", "attentionnet", "--limit", "32", "--batch-size", "16", "--epochs", "1"]
     printed = run(*TORCHRUN, *command, "--out", str(tmp_path))
     assert printed.count("test accuracy") == 1
-    assert sorted(f.name for f in tmp_path.iterdir()) == [loop.METRICS, loop.WEIGHTS]
+    assert sorted(f.name for f in tmp_path.iterdir()) == [loop.LOG, loop.METRICS, loop.WEIGHTS]
 
 
 def test_conversion_keeps_parameters_and_buffers():

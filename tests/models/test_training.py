@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from attn_models import checkpoint, loop
+from attn_models import checkpoint, loop, schedule
 from attn_models.attentionnet import MODEL, AttentionNet
 from attn_models.recipe import Recipe, Split
 from attn_models.train import main
@@ -74,7 +74,7 @@ def test_the_checkpoint_loads_strictly_and_gives_the_accuracy_it_claims_on_the_t
 
 def test_only_weights_and_metrics_are_left(short_run):
     out, _ = short_run
-    assert sorted(f.name for f in out.iterdir()) == ["metrics.json", "model.safetensors"]
+    assert sorted(f.name for f in out.iterdir()) == ["log.csv", "metrics.json", "model.safetensors"]
 
 
 def test_killed_and_resumed_gives_the_same_weights(short_run, tmp_path):
@@ -90,7 +90,7 @@ def test_killed_and_resumed_gives_the_same_weights(short_run, tmp_path):
         process.wait()
     assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
     assert not (out / loop.WEIGHTS).exists()
-    assert checkpoint.read_state(out / loop.STATE)[0]["done"] == 1
+    assert len(checkpoint.read_state(out / loop.STATE)[0]["rows"]) == 1
 
     resumed = subprocess.run(command(out, "--resume"), capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
     assert resumed.returncode == 0, resumed.stderr
@@ -160,7 +160,7 @@ def test_a_training_killed_after_its_last_epoch_only_needs_its_test(tmp_path):
     loop.train(tiny(), options(tmp_path / "whole"))
     interrupted(tmp_path / "late", after=3)
     metrics = loop.train(tiny(), options(tmp_path / "late", resume=True))
-    assert math.isfinite(metrics.loss) and metrics.seconds > 0
+    assert math.isfinite(metrics.last_loss) and metrics.seconds > 0
     assert same_weights(tmp_path / "whole", tmp_path / "late")
 
 
@@ -168,9 +168,9 @@ def interrupted(out, after=2):
     """Leave what a training leaves that was stopped when epoch `after` was saved."""
     real = checkpoint.save_state
 
-    def stop_after(path, module, optimizer, run):
-        real(path, module, optimizer, run)
-        if run["done"] == after:
+    def stop_after(path, tensors, run):
+        real(path, tensors, run)
+        if len(run["rows"]) == after:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -214,7 +214,7 @@ def test_a_model_without_a_recipe_is_told(tmp_path):
 
 def test_learning_rate_rises_then_falls_to_nearly_nothing():
     recipe = tiny(lr=1.0, warmup=0.2).recipe()
-    rates = [loop.learning_rate(step, 100, recipe) for step in range(100)]
+    rates = [schedule.learning_rate(step, 100, recipe) for step in range(100)]
     top = rates.index(max(rates))
     assert rates[top] == 1.0 and 19 <= top <= 20
     assert all(a < b for a, b in itertools.pairwise(rates[:20]))
@@ -224,7 +224,7 @@ def test_learning_rate_rises_then_falls_to_nearly_nothing():
 
 def test_every_parameter_is_in_one_group_and_gates_have_their_own_rate():
     net, recipe = MODEL.build(), MODEL.recipe()
-    groups = loop.parameter_groups(net, recipe)
+    groups = schedule.parameter_groups(net, recipe)
     grouped = [p for group in groups for p in group["params"]]
     assert {id(p) for p in grouped} == {id(p) for p in net.parameters()} and len(grouped) == len({*map(id, grouped)})
     (gate_group,) = [g for g in groups if any(p is net.attention.gamma for p in g["params"])]
