@@ -53,6 +53,7 @@ def _source_options(command: Any) -> Any:
     "--dim", "dims", multiple=True, metavar="NAME=MIN:OPT:MAX", help="Range of a named dim; a bare number fixes it."
 )
 @click.option("--example", type=click.Path(path_type=Path), help=".npz or .safetensors with one array per input.")
+@click.option("--graph", help="Export this one graph of a model that has several.")
 @click.option("--output-names", metavar="A,B", help="Names for the outputs, in order.")
 @click.option("--opset", type=int, help="ONNX opset.  [default: 22, the newest whose attention every target takes]")
 @click.option(
@@ -67,6 +68,14 @@ def _source_options(command: Any) -> Any:
 @click.option(
     "--stage-timeout", default=600.0, show_default=True, type=click.FloatRange(min=1), help="Seconds per risky stage."
 )
+@click.option(
+    "--with-attention",
+    is_flag=False,
+    flag_value=".*",
+    metavar="[PATTERN]",
+    help="Attention weights as further outputs, of the modules whose path has this regular expression (or glob); all "
+    "when it is left out.",
+)
 @half_options
 @click.option("--force", is_flag=True, help="Replace what is in the output's place even if it is no bundle.")
 @click.option("--verbose", is_flag=True, help="Let the exporter's own logs and warnings through.")
@@ -77,6 +86,7 @@ def to_onnx(
     inputs: tuple[str, ...],
     dims: tuple[str, ...],
     example: Path | None,
+    graph: str | None,
     output_names: str | None,
     opset: int | None,
     exporter: str,
@@ -85,6 +95,7 @@ def to_onnx(
     atol: float | None,
     rtol: float | None,
     stage_timeout: float,
+    with_attention: str | None,
     fp16: bool,
     bf16: bool,
     half_io: bool,
@@ -115,11 +126,19 @@ def to_onnx(
         from .source import load_source
 
         loaded = load_source(
-            source, inputs=inputs, dims=dims, example=example, checkpoint=checkpoint, config=config, seed=seed
-        )
+            source, inputs=inputs, dims=dims, example=example, checkpoint=checkpoint, config=config, seed=seed, graph=graph
+        )  # fmt: skip
         line.done(f"{loaded.name}, {loaded.parameters / 1e6:.2f} M parameters{f', {checkpoint}' if checkpoint else ''}")
     for note in loaded.notes:
         console.note(note)
+    if with_attention is not None:
+        from .with_attention import add_attention
+
+        with console.stage("attention") as line:
+            loaded, found = add_attention(loaded, with_attention, seed)
+            line.done(found.line)
+        for note in found.notes:
+            console.note(note)
     options = Options(
         opset=opset,
         exporter=exporter,
@@ -145,6 +164,7 @@ def to_onnx(
 @click.option("--backend", help="Backend to verify.  [default: the first that can run it]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", help="Which of the bundle's precisions.  [default: fp32 where there is one]")
+@click.option("--graph", help="This graph alone; of a plain .onnx, which graph of SOURCE it is.  [default: all]")
 @_source_options
 def verify(
     path: Path,
@@ -152,6 +172,7 @@ def verify(
     backend: str | None,
     device: str,
     precision: str | None,
+    graph: str | None,
     checkpoint: Path | None,
     config: tuple[str, ...],
     seed: int,
@@ -172,7 +193,7 @@ def verify(
     result: dict[str, Any] = {}
     if source is None or path.is_dir():
         with console.stage("replay") as line:
-            report = replay(path, backend=backend, device=device, precision=precision)
+            report = replay(path, backend=backend, device=device, precision=precision, graph=graph)
             worst = max(d.relative_error for c in report.cases for d in c.differences)
             line.done(f"{len(report.cases)} golden cases, worst error {worst:.1e} of max|reference|; {report.choice}")
         result["replay"] = report.to_json()
@@ -188,6 +209,7 @@ def verify(
                 backend=backend,
                 device=device,
                 precision=precision,
+                graph=graph,
                 seed=seed + 1,
             )
             worst = max(c.difference.relative_error for c in checks)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -18,7 +19,7 @@ from .cases import corner_cases
 from .check import Check, parity_error
 from .reference import ask
 from .signature import Signature
-from .source import load_source
+from .source import ONLY, SourceGraph, load_source
 
 #: A graph of other makers declares no ranges; these sizes are tried instead of its "any".
 _UNDECLARED = 1 << 20
@@ -33,41 +34,68 @@ def verify_live(
     backend: str | None = None,
     device: str = "auto",
     precision: str | None = None,
+    graph: str | None = None,
     seed: int = 1,
 ) -> list[Check]:
-    """Checks of every output at every corner of the graph's own ranges, all passed.
+    """Checks of every output at every corner of each graph's own ranges, all passed.
 
-    Raises ParityError otherwise, with the same table as an export. `seed` should not be the export's: the point is to
-    see inputs that the golden cases do not hold.
+    `graph` takes one graph of a bundle that has several; of a plain file it says which graph of the source it is. Raises
+    ParityError otherwise, with the same table as an export. `seed` should not be the export's: the point is to see inputs
+    that the golden cases do not hold.
     """
     checks: list[Check] = []
-    with open_session(path, device, backend, precision=precision) as session:
-        graph, tolerance, half_io = _record(path, session)
-        inputs = tuple(_bounded(s) for s in graph)
-        loaded = load_source(source, specs=inputs, checkpoint=checkpoint, config=config)
-        signature = Signature(loaded.module, inputs, [o.name for o in session.outputs], loaded.by_position)
-        for number, case in enumerate(corner_cases(inputs)):
-            answer = ask(signature, case, draw_inputs(inputs, case.sizes, seed + number))
-            got = session.run(halved(answer.inputs) if half_io else answer.inputs)
-            got = widened(got, answer.outputs) if half_io else got
-            checks.extend(Check(case, d) for d in compare_all(answer.outputs, got, tolerance))
-    if any(not c.difference.passed for c in checks):
-        raise parity_error(str(path), checks)
+    with ExitStack() as stack:
+        opened: dict[str, Session] = {}
+        if is_bundle(path):
+            bundle = Bundle.open(path)
+            for name in [bundle.graph(graph).name] if graph else list(bundle.graphs):
+                session = open_session(bundle, device, backend, graph=name, precision=precision)
+                opened[name] = stack.enter_context(session)
+        else:
+            opened[graph or ONLY] = stack.enter_context(open_session(path, device, backend, precision=precision))
+        records = {name: _record(path, name, session) for name, session in opened.items()}
+        specs = {name: tuple(map(_bounded, record.inputs)) for name, record in records.items()}
+        loaded = load_source(source, specs=specs, checkpoint=checkpoint, config=config)
+        for part in loaded.graphs:
+            session, record = opened[part.name], records[part.name]
+            signature = Signature(part.module, part.inputs, [o.name for o in session.outputs], loaded.by_position)
+            found = _compare(part, record, session, signature, seed)
+            if any(not c.difference.passed for c in found):
+                raise parity_error(f"{path}, graph {part.name}" if len(opened) > 1 else str(path), found)
+            checks.extend(found)
     return checks
 
 
-def _record(path: Path, session: Session) -> tuple[tuple[TensorSpec, ...], Tolerance, bool]:
-    """(inputs as PyTorch takes them, tolerance, whether the file's borders are float16), as the export wrote them."""
+@dataclass(frozen=True)
+class _Record:
+    """What the export wrote of a graph: inputs as PyTorch takes them, and whether the file's borders are float16."""
+
+    inputs: tuple[TensorSpec, ...]
+    tolerance: Tolerance
+    half_io: bool = False
+
+
+def _compare(part: SourceGraph, record: _Record, session: Session, signature: Signature, seed: int) -> list[Check]:
+    checks: list[Check] = []
+    for number, case in enumerate(corner_cases(part.inputs)):
+        answer = ask(signature, case, draw_inputs(part.inputs, case.sizes, seed + number))
+        got = session.run(halved(answer.inputs) if record.half_io else answer.inputs)
+        got = widened(got, answer.outputs) if record.half_io else got
+        checks.extend(Check(case, d) for d in compare_all(answer.outputs, got, record.tolerance))
+    return checks
+
+
+def _record(path: Path, graph: str, session: Session) -> _Record:
     if is_bundle(path) and session.precision is not None:
-        graph = Bundle.open(path, check_hashes=False).graph()
-        precision = graph.precisions[session.precision]
-        return graph.inputs, precision.tolerance, precision.half_io
+        found = Bundle.open(path, check_hashes=False).graph(graph)
+        precision = found.precisions[session.precision]
+        return _Record(found.inputs, precision.tolerance, precision.half_io)
     properties = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
     try:
         stored = json.loads(properties["attn_export.checked"])["tolerance"]
-        return session.inputs, Tolerance(float(stored["atol"]), float(stored["rtol"])), False
+        return _Record(session.inputs, Tolerance(float(stored["atol"]), float(stored["rtol"])))
     except (KeyError, TypeError, ValueError):
-        return session.inputs, Tolerance(), False  # a graph of other makers
+        return _Record(session.inputs, Tolerance())  # a graph of other makers
 
 
 def _bounded(spec: TensorSpec) -> TensorSpec:

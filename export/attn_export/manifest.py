@@ -14,7 +14,8 @@ import torch
 from .golden import Golden
 
 if TYPE_CHECKING:
-    from .pipeline import Export, Stage
+    from .one_graph import GraphExport, Stage
+    from .pipeline import Export
 
 _PACKAGES = ("attn-export", "attn-runtime", "onnxscript", "onnx-ir", "numpy")
 
@@ -30,19 +31,19 @@ def versions(child: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def golden_reference(golden: Golden) -> dict[str, Any]:
+def golden_reference(work: GraphExport, golden: Golden) -> dict[str, Any]:
     case = golden.answer.case
     return {
         "case": case.name,
         "sizes": case.sizes,
         "checked_sizes": golden.checked,
         "seed": golden.seed,
-        "inputs": f"golden/{case.name}.inputs.safetensors",
-        "outputs": f"golden/{case.name}.outputs.safetensors",
+        "inputs": work.golden_file(case.name, "inputs"),
+        "outputs": work.golden_file(case.name, "outputs"),
     }
 
 
-def graph_entry(work: Export, data_files: tuple[str, ...], golden: list[dict[str, Any]]) -> dict[str, Any]:
+def graph_entry(work: GraphExport) -> dict[str, Any]:
     return {
         "inputs": [s.to_json() for s in work.inputs],
         "outputs": [s.to_json() for s in work.outputs],
@@ -50,8 +51,8 @@ def graph_entry(work: Export, data_files: tuple[str, ...], golden: list[dict[str
         "exporter": work.exporter,
         "precisions": {
             "fp32": {
-                "file": "model.onnx",
-                "data": list(data_files),
+                "file": work.file,
+                "data": list(work.data),
                 "tolerance": work.tolerance.to_json(),
                 "attention": [block.to_json() for block in work.attention],
             }
@@ -59,7 +60,7 @@ def graph_entry(work: Export, data_files: tuple[str, ...], golden: list[dict[str
         "cures": work.cures,
         "stages": [_stage(s) for s in work.stages],
         "consistency": [c.to_json() for c in work.stages[-1].verdict.consistency],
-        "golden": golden,
+        "golden": [golden_reference(work, g) for g in work.golden],
     }
 
 
@@ -75,37 +76,35 @@ def _stage(stage: Stage) -> dict[str, Any]:
     }
 
 
-def bundle(
-    name: str, work: Export, found: dict[str, str], data_files: tuple[str, ...], golden: list[dict[str, Any]]
-) -> dict[str, Any]:
+def bundle(name: str, done: Export, found: dict[str, str]) -> dict[str, Any]:
     """The manifest without `files`, which the writer fills in."""
     return {
         "schema_version": 1,
         "name": name,
-        "task": work.source.task,
+        "task": done.source.task,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "source": work.source.provenance,
+        "source": done.source.provenance,
         "versions": found,
-        "graphs": {"model": graph_entry(work, data_files, golden)},
-        "assets": {PurePosixPath(name).stem: f"assets/{name}" for name in work.source.assets},
+        "graphs": {name: graph_entry(work) for name, work in done.graphs.items()},
+        "assets": {PurePosixPath(name).stem: f"assets/{name}" for name in done.source.assets},
     }
 
 
-def metadata(work: Export, found: dict[str, str]) -> dict[str, str]:
+def metadata(done: Export, found: dict[str, str]) -> dict[str, str]:
     """The metadata of a plain .onnx: what a session needs to check inputs, and how the graph was checked."""
-    entry = graph_entry(work, (), [])
+    entry = graph_entry(done.graph)
     return {
         "attn_export.graph": json.dumps(
             {
                 "inputs": entry["inputs"],
                 "outputs": entry["outputs"],
-                "assets": {PurePosixPath(n).stem: v for n, v in work.source.assets.items()},
+                "assets": {PurePosixPath(n).stem: v for n, v in done.source.assets.items()},
             }
         ),
         "attn_export.checked": json.dumps(
             {k: entry[k] for k in ("stages", "consistency", "cures", "exporter")}
-            | {"tolerance": work.tolerance.to_json()}
+            | {"tolerance": done.graph.tolerance.to_json()}
         ),
-        "attn_export.source": json.dumps(work.source.provenance, default=str),
+        "attn_export.source": json.dumps(done.source.provenance, default=str),
         "attn_export.versions": json.dumps(found),
     }

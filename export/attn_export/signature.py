@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import keyword
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,15 @@ def flatten(value: Any, name: str = "") -> list[tuple[str, torch.Tensor]]:
     return flat
 
 
+#: Open while the module runs; what it yields gives further answers of that run, by name.
+Watch = Callable[[], AbstractContextManager[Callable[[], list[tuple[str, torch.Tensor]]]]]
+
+
 class Signature:
-    """How to call a module with the declared inputs, and what its outputs are called."""
+    """How to call a module with the declared inputs, and what its outputs are called.
+
+    What `watch` sees while the module runs are further outputs, behind the module's own.
+    """
 
     def __init__(
         self,
@@ -64,8 +72,10 @@ class Signature:
         inputs: Sequence[TensorSpec],
         output_names: Sequence[str] = (),
         by_position: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         self.module = module
+        self.watch = watch
         self.inputs = tuple(inputs)
         self.asked_names = tuple(output_names)
         self.output_names: tuple[str, ...] = ()
@@ -73,14 +83,21 @@ class Signature:
 
     def __call__(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The module's answers, flattened and named. Fixes `output_names` at the first call."""
-        if self.by_keyword:
-            answered = self.module(**{s.name: tensors[s.name] for s in self.inputs})
-        else:
-            answered = self.module(*(tensors[s.name] for s in self.inputs))
-        return self._named(flatten(answered))
+        return self._named(*self._answers(self.module, tensors))
 
-    def _named(self, flat: list[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        found = [name for name, _ in flat]
+    def _answers(
+        self, run: Callable[..., Any], given: Mapping[str, torch.Tensor]
+    ) -> tuple[list[tuple[str, torch.Tensor]], list[tuple[str, torch.Tensor]]]:
+        """What `run` (the module, or its forward) returns, flattened, and what was seen besides."""
+        names = [s.name for s in self.inputs]
+        with self.watch() if self.watch else nullcontext(list) as seen:
+            answered = run(**{n: given[n] for n in names}) if self.by_keyword else run(*(given[n] for n in names))
+            return flatten(answered), seen()
+
+    def _named(
+        self, own: list[tuple[str, torch.Tensor]], seen: list[tuple[str, torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
+        found = [name for name, _ in own]
         if not found:
             raise CaptureError(f"{type(self.module).__name__} returned no tensor")
         if self.asked_names and len(self.asked_names) != len(found):
@@ -88,30 +105,29 @@ class Signature:
                 f"--output-names: {len(self.asked_names)} names for {len(found)} outputs; "
                 f"the module returns: {', '.join(found)}"
             )
-        names = self.asked_names or tuple(found)
+        names = (*(self.asked_names or found), *(name for name, _ in seen))
         taken = {s.name for s in self.inputs}
         unique: list[str] = []
-        for name in names:
-            if self.asked_names and (name in taken or name in unique):
+        for number, name in enumerate(names):
+            if number < len(self.asked_names) and (name in taken or name in unique):
                 raise UsageError(f"--output-names: {name} is taken already; inputs and outputs need distinct names")
             while name in taken or name in unique:
                 name += "_out"  # a module that returns a dict entry called like its input
             unique.append(name)
         self.output_names = tuple(unique)
-        return {name: tensor for name, (_, tensor) in zip(unique, flat, strict=True)}
+        return {name: tensor for name, (_, tensor) in zip(unique, [*own, *seen], strict=True)}
 
     @contextmanager
     def flat(self) -> Iterator[nn.Module]:
         """The module with a flat `forward(input, ...) -> (output, ...)`, restored on leaving."""
-        module, names, by_keyword = self.module, [s.name for s in self.inputs], self.by_keyword
+        module, names = self.module, [s.name for s in self.inputs]
         own = module.__dict__.get("forward")
         forward = module.forward
 
         def flat_forward(*args: Any, **keywords: Any) -> tuple[torch.Tensor, ...]:
             given = dict(zip(names, args, strict=False)) | keywords
-            answered = forward(**given) if by_keyword else forward(*(given[n] for n in names))
             outputs: list[torch.Tensor] = []
-            for _, tensor in flatten(answered):
+            for _, tensor in itertools.chain(*self._answers(forward, given)):
                 # An output that is an input, or given twice, would lose its own name in the graph.
                 same = any(tensor is other for other in [*outputs, *given.values()])
                 outputs.append(tensor.clone() if same else tensor)
@@ -155,7 +171,9 @@ def _by_keyword(module: nn.Module, names: Sequence[str]) -> bool:
                 f"{type(module).__name__}.forward({shown}) also needs {', '.join(missing)}; add --input for it"
             )
         return True
-    if known:
+    in_order = [n for n, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD] == list(names[: len(known)])
+    takes_the_rest = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())  # forward(token, mask, *past)
+    if known and not (in_order and takes_the_rest):
         strange = [n for n in names if n not in named]
         raise UsageError(
             f"--input {', '.join(strange)}: {type(module).__name__}.forward({shown}) has no such parameter"

@@ -1,4 +1,4 @@
-"""What the user names -> a module, its inputs, and where they came from.
+"""What the user names -> a module, the graphs it is exported as with their inputs, and where they came from.
 
 attentionnet               a reference model of attn_models, with its own specs
 package.module:callable    anything that returns an nn.Module (or a ModelSpec); the current folder is importable
@@ -19,17 +19,36 @@ from typing import Any
 import numpy as np
 import torch
 from attn_models import registry
-from attn_models.spec import ModelSpec
+from attn_models.spec import AttentionSpec, GenerationSpec, GraphSpec, ModelSpec
 from attn_runtime.bundle import sha256_of
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import AttnError, UsageError
 from attn_runtime.nearest import did_you_mean
-from attn_runtime.spec import TensorSpec
+from attn_runtime.spec import Dim, TensorSpec, named_dims
 from torch import nn
 
 from . import pt2, shapes
 from .chatter import hushed
 from .checkpoint import load_checkpoint, refuse_nan, silent_gates
+from .signature import Watch
+
+#: What the graph of a model is called that has one.
+ONLY = "model"
+
+
+@dataclass(frozen=True)
+class SourceGraph:
+    """One graph to export: a module in eval mode, which may share parameters with those of other graphs.
+
+    `outputs` are the names (and meanings) that the model declares; none where it declares none. `watch` sees further
+    outputs while the module runs.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...] = ()
+    watch: Watch | None = None
 
 
 @dataclass
@@ -38,19 +57,26 @@ class Source:
 
     name: str
     module: nn.Module
-    inputs: tuple[TensorSpec, ...]
+    graphs: tuple[SourceGraph, ...]
     provenance: dict[str, Any]
-    outputs: tuple[TensorSpec, ...] = ()
     example: dict[str, np.ndarray[Any, Any]] | None = None
     tolerance: Tolerance = field(default_factory=Tolerance)
     task: str | None = None
     assets: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     by_position: bool = False
+    generation: GenerationSpec | None = None
+    attention: tuple[AttentionSpec, ...] = ()
 
     @property
     def parameters(self) -> int:
         return sum(p.numel() for p in self.module.parameters())
+
+    @property
+    def graph(self) -> SourceGraph:
+        """The graph of a source that has one."""
+        (only,) = self.graphs
+        return only
 
 
 def load_source(
@@ -62,11 +88,14 @@ def load_source(
     checkpoint: Path | None = None,
     config: Sequence[str] = (),
     seed: int = 0,
-    specs: tuple[TensorSpec, ...] | None = None,
+    graph: str | None = None,
+    specs: Mapping[str, tuple[TensorSpec, ...]] | None = None,
 ) -> Source:
-    """Resolve `ref` with the options of the command line; `specs`, where known, stand for inputs, dims and example.
+    """Resolve `ref` with the options of the command line.
 
-    Raises UsageError for a name or option that does not fit, CheckpointError for weights that don't.
+    `graph` takes one graph of a model that has several. `specs`, graph name -> its inputs, stand for inputs, dims and
+    example where they are known already, and choose the graphs. Raises UsageError for a name or option that does not
+    fit, CheckpointError for weights that don't.
     """
     arguments = parse_config(config)
     if seed < 0:
@@ -74,17 +103,17 @@ def load_source(
     torch.manual_seed(seed)
     notes: list[str] = []
     spec: ModelSpec | None = None
+    own_inputs: tuple[TensorSpec, ...] = ()
     if ref.endswith(".pt2"):
         if arguments or checkpoint:
             raise UsageError(f"{ref} holds its own weights and code; --config and --checkpoint don't apply")
         module, own_inputs = pt2.load(Path(ref), shapes.parse_dims(dims), declare=not (inputs or example or specs))
         kind, name = "pt2", Path(ref).stem
     elif ":" in ref:
-        built = _call(ref, arguments)
+        built, rest = _call(ref, arguments)
         spec = built if isinstance(built, ModelSpec) else None
-        module = _build(ref, spec.build, arguments) if spec else built
+        module = _module(ref, built.build, rest) if isinstance(built, ModelSpec) else built
         kind, name = "module", spec.name if spec else ref.rpartition(":")[2]
-        own_inputs = spec.graph.inputs if spec else ()
     else:
         if ref not in registry.names():
             raise UsageError(
@@ -92,8 +121,8 @@ def load_source(
                 "Your own: package.module:callable, or a .pt2 file."
             )
         spec = registry.get(ref)
-        module = _build(ref, spec.build, arguments)
-        kind, name, own_inputs = "builtin", spec.name, spec.graph.inputs
+        module = _module(ref, spec.build, arguments)
+        kind, name = "builtin", spec.name
 
     if checkpoint is not None:
         load_checkpoint(module, checkpoint)
@@ -107,24 +136,69 @@ def load_source(
         notes.append(f"{', '.join(gates)} is 0: what it scales takes no part, and parity proves nothing about it")
 
     arrays = shapes.load_example(example) if example else None
+    known = spec.graphs if spec else (GraphSpec(ONLY, own_inputs, ()),)
+    chosen = _choose(ref, known, graph, specs)
+    if len(chosen) > 1 and not specs and (inputs or example):
+        raise UsageError(
+            f"{ref} has the graphs {', '.join(g.name for g in chosen)}, each with inputs of its own; "
+            f"leave {'--input' if inputs else '--example'} out, or take one of them with --graph NAME"
+        )
+    declared = dict(specs) if specs else _declare(ref, chosen, inputs, dims, arrays, kind)
+    whole = len(chosen) == len(known)
+    assets = dict(spec.assets()) if spec and spec.assets else {}
+    if spec and spec.generation and whole:
+        assets["generation.json"] = dict(spec.generation.asset)
     return Source(
         name=name,
         module=module,
-        inputs=specs or _declare(ref, own_inputs, inputs, dims, arrays, kind),
+        graphs=tuple(SourceGraph(g.name, _view(ref, g, module, kind), declared[g.name], g.outputs) for g in chosen),
         provenance={
             "kind": kind,
             "ref": Path(ref).name if kind == "pt2" else ref,
             "checkpoint": {"file": checkpoint.name, "sha256": sha256_of(checkpoint)} if checkpoint else None,
             "config": json.loads(json.dumps(arguments, default=str)),
         },
-        outputs=spec.graph.outputs if spec else (),
         example=arrays,
         tolerance=spec.tolerance if spec else Tolerance(),
         task=spec.task if spec else None,
-        assets=spec.assets() if spec and spec.assets else {},
+        assets=assets,
         notes=notes,
         by_position=kind == "pt2",
+        generation=spec.generation if spec and whole else None,
+        attention=spec.attention if spec else (),
     )
+
+
+def _choose(
+    ref: str, known: Sequence[GraphSpec], graph: str | None, specs: Mapping[str, Any] | None
+) -> tuple[GraphSpec, ...]:
+    """The graphs that are meant, in the model's order: all of them unless some are named."""
+    names = [g.name for g in known]
+    if len(set(names)) < len(names) or not names:
+        raise UsageError(f"{ref} has the graphs {', '.join(names) or '(none)'}; each needs a name of its own")
+    asked = list(specs) if specs else [graph] if graph else names
+    for name in asked:
+        if name not in names:
+            raise UsageError(f'{ref} has no graph "{name}"; {did_you_mean(name, names)}it has: {", ".join(names)}')
+    return tuple(g for g in known if g.name in asked)
+
+
+def _view(ref: str, graph: GraphSpec, module: nn.Module, kind: str) -> nn.Module:
+    """The module that `graph` is, in the mode of the whole one."""
+    try:
+        with hushed():
+            seen = graph.view(module)
+    except AttnError:
+        raise
+    except Exception as problem:
+        raise UsageError(
+            f"{ref}: graph {graph.name}: its view failed: {type(problem).__name__}: {problem}"
+        ) from problem
+    if not isinstance(seen, nn.Module):
+        raise UsageError(f"{ref}: graph {graph.name}: its view is a {type(seen).__name__}; expected an nn.Module")
+    if kind != "pt2":
+        seen.eval()  # a wrapper around the whole module begins in training mode
+    return seen
 
 
 def parse_config(texts: Sequence[str]) -> dict[str, Any]:
@@ -145,23 +219,47 @@ def parse_config(texts: Sequence[str]) -> dict[str, Any]:
 
 def _declare(
     ref: str,
-    own: tuple[TensorSpec, ...],
+    graphs: Sequence[GraphSpec],
     inputs: Sequence[str],
     dims: Sequence[str],
     example: Mapping[str, np.ndarray[Any, Any]] | None,
     kind: str,
-) -> tuple[TensorSpec, ...]:
+) -> dict[str, tuple[TensorSpec, ...]]:
+    """Graph name -> its inputs, with what the command line says of them. A dim's range holds in every graph that has it."""
     parsed = shapes.parse_dims(dims)
+    if len(graphs) == 1:
+        return {graphs[0].name: _declare_one(ref, graphs[0].inputs, inputs, parsed, example, kind)}
+    every = {g.name: named_dims(g.inputs) for g in graphs}
+    known = list(dict.fromkeys(dim for own in every.values() for dim in own))
+    for dim in parsed:
+        if dim not in known:
+            raise UsageError(
+                f"--dim {dim}: no graph of {ref} has a dim of that name; {did_you_mean(dim, known)}"
+                f"known: {', '.join(known) or 'none'}"
+            )
+    return {
+        g.name: shapes.override_dims(g.inputs, {n: d for n, d in parsed.items() if n in every[g.name]}) for g in graphs
+    }
+
+
+def _declare_one(
+    ref: str,
+    own: tuple[TensorSpec, ...],
+    inputs: Sequence[str],
+    dims: Mapping[str, Dim],
+    example: Mapping[str, np.ndarray[Any, Any]] | None,
+    kind: str,
+) -> tuple[TensorSpec, ...]:
     if inputs:
-        specs = shapes.parse_inputs(inputs, parsed)
+        specs = shapes.parse_inputs(inputs, dims)
         if own and kind != "pt2" and [s.name for s in specs] != [s.name for s in own]:
             raise UsageError(
                 f"{ref} has the inputs {', '.join(s.name for s in own)}; --input named {', '.join(s.name for s in specs)}"
             )
     elif example is not None and not own:
-        specs = shapes.specs_from_example(example, parsed)
+        specs = shapes.specs_from_example(example, dims)
     elif own:
-        specs = own if kind == "pt2" else shapes.override_dims(own, parsed)
+        specs = own if kind == "pt2" else shapes.override_dims(own, dims)
     else:
         raise UsageError(
             f"{ref}: the inputs are not known; add --input 'NAME:DTYPE[AXIS,...]' with --dim, or --example FILE.npz"
@@ -177,7 +275,8 @@ def _example_fits(specs: Sequence[TensorSpec], example: Mapping[str, np.ndarray[
     check_shapes(specs, {name: signature(value) for name, value in example.items()}, "--example")
 
 
-def _call(ref: str, arguments: Mapping[str, Any]) -> Any:
+def _call(ref: str, arguments: Mapping[str, Any]) -> tuple[nn.Module | ModelSpec, Mapping[str, Any]]:
+    """What `ref` names or returns, and the arguments that are left for a ModelSpec's own `build`."""
     module_name, _, attribute = ref.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
@@ -208,25 +307,32 @@ def _call(ref: str, arguments: Mapping[str, Any]) -> Any:
             raise UsageError(f"{ref}: {module_name} has no {part}; {did_you_mean(part, names)}it has: {shown}")
         target = getattr(target, part)
     if isinstance(target, ModelSpec):
-        return target
+        return target, arguments
     if isinstance(target, nn.Module):
         if arguments:
             raise UsageError(f"{ref} is a module already, not a callable; --config has nothing to be passed to")
-        return target
+        return target, {}
     if not callable(target):
         raise UsageError(f"{ref} is a {type(target).__name__}; expected a callable that returns an nn.Module")
-    return _build(ref, target, arguments)
+    return _build(ref, target, arguments), {}
 
 
-def _build(ref: str, build: Any, arguments: Mapping[str, Any]) -> nn.Module:
+def _build(ref: str, build: Any, arguments: Mapping[str, Any]) -> nn.Module | ModelSpec:
     try:
         with hushed():
-            module = build(**arguments)
+            built = build(**arguments)
     except AttnError:
         raise
     except (Exception, SystemExit) as problem:
         shown = ", ".join(f"{k}={v!r}" for k, v in arguments.items())
         raise UsageError(f"{ref}({shown}) failed: {type(problem).__name__}: {problem}") from problem
-    if not isinstance(module, nn.Module):
-        raise UsageError(f"{ref} returned a {type(module).__name__}; expected an nn.Module")
-    return module
+    if not isinstance(built, (nn.Module, ModelSpec)):
+        raise UsageError(f"{ref} returned a {type(built).__name__}; expected an nn.Module")
+    return built
+
+
+def _module(ref: str, build: Any, arguments: Mapping[str, Any]) -> nn.Module:
+    built = _build(ref, build, arguments)
+    if not isinstance(built, nn.Module):
+        raise UsageError(f"{ref}: its build returned a {type(built).__name__}; expected an nn.Module")
+    return built

@@ -124,10 +124,11 @@ def _print_case(case: CaseResult) -> None:
     from .report import printable
 
     sizes = ", ".join(f"{name}={size}" for name, size in case.sizes.items())
+    named = printable(case.case if case.graph == "model" else f"{case.graph} {case.case}")
     for d in case.differences:
         told = d.problem or f"max |error| {d.max_error:.2g}, allowed {d.limit:.2g}"
         verdict = "ok  " if d.passed else "FAIL"
-        click.echo(f"{verdict} {printable(case.case)} {f'({printable(sizes)}) ' if sizes else ''}{d.output}: {told}")
+        click.echo(f"{verdict} {named} {f'({printable(sizes)}) ' if sizes else ''}{d.output}: {told}")
 
 
 @cli.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,3 +168,31 @@ def attn_export(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
         return Ran(int(ended.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _small_translator(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Exported once for all tests about generators, which share a group for that: a bundle of three graphs."""
+    from attn_export.console import Console
+    from attn_export.pipeline import Options, export
+    from attn_export.source import load_source
+
+    target = tmp_path_factory.mktemp("generators") / "translator.attn"
+    data = str(Path(__file__).parents[1] / "data")
+    with pytest.MonkeyPatch.context() as patch, io.StringIO() as said:
+        patch.setattr(sys, "path", [data, *sys.path])
+        patch.setattr(sys, "stderr", said)
+        export(load_source("small_generators:translator"), target, Options(), Console())
+        return target, said.getvalue()
+
+
+@pytest.fixture
+def small_translator(_small_translator: tuple[Path, str]) -> Path:
+    """Not to be changed; copy it first."""
+    return _small_translator[0]
+
+
+@pytest.fixture
+def small_translator_log(_small_translator: tuple[Path, str]) -> str:
+    """What the export said."""
+    return _small_translator[1]

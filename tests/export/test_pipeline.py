@@ -109,7 +109,7 @@ def test_large_weights_lie_beside_the_graph(project: Path, monkeypatch: pytest.M
 
 
 def test_big_corners_are_stored_smaller_and_none_is_left_out(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attn_export.golden.choose.__defaults__", (1200,))
+    monkeypatch.setattr("attn_export.one_graph.MOST_BYTES", 1200)
     run("nets:attention", project / "a.attn")
     golden = Bundle.open(project / "a.attn").manifest["graphs"]["model"]["golden"]
     assert {g["case"] for g in golden} == {"min", "opt", "max", "odd", "batch-min", "batch-max"}
@@ -198,8 +198,8 @@ def test_what_can_not_be_captured_is_told_in_a_line(
 
 def test_torchscript_on_request_under_the_same_checks(project: Path) -> None:
     done = run("nets:attention", project / "a.attn", exporter="torchscript")
-    assert done.exporter == "torchscript"
-    assert done.opset == 20
+    assert done.graph.exporter == "torchscript"
+    assert done.graph.opset == 20
     assert verify(project / "a.attn").passed
 
 
@@ -211,8 +211,8 @@ def test_torchscript_that_bakes_a_branch_in_is_caught(project: Path) -> None:
 
 def test_opset_and_passes_are_the_users_choice(project: Path) -> None:
     done = run("nets:attention", project / "a.attn", opset=18, skip=("simplify",))
-    assert done.opset == 18
-    assert [s.name for s in done.stages] == ["capture"]
+    assert done.graph.opset == 18
+    assert [s.name for s in done.graph.stages] == ["capture"]
     for options, says in (
         ({"opset": 7}, "writes 18\\.\\."),
         ({"opset": 21, "exporter": "torchscript"}, "writes 18\\.\\.20"),
@@ -255,8 +255,8 @@ def test_sizes_beyond_memory_are_refused_before_they_are_drawn(project: Path) ->
 
 def test_every_case_has_inputs_of_its_own(project: Path) -> None:
     done = run("nets:attention", project / "a.attn")
-    drawn = [g.answer.inputs["x"].ravel()[:8] for g in done.golden]
+    drawn = [g.answer.inputs["x"].ravel()[:8] for g in done.graph.golden]
     assert len({v.tobytes() for v in drawn}) == len(drawn)
-    for golden, reference in zip(done.golden, Bundle.open(project / "a.attn").graph().golden, strict=True):
-        again = draw_inputs(done.inputs, reference.sizes, reference.seed)
+    for golden, reference in zip(done.graph.golden, Bundle.open(project / "a.attn").graph().golden, strict=True):
+        again = draw_inputs(done.graph.inputs, reference.sizes, reference.seed)
         assert np.array_equal(again["x"], golden.answer.inputs["x"])

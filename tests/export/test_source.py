@@ -76,11 +76,11 @@ def test_config_values_are_literals_or_text() -> None:
 
 def test_a_builtin_carries_its_own_spec_and_wakes() -> None:
     source = load_source("attentionnet")
-    assert [s.name for s in source.inputs] == ["image"]
+    assert [s.name for s in source.graph.inputs] == ["image"]
     assert source.module.attention.gamma.item() != 0
     assert "random weights" in source.notes[0]
     narrow = load_source("attentionnet", dims=["batch=1:2:4"])
-    assert narrow.inputs[0].dims[0].max == 4
+    assert narrow.graph.inputs[0].dims[0].max == 4
     with pytest.raises(UsageError, match="has the inputs image"):
         load_source("attentionnet", inputs=["x:float32[1,3,32,32]"])
 
