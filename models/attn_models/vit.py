@@ -73,8 +73,8 @@ class VisionTransformer(nn.Module):
         in_channels: int = 3,
         width: int = 64,
         heads: int = 4,
-        depth: int = 4,
-        dropout: float = 0.1,
+        depth: int = 3,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if heads < 1 or width % heads:
@@ -128,7 +128,7 @@ def recipe() -> Recipe:
         labels=digits.LABELS,
         measure="images",
         augment=lambda inputs, generator: {"image": shifted(inputs["image"], generator)},
-        epochs=24,
+        epochs=30,
         batch_size=32,
         lr=2e-3,
         weight_decay=0.05,
