@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .recipe import Recipe
-from .spec import GraphSpec, ModelSpec
+from .spec import AttentionAxis, AttentionSpec, GraphSpec, ModelSpec
 
 HEAD_SIZE = 4  # the head sees 4x4 positions, whatever the size of the image
 
@@ -134,6 +134,9 @@ def image_build(classes: int, channels: int, size: int) -> dict[str, Any]:
     """Arguments of `AttentionNet` for other images; their size is free."""
     return {"classes": classes, "in_channels": channels}
 
+
+# Queries and keys are the cells of the feature map: images of 32 pixels, halved twice.
+CELLS = AttentionAxis("grid", rows=8, columns=8)
 
 MODEL = ModelSpec(
     name="attentionnet",
