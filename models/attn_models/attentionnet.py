@@ -163,4 +163,5 @@ MODEL = ModelSpec(
     assets=assets,
     recipe=recipe,
     image_build=image_build,
+    attention=(AttentionSpec("attention", query=CELLS, key=CELLS),),
 )
