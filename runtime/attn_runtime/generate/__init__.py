@@ -5,7 +5,8 @@ wiring     which graph's output is which graph's input, from assets/generation.j
 memory     buffers, and the one copy that a cache needs, in host memory or on a GPU
 cache      the past keys and values, in buffers of a capacity that doubles
 plan       the graphs bound to buffers that they share, for prompts of one shape
-greedy     one answer a row: the likeliest token, or a drawn one (sampling)
+greedy     one answer a row: the likeliest token each time
+sampling   or a drawn one
 beam       several answers a row are followed, and the best is kept
 generator  `open_generator`; prompts in, tokens out
 cases      what PyTorch generated when the bundle was made

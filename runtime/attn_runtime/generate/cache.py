@@ -6,7 +6,9 @@ ones of twice the capacity take their place, so that all the copying of a genera
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,8 @@ class Cache:
         self.capacity, self.rows = capacity, rows
         self.past = Entries(memory, specs, rows, capacity)
         self.mask: NDArray[np.bool_] = np.zeros((rows, capacity), bool)
+        self._new_spare = partial(Entries, memory, specs, 1, capacity)
+        self._spare: Entries | None = None
 
     def clear(self) -> None:
         self.mask[...] = False
@@ -88,7 +92,52 @@ class Cache:
         self.past.copy(row, place, new, row, 0, 1, 1)
         self.mask[row, place] = True
 
+    def reorder(self, parents: Sequence[int], lengths: Sequence[int]) -> None:
+        """Let row i hold what row parents[i] holds, of which lengths[i] entries count: as many as row i has now.
+
+        In place, and only rows that another one takes the place of are copied. Masks stay: rows that go on from one
+        another are of one prompt.
+        """
+        for target, source in moves(parents):
+            if SPARE in (target, source) and self._spare is None:
+                self._spare = self._new_spare()
+            if target == SPARE:
+                assert self._spare is not None
+                self._spare.copy(0, 0, self.past, source, 0, 1, lengths[source])
+            elif source == SPARE:
+                assert self._spare is not None
+                self.past.copy(target, 0, self._spare, 0, 0, 1, lengths[target])
+            else:
+                self.past.copy(target, 0, self.past, source, 0, 1, lengths[target])
+
     def take_over(self, smaller: Cache) -> None:
         """Let this cache, which is clear, hold what a smaller one holds."""
         self.past.copy(0, 0, smaller.past, 0, 0, self.rows, smaller.capacity)
         self.mask[:, : smaller.capacity] = smaller.mask
+
+
+#: A row that is none of the cache's.
+SPARE = -1
+
+
+def moves(parents: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(target, source) copies, one after the other, that let row i hold what row parents[i] held, with one SPARE row.
+
+    A row is written once nobody waits for what it holds. What is left then are circles: of each, one row goes to the spare.
+    """
+    waiting = {row: parent for row, parent in enumerate(parents) if row != parent}
+    readers = Counter(waiting.values())
+    ready = [row for row in waiting if not readers[row]]
+    while waiting:
+        if not ready:
+            row = next(iter(waiting))
+            yield SPARE, row
+            reader = next(each for each, parent in waiting.items() if parent == row)
+            waiting[reader] = SPARE
+            ready.append(row)
+        row = ready.pop()
+        parent = waiting.pop(row)
+        yield row, parent
+        readers[parent] -= 1
+        if parent in waiting and not readers[parent]:
+            ready.append(parent)

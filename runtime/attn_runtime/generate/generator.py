@@ -18,11 +18,13 @@ from ..bundle import Bundle
 from ..errors import InputError, UsageError
 from ..session import Session, open_session
 from ..spec import TensorSpec, check_shapes, signature
+from .beam import BeamSearch
 from .greedy import Answers, generate_each, likeliest
 from .memory import memory_of
 from .options import GenerateOptions
 from .plan import Plan, Sessions, Shape
 from .result import Generated
+from .sampling import Sampler
 from .wiring import Wiring
 
 #: Shapes whose buffers are kept for the next prompts of the same shape.
@@ -113,8 +115,6 @@ class Generator:
             raise UsageError(
                 "on_token: the tokens of a beam search are known when it is over; take one beam to follow them"
             )
-        if options.beams > 1 or options.sample:
-            raise UsageError("beams and sampling: not yet; leave them out")
         is_cancelled: Callable[[], object] | None = getattr(cancel, "is_set", cancel)  # type: ignore[arg-type]
         source, tokens, lengths = self._prompts(inputs)
         limits = self._limits(options.max_length, lengths)
@@ -122,16 +122,21 @@ class Generator:
         with self._busy:
             stops = np.zeros(self.vocabulary, bool)
             stops[list(self.wiring.stop if options.stop is None else options.stop)] = True
-            if max(limits) == 0:
-                nothing = Answers(limits, stops, self.wiring.pad)
-                return _result(nothing, np.zeros(len(lengths)), options, started)
+            sampler = Sampler(options.sample, len(lengths)) if options.sample else None
+            answers = Answers(limits, stops, self.wiring.pad)
+            if not answers.active.any():
+                return _of_answers(answers, np.zeros(len(lengths)), options, started)
             plan = self._plan(shape)
             try:
                 logits = plan.start(source, tokens, lengths)
-                answers = Answers(limits, stops, self.wiring.pad)
-                scores = options.scores
-                sums = generate_each(plan, logits, answers, likeliest, self.where, on_token, is_cancelled, scores)
-                return _result(answers, sums, options, started)
+                if options.beams > 1:
+                    search = BeamSearch(limits, stops, self.wiring.pad, options)
+                    search.generate(plan, logits, self.where, is_cancelled)
+                    return Generated(*search.result(), search.steps, time.perf_counter() - started)
+                choose = sampler or likeliest
+                told = (on_token, is_cancelled, options.scores)
+                sums = generate_each(plan, logits, answers, choose, self.where, *told)
+                return _of_answers(answers, sums, options, started)
             except BaseException:
                 self._plans.pop(shape, None)  # whose buffers may hold anything now
                 raise
@@ -217,7 +222,9 @@ class Generator:
         return [self.max_length - length if asked is None else asked for length in lengths]
 
 
-def _result(answers: Answers, sums: NDArray[np.float64] | None, options: GenerateOptions, started: float) -> Generated:
+def _of_answers(
+    answers: Answers, sums: NDArray[np.float64] | None, options: GenerateOptions, started: float
+) -> Generated:
     lengths = answers.lengths
     scores = None
     if sums is not None:

@@ -19,7 +19,8 @@ Choose = Callable[[Logits, NDArray[np.bool_]], NDArray[np.int64]]
 
 def likeliest(logits: Logits, active: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The token with the largest logit; of equal ones that with the lowest id."""
-    return logits.argmax(1)
+    found: NDArray[np.int64] = logits.argmax(1)
+    return found
 
 
 class Answers:

@@ -38,12 +38,12 @@ class HostStack:
 
     def __init__(self, parts: int, shape: tuple[int, int, int, int], dtype: str) -> None:
         self.whole: NDArray[Any] = np.zeros((parts, *shape), dtype)
-        self.parts = list(self.whole)
+        self.parts: Sequence[Any] = list(self.whole)
         self.moved = 0
         self._bytes_per_place = parts * shape[1] * shape[3] * self.whole.itemsize
 
     def copy(
-        self, row: int, place: int, source: HostStack, source_row: int, source_place: int, rows: int, places: int
+        self, row: int, place: int, source: Any, source_row: int, source_place: int, rows: int, places: int
     ) -> None:
         self.whole[:, row : row + rows, :, place : place + places] = source.whole[
             :, source_row : source_row + rows, :, source_place : source_place + places
@@ -62,14 +62,26 @@ class Memory(Protocol):
     def stack(self, parts: int, shape: tuple[int, int, int, int], dtype: str) -> Stack:
         """Zeros: `parts` tensors of [rows, heads, places, size]."""
 
+    def repeat(self, target: Any, source: Any) -> None:
+        """Let every row of `source` fill as many rows of `target`, one behind the other, as it has room for."""
+
 
 class HostMemory:
     """See `Memory`."""
 
     on_device = False
 
-    def stack(self, parts: int, shape: tuple[int, int, int, int], dtype: str) -> HostStack:
+    def stack(self, parts: int, shape: tuple[int, int, int, int], dtype: str) -> Stack:
         return HostStack(parts, shape, dtype)
+
+    def repeat(self, target: NDArray[Any], source: NDArray[Any]) -> None:
+        repeat_rows(target, source)
+
+
+def repeat_rows(target: NDArray[Any], source: NDArray[Any]) -> None:
+    """See `Memory.repeat`, of numpy arrays."""
+    rows = len(source)
+    target.reshape(rows, len(target) // rows, *source.shape[1:])[...] = source[:, None]
 
 
 def memory_of(sessions: Sequence[Session]) -> Memory:

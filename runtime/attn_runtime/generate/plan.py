@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..session import BoundCall, Session
 from .cache import Cache, Entries, capacity_for
-from .memory import Memory
+from .memory import Memory, repeat_rows
 from .wiring import Wiring
 
 
@@ -67,6 +67,9 @@ class Plan:
         )
         flow |= self._first.outputs
         self._carried = {name: flow[name] for name in wiring.carried}
+        self._repeated: list[tuple[Any, Any]] = []
+        if shape.beams > 1:
+            self._carried = {name: self._widened(narrow) for name, narrow in self._carried.items()}
         self._new = Entries(memory, self._cached, self.rows, 1)
         host = {name: sessions.step.buffer((self.rows, 1), "int64") for name in ("token", "position")}
         self._token, self._position = host["token"], host["position"]
@@ -93,6 +96,8 @@ class Plan:
         np.copyto(self._first.inputs["tokens"], tokens)
         self._first.inputs["tokens_mask"][...] = np.arange(tokens.shape[1]) < np.array(lengths)[:, None]
         logits: NDArray[Any] = self._first()["logits"]
+        for wide, narrow in self._repeated:
+            (repeat_rows if isinstance(wide, np.ndarray) else self._memory.repeat)(wide, narrow)
         longest = max(lengths)
         self._use(capacity_for(longest + 1, self._wiring.capacities), clear=True)
         self._cache.put_prompt(self._prompt, lengths, self._shape.beams)
@@ -111,6 +116,19 @@ class Plan:
         self._step()
         self._pending = True
         return self._logits  # type: ignore[no-any-return]
+
+    def reorder(self, parents: Sequence[int], active: NDArray[np.bool_]) -> None:
+        """Let row i go on from what row parents[i], of the same prompt, has read so far."""
+        self._write_pending(active)
+        self._cache.reorder(parents, self._places or [self._place] * self.rows)
+
+    def _widened(self, narrow: Any) -> Any:
+        """Room for `beams` rows of each of the prompt's, in the same kind of memory."""
+        on_device = not isinstance(narrow, np.ndarray)
+        shape = (self.rows, *narrow.shape[1:])
+        wide = self._sessions.step.buffer(shape, narrow.dtype.name, on_device=on_device)
+        self._repeated.append((wide, narrow))
+        return wide
 
     def _write_pending(self, active: NDArray[np.bool_]) -> None:
         """Write the newest entry of each row into the cache. Not after the last step: nobody would read it."""
