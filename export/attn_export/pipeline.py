@@ -17,11 +17,14 @@ from . import graph, manifest, step
 from .capture import EXPORTERS, check_opset
 from .console import Console
 from .isolate import Isolated
-from .one_graph import GraphExport, ask_pytorch, export_graph
+from .one_graph import GraphExport, ask_pytorch, checked, export_graph
+from .shared_weights import share
 from .source import Source
 
 #: The passes of every export, in order. Joining it is a deliberate line.
 DEFAULT_PASSES = ("simplify",)
+#: The data file of a bundle with several graphs.
+WEIGHTS = "weights.data"
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ def export(source: Source, target: Path, options: Options, console: Console) -> 
                 place = writer.path(work.file) if isinstance(writer, BundleWriter) else writer.path()
                 export_graph(work, place, passes, options, isolated, console)
                 work.data = graph.facts(place).data_files
+            if len(done.graphs) > 1 and isinstance(writer, BundleWriter):
+                _share_weights(done, writer, console)
             with console.stage("write") as line:
                 size = _write(done, writer, isolated)
                 line.done(f"{target}: {size / 1e6:.1f} MB")
@@ -133,6 +138,19 @@ def _check_several(source: Source, target: Path, options: Options) -> None:
             f"--output-names: {source.name} has {len(source.graphs)} graphs ({names}), each with outputs of its own; "
             "leave it out, or take one of them with --graph NAME"
         )
+
+
+def _share_weights(done: Export, writer: BundleWriter, console: Console) -> None:
+    """Put the weights of all graphs in one file, each once, and hold what is published against PyTorch again."""
+    paths = {name: writer.path(work.file) for name, work in done.graphs.items()}
+    with console.stage("weights") as line:
+        shared = share(list(paths.values()), writer.path(WEIGHTS))
+        line.done(f"{shared.together / 1e6:.1f} MB in {len(paths)} graphs, {shared.once / 1e6:.1f} MB in {WEIGHTS}")
+    for name, work in done.graphs.items():
+        work.data = graph.facts(paths[name]).data_files
+        # No new form of the graph, and no new stage: the last one's checks are made of its final files.
+        nodes = work.stages[-1].nodes_after
+        work.stages[-1].verdict = checked(work, "shared weights", paths[name], console, after=nodes).verdict
 
 
 def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: Isolated) -> int:

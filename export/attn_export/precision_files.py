@@ -16,6 +16,7 @@ from attn_runtime.writer import BundleWriter
 from .graph import facts
 from .halve import Typed
 from .passes import attention
+from .shared_weights import share
 
 
 def write_precision(bundle: Path, opened: Bundle, kind: str, found: Mapping[str, Sequence[Typed]]) -> list[Typed]:
@@ -24,20 +25,22 @@ def write_precision(bundle: Path, opened: Bundle, kind: str, found: Mapping[str,
     manifest: dict[str, Any] = {**opened.manifest, "graphs": dict(opened.manifest["graphs"])}
     manifest["versions"] = {**manifest["versions"], "nvidia-modelopt": version("nvidia-modelopt")}
     with BundleWriter(bundle, amends=opened) as writer:
+        placed = {}
         for name, forms in found.items():
-            before = opened.manifest["graphs"][name]
-            written = _place(forms, Path(before["precisions"]["fp32"]["file"]).stem, writer)
-            manifest["graphs"][name] = _entry(before, kind, written, writer)
-            made.extend(typed for typed, _ in written)
+            file = opened.manifest["graphs"][name]["precisions"]["fp32"]["file"]
+            placed[name] = _place(forms, Path(file).stem, writer)
+        if len(placed) > 1:
+            share([typed.path for forms in placed.values() for typed in forms], writer.path(f"weights.{kind}.data"))
+        for name, forms in placed.items():
+            written = [(typed, facts(typed.path).data_files) for typed in forms]
+            manifest["graphs"][name] = _entry(opened.manifest["graphs"][name], kind, written, writer)
+            made.extend(forms)
         writer.commit(manifest)
     return made
 
 
-def _place(found: Sequence[Typed], stem: str, writer: BundleWriter) -> list[tuple[Typed, tuple[str, ...]]]:
-    """Move what was made into the bundle under its names; the data file of the first is shared by the others.
-
-    Returns each with the names of its data files.
-    """
+def _place(found: Sequence[Typed], stem: str, writer: BundleWriter) -> list[Typed]:
+    """Move what was made into the bundle under its names; the data file of the first is shared by the others."""
     written = []
     data: dict[str, str] = {}
     for typed in found:
@@ -53,7 +56,7 @@ def _place(found: Sequence[Typed], stem: str, writer: BundleWriter) -> list[tupl
                     entry.value = data[entry.value]
         onnx.save(model, path)
         share_mode(path, *(path.with_name(name) for name in data.values()))
-        written.append((replace(typed, path=path), facts(path).data_files))
+        written.append(replace(typed, path=path))
     return written
 
 
