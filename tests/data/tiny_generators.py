@@ -404,3 +404,24 @@ def drawn_prompts(tiny: Tiny, lengths: Sequence[int], seed: int = 0) -> list[lis
     """Tokens that are neither padding nor stop tokens."""
     rng = np.random.default_rng(seed)
     return [rng.integers(3, tiny.vocabulary, length).tolist() for length in lengths]
+
+
+def case_of(tiny: Tiny, prompts: Sequence[Sequence[int]], most: int, name: str = "padded") -> dict[str, Any]:
+    """A case of manifest.json's `generation`, greedy, with arrays in place of paths, computed without a cache."""
+    answers, scores, margin = [], [], np.inf
+    for prompt in prompts:
+        start = [tiny.begin] if tiny.encoder else list(prompt)
+        answer = greedy_of(tiny, prompt, min(most, tiny.max_length - len(start)))
+        logits = logits_of(tiny, [*start, *answer[:-1]], prompt)[len(start) - 1 :]
+        ranked = np.sort(logits, 1)
+        margin = min(margin, float((ranked[:, -1] - ranked[:, -2]).min()))
+        log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        scores.append(log_probabilities[range(len(answer)), answer].mean())
+        answers.append(answer)
+    outputs = {
+        "tokens": padded(answers)[0],
+        "lengths": np.array([len(answer) for answer in answers]),
+        "scores": np.array(scores, np.float32),
+    }
+    asked = {"beams": 1, "length_penalty": 1.0, "max_length": most, "margin": margin, "tolerance": 1e-4}
+    return {"case": name, "inputs": inputs_of(tiny, prompts), "outputs": outputs, **asked}

@@ -8,6 +8,7 @@ plan       the graphs bound to buffers that they share, for prompts of one shape
 greedy     one answer a row: the likeliest token each time
 sampling   or a drawn one
 beam       several answers a row are followed, and the best is kept
+top        the largest of many, in an order of its own
 generator  `open_generator`; prompts in, tokens out
 cases      what PyTorch generated when the bundle was made
 verify     the same, here

@@ -9,7 +9,7 @@ against one there:
 - The `beams` best that do not end go on.
 - A row is done when it has `beams` finished answers and none under way would score above the worst of them at its present
   length; with early_stop, as soon as it has them.
-Of equal sums the lower beam comes first, and in it the lower token.
+Of equal sums the lower token comes first, and of one token the better beam.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class _Row:
     def step(self, log_probabilities: NDArray[np.float64]) -> list[int]:
         """Go one token on, from [beams, vocabulary]. Answers which beam each beam now goes on from."""
         options, beams = self._options, self._options.beams
-        sums = (log_probabilities + self.sums[:, None]).reshape(-1)
+        sums = (log_probabilities + self.sums[:, None]).T.reshape(-1)  # in the order in which equal ones come
         best = largest(sums, min(self._keep, len(sums)))
-        parents, tokens = np.divmod(best, log_probabilities.shape[1])
+        tokens, parents = np.divmod(best, beams)
         length = len(self.sequences[0]) + 1
         ends = self._stops[tokens] | (length >= self.limit)
         for rank in np.flatnonzero(ends[:beams]):

@@ -81,9 +81,7 @@ class Generator:
     def __init__(self, bundle: Bundle, wiring: Wiring, sessions: Sessions) -> None:
         self.bundle, self.wiring, self.where = bundle, wiring, wiring.where
         self._sessions: Sessions | None = sessions
-        graph = wiring.encoder or wiring.first
-        own = ("tokens", "tokens_mask")
-        self.inputs = tuple(s for s in graph.inputs.values() if wiring.encoder is not None or s.name in own)
+        self.inputs = wiring.inputs
         self.max_length, self.vocabulary = wiring.max_length, wiring.vocabulary
         self.backend, self.device, self.choice = sessions.first.backend, sessions.first.device, sessions.first.choice
         self.precision = sessions.first.precision
@@ -212,14 +210,9 @@ class Generator:
             )
 
     def _limits(self, asked: int | None, lengths: Sequence[int]) -> list[int]:
-        """Most tokens of each answer."""
-        room = self.max_length - max(lengths)
-        if asked is not None and asked > room:
-            raise UsageError(
-                f"max_length: got {asked}; the model takes rows of up to {self.max_length} tokens, of which the longest prompt "
-                f"has {max(lengths)}; take {room} or less ({self.where})"
-            )
-        return [self.max_length - length if asked is None else asked for length in lengths]
+        """Most tokens of each answer: what was asked for, and what the model has room for behind each prompt."""
+        room = [self.max_length - length for length in lengths]
+        return room if asked is None else [min(asked, each) for each in room]
 
 
 def _of_answers(

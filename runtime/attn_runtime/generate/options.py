@@ -58,8 +58,8 @@ class Sample:
 class GenerateOptions:
     """How to generate.
 
-    max_length      most tokens of an answer, its stop token included, begin and prompt not; 0 gives empty answers; None
-                    takes what the model has room for
+    max_length      most tokens of an answer, its stop token included, begin and prompt not; 0 gives empty answers. The
+                    model's own limit, `Generator.max_length`, counts them too, and ends a row as well; None leaves it at that
     beams           how many answers are followed at once for each row; 1 takes the likeliest token each time
     length_penalty  an answer's score is the sum of its log probabilities over its length to this power
     early_stop      with beams: stop a row when it has as many finished answers as beams, instead of when none that is

@@ -53,6 +53,13 @@ class Wiring:
     max_length: int
     vocabulary: int
 
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the caller gives: the encoder's inputs, or tokens and tokens_mask."""
+        if self.encoder is not None:
+            return tuple(self.encoder.inputs.values())
+        return tuple(self.first.inputs[name] for name in _OF_FIRST)
+
     @classmethod
     def of(cls, bundle: Bundle, precision: str | None = None) -> Wiring:
         """The wiring of a bundle's generator. Raises BundleError where there is none or where its parts do not fit."""

@@ -1,0 +1,161 @@
+"""Generate here what PyTorch generated when the bundle was made, and compare: in a padded batch, and each row alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..bundle import Bundle, halved
+from .cases import GeneratedCase, generated_cases
+from .generator import Generator, open_generator
+from .options import GenerateOptions
+from .result import Generated
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One case, generated again.
+
+    row          which row of the case, alone; None for all of them in one padded batch
+    same         whether the tokens are PyTorch's
+    decided      whether they have to be: PyTorch's choices were further apart than twice the error that the precision allows.
+                 Where they were not, both answers are right, and other tokens are told but are no failure
+    score_error  largest difference from PyTorch's scores, where the tokens are the same; allowed_error what it may be
+    problem      what is wrong, in words; empty where nothing is
+    """
+
+    case: str
+    row: int | None
+    beams: int
+    same: bool
+    decided: bool
+    score_error: float | None
+    allowed_error: float
+    seconds: float
+    problem: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return not self.problem
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "case": self.case,
+            "row": self.row,
+            "beams": self.beams,
+            "same_tokens": self.same,
+            "decided": self.decided,
+            "score_error": self.score_error,
+            "allowed_error": self.allowed_error,
+            "seconds": self.seconds,
+            "problem": self.problem,
+            "passed": self.passed,
+        }
+
+
+def replay(
+    path: str | os.PathLike[str] | Bundle,
+    device: str = "auto",
+    backend: str | None = None,
+    *,
+    precision: str | None = None,
+    threads: int | None = None,
+    on_result: Callable[[Replayed], None] | None = None,
+    generator: Generator | None = None,
+) -> list[Replayed]:
+    """Every generated case of a bundle, in a padded batch and each row alone; an empty list where it has none.
+
+    With `generator`, which is not closed, that one generates, and device, backend, precision and threads mean nothing.
+    Raises what `open_generator` and `Generator.generate` raise, and BundleError for a damaged case.
+    """
+    bundle = path if isinstance(path, Bundle) else Bundle.open(path)
+    if not bundle.manifest.get("generation"):
+        return []
+    opened = generator or open_generator(bundle, device, backend, precision=precision, threads=threads)
+    try:
+        results: list[Replayed] = []
+        error = logit_error(bundle, opened)
+        for case in generated_cases(bundle):
+            for row in (None, *range(len(case.lengths))):
+                results.append(_replay(opened, case, row, error))
+                if on_result is not None:
+                    on_result(results[-1])
+        return results
+    finally:
+        if opened is not generator:
+            opened.close()
+
+
+def logit_error(bundle: Bundle, generator: Generator) -> float:
+    """What the stored tolerance of the generator's precision allows a logit to be off, next to the largest golden logit."""
+    allowed = 0.0
+    for name in (generator.wiring.first.name, generator.wiring.step.name):
+        graph = bundle.graphs[name]
+        tolerance = graph.precisions[generator.precision or graph.default_precision].tolerance
+        largest = max((float(np.abs(case.outputs["logits"]).max(initial=0)) for case in graph.cases()), default=0.0)
+        allowed = max(allowed, tolerance.atol + tolerance.rtol * largest)
+    return allowed
+
+
+def _replay(generator: Generator, case: GeneratedCase, row: int | None, logit_error: float) -> Replayed:
+    rows = slice(None) if row is None else slice(row, row + 1)
+    inputs = {name: value[rows] for name, value in case.inputs.items()}
+    if any(spec.dtype == "float16" for spec in generator.inputs):
+        inputs = halved(inputs)
+    if row is not None:
+        inputs = _trimmed(inputs, generator)
+    options = GenerateOptions(case.max_length, case.beams, case.length_penalty, scores=True)
+    found = generator.generate(inputs, options)
+    lengths = case.lengths[rows]
+    # A log probability is off by at most twice what logits are; a score adds up those of a whole answer.
+    grown = float((np.maximum(lengths, 1) ** (1 - case.length_penalty)).max(initial=1.0))
+    score_error = 2 * logit_error * grown
+    allowed = case.tolerance if _is_float32(generator) else max(case.tolerance, score_error)
+    decided = case.margin > 2 * (logit_error if case.beams == 1 else max(score_error, case.tolerance))
+    wrong = [n for n, tokens in enumerate(_rows(case, rows)) if found.row(n) != tokens]
+    off = None
+    problem = ""
+    if wrong:
+        number = wrong[0]
+        if decided:
+            at = f"row {number if row is None else row}" + (" alone" if row is not None else " of the batch")
+            problem = f"{at}: {_first_difference(_rows(case, rows)[number], found, number)}"
+    else:
+        assert found.scores is not None
+        off = float(np.abs(found.scores - case.scores[rows]).max(initial=0.0))
+        if not off <= allowed:
+            problem = f"the tokens are PyTorch's, the scores are off by {off:.2g}, allowed {allowed:.2g}"
+    return Replayed(case.name, row, case.beams, not wrong, decided, off, allowed, found.seconds, problem)
+
+
+def _is_float32(generator: Generator) -> bool:
+    graph = generator.bundle.graphs[generator.wiring.step.name]
+    return graph.precisions[generator.precision or graph.default_precision].type == "fp32"
+
+
+def _rows(case: GeneratedCase, rows: slice) -> list[list[int]]:
+    return [t[:n].tolist() for t, n in zip(case.tokens[rows], case.lengths[rows], strict=True)]
+
+
+def _trimmed(inputs: dict[str, Any], generator: Generator) -> dict[str, Any]:
+    """A row alone, without the padding at its end that the longer rows beside it asked for."""
+    masks = [spec for spec in generator.inputs if spec.dtype == "bool" and len(spec.dims) == 2]
+    for mask in masks:
+        axis = mask.dims[1].name
+        length = max(int(inputs[mask.name].sum()), mask.dims[1].min, 1)
+        for spec in generator.inputs:
+            for place, dim in enumerate(spec.dims):
+                if place > 0 and dim.name is not None and dim.name == axis:
+                    inputs[spec.name] = np.take(inputs[spec.name], range(length), axis=place)
+    return inputs
+
+
+def _first_difference(wanted: list[int], found: Generated, number: int) -> str:
+    got = found.row(number)
+    at = next((n for n, (a, b) in enumerate(zip(wanted, got, strict=False)) if a != b), min(len(wanted), len(got)))
+    ends = [str(row[at]) if at < len(row) else "the end" for row in (got, wanted)]
+    return f"token {at} is {ends[0]}, PyTorch's is {ends[1]} ({len(got)} and {len(wanted)} tokens)"
