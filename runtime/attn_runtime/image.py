@@ -41,6 +41,11 @@ def load_image(image: str | os.PathLike[str] | NDArray[np.uint8], recipe: Mappin
     return prepare(image if isinstance(image, np.ndarray) else _open(Path(image)), recipe)
 
 
+def load_picture(file: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """An image file as it is to be looked at: uint8 [height, width, 3]. Raises as `load_image`."""
+    return np.array(_in_mode(_open(Path(file)), "RGB"))
+
+
 def prepare(image: Image | NDArray[np.uint8], recipe: Mapping[str, Any]) -> NDArray[np.float32]:
     """A Pillow image, or uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], as float32 [1, channels, height, width].
 

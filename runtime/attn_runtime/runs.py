@@ -80,11 +80,11 @@ def run_file(
     if top < 1:
         raise UsageError(f"top: got {top}, expected 1 or more")
     with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:
-        feed = _load_npz(Path(file)) if Path(file).suffix == ".npz" else _load_image(Path(file), session)
+        feed = load_npz(Path(file)) if Path(file).suffix == ".npz" else _load_image(Path(file), session)
         started = time.perf_counter()
         outputs = session.run(feed)
         seconds = time.perf_counter() - started
-        guesses = _top(session, outputs, top)
+        guesses = top_classes(session, outputs, top)
         if output is not None:
             write_whole(Path(output), lambda path: np.savez(path, **outputs))  # type: ignore[arg-type]
         return RunResult(outputs, guesses, session.backend, session.device, session.choice, seconds)
@@ -100,7 +100,8 @@ def summary(value: Array) -> dict[str, Any]:
     return {**told, "not_finite": int(numbers.size - finite.size)}
 
 
-def _load_npz(file: Path) -> dict[str, Array]:
+def load_npz(file: Path) -> dict[str, Array]:
+    """The arrays of an .npz, by name. InputError where it is missing, damaged or holds one array without a name."""
     try:
         loaded = np.load(file, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
@@ -131,11 +132,14 @@ def _load_image(file: Path, session: Session) -> dict[str, Array]:
     return {recipe["input"]: load_image(file, recipe)}
 
 
-def _top(session: Session, outputs: Mapping[str, Array], top: int) -> tuple[tuple[Guess, ...], ...] | None:
+def top_classes(session: Session, outputs: Mapping[str, Array], top: int) -> tuple[tuple[Guess, ...], ...] | None:
+    """The likeliest classes of each row; None where the graph is no classifier: one output, beside attention weights."""
     labels = session.asset("labels")
-    if labels is None or len(outputs) != 1:
+    maps = {entry["output"] for entry in session.asset("attention_maps") or ()}
+    answers = {name: value for name, value in outputs.items() if name not in maps}
+    if labels is None or len(answers) != 1:
         return None
-    (name, logits), = outputs.items()  # fmt: skip
+    (name, logits), = answers.items()  # fmt: skip
     if logits.ndim != 2 or logits.dtype.kind != "f":
         return None
     if logits.shape[1] != len(labels):
