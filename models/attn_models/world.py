@@ -58,7 +58,7 @@ class World:
         if fsdp:
             return sharding.shard(module, self.device)
         # The running statistics are equal everywhere already; no need to send rank 0's before every step.
-        return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(module, forward_sync_buffers=False)
 
     @contextmanager
     def backward(self, parallel: nn.Module, last: bool) -> Iterator[None]:
@@ -98,10 +98,11 @@ def open_world(device: str = "auto") -> Iterator[World]:
         torch.cuda.set_device(local_rank)
     where = torch.device("cuda", local_rank) if use_cuda else torch.device("cpu")
     group = "RANK" in os.environ and "WORLD_SIZE" in os.environ
-    if group:
+    joining = group and not dist.is_initialized()  # a caller's own group is used, and left as it is
+    if joining:
         dist.init_process_group("nccl" if use_cuda else "gloo")
     try:
         yield World(rank, size, where, group)
     finally:
-        if group:
+        if joining:
             dist.destroy_process_group()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from attn_models import global_norm, loop
+import training_worker
+from attn_models import checkpoint, global_norm, loop
 from attn_runtime.errors import BackendError
 from safetensors.torch import load_file
 
-WORKER = Path(__file__).with_name("distributed_worker.py")
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+WORKER = Path(__file__).with_name("training_worker.py")
 
 # Two processes add up the same numbers in another order. In float64 one such sum is off by some 1e-16, relative; AdamW
 # divides a gradient by its own size, so an error in a small gradient becomes one in a step of the learning rate
@@ -21,15 +21,42 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "
 # other processors; batch norms that only see their own share differ by 0.1, nine orders of magnitude above it.
 BOUND = 1e-10
 
+# What two processes train (folder: options); a folder that ends in "one" is trained by one, to compare with.
+ONE = {
+    "images-one": {"model": "images"},
+    "tokens-one": {"model": "tokens"},
+    "clipped-one": {"model": "tokens_clipped"},
+}
+TWO = {
+    "images": {"model": "images"},
+    "images-plain": {"model": "images", "plain": True},
+    "tokens": {"model": "tokens"},
+    "tokens-accumulated": {"model": "tokens", "accumulate": 3},
+    "tokens-fsdp": {"model": "tokens", "fsdp": True},
+    "images-fsdp": {"model": "images", "fsdp": True},
+    "clipped-fsdp": {"model": "tokens_clipped", "fsdp": True, "accumulate": 2},
+}
 
-def run(*command):
-    free_port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-    if command[: len(TORCHRUN)] == tuple(TORCHRUN):
-        command = (*TORCHRUN, *free_port, *command[len(TORCHRUN) :])
+
+def run(jobs, folder: Path, processes: int):
+    work = [{"out": str(folder / name), **options} for name, options in jobs.items()]
+    torchrun = [
+        "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--rdzv-backend", "c10d",
+        "--rdzv-endpoint", "localhost:0",
+    ]  # fmt: skip
+    command = [sys.executable, *(torchrun if processes > 1 else []), str(WORKER), json.dumps(work)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(folder of all trainings, what the two processes printed)."""
+    folder = tmp_path_factory.mktemp("trained")
+    run(ONE, folder, 1)
+    return folder, run(TWO, folder, 2)
 
 
 def largest_difference(one: Path, other: Path) -> float:
@@ -38,38 +65,78 @@ def largest_difference(one: Path, other: Path) -> float:
     return max(float((a[name].double() - b[name].double()).abs().max()) for name in a)
 
 
-@pytest.fixture(scope="module")
-def single(tmp_path_factory):
-    out = tmp_path_factory.mktemp("single")
-    run(sys.executable, str(WORKER), str(out))
-    return out
+def metrics(folder: Path):
+    return json.loads((folder / loop.METRICS).read_text())
 
 
-def test_two_processes_reach_the_weights_of_one(single, tmp_path):
-    printed = run(*TORCHRUN, str(WORKER), str(tmp_path))
-    assert "2 process(es) on cpu" in printed
-    assert printed.count("epoch 1/1") == 1, "one process prints"
-    one, two = (json.loads((out / loop.METRICS).read_text()) for out in (single, tmp_path))
-    assert (one["processes"], two["processes"]) == (1, 2)
-    assert one["accuracy"] == two["accuracy"] > 0
-    assert two["last_loss"] == pytest.approx(one["last_loss"], rel=1e-10)
-    difference = largest_difference(single, tmp_path)
-    print(f"largest difference of a weight: {difference:.1e}")
+@pytest.mark.parametrize(
+    ("two", "one"),
+    [
+        ("images", "images-one"),
+        ("tokens", "tokens-one"),
+        ("tokens-accumulated", "tokens-one"),
+        ("tokens-fsdp", "tokens-one"),
+        ("images-fsdp", "images-one"),
+        ("clipped-fsdp", "clipped-one"),
+    ],
+)
+def test_two_processes_reach_the_weights_of_one(trained, two, one):
+    folder, _ = trained
+    difference = largest_difference(folder / one, folder / two)
+    print(f"{two}: largest difference of a weight: {difference:.1e}")
     assert difference <= BOUND
+    a, b = metrics(folder / one), metrics(folder / two)
+    assert (a["processes"], b["processes"]) == (1, 2)
+    assert b["fsdp"] == ("fsdp" in two)
+    assert a["accuracy"] == pytest.approx(b["accuracy"], rel=1e-12) and a["accuracy"] > 0
+    for key in ("first_loss", "last_loss", "validation_loss", "test_loss"):
+        assert b[key] == pytest.approx(a[key], rel=1e-10), key
+    assert b["gates"] == pytest.approx(a["gates"], rel=1e-10)
 
 
-def test_plain_batch_norm_would_be_noticed(single, tmp_path):
-    run(*TORCHRUN, str(WORKER), str(tmp_path), "plain")
-    difference = largest_difference(single, tmp_path)
+def test_plain_batch_norm_would_be_noticed(trained):
+    folder, _ = trained
+    difference = largest_difference(folder / "images-one", folder / "images-plain")
     print(f"largest difference of a weight with plain batch norm: {difference:.1e}")
     assert difference > 1e-3
 
 
-def test_the_command_line_trains_under_torchrun(tmp_path):
-    command = ["-m", "attn_models.train", "attentionnet", "--limit", "32", "--batch-size", "16", "--epochs", "1"]
-    printed = run(*TORCHRUN, *command, "--out", str(tmp_path))
-    assert printed.count("test accuracy") == 1
-    assert sorted(f.name for f in tmp_path.iterdir()) == [loop.LOG, loop.METRICS, loop.WEIGHTS]
+def test_clipping_is_not_the_same_as_no_clipping(trained):
+    folder, _ = trained
+    assert largest_difference(folder / "tokens-one", folder / "clipped-one") > 1e-6
+
+
+def test_one_process_prints_and_writes(trained):
+    folder, printed = trained
+    assert printed.count("2 process(es) on cpu") == len(TWO)
+    assert printed.count("epoch 1/") == len(TWO)
+    for name in TWO:
+        assert sorted(f.name for f in (folder / name).iterdir()) == [loop.LOG, loop.METRICS, loop.WEIGHTS]
+
+
+def test_a_sharded_training_is_resumed_to_the_same_weights(trained, tmp_path):
+    folder, _ = trained
+    # One process stops after the first epoch; two go on with shards of what it left: the state is whole.
+    state = _state_after_first_epoch(tmp_path)
+    target = tmp_path / "resumed"
+    target.mkdir()
+    (target / loop.STATE).write_bytes(state)
+    printed = run({"resumed": {"model": "tokens", "fsdp": True, "resume": True}}, tmp_path, 2)
+    assert "resumed after epoch 1" in printed and "epoch 1/2" not in printed
+    assert largest_difference(folder / "tokens-one", target) <= BOUND
+
+
+def _state_after_first_epoch(folder: Path) -> bytes:
+    real, kept = checkpoint.save_state, []
+
+    def keep(path, tensors, run):
+        real(path, tensors, run)
+        kept.append(path.read_bytes())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save_state", keep)
+        training_worker.run({"model": "tokens", "out": str(folder / "killed"), "quiet": True})
+    return kept[0]
 
 
 def test_conversion_keeps_parameters_and_buffers():

@@ -1,5 +1,6 @@
 """The training loop, in this process and through its command line."""
 
+import csv
 import itertools
 import json
 import math
@@ -7,16 +8,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from attn_models import checkpoint, loop, schedule
+import training_worker
+from attn_models import checkpoint, loop, precision, schedule, sharding
 from attn_models.attentionnet import MODEL, AttentionNet
+from attn_models.class_weights import class_weights
+from attn_models.evaluate import evaluate
 from attn_models.recipe import Recipe, Split
 from attn_models.train import main
+from attn_models.world import World
 from attn_runtime.errors import CheckpointError, OutputError, UsageError
 from click.testing import CliRunner
 from safetensors import safe_open
@@ -77,25 +81,43 @@ def test_only_weights_and_metrics_are_left(short_run):
     assert sorted(f.name for f in out.iterdir()) == ["log.csv", "metrics.json", "model.safetensors"]
 
 
-def test_killed_and_resumed_gives_the_same_weights(short_run, tmp_path):
-    whole, _ = short_run
-    out = tmp_path / "killed"
-    process = subprocess.Popen(command(out, "--quiet"), env=ENVIRONMENT)
-    try:
-        deadline = time.monotonic() + 120
-        while not (out / loop.STATE).exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
-    assert not (out / loop.WEIGHTS).exists()
-    assert len(checkpoint.read_state(out / loop.STATE)[0]["rows"]) == 1
+def worker(*jobs):
+    return [sys.executable, training_worker.__file__, json.dumps(jobs)]
 
-    resumed = subprocess.run(command(out, "--resume"), capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
+
+def test_killed_in_the_middle_of_an_epoch_and_resumed_gives_the_same_weights(tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    jobs = [
+        {"model": "everything", "out": str(whole)},
+        {"model": "everything", "out": str(out), "kill": KILLED_AT},
+    ]
+    killed = subprocess.run(worker(*jobs), capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (out / loop.WEIGHTS).exists()
+    left = checkpoint.read_state(out / loop.STATE)[0]["rows"]
+    losses = [row["validation_loss"] for row in left]
+    assert len(left) == KILLED_AT // 3, "three batches an epoch"
+    assert min(losses) < losses[-1], "the best weights are not the last ones, and must be found again as well"
+
+    jobs = [{"model": "everything", "out": str(out), "resume": True}]
+    resumed = subprocess.run(worker(*jobs), capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
     assert resumed.returncode == 0, resumed.stderr
-    assert "resumed after epoch 1" in resumed.stdout and "epoch 1/2" not in resumed.stdout
+    assert f"resumed after epoch {len(left)}" in resumed.stdout and "epoch 1/" not in resumed.stdout
     assert same_weights(whole, out)
+    a, b = (json.loads((folder / loop.METRICS).read_text()) for folder in (whole, out))
+    assert a["epochs"] < a["epochs_planned"], "it should end early, counting the epochs before the kill"
+    assert a | {"seconds": 0} == b | {"seconds": 0}
+    one, other = (read_log(folder) for folder in (whole, out))
+    assert [row | {"seconds": ""} for row in one] == [row | {"seconds": ""} for row in other]
+
+
+#: In the second batch of an epoch.
+KILLED_AT = 17
+
+
+def read_log(folder):
+    with (folder / loop.LOG).open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def same_weights(one, other):
@@ -248,9 +270,200 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeyp
     assert file.read_bytes() == b"old"
 
 
+def test_a_batch_in_parts_gives_the_weights_of_the_whole_batch(tmp_path):
+    for parts in (1, 4):
+        loop.train(training_worker.tokens(), options(tmp_path / str(parts), accumulate=parts))
+    one, four = (load_file(tmp_path / name / loop.WEIGHTS) for name in ("1", "4"))
+    assert max(float((one[name] - four[name]).abs().max()) for name in one) < 1e-12
+    fresh = training_worker.tokens().build().state_dict()
+    assert (one["layers.0.0.weight"] - fresh["layers.0.0.weight"]).abs().max() > 1e-3, "nothing was trained"
+
+
+def test_a_batch_in_more_parts_than_samples_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="a batch of 8 can't be split over 1 processes in 9 parts"):
+        loop.train(tiny(), options(tmp_path, accumulate=9))
+
+
+def test_padded_tokens_count_in_neither_loss_nor_accuracy(tmp_path):
+    recipe = training_worker.token_recipe()
+    net, data = training_worker.NextToken(), recipe.train
+    score = evaluate(net, recipe, data, World(0, 1, torch.device("cpu"), False))
+    with torch.no_grad():
+        logits = net(**data.inputs)
+    there = data.targets != training_worker.PADDING
+    assert 0 < there.float().mean() < 1
+    assert score.loss == pytest.approx(F.cross_entropy(logits[there], data.targets[there]).item(), rel=1e-6)
+    right = [((row == t) & m).sum() / m.sum() for row, t, m in zip(logits.argmax(-1), data.targets, there, strict=True)]
+    assert score.accuracy == pytest.approx(torch.stack(right).mean().item(), rel=1e-6)
+
+
+def test_the_mean_training_loss_is_over_tokens(tmp_path):
+    # At a learning rate of almost nothing the loss is that of the fresh model.
+    spec = training_worker.tokens(lr=1e-30, epochs=1, batch_size=12)
+    torch.manual_seed(0)
+    net, data = spec.build(), spec.recipe().train
+    with torch.no_grad():
+        logits = net(**data.inputs).float()
+    expected = F.cross_entropy(logits.flatten(0, 1), data.targets.flatten(), ignore_index=training_worker.PADDING)
+    assert loop.train(spec, options(tmp_path)).first_loss == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_the_best_epoch_is_written_and_training_ends_when_patience_does(tmp_path):
+    spec = tiny(epochs=12, patience=2, lr=0.05)
+    recipe = spec.recipe()
+    wrong = Split(recipe.train.inputs, 1 - recipe.train.targets)  # the better the training, the higher its loss
+    spec = replace(spec, recipe=lambda: replace(recipe, validation=wrong))
+    states, real = [], checkpoint.save_state
+
+    def keep(path, tensors, run):
+        states.append({name: tensor.clone() for name, tensor in tensors.items()})
+        real(path, tensors, run)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save_state", keep)
+        metrics = loop.train(spec, options(tmp_path))
+    rows = read_log(tmp_path)
+    losses = [float(row["validation_loss"]) for row in rows]
+    best = losses.index(min(losses)) + 1
+    assert metrics.best_epoch == best
+    assert metrics.epochs == len(rows) == best + 2 < metrics.epochs_planned == 12
+    assert metrics.validation_loss == min(losses)
+    written = load_file(tmp_path / loop.WEIGHTS)
+    assert all(torch.equal(written[name], states[best - 1][f"model.{name}"]) for name in written)
+    assert not all(torch.equal(written[name], states[-1][f"model.{name}"]) for name in written)
+    assert f"weights of epoch {best} of {len(rows)}, ended early of 12" in metrics.in_words()[-1]
+
+
+def test_without_patience_all_epochs_are_trained(tmp_path):
+    spec = tiny(epochs=12, lr=0.05)
+    recipe = spec.recipe()
+    wrong = Split(recipe.train.inputs, 1 - recipe.train.targets)
+    metrics = loop.train(replace(spec, recipe=lambda: replace(recipe, validation=wrong)), options(tmp_path))
+    assert metrics.epochs == 12 > metrics.best_epoch
+
+
+def test_the_log_has_a_row_for_each_epoch(tmp_path):
+    metrics = loop.train(tiny(), options(tmp_path))
+    rows = read_log(tmp_path)
+    assert list(rows[0]) == ["epoch", "step", "lr", "train_loss", "validation_loss", "accuracy", "seconds"]
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6"), ("3", "9")]
+    assert float(rows[0]["train_loss"]) == metrics.first_loss and float(rows[-1]["train_loss"]) == metrics.last_loss
+    recipe = tiny().recipe()
+    assert [float(row["lr"]) for row in rows] == pytest.approx(
+        [schedule.learning_rate(step, 9, recipe) for step in (2, 5, 8)], rel=1e-5
+    )
+
+
+def test_the_test_split_is_looked_at_once_and_in_batches(tmp_path):
+    seen = []
+
+    def predict(module, inputs):
+        seen.append(inputs["input"])
+        return module(**inputs).argmax(-1)
+
+    spec = tiny(predict=predict)
+    recipe = spec.recipe()
+    random = torch.Generator().manual_seed(5)
+    test = Split({"input": torch.randn(150, 6, generator=random)}, torch.randint(0, 2, (150,), generator=random))
+    metrics = loop.train(replace(spec, recipe=lambda: replace(recipe, test=test)), options(tmp_path))
+    assert [len(batch) for batch in seen[-3:]] == [64, 64, 22]
+    assert torch.equal(torch.cat(seen[-3:]), test.inputs["input"])
+    assert all(len(batch) == len(recipe.validation) for batch in seen[:-3]) and len(seen) == 3 + recipe.epochs
+    net = spec.build()
+    net.load_state_dict(load_file(tmp_path / loop.WEIGHTS))
+    with torch.no_grad():
+        predicted = net.eval()(**test.inputs).argmax(-1)
+    share = {label: (predicted[test.targets == n] == n).float().mean().item() for n, label in enumerate("ab")}
+    assert metrics.recall == pytest.approx(share)
+    assert metrics.accuracy == pytest.approx((predicted == test.targets).float().mean().item())
+    assert (metrics.positive, metrics.sensitivity, metrics.specificity) == (
+        "b",
+        metrics.recall["b"],
+        metrics.recall["a"],
+    )
+    assert metrics.recall["a"] != metrics.recall["b"]
+
+
+def test_which_class_is_positive_is_said_and_can_be_chosen(tmp_path):
+    metrics = loop.train(tiny(), options(tmp_path / "last"))
+    other = loop.train(tiny(), options(tmp_path / "first", positive="a"))
+    assert (metrics.sensitivity, metrics.specificity) == (other.specificity, other.sensitivity)
+    assert "(b recognised), specificity" in metrics.in_words()[1]
+    assert "(a recognised), specificity" in other.in_words()[1]
+    with pytest.raises(UsageError, match='positive class "c": the classes are a, b'):
+        loop.train(tiny(), options(tmp_path / "none", positive="c"))
+
+
+def test_balanced_weights_make_classes_count_alike():
+    recipe = tiny().recipe()
+    counts = torch.bincount(recipe.train.targets).double()
+    weights = class_weights(recipe, "balanced")
+    assert torch.allclose(weights.double() * counts, counts.sum().expand(2) / 2, rtol=1e-6)
+    assert class_weights(recipe, None) is None
+    assert class_weights(replace(recipe, class_weights="balanced"), "none") is None
+    assert class_weights(replace(recipe, class_weights=(1.0, 3.0)), None).tolist() == [1.0, 3.0]
+
+
+def test_class_weights_reach_the_loss(tmp_path):
+    spec = tiny(class_weights=(1.0, 0.25))
+    metrics = loop.train(spec, options(tmp_path / "weighted"))
+    net, data = spec.build(), spec.recipe().validation
+    net.load_state_dict(load_file(tmp_path / "weighted" / loop.WEIGHTS))
+    with torch.no_grad():
+        each = F.cross_entropy(net.eval()(**data.inputs), data.targets, reduction="none")
+    expected = (each * torch.tensor([1.0, 0.25])[data.targets]).mean().item()
+    assert metrics.validation_loss == pytest.approx(expected, rel=1e-5)
+    assert metrics.class_weights == [1.0, 0.25]
+    loop.train(spec, options(tmp_path / "equal", class_weights="none"))
+    assert not same_weights(tmp_path / "weighted", tmp_path / "equal"), "training itself is weighted too"
+
+
+def test_class_weights_that_fit_nothing_are_told():
+    recipe = tiny().recipe()
+    with pytest.raises(UsageError, match="got 3, expected 2, one for each of a, b"):
+        class_weights(recipe, (1.0, 1.0, 1.0))
+    with pytest.raises(UsageError, match="no training sample of c"):
+        class_weights(replace(recipe, labels=("a", "b", "c")), "balanced")
+    with pytest.raises(UsageError, match="are no classes of whole samples"):
+        class_weights(training_worker.token_recipe(), "balanced")
+
+
+def test_gradients_are_clipped_together():
+    net = nn.Linear(3, 2)
+    net(torch.ones(1, 3)).sum().backward()
+    before = torch.cat([p.grad.flatten() for p in net.parameters()])
+    sharding.clip(net, 0.5)
+    after = torch.cat([p.grad.flatten() for p in net.parameters()])
+    assert torch.allclose(after, before * 0.5 / before.norm(), rtol=1e-5)
+    sharding.clip(net, 100.0)
+    assert torch.equal(torch.cat([p.grad.flatten() for p in net.parameters()]), after)
+
+
+def test_auto_precision_is_float32_on_the_cpu():
+    assert precision.choose("auto", torch.device("cpu")) == "fp32"
+
+
+def test_a_validation_loss_that_is_not_finite_ends_the_training(tmp_path):
+    spec = tiny()
+    recipe = spec.recipe()
+    bad = Split({"input": recipe.validation.inputs["input"] * math.inf}, recipe.validation.targets)
+    with pytest.raises(UsageError, match="loss on the validation split is nan in epoch 1"):
+        loop.train(replace(spec, recipe=lambda: replace(recipe, validation=bad)), options(tmp_path))
+
+
+def test_inputs_and_targets_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="3 targets, but inputs of other lengths: {'a': 2}"):
+        Split({"a": torch.zeros(2)}, torch.zeros(3))
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
+        (["attentionnet", "--fsdp"], 2, "start it as: torchrun"),
+        (["attentionnet", "--size", "32"], 2, "name a folder"),
+        (["attentionnet", "--positive", "cat"], 2, "the classes are 0, 1"),
+        (["attentionnet", "--class-weights", "balance"], 2, "'balanced', 'none'"),
+        (["attentionnet", "--precision", "bf16", "--device", "cpu"], 10, "--precision fp32"),
         (["attentionet"], 2, "did you mean attentionnet"),
         (["attentionnet", "--epoch", "3"], 2, "--epochs"),
         (["attentionnet", "--epochs", "0"], 2, "0 is not in the range"),
