@@ -10,6 +10,7 @@ import click
 from . import __version__
 from .cli_common import NearestGroup, print_json, run_cli
 from .cli_compile import compile_command
+from .cli_generate import generate_command, translate_command
 
 if TYPE_CHECKING:
     from .bench import SizeResult
@@ -208,6 +209,8 @@ def _diagnose() -> Diagnosis:
 
 cli.add_command(doctor_command(_diagnose))
 cli.add_command(compile_command)
+cli.add_command(generate_command)
+cli.add_command(translate_command)
 
 
 def main() -> None:

@@ -116,6 +116,13 @@ class Generator:
         is_cancelled: Callable[[], object] | None = getattr(cancel, "is_set", cancel)  # type: ignore[arg-type]
         source, tokens, lengths = self._prompts(inputs)
         limits = self._limits(options.max_length, lengths)
+        if len(lengths) * options.beams > self.most_rows:
+            raise InputError(
+                f"got {len(lengths)} rows"
+                + f" of {options.beams} beams" * (options.beams > 1)
+                + f"; the graphs take up to "
+                f"{self.most_rows} rows: give fewer, or re-export with a larger batch ({self.where})"
+            )
         shape = Shape(len(lengths), options.beams, tokens.shape[1], tuple((n, v.shape) for n, v in source.items()))
         with self._busy:
             stops = np.zeros(self.vocabulary, bool)
@@ -138,6 +145,12 @@ class Generator:
             except BaseException:
                 self._plans.pop(shape, None)  # whose buffers may hold anything now
                 raise
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of the step that fit in one call: a batch has at most so many over the number of beams."""
+        graphs = [graph for graph in (self.wiring.encoder, self.wiring.first, self.wiring.step) if graph is not None]
+        return min(spec.dims[0].max for graph in graphs for spec in graph.inputs.values())
 
     def asset(self, name: str) -> Any | None:
         """The parsed JSON of an asset of the bundle; None without one."""
