@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .translation_grammar import Pair, pairs, vocabulary
+from .translation_grammar import Pair, pairs, split, vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
 PAD, UNKNOWN, BEGIN, END = range(4)
-LONGEST = 14  # tokens of a sentence, in either language
+LONGEST = 12  # tokens of a sentence, in either language
 SEED = 20
 PAIRS = 18_000
 HELD_OUT = 1_000  # pairs each of validation and test
@@ -92,6 +93,12 @@ def parts() -> tuple[tuple[Pair, ...], tuple[Pair, ...], tuple[Pair, ...]]:
         part = 2 if len(made[2]) < HELD_OUT else 1 if len(made[1]) < HELD_OUT else 0
         made[part] += group
     return tuple(made[0]), tuple(made[1]), tuple(made[2])
+
+
+def sentence(seed: int, length: int) -> str:
+    """An English sentence of `length` tokens, or the nearest to it of a few hundred."""
+    drawn = islice(pairs(seed, LONGEST), 300)
+    return min((pair.english for pair in drawn), key=lambda text: abs(len(split(text)) - length))
 
 
 def encode(sentences: list[str], width: int, end: bool = False) -> Tensor:
