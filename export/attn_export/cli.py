@@ -53,6 +53,9 @@ def _source_options(command: Any) -> Any:
     "--dim", "dims", multiple=True, metavar="NAME=MIN:OPT:MAX", help="Range of a named dim; a bare number fixes it."
 )
 @click.option("--example", type=click.Path(path_type=Path), help=".npz or .safetensors with one array per input.")
+@click.option(
+    "--assets", type=click.Path(path_type=Path), help="Folder with labels.json, image.json in place of the model's own."
+)
 @click.option("--graph", help="Export this one graph of a model that has several.")
 @click.option("--output-names", metavar="A,B", help="Names for the outputs, in order.")
 @click.option("--opset", type=int, help="ONNX opset.  [default: 22, the newest whose attention every target takes]")
@@ -86,6 +89,7 @@ def to_onnx(
     inputs: tuple[str, ...],
     dims: tuple[str, ...],
     example: Path | None,
+    assets: Path | None,
     graph: str | None,
     output_names: str | None,
     opset: int | None,
@@ -126,7 +130,8 @@ def to_onnx(
         from .source import load_source
 
         loaded = load_source(
-            source, inputs=inputs, dims=dims, example=example, checkpoint=checkpoint, config=config, seed=seed, graph=graph
+            source, inputs=inputs, dims=dims, example=example, checkpoint=checkpoint, config=config, seed=seed, graph=graph,
+            asset_folder=assets,
         )  # fmt: skip
         line.done(f"{loaded.name}, {loaded.parameters / 1e6:.2f} M parameters{f', {checkpoint}' if checkpoint else ''}")
     for note in loaded.notes:

@@ -28,6 +28,7 @@ from attn_runtime.spec import Dim, TensorSpec, named_dims
 from torch import nn
 
 from . import pt2, shapes
+from .asset_folder import read_assets
 from .chatter import hushed
 from .checkpoint import load_checkpoint, refuse_nan, silent_gates
 from .signature import Watch
@@ -90,6 +91,7 @@ def load_source(
     seed: int = 0,
     graph: str | None = None,
     specs: Mapping[str, tuple[TensorSpec, ...]] | None = None,
+    asset_folder: Path | None = None,
 ) -> Source:
     """Resolve `ref` with the options of the command line.
 
@@ -148,6 +150,8 @@ def load_source(
     assets = dict(spec.assets()) if spec and spec.assets else {}
     if spec and spec.generation and whole:
         assets["generation.json"] = dict(spec.generation.asset)
+    if asset_folder is not None:
+        assets |= read_assets(asset_folder, [tensor for g in chosen for tensor in declared[g.name]])
     return Source(
         name=name,
         module=module,
