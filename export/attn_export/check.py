@@ -19,6 +19,7 @@ from .cases import Case
 from .external import EXTERNAL_FROM_BYTES
 from .graph import facts
 from .isolate import Isolated, TaskFailed
+from .padding import Padded, paddings
 from .reference import Answer, Arrays
 
 
@@ -89,6 +90,7 @@ class Judge:
         self._isolated = isolated
         self._ask = ask
         self._batch = batch_dim(inputs, answers)
+        self._padded: list[Padded] | None = None
 
     def judge(self, graph: Path, stage: str, after: Sequence[str] = ()) -> Verdict:
         """Verdict with every check passed; ParityError (with the table of worst elements) otherwise.
@@ -96,7 +98,11 @@ class Judge:
         `after` names the stages before this one, for the message. Raises StageError when ONNX Runtime dies of it.
         """
         extra = self._variants()
-        found = self._run(graph, stage, [a.inputs for a in self.answers] + [inputs for _, inputs, _ in extra])
+        if self._padded is None:  # once: it asks PyTorch
+            self._padded = list(paddings(self.inputs, self.answers, self.tolerance, self._ask))
+        padded = [p for p in self._padded if not p.error]
+        fed = [a.inputs for a in self.answers] + [p.inputs for p in padded] + [inputs for _, inputs, _ in extra]
+        found = self._run(graph, stage, fed)
         verdict = Verdict()
         for answer, outputs in zip(self.answers, found, strict=False):
             differences = compare_all(answer.outputs, outputs, self.tolerance)
@@ -104,7 +110,21 @@ class Judge:
         if any(not c.difference.passed for c in verdict.checks):
             raise parity_error(stage, verdict.checks, after)
         base = self._base()
-        for (name, _, rows), outputs in zip(extra, found[len(self.answers) :], strict=True):
+        behind = len(self.answers) + len(padded)
+        for one, outputs in zip(padded, found[len(self.answers) : behind], strict=True):
+            verdict.consistency.append(self._unpadded(one, found[one.base], outputs, stage))
+        verdict.consistency.extend(
+            Consistency(
+                one.name,
+                False,
+                one.error,
+                f'PyTorch\'s own answers depend on what is padded along {one.dim}, whatever "{one.mask}" says of it, '
+                f"by {one.error:.2g}",
+            )
+            for one in self._padded
+            if one.error
+        )
+        for (name, _, rows), outputs in zip(extra, found[behind:], strict=True):
             assert base is not None
             verdict.consistency.append(self._consistent(name, rows, base, found[base], outputs, stage))
         return verdict
@@ -144,6 +164,15 @@ class Judge:
         return [
             (name, take_rows(self.inputs, answer.inputs, self._batch, index), index) for name, index in wanted.items()
         ]
+
+    def _unpadded(self, padded: Padded, base: Arrays, longer: Arrays, stage: str) -> Consistency:
+        """That the graph, too, answers the same when more is padded."""
+        differences = compare_all(padded.unpadded(base), padded.unpadded(longer), self.tolerance)
+        if not all(d.passed for d in differences):
+            sizes = {**self.answers[padded.base].case.sizes, padded.dim: padded.inputs[padded.mask].shape[-1]}
+            case = Case(padded.name, sizes)
+            raise parity_error(stage, [Check(case, d) for d in differences], against="itself without the padding")
+        return Consistency(padded.name, True, max((d.max_error for d in differences), default=0.0))
 
     def _consistent(
         self, name: str, rows: np.ndarray[Any, Any], base: int, whole: Arrays, part: Arrays, stage: str

@@ -55,5 +55,6 @@ def _weights(up: int, down: int, fraction: int) -> NDArray[np.float64]:
     """Of the input samples around an output sample that lies `fraction` / `up` behind the middle one."""
     half, scale = _half_width(up, down), _CUTOFF * min(1.0, up / down)
     distance = np.arange(-half, half + 1) - fraction / up
-    weights: NDArray[np.float64] = scale * np.sinc(scale * distance)
-    return weights * np.interp(np.abs(distance) / (half + 1), _PLACES, _WINDOW)
+    window = np.interp(np.abs(distance) / (half + 1), _PLACES, _WINDOW)
+    weights: NDArray[np.float64] = scale * np.sinc(scale * distance) * window
+    return weights

@@ -1,0 +1,245 @@
+"""Spoken words, synthesised: short recordings of many voices, for training and testing a keyword spotter.
+
+    python -m attn_models.spoken_words            # writes the words to the cache, and tells where
+
+The synthesiser is eSpeak NG (https://github.com/espeak-ng/espeak-ng), a formant synthesiser, from the package
+`espeakng_loader` or from the system. Its voices differ in vocal tract, pitch, accent and manner, and are clearly no people:
+a model trained on them is a working example, not a product. Voices, one accent and some of the unknown words are kept for
+the test, so that accuracy is that on speakers never heard.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from attn_runtime.audio import centred
+from attn_runtime.errors import AttnError, OutputError, StageError, UsageError
+from attn_runtime.resample import resample
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+SAMPLES = 16_000  # of a clip: one second
+
+WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+UNKNOWN, SILENCE = "unknown", "silence"
+LABELS = (*WORDS, UNKNOWN, SILENCE)
+
+PARTS = ("train", "validation", "test")
+
+#: Voice variants of eSpeak NG, each in one part only.
+SPEAKERS = {
+    "train": "m1 m2 m3 m4 m6 f1 f2 f4 Alex Andrea Andy Annie Denis Gene Hugo Jacky Lee Mike Reed adam anika aunty belinda "
+    "boris caleb ed edward grandma ian john linda marcelo max pablo paul quincy rob sandro steph victor klatt klatt3",
+    "validation": "m5 f5 Michael david iven klatt4",
+    "test": "m7 m8 f3 Alicia Marco Storm antonio benjamin grandpa michel pedro robert shelby travis zac klatt2 whisper",
+}
+_ACCENTS = {
+    "train": "en en-us en-gb-x-rp en-gb-scotland en-gb-x-gbclan en-us-nyc",
+    "validation": "en en-us en-gb-x-gbcwmd",
+    "test": "en en-us en-gb-x-rp en-gb-scotland en-gb-x-gbclan en-us-nyc en-029",
+}
+#: Of each word, for each speaker.
+_TAKES = {"train": 5, "validation": 3, "test": 3}
+_OTHER_WORDS = {
+    "train": "one two three four five six seven eight nine zero bed bird cat dog happy house tree wow follow forward "
+    "backward learn visual open close light name please thank sorry top stock gone knot yet cup town lift white office",
+    "validation": "water table music window",
+    "test": "garden number weather station river yellow coffee doctor pop snow less wrong often until",
+}
+#: Takes of unknown words, for each speaker.
+_OTHER_TAKES = {"train": 14, "validation": 4, "test": 6}
+_SEED = 20
+
+
+@dataclass(frozen=True)
+class Take:
+    """One word to be spoken: `voice` as eSpeak NG names it, `speed` in words a minute, `pitch` and `range` 0..99."""
+
+    part: str
+    label: int
+    text: str
+    voice: str
+    speed: int
+    pitch: int
+    range: int
+
+
+def plan() -> list[Take]:
+    """Every take, in order. Speed and pitch are drawn from a fixed seed."""
+    draw = random.Random(_SEED)
+    takes = []
+    for part in PARTS:
+        accents, others = _ACCENTS[part].split(), _OTHER_WORDS[part].split()
+        for speaker in SPEAKERS[part].split():
+            wanted = [(WORDS.index(word), word) for word in WORDS for _ in range(_TAKES[part])]
+            wanted += [(LABELS.index(UNKNOWN), draw.choice(others)) for _ in range(_OTHER_TAKES[part])]
+            for label, text in wanted:
+                voice = f"{draw.choice(accents)}+{speaker}"
+                takes.append(
+                    Take(part, label, text, voice, draw.randint(110, 220), draw.randint(20, 80), draw.randint(20, 80))
+                )
+    return takes
+
+
+class Synthesiser:
+    """eSpeak NG, loaded into this process. It has one state for all: never make two."""
+
+    _SYNCHRONOUS, _DONT_EXIT, _UTF8 = 2, 0x8000, 1
+    _RATE, _PITCH, _RANGE = 1, 3, 4
+
+    def __init__(self) -> None:
+        library, data = find()
+        try:
+            self._espeak = ctypes.CDLL(library)
+        except OSError as error:
+            raise UsageError(f"eSpeak NG at {library}: can't be loaded: {error}") from error
+        self.rate = self._espeak.espeak_Initialize(self._SYNCHRONOUS, 0, data and data.encode(), self._DONT_EXIT)
+        if self.rate <= 0:
+            raise UsageError(f"eSpeak NG at {library}: does not start; its data should be at {data or 'its own place'}")
+        self._heard: list[NDArray[np.int16]] = []
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+        self._callback = kind(self._listen)  # kept: the library calls it long after this line
+        self._espeak.espeak_SetSynthCallback(self._callback)
+        if hasattr(self._espeak, "espeak_ng_SetRandSeed"):
+            self._espeak.espeak_ng_SetRandSeed(_SEED)  # of breath and flutter
+
+    def _listen(self, samples: Any, count: int, events: Any) -> int:
+        if samples and count > 0:
+            self._heard.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0
+
+    def say(self, take: Take) -> NDArray[np.int16]:
+        """The word, at `rate` samples a second."""
+        self._heard.clear()
+        if self._espeak.espeak_SetVoiceByName(take.voice.encode()):
+            raise UsageError(f'eSpeak NG has no voice "{take.voice}"; install version 1.52 or espeakng_loader')
+        for what, value in ((self._RATE, take.speed), (self._PITCH, take.pitch), (self._RANGE, take.range)):
+            self._espeak.espeak_SetParameter(what, value, 0)
+        text = take.text.encode()
+        if self._espeak.espeak_Synth(text, len(text) + 1, 0, 0, 0, self._UTF8, None, None):
+            raise StageError(f'eSpeak NG failed at "{take.text}" in the voice {take.voice}')
+        self._espeak.espeak_Synchronize()
+        return np.concatenate(self._heard) if self._heard else np.zeros(0, np.int16)
+
+
+def find() -> tuple[str, str | None]:
+    """(library, data folder) of eSpeak NG, None for a library that knows its own; UsageError where there is none."""
+    try:
+        import espeakng_loader  # type: ignore[import-untyped]
+    except ImportError:
+        library = ctypes.util.find_library("espeak-ng")
+        if library is None:
+            raise UsageError(
+                "no speech synthesiser: pip install espeakng_loader, or install espeak-ng with the system's packages"
+            ) from None
+        return library, None
+    return str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path())
+
+
+def spoken(progress: Callable[[int, int], None] = lambda done, of: None) -> Iterator[tuple[Take, NDArray[np.float32]]]:
+    """Every take and its sound at SAMPLE_RATE, silence around it cut off, at most SAMPLES long, peak 0.5."""
+    voice, takes = Synthesiser(), plan()
+    for number, take in enumerate(takes):
+        sound = resample(voice.say(take).astype(np.float32), voice.rate, SAMPLE_RATE)
+        peak = np.abs(sound).max(initial=0)
+        loud = np.flatnonzero(np.abs(sound) > 0.01 * peak)
+        if not len(loud):
+            raise StageError(f'eSpeak NG says nothing for "{take.text}" in the voice {take.voice}')
+        sound = sound[loud[0] : loud[-1] + 1][:SAMPLES] * (0.5 / peak)
+        yield take, sound
+        progress(number + 1, len(takes))
+
+
+def cache_file() -> Path:
+    """Where the words are kept; its name changes with what is spoken."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    said = json.dumps([asdict(take) for take in plan()]).encode()
+    return root / "attn-export" / f"spoken-words-{hashlib.sha256(said).hexdigest()[:12]}.safetensors"
+
+
+def write(path: Path, progress: Callable[[int, int], None] = lambda done, of: None) -> None:
+    """Synthesise everything to `path`, whole or not at all. OutputError when it can't be written."""
+    from attn_runtime.whole_file import write_file
+    from safetensors.numpy import save
+
+    sounds, labels, parts = [], [], []
+    for take, sound in spoken(progress):
+        sounds.append(np.round(sound * 32767).astype(np.int16))
+        labels.append(take.label)
+        parts.append(PARTS.index(take.part))
+    tensors: dict[str, NDArray[Any]] = {
+        "sounds": np.concatenate(sounds),
+        "lengths": np.array([len(sound) for sound in sounds], np.int64),
+        "labels": np.array(labels, np.int64),
+        "parts": np.array(parts, np.int64),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent}: can't be made: {error.strerror}") from error
+    write_file(path, save(tensors))
+
+
+@dataclass(frozen=True)
+class Clips:
+    """`waveforms` int16 [n, SAMPLES], the word in the middle of silence; `labels` int64 [n], indices into LABELS."""
+
+    waveforms: NDArray[np.int16]
+    labels: NDArray[np.int64]
+
+
+def load(path: Path | None = None) -> dict[str, Clips]:
+    """The words by part, from the cache; synthesised first where they are not there yet.
+
+    That runs in a process of its own: the synthesiser is foreign code, and answers alike only in a fresh process.
+    Raises UsageError where there is no synthesiser.
+    """
+    from safetensors.numpy import load_file
+
+    path = path or cache_file()
+    if not path.exists():
+        find()
+        made = subprocess.run(
+            [sys.executable, "-m", "attn_models.spoken_words", "--out", str(path)], capture_output=True, text=True
+        )
+        if made.returncode:
+            reason = (made.stderr.strip().splitlines() or [f"exit code {made.returncode}"])[-1]
+            raise StageError(f"the words could not be spoken: {reason.removeprefix('error: ')}")
+    tensors = load_file(path)
+    ends = np.cumsum(tensors["lengths"])
+    sounds = np.split(tensors["sounds"], ends[:-1])
+    clips = np.stack([centred(sound, SAMPLES) for sound in sounds])
+    return {
+        part: Clips(clips[tensors["parts"] == number], tensors["labels"][tensors["parts"] == number])
+        for number, part in enumerate(PARTS)
+    }
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: in the cache]")
+def main(out: Path | None) -> None:
+    """Speak the words and keep them."""
+    path = out or cache_file()
+    try:
+        write(path)
+    except AttnError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    click.echo(f"{path}: {len(plan())} words, {path.stat().st_size / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
