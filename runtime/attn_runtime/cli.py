@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__
+from .cli_attention import attention
 from .cli_common import NearestGroup, print_json, run_cli
 from .cli_compile import compile_command
 from .cli_generate import generate_command, translate_command
@@ -211,6 +212,7 @@ cli.add_command(doctor_command(_diagnose))
 cli.add_command(compile_command)
 cli.add_command(generate_command)
 cli.add_command(translate_command)
+cli.add_command(attention)
 
 
 def main() -> None:

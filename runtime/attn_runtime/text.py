@@ -99,6 +99,10 @@ class Text:
         """The text of one row of tokens, without special ones (padding, stop)."""
         return str(self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True))
 
+    def names(self, tokens: Sequence[int] | NDArray[np.int64]) -> list[str]:
+        """What the tokenizer calls each token, special ones too."""
+        return [str(self._tokenizer.id_to_token(int(token)) or int(token)) for token in tokens]
+
     def _encoded(self, text: str) -> Any:
         shown = f'text "{printable(text, 40)}"'
         if not text.strip():
