@@ -6,14 +6,14 @@ Tensor names end in the axes they have:
     C  width              D  features of a head                   N  heads of several kinds in a row
     V  vocabulary         P  entries of the cache, filled and free
 
-`LanguageModel.forward` reads a whole text and is what trains. To write, a runtime wants two graphs that share its
+`LanguageModel.forward` reads a whole text, which is what training needs. To write, a runtime wants two graphs that share its
 weights: `First` reads the prompt and hands out keys and values, `Step` reads one token and is given those of the past.
 Both must answer what `forward` answers. manifest.schema.json, $defs/generation, has the names they keep to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from .recipe import Recipe, Split
 from .spec import AttentionAxis, AttentionSpec, GenerationSpec, GraphSpec, ModelSpec
-from .stories import END, PAD, UNKNOWN, encode, padded, stories, tokenizer, vocabulary
+from .stories import END, PAD, UNKNOWN, encode, lexicon, padded, stories, tokenizer
 
 IGNORED = -100  # the target behind a story's end
 STORIES = 12_000  # that the model is trained on
@@ -162,6 +162,7 @@ class Block(nn.Module):
 class LanguageModel(nn.Module):
     """Tokens int64 [batch, length] -> logits [batch, length, vocabulary] of the token that follows each.
 
+    vocabulary  how many tokens there are to choose from
     max_length  most tokens of a row, prompt included
     tied        whether the head is the embedding table over again
 
@@ -173,7 +174,7 @@ class LanguageModel(nn.Module):
 
     def __init__(
         self,
-        vocabulary: int = len(vocabulary()),
+        vocabulary: int = len(lexicon()),
         width: int = WIDTH,
         layers: int = LAYERS,
         heads: int = HEADS,
@@ -293,81 +294,94 @@ def logits(module: nn.Module, prompt: Mapping[str, Tensor], tokens: Tensor) -> T
     return answer
 
 
-def prompts(seed: int) -> Sequence[Mapping[str, Tensor]]:
-    """The beginnings of three held-out stories: a few words, the half, and all up to the end of the last question."""
+def prompts(seed: int, vocabulary: int, max_length: int) -> list[dict[str, Tensor]]:
+    """Beginnings of different lengths: of held-out stories, or with another vocabulary than theirs of noise."""
     rows = []
     for story, share in zip(stories(1000 + seed, 3, held_out=True), (0.1, 0.5, 1.0), strict=True):
-        rows.append(encode(" ".join(story.words[: max(2, int(share * story.answers[-1][0]))])))
+        row = encode(" ".join(story.words[: int(share * story.answers[-1][0])]))[:max_length]
+        rows.append(row if vocabulary == len(lexicon()) else [token % vocabulary for token in row])
     return [{"tokens": torch.tensor([row])} for row in rows]
+
+
+def graphs(vocabulary: int, layers: int, kv_heads: int, head_size: int, max_length: int) -> tuple[GraphSpec, ...]:
+    """The graphs of a model of that size."""
+    batch = Dim("batch", 1, 2, 32)
+    prompt = Dim("prompt", 1, min(16, max_length), max_length)
+    cache = Dim("cache", 1, min(64, max_length), 1 << (max_length - 1).bit_length())
+    one = Dim.fixed(1)
+
+    def heads_of(prefix: str, dim: Dim) -> tuple[TensorSpec, ...]:
+        axes = (batch, Dim.fixed(kv_heads), dim, Dim.fixed(head_size))
+        return tuple(TensorSpec(prefix + name, "float32", axes) for name in cache_names(layers))
+
+    scores = TensorSpec(
+        "logits", "float32", (batch, Dim.fixed(vocabulary)), meaning="score of each token as the next one"
+    )
+    filled = "true at tokens, false at padding, which stands at the end"
+    return (
+        GraphSpec(
+            "first",
+            (
+                TensorSpec("tokens", "int64", (batch, prompt), meaning="the prompt", low=0, high=vocabulary),
+                TensorSpec("tokens_mask", "bool", (batch, prompt), meaning=filled),
+            ),
+            (scores, *heads_of("new_", prompt)),
+            First,
+        ),
+        GraphSpec(
+            "step",
+            (
+                TensorSpec("token", "int64", (batch, one), meaning="the newest token", low=0, high=vocabulary),
+                TensorSpec("position", "int64", (batch, one), meaning="its place in its row", low=0, high=max_length),
+                TensorSpec("past_mask", "bool", (batch, cache), meaning="which places of the cache are filled"),
+                *heads_of("past_", cache),
+            ),
+            (scores, *heads_of("new_", one)),
+            Step,
+        ),
+    )
 
 
 def cache_names(layers: int) -> list[str]:
     return [f"{kind}_{layer}" for layer in range(layers) for kind in ("key", "value")]
 
 
-_BATCH = Dim("batch", 1, 2, 32)
-_CACHE = (_BATCH, Dim.fixed(KV_HEADS), Dim("cache", 1, 64, MAX_LENGTH), Dim.fixed(WIDTH // HEADS))
-_PROMPT = (_BATCH, Dim.fixed(KV_HEADS), Dim("prompt", 1, 16, MAX_LENGTH), Dim.fixed(WIDTH // HEADS))
-_WORDS = len(vocabulary())
-_LOGITS = TensorSpec("logits", "float32", (_BATCH, Dim.fixed(_WORDS)), meaning="score of each word as the next one")
+def of_size(
+    vocabulary: int = len(lexicon()),
+    width: int = WIDTH,
+    layers: int = LAYERS,
+    heads: int = HEADS,
+    kv_heads: int = KV_HEADS,
+    feed_forward: int = FEED_FORWARD,
+    max_length: int = MAX_LENGTH,
+    tied: bool = True,
+) -> ModelSpec:
+    """A language model of any size. One whose vocabulary is not the stories' has no words: it is for measuring."""
+    config = {"vocabulary": vocabulary, "width": width, "layers": layers, "heads": heads, "kv_heads": kv_heads}
+    config |= {"feed_forward": feed_forward, "max_length": max_length, "tied": tied}
+    asset = {
+        "encoder": None,
+        "first": "first",
+        "step": "step",
+        "cache": cache_names(layers),
+        "begin": None,
+        "stop": [END],
+        "pad": PAD,
+        "max_length": max_length,
+    }
+    known = vocabulary == len(lexicon())
+    tokens = AttentionAxis("tokens", of="tokens")
+    return ModelSpec(
+        name="lm",
+        task="text-generation",
+        summary="decoder-only language model: rotary positions, grouped-query attention, SwiGLU, a cache",
+        build=lambda **other: LanguageModel(**{**config, **other}),
+        graphs=graphs(vocabulary, layers, kv_heads, width // heads, max_length),
+        generation=GenerationSpec(asset, logits, lambda seed: prompts(seed, vocabulary, max_length)),
+        attention=(AttentionSpec(r"blocks\.\d+\.attention", query=tokens, key=tokens),),
+        assets=assets if known else None,
+        recipe=recipe if known else None,
+    )
 
 
-MODEL = ModelSpec(
-    name="lm",
-    task="text-generation",
-    summary="decoder-only language model: rotary positions, grouped-query attention, SwiGLU; writes with a cache",
-    build=LanguageModel,
-    graphs=(
-        GraphSpec(
-            "first",
-            inputs=(
-                TensorSpec("tokens", "int64", (_BATCH, _PROMPT[2]), meaning="the prompt", low=0, high=_WORDS),
-                TensorSpec(
-                    "tokens_mask", "bool", (_BATCH, _PROMPT[2]), meaning="false at padding, which is at the end"
-                ),
-            ),
-            outputs=(_LOGITS, *(TensorSpec(f"new_{name}", "float32", _PROMPT) for name in cache_names(LAYERS))),
-            view=First,
-        ),
-        GraphSpec(
-            "step",
-            inputs=(
-                TensorSpec("token", "int64", (_BATCH, Dim.fixed(1)), meaning="the newest token", low=0, high=_WORDS),
-                TensorSpec("position", "int64", (_BATCH, Dim.fixed(1)), meaning="its place", low=0, high=MAX_LENGTH),
-                TensorSpec("past_mask", "bool", (_BATCH, _CACHE[2]), meaning="which entries of the cache are filled"),
-                *(TensorSpec(f"past_{name}", "float32", _CACHE) for name in cache_names(LAYERS)),
-            ),
-            outputs=(
-                _LOGITS,
-                *(
-                    TensorSpec(f"new_{name}", "float32", (*_CACHE[:2], Dim.fixed(1), _CACHE[3]))
-                    for name in cache_names(LAYERS)
-                ),
-            ),
-            view=Step,
-        ),
-    ),
-    generation=GenerationSpec(
-        asset={
-            "encoder": None,
-            "first": "first",
-            "step": "step",
-            "cache": cache_names(LAYERS),
-            "begin": None,
-            "stop": [END],
-            "pad": PAD,
-            "max_length": MAX_LENGTH,
-        },
-        logits=logits,
-        prompts=prompts,
-    ),
-    attention=(
-        AttentionSpec(
-            r"model\.blocks\.\d+\.attention",
-            AttentionAxis("tokens", of="tokens"),
-            AttentionAxis("tokens", of="tokens"),
-        ),
-    ),
-    assets=assets,
-    recipe=recipe,
-)
+MODEL = of_size()

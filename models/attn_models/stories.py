@@ -44,7 +44,7 @@ _OTHER = "lives has a two finds On She He gives the to hides Who Where What colo
 
 
 @cache
-def vocabulary() -> tuple[str, ...]:
+def lexicon() -> tuple[str, ...]:
     """Every word, by its token. Fixed by the lists above: it does not depend on which stories are drawn."""
     words = [*_OTHER.split(), *PEOPLE, *THINGS, *COLOURS, *DAYS]
     words += [word for text in (*PLACES, *MEANWHILE) for word in text.split()]
@@ -53,7 +53,7 @@ def vocabulary() -> tuple[str, ...]:
 
 @cache
 def _tokens() -> dict[str, int]:
-    return {word: token for token, word in enumerate(vocabulary())}
+    return {word: token for token, word in enumerate(lexicon())}
 
 
 def encode(text: str) -> list[int]:
@@ -70,7 +70,7 @@ def tokenizer() -> dict[str, Any]:
         "added_tokens": [
             {
                 "id": token,
-                "content": vocabulary()[token],
+                "content": lexicon()[token],
                 "single_word": False,
                 "lstrip": False,
                 "rstrip": False,
