@@ -19,14 +19,19 @@ class Console:
         self._stream = sys.stderr
         self._rich = Rich(file=self._stream, highlight=False, soft_wrap=True)
         self._notes: set[str] = set()
+        self._spins = False  # a stage inside another has no spinner of its own: a terminal shows one at a time
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Line]:
         line = Line()
         start = time.perf_counter()
-        if self._rich.is_terminal and not self.quiet:
-            with self._rich.status(f"{name} ..."):
-                yield line
+        if self._rich.is_terminal and not self.quiet and not self._spins:
+            self._spins = True
+            try:
+                with self._rich.status(f"{name} ..."):
+                    yield line
+            finally:
+                self._spins = False
         else:
             yield line
         self._say(f"{name:<10} {line.text:<78} {time.perf_counter() - start:6.1f} s", "green")

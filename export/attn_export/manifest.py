@@ -86,6 +86,7 @@ def bundle(name: str, done: Export, found: dict[str, str]) -> dict[str, Any]:
         "source": done.source.provenance,
         "versions": found,
         "graphs": {name: graph_entry(work) for name, work in done.graphs.items()},
+        **({"generation": [case.to_json() for case in done.written]} if done.written else {}),
         "assets": {PurePosixPath(name).stem: f"assets/{name}" for name in done.source.assets},
     }
 

@@ -16,6 +16,7 @@ from attn_runtime.writer import BundleWriter, OnnxWriter, check_target
 from . import graph, manifest, step
 from .capture import EXPORTERS, check_opset
 from .console import Console
+from .generation import Written, prove, write_cases
 from .isolate import Isolated
 from .one_graph import GraphExport, ask_pytorch, checked, export_graph
 from .shared_weights import share
@@ -46,10 +47,11 @@ class Options:
 
 @dataclass
 class Export:
-    """Everything known at the end of an export: what was exported, and each of its graphs by name."""
+    """Everything known at the end of an export: what was exported, and each of its graphs by name, and what PyTorch wrote."""
 
     source: Source
     graphs: dict[str, GraphExport] = field(default_factory=dict)
+    written: list[Written] = field(default_factory=list)
 
     @property
     def graph(self) -> GraphExport:
@@ -109,6 +111,8 @@ def export(source: Source, target: Path, options: Options, console: Console) -> 
         isolated.start("warm")  # imports ONNX Runtime and onnxsim while PyTorch answers and traces
         for part in source.graphs:
             done.graphs[part.name] = ask_pytorch(source, part, tolerance, opset, options, isolated, console)
+        if source.generation is not None:
+            done.written = write_cases(source, tolerance, options.seed, console)
         writer = BundleWriter(target, options.force) if target.suffix == ".attn" else OnnxWriter(target, options.force)
         with writer:
             for work in done.graphs.values():
@@ -118,7 +122,7 @@ def export(source: Source, target: Path, options: Options, console: Console) -> 
             if len(done.graphs) > 1 and isinstance(writer, BundleWriter):
                 _share_weights(done, writer, console)
             with console.stage("write") as line:
-                size = _write(done, writer, isolated)
+                size = _write(done, writer, isolated, console)
                 line.done(f"{target}: {size / 1e6:.1f} MB")
     return done
 
@@ -153,7 +157,7 @@ def _share_weights(done: Export, writer: BundleWriter, console: Console) -> None
         work.stages[-1].verdict = checked(work, "shared weights", paths[name], console, after=nodes).verdict
 
 
-def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: Isolated) -> int:
+def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: Isolated, console: Console) -> int:
     """Add metadata and golden cases to the graphs in place, and publish; returns the bytes written."""
     versions = manifest.versions(isolated.run("warm", "versions"))
     if isinstance(writer, OnnxWriter):
@@ -169,5 +173,10 @@ def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: Isolated) 
             writer.add_tensors(reference["outputs"], golden.answer.outputs)
     for name, value in done.source.assets.items():
         writer.add_json(f"assets/{name}", value)
-    bundle = writer.commit(manifest.bundle(writer.target.stem, done, versions))
+    for case in done.written:
+        case.store(writer)
+    bundle = writer.commit(
+        manifest.bundle(writer.target.stem, done, versions),
+        (lambda staged: prove(staged.path, isolated, console)) if done.written else None,
+    )
     return sum(f["size"] for f in bundle.manifest["files"].values())

@@ -62,6 +62,15 @@ def warm() -> dict[str, Any]:
     return {"onnxruntime": onnxruntime.__version__, "onnxsim": onnxsim.__version__, "onnx": onnx.__version__}
 
 
+def generate(bundle: str, precision: str | None) -> dict[str, Any]:
+    """What the bundle writes of its generated cases, on the CPU: one entry per batch and per row."""
+    from attn_runtime.bundle import Bundle
+    from attn_runtime.generate.verify import replay
+
+    opened = Bundle.open(bundle, check_hashes=False)
+    return {"results": [r.to_json() for r in replay(opened, "cpu", "ort", precision=precision)]}
+
+
 def autocast(**arguments: Any) -> dict[str, Any]:
     from .autocast import convert_here
 
@@ -90,7 +99,7 @@ def warm_autocast() -> dict[str, Any]:
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
-    task.__name__: task for task in (answers, simplify, warm, autocast, intermediates, blame, warm_autocast)
+    task.__name__: task for task in (answers, simplify, warm, generate, autocast, intermediates, blame, warm_autocast)
 }
 
 

@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -231,11 +231,12 @@ class BundleWriter(_Writer):
         """Write numpy arrays of the manifest's dtypes as a safetensors file."""
         write_tensors(self.path(relative), tensors)
 
-    def commit(self, manifest: Mapping[str, Any]) -> Bundle:
+    def commit(self, manifest: Mapping[str, Any], prove: Callable[[Bundle], object] | None = None) -> Bundle:
         """Fill in `files`, check the manifest as a reader would, and replace the old bundle; returns the new one.
 
-        `manifest` is complete but for `files` (and `schema_version`, which is filled in too). Raises BundleError
-        when no reader would take it, OutputError when the disk fails; the old bundle is unchanged in both cases.
+        `manifest` is complete but for `files` (and `schema_version`, which is filled in too). `prove` is called with the
+        complete bundle before it is in its place: what it raises keeps it from getting there. Raises BundleError when no
+        reader would take the manifest, OutputError when the disk fails; the old bundle is unchanged whatever is raised.
         """
         try:
             files = {relative: self._entry(relative) for relative in sorted(_files_in(self.folder))}
@@ -249,6 +250,8 @@ class BundleWriter(_Writer):
         except OSError as error:
             raise self._told(error) from error
         checked = Bundle.open(self.folder, check_hashes=False)
+        if prove is not None:
+            prove(checked)
         self._publish()
         return Bundle(self.target, checked.manifest)
 

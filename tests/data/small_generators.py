@@ -20,7 +20,7 @@ VOCABULARY, WIDTH, HEADS, HEAD, LONGEST = 24, 32, 2, 16, 24
 PAD, BEGIN, STOP = 0, 1, 2
 
 BATCH, SOURCE, PROMPT, CACHE = (
-    Dim("batch", 1, 2, 4),
+    Dim("batch", 1, 2, 12),
     Dim("source", 1, 5, 12),
     Dim("prompt", 1, 4, 12),
     Dim("cache", 1, 8, 32),
