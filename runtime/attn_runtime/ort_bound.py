@@ -72,25 +72,38 @@ class DirectCall(BoundOnGpu):
 
 
 class StagedCall(BoundOnGpu):
-    """On buffers of its own, which every call copies the caller's numpy arrays into and out of."""
+    """On buffers of its own, which every call copies the caller's numpy arrays into and out of.
+
+    Arrays on the GPU among them are bound where they lie, as in a DirectCall.
+    """
 
     def __init__(
         self,
         library: Any,
         session: Any,
-        inputs: Mapping[str, Array],
-        outputs: Mapping[str, Array],
+        inputs: Mapping[str, Array | DeviceArray],
+        outputs: Mapping[str, Array | DeviceArray],
         place: Place,
+        wait_for_others: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(session)
         self._library, self._place = library, place
+        both = (*inputs.values(), *outputs.values())
+        self._kept = [array for array in both if isinstance(array, DeviceArray)]
+        self._wait_for_others = wait_for_others if self._kept else None
         self._fed: list[tuple[Any, Array]] = []
         for name, array in inputs.items():
+            if isinstance(array, DeviceArray):
+                bind_input(self._binding, name, array, place)
+                continue
             value = self._buffer(array)
             self._binding.bind_ortvalue_input(name, value)
             self._fed.append((value, array))
         self._read = []
         for name, array in outputs.items():
+            if isinstance(array, DeviceArray):
+                self._binding.bind_output(name, *place, array.dtype.type, array.shape, array.address)
+                continue
             value = self._buffer(array)
             self._binding.bind_ortvalue_output(name, value)
             self._read.append((value, array, library.OrtValue.ortvalue_from_numpy(array)))
@@ -99,6 +112,9 @@ class StagedCall(BoundOnGpu):
     def __call__(self) -> None:
         for value, array in self._fed:
             value.update_inplace(array)
+        if self._wait_for_others is not None:
+            self._binding.synchronize_inputs()  # whoever fills them may still be at it
+            self._wait_for_others()
         self._run()
         for value, array, host in self._read:
             if self._straight:

@@ -87,7 +87,7 @@ class GpuEngine(OrtEngine):
         return dict(zip(self._names, answers, strict=True))
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> BoundOnGpu:
-        """As `Engine.bind`; where all are DeviceArrays, a call that copies nothing."""
+        """As `Engine.bind`; DeviceArrays among them are not copied."""
         with self._binding:
             number = next(self._ids)
             if self._graphs is not None and self._graphs.option is None and number > 1:
@@ -107,9 +107,9 @@ class GpuEngine(OrtEngine):
             return call
 
     def _bound(self, inputs: Arrays, outputs: Arrays) -> BoundOnGpu:
-        if any(isinstance(array, DeviceArray) for array in (*inputs.values(), *outputs.values())):
+        if all(isinstance(array, DeviceArray) for array in (*inputs.values(), *outputs.values())):
             return DirectCall(self._session, inputs, outputs, self._place, self._wait_for_others)
-        return StagedCall(self._library, self._session, inputs, outputs, self._place)
+        return StagedCall(self._library, self._session, inputs, outputs, self._place, self._wait_for_others)
 
     def _run_on_device(self, feed: Feed) -> dict[str, DeviceArray]:
         assert self._memory is not None

@@ -100,8 +100,9 @@ class Text:
         return str(self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True))
 
     def names(self, tokens: Sequence[int] | NDArray[np.int64]) -> list[str]:
-        """What the tokenizer calls each token, special ones too."""
-        return [str(self._tokenizer.id_to_token(int(token)) or int(token)) for token in tokens]
+        """What the vocabulary calls each token, special ones too; a number without a name is told as it is."""
+        found = [self._tokenizer.id_to_token(int(token)) for token in tokens]
+        return [f"[{token}]" if name is None else str(name) for name, token in zip(found, tokens, strict=True)]
 
     def _encoded(self, text: str) -> Any:
         shown = f'text "{printable(text, 40)}"'

@@ -119,6 +119,32 @@ class HostDevice:
 
         self.put(stream, work)
 
+    def copy_box(
+        self,
+        target: int,
+        target_steps: tuple[int, int],
+        source: int,
+        source_steps: tuple[int, int],
+        extent: tuple[int, int, int],
+        stream: int,
+    ) -> None:
+        assert min(extent) > 0
+        for piece, row in (target_steps, source_steps):
+            assert piece >= extent[0] and row % piece == 0 and row >= piece * extent[1]
+        self.copies += 1
+
+        def work() -> None:
+            for row, piece in itertools.product(range(extent[2]), range(extent[1])):
+                to = target + row * target_steps[1] + piece * target_steps[0]
+                at = source + row * source_steps[1] + piece * source_steps[0]
+                self.view(to, extent[0])[:] = self.view(at, extent[0])
+
+        self.put(stream, work)
+
+    def clear(self, target: int, nbytes: int, stream: int) -> None:
+        assert nbytes > 0
+        self.put(stream, lambda: self.view(target, nbytes).fill(0))
+
     def begin_capture(self, stream: int) -> None:
         with self._lock:
             there = self._streams[stream]

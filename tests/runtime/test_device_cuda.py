@@ -15,7 +15,7 @@ from attn_runtime.errors import BackendError
 pytest.importorskip("cuda.bindings.runtime", reason="cuda-python is not installed")
 
 # Handles and addresses as the engine libraries have them: plain integers.
-CALLS: dict[str, tuple[int, ...]] = {
+CALLS: dict[str, tuple[Any, ...]] = {
     "use": (),
     "allocate": (8,),
     "free": (4096,),
@@ -29,6 +29,8 @@ CALLS: dict[str, tuple[int, ...]] = {
     "record": (7, 8),
     "wait": (7, 8),
     "copy": (4096, 8192, 16, 7),
+    "copy_box": (4096, (64, 256), 8192, (16, 64), (16, 4, 2), 7),
+    "clear": (4096, 16, 7),
     "begin_capture": (7,),
     "end_capture": (7,),
     "launch": (7, 8),

@@ -74,6 +74,7 @@ def test_texts_become_padded_tokens_and_come_back(folder: Path) -> None:
     assert mask.tolist() == [[True] * 3, [True, True, False], [True, False, False]]
     assert text.decode(np.array([3, 4, 5, 9, 1, 0])) == "the cat sat."
     assert text.decode([]) == ""
+    assert text.names([3, 1, 99]) == ["the", "[END]", "[99]"]
     assert text.unknown_words("The Wolf sat on Pavlova") == ["Wolf", "Pavlova"]
 
 

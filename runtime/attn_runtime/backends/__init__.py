@@ -100,14 +100,15 @@ class DeviceEngine(Engine, Protocol):
         """Zeros in host memory that `bind` likes best."""
 
     def device_buffer(self, shape: tuple[int, ...], dtype: str) -> DeviceArray:
-        """Zeros in device memory for `bind`, which then takes DeviceArrays for all inputs and outputs."""
+        """Zeros in device memory for `bind`, which takes them and numpy arrays, mixed as one likes."""
 
     def close(self) -> None:
         """Give the device's memory back, once running calls are done."""
 
 
 class Backend(Protocol):
-    """What a module in this folder must hold. One with a RANK below 0 is tried before those without, whatever its name."""
+    """What a module in this folder must hold. One with a RANK below 0 is tried before those without, whatever its name;
+    one whose COMPUTES is False knows the golden cases alone, and can't answer anything new."""
 
     ABOUT: str
     AUTOMATIC: bool
@@ -136,3 +137,8 @@ def get(name: str) -> Backend:
             f"or none to have one chosen"
         )
     return cast(Backend, importlib.import_module(f"{__name__}.{name}"))
+
+
+def computes(name: str) -> bool:
+    """Whether the backend answers inputs that it has never seen."""
+    return bool(getattr(get(name), "COMPUTES", True))

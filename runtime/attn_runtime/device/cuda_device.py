@@ -73,6 +73,29 @@ class CudaDevice:
     def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
         self._do(self._cuda.cudaMemcpyAsync, target, source, nbytes, self._copy_kind, stream)
 
+    def copy_box(
+        self,
+        target: int,
+        target_steps: tuple[int, int],
+        source: int,
+        source_steps: tuple[int, int],
+        extent: tuple[int, int, int],
+        stream: int,
+    ) -> None:
+        asked = self._cuda.cudaMemcpy3DParms()
+        asked.dstPtr = self._pitched(target, target_steps, extent[0])
+        asked.srcPtr = self._pitched(source, source_steps, extent[0])
+        asked.extent = self._cuda.make_cudaExtent(*extent)
+        asked.kind = self._copy_kind
+        self._do(self._cuda.cudaMemcpy3DAsync, asked, stream)
+
+    def _pitched(self, address: int, steps: tuple[int, int], nbytes: int) -> Any:
+        # CUDA tells rows apart by how many pieces lie in one.
+        return self._cuda.make_cudaPitchedPtr(address, steps[0], nbytes, steps[1] // steps[0])
+
+    def clear(self, target: int, nbytes: int, stream: int) -> None:
+        self._do(self._cuda.cudaMemsetAsync, target, 0, nbytes, stream)
+
     def begin_capture(self, stream: int) -> None:
         # Of this thread alone: another one may allocate meanwhile.
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal

@@ -64,6 +64,24 @@ class Device(Protocol):
     def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
         """Put a copy on `stream`; each side is device memory or pinned memory."""
 
+    def copy_box(
+        self,
+        target: int,
+        target_steps: tuple[int, int],
+        source: int,
+        source_steps: tuple[int, int],
+        extent: tuple[int, int, int],
+        stream: int,
+    ) -> None:
+        """Put a copy of many pieces on `stream`, each side device memory; what is read and written must not overlap.
+
+        extent  (bytes of a piece, pieces of a row, rows)
+        steps   bytes (from one piece to the next, from one row to the next); the second is a multiple of the first
+        """
+
+    def clear(self, target: int, nbytes: int, stream: int) -> None:
+        """Put on `stream` that these bytes of device memory become zero."""
+
     def begin_capture(self, stream: int) -> None:
         """Let what this thread puts on `stream` be recorded instead of run."""
 

@@ -113,9 +113,11 @@ class DeviceArray:
     for the default stream, and for no other.
     """
 
-    def __init__(self, device: Device, memory: Block, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, device: Device, memory: Block, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int = 0
+    ) -> None:
         self.shape, self.dtype, self.device = shape, dtype, device.name
-        self._device, self._memory, self.address = device, memory, memory.address
+        self._device, self._memory, self.address = device, memory, memory.address + offset
 
     @property
     def ndim(self) -> int:
@@ -124,6 +126,36 @@ class DeviceArray:
     @property
     def nbytes(self) -> int:
         return size_of(self.shape, self.dtype)
+
+    def parts(self) -> list[DeviceArray]:
+        """The arrays along the first axis, over the same memory."""
+        start = self.address - self._memory.address
+        step = size_of(self.shape[1:], self.dtype)
+        rest = (self._device, self._memory, self.shape[1:], self.dtype)
+        return [DeviceArray(*rest, offset=start + n * step) for n in range(self.shape[0])]
+
+    def clear(self) -> None:
+        """Make it all zeros, on the default stream: done when work put there later begins."""
+        if self.nbytes:
+            self._device.use()
+            self._device.clear(self.address, self.nbytes, DEFAULT_STREAM)
+
+    def copy_box(
+        self,
+        offset: int,
+        steps: tuple[int, int],
+        source: DeviceArray,
+        source_offset: int,
+        source_steps: tuple[int, int],
+        extent: tuple[int, int, int],
+    ) -> None:
+        """`Device.copy_box` from another array on the device, on the default stream, offsets and steps in bytes."""
+        for array, start, each in ((self, offset, steps), (source, source_offset, source_steps)):
+            end = start + each[1] * (extent[2] - 1) + each[0] * (extent[1] - 1) + extent[0]
+            assert start >= 0 and end <= array.nbytes, "a box beyond its array"
+        self._device.use()
+        to, at = self.address + offset, source.address + source_offset
+        self._device.copy_box(to, steps, at, source_steps, extent, DEFAULT_STREAM)
 
     def numpy(self) -> NDArray[Any]:
         """A copy on the host."""

@@ -60,10 +60,10 @@ class Entries:
 class Cache:
     """Buffers of one capacity. `mask` is bool [rows, capacity]: which entries are filled."""
 
-    def __init__(self, memory: Memory, specs: Mapping[str, TensorSpec], rows: int, capacity: int) -> None:
-        self.capacity, self.rows = capacity, rows
+    def __init__(self, memory: Memory, specs: Mapping[str, TensorSpec], mask: NDArray[np.bool_]) -> None:
+        self.rows, self.capacity = rows, capacity = mask.shape
         self.past = Entries(memory, specs, rows, capacity)
-        self.mask: NDArray[np.bool_] = np.zeros((rows, capacity), bool)
+        self.mask = mask
         self._new_spare = partial(Entries, memory, specs, 1, capacity)
         self._spare: Entries | None = None
 

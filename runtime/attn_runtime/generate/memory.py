@@ -1,13 +1,19 @@
-"""Buffers of a generation in host memory, and the one copy that a cache needs: a box of entries."""
+"""Buffers of a generation, on the host or on a GPU, and the one copy that a cache needs: a box of entries.
+
+What lies on a GPU stays there: copies are put on the default stream, which a bound call waits for before it reads.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..device.interface import ALIGNMENT
+from ..device.tensor import DeviceArray
 from ..session import Session
 
 
@@ -84,6 +90,73 @@ def repeat_rows(target: NDArray[Any], source: NDArray[Any]) -> None:
     target.reshape(rows, len(target) // rows, *source.shape[1:])[...] = source[:, None]
 
 
+class DeviceStack:
+    """See `Stack`: one array on the device where its parts can begin at addresses that engines take, else one for each."""
+
+    def __init__(self, session: Session, parts: int, shape: tuple[int, int, int, int], dtype: str) -> None:
+        itemsize = np.dtype(dtype).itemsize
+        _, self._heads, self._places, self._size = shape[0], shape[1], shape[2], shape[3] * itemsize
+        nbytes = math.prod(shape) * itemsize
+        self._arrays: list[DeviceArray]
+        if nbytes % ALIGNMENT == 0:
+            self._arrays = [session.buffer((parts, *shape), dtype, on_device=True)]
+            self.parts: Sequence[Any] = self._arrays[0].parts()
+        else:
+            self._arrays = [session.buffer(shape, dtype, on_device=True) for _ in range(parts)]
+            self.parts = self._arrays
+        self._part_bytes = nbytes
+        self.moved = 0
+
+    def copy(
+        self, row: int, place: int, source: Any, source_row: int, source_place: int, rows: int, places: int
+    ) -> None:
+        together = len(self._arrays) == len(source._arrays) == 1
+        pairs = zip(self._arrays if together else self.parts, source._arrays if together else source.parts, strict=True)
+        extent = (places * self._size, rows * self._heads, len(self.parts) if together else 1)
+        for target, other in pairs:
+            target.copy_box(
+                self._offset(row, place),
+                self._steps,
+                other,
+                source._offset(source_row, source_place),
+                source._steps,
+                extent,
+            )
+        self.moved += places * self._size * rows * self._heads * len(self.parts)
+
+    def clear(self) -> None:
+        for array in self._arrays:
+            array.clear()
+
+    @property
+    def _steps(self) -> tuple[int, int]:
+        return self._places * self._size, self._part_bytes
+
+    def _offset(self, row: int, place: int) -> int:
+        return (row * self._heads * self._places + place) * self._size
+
+
+class DeviceMemory:
+    """See `Memory`. Any of the sessions on a device makes its buffers."""
+
+    on_device = True
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def stack(self, parts: int, shape: tuple[int, int, int, int], dtype: str) -> Stack:
+        return DeviceStack(self._session, parts, shape, dtype)
+
+    def repeat(self, target: DeviceArray, source: DeviceArray) -> None:
+        rows, piece = source.shape[0], source.nbytes // source.shape[0]
+        times = target.shape[0] // rows
+        for number in range(times):
+            steps = (times * piece, times * piece * rows)
+            target.copy_box(number * piece, steps, source, 0, (piece, piece * rows), (piece, rows, 1))
+
+
 def memory_of(sessions: Sequence[Session]) -> Memory:
     """The device's memory where all sessions can bind it, else the host's."""
+    if all(session.has_device_buffers for session in sessions):
+        return DeviceMemory(sessions[-1])
     return HostMemory()

@@ -111,8 +111,11 @@ class Plan:
         What rows get that are not `active` means nothing; they are computed all the same.
         """
         self._write_pending(active)
+        # Before the call, since binding runs the graph on a GPU and overwrites what the call would leave.
+        places = self._places
+        self._grow(1 + (self._place if places is None else max(places[row] for row in np.flatnonzero(active))))
         self._token[:, 0] = tokens
-        self._position[:, 0] = self._place if self._places is None else self._places
+        self._position[:, 0] = self._place if places is None else places
         self._step()
         self._pending = True
         return self._logits  # type: ignore[no-any-return]
@@ -136,21 +139,19 @@ class Plan:
             return
         self._pending = False
         if self._places is None:
-            if self._place >= self._cache.capacity:
-                self._grow(self._place + 1)
             self._cache.put(self._new, self._place)
             self._place += 1
             return
-        going = np.flatnonzero(active).tolist()
-        self._grow(max(self._places[row] for row in going) + 1)
-        for row in going:
+        for row in np.flatnonzero(active).tolist():
             self._cache.put_row(self._new, row, self._places[row])
             self._places[row] += 1
 
     def _grow(self, entries: int) -> None:
-        if entries > self._cache.capacity:
+        """Make room for so many entries, or for as many as the graph takes."""
+        capacity = capacity_for(entries, self._wiring.capacities)
+        if capacity > self._cache.capacity:
             smaller = self._cache
-            self._use(capacity_for(entries, self._wiring.capacities), clear=True)
+            self._use(capacity, clear=True)
             self._cache.take_over(smaller)
 
     def _use(self, capacity: int, clear: bool) -> None:
@@ -162,7 +163,8 @@ class Plan:
         self._cache, self._step = self._steps[capacity]
 
     def _bind_step(self, capacity: int) -> tuple[Cache, BoundCall]:
-        cache = Cache(self._memory, self._cached, self.rows, capacity)
+        mask = self._sessions.step.buffer((self.rows, capacity), "bool")
+        cache = Cache(self._memory, self._cached, mask)
         inputs = {"token": self._token, "position": self._position, "past_mask": cache.mask, **self._carried}
         inputs |= {f"past_{name}": part for name, part in cache.past.by_name.items()}
         outputs = {"logits": self._logits} | {f"new_{name}": part for name, part in self._new.by_name.items()}
@@ -179,6 +181,11 @@ class Plan:
         """Bind, with new host memory for the inputs `host` and for logits of so many rows; the rest lies in the memory."""
         dtypes = {spec.name: spec.dtype for spec in (*session.inputs, *session.outputs)}
         given = {name: session.buffer(shape, dtypes[name]) for name, shape in host.items()}
+        for array in given.values():
+            if array.dtype == bool:
+                array[...] = (
+                    True  # a GPU runs the call once when it is bound, and nothing to look at is nothing to test with
+                )
         taken = dict(outputs)
         if logits:
             taken["logits"] = session.buffer((logits, self._wiring.vocabulary), dtypes["logits"])

@@ -93,7 +93,7 @@ class EngineRunner:
         return array
 
     def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Callable[[], object]:
-        """A call on these arrays, all of `buffer` or other C-contiguous numpy arrays, or all of `device_buffer`."""
+        """A call on these arrays: of `buffer` or other C-contiguous numpy arrays, and of `device_buffer`, mixed as one likes."""
         with self._told():
             lane = self._make_lane()
             bound = BoundRun(self._on, self._executor, lane, inputs, outputs, self._is_pinned, self._options.where)
