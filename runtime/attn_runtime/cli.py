@@ -9,6 +9,7 @@ import click
 
 from . import __version__
 from .cli_attention import attention
+from .cli_classify import classify_command
 from .cli_common import NearestGroup, print_json, run_cli
 from .cli_compile import compile_command
 from .cli_generate import generate_command, translate_command
@@ -16,6 +17,7 @@ from .cli_generate import generate_command, translate_command
 if TYPE_CHECKING:
     from .bench import SizeResult
     from .doctor import Diagnosis
+    from .generate.verify import Replayed
     from .verify import CaseResult
 
 # Imports of our own are inside the commands: --help must not wait for numpy.
@@ -83,7 +85,7 @@ def info(path: str, as_json: bool) -> None:
 @session_options
 @json_option
 def run(path: str, input_file: str, as_json: bool, **options: Any) -> None:
-    """Run on INPUT: an image, or an .npz with an array for each input."""
+    """Run on INPUT: an image, a recording (.wav), or an .npz with an array for each input."""
     from .report import columns, printable
     from .runs import run_file, summary
 
@@ -91,6 +93,8 @@ def run(path: str, input_file: str, as_json: bool, **options: Any) -> None:
     if as_json:
         print_json(result.to_json())
         return
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
     click.echo(f"{result.choice}; {result.seconds * 1000:.2f} ms")
     for number, row in enumerate(result.top or ()):
         if len(result.top or ()) > 1:
@@ -112,7 +116,8 @@ def verify(path: str, as_json: bool, **options: Any) -> None:
     """Replay the golden cases and compare with what PyTorch answered. Exit code 4 when one does not match."""
     from .verify import verify as verify_bundle
 
-    report = verify_bundle(path, **options, check=False, on_case=None if as_json else _print_case)
+    said: dict[str, Any] = {} if as_json else {"on_case": _print_case, "on_generated": _print_generated}
+    report = verify_bundle(path, **options, check=False, **said)
     if as_json:
         print_json(report.to_json())
     else:
@@ -120,6 +125,24 @@ def verify(path: str, as_json: bool, **options: Any) -> None:
     report.require()
     if not as_json:
         click.echo(f"{len(report.cases)} golden cases match PyTorch's answers")
+        if rows := [r for r in report.generation if r.row is not None]:
+            same = sum(r.same for r in rows)
+            click.echo(f"{same} of {len(rows)} generated answers are PyTorch's, token by token")
+
+
+def _print_generated(found: Replayed) -> None:
+    from .report import printable
+
+    rows = "the batch" if found.row is None else f"row {found.row} alone"
+    if found.problem:
+        told = found.problem
+    elif found.same:
+        told = f"the same tokens, scores off by {found.score_error:.2g}, allowed {found.allowed_error:.2g}"
+    else:
+        told = "other tokens, where PyTorch's choices were closer than the error allowed: undecided"
+    click.echo(
+        f"{'FAIL' if found.problem else 'ok  ' if found.same else '?   '} {printable(found.case)}, {rows}: {told}"
+    )
 
 
 def _print_case(case: CaseResult) -> None:
@@ -210,6 +233,7 @@ def _diagnose() -> Diagnosis:
 
 cli.add_command(doctor_command(_diagnose))
 cli.add_command(compile_command)
+cli.add_command(classify_command)
 cli.add_command(generate_command)
 cli.add_command(translate_command)
 cli.add_command(attention)

@@ -1,4 +1,4 @@
-"""Run one file through a graph: arrays or an image in; every output, and the top classes where there are labels."""
+"""Run one file through a graph: arrays, an image or a recording in; every output, and the top classes where there are labels."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .audio import load_audio
 from .errors import BundleError, InputError, UsageError
 from .image import load_image
 from .session import Session, open_session
@@ -35,7 +36,7 @@ class Guess:
 class RunResult:
     """`top` has, per row of the batch, the likeliest classes first; it is None where the graph is no classifier.
 
-    `seconds` is the time of the call alone, the first of its session.
+    `seconds` is the time of the call alone, the first of its session. `notes` say what was done to a recording to fit it.
     """
 
     outputs: Mapping[str, Array]
@@ -44,6 +45,7 @@ class RunResult:
     device: str
     choice: str
     seconds: float
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -51,6 +53,7 @@ class RunResult:
             "device": self.device,
             "choice": self.choice,
             "seconds": self.seconds,
+            "notes": list(self.notes),
             "top": None if self.top is None else [[vars(guess) for guess in row] for row in self.top],
             "outputs": {name: summary(value) for name, value in self.outputs.items()},
         }
@@ -68,26 +71,26 @@ def run_file(
     precision: str | None = None,
     threads: int | None = None,
 ) -> RunResult:
-    """Run the bundle or ONNX file at `path` on `file`: an .npz of arrays by input name, or an image.
+    """Run the bundle or ONNX file at `path` on `file`: an .npz of arrays by input name, a recording (.wav) or an image.
 
-    An image goes through the bundle's `image` asset. Where the graph has one output of rank 2 with a column for each of
+    An image goes through the bundle's `image` asset, a recording through `audio`. Where the graph has one output of rank 2 with a column for each of
     the bundle's labels, its softmax gives the `top` classes. `output` is an .npz that gets every output; it is written
     whole or not at all. Raises InputError for a file that is damaged or does not fit the graph, UsageError for an image
-    where the graph takes none, OutputError when `output` can't be written, and what `open_session` raises.
+    or a recording where the graph takes none, OutputError when `output` can't be written, and what `open_session` raises.
     """
     if output is not None and Path(output).suffix != ".npz":
         raise UsageError(f"output {output}: got suffix {Path(output).suffix or '(none)'}, expected .npz")
     if top < 1:
         raise UsageError(f"top: got {top}, expected 1 or more")
     with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:
-        feed = load_npz(Path(file)) if Path(file).suffix == ".npz" else _load_image(Path(file), session)
+        feed, notes = _load(Path(file), session)
         started = time.perf_counter()
         outputs = session.run(feed)
         seconds = time.perf_counter() - started
         guesses = top_classes(session, outputs, top)
         if output is not None:
             write_whole(Path(output), lambda path: np.savez(path, **outputs))  # type: ignore[arg-type]
-        return RunResult(outputs, guesses, session.backend, session.device, session.choice, seconds)
+        return RunResult(outputs, guesses, session.backend, session.device, session.choice, seconds, notes)
 
 
 def summary(value: Array) -> dict[str, Any]:
@@ -98,6 +101,19 @@ def summary(value: Array) -> dict[str, Any]:
     if finite.size:
         told |= {"min": float(finite.min()), "mean": float(finite.mean()), "max": float(finite.max())}
     return {**told, "not_finite": int(numbers.size - finite.size)}
+
+
+def _load(file: Path, session: Session) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Inputs by name, and what was done to the file to make them."""
+    if file.suffix == ".npz":
+        return load_npz(file), ()
+    if file.suffix.lower() == ".wav":
+        recipe = _recipe(file, session, "audio", "a recording")
+        (samples,) = (spec.dims[1] for spec in session.inputs)
+        wave = load_audio(file, recipe, samples.min, samples.max)
+        return {recipe["input"]: wave.samples}, wave.notes
+    recipe = _recipe(file, session, "image", "an image")
+    return {recipe["input"]: load_image(file, recipe)}, ()
 
 
 def load_npz(file: Path) -> dict[str, Array]:
@@ -116,20 +132,21 @@ def load_npz(file: Path) -> dict[str, Array]:
         raise InputError(f"input file {file.name}: can't be read as .npz: {' '.join(str(error).split())}") from error
 
 
-def _load_image(file: Path, session: Session) -> dict[str, Array]:
+def _recipe(file: Path, session: Session, asset: str, what: str) -> Any:
+    """The asset that says how `what` becomes the graph's only input."""
     names = [spec.name for spec in session.inputs]
-    recipe = session.asset("image")
+    recipe = session.asset(asset)
     if recipe is None:
         raise UsageError(
-            f"{file.name}: {session.where} tells of no way from an image to its inputs; give an .npz with "
+            f"{file.name}: {session.where} tells of no way from {what} to its inputs; give an .npz with "
             f"{', '.join(names)}"
         )
     if names != [recipe["input"]]:
         raise UsageError(
-            f"{file.name}: an image is input {recipe['input']} only, {session.where} takes {', '.join(names)}; "
+            f"{file.name}: {what} is input {recipe['input']} only, {session.where} takes {', '.join(names)}; "
             f"give an .npz with all of them"
         )
-    return {recipe["input"]: load_image(file, recipe)}
+    return recipe
 
 
 def top_classes(session: Session, outputs: Mapping[str, Array], top: int) -> tuple[tuple[Guess, ...], ...] | None:
