@@ -73,10 +73,11 @@ def run_file(
 ) -> RunResult:
     """Run the bundle or ONNX file at `path` on `file`: an .npz of arrays by input name, a recording (.wav) or an image.
 
-    An image goes through the bundle's `image` asset, a recording through `audio`. Where the graph has one output of rank 2 with a column for each of
-    the bundle's labels, its softmax gives the `top` classes. `output` is an .npz that gets every output; it is written
-    whole or not at all. Raises InputError for a file that is damaged or does not fit the graph, UsageError for an image
-    or a recording where the graph takes none, OutputError when `output` can't be written, and what `open_session` raises.
+    An image goes through the bundle's `image` asset, a recording through `audio`. Where the graph has one output of rank 2
+    with a column for each of the bundle's labels, its softmax gives the `top` classes. `output` is an .npz that gets every
+    output; it is written whole or not at all. Raises InputError for a file that is damaged or does not fit the graph,
+    UsageError for an image or a recording where the graph takes none, OutputError when `output` can't be written, and what
+    `open_session` raises.
     """
     if output is not None and Path(output).suffix != ".npz":
         raise UsageError(f"output {output}: got suffix {Path(output).suffix or '(none)'}, expected .npz")
