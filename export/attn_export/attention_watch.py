@@ -28,6 +28,9 @@ from .attention_trail import Trail, softmax_axis
 from .cures._replace import replaced
 from .eager import plain_attention
 
+#: How the names of these outputs begin.
+STEM = "attention"
+
 
 @dataclass(frozen=True)
 class Call:
@@ -82,7 +85,7 @@ def find(
             run()
     found: list[Attention] = []
     for call in finder.attends():
-        stem = name = "_".join(["attention", *re.findall(r"\w+", call.module)])
+        stem = name = "_".join([STEM, *re.findall(r"\w+", call.module)])
         number = 1
         while name in taken or any(name == f.output for f in found):
             number += 1

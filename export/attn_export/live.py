@@ -20,6 +20,7 @@ from .check import Check, parity_error
 from .reference import ask
 from .signature import Signature
 from .source import ONLY, SourceGraph, load_source
+from .with_attention import signature_for
 
 #: A graph of other makers declares no ranges; these sizes are tried instead of its "any".
 _UNDECLARED = 1 << 20
@@ -58,7 +59,7 @@ def verify_live(
         loaded = load_source(source, specs=specs, checkpoint=checkpoint, config=config)
         for part in loaded.graphs:
             session, record = opened[part.name], records[part.name]
-            signature = Signature(part.module, part.inputs, [o.name for o in session.outputs], loaded.by_position)
+            signature = signature_for(loaded, part, [o.name for o in session.outputs])
             found = _compare(part, record, session, signature, seed)
             if any(not c.difference.passed for c in found):
                 raise parity_error(f"{path}, graph {part.name}" if len(opened) > 1 else str(path), found)

@@ -19,7 +19,7 @@ from attn_runtime.draw import draw_inputs
 from attn_runtime.errors import ParityError, UsageError
 from torch import nn
 
-from .attention_watch import Attention, Watch, find
+from .attention_watch import STEM, Attention, Watch, find
 from .cases import Case, trace_sizes
 from .reference import Answer, ask
 from .signature import Signature
@@ -73,9 +73,7 @@ def find_in(source: Source, graph: SourceGraph, seed: int) -> list[tuple[Attenti
     signature = Signature(graph.module, graph.inputs, [o.name for o in graph.outputs], source.by_position)
     sizes = trace_sizes(graph.inputs)
     inputs = draw_inputs(graph.inputs, sizes, seed)
-    ask(
-        signature, Case("trace", sizes), inputs
-    )  # tells what is wrong where PyTorch itself fails, and names the outputs
+    ask(signature, Case("trace", sizes), inputs)  # names the outputs
     leading = {value.shape[0] for value in inputs.values() if value.ndim}
     found = find(
         graph.module,
@@ -87,6 +85,16 @@ def find_in(source: Source, graph: SourceGraph, seed: int) -> list[tuple[Attenti
     whole, inner = _names(source), {m: path for path, m in graph.module.named_modules()}
     back = {whole.get(m, path): path for m, path in inner.items()}
     return [(attention, back.get(attention.call.module, "")) for attention in found]
+
+
+def signature_for(source: Source, graph: SourceGraph, outputs: Sequence[str]) -> Signature:
+    """The signature whose outputs these are: what of them the module does not return itself are attention weights."""
+    weights: list[Attention] = []
+    if any(name.startswith(STEM) for name in outputs):
+        weights = [attention for attention, _ in find_in(source, graph, seed=0) if attention.output in outputs]
+    own = [name for name in outputs if name not in {a.output for a in weights}]
+    watch = Watch(graph.module, weights, _names(source)) if weights else None
+    return Signature(graph.module, graph.inputs, own, source.by_position, watch)
 
 
 def _names(source: Source) -> dict[nn.Module, str]:
