@@ -200,7 +200,11 @@ def verify(
         with console.stage("replay") as line:
             report = replay(path, backend=backend, device=device, precision=precision, graph=graph)
             worst = max(d.relative_error for c in report.cases for d in c.differences)
-            line.done(f"{len(report.cases)} golden cases, worst error {worst:.1e} of max|reference|; {report.choice}")
+            rows = [r for r in report.generation if r.row is not None]
+            written = f", {sum(r.same for r in rows)} of {len(rows)} generated answers PyTorch's" if rows else ""
+            line.done(
+                f"{len(report.cases)} golden cases, worst error {worst:.1e} of max|reference|{written}; {report.choice}"
+            )
         result["replay"] = report.to_json()
     if source is not None:
         with console.stage("live") as line:

@@ -7,13 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from . import backends
 from .bundle import Bundle, halved, widened
 from .compare import Difference, Tolerance, compare_all
 from .errors import BundleError, ParityError, UsageError
 from .report import difference_to_json, worst_table
 from .session import open_session
+
+if TYPE_CHECKING:
+    from .generate.verify import Replayed
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """Every golden case of every graph that was asked for. `choice` tells which backend ran them, and why."""
+    """Every golden case of every graph that was asked for, and of a generator what its graphs write together: each
+    generated case in a batch and row by row. `choice` tells which backend ran them, and why."""
 
     path: str
     backend: str
@@ -51,16 +56,24 @@ class VerifyReport:
     choice: str
     tolerances: Mapping[str, Tolerance]
     cases: tuple[CaseResult, ...]
+    generation: tuple[Replayed, ...] = ()
 
     @property
     def passed(self) -> bool:
-        return bool(self.cases) and all(case.passed for case in self.cases)
+        return bool(self.cases) and all(c.passed for c in self.cases) and all(c.passed for c in self.generation)
 
     def require(self) -> None:
         """ParityError with a table of the worst elements unless every case passed."""
         if self.passed:
             return
         failed = [case for case in self.cases if not case.passed]
+        if not failed:
+            wrong = [case for case in self.generation if not case.passed]
+            raise ParityError(
+                f"bundle {self.path}: every graph answers as PyTorch does on {self.backend} ({self.device}), but together "
+                f"they do not write what it writes, in {len(wrong)} of {len(self.generation)} tries: case "
+                f"{wrong[0].case}, {wrong[0].problem}"
+            )
         raise ParityError(
             f"bundle {self.path}: {len(failed)} of {len(self.cases)} golden cases do not match on {self.backend} "
             f"({self.device}): {', '.join(case.case for case in failed)}. Its answers here are not PyTorch's.",
@@ -76,6 +89,7 @@ class VerifyReport:
             "passed": self.passed,
             "tolerances": {name: tolerance.to_json() for name, tolerance in self.tolerances.items()},
             "cases": [case.to_json() for case in self.cases],
+            **({"generation": [case.to_json() for case in self.generation]} if self.generation else {}),
         }
 
 
@@ -87,11 +101,13 @@ def verify(
     graph: str | None = None,
     precision: str | None = None,
     on_case: Callable[[CaseResult], None] | None = None,
+    on_generated: Callable[[Replayed], None] | None = None,
     check: bool = True,
 ) -> VerifyReport:
     """Replay every golden case of the bundle at `path` and compare at the tolerance stored for that precision.
 
-    `graph` None takes every graph. `on_case` is called after each case. Raises ParityError when one does not match
+    `graph` None takes every graph, and of a generator what they write together. `on_case` and `on_generated` are called
+    after each case. Raises ParityError when one does not match
     (with `check=False` the report is returned instead, for callers that print it first: `VerifyReport.require`),
     UsageError for a plain ONNX file, BundleError for a bundle without golden cases, and what `open_session` raises.
     """
@@ -124,7 +140,12 @@ def verify(
                 cases.append(CaseResult(name, case.name, case.sizes, seconds, differences))
                 if on_case:
                     on_case(cases[-1])
-    report = VerifyReport(path.name, *told, tolerances, tuple(cases))
+    generated: list[Replayed] = []
+    if graph is None and bundle.manifest.get("generation") and backends.computes(told[0]):
+        from .generate.verify import replay
+
+        generated = replay(bundle, told[1], told[0], precision=precision, on_result=on_generated)
+    report = VerifyReport(path.name, *told, tolerances, tuple(cases), tuple(generated))
     if check:
         report.require()
     return report

@@ -6,7 +6,9 @@ import json
 import math
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +20,11 @@ from attn_export.isolate import Isolated
 from attn_export.pipeline import Options, export
 from attn_export.source import Source, load_source
 from attn_models.decode import Decoded
-from attn_runtime.bundle import Bundle
+from attn_runtime.bundle import Bundle, sha256_of
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import CaptureError, ParityError
 from attn_runtime.generate.verify import replay
+from attn_runtime.verify import verify
 from safetensors.numpy import load_file, save_file
 
 DATA = Path(__file__).parents[1] / "data"
@@ -97,6 +100,25 @@ def test_tokens_and_scores_are_both_held(small_translator: Path, tmp_path: Path,
     spoilt = spoil(small_translator, tmp_path / "t.attn", change)
     with Isolated() as isolated, pytest.raises(ParityError, match=r"cases greedy, beams"):
         prove(spoilt, isolated, QUIET)
+
+
+def test_verify_replays_what_was_written(
+    small_translator: Path, tmp_path: Path, attn_export: Callable[..., Any]
+) -> None:
+    report = verify(small_translator)
+    assert len(report.generation) == 11 and report.to_json()["generation"][0]["same_tokens"]
+    assert "9 of 9 generated answers PyTorch's" in attn_export("verify", small_translator).err
+    assert not verify(small_translator, graph="step").generation, "one graph writes nothing"
+    assert not verify(small_translator, backend="replay").generation, "it knows the golden cases alone"
+    spoilt = spoil(small_translator, tmp_path / "t.attn", "tokens")
+    manifest = json.loads((spoilt / "manifest.json").read_text())
+    for name, entry in manifest["files"].items():
+        entry["sha256"] = sha256_of(spoilt / name)
+    (spoilt / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        ParityError, match="every graph answers as PyTorch does .* do not write what it writes, in 4 of 11"
+    ):
+        verify(spoilt)
 
 
 def test_a_case_that_is_too_close_is_told_and_never_passed_in_silence(

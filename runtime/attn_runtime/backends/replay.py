@@ -12,6 +12,7 @@ from . import Array, GraphFile, OpenOptions
 
 ABOUT = "the stored golden answers, for inputs that match them exactly"
 AUTOMATIC = False
+COMPUTES = False
 
 
 def why_unavailable() -> str | None:
