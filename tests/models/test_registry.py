@@ -1,6 +1,7 @@
 """Models are found by file, and nothing generic knows one by name."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -60,22 +61,28 @@ def test_the_search_for_model_names_finds_them():
     assert _models_named_in('if name == "attentionnet":\n    pass')
     assert _models_named_in("from attn_models.attentionnet import MODEL")
     assert _models_named_in("isinstance(module, AttentionNet)")
+    assert _models_named_in("from . import attentionnet")
+    assert _models_named_in('run("attn_models.attentionnet:MODEL")')
+    assert not _models_named_in("from .recipe import Recipe\nattentionnets = 1")
     assert not _models_named_in('"""As in `attn-export to-onnx attentionnet`."""\nf(help="such as attentionnet")')
 
 
 def _models_named_in(source: str) -> list[str]:
-    """Identifiers, imports and one-word strings of the code that name a model; prose may use one as an example."""
+    """Classes, imports and whole strings of the code that name a model; prose may use one as an example.
+
+    Words that contain a name don't count, nor do variables: "vit" is in "sensitivity", and keywords are many things.
+    """
+    models = registry.names()
+    classes = {name for model in models for name in vars(importlib.import_module(f"attn_models.{model}"))}
     words = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name):
-            words.append(node.id)
-        elif isinstance(node, ast.Attribute):
-            words.append(node.attr)
+        if isinstance(node, ast.Name) and node.id in classes and not node.id.isupper():
+            words.append(node.id.lower())
         elif isinstance(node, ast.ImportFrom):
-            words += [node.module or "", *(alias.name for alias in node.names)]
+            words.append((node.module or "").rpartition(".")[2])
+            words += [alias.name.lower() for alias in node.names if alias.name in {*models, *classes}]
         elif isinstance(node, ast.Import):
-            words += [alias.name for alias in node.names]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
-            words.append(node.value)
-    models = registry.names()
-    return [word for word in words if any(name in word.lower() for name in models)]
+            words += [alias.name.rpartition(".")[2] for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words.append(node.value.removeprefix("attn_models.").partition(":")[0])
+    return [word for word in words if word in models]
