@@ -433,3 +433,54 @@ def test_closed_session(gemm: Session) -> None:
         with pytest.raises(UsageError, match=r"session on bundle gemm\.attn is closed"):
             call()
     gemm.close()
+
+
+# --- buffers of the caller -----------------------------------------------------------------------------------------
+
+
+def test_what_one_call_writes_another_reads_in_the_callers_buffers(tmp_path: Path) -> None:
+    session = open_session(add(tmp_path / "add.onnx"), "cpu")
+    between = session.buffer((2, 3), "float32")
+    first = session.bind({"B": 2, "T": 3}, outputs={"z": between})
+    second = session.bind(inputs={"a": between, "b": first.inputs["b"]})
+    assert first.outputs["z"] is second.inputs["a"] is between and second.inputs["b"] is first.inputs["b"]
+    first.inputs["a"][...] = 1
+    first.inputs["b"][...] = 10
+    first()
+    second()
+    np.testing.assert_array_equal(second.outputs["z"], np.full((2, 3), 21, np.float32))
+
+
+def test_a_read_only_input_may_be_bound(tmp_path: Path) -> None:
+    fixed = np.full((1, 2), 5, np.float32)
+    fixed.flags.writeable = False
+    bound = open_session(add(tmp_path / "add.onnx"), "cpu").bind(inputs={"a": fixed})
+    assert bound()["z"].tolist() == [[5, 5]]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "error", "says"),
+    [
+        ({"c": np.zeros((2, 3), np.float32)}, {}, UsageError, 'unknown input "c"'),
+        ({}, {"y": np.zeros((2, 3), np.float32)}, UsageError, 'unknown output "y"; available: z'),
+        (
+            {"a": np.zeros((2, 3))},
+            {},
+            InputError,
+            r'input "a": the buffer is float64 \[2, 3\]; expected float32 \[2, 3\]',
+        ),
+        ({"a": np.zeros((3, 2), np.float32).T}, {}, InputError, "with gaps or read-only"),
+        ({"a": np.zeros((2, 4), np.float32)}, {}, InputError, "dim T is 3 here and 4"),
+        ({}, {"z": np.zeros((2, 4), np.float32)}, InputError, r'output "z": the buffer is float32 \[2, 4\]; expected'),
+        ({}, {"z": np.broadcast_to(np.float32(0), (2, 3))}, InputError, "with gaps or read-only"),
+    ],
+)
+def test_buffers_that_do_not_fit(
+    tmp_path: Path, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray], error: type[Exception], says: str
+) -> None:
+    session = open_session(add(tmp_path / "add.onnx"), "cpu")
+    with pytest.raises(error, match=says):
+        session.bind({"B": 2, "T": 3}, inputs=inputs, outputs=outputs)
+    assert not session.has_device_buffers
+    with pytest.raises(UsageError, match="leaves nothing on a device"):
+        session.buffer((2,), "float32", on_device=True)

@@ -72,10 +72,13 @@ class Cache:
         self.past.clear()  # what is masked is multiplied by zero, which must not be a NaN of an earlier generation
 
     def put_prompt(self, prompt: Entries, lengths: Sequence[int], copies: int) -> None:
-        """Take over the entries of a prompt: row i of it goes to the rows i * copies and up, `copies` of them."""
-        longest = max(lengths)
+        """Take over the entries of a prompt: row i of it goes to the rows i * copies and up, `copies` of them.
+
+        Of a prompt that is longer than the cache, which leaves no room for an answer, what fits.
+        """
+        lengths = [min(length, self.capacity) for length in lengths]
         if copies == 1:
-            self.past.copy(0, 0, prompt, 0, 0, self.rows, longest)
+            self.past.copy(0, 0, prompt, 0, 0, self.rows, max(lengths))
         for row, length in enumerate(lengths):
             for target in range(row * copies, (row + 1) * copies):
                 if copies > 1:

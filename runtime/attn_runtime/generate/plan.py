@@ -115,7 +115,9 @@ class Plan:
         places = self._places
         self._grow(1 + (self._place if places is None else max(places[row] for row in np.flatnonzero(active))))
         self._token[:, 0] = tokens
-        self._position[:, 0] = self._place if places is None else places
+        # A row that has no room for an answer stands behind its last place; what it is told there is not looked at.
+        last = self._wiring.max_length - 1
+        self._position[:, 0] = self._place if places is None else np.minimum(places, last)
         self._step()
         self._pending = True
         return self._logits  # type: ignore[no-any-return]
