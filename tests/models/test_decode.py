@@ -147,6 +147,16 @@ def test_the_margin_is_how_far_logits_may_move_without_changing_an_answer():
     assert changed > 3, "a noise well beyond the margin should show"
 
 
+def test_the_margin_of_beams_knows_how_near_a_stop_token_was_to_being_left_out():
+    module = Table(0, flat=True)
+    # After the prompt: 1, then the stop token, which is among the first two by a hair, then 2; all others far away.
+    module.table[0, 3] = torch.tensor([0.0, 1.0, -0.01, -9.0, -9.0])
+    module.table[3, 1] = torch.tensor([-9.0, 1.0, -8.0, -9.0, -9.0])
+    module.table[3, 2] = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4])
+    found = decode.beam(module, table_spec(), prompt([3]), beams=2, length_penalty=0.0, max_length=2)
+    assert found.margin == pytest.approx(0.01, abs=1e-6)
+
+
 def test_a_row_ends_at_the_models_own_limit_too():
     module = Table(0, flat=True)
     module.table[..., STOP] = -9.0

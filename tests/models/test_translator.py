@@ -198,10 +198,12 @@ def test_no_token_sees_a_later_one(module):
     assert difference[:5].max() < 1e-6 and difference[5:].min() > 1e-3
 
 
-def test_a_source_without_tokens_gives_numbers(spec, module):
-    empty = {"source": torch.zeros(2, 4, dtype=torch.int64), "source_mask": torch.zeros(2, 4, dtype=torch.bool)}
-    found = decode.cached(module, spec, empty, 5)
-    assert found.scores.isfinite().all() and torch.equal(found.tokens[0], found.tokens[1])
+def test_of_a_source_without_tokens_the_first_one_counts(spec, module):
+    source = torch.tensor([[7, 9, 11]])
+    empty = {"source": source, "source_mask": torch.zeros(1, 3, dtype=torch.bool)}
+    first = {"source": source, "source_mask": torch.tensor([[True, False, False]])}
+    found, expected = decode.cached(module, spec, empty, 5), decode.cached(module, spec, first, 5)
+    assert torch.equal(found.tokens, expected.tokens) and torch.allclose(found.scores, expected.scores)
 
 
 def test_the_graphs_take_and_answer_what_they_declare(spec, module):
