@@ -12,7 +12,8 @@ The spectrum is that of torch.stft(n_fft=512, hop_length=160, window=torch.hann_
 What half precision needs of it:
     - No power overflows: for samples of -1..1 the squares of a frame's spectrum sum to at most 512 * sum(window^2) / 2 = 49152
       (Parseval), and a mel band is a weighted sum of them with weights of at most 1.
-    - FLOOR is added before the logarithm. It is a normal number of float16, and about where rounding to it begins to show.
+    - FLOOR is added before the logarithm. It is a normal number of float16, and about where what rounding to float16 leaves of
+      a loud tone begins.
     - An offset of the microphone has no effect: a constant lies in the lowest two frequencies of a Hann window alone, and the
       mel bands begin above those. Silence is FLOOR in every band.
 """
@@ -35,7 +36,7 @@ from .spoken_words import LABELS, SAMPLE_RATE, SAMPLES
 WINDOW, HOP = 512, 160  # samples: 32 ms, every 10 ms
 BANDS = 40
 LOWEST, HIGHEST = 80.0, 7600.0  # Hz
-FLOOR = 1e-4
+FLOOR = 1e-3  # 70 dB below a tone of full scale
 
 
 def mel_weights(bands: int, lowest: float, highest: float) -> Tensor:
@@ -172,7 +173,7 @@ class KeywordNet(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         spectrum_BMN = waveform if waveform.ndim == 3 else self.spectrum(waveform)
-        # Powers span 1e-4..1e4; this brings their logarithms to about -1..1.
+        # Powers span 1e-3..1e4; this brings their logarithms to about -1..1.
         x_BDT = self.sounds(0.2 * spectrum_BMN + 0.5)
         x_BTD = x_BDT.transpose(1, 2) + self.places
         for block in self.blocks:

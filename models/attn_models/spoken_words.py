@@ -14,11 +14,12 @@ import ctypes
 import ctypes.util
 import hashlib
 import json
+import math
 import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ _OTHER_WORDS = {
 #: Takes of unknown words, for each speaker.
 _OTHER_TAKES = {"train": 14, "validation": 4, "test": 6}
 _SEED = 20
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -149,18 +151,27 @@ def find() -> tuple[str, str | None]:
     return str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path())
 
 
-def spoken(progress: Callable[[int, int], None] = lambda done, of: None) -> Iterator[tuple[Take, NDArray[np.float32]]]:
-    """Every take and its sound at SAMPLE_RATE, silence around it cut off, at most SAMPLES long, peak 0.5."""
-    voice, takes = Synthesiser(), plan()
-    for number, take in enumerate(takes):
-        sound = resample(voice.say(take).astype(np.float32), voice.rate, SAMPLE_RATE)
-        peak = np.abs(sound).max(initial=0)
-        loud = np.flatnonzero(np.abs(sound) > 0.01 * peak)
-        if not len(loud):
-            raise StageError(f'eSpeak NG says nothing for "{take.text}" in the voice {take.voice}')
-        sound = sound[loud[0] : loud[-1] + 1][:SAMPLES] * (0.5 / peak)
-        yield take, sound
-        progress(number + 1, len(takes))
+def spoken(takes: Sequence[Take]) -> Iterator[NDArray[np.float32]]:
+    """The sound of each take at SAMPLE_RATE, silence around it cut off, at most SAMPLES long, peak 0.5."""
+    voice = Synthesiser()
+    for start in range(0, len(takes), _AT_ONCE):
+        some = takes[start : start + _AT_ONCE]
+        for take, sound in zip(some, _resampled([voice.say(take) for take in some], voice.rate), strict=True):
+            peak = np.abs(sound).max(initial=0)
+            loud = np.flatnonzero(np.abs(sound) > 0.01 * peak)
+            if not len(loud):
+                raise StageError(f'eSpeak NG says nothing for "{take.text}" in the voice {take.voice}')
+            yield sound[loud[0] : loud[-1] + 1][:SAMPLES] * (0.5 / peak)
+
+
+def _resampled(sounds: Sequence[NDArray[np.int16]], rate: int) -> Iterator[NDArray[np.float32]]:
+    """Each at SAMPLE_RATE. They are resampled in one row, with silence between them, which is ten times as quick."""
+    common = math.gcd(rate, SAMPLE_RATE)
+    step = rate // common  # input samples after which an output sample lies on one again
+    lengths = [(len(sound) // step + 2) * step for sound in sounds]
+    row = np.concatenate([np.pad(s, (0, n - len(s))) for s, n in zip(sounds, lengths, strict=True)])
+    done = resample(row.astype(np.float32), rate, SAMPLE_RATE)
+    return iter(np.split(done, np.cumsum(lengths)[:-1] // step * (SAMPLE_RATE // common)))
 
 
 def cache_file() -> Path:
@@ -170,21 +181,18 @@ def cache_file() -> Path:
     return root / "attn-export" / f"spoken-words-{hashlib.sha256(said).hexdigest()[:12]}.safetensors"
 
 
-def write(path: Path, progress: Callable[[int, int], None] = lambda done, of: None) -> None:
+def write(path: Path) -> None:
     """Synthesise everything to `path`, whole or not at all. OutputError when it can't be written."""
     from attn_runtime.whole_file import write_file
     from safetensors.numpy import save
 
-    sounds, labels, parts = [], [], []
-    for take, sound in spoken(progress):
-        sounds.append(np.round(sound * 32767).astype(np.int16))
-        labels.append(take.label)
-        parts.append(PARTS.index(take.part))
+    takes = plan()
+    sounds = [np.round(sound * 32767).astype(np.int16) for sound in spoken(takes)]
     tensors: dict[str, NDArray[Any]] = {
         "sounds": np.concatenate(sounds),
         "lengths": np.array([len(sound) for sound in sounds], np.int64),
-        "labels": np.array(labels, np.int64),
-        "parts": np.array(parts, np.int64),
+        "labels": np.array([take.label for take in takes], np.int64),
+        "parts": np.array([PARTS.index(take.part) for take in takes], np.int64),
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from .spoken_words import load as load_words
 
 FILE = Path(__file__).with_name("spoken_words.safetensors.xz")
 STEP = 0.5  # of the natural logarithm of power: 2 dB
-_LOWEST = -9.25  # just below the logarithm of the model's FLOOR
+_LOWEST = -7.0  # just below the logarithm of the model's FLOOR
 _TAKES = {"train": 900, "validation": 90, "test": 210}
 _SILENT = 1 / 12
 
@@ -59,9 +59,9 @@ def disturbed(spectra: Tensor, generator: torch.Generator) -> Tensor:
     moved = spectra.gather(2, (torch.arange(frames) - shift).clamp(0, frames - 1).expand(count, bands, frames))
     level = uniform(-7, 0.5) + F.interpolate(uniform(-1, 1, 1, 5), bands, mode="linear").transpose(1, 2)
     # Noise: a smooth spectrum with the scatter that a short window gives it (of the logarithm of an exponential's sum).
-    noise = F.interpolate(uniform(-1.5, 1.5, 1, 4), bands, mode="linear").transpose(1, 2) + uniform(-11, 0)
+    noise = F.interpolate(uniform(-1.5, 1.5, 1, 4), bands, mode="linear").transpose(1, 2) + uniform(-9, 0)
     noise = noise + 0.6 * torch.randn(count, bands, frames, generator=generator)
-    return torch.logaddexp(moved + level, noise).clamp(min=float(np.log(1e-4)))
+    return torch.logaddexp(moved + level, noise).clamp(min=_LOWEST)
 
 
 def augment(inputs: Inputs, generator: torch.Generator) -> Inputs:
