@@ -29,7 +29,7 @@ from .stories import END, PAD, UNKNOWN, encode, lexicon, padded, stories, tokeni
 IGNORED = -100  # the target behind a story's end
 STORIES = 12_000  # that the model is trained on
 
-LAYERS, WIDTH, HEADS, KV_HEADS, FEED_FORWARD, MAX_LENGTH = 3, 128, 4, 2, 320, 256
+LAYERS, WIDTH, HEADS, KV_HEADS, FEED_FORWARD, MAX_LENGTH = 3, 96, 4, 2, 256, 256
 
 
 class RMSNorm(nn.Module):
@@ -254,7 +254,11 @@ class Step(nn.Module):
 
 
 def recipe() -> Recipe:
-    """How the model is trained on the stories; loss and accuracy count the tokens that a story has, not its padding."""
+    """How the model is trained on the stories.
+
+    The loss is over all tokens that a story has. Accuracy is over its questions alone: most other words, such as who the
+    story is about, nobody could know.
+    """
 
     def split(seed: int, count: int, held_out: bool) -> Split:
         rows = [[*encode(str(story)), END] for story in stories(seed, count, held_out)]
@@ -264,22 +268,33 @@ def recipe() -> Recipe:
     def loss(logits_BTV: Tensor, targets_BT: Tensor, reduction: str = "sum") -> Tensor:
         return F.cross_entropy(logits_BTV.transpose(1, 2), targets_BT, ignore_index=IGNORED, reduction=reduction)
 
-    def right(predicted_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        told_BT = targets_BT != IGNORED
-        return ((predicted_BT == targets_BT) & told_BT).sum(1) / told_BT.sum(1)
-
     return Recipe(
         train=split(seed=0, count=STORIES, held_out=False),
         validation=split(seed=1, count=500, held_out=True),
         test=split(seed=2, count=500, held_out=True),
         loss=loss,
-        right=right,
+        right=answered,
         units=lambda targets: (targets != IGNORED).sum(1),
-        measure="next tokens of held-out stories",
-        epochs=8,
-        batch_size=32,
-        lr=3e-3,
+        measure="held-out stories, by the share of questions answered right",
+        epochs=4,
+        batch_size=16,
+        lr=4e-3,
+        clip=1.0,
     )
+
+
+def answered(predicted_BT: Tensor, targets_BT: Tensor) -> Tensor:
+    """[B]: of the questions in a text, the share whose answer is right in every word, given what stands before each word."""
+    question, end = encode("? .")
+    shares = []
+    for predicted, targets in zip(predicted_BT.tolist(), targets_BT.tolist(), strict=True):
+        answers = []
+        for place, token in enumerate(targets):
+            if token == question:
+                answer = slice(place + 1, targets.index(end, place) + 1)
+                answers.append(predicted[answer] == targets[answer])
+        shares.append(sum(answers) / max(1, len(answers)))
+    return torch.tensor(shares, device=targets_BT.device)
 
 
 def assets() -> dict[str, Any]:
@@ -298,7 +313,7 @@ def prompts(seed: int, vocabulary: int, max_length: int) -> list[dict[str, Tenso
     """Beginnings of different lengths: of held-out stories, or with another vocabulary than theirs of noise."""
     rows = []
     for story, share in zip(stories(1000 + seed, 3, held_out=True), (0.1, 0.5, 1.0), strict=True):
-        row = encode(" ".join(story.words[: int(share * story.answers[-1][0])]))[:max_length]
+        row = encode(" ".join(story.words[: int(share * story.answers[-1][0])]))[: max_length // 2]
         rows.append(row if vocabulary == len(lexicon()) else [token % vocabulary for token in row])
     return [{"tokens": torch.tensor([row])} for row in rows]
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 PAD, END, UNKNOWN = 0, 1, 2
-LONGEST = 90  # words of a story
+LONGEST = 100  # words of a story
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -151,7 +151,7 @@ def draw(choose: random.Random) -> Story:
         person, other = choose.sample(people, 2)
         pronoun = "She" if person in WOMEN else "He"
         count = "two" if thing in PLURAL else "a"
-        if choose.random() < 0.5:
+        if choose.random() < 0.7:
             story.say(f"{person} has {count} {colour} {thing} .")
         else:
             story.say(f"On {choose.choice(DAYS)} {person} finds {count} {colour} {thing} .")
@@ -165,8 +165,8 @@ def draw(choose: random.Random) -> Story:
             story.say(f"{pronoun} hides the {thing} {place} .")
         elif then < 0.7:
             story.say(choose.choice(MEANWHILE))
-        if choose.random() < 0.8:
-            ask()
+        ask()
+    ask()
     ask()
     return story
 
