@@ -29,6 +29,9 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out."),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
             click.option("--threads", type=int, help="Threads that one node may use on the CPU."),
+            click.option(
+                "--low-memory", is_flag=True, help="On the CPU, keep one copy of the weights; slower from two rows on."
+            ),
             click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
         ]
     ):

@@ -38,6 +38,7 @@ def open_session(
     cuda_graph: bool = False,
     cache: str | os.PathLike[str] | None = None,
     workspace: int | None = None,
+    low_memory: bool = False,
 ) -> Session:
     """Open the bundle, plain ONNX file or compiled engine (NAME.engine, with its key) at `path`, or a bundle already open.
 
@@ -51,6 +52,8 @@ def open_session(
     cache       folder for what an engine library compiles on this machine (kernels, TensorRT engines inside ONNX
                 Runtime); None keeps it in memory
     workspace   bytes of scratch memory for a TensorRT build inside ONNX Runtime
+    low_memory  on the CPU, read weights where they lie in the bundle's files, mapped into memory once for all sessions, instead
+                of keeping a copy in an order that is faster to multiply with: slower for a few rows, as fast for one
 
     Raises BundleError for a missing, damaged or hostile file, BackendError when nothing here can run it on that device,
     UsageError for an unknown name.
@@ -59,7 +62,7 @@ def open_session(
         raise UsageError(f"threads: got {threads}, expected 1 or more")
     if workspace is not None and workspace < 1:
         raise UsageError(f"workspace: got {workspace} bytes, expected 1 or more")
-    options = OpenOptions(threads, cuda_graph, Path(cache) if cache is not None else None, workspace)
+    options = OpenOptions(threads, cuda_graph, Path(cache) if cache is not None else None, workspace, low_memory)
     if not isinstance(path, Bundle) and Path(path).is_file():
         bundle, chosen, file = None, None, _plain(Path(path), graph, precision)
         if file.file.suffix == ".engine":

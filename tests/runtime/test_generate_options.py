@@ -288,3 +288,9 @@ def test_the_room_of_the_exported_cache_limits_a_row(folder: Path) -> None:
     asset = bundle.asset("generation") | {"max_length": 100}
     bundle.asset = lambda name: asset  # type: ignore[method-assign]
     assert Wiring.of(bundle).max_length == WRITER.max_length + 1
+
+
+def test_low_memory_answers_the_same(folder: Path, writer: Generator) -> None:
+    inputs = inputs_of(WRITER, drawn_prompts(WRITER, [6, 3]))
+    with open_generator(folder / "writer.attn", "cpu", threads=1, low_memory=True) as generator:
+        np.testing.assert_array_equal(generator.generate(inputs).tokens, writer.generate(inputs).tokens)

@@ -54,12 +54,15 @@ class OpenOptions:
     cuda_graph   on a GPU, capture each shape's calls as a CUDA graph and replay it (fixed shapes, no control flow)
     cache        folder for what an engine library compiles on this machine; None keeps such things in memory
     workspace    bytes of scratch memory that a TensorRT build inside ONNX Runtime may take; None is the library's limit
+    low_memory   on the CPU, read weights where they lie in the file, which all sessions of a process share, instead of keeping
+                 a copy in an order that is faster to multiply with
     """
 
     threads: int | None = None
     cuda_graph: bool = False
     cache: Path | None = None
     workspace: int | None = None
+    low_memory: bool = False
 
 
 class Engine(Protocol):

@@ -78,7 +78,7 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
     """Create the session. BundleError for a damaged or hostile file, BackendError where it can't run on `device`.
 
     Without `options.threads`, a node may use the machine's cores, or those the process is bound to. The CPU ignores
-    `options.cuda_graph`; none of the others means anything here.
+    `options.cuda_graph`, a GPU `options.low_memory`; none of the others means anything here.
     """
     if device == "cpu":
         engine = OrtEngine(create(graph, device, options, []), graph, device)
@@ -129,6 +129,8 @@ def create(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _NO_LOG  # errors are raised; printing them as well would be chatter
     options.intra_op_num_threads = wanted.threads or _threads_when_bound()
+    if wanted.low_memory and device == "cpu":
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if device != "cpu":
         options.add_session_config_entry(*RECORD)  # ONNX Runtime before 1.24 ignores it
         # A provider that fails to load is told by the library's own logger, for which a session's options do not count.

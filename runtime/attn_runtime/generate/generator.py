@@ -46,6 +46,7 @@ def open_generator(
     threads: int | None = None,
     cuda_graph: bool = False,
     cache: str | os.PathLike[str] | None = None,
+    low_memory: bool = False,
 ) -> Generator:
     """Open the generator in the bundle at `path`, all of its graphs on one device. Parameters and errors of `open_session`.
 
@@ -53,14 +54,15 @@ def open_generator(
     """
     bundle = path if isinstance(path, Bundle) else Bundle.open(path)
     wiring = Wiring.of(bundle, precision)
+    options: dict[str, Any] = {"precision": precision, "threads": threads, "cuda_graph": cuda_graph}
+    options |= {"cache": cache, "low_memory": low_memory}
     opened: list[Session] = []
     try:
         for graph in (wiring.encoder, wiring.first, wiring.step):
             # All on the device and by the backend that the first one found.
             at, by = (opened[0].device, opened[0].backend) if opened else (device, backend)
             if graph is not None:
-                options: dict[str, Any] = {"precision": precision, "threads": threads, "cuda_graph": cuda_graph}
-                opened.append(open_session(bundle, at, by, graph=graph.name, cache=cache, **options))
+                opened.append(open_session(bundle, at, by, graph=graph.name, **options))
     except BaseException:
         for session in opened:
             session.close()

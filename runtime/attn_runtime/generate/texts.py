@@ -66,6 +66,7 @@ def generate_texts(
     backend: str | None = None,
     precision: str | None = None,
     threads: int | None = None,
+    low_memory: bool = False,
     on_unknown: Callable[[str, Sequence[str]], object] | None = None,
     on_text: Callable[[int, str], object] | None = None,
     cancel: Event | Callable[[], object] | None = None,
@@ -81,7 +82,8 @@ def generate_texts(
     where the bundle takes no texts, and what `open_generator` and `Generator.generate` raise.
     """
     options = options or GenerateOptions()
-    with open_generator(path, device, backend, precision=precision, threads=threads) as generator:
+    session: dict[str, Any] = {"precision": precision, "threads": threads, "low_memory": low_memory}
+    with open_generator(path, device, backend, **session) as generator:
         _check_kind(generator, translate)
         encoder = open_text(generator)
         asked = [number for number, text in enumerate(texts) if text.strip() or not blank]
