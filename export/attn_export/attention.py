@@ -50,6 +50,7 @@ def written_out(match: Match) -> AttentionBlock:
         _length(query_length),
         _length(key_length, length_of_values),
         mask_kind(match),
+        any(node.op_type == "Concat" for node in match.above),
     )
 
 

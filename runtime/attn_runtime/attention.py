@@ -23,6 +23,7 @@ class AttentionBlock:
     head_size, value_size  Dk and Dv, in elements; None when dynamic
     query_length, key_length  a number or the name of a dim ("64", "T", "?")
     mask                   "none", "causal", "bool" or "additive"
+    joined                 whether the softmax runs over the scores of several tensors of keys: a cache's and a new token's
     """
 
     module: str
@@ -38,6 +39,7 @@ class AttentionBlock:
     query_length: str
     key_length: str
     mask: str
+    joined: bool = False
 
     @property
     def nodes(self) -> tuple[str, ...]:

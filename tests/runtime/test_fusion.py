@@ -116,6 +116,7 @@ FLOAT_LOG = APART_LOG.replace("Half", "Float")
         (replace(BLOCK, head_size=320, value_size=320), APART_LOG, "320 elements; 9 to 256", "smaller heads"),
         (replace(BLOCK, heads=1, kv_heads=1), APART_LOG, "one head", "a second head"),
         (replace(BLOCK, query_length="1", key_length="1"), APART_LOG, "one query and one key", "none is needed"),
+        (replace(BLOCK, query_length="1", joined=True), APART_LOG, "cache and of the new token", "a copy of the cache"),
         (replace(BLOCK, operator="Attention", value_size=64), APART_LOG, "values 64", "opset 22"),
         (replace(BLOCK, operator="Attention"), APART_LOG, UNKNOWN, "opset 22"),
         (BLOCK, "", "no list of layers", "build again"),

@@ -122,6 +122,8 @@ def _shape_problem(block: AttentionBlock) -> str:
         return "one head"
     if block.query_length == block.key_length == "1":
         return "one query and one key"
+    if block.joined:
+        return "its softmax runs over the scores of the cache and of the new token together"
     return ""
 
 
@@ -131,6 +133,8 @@ def _shape_cure(block: AttentionBlock) -> str:
         return "more and smaller heads"
     if block.query_length == block.key_length == "1":
         return "none is needed: there is nothing to fuse"
+    if block.joined:
+        return "none: one tensor of keys would be a copy of the cache at each step"
     if block.heads == 1 and block.head_size == block.value_size:
         return "the pass attention, which to-trt runs unless it is skipped; or a second head, or a dynamic batch"
     return "the pass attention, which to-trt runs unless it is skipped"

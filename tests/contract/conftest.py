@@ -1,0 +1,46 @@
+"""One trained folder and one bundle in every precision for each built-in model, made once and shared by the contract tests.
+
+Nothing here knows the name of any model: a new file in attn_models is crossed with everything by being there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attn_export.console import Console
+from attn_export.pipeline import Options, export
+from attn_export.precision import add_precision
+from attn_export.source import load_source
+from attn_models import registry
+
+HALF = ("fp16", "bf16")
+
+
+@pytest.fixture(scope="session", params=[pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in registry.names()])
+def model(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def trained(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training of a few epochs on a part of the data."""
+    if registry.get(model).recipe is None:
+        pytest.skip(f"{model} has no training")
+    folder = tmp_path_factory.mktemp("trained")
+    command = [sys.executable, "-m", "attn_models.train", model, "--limit", "256", "--epochs", "4", "--out", folder]
+    ran = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=250)
+    assert ran.returncode == 0, ran.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model, untrained but awake, exported as a user would, in every precision."""
+    target = tmp_path_factory.mktemp("bundle") / f"{model}.attn"
+    export(load_source(model), target, Options(), Console(True))
+    for kind in HALF:
+        add_precision(target, kind, console=Console(True))
+    return target
