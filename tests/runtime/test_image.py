@@ -86,6 +86,14 @@ def test_palette_with_transparency(tmp_path: Path) -> None:
     np.testing.assert_array_equal(got[0], [[0, 0, 255], [255, 255, 255]])
 
 
+@pytest.mark.parametrize("resize", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_pixel_fills_the_whole_input(tmp_path: Path, resize: str, channels: int) -> None:
+    Image.fromarray(np.array([[70]], np.uint8)).save(tmp_path / "dot.png")
+    got = load_image(tmp_path / "dot.png", recipe(channels, 8, resize))
+    np.testing.assert_array_equal(got, np.full((1, channels, 8, 8), 70, np.float32))
+
+
 def test_sixteen_bit_grey_keeps_its_scale(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 65535], [32768, 256]], np.uint16)).save(tmp_path / "a.png")
     np.testing.assert_array_equal(load_image(tmp_path / "a.png", recipe(1))[0, 0], [[0, 255], [128, 1]])
