@@ -41,6 +41,17 @@ def plot_attention(
     Raises BackendError when matplotlib is not installed, UsageError for a choice that there is not or a suffix that
     matplotlib does not know, OutputError when `file` can't be written.
     """
+    figure = draw(found, layer=layer, head=head, query=query)
+    known = figure.canvas.get_supported_filetypes()
+    if (suffix := Path(file).suffix.removeprefix(".")) not in known:
+        raise UsageError(f"plot {file}: got suffix {suffix or '(none)'}, expected one of {', '.join(sorted(known))}")
+    write_whole(Path(file), lambda path: figure.savefig(path, dpi=150))
+
+
+def draw(
+    found: AttentionMaps, *, layer: str | None = None, head: str = "mean", query: tuple[int, int] | None = None
+) -> Any:
+    """The picture as a matplotlib Figure; see `plot_attention`."""
     try:
         import matplotlib.figure
     except ImportError as error:
@@ -63,9 +74,6 @@ def plot_attention(
     rows = math.ceil(count / columns)
     # A Figure of its own, not pyplot: no display is looked for and no global state is left.
     figure = matplotlib.figure.Figure(figsize=(width * columns + 0.3, height * rows + 0.6), layout="constrained")
-    known = figure.canvas.get_supported_filetypes()
-    if (suffix := Path(file).suffix.removeprefix(".")) not in known:
-        raise UsageError(f"plot {file}: got suffix {suffix or '(none)'}, expected one of {', '.join(sorted(known))}")
     figure.suptitle(_plain(found.title))
     grid = figure.add_gridspec(rows, columns)
     if shown:
@@ -73,7 +81,7 @@ def plot_attention(
     for place, (m, number, which) in enumerate(panels, start=int(shown)):
         name = f"{m.graph + ' ' if m.graph != 'model' else ''}{m.module or m.output}, {which}"
         _panel(figure, grid[place // columns, place % columns], m, m.weights[number], name, found, query)
-    write_whole(Path(file), lambda path: figure.savefig(path, dpi=150))
+    return figure
 
 
 def _picture(axes: Any, found: AttentionMaps) -> None:

@@ -45,6 +45,7 @@ class Tiny:
     seed: int = 0
     sharpness: float = 3.0
     width: int = 0
+    attention: bool = False  # whether encoder and first also answer their weights, attention_BLOCK
 
     @property
     def d(self) -> int:
@@ -132,6 +133,8 @@ class Net:
         self.outputs: list[onnx.ValueInfoProto] = []
         self.specs: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
         self.weights = tiny.weights()
+        self.seen: dict[str, tuple[str, Any, Any]] = {}  # block -> its attention weights, queries and keys
+        self.crossed = ""
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         name = f"t{len(self.nodes)}"
@@ -222,7 +225,12 @@ class Net:
         block = f"layer{n}.cross"
         scores = self.scores(self.project(block, "q", self.norm(x)), self.every_head(key))
         weights = self.op("Softmax", self.masked(scores, source_mask, [1, 2]), axis=-1)
+        self.crossed = weights
         return self.op("Add", x, self.join(block, self.op("MatMul", weights, self.every_head(value))))
+
+    def output_seen(self, batch: Any) -> None:
+        for block, (weights, queries, keys) in self.seen.items() if self.tiny.attention else ():
+            self.output(f"attention_{block.replace('.', '_')}", weights, batch, self.tiny.heads, queries, keys)
 
     def save(self, file: Path) -> dict[str, Any]:
         graph = helper.make_graph(self.nodes, "graph", self.inputs, self.outputs, list(self.constants.values()))
@@ -241,8 +249,10 @@ def encoder_net(tiny: Tiny, half: bool) -> Net:
     block, inner = "encoder.self", net.norm(x)
     scores = net.scores(net.project(block, "q", inner), net.every_head(net.project(block, "k", inner)))
     weights = net.op("Softmax", net.masked(scores, mask, [1, 2]), axis=-1)
+    net.seen[block] = (weights, length, length)
     mixed = net.op("MatMul", weights, net.every_head(net.project(block, "v", inner)))
     net.output("memory", net.op("Add", x, net.join(block, mixed)), batch, length, tiny.d)
+    net.output_seen(batch)
     return net
 
 
@@ -264,13 +274,15 @@ def first_net(tiny: Tiny, half: bool) -> Net:
         key, value = net.project(block, "k", inner), net.project(block, "v", inner)
         kept += [(f"new_key_{n}", key, cached), (f"new_value_{n}", value, cached)]
         scores = net.masked(net.scores(net.project(block, "q", inner), net.every_head(key)), causal, [])
-        mixed = net.op("MatMul", net.op("Softmax", scores, axis=-1), net.every_head(value))
-        x = net.op("Add", x, net.join(block, mixed))
+        weights = net.op("Softmax", scores, axis=-1)
+        net.seen[block] = (weights, prompt, prompt)
+        x = net.op("Add", x, net.join(block, net.op("MatMul", weights, net.every_head(value))))
         if tiny.encoder:
             crossed = (batch, tiny.key_heads, length, tiny.head_size)
             key, value = (net.project(f"layer{n}.cross", which, memory) for which in "kv")
             kept += [(f"cross_key_{n}", key, crossed), (f"cross_value_{n}", value, crossed)]
             x = net.cross(n, x, key, value, source_mask)
+            net.seen[f"layer{n}.cross"] = (net.crossed, prompt, length)
         x = net.feed_forward(n, x)
     count = net.op("ReduceSum", net.op("Cast", mask, to=TensorProto.INT64), one, keepdims=1)
     last = net.op("Unsqueeze", net.op("Sub", count, one), net.constant([2], np.int64))
@@ -279,6 +291,7 @@ def first_net(tiny: Tiny, half: bool) -> Net:
     net.output("logits", net.op("MatMul", net.norm(x), net.weight("head")), batch, tiny.vocabulary)
     for name, value, shape in kept:
         net.output(name, value, *shape)
+    net.output_seen(batch)
     return net
 
 
