@@ -1,7 +1,7 @@
 """A small Vision Transformer: an image is cut into patches, which attend to each other like the words of a sentence.
 
-Dosovitskiy et al., "An Image is Worth 16x16 Words" (2020), in the pre-norm form: patches of 4x4 pixels become tokens of
-`width` numbers, a learned class token goes in front, and what it has gathered after the last block gives the logits.
+Dosovitskiy et al., "An Image is Worth 16x16 Words" (2020), in the pre-norm form: 8x8 patches become tokens of `width`
+numbers, a learned class token goes in front, and what it has gathered after the last block gives the logits.
 
 Tensor names end in the axes they have:
     B  batch              C  channels           Y X  rows and columns of patches
@@ -23,8 +23,7 @@ from .recipe import Recipe
 from .spec import AttentionAxis, AttentionSpec, GraphSpec, ModelSpec
 
 IMAGE_SIZE = 32  # pixels, both ways
-PATCH_SIZE = 4
-CELLS = IMAGE_SIZE // PATCH_SIZE  # of the grid of patches, both ways
+CELLS = 8  # of the grid of patches, both ways: larger images have larger patches
 SHIFT = 3  # pixels by which a training image moves at most; 4 are one cell of the digits
 
 
@@ -65,12 +64,13 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Image [B, in_channels, 32, 32] float32 -> logits [B, classes]."""
+    """Image [B, in_channels, size, size] float32 -> logits [B, classes]."""
 
     def __init__(
         self,
         classes: int = 10,
         in_channels: int = 3,
+        size: int = IMAGE_SIZE,
         width: int = 64,
         heads: int = 4,
         depth: int = 3,
@@ -79,7 +79,9 @@ class VisionTransformer(nn.Module):
         super().__init__()
         if heads < 1 or width % heads:
             raise UsageError(f"width {width}: expected a multiple of heads, {heads}")
-        self.patches = nn.Conv2d(in_channels, width, PATCH_SIZE, PATCH_SIZE)
+        if size < CELLS or size % CELLS:
+            raise UsageError(f"size {size}: expected a multiple of {CELLS} pixels, the patches along each side")
+        self.patches = nn.Conv2d(in_channels, width, size // CELLS, size // CELLS)
         self.class_token = nn.Parameter(torch.empty(1, 1, width))
         # One for each token: without it the image would be a bag of patches.
         self.positions = nn.Parameter(torch.empty(1, 1 + CELLS * CELLS, width))
@@ -137,6 +139,11 @@ def recipe() -> Recipe:
     )
 
 
+def image_build(classes: int, channels: int, size: int) -> dict[str, Any]:
+    """Arguments of `VisionTransformer` for other images."""
+    return {"classes": classes, "in_channels": channels, "size": size}
+
+
 # Queries and keys are the class token, then the grid of patches.
 PATCHES = AttentionAxis("grid", rows=CELLS, columns=CELLS, skip=1)
 
@@ -163,5 +170,6 @@ MODEL = ModelSpec(
     ),
     assets=assets,
     recipe=recipe,
+    image_build=image_build,
     attention=(AttentionSpec(r"blocks\.\d+\.attention", query=PATCHES, key=PATCHES),),
 )
