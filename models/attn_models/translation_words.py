@@ -65,7 +65,7 @@ NOUNS = (
     Noun("horse", "cheval", False, "animal"),
     Noun("bird", "oiseau", False, "animal"),
     Noun("cow", "vache", True, "animal"),
-    Noun("sheep", "mouton", False, "animal", "sheep"),
+    Noun("goat", "chèvre", True, "animal"),
     Noun("mouse", "souris", True, "animal", "mice"),
     Noun("owl", "hibou", False, "animal", "", "hiboux"),
     Noun("hedgehog", "hérisson", False, "animal"),
