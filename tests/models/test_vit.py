@@ -5,7 +5,6 @@ import torch
 from attn_models.vit import CELLS, IMAGE_SIZE, MODEL, SHIFT, SelfAttention, VisionTransformer, shifted
 from attn_runtime.errors import UsageError
 
-
 PATCH_SIZE = IMAGE_SIZE // CELLS
 
 
