@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from attn_runtime.cli_compile import build, build_options, tell
+from attn_runtime.cli_compile import build, build_options, graphs_of, tell_all
 from attn_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from attn_runtime.trt.compile import Compiled
 
 
 @click.command("to-trt")
@@ -44,10 +48,15 @@ def to_trt(
 
     shapes = ShapeTexts(options["min_shapes"], options["opt_shapes"], options["max_shapes"])
     console = Console(quiet or as_json)
-    plan = prepare(
-        path, kinds[0] if kinds else None, shapes=shapes, graph=options.pop("graph"), half_io=half_io, skip=skip_pass,
-        console=console,
-    )  # fmt: skip
-    for note in plan.notes:
-        console.note(note)
-    tell(build(plan.path, quiet or as_json, **{**options, **plan.arguments}), quiet, as_json)
+    graphs = graphs_of(path, options)
+    silent = quiet or as_json
+
+    def make(graph: str | None) -> Compiled:
+        plan = prepare(
+            path, kinds[0] if kinds else None, shapes=shapes, graph=graph, half_io=half_io, skip=skip_pass, console=console
+        )  # fmt: skip
+        for note in plan.notes:
+            console.note(note)
+        return build(plan.path, silent, **{**options, "graph": graph, **plan.arguments})
+
+    tell_all([(name, partial(make, name)) for name in graphs], quiet, as_json)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 
 
 class Console:
@@ -19,6 +20,7 @@ class Console:
         self._stream = sys.stderr
         self._rich = Rich(file=self._stream, highlight=False, soft_wrap=True)
         self._notes: set[str] = set()
+        self._label = ""
         self._spins = False  # a stage inside another has no spinner of its own: a terminal shows one at a time
 
     @contextmanager
@@ -34,13 +36,20 @@ class Console:
                 self._spins = False
         else:
             yield line
-        self._say(f"{name:<10} {line.text:<78} {time.perf_counter() - start:6.1f} s", "green")
+        self._say(f"{name:<10} {self._label + line.text:<78} {time.perf_counter() - start:6.1f} s", "green")
 
     def note(self, text: str) -> None:
         """A remark, told once."""
+        text = self._label + text
         if text not in self._notes:
             self._notes.add(text)
             self._say(f"note       {text}", "yellow")
+
+    def about(self, label: str) -> Console:
+        """The same console, for the work on one of several things: each text begins with `label`."""
+        other = copy(self)
+        other._label = label
+        return other
 
     def say(self, text: str) -> None:
         self._say(text, "default")

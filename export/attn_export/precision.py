@@ -22,6 +22,7 @@ from .autocast import MOST_BYTES, require_autocast
 from .bisect import half_kind
 from .console import Console
 from .external import EXTERNAL_FROM_BYTES
+from .generation import prove
 from .graph import facts
 from .halve import Typed, for_tensorrt, halve
 from .intermediates import ranges
@@ -59,17 +60,43 @@ def add_precision(
     """
     check_options(kind, half_io, skip)
     opened = Bundle.open(bundle)
+    if opened.asset("generation") is not None:
+        half_io = _caches_in(kind, half_io, console)
     with workshop(stage_seconds) as (work, isolated):
         # A killed run may have left hard links to the weights, which onnx does not open for fear of them.
         sweep(bundle.resolve())
-        found = {
-            name: _forms(bundle_job(opened, name, kind, half_io, rtol, work, isolated), name, skip, console)
-            for name in opened.graphs
-        }
+        found = {}
+        for name in opened.graphs:
+            job = bundle_job(opened, name, kind, half_io, rtol, work, isolated)
+            found[name] = _forms(job, name, skip, console.about(f"{name}: ") if len(opened.graphs) > 1 else console)
         with console.stage("write") as line:
-            made = write_precision(bundle, opened, kind, found)
+            made = write_precision(bundle, opened, kind, found, lambda staged: _prove(staged, kind, isolated, console))
             line.done(f"{bundle}: {', '.join(t.path.name for t in made)}")
     return [replace(t, path=bundle / t.path.name) for t in made]
+
+
+def _caches_in(kind: str, half_io: bool, console: Console) -> bool:
+    """Whether the graphs of a generator get float16 borders: else each step would cast its whole past, twice."""
+    if kind == "fp16":
+        if not half_io:
+            console.note("the graphs hand caches to each other, so that their float inputs and outputs are float16 too")
+        return True
+    console.note(
+        f"the caches between the graphs stay float32, for numpy has no {kind}: each step casts what it reads of its past"
+    )
+    return half_io
+
+
+def _prove(staged: Bundle, kind: str, isolated: Isolated, console: Console) -> None:
+    """That the new precision writes what PyTorch wrote. On a CPU bf16 can't be run, which is told."""
+    if not staged.manifest.get("generation"):
+        return
+    if kind == "bf16":
+        console.note(
+            "what is written in bf16 is not proven here, where ONNX Runtime has no bf16 kernels; on a GPU: attn-run verify"
+        )
+        return
+    prove(staged.path, isolated, console, f"the {kind} bundle", kind)
 
 
 def convert_file(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +19,14 @@ from .passes import attention
 from .shared_weights import share
 
 
-def write_precision(bundle: Path, opened: Bundle, kind: str, found: Mapping[str, Sequence[Typed]]) -> list[Typed]:
-    """Put what was made for each graph into the bundle, in one step."""
+def write_precision(
+    bundle: Path,
+    opened: Bundle,
+    kind: str,
+    found: Mapping[str, Sequence[Typed]],
+    prove: Callable[[Bundle], object] | None = None,
+) -> list[Typed]:
+    """Put what was made for each graph into the bundle, in one step, unless `prove` raises on the bundle as it will be."""
     made: list[Typed] = []
     manifest: dict[str, Any] = {**opened.manifest, "graphs": dict(opened.manifest["graphs"])}
     manifest["versions"] = {**manifest["versions"], "nvidia-modelopt": version("nvidia-modelopt")}
@@ -35,7 +41,7 @@ def write_precision(bundle: Path, opened: Bundle, kind: str, found: Mapping[str,
             written = [(typed, facts(typed.path).data_files) for typed in forms]
             manifest["graphs"][name] = _entry(opened.manifest["graphs"][name], kind, written, writer)
             made.extend(forms)
-        writer.commit(manifest)
+        writer.commit(manifest, prove)
     return made
 
 

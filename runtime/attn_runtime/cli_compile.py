@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .cli_common import print_json
+from .errors import AttnError, UsageError
 
 if TYPE_CHECKING:
     from .trt.compile import Compiled
@@ -38,7 +40,7 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that both commands have; all but `quiet` and `as_json` are arguments of `build`."""
     for option in reversed(
         [
-            click.option("--graph", help="Which graph of a bundle that has several."),
+            click.option("--graph", help="This graph alone, of a bundle that has several.  [default: all]"),
             click.option("--backend", "flavour", default="auto", show_default=True, metavar="auto|tensorrt|rtx",
                          help="Which library builds. auto: tensorrt on a GPU, else rtx."),
             click.option("--minShapes", "min_shapes", multiple=True, metavar="SHAPES",
@@ -75,7 +77,65 @@ def compile_command(path: str, quiet: bool, as_json: bool, precision: str | None
     Writes NAME.engine and its key, NAME.engine.json. Exit code 5: it computes in another precision; 6: attention is not
     fused (--require-fused); 10: no TensorRT here; 14: the build failed.
     """
-    tell(build(path, quiet or as_json, precision=precision, **options), quiet, as_json)
+    silent = quiet or as_json
+    graphs = graphs_of(path, options)
+    each = [(name, partial(build, path, silent, precision=precision, **{**options, "graph": name})) for name in graphs]
+    tell_all(each, quiet, as_json)
+
+
+def graphs_of(path: Any, options: Mapping[str, Any]) -> list[str | None]:
+    """The graphs to build: the one that is named, or all of a bundle. UsageError for options that fit one graph alone."""
+    from .bundle import Bundle, is_bundle
+
+    named = options["graph"]
+    if named is not None or not is_bundle(path):
+        return [named]
+    graphs = list(Bundle.open(path, check_hashes=False).graphs)  # each build checks the hashes
+    if len(graphs) == 1:
+        return [None]
+    for key, option in _OF_ONE_GRAPH.items():
+        if options.get(key):
+            raise UsageError(
+                f"{option}: the bundle has the graphs {', '.join(graphs)}, with inputs and an engine each; name one with --graph"
+            )
+    return list(graphs)
+
+
+_OF_ONE_GRAPH = {
+    "min_shapes": "--minShapes",
+    "opt_shapes": "--optShapes",
+    "max_shapes": "--maxShapes",
+    "save_engine": "--saveEngine",
+}
+
+
+def tell_all(builds: Sequence[tuple[str | None, Callable[[], Compiled]]], quiet: bool, as_json: bool) -> None:
+    """Run every build and say what came out of it; one that fails does not keep the others from being tried.
+
+    `as_json` prints one document, a list where there are several. Raises the first error when all have been tried.
+    """
+    if len(builds) == 1:
+        return tell(builds[0][1](), quiet, as_json)
+    failed: list[AttnError] = []
+    told: list[Any] = []
+    for name, run in builds:
+        try:
+            done = run()
+        except AttnError as error:
+            failed.append(error)
+            told.append({"graph": name, "error": str(error), "exit_code": error.exit_code})
+            if len(failed) > 1:  # the first is what the command ends with
+                click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            continue
+        told.append({"graph": name, **done.to_json()})
+        if not quiet and not as_json:
+            click.echo(f"graph      {name}")
+            tell(done, quiet, as_json)
+    if as_json:
+        print_json(told)
+    if failed:
+        raise failed[0]
+    return None
 
 
 def build(

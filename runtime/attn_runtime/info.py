@@ -56,11 +56,25 @@ def info_lines(told: Mapping[str, Any]) -> Iterator[str]:
             note = f" ({printable(check['note'])})" if check["note"] else ""
             yield f"  {printable(check['name'])}: {'holds' if check['passed'] else 'does not hold'}{note}"
         yield "  golden cases: " + ", ".join(f"{printable(g['case'])} ({_sizes(g['sizes'])})" for g in graph["golden"])
+    yield from _generation(manifest)
     yield ""
     yield from columns(
         [("file", "size", "sha256")]
         + [(printable(f), bytes_text(e["size"]), e["sha256"][:16]) for f, e in manifest["files"].items()]
     ).splitlines()
+
+
+def _generation(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What PyTorch wrote with all graphs together."""
+    for number, case in enumerate(manifest.get("generation", ())):
+        if number == 0:
+            yield ""
+        beams = f"{case['beams']} beams, length penalty {case['length_penalty']:g}" if case["beams"] > 1 else "greedy"
+        margin = "none" if case["margin"] is None else f"{case['margin']:.2g}"
+        yield (
+            f"writes {printable(case['case'])}: {beams}, at most {case['max_length']} tokens, margin {margin}, scores within "
+            f"{case['tolerance']:.2g}"
+        )
 
 
 def _tensors(graph: Mapping[str, Any]) -> Iterator[str]:

@@ -36,7 +36,7 @@ def _split(x: Tensor) -> Tensor:
 def _attend(query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
     """Softmax attention over what `seen` (bool, broadcast to the scores) allows; [batch, length, width]."""
     scores = (query @ key.transpose(-1, -2)) * HEAD**-0.5
-    weights = scores.masked_fill(~seen, -1e9).softmax(-1)
+    weights = scores.masked_fill(~seen, -1e4).softmax(-1)
     return (weights @ value).transpose(1, 2).flatten(2)
 
 
@@ -142,7 +142,7 @@ class Step(nn.Module):
             query, key, value = _split(layer.query(x)), _split(layer.key(x)), _split(layer.value(x))
             before = (query @ past_key.transpose(-1, -2)) * HEAD**-0.5
             if self.broken != "mask":
-                before = before.masked_fill(~past_mask[:, None, None, :], -1e9)
+                before = before.masked_fill(~past_mask[:, None, None, :], -1e4)
             own = (query * key).sum(-1, keepdim=True) * HEAD**-0.5
             weights = torch.cat([before, own], dim=-1).softmax(-1)
             attended = weights[..., :-1] @ past_value + weights[..., -1:] * value

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attn_export.cli import cli as attn_export_cli
 from attn_export.live import verify_live
 from attn_export.source import load_source
 from attn_runtime.bundle import Bundle
-from attn_runtime.errors import UsageError
+from attn_runtime.cli import cli as attn_run
+from attn_runtime.errors import FusionError, UsageError
+from attn_runtime.info import describe, info_lines
+from attn_runtime.trt import flavour
 from attn_runtime.verify import verify
+from click.testing import CliRunner
 
 DATA = Path(__file__).parents[1] / "data"
 #: Shares the exported bundle with the other files about generators.
@@ -106,3 +112,36 @@ def test_one_graph_of_several_is_a_plain_file_too(attn_export: Callable[..., Any
     assert json.loads(ran.out)["precisions"]["fp32"]["file"] == "step.onnx"
     assert verify_live(out, "small_generators:lm", config=["layers=1"], graph="step")
     assert [p.name for p in tmp_path.iterdir()] == ["step.onnx"]
+
+
+needs_rtx = pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
+
+
+@needs_rtx
+@pytest.mark.parametrize("command", ["attn-run", "attn-export"])
+def test_engines_of_all_graphs_are_built_and_one_that_fails_ends_it_badly(
+    small_translator: Path, tmp_path: Path, command: str
+) -> None:
+    bundle = shutil.copytree(small_translator, tmp_path / "t.attn")
+    cli, name = {"attn-run": (attn_run, "compile"), "attn-export": (attn_export_cli, "to-trt")}[command]
+    ran = CliRunner().invoke(cli, [name, str(bundle), "--json", "--require-fused", "--quiet"])
+    assert isinstance(ran.exception, FusionError), ran.output
+    encoder, first, step = json.loads(ran.stdout)
+    assert [t["graph"] for t in (encoder, first, step)] == ["encoder", "first", "step"]
+    assert Path(encoder["engine"]).is_file(), "it has no attention, and is built although the others fail"
+    assert [t["exit_code"] for t in (first, step)] == [6, 6] and "attention" in step["error"]
+
+    ran = CliRunner().invoke(cli, [name, str(bundle), "--graph", "encoder"])
+    assert ran.exit_code == 0 and ran.stdout.count("audit") == 1 and "graph " not in ran.stdout
+    ran = CliRunner().invoke(cli, [name, str(bundle), "--optShapes", "source:1x3"])
+    assert isinstance(ran.exception, UsageError) and "--optShapes: the bundle has the graphs" in str(ran.exception)
+
+
+def test_what_people_see_of_it(small_translator: Path, attn_export: Callable[..., Any]) -> None:
+    told = "\n".join(info_lines(describe(small_translator)))
+    assert told.count("\ngraph ") == 3 and "weights.data" in told
+    assert "writes beams: 4 beams, length penalty 1, at most 23 tokens" in told
+    seen = attn_export("inspect", small_translator).out
+    assert "step.onnx (step, fp32): 4 attention blocks" in seen and "first.onnx (first, fp32)" in seen
+    ran = attn_export("bisect", small_translator, "--against", "fp16")
+    assert ran.code == 8 and "has 3 graphs; name one of encoder, first, step" in ran.err

@@ -1,0 +1,96 @@
+"""Half precision of a generator: caches cross from graph to graph as float16, and what is written stays PyTorch's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from attn_export.console import Console
+from attn_export.live import verify_live
+from attn_export.precision import add_precision
+from attn_runtime.bundle import Bundle, sha256_of
+from attn_runtime.errors import ParityError
+from attn_runtime.generate.verify import replay
+from attn_runtime.session import open_session
+from attn_runtime.verify import verify
+from safetensors.numpy import load_file, save_file
+
+DATA = Path(__file__).parents[1] / "data"
+pytestmark = pytest.mark.xdist_group("generators")
+
+
+@pytest.fixture(scope="module")
+def half(_small_translator: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small translator with fp16; not to be changed."""
+    bundle = shutil.copytree(_small_translator[0], tmp_path_factory.mktemp("half") / "t.attn")
+    add_precision(bundle, "fp16", console=Console(True))
+    return bundle
+
+
+def test_caches_and_logits_are_float16_at_every_border(half: Path) -> None:
+    bundle = Bundle.open(half)
+    for name, graph in bundle.graphs.items():
+        assert graph.precisions["fp16"].half_io, name
+        model = onnx.load(graph.precisions["fp16"].file, load_external_data=False)
+        borders = {v.name: v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.output)}
+        assert onnx.TensorProto.FLOAT not in borders.values(), f"{name}: {borders}"
+        session = open_session(bundle, "cpu", graph=name, precision="fp16")
+        assert {s.dtype for s in session.inputs} <= {"float16", "int64", "bool"}
+
+
+def test_no_step_casts_its_past(half: Path) -> None:
+    step = onnx.load(Bundle.open(half).graph("step").precisions["fp16"].file, load_external_data=False)
+    cast = [node.input[0] for node in step.graph.node if node.op_type == "Cast"]
+    assert not [name for name in cast if name.startswith(("past_", "cross_"))], cast
+
+
+def test_its_weights_are_shared_too(half: Path) -> None:
+    bundle = Bundle.open(half)
+    assert {g.precisions["fp16"].data for g in bundle.graphs.values()} == {(half / "weights.fp16.data",)}
+    files = bundle.manifest["files"]
+    assert files["weights.fp16.data"]["size"] <= 0.6 * files["weights.data"]["size"]
+
+
+def test_golden_cases_and_what_is_written_hold(half: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = verify(half, precision="fp16")
+    assert {c.graph for c in report.cases} == {"encoder", "first", "step"}
+    assert len(report.generation) == 11 and all(r.passed for r in report.generation)
+    assert all(r.same for r in report.generation if r.beams == 1)
+    monkeypatch.setattr(sys, "path", [str(DATA), *sys.path])
+    assert verify_live(half, "small_generators:translator", precision="fp16")
+
+
+def test_progress_says_what_it_did_and_what_is_undecided(
+    small_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = shutil.copytree(small_translator, tmp_path / "t.attn")
+    add_precision(bundle, "fp16", skip=["attention"], console=Console())
+    said = capsys.readouterr().err
+    assert said.count("the graphs hand caches to each other") == 1
+    assert "fp16       encoder: " in said and "check      step: " in said
+    found = replay(bundle, precision="fp16")
+    for case in {r.case for r in found if not r.decided}:
+        assert f"generated case {case} is undecided in the fp16 bundle" in said
+
+
+def test_what_writes_other_tokens_is_not_added(small_translator: Path, tmp_path: Path) -> None:
+    """The recorded answers are changed here, and their margins said to be wide."""
+    bundle = shutil.copytree(small_translator, tmp_path / "t.attn")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for case in manifest["generation"]:
+        case["margin"] = 1e3
+        stored = load_file(bundle / case["outputs"])
+        stored["tokens"][0, 1] = (stored["tokens"][0, 1] + 1) % 20 + 3
+        save_file({n: np.ascontiguousarray(v) for n, v in stored.items()}, bundle / case["outputs"])
+        manifest["files"][case["outputs"]]["sha256"] = sha256_of(bundle / case["outputs"])
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    before = sorted(p.name for p in bundle.iterdir())
+    with pytest.raises(ParityError, match="the fp16 bundle does not write what PyTorch writes"):
+        add_precision(bundle, "fp16", skip=["attention"], console=Console(True))
+    assert sorted(p.name for p in bundle.iterdir()) == before
+    assert list(Bundle.open(bundle).graph("step").precisions) == ["fp32"]
