@@ -3,16 +3,16 @@
 They are made up, of some 700 words, and a model that sorts them is a working example: it learns how these texts are built, and
 nothing of real news. What makes them more than a search for keywords:
     - Any text may name things of other categories, in roles that do not decide ("a print of galaxies" is on a shirt).
-    - Contrasts ("not galaxies but shirts are our subject") hold two categories' words; their order decides.
+    - Contrasts ("forget galaxies : this is about shirts") hold two categories' words, in either order.
     - Neutral sentences stand around the one that tells.
-The test has no text in common with training. Half of it is made of templates that training never sees (HELD_OUT_SHARE).
+The test has no text in common with training. Half of it (HELD_OUT_SHARE) is made of sentences that training has no template
+of, and of contrasts whose two halves it never sees together.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 CATEGORIES = ("sports", "politics", "science", "business", "electronics", "clothing", "kitchen", "toys")
@@ -194,27 +194,40 @@ HELD_OUT = {
     ),
 }
 
-#: Two categories' words; {t} is what the text is about.
-CONTRASTS = (
-    "forget {o} : this is about {t}",
-    "not {o} but {t} are our subject today",
-    "{t} , and not {o} , are what this is about",
-    "no {o} here , only {t}",
-    "yesterday it was {o} ; today it is {t}",
-    "we wrote about {o} last week and write about {t} now",
-    "instead of {o} we bring you {t}",
-    "{t} instead of {o} : that is our subject",
-    "enough about {o} . now {t}",
-    "{t} are our subject . of {o} we said enough",
-    "if you came for {o} you are wrong here ; if you came for {t} you are right",
-    "this page is for {t} . the page for {o} is another one",
+#: Two categories' words in one text: what it is not about, and what it is about, in either order.
+NOT_ABOUT = (
+    "not {o}",
+    "no {o} here",
+    "forget {o}",
+    "enough about {o}",
+    "nothing about {o}",
+    "we wrote about {o} last week",
+    "yesterday it was {o}",
+    "{o} are not our subject",
+    "if you came for {o} you are wrong here",
+    "the page for {o} is another one",
+    "we said all about {o}",
 )
-HELD_OUT_CONTRASTS = (
-    "today it is {t} ; yesterday we wrote about {o}",
-    "this is not about {o} : this is about {t}",
-    "{t} are what we bring you today , and no {o}",
-    "our subject today : {t} , not {o}",
+ABOUT = (
+    "this is about {t}",
+    "today it is {t}",
+    "only {t}",
+    "now {t}",
+    "we bring you {t}",
+    "we write about {t} now",
+    "{t} are our subject",
+    "if you came for {t} you are right here",
+    "this page is for {t}",
 )
+_BETWEEN = (" , ", " : ", " ; ", " . ", " and ", " but ")
+
+
+def contrasts(held_out: bool) -> list[tuple[str, str]]:
+    """Pairs of NOT_ABOUT and ABOUT. One in five is held out: both halves are known from other pairs."""
+    return [
+        (no, yes) for i, no in enumerate(NOT_ABOUT) for j, yes in enumerate(ABOUT) if ((2 * i + j) % 5 == 0) == held_out
+    ]
+
 
 #: Said of anything.
 NEUTRAL = (
@@ -247,7 +260,7 @@ _FILL = {
 }
 
 HELD_OUT_SHARE = 0.5  # of the test
-_SHARES = {"contrast": 0.3, "sentence": 0.7}
+_CONTRASTS = 0.3  # of all texts
 _SLOT = re.compile(r"{(\w+)}")
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -264,7 +277,9 @@ class Text:
 def words() -> list[str]:
     """Every word that training texts can have, sorted; held-out templates may bring others, as any text may."""
     pieces = [s for group in SENTENCES.values() for s in group] + [
-        *CONTRASTS,
+        *NOT_ABOUT,
+        *ABOUT,
+        *_BETWEEN,
         *NEUTRAL,
         *TOPICS.values(),
         *_FILL.values(),
@@ -286,12 +301,13 @@ def _fill(template: str, category: str, draw: random.Random) -> str:
 
 def text(category: str, draw: random.Random, extra: int, held_out: bool = False) -> str:
     """One sentence (or contrast) that tells the category, and `extra` neutral ones around it."""
-    kind = draw.choices(list(_SHARES), list(_SHARES.values()))[0]
-    if kind == "contrast":
-        telling: Sequence[str] = HELD_OUT_CONTRASTS if held_out else CONTRASTS
+    if draw.random() < _CONTRASTS:
+        halves = list(draw.choice(contrasts(held_out)))
+        draw.shuffle(halves)
+        telling = draw.choice(_BETWEEN).join(halves)
     else:
-        telling = (HELD_OUT if held_out else SENTENCES)[category]
-    sentences = [draw.choice(telling), *draw.sample(NEUTRAL, extra)]
+        telling = draw.choice((HELD_OUT if held_out else SENTENCES)[category])
+    sentences = [telling, *draw.sample(NEUTRAL, extra)]
     draw.shuffle(sentences)
     return " . ".join(_fill(sentence, category, draw) for sentence in sentences)
 

@@ -170,7 +170,9 @@ def test_half_of_the_test_is_of_templates_that_training_never_sees(splits):
     assert 0.45 < sum(t.held_out for t in splits["test"]) / len(splits["test"]) < 0.55
     for category in headlines.CATEGORIES:
         assert not set(headlines.HELD_OUT[category]) & set(headlines.SENTENCES[category])
-    assert not set(headlines.HELD_OUT_CONTRASTS) & set(headlines.CONTRASTS)
+    held, seen = set(headlines.contrasts(True)), set(headlines.contrasts(False))
+    assert held and not held & seen
+    assert {no for no, _ in held} <= {no for no, _ in seen} and {yes for _, yes in held} <= {yes for _, yes in seen}
 
 
 def test_the_vocabulary_is_that_of_training_and_fits(splits):
