@@ -77,11 +77,13 @@ def cached(
     prompt: Mapping[str, Tensor],
     max_length: int,
     length_penalty: float = 1.0,
+    scores: bool = True,
 ) -> Decoded:
     """What `greedy` says, through the model's graphs and a cache: each step computes its new token alone.
 
     The cache holds [rows, heads, capacity, head_size] per entry; a step sees as much of it as is filled, rounded up to a
-    power of two, and its new entry is written in place.
+    power of two, and its new entry is written in place. Without `scores`, which choosing the tokens does not need,
+    scores and margin are NaN: for measuring time.
     """
     spec = model.generation
     if spec is None:
@@ -126,7 +128,7 @@ def cached(
         used = used + going
         return known["logits"]
 
-    return _choose_best(next_logits, spec, limits, length_penalty)
+    return _choose_best(next_logits, spec, limits, length_penalty, scores)
 
 
 @torch.no_grad()
@@ -245,6 +247,7 @@ def _choose_best(
     spec: GenerationSpec,
     limits: Tensor,
     length_penalty: float,
+    with_scores: bool = True,
 ) -> Decoded:
     """The greedy choice. `next_logits(chosen, going)` adds the tokens chosen in the rows that go on, and says what follows."""
     stop = torch.tensor(spec.asset["stop"], dtype=torch.int64, device=limits.device)
@@ -257,17 +260,20 @@ def _choose_best(
     while bool(going.any()):
         logits = next_logits(chosen, going)
         best = logits.argmax(-1)
-        if logits.shape[-1] > 1:
+        if with_scores and logits.shape[-1] > 1:
             first, second = logits[going].topk(2, dim=-1).values.unbind(-1)
             margin = min(margin, float((first - second).min()))
         chosen = torch.where(going, best, spec.asset["pad"])
         columns.append(chosen)
-        log_prob = logits.double().log_softmax(-1).gather(-1, best[:, None])[:, 0]
-        sums = sums + torch.where(going, log_prob, 0.0)
+        if with_scores:
+            log_prob = logits.double().log_softmax(-1).gather(-1, best[:, None])[:, 0]
+            sums = sums + torch.where(going, log_prob, 0.0)
         lengths = lengths + going
         going = going & ~torch.isin(best, stop) & (lengths < limits)
     tokens = torch.stack(columns, dim=1) if columns else limits.new_zeros(len(limits), 0)
     scores = sums / lengths.clamp(min=1).double() ** length_penalty
+    if not with_scores:
+        scores, margin = scores.fill_(math.nan), math.nan
     return Decoded(tokens, lengths, scores.float(), margin)
 
 

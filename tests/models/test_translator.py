@@ -96,6 +96,10 @@ def test_what_is_generated_with_the_cache_is_what_is_generated_without(spec, mod
         assert torch.allclose(cached.scores, plain.scores, atol=1e-5)
         assert cached.margin == pytest.approx(plain.margin, abs=1e-3)
         if max_length == 15:
+            quick = decode.cached(module, spec, prompt, max_length, scores=False)
+            assert (
+                torch.equal(quick.tokens, plain.tokens) and quick.scores.isnan().all() and quick.margin != quick.margin
+            )
             assert len(set(plain.tokens.flatten().tolist())) > 8, "answers that are all alike would prove nothing"
 
 
