@@ -76,6 +76,11 @@ def _disagreements(manifest: Json) -> Iterator[str]:
             yield f"{place}: {shown(path)} is not listed in files"
     for name, graph in manifest["graphs"].items():
         yield from _graph_disagreements(f"graphs.{name}", graph)
+    generated = [case["case"] for case in manifest.get("generation", ())]
+    if generated and "generation" not in manifest["assets"]:
+        yield "generation: there are cases, and no asset generation that says how the graphs make them"
+    if len(set(generated)) < len(generated):
+        yield "generation: two cases have one name"
 
 
 def _paths(manifest: Json) -> Iterator[tuple[str, str]]:
