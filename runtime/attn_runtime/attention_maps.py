@@ -222,8 +222,8 @@ def summary(found: AttentionMaps, maps: Sequence[AttentionMap]) -> dict[str, Any
                 "heads": m.weights.shape[0],
                 "queries": m.weights.shape[1],
                 "keys": m.weights.shape[2],
-                "query": m.query.what,
-                "key": m.key.what,
+                "query": {"kind": m.query.kind, "what": m.query.what},
+                "key": {"kind": m.key.kind, "what": m.key.what},
                 "most": {
                     "weight": float(mean[query, key]),
                     "query": query,

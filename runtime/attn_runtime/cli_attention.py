@@ -10,6 +10,9 @@ from .cli_common import print_json
 from .errors import UsageError
 
 
+_KINDS = {"words": "words", "grid": "cells", "frames": "frames", "index": "entries"}
+
+
 def _cell(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -81,7 +84,15 @@ def _print(title: str, choice: str, notes: tuple[str, ...], maps: list[dict[str,
     for m in maps:
         name = f"{m['graph']} {m['module'] or m['output']}"
         most = m["most"]
-        sides = (str(m["heads"]), f"{m['queries']} {m['query']}", f"{m['keys']} {m['key']}")
-        rows.append((str(m["layer"]), printable(name), *sides, printable(f"{most['weight']:.1%} {most['told']}")))
+        sides = [f"{m[many]} {_KINDS[m[one]['kind']]}" for many, one in (("queries", "query"), ("keys", "key"))]
+        rows.append(
+            (
+                str(m["layer"]),
+                printable(name),
+                str(m["heads"]),
+                *sides,
+                printable(f"{most['weight']:.1%} {most['told']}"),
+            )
+        )
     click.echo(columns(rows))
     click.echo(choice)

@@ -69,7 +69,11 @@ def draw(
     shown = found.picture is not None and any(m.key.kind == "grid" for m in maps)  # by itself, in front
     count = len(panels) + shown
     width, height = (max(sizes) for sizes in zip(*(_inches(m, found) for m, _, _ in panels), strict=True))
-    columns = count if count <= 4 else math.ceil(math.sqrt(count * 1.4))
+    each = {m.weights.shape[0] for m in maps}
+    if head == "all" and len(each) == 1 and not shown:
+        columns = each.pop()  # a layer a row
+    else:
+        columns = count if count <= 4 else math.ceil(math.sqrt(count * 1.4))
     columns = max(1, min(columns, int(_MOST_INCHES // width)))
     rows = math.ceil(count / columns)
     # A Figure of its own, not pyplot: no display is looked for and no global state is left.
@@ -79,7 +83,8 @@ def draw(
     if shown:
         _picture(figure.add_subplot(grid[0, 0]), found)
     for place, (m, number, which) in enumerate(panels, start=int(shown)):
-        name = f"{m.graph + ' ' if m.graph != 'model' else ''}{m.module or m.output}, {which}"
+        twins = [other for other in maps if other.module == m.module]
+        name = f"{m.graph + ' ' if len(twins) > 1 else ''}{m.module or m.output}, {which}"
         _panel(figure, grid[place // columns, place % columns], m, m.weights[number], name, found, query)
     return figure
 

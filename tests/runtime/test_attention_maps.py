@@ -314,9 +314,9 @@ def test_frames_lie_under_the_recording_in_seconds() -> None:
 @pytest.mark.parametrize(
     ("layer", "head", "titles"),
     [
-        (None, "mean", ["first a, mean of heads", "second b, mean of heads"]),
-        ("1", "all", ["second b, head 0", "second b, head 1"]),
-        ("^first", "1", ["first a, head 1"]),
+        (None, "mean", ["a, mean of heads", "b, mean of heads"]),
+        ("1", "all", ["b, head 0", "b, head 1"]),
+        ("^first", "1", ["a, head 1"]),
     ],
 )
 def test_layers_and_heads_are_chosen(layer: str | None, head: str, titles: list[str]) -> None:
