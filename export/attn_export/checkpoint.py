@@ -43,8 +43,21 @@ def load_checkpoint(module: nn.Module, path: Path) -> None:
             f"checkpoint {path} does not fit {type(module).__name__}: {'; '.join(problems)}. "
             "Check --config, or the model this checkpoint was saved from."
         )
+    tied = _tied(module)
     # assign=True shares the file's memory instead of copying it: a large model is held once, not twice.
     module.load_state_dict(state, assign=True)
+    for first, others in tied:
+        for name in others:
+            owner, _, attribute = name.rpartition(".")
+            setattr(module.get_submodule(owner), attribute, module.get_parameter(first))
+
+
+def _tied(module: nn.Module) -> list[tuple[str, list[str]]]:
+    """Parameters that are one under several names, which assigning to each name would part."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return [(first, others) for first, *others in names.values() if others]
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

@@ -100,3 +100,17 @@ def test_a_gate_at_zero_is_told() -> None:
     assert silent_gates(module) == ["gamma"]
     nn.init.ones_(module.gamma)
     assert silent_gates(module) == []
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
+def test_tied_weights_stay_one(tmp_path: Path, name: str) -> None:
+    def tied() -> nn.Module:
+        module = nn.ModuleDict({"embedding": nn.Embedding(5, 3), "head": nn.Linear(3, 5, bias=False)})
+        module["head"].weight = module["embedding"].weight
+        return module
+
+    donor, receiver = tied(), tied()
+    load_checkpoint(receiver, saved(tmp_path / name, {k: v.clone() for k, v in donor.state_dict().items()}))
+    assert receiver["head"].weight is receiver["embedding"].weight
+    assert len(list(receiver.parameters())) == 1
+    assert torch.equal(receiver["head"].weight, donor["head"].weight)
