@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +55,16 @@ def test_a_row_alone_answers_as_in_the_batch(generator: Generator, tiny: Tiny) -
         alone = generator.generate(inputs_of(tiny, [prompt]), options)
         assert alone.row(0) == together.row(number) and alone.scores is not None
         np.testing.assert_allclose(alone.scores[0], together.scores[number], rtol=1e-3)
+
+
+def test_what_lies_behind_an_answer_is_padding_even_where_padding_stops_one(generator: Generator, tiny: Tiny) -> None:
+    """Many models have one token for both."""
+    prompts = drawn_prompts(tiny, LENGTHS)
+    for stop in ([0], [5, 0], [7]):
+        found = generator.generate(inputs_of(tiny, prompts), GenerateOptions(stop=stop))
+        for number, prompt in enumerate(prompts):
+            wanted = greedy_of(replace(tiny, stop=tuple(stop)), prompt, room(tiny, prompt))
+            assert found.row(number) == wanted
+            assert (found.tokens[number, len(wanted) :] == 0).all()
+            assert found.stopped[number] == ("stop" if wanted[-1] in stop else "length")
+        assert len(set(found.lengths.tolist())) > 1
