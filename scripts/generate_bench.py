@@ -26,6 +26,7 @@ with one at the small sizes, and 128 tokens many times as much.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -73,12 +74,17 @@ def sizes_of(name: str) -> tuple[str, dict[str, int]]:
     return "attn_models.translator", {**MARIAN, "max_length": LONGEST}
 
 
+def kept(what: str, config: dict[str, Any], suffix: str = "") -> Path:
+    """Where something made for these sizes lies in bench/."""
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+    return BENCH / f"{what}-{digest}{suffix}"
+
+
 def bundle_of(name: str, module: str, config: dict[str, int], fresh: bool) -> Path:
     """The bundle of this size, exported unless it lies there from an earlier run."""
-    target = BENCH / f"generate-{name}.attn"
-    with suppress(OSError, ValueError, KeyError):
-        if not fresh and json.loads((target / "manifest.json").read_text())["source"]["config"] == config:
-            return target
+    target = kept(f"generate-{name}", config, ".attn")
+    if target.exists() and not fresh:
+        return target
     command = [sys.executable, "-m", "attn_export.cli", "to-onnx", f"{module}:of_size", "-o", target, "--quiet"]
     for key, value in config.items():
         command += ["--config", f"{key}={value}"]
@@ -126,7 +132,7 @@ def open_runners(name: str, arguments: argparse.Namespace) -> tuple[list[Runner]
     found: list[Runner] = [
         runners.OurRuntime(bundle, arguments.threads),
         runners.PyTorchCached(spec, source.module),
-        runners.NoCache(spec, source.module, BENCH / f"generate-{name}-whole.onnx", arguments.threads),
+        runners.NoCache(spec, source.module, kept(f"generate-{name}", config, "-whole.onnx"), arguments.threads),
     ]
     torch.manual_seed(0)
     missing: dict[str, str] = {}
@@ -150,7 +156,7 @@ def open_runners(name: str, arguments: argparse.Namespace) -> tuple[list[Runner]
     if not arguments.no_optimum:
         try:
             python = runners.optimum_python(BENCH / ".venv-optimum", OPTIMUM)
-            found.append(runners.Optimum(python, BENCH / f"optimum-{name}", sizes, arguments.threads))
+            found.append(runners.Optimum(python, kept(f"optimum-{name}", sizes), sizes, arguments.threads))
         except (RuntimeError, OSError) as problem:
             missing[runners.Optimum.name] = str(problem)
     return found, missing, vocabulary
@@ -185,7 +191,7 @@ def measure(name: str, arguments: argparse.Namespace, say: Callable[[str], None]
                     if turn:
                         so_far.append(made.seconds)
                 if not turn:
-                    equal[f"{rows}x{new}"] = _compared(runners, written)
+                    equal[f"{rows}x{new}"] = _compared(runners, written, prompts[rows], new)
             say(f"{name}: {'warm-up' if not turn else f'round {turn} of {arguments.rounds}'} done")
     finally:
         for runner in runners:
@@ -193,14 +199,16 @@ def measure(name: str, arguments: argparse.Namespace, say: Callable[[str], None]
     return {"seconds": seconds, "missing": missing, "same_tokens": equal, "sizes": sizes_of(name)[1]}
 
 
-def _compared(runners: list[Runner], written: dict[str, Any]) -> str:
-    """Whether those that share weights wrote the same tokens; random weights decide some steps by rounding."""
-    ours, torch_, whole = (written.get(r.name) for r in runners[:3])
-    margin = getattr(runners[1], "margin", float("inf"))
-    others = [tokens for tokens in (torch_, whole) if tokens is not None]
-    if all((ours == tokens).all() for tokens in others):
+def _compared(runners: list[Runner], written: dict[str, Any], prompt: Any, new: int) -> str:
+    """Whether those that share weights wrote the same tokens; random weights leave some steps to rounding."""
+    from generate_runners import PyTorchCached
+
+    ours, torch_, *whole = [written[r.name] for r in runners[:3] if r.name in written]
+    share = min(float((ours == tokens).mean()) for tokens in (torch_, *whole))
+    if share == 1:
         return "the same"
-    share = min(float((ours == tokens).mean()) for tokens in others)
+    assert isinstance(runners[1], PyTorchCached)
+    margin = runners[1].margin(prompt, new)
     if margin > 1e-4:
         sys.exit(f"attn-runtime wrote other tokens than PyTorch ({100 * share:.1f} % the same, margin {margin:.2g})")
     return f"{100 * share:.1f} % the same; PyTorch's own choice was {margin:.0e} logits apart"

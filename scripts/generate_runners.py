@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,12 +81,13 @@ class PyTorchCached(Runner):
         assert spec.generation is not None
         endless = replace(spec.generation, asset={**spec.generation.asset, "stop": []})
         self.spec, self.module = replace(spec, generation=endless), module
-        self.margin = float("inf")
 
     def write(self, prompt: Tokens, new: int) -> Tokens:
-        decoded = decode.cached(self.module, self.spec, _prompt(self.spec, prompt), new)
-        self.margin = decoded.margin
-        return decoded.tokens.numpy()
+        return decode.cached(self.module, self.spec, _prompt(self.spec, prompt), new, scores=False).tokens.numpy()
+
+    def margin(self, prompt: Tokens, new: int) -> float:
+        """Least gap, in logits, between what is chosen and what comes next."""
+        return decode.cached(self.module, self.spec, _prompt(self.spec, prompt), new).margin
 
 
 class NoCache(Runner):
@@ -116,9 +119,13 @@ class NoCache(Runner):
             other = {0: batch, 1: torch.export.Dim("source")}
             shapes = (other, other, row)
         partial = file.with_suffix(".partial.onnx")
-        torch.onnx.export(
-            module, arguments, partial, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False
-        )
+        logging.disable(logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module, arguments, partial, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False
+            )
+        logging.disable(logging.NOTSET)
         partial.replace(file)
 
     def write(self, prompt: Tokens, new: int) -> Tokens:
