@@ -84,15 +84,8 @@ def _print(title: str, choice: str, notes: tuple[str, ...], maps: list[dict[str,
     for m in maps:
         name = f"{m['graph']} {m['module'] or m['output']}"
         most = m["most"]
-        sides = [f"{m[many]} {_KINDS[m[one]['kind']]}" for many, one in (("queries", "query"), ("keys", "key"))]
-        rows.append(
-            (
-                str(m["layer"]),
-                printable(name),
-                str(m["heads"]),
-                *sides,
-                printable(f"{most['weight']:.1%} {most['told']}"),
-            )
-        )
+        queries, keys = (f"{m[many]} {_KINDS[m[one]['kind']]}" for many, one in (("queries", "query"), ("keys", "key")))
+        told = printable(f"{most['weight']:.1%} {most['told']}")
+        rows.append((str(m["layer"]), printable(name), str(m["heads"]), queries, keys, told))
     click.echo(columns(rows))
     click.echo(choice)
