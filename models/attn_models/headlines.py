@@ -153,8 +153,8 @@ SENTENCES = {
 }
 HELD_OUT = {
     "sports": (
-        "{name} wins gold in {place} and thanks the fans",
-        "the coach of {place} expects a hard game on {day}",
+        "{name} wins the race in {place} and thanks the fans",
+        "the team of {place} trains hard for the game on {day}",
         "a player who loves {o} scored the winning goal",
     ),
     "politics": (

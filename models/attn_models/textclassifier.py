@@ -92,7 +92,7 @@ class TextClassifier(nn.Module):
         classes: int = len(CATEGORIES),
         vocabulary: int = len(VOCABULARY),
         most_tokens: int = MOST_TOKENS,
-        width: int = 96,
+        width: int = 64,
         heads: int = 4,
         depth: int = 2,
         dropout: float = 0.1,
@@ -177,7 +177,7 @@ def unknown_words(inputs: Inputs, generator: torch.Generator) -> Inputs:
     tokens, mask = inputs["tokens"], inputs["mask"]
     length = int(mask.sum(1).max())
     tokens, mask = tokens[:, :length], mask[:, :length]
-    dropped = (torch.rand(tokens.shape, generator=generator) < 0.08) & mask
+    dropped = (torch.rand(tokens.shape, generator=generator) < 0.05) & mask
     return {"tokens": tokens.masked_fill(dropped, UNKNOWN), "mask": mask}
 
 
@@ -198,9 +198,9 @@ def recipe() -> Recipe:
         loss=F.cross_entropy,
         augment=unknown_words,
         measure="texts",
-        epochs=8,
-        batch_size=64,
-        lr=2e-3,
+        epochs=14,
+        batch_size=32,
+        lr=3e-3,
     )
 
 

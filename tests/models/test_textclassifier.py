@@ -145,7 +145,7 @@ def test_words_are_dropped_at_random_but_padding_is_not():
     got = unknown_words({"tokens": tokens, "mask": mask}, torch.Generator().manual_seed(0))
     assert got["tokens"].shape == (200, 15), "what no text reaches is cut off"
     share = (got["tokens"] == UNKNOWN).float().mean()
-    assert 0.05 < share < 0.11
+    assert 0.03 < share < 0.07
     assert ((got["tokens"] == UNKNOWN) | (got["tokens"] == 7)).all()
 
 
