@@ -42,6 +42,7 @@ _CANDIDATES = 16
 class Written:
     """One case: prompts of one row each, and PyTorch's answers to all of them as one padded batch.
 
+    alone        its answer to each prompt without the others
     logit_error  what the fp32 tolerance allows a logit to be off
     tolerance    of scores, absolute: a log probability is off by at most twice what the logits are
     """
@@ -50,6 +51,7 @@ class Written:
     prompts: tuple[Prompt, ...]
     inputs: dict[str, Tensor]
     answer: decode.Decoded
+    alone: tuple[decode.Decoded, ...]
     beams: int
     max_length: int
     logit_error: float
@@ -119,7 +121,7 @@ def write_cases(source: Source, tolerance: Tolerance, seed: int, console: Consol
             )
     with console.stage("check") as line:
         for case in found:
-            _same_alone(case, source, spec)
+            _same_alone(case)
         _same_with_cache(found[0], source, model)
         line.done(f"PyTorch with a cache = PyTorch without, {len(found[0].prompts)} rows, together and alone")
     return found
@@ -225,17 +227,19 @@ def _case(
 ) -> Written:  # fmt: skip
     longest = max(p["tokens"].shape[1] if "tokens" in p else 1 for p in prompts)
     most = min(MOST_TOKENS, room.tokens - longest)
-    margins = [_decode(source, spec, p, beams, most).margin for p in prompts]
+    alone = [_decode(source, spec, p, beams, most) for p in prompts]
     rows = max(1, min(ROWS, len(prompts), room.batch[1] // beams))
-    chosen = _widest(prompts, margins, rows)
-    batch = decode.together(chosen, spec.asset["pad"])
+    chosen = _widest(prompts, [a.margin for a in alone], rows)
+    batch = decode.together([prompts[n] for n in chosen], spec.asset["pad"])
     answer = _decode(source, spec, batch, beams, most)
     largest = _largest_logit(source, spec, batch, answer)
-    return Written(name, tuple(chosen), batch, answer, beams, most, tolerance.atol + tolerance.rtol * largest)
+    error = tolerance.atol + tolerance.rtol * largest
+    mine = tuple(prompts[n] for n in chosen), batch, answer, tuple(alone[n] for n in chosen)
+    return Written(name, *mine, beams, most, error)
 
 
-def _widest(prompts: Sequence[Prompt], margins: Sequence[float], rows: int) -> list[Prompt]:
-    """The prompts with the widest margins, in their order, of two lengths at least where there are two: padding is
+def _widest(prompts: Sequence[Prompt], margins: Sequence[float], rows: int) -> list[int]:
+    """Numbers of the prompts with the widest margins, in their order, of two lengths at least where there are two: padding is
     proven by a batch that has some."""
 
     def length(number: int) -> int:
@@ -246,7 +250,7 @@ def _widest(prompts: Sequence[Prompt], margins: Sequence[float], rows: int) -> l
     if rows > 1 and len({length(n) for n in chosen}) == 1:
         other = next((n for n in others if length(n) != length(chosen[0])), None)
         chosen = chosen if other is None else [*chosen[:-1], other]
-    return [prompts[n] for n in sorted(chosen)]
+    return sorted(chosen)
 
 
 @torch.no_grad()
@@ -261,10 +265,9 @@ def _largest_logit(source: Source, spec: GenerationSpec, batch: Prompt, answer: 
     return float(finite.abs().max()) if finite.numel() else math.inf
 
 
-def _same_alone(case: Written, source: Source, spec: GenerationSpec) -> None:
+def _same_alone(case: Written) -> None:
     """That PyTorch's own answer to a prompt does not depend on the rows beside it, or on padding."""
-    for row, prompt in enumerate(case.prompts):
-        alone = _decode(source, spec, prompt, case.beams, case.max_length)
+    for row, alone in enumerate(case.alone):
         _hold(
             case, row, alone, 0, "PyTorch, asked for a row alone,", "in a padded batch: its masks let padding through"
         )

@@ -175,9 +175,9 @@ def test_answers_stay_within_what_the_cache_has_room_for() -> None:
 
 def test_a_case_knows_when_it_decides() -> None:
     answer = Decoded(torch.zeros(1, 3, dtype=torch.int64), torch.tensor([3]), torch.zeros(1), margin=0.5)
-    assert Written("greedy", (), {}, answer, 1, 3, logit_error=0.2).decided
-    assert not Written("greedy", (), {}, answer, 1, 3, logit_error=0.3).decided
-    assert not Written("beams", (), {}, answer, 4, 3, logit_error=0.2).decided, "a score is off by twice as much"
+    assert Written("greedy", (), {}, answer, (), 1, 3, logit_error=0.2).decided
+    assert not Written("greedy", (), {}, answer, (), 1, 3, logit_error=0.3).decided
+    assert not Written("beams", (), {}, answer, (), 4, 3, logit_error=0.2).decided, "a score is off by twice as much"
     nothing = Decoded(answer.tokens, answer.lengths, answer.scores, math.inf)
-    assert Written("greedy", (), {}, nothing, 1, 3, 1.0).to_json()["margin"] is None
+    assert Written("greedy", (), {}, nothing, (), 1, 3, 1.0).to_json()["margin"] is None
     assert Tolerance().rtol > 0
