@@ -50,7 +50,9 @@ from .translation_words import (
     NOUNS,
     NUMBERS,
     PREPOSITIONS,
+    STRANGE,
     SUBSTANCES,
+    UNKNOWN,
     VERBS,
     Adjective,
     Noun,
@@ -59,7 +61,10 @@ from .translation_words import (
 
 
 class Pair(NamedTuple):
-    """A sentence as a person would type it, its translation, and what both say without contractions and full stop."""
+    """A sentence as a person would type it, its translation, and their content.
+
+    content   both without contractions and full stop, and with one mark for all words that the tokenizer does not know
+    """
 
     english: str
     french: str
@@ -108,16 +113,14 @@ class Writer:
         )
         (write,) = self.random.choices([k for k, _ in kinds], [w for _, w in kinds])
         english, french = write()
-        content = (" ".join(english), join(french))
+        content = (_known(english), join(_known(french).split()))
         if english[-1] == "?":
-            return Pair(f"{' '.join(english[:-1])}?", content[1], content)
+            return Pair(f"{' '.join(english[:-1])}?", join(french), content)
         if self.random.random() < 0.3:
             english = contracted(english)
         if self.random.random() < 0.5:
             english, french = [*english[:-1], f"{english[-1]}."], [*french, "."]
         return Pair(" ".join(english), join(french), content)
-
-    # who
 
     def pronoun(self) -> Subject:
         person = self.random.choice((JE, JE, TU, IL, IL, NOUS, VOUS, ILS))
@@ -134,8 +137,8 @@ class Writer:
 
     def noun_subject(self, kinds: str) -> Subject:
         """The dog, my sister, these red cars ... of the kinds given by their first letters."""
-        noun = self.random.choice([n for n in NOUNS if n.kind[0] in kinds])
-        plural = self.random.random() < 0.4
+        noun = self.noun(kinds)
+        plural = self.random.random() < 0.4 and noun not in STRANGE
         words = (
             ("the", "the", "the", "these", *OWNERS, "two", "three")
             if plural
@@ -154,7 +157,12 @@ class Writer:
         draw = self.random.random()
         return self.pronoun() if draw < 0.62 else self.name() if draw < 0.66 else self.noun_subject("p")
 
-    # what
+    def noun(self, kinds: str) -> Noun:
+        """One of STRANGE stands in the singular alone: its plural can not be told from its token."""
+        strange = [n for n in STRANGE if n.kind[0] in kinds]
+        if strange and self.random.random() < 0.03:
+            return self.random.choice(strange)
+        return self.random.choice([n for n in NOUNS if n.kind[0] in kinds])
 
     def adjective(self, kind: str, before: bool | None = None) -> Adjective:
         fit = [a for a in ADJECTIVES if kind[0] in a.kinds and before in (None, a.before)]
@@ -193,8 +201,8 @@ class Writer:
                 if not general:
                     article = ["de"] if negative else ["de", *article]
                 return [noun.english], [*article, noun.french]
-        noun = self.random.choice([n for n in NOUNS if n.kind[0] in kinds])
-        plural = self.random.random() < 0.35
+        noun = self.noun(kinds)
+        plural = self.random.random() < 0.35 and noun not in STRANGE
         if plural:
             words = ("the", "the", "", "", "these", *OWNERS, *NUMBERS)
         else:
@@ -365,6 +373,10 @@ class Writer:
         return [helper, *subject.english, *english, "?"], [*asked, *french, "?"]
 
 
+def _known(words: Words) -> str:
+    return " ".join("<unk>" if word in UNKNOWN else word for word in words)
+
+
 def pairs(seed: int, longest: int) -> Iterator[Pair]:
     """Pairs without end, no two of the same English content, at most `longest` tokens on either side."""
     writer = Writer(Random(seed))
@@ -391,7 +403,7 @@ _SMALL_WORDS = """
 
 
 def vocabulary() -> list[str]:
-    """Every token that the grammar can write, of both languages together, sorted. NAMES are left out on purpose."""
+    """Every token that the grammar can write, of both languages together, sorted. UNKNOWN are left out on purpose."""
     people = (JE, TU, IL, NOUS, VOUS, ILS)
     both = (False, True)
     words = set(_SMALL_WORDS.split())

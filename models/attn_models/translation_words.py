@@ -262,6 +262,13 @@ CONNECTORS = {"and": "et", "but": "mais", "because": "parce que"}
 #: Words that start with an h before which nothing is elided: le hibou, not l'hibou.
 ASPIRATED = ("hibou", "hiboux", "hérisson", "hérissons", "héros", "homard", "homards", "hache", "haches")
 
-#: Stand for every word that the tokenizer does not know, so that the model learns to pass such a word on. They are in
-#: no table above; in tokens both sides have the unknown token there.
+#: Stand for every word that the tokenizer does not know, so that the model learns to pass such a word on, as a name or as a
+#: masculine noun. They are in no table above; in tokens both sides have the unknown token there.
 NAMES = ("paul", "marc", "louis", "victor", "david", "karim", "thomas", "lucas")
+STRANGE = (
+    Noun("zebra", "zebra", False, "animal", "zebra", "zebra"),
+    Noun("drone", "drone", False, "thing", "drone", "drone"),
+    Noun("kiwi", "kiwi", False, "food", "kiwi", "kiwi"),
+    Noun("bunker", "bunker", False, "location", "bunker", "bunker"),
+)
+UNKNOWN = (*NAMES, *(noun.english for noun in STRANGE))

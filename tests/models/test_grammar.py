@@ -26,7 +26,7 @@ from attn_models.translation_forms import (
     with_article,
 )
 from attn_models.translation_grammar import Writer, pairs, split, vocabulary
-from attn_models.translation_words import ADJECTIVES, ASPIRATED, JOBS, NAMES, NOUNS, SUBSTANCES, VERBS
+from attn_models.translation_words import ADJECTIVES, ASPIRATED, JOBS, NOUNS, SUBSTANCES, UNKNOWN, VERBS
 
 NOUN = {noun.french: noun for noun in (*NOUNS, *SUBSTANCES)}
 ADJECTIVE = {adjective.french: adjective for adjective in ADJECTIVES}
@@ -224,34 +224,37 @@ def test_contractions(plain, short):
 
 #: Translated by hand; the grammar must say the same.
 BY_HAND = {
-    "i am a student": "je suis étudiant",
-    "she is an actress": "elle est actrice",
     "you all are actresses": "vous êtes actrices",
+    "she is an actress": "elle est actrice",
+    "i am a student": "je suis étudiant",
     "they are not actresses": "elles ne sont pas actrices",
-    "my sisters are not waitresses": "mes sœurs ne sont pas serveuses",
-    "three blond heroes are painters": "trois héros blonds sont peintres",
-    "is the brother strong ?": "est-ce que le frère est fort ?",
-    "are you all loyal ?": "est-ce que vous êtes loyaux ?",
-    "my car is brown": "ma voiture est marron",
-    "these bad tools are brown but they are very heavy": "ces mauvais outils sont marron mais ils sont très lourds",
-    "the pretty queens do not have water but they dance": "les jolies reines n'ont pas d'eau mais elles dansent",
-    "i like honey": "j'aime le miel",
-    "her son does not love garlic": "son fils n'adore pas l'ail",
-    "his son does not have money": "son fils n'a pas d'argent",
-    "we borrow money": "nous empruntons de l'argent",
-    "do the friends buy garlic ?": "est-ce que les amis achètent de l'ail ?",
-    "my boy does not always like newspapers": "mon garçon n'aime pas toujours les journaux",
-    "he visits our new airport": "il visite notre nouvel aéroport",
-    "i visit a beautiful white hotel": "je visite un bel hôtel blanc",
-    "you all share your games": "vous partagez vos jeux",
-    "you often begin because you have four boats": "tu commences souvent parce que tu as quatre bateaux",
-    "there are no tomatoes near the hospital": "il n'y a pas de tomates près de l'hôpital",
-    "there is no swallow in my hotel": "il n'y a pas d'hirondelle dans mon hôtel",
-    "there are two owls in front of my hotel": "il y a deux hiboux devant mon hôtel",
-    "i walk near my airport": "je marche près de mon aéroport",
-    "you arrive near the airports": "tu arrives près des aéroports",
-    "i study near the house": "j'étudie près de la maison",
-    "our queens like our dog": "nos reines aiment notre chien",
+    "there is a horse near the village": "il y a un cheval près du village",
+    "there is a bear near the schools": "il y a un ours près des écoles",
+    "three sisters are not pilots": "trois sœurs ne sont pas pilotes",
+    "his boys love four schools": "ses garçons adorent quatre écoles",
+    "<unk> dances behind the cities": "<unk> danse derrière les villes",
+    "you all have a <unk>": "vous avez un <unk>",
+    "do three girls listen to a beautiful jealous uncle ?": "est-ce que trois filles écoutent un bel oncle jaloux ?",
+    "<unk> has her old computer": "<unk> a son vieil ordinateur",
+    "she sometimes leaves a new white hotel": "elle quitte parfois un nouvel hôtel blanc",
+    "you all like your keys": "vous aimez vos clés",
+    "these heavy lamps are brown and they are not black": "ces lampes lourdes sont marron et elles ne sont pas noires",
+    "there is no clock in front of my city": "il n'y a pas d'horloge devant ma ville",
+    "<unk> does not borrow a blue plane": "<unk> n'emprunte pas d'avion bleu",
+    "we are curious because we rarely begin": "nous sommes curieux parce que nous commençons rarement",
+    "we eat five eggs": "nous mangeons cinq œufs",
+    "we do not buy knives": "nous n'achetons pas de couteaux",
+    "do my women prepare our apple ?": "est-ce que mes femmes préparent notre pomme ?",
+    "does the sad aunt carry a newspaper ?": "est-ce que la tante triste porte un journal ?",
+    "the schools are big but they are good": "les écoles sont grandes mais elles sont bonnes",
+    "her quick woman does not have garlic": "sa femme rapide n'a pas d'ail",
+    "he likes my turtle": "il aime ma tortue",
+    "<unk> likes my village": "<unk> aime mon village",
+    "this hero has beautiful tired queens": "ce héros a de belles reines fatiguées",
+    "you carry our horses": "tu portes nos chevaux",
+    "my woman finds our owl": "ma femme trouve notre hibou",
+    "this car is very quick because it is useful": "cette voiture est très rapide parce qu'elle est utile",
+    "you all rarely work near the hospitals": "vous travaillez rarement près des hôpitaux",
 }
 
 
@@ -263,7 +266,7 @@ def test_sentences_translated_by_hand(parts):
 def test_every_word_that_is_written_has_a_token_and_every_token_is_written(parts):
     known = set(vocabulary())
     trained = Counter(word for pair in parts[0] for side in pair[:2] for word in split(side))
-    assert set(trained) - known == set(NAMES)
+    assert set(trained) - known == set(UNKNOWN)
     assert {word: trained[word] for word in known if trained[word] < 3} == {}
     held_out = {word for part in parts[1:] for pair in part for side in pair[:2] for word in split(side)}
     assert held_out <= set(trained)
@@ -302,7 +305,7 @@ def test_the_sentences_are_the_same_in_every_run(parts):
     assert list(itertools.islice(pairs(5, 12), 40)) != list(itertools.islice(pairs(6, 12), 40))
     # Accuracies before and after a change of the data can't be compared: this must be noticed.
     told = "\n".join("\t".join(pair[:2]) for part in parts for pair in part)
-    assert hashlib.sha256(told.encode()).hexdigest()[:16] == "40f27c7ba75a7159"
+    assert hashlib.sha256(told.encode()).hexdigest()[:16] == "48a3f30e060e11d2"
 
 
 def test_rules_that_hold_for_every_sentence(parts):
@@ -328,11 +331,11 @@ def test_rules_that_hold_for_every_sentence(parts):
 
 def test_decoding_gives_the_text_back(parts):
     tokenizer = text.tokenizer()
-    sentences = [pair.french for pair in parts[2] if not set(split(pair.french)) & set(NAMES)]
+    sentences = [pair.french for pair in parts[2] if not set(split(pair.french)) & set(UNKNOWN)]
     encoded = tokenizer.encode_batch(sentences)
     assert tokenizer.decode_batch([e.ids for e in encoded]) == sentences
     for pair, one in zip(parts[2], tokenizer.encode_batch([pair.english for pair in parts[2]]), strict=True):
-        assert one.tokens == [word if word not in NAMES else "<unk>" for word in split(pair.english)]
+        assert one.tokens == [word if word not in UNKNOWN else "<unk>" for word in split(pair.english)]
 
 
 @pytest.mark.parametrize(
