@@ -47,7 +47,9 @@ def main(name: str, out: Path | None, channels: str | None, quiet: bool, **setti
     out = out or Path("runs") / name
     try:
         spec = registry.get(name)
-        from . import loop  # only now: --help and a misspelt name need no torch
+        from . import allocator, loop  # only now: --help and a misspelt name need no torch
+
+        allocator.keep_freed_memory()
 
         options = loop.Options(out, channels=int(channels) if channels else None, quiet=quiet, **settings)
         metrics = loop.train(spec, options)
