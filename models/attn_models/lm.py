@@ -244,13 +244,22 @@ class Step(nn.Module):
 
     def forward(self, token: Tensor, position: Tensor, past_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
         x_B1C, cache = self.model.embedding(token), list[Tensor]()
-        cos_B11D, sin_B11D = self.model.cos_TD[position].unsqueeze(1), self.model.sin_TD[position].unsqueeze(1)
+        cos_B11D, sin_B11D = (F.embedding(position, t).unsqueeze(1) for t in (self.model.cos_TD, self.model.sin_TD))
         bias_B11P = torch.where(past_mask, 0.0, -torch.inf)[:, None, None]
         for block, key_BGPD, value_BGPD in zip(self.model.blocks, past[::2], past[1::2], strict=True):
             assert isinstance(block, Block)
             x_B1C, key_BG1D, value_BG1D = block.step(x_B1C, cos_B11D, sin_B11D, bias_B11P, key_BGPD, value_BGPD)
             cache += [key_BG1D, value_BG1D]
         return self.model.head(self.model.norm(x_B1C)).squeeze(1), *cache
+
+
+def wake(module: nn.Module) -> str:
+    """Give the norms of a fresh model weights that do something."""
+    random = torch.Generator().manual_seed(0)
+    for part in module.modules():
+        if isinstance(part, RMSNorm):
+            nn.init.uniform_(part.weight, 0.5, 1.5, generator=random)
+    return "norm weights drawn from 0.5 to 1.5: they start at 1, and a product with 1 is left out of a graph"
 
 
 def recipe() -> Recipe:
@@ -392,6 +401,7 @@ def of_size(
         summary="decoder-only language model: rotary positions, grouped-query attention, SwiGLU, a cache",
         build=lambda **other: LanguageModel(**{**config, **other}),
         graphs=graphs(vocabulary, layers, kv_heads, width // heads, max_length),
+        wake=wake,
         generation=GenerationSpec(asset, logits, lambda seed: prompts(seed, vocabulary, max_length)),
         attention=(AttentionSpec(r"blocks\.\d+\.attention", query=tokens, key=tokens),),
         assets=assets if known else None,
