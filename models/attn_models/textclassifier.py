@@ -104,7 +104,9 @@ class TextClassifier(nn.Module):
         if pooling not in ("mean", "class"):
             raise UsageError(f'pooling "{pooling}": expected mean or class')
         self.words = nn.Embedding(vocabulary, width)
-        self.class_token = nn.Parameter(torch.randn(1, 1, width)) if pooling == "class" else None
+        # Small: from PyTorch's own start, at 1, a rare word takes thousands of steps to get anywhere.
+        nn.init.normal_(self.words.weight, std=0.02)
+        self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width)) if pooling == "class" else None
         # Buffers that no checkpoint holds: they follow from the sizes.
         angles_TE = angles(most_tokens + 1, width // heads)
         self.register_buffer("cos", angles_TE.cos(), persistent=False)
