@@ -15,6 +15,7 @@ from attn_runtime.errors import UsageError
 
 from . import __version__
 from .cli_inspect import inspect_command
+from .cli_models import models
 from .cli_precision import Half, bisect, chosen_kind, convert, half_options
 from .cli_trt import to_trt
 
@@ -240,20 +241,7 @@ cli.add_command(bisect)
 cli.add_command(doctor_command(_diagnose))
 cli.add_command(to_trt)
 cli.add_command(inspect_command)
-
-
-@cli.command("models")
-@click.option("--json", "as_json", is_flag=True)
-def models(as_json: bool) -> None:
-    """List the built-in models."""
-    from attn_models import registry
-
-    rows = [registry.get(name) for name in registry.names()]
-    if as_json:
-        print_json([{"name": r.name, "task": r.task, "summary": r.summary} for r in rows])
-        return
-    for row in rows:
-        click.echo(f"{row.name:<16} {row.task:<22} {row.summary}")
+cli.add_command(models)
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from attn_models import registry
+from attn_models.attentionnet import AttentionNet
 from attn_runtime.verify import verify
 
 Run = Callable[..., Any]
@@ -73,7 +75,15 @@ def test_bench_measures_and_models_lists(project: Path, attn_export: Run) -> Non
     ran = attn_export("bench", "a.attn", "--batch", "1,2", "--seconds", "0.05", "--warmup", "0.01", "--json")
     assert ran.code == 0
     assert "p99" in ran.out
-    assert "attentionnet" in attn_export("models").out
+
+
+def test_models_are_listed_with_task_size_and_how_they_are_trained(attn_export: Run) -> None:
+    listed = attn_export("models").out
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == registry.names()
+    told = {row["name"]: row for row in json.loads(attn_export("models", "--json").out)}
+    assert told["attentionnet"]["task"] == "image-classification"
+    assert told["attentionnet"]["parameters"] == sum(p.numel() for p in AttentionNet().parameters())
+    assert told["attentionnet"]["train"] == "python -m attn_models.train attentionnet"
 
 
 @pytest.mark.parametrize(
