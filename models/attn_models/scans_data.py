@@ -41,10 +41,11 @@ def _scan(random: np.random.Generator) -> tuple[NDArray[np.uint8], int]:
     distance = np.sqrt((across / width) ** 2 + (along / height) ** 2)
     body = 1 / (1 + np.exp((distance - 1) * 30))
 
-    tissue = random.uniform(0.38, 0.5) + 0.05 * _smooth(random, 12) + 0.035 * _smooth(random, 3)
-    places = _places(random, lesion + int(random.integers(1, 3)))
+    tissue = random.uniform(0.38, 0.5) + 0.04 * _smooth(random, 12) + 0.03 * _smooth(random, 3)
+    pairs = int(random.random() < 0.7)
+    places = _places(random, lesion + pairs)
     for number, (side, up) in enumerate(places):
-        radius, contrast = random.uniform(0.08, 0.16), random.uniform(0.16, 0.3)
+        radius, contrast = random.uniform(0.09, 0.16), random.uniform(0.2, 0.36)
         sides = (float(random.choice([-1, 1])),) if number < lesion else (-1.0, 1.0)
         for sign in sides:
             there, high = side + random.normal(0, 0.015), up + random.normal(0, 0.015)
