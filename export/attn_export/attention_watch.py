@@ -57,7 +57,8 @@ class Attention:
 
     def arranged(self, weights: Tensor) -> Tensor:
         """`weights` as [batch, heads, queries, keys]."""
-        weights = weights.movedim(self.axis, -1)
+        if self.axis != -1:
+            weights = weights.movedim(self.axis, -1)
         if weights.dim() > 4:
             return weights.flatten(0, weights.dim() - 4)
         if weights.dim() == 3:
