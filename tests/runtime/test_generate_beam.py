@@ -126,3 +126,5 @@ def test_the_largest_are_in_an_order_of_their_own() -> None:
     values = np.array([1.0, 3.0, 2.0, 3.0, 2.0, 2.0, -np.inf])
     assert largest(values, 4).tolist() == [1, 3, 2, 4]
     assert largest(values, 7).tolist() == [1, 3, 2, 4, 5, 0, 6]
+    many = np.tile([0.0, 1.0], 200)  # so many that an unstable sort would mix them
+    assert largest(many, 300).tolist() == [*range(1, 400, 2), *range(0, 200, 2)]

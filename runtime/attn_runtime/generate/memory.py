@@ -35,6 +35,9 @@ class Stack(Protocol):
         `source` is a stack of as many parts, heads and sizes; rows and places that overlap must not be copied within one.
         """
 
+    def write(self, place: int, source: Any) -> None:
+        """Let one place of every row be the only one of `source`: a `copy` that is made at every step."""
+
     def clear(self) -> None:
         """Make it all zeros."""
 
@@ -45,6 +48,7 @@ class HostStack:
     def __init__(self, parts: int, shape: tuple[int, int, int, int], dtype: str) -> None:
         self.whole: NDArray[Any] = np.zeros((parts, *shape), dtype)
         self.parts: Sequence[Any] = list(self.whole)
+        self.only = self.whole[:, :, :, 0]
         self.moved = 0
         self._bytes_per_place = parts * shape[1] * shape[3] * self.whole.itemsize
 
@@ -55,6 +59,10 @@ class HostStack:
             :, source_row : source_row + rows, :, source_place : source_place + places
         ]
         self.moved += rows * places * self._bytes_per_place
+
+    def write(self, place: int, source: Any) -> None:
+        self.whole[:, :, :, place] = source.only
+        self.moved += len(self.parts[0]) * self._bytes_per_place
 
     def clear(self) -> None:
         self.whole[...] = 0
@@ -95,7 +103,7 @@ class DeviceStack:
 
     def __init__(self, session: Session, parts: int, shape: tuple[int, int, int, int], dtype: str) -> None:
         itemsize = np.dtype(dtype).itemsize
-        _, self._heads, self._places, self._size = shape[0], shape[1], shape[2], shape[3] * itemsize
+        self._rows, self._heads, self._places, self._size = *shape[:3], shape[3] * itemsize
         nbytes = math.prod(shape) * itemsize
         self._arrays: list[DeviceArray]
         if nbytes % ALIGNMENT == 0:
@@ -123,6 +131,9 @@ class DeviceStack:
                 extent,
             )
         self.moved += places * self._size * rows * self._heads * len(self.parts)
+
+    def write(self, place: int, source: Any) -> None:
+        self.copy(0, place, source, 0, 0, self._rows, 1)
 
     def clear(self) -> None:
         for array in self._arrays:
