@@ -28,6 +28,7 @@ from torch import Tensor
 
 from .console import Console
 from .isolate import Isolated, TaskFailed
+from .record import DEFAULT_RTOL
 from .source import Source, SourceGraph
 
 Prompt = Mapping[str, Tensor]
@@ -228,14 +229,26 @@ def _case(
     longest = max(p["tokens"].shape[1] if "tokens" in p else 1 for p in prompts)
     most = min(MOST_TOKENS, room.tokens - longest)
     alone = [_decode(source, spec, p, beams, most) for p in prompts]
-    rows = max(1, min(ROWS, len(prompts), room.batch[1] // beams))
-    chosen = _widest(prompts, [a.margin for a in alone], rows)
-    batch = decode.together([prompts[n] for n in chosen], spec.asset["pad"])
-    answer = _decode(source, spec, batch, beams, most)
+    margins = [a.margin for a in alone]
+    chosen = _widest(prompts, margins, max(1, min(ROWS, len(prompts), room.batch[1] // beams)))
+    batch, answer = _together(source, spec, [prompts[n] for n in chosen], beams, most)
     largest = _largest_logit(source, spec, batch, answer)
+    # Rows that half precision can't decide leave the others undecided, for a case has one margin.
+    wide = sum(m > 2 * DEFAULT_RTOL["fp16"] * largest for m in margins)
+    if 2 <= wide < len(chosen):
+        chosen = _widest(prompts, margins, wide)
+        batch, answer = _together(source, spec, [prompts[n] for n in chosen], beams, most)
+        largest = max(largest, _largest_logit(source, spec, batch, answer))
     error = tolerance.atol + tolerance.rtol * largest
     mine = tuple(prompts[n] for n in chosen), batch, answer, tuple(alone[n] for n in chosen)
     return Written(name, *mine, beams, most, error)
+
+
+def _together(
+    source: Source, spec: GenerationSpec, prompts: Sequence[Prompt], beams: int, most: int
+) -> tuple[dict[str, Tensor], decode.Decoded]:
+    batch = decode.together(prompts, spec.asset["pad"])
+    return batch, _decode(source, spec, batch, beams, most)
 
 
 def _widest(prompts: Sequence[Prompt], margins: Sequence[float], rows: int) -> list[int]:

@@ -138,8 +138,10 @@ def test_a_case_that_is_too_close_is_told_and_never_passed_in_silence(
 def test_prompts_are_chosen_by_margin_and_padded() -> None:
     loaded = source("lm")
     greedy, beams = cases(loaded)
-    assert len(greedy.prompts) == 6 and len(beams.prompts) == 3, "as many as the graphs take, over the beams"
+    assert len(beams.prompts) == 3, "as many as the graphs take, over the beams"
     assert greedy.decided and beams.decided
+    in_half = 1e-2 / loaded.tolerance.rtol * greedy.logit_error
+    assert 2 <= len(greedy.prompts) < 6 and greedy.answer.margin > 2 * in_half, "rows that half precision can decide"
     assert len({p["tokens"].shape[1] for p in greedy.prompts}) > 1
     assert not greedy.inputs["tokens_mask"].all()
     spec = loaded.generation
