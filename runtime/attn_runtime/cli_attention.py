@@ -9,7 +9,6 @@ import click
 from .cli_common import print_json
 from .errors import UsageError
 
-
 _KINDS = {"words": "words", "grid": "cells", "frames": "frames", "index": "entries"}
 
 

@@ -241,9 +241,10 @@ def test_doctor_with_nothing_installed() -> None:
         (
             ["verfy"],
             2,
-            'unknown command "verfy"; did you mean verify? available: bench, compile, doctor, info, run, verify',
+            'unknown command "verfy"; did you mean verify? available: attention, bench, classify, compile, doctor, '
+            "generate, info, run, translate, verify",
         ),
-        (["zzz"], 2, 'unknown command "zzz"; available: bench'),
+        (["zzz"], 2, 'unknown command "zzz"; available: attention, bench'),
         (["verify", "--devise", "cpu"], 2, "--device"),
         (["verify", "x.attn", "--device", "cdua"], 8, "x.attn"),
         (["run", "x.attn"], 2, "INPUT"),
@@ -261,7 +262,9 @@ def test_unknown_device_is_told_with_the_nearest(valid_bundle: Path, capsys: pyt
     assert code == 2 and "did you mean cuda?" in err
 
 
-@pytest.mark.parametrize("command", ["info", "run", "verify", "bench", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["attention", "bench", "classify", "compile", "doctor", "generate", "info", "run", "translate", "verify"]
+)
 def test_help_of_every_command(command: str) -> None:
     result = CliRunner().invoke(cli, [command, "--help"])
     assert result.exit_code == 0 and "--json" in result.output
