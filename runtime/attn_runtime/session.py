@@ -53,7 +53,7 @@ def open_session(
                 Runtime); None keeps it in memory
     workspace   bytes of scratch memory for a TensorRT build inside ONNX Runtime
     low_memory  on the CPU, read weights where they lie in the bundle's files, mapped into memory once for all sessions, instead
-                of keeping a copy in an order that is faster to multiply with: slower for a few rows, as fast for one
+                of keeping a copy in an order that is faster to multiply with: as fast for one row, slower for a few
 
     Raises BundleError for a missing, damaged or hostile file, BackendError when nothing here can run it on that device,
     UsageError for an unknown name.
