@@ -131,10 +131,12 @@ def attention_maps(
     backend: str | None = None,
     *,
     precision: str | None = None,
+    max_length: int | None = None,
 ) -> AttentionMaps:
     """The attention of the bundle at `path` on `given`: an image, a recording, a text, or an .npz of inputs.
 
-    A text that is translated or continued is generated first; then the graphs that read whole texts are run on all of it.
+    A text that is translated or continued is generated first (`max_length` is the most tokens of the answer); then the graphs
+    that read whole texts are run on all of it.
     Raises UsageError for a bundle without attention outputs, InputError for an input that it does not take, BundleError
     where an output is no attention, and what `open_session` raises.
     """
@@ -144,7 +146,7 @@ def attention_maps(
         raise UsageError(
             f"bundle {bundle.path.name}: has no attention outputs; export it with: attn-export to-onnx SOURCE --with-attention"
         )
-    ran = run_graphs(bundle, given, {entry["graph"] for entry in told}, device, backend, precision)
+    ran = run_graphs(bundle, given, {entry["graph"] for entry in told}, device, backend, precision, max_length)
     maps = tuple(_map(bundle, entry, ran) for entry in told if entry["graph"] in ran.outputs)
     return AttentionMaps(maps, ran.title, ran.choice, ran.notes, ran.picture, ran.samples, ran.rate)
 

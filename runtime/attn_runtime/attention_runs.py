@@ -47,12 +47,21 @@ class Ran:
 
 
 def run_graphs(
-    bundle: Bundle, given: str, wanted: Collection[str], device: str, backend: str | None, precision: str | None
+    bundle: Bundle,
+    given: str,
+    wanted: Collection[str],
+    device: str,
+    backend: str | None,
+    precision: str | None,
+    max_length: int | None,
 ) -> Ran:
-    """Run what is needed for the outputs of the graphs `wanted`. `given` is a file, or a text for a model of texts."""
+    """Run what is needed for the outputs of the graphs `wanted`. `given` is a file, or a text for a model of texts;
+    `max_length` the most tokens of an answer, for a model that writes."""
     where: Where = {"device": device, "backend": backend, "precision": precision}
     if bundle.asset("generation") is not None and (recipe := bundle.asset("text")) is not None:
-        return _generate(bundle, recipe, given, wanted, where)
+        return _generate(bundle, recipe, given, wanted, where, max_length)
+    if max_length is not None:
+        raise UsageError(f"max_length: bundle {bundle.path.name} writes nothing; leave it out")
     graph = bundle.graph(None if len(bundle.graphs) == 1 else next(iter(sorted(wanted))))
     with open_session(bundle, graph=graph.name, **where) as session:
         ran, feed = _feed(bundle, given, session)
@@ -108,12 +117,14 @@ def _text(bundle: Bundle, text: str) -> tuple[Text, list[str], dict[str, Array]]
     return encoder, encoder.names(tokens[0, mask[0]]), encoder.inputs([text])
 
 
-def _generate(bundle: Bundle, recipe: Mapping[str, Any], given: str, wanted: Collection[str], where: Where) -> Ran:
-    from .generate import open_generator
+def _generate(
+    bundle: Bundle, recipe: Mapping[str, Any], given: str, wanted: Collection[str], where: Where, max_length: int | None
+) -> Ran:
+    from .generate import GenerateOptions, open_generator
 
     encoder, words, feed = _text(bundle, given)
     with open_generator(bundle, **where) as generator:
-        answer = generator.generate(feed).row(0)
+        answer = generator.generate(feed, GenerateOptions(max_length=max_length)).row(0)
         wiring, choice = generator.wiring, generator.choice
     if not answer:
         raise InputError("the answer is empty; there is nothing to look at")

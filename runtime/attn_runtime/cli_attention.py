@@ -33,6 +33,7 @@ def _cell(context: click.Context, option: click.Parameter, text: str | None) -> 
     metavar="ROW,COL",
     help="Of an image model, the cell that looks.  [default: the class token, or the mean of all]",
 )
+@click.option("--max-length", type=int, help="Of a model that writes, most tokens of the answer.")
 @click.option("-o", "--output", type=click.Path(), help="Write every map to this .npz.")
 @click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
 @click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
@@ -45,6 +46,7 @@ def attention(
     layer: str | None,
     head: str,
     query: tuple[int, int] | None,
+    max_length: int | None,
     output: str | None,
     precision: str | None,
     backend: str | None,
@@ -59,7 +61,7 @@ def attention(
 
     if output is not None and not output.endswith(".npz"):
         raise UsageError(f"output {output}: expected a file NAME.npz")
-    found = attention_maps(path, given, device, backend, precision=precision)
+    found = attention_maps(path, given, device, backend, precision=precision, max_length=max_length)
     maps = found.chosen(layer)
     if plot is not None:
         from .plot_attention import plot_attention

@@ -268,6 +268,16 @@ def test_an_answer_is_looked_at_as_a_whole(translator: Path, tiny: Tiny) -> None
     assert found.title.startswith("w5 w7 w3 w9 → ")
 
 
+def test_an_answer_may_be_kept_short(translator: Path, watcher: Path, lamp: Path) -> None:
+    whole, short = attention_maps(translator, "w5 w7 w3 w9"), attention_maps(translator, "w5 w7 w3 w9", max_length=2)
+    assert short.maps[2].query.labels == whole.maps[2].query.labels[:2]
+    np.testing.assert_allclose(short.maps[2].weights, whole.maps[2].weights[:, :2], atol=1e-5)
+    with pytest.raises(InputError, match="the answer is empty"):
+        attention_maps(translator, "w5 w7", max_length=0)
+    with pytest.raises(UsageError, match=r"bundle watcher\.attn writes nothing"):
+        attention_maps(watcher, str(lamp), max_length=2)
+
+
 def test_what_the_graph_cannot_read_at_once_is_left_out_in_words(
     translator: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
