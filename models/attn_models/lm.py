@@ -27,9 +27,9 @@ from .spec import AttentionAxis, AttentionSpec, GenerationSpec, GraphSpec, Model
 from .stories import END, PAD, UNKNOWN, encode, lexicon, padded, stories, tokenizer
 
 IGNORED = -100  # the target behind a story's end
-STORIES = 12_000  # that the model is trained on
+STORIES = 8_000  # that the model is trained on
 
-LAYERS, WIDTH, HEADS, KV_HEADS, FEED_FORWARD, MAX_LENGTH = 3, 96, 4, 2, 256, 256
+LAYERS, WIDTH, HEADS, KV_HEADS, FEED_FORWARD, MAX_LENGTH = 3, 96, 4, 2, 192, 256
 
 
 class RMSNorm(nn.Module):
@@ -81,6 +81,15 @@ class Attention(nn.Module):
         # One product for queries, keys and values: on a small model, calls cost more than arithmetic.
         self.project = nn.Linear(width, (heads + 2 * kv_heads) * self.head_size, bias=False)
         self.out = nn.Linear(width, width, bias=False)
+
+    def look_for_alike(self) -> None:
+        """Start with the keys of a group equal to its first queries: at first a token looks for others like itself.
+
+        Looking back to what was said of the same word is learned about twice as fast from there as from nothing.
+        """
+        with torch.no_grad():
+            query_key_value = self.project.weight.unflatten(0, (-1, self.head_size))
+            query_key_value[self.heads : self.heads + self.kv_heads] = query_key_value[: self.heads : self.shared]
 
     def forward(self, x_BTC: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of a whole text, from position 0 on: (what attention adds [B, T, C], keys and values [B, G, T, D])."""
@@ -199,6 +208,9 @@ class LanguageModel(nn.Module):
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.normal_(parameter, std=width**-0.5)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.attention.look_for_alike()
         if tied:
             self.head.weight = self.embedding.weight
 
@@ -285,9 +297,9 @@ def recipe() -> Recipe:
         right=answered,
         units=lambda targets: (targets != IGNORED).sum(1),
         measure="held-out stories, by the share of questions answered right",
-        epochs=4,
+        epochs=6,
         batch_size=16,
-        lr=4e-3,
+        lr=5e-3,
         clip=1.0,
     )
 

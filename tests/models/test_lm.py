@@ -244,7 +244,7 @@ def test_answers_are_what_a_reader_of_the_story_finds(told):
                 assert answer == f"{about} lives {home[about]} ."
             else:
                 what = colour[about] if question.startswith("What") else place[about]
-                assert answer == f"{'They are' if plural else 'It is'} {what} ."
+                assert answer == f"The {about} {'are' if plural else 'is'} {what} ."
     assert min(kinds.values()) > 20
 
 
@@ -275,7 +275,9 @@ def test_the_tokenizer_of_the_bundle_reads_and_writes_as_training_did(told):
 
 
 def test_a_question_counts_as_answered_when_every_word_is_right():
-    text = torch.tensor([stories.encode("Ben has it . Who has it ? Ben has it . Where is it ? It is on the hill .")])
+    text = torch.tensor(
+        [stories.encode("Ben has it . Who has it ? Ben has it . Where is it ? The cup is on the hill .")]
+    )
     guess = text.clone()
     assert answered(guess, text).tolist() == [1.0]
     guess[0, :4] = 0  # not an answer
@@ -284,3 +286,10 @@ def test_a_question_counts_as_answered_when_every_word_is_right():
     assert answered(guess, text).tolist() == [0.5]
     guess[0, 8] += 1
     assert answered(guess, text).tolist() == [0.0]
+
+
+def test_fresh_keys_are_the_first_queries_of_their_group():
+    for block in SPEC.build().blocks:
+        heads = block.attention.project.weight.unflatten(0, (8, 8))
+        assert torch.equal(heads[4], heads[0]) and torch.equal(heads[5], heads[2])
+        assert not torch.equal(heads[0], heads[1]) and not torch.equal(heads[6], heads[0])
