@@ -200,7 +200,7 @@ def recipe() -> Recipe:
         loss=F.cross_entropy,
         augment=unknown_words,
         measure="texts",
-        epochs=14,
+        epochs=8,
         batch_size=32,
         lr=3e-3,
     )
