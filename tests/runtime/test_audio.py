@@ -116,6 +116,14 @@ def test_what_is_no_recording_is_told_in_one_line(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_beyond_reason_is_not_read(tmp_path):
+    with (tmp_path / "huge.wav").open("wb") as file:
+        file.write(GOOD)
+        file.truncate((256 << 20) + 1)  # a hole: it takes no room
+    with pytest.raises(InputError, match="at most 268435456 are read"):
+        read_wav(tmp_path / "huge.wav")
+
+
 def test_a_missing_file_and_a_folder(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_wav(tmp_path / "nothing.wav")
