@@ -27,9 +27,9 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Two processes, a file of tests (or a model) to each in turn: many tests wait for a child process. One thread of torch's for each.
+# Two processes (tests/conftest.py says who gets what): many tests wait for a child process. One thread of torch's for each.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 bench: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/bench.py

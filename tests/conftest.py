@@ -1,15 +1,37 @@
-"""How tests are dealt to processes: a file to one process, but what has a group of its own by that group.
+"""How tests are dealt to processes: a file to one process, a folder below tests/export, ... too, and a model to one process.
 
-The contract tests take minutes a model, and share one exported bundle each: a model is a group.
+The tests of such a folder share bundles that take a while to export; the contract tests take minutes a model, and share what
+is exported and trained of it.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
+from attn_models import registry
+
+# pytest-xdist's own groups (loadgroup) don't work with pytest 9.2: they need an attribute that it has no more.
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFileFolderOrModel(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid, registry.names())
+
+    config.option.loadscopereorder = False  # as collected, so that the contract tests, which take longest, come first
+    return ByFileFolderOrModel(config, log)
+
+
+def group(nodeid: str, models: Sequence[str]) -> str:
+    """tests/contract/test_x.py::test_y[MODEL-z] -> MODEL; tests/a/b/test_x.py::test_y -> tests/a/b; else the file."""
+    file, _, test = nodeid.partition("::")
+    if file.startswith("tests/contract/"):
+        named = [word for word in re.split(r"[\[\]-]", test) if word in models]
+        return named[0] if named else file
+    return file if file.count("/") == 2 else file.rpartition("/")[0]

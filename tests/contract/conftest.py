@@ -19,7 +19,7 @@ from attn_models import registry
 HALF = ("fp16", "bf16")
 
 
-@pytest.fixture(scope="session", params=[pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in registry.names()])
+@pytest.fixture(scope="session", params=registry.names())
 def model(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

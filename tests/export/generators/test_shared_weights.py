@@ -16,7 +16,6 @@ from attn_runtime.errors import BundleError, PassError
 from attn_runtime.verify import verify
 from onnx import TensorProto, helper, numpy_helper
 
-pytestmark = pytest.mark.xdist_group("generators")
 LARGE = np.random.default_rng(0).standard_normal((96, 200)).astype(np.float32)  # 75 KiB
 MIDDLE = np.random.default_rng(1).standard_normal((96, 4)).astype(np.float32)
 SMALL = np.arange(96, dtype=np.float32)

@@ -27,8 +27,7 @@ from attn_runtime.generate.verify import replay
 from attn_runtime.verify import verify
 from safetensors.numpy import load_file, save_file
 
-DATA = Path(__file__).parents[1] / "data"
-pytestmark = pytest.mark.xdist_group("generators")
+DATA = Path(__file__).parents[2] / "data"
 QUIET = Console(True)
 
 
@@ -121,18 +120,25 @@ def test_verify_replays_what_was_written(
         verify(spoilt)
 
 
+def too_close(bundle: Path) -> Path:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for case in manifest["generation"]:
+        case["margin"] = case["tolerance"] / 4
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    return bundle
+
+
 def test_a_case_that_is_too_close_is_told_and_never_passed_in_silence(
     small_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spoilt = spoil(small_translator, tmp_path / "t.attn", "tokens")
-    manifest = json.loads((spoilt / "manifest.json").read_text())
-    for case in manifest["generation"]:
-        case["margin"] = case["tolerance"] / 4
-    (spoilt / "manifest.json").write_text(json.dumps(manifest))
+    shutil.copytree(small_translator, tmp_path / "same.attn")
     with Isolated() as isolated:
-        prove(spoilt, isolated, Console())
-    said = capsys.readouterr().err
-    assert said.count("is undecided in the bundle") == 2 and said.count("other tokens in some rows") == 2
+        prove(too_close(tmp_path / "same.attn"), isolated, Console())
+        said = capsys.readouterr().err
+        assert said.count("is undecided in the bundle") == 2 and said.count("it wrote the same tokens") == 2
+        spoilt = too_close(spoil(small_translator, tmp_path / "t.attn", "tokens"))
+        with pytest.raises(ParityError, match="other tokens, and PyTorch's own score"):
+            prove(spoilt, isolated, Console())
 
 
 def test_prompts_are_chosen_by_margin_and_padded() -> None:
@@ -183,3 +189,16 @@ def test_a_case_knows_when_it_decides() -> None:
     nothing = Decoded(answer.tokens, answer.lengths, answer.scores, math.inf)
     assert Written("greedy", (), {}, nothing, (), 1, 3, 1.0).to_json()["margin"] is None
     assert Tolerance().rtol > 0
+
+
+def test_a_generator_without_generated_cases_is_told(
+    small_translator: Path, tmp_path: Path, attn_run: Callable[..., Any]
+) -> None:
+    bare = shutil.copytree(small_translator, tmp_path / "t.attn")
+    manifest = json.loads((bare / "manifest.json").read_text())
+    del manifest["generation"]
+    (bare / "manifest.json").write_text(json.dumps(manifest))
+    assert not verify(small_translator).notes
+    ran = attn_run("verify", bare)
+    assert ran.exit_code == 0 and "what the graphs write together is not proven" in ran.stderr
+    assert "holds no answers of PyTorch" in json.loads(attn_run("verify", bare, "--json").stdout)["notes"][0]

@@ -21,9 +21,8 @@ from attn_runtime.trt import flavour
 from attn_runtime.verify import verify
 from click.testing import CliRunner
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 #: Shares the exported bundle with the other files about generators.
-pytestmark = pytest.mark.xdist_group("generators")
 
 
 @pytest.fixture(autouse=True)

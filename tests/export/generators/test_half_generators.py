@@ -21,8 +21,7 @@ from attn_runtime.session import open_session
 from attn_runtime.verify import verify
 from safetensors.numpy import load_file, save_file
 
-DATA = Path(__file__).parents[1] / "data"
-pytestmark = pytest.mark.xdist_group("generators")
+DATA = Path(__file__).parents[2] / "data"
 
 
 @pytest.fixture(scope="module")
