@@ -43,7 +43,9 @@ PARTS = ("train", "validation", "test")
 #: Voice variants of eSpeak NG, each in one part only.
 SPEAKERS = {
     "train": "m1 m2 m3 m4 m6 f1 f2 f4 Alex Andrea Andy Annie Denis Gene Hugo Jacky Lee Mike Reed adam anika aunty belinda "
-    "boris caleb ed edward grandma ian john linda marcelo max pablo paul quincy rob sandro steph victor klatt klatt3",
+    "boris caleb ed edward grandma ian john linda marcelo max pablo paul quincy rob sandro steph victor klatt klatt3 "
+    "AnxiousAndy Diogo Gene2 Henrique Mario Nguyen RicishayMax RicishayMax2 Tweaky UniRobot announcer croak edward2 fast "
+    "gustave kaukovalta klatt5 klatt6 mike2 miguel norbert robosoft robosoft2 robosoft5 robosoft7 steph2 whisperf",
     "validation": "m5 f5 Michael david iven klatt4",
     "test": "m7 m8 f3 Alicia Marco Storm antonio benjamin grandpa michel pedro robert shelby travis zac klatt2 whisper",
 }
@@ -53,7 +55,7 @@ _ACCENTS = {
     "test": "en en-us en-gb-x-rp en-gb-scotland en-gb-x-gbclan en-us-nyc en-029",
 }
 #: Of each word, for each speaker.
-_TAKES = {"train": 5, "validation": 3, "test": 3}
+_TAKES = {"train": 3, "validation": 3, "test": 3}
 _OTHER_WORDS = {
     "train": "one two three four five six seven eight nine zero bed bird cat dog happy house tree wow follow forward "
     "backward learn visual open close light name please thank sorry top stock gone knot yet cup town lift white office",
@@ -61,7 +63,7 @@ _OTHER_WORDS = {
     "test": "garden number weather station river yellow coffee doctor pop snow less wrong often until",
 }
 #: Takes of unknown words, for each speaker.
-_OTHER_TAKES = {"train": 14, "validation": 4, "test": 6}
+_OTHER_TAKES = {"train": 8, "validation": 4, "test": 6}
 _SEED = 20
 _AT_ONCE = 100
 

@@ -75,8 +75,8 @@ def _stretched(clips: Tensor, shift: Tensor, factor: Tensor) -> Tensor:
 
 
 def _another_voice(clips: Tensor, shift: Tensor, uniform: Callable[[float, float], Tensor]) -> Tensor:
-    """A head of another size (0.85 to 1.2 times), and another timbre: a gain of up to 9 dB that waves over the spectrum."""
-    clips = _stretched(clips, shift, uniform(0.85, 1.2))
+    """A head of another size (0.75 to 1.35 times), and another timbre: a gain of up to 9 dB that waves over the spectrum."""
+    clips = _stretched(clips, shift, uniform(0.75, 1.35))
     spectrum = torch.fft.rfft(clips)
     pitch = torch.linspace(0, 1, spectrum.shape[1]).sqrt()  # waves are wider where hearing is coarser
     gain = sum(uniform(0, 4.5) * torch.sin(2 * torch.pi * (uniform(0.5, 4) * pitch + uniform(0, 1))) for _ in range(2))
