@@ -120,6 +120,11 @@ def write_cases(source: Source, tolerance: Tolerance, seed: int, console: Consol
                 f"generated case {case.name} is undecided: PyTorch's own choices are only {case.answer.margin:.1g} apart, "
                 "so that other tokens would prove nothing. Other prompts, or trained weights, have wider margins"
             )
+    if max(int(case.answer.lengths.max()) for case in found) < 2:
+        console.note(
+            "no answer of the generated cases is longer than one token, so that they prove nothing of the cache: "
+            f"graph {spec.asset['step']} is never run by them. Other prompts, or trained weights, write more"
+        )
     with console.stage("check") as line:
         for case in found:
             _same_alone(case)

@@ -24,6 +24,8 @@ Floats = NDArray[np.floating[Any]]
 
 #: How far from 1 the weights of a query may sum: rounding to float16 takes up to half of it with 1000 keys.
 SUM_TOLERANCE = 1e-2
+#: Nobody's recording is longer: 30 years.
+_MOST_SECONDS = 1e9
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,10 @@ def attention_maps(
         )
     ran = run_graphs(bundle, given, {entry["graph"] for entry in told}, device, backend, precision, max_length)
     maps = tuple(_map(bundle, entry, ran) for entry in told if entry["graph"] in ran.outputs)
+    if not maps:
+        raise BundleError(
+            f"bundle {bundle.path.name}: asset attention_maps: no graph that it names reads a whole input; re-export the bundle"
+        )
     return AttentionMaps(maps, ran.title, ran.choice, ran.notes, ran.picture, ran.samples, ran.rate)
 
 
@@ -190,14 +196,29 @@ def _axis(told: Mapping[str, Any], size: int, side: str, ran: Ran, where: str) -
             )
         return axis
     if kind == "frames" and told.get("seconds"):
+        if not told["seconds"] * size <= _MOST_SECONDS:
+            raise BundleError(
+                f"{where}: {size} {side} entries of {told['seconds']:g} seconds each; re-export the bundle"
+            )
         return Axis("frames", "seconds", seconds=told["seconds"])
-    if kind == "generated" and side == "query" and ran.written is not None:
-        return Axis("words", "word that is written", tuple(ran.written))
+    written = kind == "generated" and side == "query" and ran.written is not None
     words = ran.read.get(told.get("of", "")) if kind == "tokens" else ran.answer if kind == "generated" else None
+    words = ran.written if written else words
     if words is None:
         return Axis("index", "number")
-    what = "word of the answer" if kind == "generated" else "word" if len(ran.read) == 1 else f"word of {told['of']}"
-    return Axis("words", what, ("class token",) * told.get("skip", 0) + tuple(words))
+    words = ["class token"] * told.get("skip", 0) + words
+    if len(words) > size:
+        raise BundleError(f"{where}: {size} {side} entries for {len(words)} words; re-export the bundle")
+    what = (
+        "word that is written"
+        if written
+        else "word of the answer"
+        if kind == "generated"
+        else "word"
+        if len(ran.read) == 1
+        else f"word of {told['of']}"
+    )
+    return Axis("words", what, tuple(words))
 
 
 def save(maps: Sequence[AttentionMap], file: str | os.PathLike[str]) -> None:

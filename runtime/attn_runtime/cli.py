@@ -128,6 +128,8 @@ def verify(path: str, as_json: bool, **options: Any) -> None:
         if rows := [r for r in report.generation if r.row is not None]:
             same = sum(r.same for r in rows)
             click.echo(f"{same} of {len(rows)} generated answers are PyTorch's, token by token")
+        for note in report.notes:
+            click.echo(f"note: {note}", err=True)
 
 
 def _print_generated(found: Replayed) -> None:
@@ -139,7 +141,7 @@ def _print_generated(found: Replayed) -> None:
     elif found.same:
         told = f"the same tokens, scores off by {found.score_error:.2g}, allowed {found.allowed_error:.2g}"
     else:
-        told = "other tokens, where PyTorch's choices were closer than the error allowed: undecided"
+        told = "other tokens, undecided: PyTorch's are as good here, within the error allowed"
     click.echo(
         f"{'FAIL' if found.problem else 'ok  ' if found.same else '?   '} {printable(found.case)}, {rows}: {told}"
     )

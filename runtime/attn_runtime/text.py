@@ -6,8 +6,10 @@ The tokenizer is one of Hugging Face's format; the `tokenizers` library reads it
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +23,8 @@ from .spec import Dim, TensorSpec
 
 #: Largest file of texts that is read.
 MAX_BYTES = 16 << 20
+#: Most that a tokenizer's replacements may lengthen a text: nine of "a" by twenty letters each would fill any memory.
+_MOST_GROWTH = 4096
 
 
 class HasAssets(Protocol):
@@ -97,12 +101,19 @@ class Text:
 
     def decode(self, tokens: Sequence[int] | NDArray[np.int64]) -> str:
         """The text of one row of tokens, without special ones (padding, stop)."""
-        return str(self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True))
+        with self._told("can't write an answer"):
+            return str(self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True))
 
     def names(self, tokens: Sequence[int] | NDArray[np.int64]) -> list[str]:
         """What the vocabulary calls each token, special ones too; a number without a name is told as it is."""
         found = [self._tokenizer.id_to_token(int(token)) for token in tokens]
         return [f"[{token}]" if name is None else str(name) for name, token in zip(found, tokens, strict=True)]
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """What the tokenizer itself can't do, as a word without a token for unknown ones, is the bundle's fault."""
+        with _refused(f"{self.where}: asset tokenizer: {what}"):
+            yield
 
     def _encoded(self, text: str) -> Any:
         shown = f'text "{printable(text, 40)}"'
@@ -110,7 +121,8 @@ class Text:
             raise InputError(f"{shown}: is empty; expected {self.length.min}..{self.length.max} tokens ({self.where})")
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise InputError(f"{shown}: is not valid Unicode: it holds half of a character ({self.where})")
-        found = self._tokenizer.encode(text)
+        with self._told(f"can't read {shown}"):
+            found = self._tokenizer.encode(text)
         if not found.ids:
             raise InputError(f"{shown}: the tokenizer finds no token in it ({self.where})")
         if len(found.ids) > self.length.max:
@@ -126,6 +138,8 @@ def read_lines(file: str) -> list[str]:
     name = "stdin" if file == "-" else f"file {Path(file).name}"
     try:
         if file == "-":
+            if sys.stdin is None:
+                raise InputError("stdin: is closed; give a text, or --file FILE")
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with Path(file).open("rb") as opened:
@@ -149,14 +163,33 @@ def _tokenizer(value: Any, where: str) -> Any:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise BackendError("texts need the tokenizers library; pip install 'attn-runtime[text]'") from error
-    try:
+    if _growth(value) > _MOST_GROWTH:
+        raise BundleError(
+            f"{where}: asset tokenizer: its replacements may make a text more than {_MOST_GROWTH} times as long; "
+            "re-export the bundle"
+        )
+    with _refused(f"{where}: asset tokenizer"):
         tokenizer = Tokenizer.from_str(json.dumps(value))
         # A text that is too long is refused, not cut; padding is for the batch at hand.
         tokenizer.no_truncation()
         tokenizer.no_padding()
+    return tokenizer
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """BundleError, opened by `what`, for whatever the library raises."""
+    try:
+        yield
     except BaseException as error:  # a panic inside the library is no Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         told = " ".join(str(error).split())
-        raise BundleError(f"{where}: asset tokenizer: {printable(told, 160)}; re-export the bundle") from error
-    return tokenizer
+        raise BundleError(f"{what}: {printable(told, 160)}; re-export the bundle") from error
+
+
+def _growth(value: Any) -> int:
+    """How many times as long the replacements in a tokenizer, one after the other, may make a text."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = value.get("content") if isinstance(value, dict) and value.get("type") == "Replace" else None
+    return math.prod(map(_growth, parts), start=max(1, len(own)) if isinstance(own, str) else 1)

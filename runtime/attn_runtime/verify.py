@@ -48,7 +48,7 @@ class CaseResult:
 @dataclass(frozen=True)
 class VerifyReport:
     """Every golden case of every graph that was asked for, and of a generator what its graphs write together: each
-    generated case in a batch and row by row. `choice` tells which backend ran them, and why."""
+    generated case in a batch and row by row. `choice` tells which backend ran them, and why; `notes` what is not proven."""
 
     path: str
     backend: str
@@ -57,6 +57,7 @@ class VerifyReport:
     tolerances: Mapping[str, Tolerance]
     cases: tuple[CaseResult, ...]
     generation: tuple[Replayed, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -89,6 +90,7 @@ class VerifyReport:
             "passed": self.passed,
             "tolerances": {name: tolerance.to_json() for name, tolerance in self.tolerances.items()},
             "cases": [case.to_json() for case in self.cases],
+            **({"notes": list(self.notes)} if self.notes else {}),
             **({"generation": [case.to_json() for case in self.generation]} if self.generation else {}),
         }
 
@@ -145,7 +147,15 @@ def verify(
         from .generate.verify import replay
 
         generated = replay(bundle, told[1], told[0], precision=precision, on_result=on_generated)
-    report = VerifyReport(path.name, *told, tolerances, tuple(cases), tuple(generated))
+    notes: tuple[str, ...] = ()
+    if graph is None and not generated and bundle.asset("generation") is not None:
+        why = (
+            "holds no answers of PyTorch"
+            if not bundle.manifest.get("generation")
+            else f"{told[0]} writes none of its own"
+        )
+        notes = (f"what the graphs write together is not proven: {why}",)
+    report = VerifyReport(path.name, *told, tolerances, tuple(cases), tuple(generated), notes)
     if check:
         report.require()
     return report

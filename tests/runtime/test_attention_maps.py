@@ -453,10 +453,26 @@ def test_an_asset_that_does_not_fit_the_graph(watcher: Path, lamp: Path, monkeyp
         ({"output": "attention_other"}, "the graph has no such output"),
         ({"output": "logits"}, "expected attention weights"),
         ({"key": {**GRID, "rows": 4}}, "16 key entries, and a grid of 4 x 5 after 1"),
+        ({"key": {"kind": "frames", "seconds": 1e308}}, "16 key entries of 1e[+]308 seconds each"),
+        ({"graph": "other"}, "no graph that it names reads a whole input"),
     ):
         told(change)
         with pytest.raises(BundleError, match=says):
             attention_maps(watcher, str(lamp))
+
+
+def test_more_words_than_entries_are_refused(translator: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from attn_runtime.bundle import Bundle
+
+    original = Bundle.asset
+
+    def asset_of(self: Bundle, name: str) -> Any:
+        found = original(self, name)
+        return [{**found[0], "key": {"kind": "tokens", "of": "source", "skip": 60000}}] if name == ASSETS[2] else found
+
+    monkeypatch.setattr(Bundle, "asset", asset_of)
+    with pytest.raises(BundleError, match="4 key entries for 60004 words"):
+        attention_maps(translator, "w5 w7 w3 w9")
 
 
 def test_half_precision_borders_are_seen_alike(translator: Path) -> None:

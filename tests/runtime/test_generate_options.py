@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -294,3 +295,22 @@ def test_low_memory_answers_the_same(folder: Path, writer: Generator) -> None:
     inputs = inputs_of(WRITER, drawn_prompts(WRITER, [6, 3]))
     with open_generator(folder / "writer.attn", "cpu", threads=1, low_memory=True) as generator:
         np.testing.assert_array_equal(generator.generate(inputs).tokens, writer.generate(inputs).tokens)
+
+
+def test_stop_tokens_may_be_an_array() -> None:
+    GenerateOptions(stop=np.array([1, 2])).check(3, "here")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="stop: got 3, expected tokens"):
+        GenerateOptions(stop=3)  # type: ignore[arg-type]
+
+
+def test_rows_end_where_the_positions_do(tmp_path: Path) -> None:
+    """Behind the end of a table of positions a GPU would read whatever lies there."""
+    tiny = Tiny(layers=1, max_length=12, stop=())
+    path = write_bundle(tmp_path / "t.attn", tiny)
+    manifest = json.loads((path / "manifest.json").read_text())
+    (position,) = [each for each in manifest["graphs"]["step"]["inputs"] if each["name"] == "position"]
+    position |= {"low": 0, "high": 7}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with open_generator(path, "cpu", threads=1) as generator:
+        assert generator.max_length == 7
+        assert generator.generate(inputs_of(tiny, drawn_prompts(tiny, [3]))).lengths.tolist() == [6]

@@ -92,3 +92,13 @@ def test_a_rows_draws_do_not_depend_on_the_rows_beside_it(tmp_path: Path, encode
         assert len({tuple(same.row(row)) for row in range(4)}) > 1, "rows of one prompt draw differently"
         with pytest.raises(UsageError, match="got 3 seeds for 4 rows"):
             generator.generate(inputs_of(tiny, prompts), GenerateOptions(sample=Sample(seed=[1, 2, 3])))
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 5e-324])
+def test_a_temperature_next_to_nothing_takes_the_likeliest(temperature: float) -> None:
+    tokens, weights = distribution(LOGITS, Sample(temperature=temperature))
+    assert dict(zip(tokens, weights, strict=True))[0] == 1.0 and np.isfinite(weights).all()
+
+
+def test_a_seed_of_numpy_is_a_seed() -> None:
+    assert Sample(seed=np.int64(3)).seeds(2) == [3, 4]  # type: ignore[arg-type]

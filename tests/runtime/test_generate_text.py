@@ -17,7 +17,7 @@ from attn_runtime.cli import cli
 from attn_runtime.errors import BackendError, BundleError, InputError, UsageError
 from attn_runtime.generate import open_generator
 from attn_runtime.generate.texts import generate_texts
-from attn_runtime.text import open_text
+from attn_runtime.text import open_text, read_lines
 from click.testing import CliRunner, Result
 from tiny_generators import Tiny, greedy_of, write_bundle
 
@@ -53,6 +53,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, tiny in (("translator", TRANSLATOR), ("writer", WRITER)):
         write_bundle(made / f"{name}.attn", tiny, **texts_of(tiny), tokenizer=tokenizer())
     return made
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"model": {"type": "WordLevel", "vocab": {"the": 0}, "unk_token": "[UNK]"}}, 'text "a cat": WordLevel error'),
+        (
+            {"normalizer": {"type": "Sequence", "normalizers": [
+                {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 20}] * 9}},
+            "more than 4096 times as long",
+        ),
+    ],
+)  # fmt: skip
+def test_a_tokenizer_that_fails_at_a_text_is_told_in_one_line(
+    tmp_path: Path, changed: dict[str, Any], says: str
+) -> None:
+    texts = texts_of(TRANSLATOR, unknown=None)
+    path = write_bundle(tmp_path / "t.attn", TRANSLATOR, **texts, tokenizer=tokenizer(**changed))
+    with pytest.raises(BundleError) as raised:
+        open_text(Bundle.open(path)).encode(["a cat"])
+    assert says in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_closed_stdin_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="stdin: is closed"):
+        read_lines("-")
 
 
 def words(tokens: Sequence[int]) -> str:

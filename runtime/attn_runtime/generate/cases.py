@@ -59,10 +59,10 @@ def generated_cases(bundle: Bundle) -> Iterator[GeneratedCase]:
     found = bundle.manifest.get("generation", [])
     if not found:
         return
-    inputs = Wiring.of(bundle, _reference(bundle)).inputs
+    wiring = Wiring.of(bundle, _reference(bundle))
     for entry in found:
         where = f"bundle {bundle.path.name}: generated case {shown(entry['case'])}"
-        given = read_tensors(bundle.file(entry["inputs"]), inputs, {}, where)
+        given = read_tensors(bundle.file(entry["inputs"]), wiring.inputs, {}, where)
         answers = read_tensors(bundle.file(entry["outputs"]), _OUTPUTS, {}, where)
         rows = {len(array) for array in (*given.values(), *answers.values())}
         if len(rows) != 1:
@@ -92,6 +92,6 @@ def generated_cases(bundle: Bundle) -> Iterator[GeneratedCase]:
 def _reference(bundle: Bundle) -> str | None:
     """A precision whose inputs are as PyTorch's: one without float16 borders; None to take each graph's own first."""
     for name in next(iter(bundle.graphs.values())).precisions:
-        if not any(name in g.precisions and g.precisions[name].half_io for g in bundle.graphs.values()):
+        if all(name in g.precisions and not g.precisions[name].half_io for g in bundle.graphs.values()):
             return name
     return None

@@ -19,7 +19,7 @@ from ..errors import InputError, UsageError
 from ..session import Session, open_session
 from ..spec import TensorSpec, check_shapes, signature
 from .beam import BeamSearch
-from .greedy import Answers, generate_each, likeliest
+from .greedy import Answers, Given, generate_each, likeliest
 from .memory import memory_of
 from .options import GenerateOptions
 from .plan import Plan, Sessions, Shape
@@ -143,6 +143,39 @@ class Generator:
             told = (on_token, is_cancelled, options.scores)
             sums = generate_each(plan, logits, answers, choose, self.where, *told)
             return _of_answers(answers, sums, options, started)
+
+    def follow(
+        self,
+        inputs: Mapping[str, Any],
+        tokens: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        length_penalty: float = 1.0,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What answers that are given would have scored: tokens int64 [rows, length], of which `lengths` [rows] count.
+
+        Returns (scores float64 [rows], how far the furthest of a row's tokens is behind the likeliest one there, in logits,
+        float64 [rows]). Raises InputError for answers that the model has no room or no tokens for, and what `generate` does.
+        """
+        source, prompt, prompts = self._prompts(inputs)
+        wrong = (lengths > self._limits(None, prompts)) | (lengths > tokens.shape[1])
+        counts = np.arange(tokens.shape[1]) < lengths[:, None]
+        wrong |= (counts & ((tokens < 0) | (tokens >= self.vocabulary))).any(1)
+        if len(lengths) > self.most_rows or wrong.any():
+            raise InputError(
+                f"answers of {lengths.max()} tokens in {len(lengths)} rows; expected up to {self.most_rows} rows, "
+                f"{self.max_length} tokens with the prompt, each of 0..{self.vocabulary - 1} ({self.where})"
+            )
+        shape = Shape(len(lengths), 1, prompt.shape[1], tuple((n, v.shape) for n, v in source.items()))
+        with self._busy:
+            given = Given(np.where(counts, tokens, self.wiring.pad))
+            answers = Answers(lengths.tolist(), np.zeros(self.vocabulary, bool), self.wiring.pad)
+            if not answers.active.any():
+                return np.zeros(len(lengths)), given.behind
+            plan = self._plan(shape)
+            logits = plan.start(source, prompt, prompts)
+            sums = generate_each(plan, logits, answers, given, self.where, None, None, True)
+            assert sums is not None
+            return sums / np.maximum(lengths, 1) ** length_penalty, given.behind
 
     @property
     def most_rows(self) -> int:

@@ -24,6 +24,22 @@ def likeliest(logits: Logits, active: NDArray[np.bool_]) -> NDArray[np.int64]:
     return found
 
 
+class Given:
+    """The tokens [rows, length] of answers that are known, one column a call. `behind` [rows] is how far the furthest of them
+    that counts is behind the likeliest one, in logits."""
+
+    def __init__(self, tokens: NDArray[np.int64]) -> None:
+        self._tokens, self._step = tokens, 0
+        self.behind = np.zeros(len(tokens))
+
+    def __call__(self, logits: Logits, active: NDArray[np.bool_]) -> NDArray[np.int64]:
+        tokens = self._tokens[:, self._step].copy()
+        self._step += 1
+        gap = (logits.max(1) - logits[np.arange(len(tokens)), tokens]).astype(np.float64)
+        self.behind[active] = np.maximum(self.behind, gap)[active]
+        return tokens
+
+
 class Answers:
     """What has been chosen for each row, and which rows are under way.
 

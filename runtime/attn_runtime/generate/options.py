@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
@@ -40,14 +40,14 @@ class Sample:
                 _is_number(self.top_p) and 0 < self.top_p <= 1,
                 f"top_p: got {self.top_p}, expected a number above 0 and up to 1",
             )
-        seeds = [self.seed] if isinstance(self.seed, int) else list(self.seed)
+        seeds = list(self.seed) if isinstance(self.seed, Iterable) else [self.seed]
         for seed in seeds:
             _check(_is_whole(seed) and 0 <= seed < 2**63, f"seed: got {seed}, expected a whole number, 0 or more")
 
     def seeds(self, rows: int) -> list[int]:
         """Of each row. Raises UsageError where there is not one for each."""
-        if isinstance(self.seed, int):
-            return [self.seed + row for row in range(rows)]
+        if not isinstance(self.seed, Iterable):
+            return [int(self.seed) + row for row in range(rows)]
         _check(
             len(self.seed) == rows, f"seed: got {len(self.seed)} seeds for {rows} rows, expected one or one for each"
         )
@@ -93,7 +93,11 @@ class GenerateOptions:
             self.sample is None or self.beams == 1,
             f"got {self.beams} beams and sampling; expected one of the two: draw with one beam, or search with beams",
         )
-        for token in self.stop or ():
+        _check(
+            self.stop is None or isinstance(self.stop, Iterable),
+            f"stop: got {self.stop}, expected tokens, as in stop=[3]",
+        )
+        for token in () if self.stop is None else self.stop:
             _check(_is_whole(token) and token >= 0, f"stop: got {token}, expected tokens, whole numbers of 0 or more")
 
     def check(self, vocabulary: int, where: str) -> None:
@@ -103,7 +107,7 @@ class GenerateOptions:
             f"beams: got {self.beams}, but the model has {vocabulary} tokens to choose from; take {vocabulary} or fewer "
             f"({where})",
         )
-        for token in self.stop or ():
+        for token in () if self.stop is None else self.stop:
             _check(token < vocabulary, f"stop: got token {token}, the model has 0..{vocabulary - 1} ({where})")
 
 

@@ -36,7 +36,9 @@ def draw(logits: NDArray[Any], sample: Sample, number: float) -> int:
 
 def distribution(logits: NDArray[Any], sample: Sample) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(tokens, probabilities) that are left after temperature, top_k and top_p, likeliest first where either cuts."""
-    scaled = logits.astype(np.float64) / sample.temperature
+    scaled = logits.astype(np.float64)
+    with np.errstate(over="ignore"):  # of a temperature near 0: minus infinity is what it should be, infinity is not
+        scaled = (scaled - scaled.max()) / sample.temperature
     tokens = np.arange(len(scaled))
     if sample.top_k is not None or sample.top_p is not None:
         tokens = largest(scaled, min(sample.top_k or len(scaled), len(scaled)))

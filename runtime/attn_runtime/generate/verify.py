@@ -23,7 +23,8 @@ class Replayed:
     row          which row of the case, alone; None for all of them in one padded batch
     same         whether the tokens are PyTorch's
     decided      whether they have to be: PyTorch's choices were further apart than twice the error that the precision allows.
-                 Where they were not, both answers are right, and other tokens are told but are no failure
+                 Where they were not, other tokens are told, and are no failure if PyTorch's answer, followed here, scores as
+                 it did there and each of its tokens (with one beam) is as good as the likeliest, within that error
     score_error  largest difference from PyTorch's scores, where the tokens are the same; allowed_error what it may be
     problem      what is wrong, in words; empty where nothing is
     """
@@ -95,8 +96,10 @@ def logit_error(bundle: Bundle, generator: Generator) -> float:
     allowed = 0.0
     for name in (generator.wiring.first.name, generator.wiring.step.name):
         graph = bundle.graphs[name]
-        tolerance = graph.precisions[generator.precision or graph.default_precision].tolerance
-        largest = max((float(np.abs(case.outputs["logits"]).max(initial=0)) for case in graph.cases()), default=0.0)
+        tolerance = graph.precisions[_precision(generator, name)].tolerance
+        # Infinite are the logits of tokens that a model never writes.
+        sizes = (np.abs(logits[np.isfinite(logits)]) for logits in (case.outputs["logits"] for case in graph.cases()))
+        largest = max((float(size.max(initial=0)) for size in sizes), default=0.0)
         allowed = max(allowed, tolerance.atol + tolerance.rtol * largest)
     return allowed
 
@@ -121,9 +124,11 @@ def _replay(generator: Generator, case: GeneratedCase, row: int | None, logit_er
     problem = ""
     if wrong:
         number = wrong[0]
+        at = f"row {number if row is None else row}" + (" alone" if row is not None else " of the batch")
         if decided:
-            at = f"row {number if row is None else row}" + (" alone" if row is not None else " of the batch")
             problem = f"{at}: {_first_difference(_rows(case, rows)[number], found, number)}"
+        elif told := _undecided(generator, case, rows, inputs, logit_error, allowed):
+            problem = f"{at}: {told}"
     else:
         assert found.scores is not None
         off = float(np.abs(found.scores - case.scores[rows]).max(initial=0.0))
@@ -133,8 +138,35 @@ def _replay(generator: Generator, case: GeneratedCase, row: int | None, logit_er
 
 
 def _is_float32(generator: Generator) -> bool:
-    graph = generator.bundle.graphs[generator.wiring.step.name]
-    return graph.precisions[generator.precision or graph.default_precision].type == "fp32"
+    name = generator.wiring.step.name
+    return generator.bundle.graphs[name].precisions[_precision(generator, name)].type == "fp32"
+
+
+def _precision(generator: Generator, graph: str) -> str:
+    """Which one a graph runs in: where none was asked for, its own first one."""
+    found = generator.bundle.graphs[graph]
+    asked = generator.precision
+    return asked if asked is not None and asked in found.precisions else found.default_precision
+
+
+def _undecided(
+    generator: Generator, case: GeneratedCase, rows: slice, inputs: dict[str, Any], logit_error: float, allowed: float
+) -> str:
+    """What is wrong where other tokens may be as good; empty where they are.
+
+    PyTorch's answer is followed through the cache here: its score has to be what it was there, and with one beam none of its
+    tokens may stand further behind the likeliest one than two logits can be off.
+    """
+    lengths = case.lengths[rows]
+    scores, behind = generator.follow(inputs, case.tokens[rows], lengths, case.length_penalty)
+    off = np.abs(scores - case.scores[rows])
+    number = int(np.argmax(~(off <= allowed)))
+    if not off[number] <= allowed:
+        return f"other tokens, and PyTorch's own score {off[number]:.2g} off what they did there, allowed {allowed:.2g}"
+    number = int(np.argmax(behind))
+    if case.beams == 1 and not behind[number] <= 2 * logit_error:
+        return f"other tokens, and one of PyTorch's is {behind[number]:.2g} behind the likeliest, allowed {2 * logit_error:.2g}"
+    return ""
 
 
 def _rows(case: GeneratedCase, rows: slice) -> list[list[int]]:

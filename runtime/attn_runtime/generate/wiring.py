@@ -36,7 +36,7 @@ class Wiring:
     cache       the KIND_N of each cached tensor
     carried     the step's inputs that are the same at every step: outputs of `first` or of the encoder, inputs of the encoder
     capacities  fewest and most entries that the cache of the step may have
-    max_length  most tokens of a row, prompt included: the model's, or what the cache of the exported graph has room for
+    max_length  most tokens of a row, prompt included: the model's, or what the exported graph has positions or a cache for
     vocabulary  how many tokens there are to choose from
     """
 
@@ -120,6 +120,9 @@ class _Reader:
             if token is not None and token >= vocabulary:
                 self.refuse(f"{name} is token {token}, the graphs have {vocabulary} tokens")
         capacity = step.inputs["past_mask"].dims[1]
+        places = (
+            step.inputs["position"].high or asset["max_length"]
+        )  # behind its table's end a GPU reads what lies there
         return Wiring(
             self.where,
             encoder,
@@ -131,7 +134,7 @@ class _Reader:
             tuple(asset["stop"]),
             asset["pad"],
             (capacity.min, capacity.max),
-            min(asset["max_length"], capacity.max + 1),  # the newest token is not in the cache
+            min(asset["max_length"], capacity.max + 1, places),  # the newest token is not in the cache
             vocabulary,
         )
 
