@@ -12,6 +12,7 @@ from attn_runtime.bundle import Bundle, Graph
 from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.draw import draw_inputs
 from attn_runtime.errors import BundleError, UsageError
+from attn_runtime.ort_half import LEFT_OUT_ON_HALF
 from attn_runtime.report import finite_or_none
 from attn_runtime.spec import Dim, TensorSpec
 from safetensors.numpy import load_file, save_file
@@ -20,9 +21,6 @@ from .cases import corner_cases
 from .graph import GraphFacts
 from .isolate import Isolated
 
-#: ONNX Runtime 1.24 to 1.31 die (SIGSEGV) in this optimizer on Transpose before MatMul with casts from float16 between them:
-#: microsoft/onnxruntime issue 28392.
-CRASHES_ON_FP16 = ("NchwcTransformer",)
 #: Of max|reference|. fp16 rounds to 5e-4 and bf16, with three bits less, to 4e-3: the same depth of arithmetic.
 DEFAULT_RTOL = {"fp16": 1e-2, "bf16": 8e-2}
 #: The absolute part of the limit, over that of the fp32 graph: where a reference is all zeros, half precision still rounds.
@@ -140,7 +138,7 @@ def check(
     """Run `graph` (float32 at its border) on every case; one check per output. TaskFailed when it can't be run."""
     got = [folder / f"{number}.got.safetensors" for number in range(len(record.cases))]
     pairs = [[str(case.inputs), str(path)] for case, path in zip(record.cases, got, strict=True)]
-    isolated.run("answers", "the rounded twin", graph=str(graph), cases=pairs, large=large, without=CRASHES_ON_FP16)
+    isolated.run("answers", "the rounded twin", graph=str(graph), cases=pairs, large=large, without=LEFT_OUT_ON_HALF)
     checks: list[HalfCheck] = []
     for case, path in zip(record.cases, got, strict=True):
         expected, found = load_file(case.outputs), load_file(path)

@@ -18,6 +18,7 @@ from ..external_data import check_external_data
 from ..onnx_nodes import read_graph
 from ..ort_engine import OrtEngine, one_line
 from ..ort_gpu import GpuEngine, GraphIds
+from ..ort_half import LEFT_OUT_ON_HALF
 from ..ort_memory import on_gpu
 from ..ort_placement import RECORD, check_on_gpu
 from ..ort_providers import CPU, CUDA, ProviderState, provider_states, why_provider_fails
@@ -30,9 +31,6 @@ _GRAPHS = GraphIds("gpu_graph_id", skip=-1)
 
 # What of an error that opening raises is the GPU's and its libraries' fault, and not the file's.
 _OF_THE_GPU = re.compile(r"CUDA|cuDNN|cuBLAS|TensorRT|EP_FAIL|ProviderLibrary|out of memory", re.IGNORECASE)
-
-# It ends the process (SIGSEGV) on Transpose before MatMul in float16, in 1.24 to 1.31: microsoft/onnxruntime issue 28392.
-_CRASHES_ON_HALF = ["NchwcTransformer"]
 
 # Severities of ONNX Runtime's loggers: 4 is for what ends the process, 2 is what it starts with.
 _NO_LOG, _DEFAULT_LOG = 4, 2
@@ -140,7 +138,7 @@ def create(
             configure(options)
         # With a list, ONNX Runtime takes no provider from the options.
         asked = None if configure is not None else [*gpu_providers, CPU]
-        without = {"disabled_optimizers": _CRASHES_ON_HALF} if _holds_half(graph) else {}
+        without = {"disabled_optimizers": [*LEFT_OUT_ON_HALF]} if _holds_half(graph) else {}
         session = onnxruntime.InferenceSession(graph.file, options, asked, enable_fallback=0, **without)
     except Exception as error:
         raise _open_error(error, graph, device) from error
