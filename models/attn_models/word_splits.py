@@ -117,7 +117,7 @@ def recipe() -> Recipe:
         loss=F.cross_entropy,
         augment=augment,
         measure="recordings",
-        epochs=16,
+        epochs=12,
         batch_size=64,
         lr=2e-3,
     )
