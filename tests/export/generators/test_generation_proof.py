@@ -21,10 +21,12 @@ from attn_export.pipeline import Options, export
 from attn_export.source import Source, load_source
 from attn_models.decode import Decoded
 from attn_runtime.bundle import Bundle, sha256_of
+from attn_runtime.cli import cli as attn_run
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import CaptureError, ParityError
 from attn_runtime.generate.verify import replay
 from attn_runtime.verify import verify
+from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
 DATA = Path(__file__).parents[2] / "data"
@@ -191,14 +193,15 @@ def test_a_case_knows_when_it_decides() -> None:
     assert Tolerance().rtol > 0
 
 
-def test_a_generator_without_generated_cases_is_told(
-    small_translator: Path, tmp_path: Path, attn_run: Callable[..., Any]
-) -> None:
+def test_a_generator_without_generated_cases_is_told(small_translator: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(small_translator, tmp_path / "t.attn")
     manifest = json.loads((bare / "manifest.json").read_text())
     del manifest["generation"]
     (bare / "manifest.json").write_text(json.dumps(manifest))
     assert not verify(small_translator).notes
-    ran = attn_run("verify", bare)
+    ran = CliRunner().invoke(attn_run, ["verify", str(bare)])
     assert ran.exit_code == 0 and "what the graphs write together is not proven" in ran.stderr
-    assert "holds no answers of PyTorch" in json.loads(attn_run("verify", bare, "--json").stdout)["notes"][0]
+    assert (
+        "holds no answers of PyTorch"
+        in json.loads(CliRunner().invoke(attn_run, ["verify", str(bare), "--json"]).stdout)["notes"][0]
+    )

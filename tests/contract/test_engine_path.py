@@ -8,10 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attn_export.console import Console
-from attn_export.pipeline import Options, export
-from attn_export.source import load_source
-from attn_models import registry
 from attn_runtime.backends import GraphFile
 from attn_runtime.bundle import Bundle, Graph
 from attn_runtime.compare import compare_all
@@ -27,11 +23,9 @@ from host_device import HostDevice
 from ort_executor import OrtExecutor
 
 
-@pytest.fixture(scope="module", params=registry.names())
-def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    target = tmp_path_factory.mktemp("path") / f"{request.param}.attn"
-    export(load_source(str(request.param)), target, Options(), Console(True))
-    return Bundle.open(target).graph()
+@pytest.fixture
+def graphs(bundle: Path) -> list[Graph]:
+    return list(Bundle.open(bundle, check_hashes=False).graphs.values())
 
 
 def opened(graph: Graph, cuda_graph: bool) -> Session:
@@ -51,28 +45,28 @@ def opened(graph: Graph, cuda_graph: bool) -> Session:
 
 
 @pytest.mark.parametrize("cuda_graph", [False, True])
-def test_golden_cases_over_and_over(graph: Graph, cuda_graph: bool) -> None:
-    tolerance = graph.precisions["fp32"].tolerance
-    with opened(graph, cuda_graph) as session:
-        for _ in range(3):  # the third time, from a captured graph
-            for case in graph.cases():
-                for got in (
-                    session.run(case.inputs),
-                    {name: value.numpy() for name, value in session.run_on_device(case.inputs).items()},
-                ):
-                    differences = compare_all(case.outputs, got, tolerance)
-                    assert all(d.passed for d in differences), case.name
+def test_golden_cases_over_and_over(graphs: list[Graph], cuda_graph: bool) -> None:
+    for graph in graphs:
+        with opened(graph, cuda_graph) as session:
+            for _ in range(3):  # the third time, from a captured graph
+                for case in graph.cases():
+                    on_device = session.run_on_device(case.inputs)
+                    for got in (session.run(case.inputs), {name: value.numpy() for name, value in on_device.items()}):
+                        found = compare_all(case.outputs, got, graph.precisions["fp32"].tolerance)
+                        assert all(d.passed for d in found), case.name
 
 
 @pytest.mark.parametrize("on_device", [False, True])
-def test_golden_cases_bound(graph: Graph, on_device: bool) -> None:
-    with opened(graph, True) as session:
-        for case in graph.cases():
-            call = session.bind({name: value.shape for name, value in case.inputs.items()}, on_device=on_device)
-            for name, value in case.inputs.items():
-                if on_device:
-                    call.inputs[name].write(value)
-                else:
-                    call.inputs[name][...] = value
-            got = {name: np.from_dlpack(value) for name, value in call().items()}
-            assert all(d.passed for d in compare_all(case.outputs, got, graph.precisions["fp32"].tolerance)), case.name
+def test_golden_cases_bound(graphs: list[Graph], on_device: bool) -> None:
+    for graph in graphs:
+        with opened(graph, True) as session:
+            for case in graph.cases():
+                call = session.bind({name: value.shape for name, value in case.inputs.items()}, on_device=on_device)
+                for name, value in case.inputs.items():
+                    if on_device:
+                        call.inputs[name].write(value)
+                    else:
+                        call.inputs[name][...] = value
+                got = {name: np.from_dlpack(value) for name, value in call().items()}
+                found = compare_all(case.outputs, got, graph.precisions["fp32"].tolerance)
+                assert all(d.passed for d in found), case.name
