@@ -30,6 +30,7 @@ def main() -> None:
     run("a bundle to measure on (weights are random; latency does not depend on them)",
         python, "-m", "attn_export.cli", "to-onnx", "attentionnet", "-o", BUNDLE, "--quiet")  # fmt: skip
     run("calls: attn_runtime over raw ONNX Runtime", python, HERE / "overhead.py", BUNDLE)
+    run("generation: attn_runtime beside PyTorch and transformers", python, HERE / "generate_bench.py", "--quick")
     run("export of AttentionNet", python, HERE / "export_cost.py", "--model", "attentionnet", "--repeat", "5")
     if not arguments.quick:
         run("export of 3 GB of weights", python, HERE / "export_cost.py", "--model", "large", "--repeat", "2")
