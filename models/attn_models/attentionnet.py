@@ -85,19 +85,22 @@ class SelfAttention(nn.Module):
 class AttentionNet(nn.Module):
     """Image [B, in_channels, H, W] float32 -> logits [B, classes].
 
-    H and W are free. Where the feature map behind both strides is a multiple of 4 (images of 32, 64 or 128 at the
-    default strides), the pooling exports as one AveragePool; elsewhere its cells overlap and it exports as a gather.
+    Feature maps have `width`, 2 * `width` and 4 * `width` channels. H and W are free. Where the feature map behind both
+    strides is a multiple of 4 (images of 32, 64 or 128 at the default strides), the pooling exports as one AveragePool;
+    elsewhere its cells overlap and it exports as a gather.
     """
 
-    def __init__(self, classes: int = 10, in_channels: int = 3, strides: Sequence[int] = (2, 2)) -> None:
+    def __init__(
+        self, classes: int = 10, in_channels: int = 3, strides: Sequence[int] = (2, 2), width: int = 64
+    ) -> None:
         super().__init__()
         if len(strides) != 2:
             raise UsageError(f"strides: got {len(strides)} values, expected 2, one for each residual block")
-        self.stem = ConvBlock(in_channels, 64)
-        self.block1 = ResidualBlock(64, 128, strides[0])
-        self.block2 = ResidualBlock(128, 256, strides[1])
-        self.attention = SelfAttention(256)
-        self.head = nn.Linear(256 * HEAD_SIZE * HEAD_SIZE, classes)
+        self.stem = ConvBlock(in_channels, width)
+        self.block1 = ResidualBlock(width, 2 * width, strides[0])
+        self.block2 = ResidualBlock(2 * width, 4 * width, strides[1])
+        self.attention = SelfAttention(4 * width)
+        self.head = nn.Linear(4 * width * HEAD_SIZE * HEAD_SIZE, classes)
 
     def forward(self, image: Tensor) -> Tensor:
         x_BCHW = self.stem(image)

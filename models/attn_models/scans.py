@@ -1,7 +1,7 @@
 """AttentionNet on scans: one grey channel, two classes (none, lesion), 64 x 64 pixels.
 
 The architecture is that of attentionnet.py. The first residual block strides by 4, so that the attention compares 8 x 8
-cells of 8 x 8 pixels each; what it has to find is a spot without a partner on the other side of the body
+cells of 8 x 8 pixels each; what it has to find is a large spot without a partner on the other side of the body
 (`scans_data`). One scan in five has a lesion, so the loss is weighted: otherwise "none" is right four times in five.
 """
 
@@ -32,12 +32,13 @@ IMAGE: dict[str, Any] = {
     "std": [0.217],
 }
 
-TRAIN_SIZE, VALIDATION_SIZE, TEST_SIZE = 2000, 300, 1000
+TRAIN_SIZE, VALIDATION_SIZE, TEST_SIZE = 7000, 500, 1000
 _DATA_SEED = 1  # of the scans alone: they stay the same for every training seed
 
 
-def build(classes: int = 2, in_channels: int = 1, strides: Sequence[int] = (4, 2)) -> AttentionNet:
-    return AttentionNet(classes, in_channels, strides)
+def build(classes: int = 2, in_channels: int = 1, strides: Sequence[int] = (4, 2), width: int = 32) -> AttentionNet:
+    """Half as wide as AttentionNet is by default: a quarter of the work, for images of four times the pixels."""
+    return AttentionNet(classes, in_channels, strides, width)
 
 
 def assets() -> dict[str, Any]:
@@ -69,7 +70,7 @@ def recipe() -> Recipe:
         measure="scans",
         class_weights=BALANCED,
         positive="lesion",
-        epochs=8,
+        epochs=10,
         batch_size=32,
     )
 

@@ -1,8 +1,8 @@
 """Scans to train on, drawn by a rule: a body with texture, noise and what is normal in it; some have a lesion.
 
 No patient is in them, and a model trained on them reads no real scan. What they share with real ones: the lesion is
-faint, of varying size, and rare, and it is told from what is normal by a comparison across the image. Normal organs come
-in pairs, one on either side of the body's axis, each alone just what a lesion looks like. A lesion has no partner.
+faint, of varying size, and rare, and what is normal can look like it. Normal organs come in pairs, one on either side of
+the body's axis. A lesion has no partner; it is mostly larger than an organ.
 
 python -m attn_models.scans_data OUT --count N    writes such scans as a folder of PNG files by class
 """
@@ -45,7 +45,8 @@ def _scan(random: np.random.Generator) -> tuple[NDArray[np.uint8], int]:
     pairs = int(random.random() < 0.7)
     places = _places(random, lesion + pairs)
     for number, (side, up) in enumerate(places):
-        radius, contrast = random.uniform(0.09, 0.16), random.uniform(0.2, 0.36)
+        radius = random.uniform(0.10, 0.18) if number < lesion else random.uniform(0.06, 0.11)
+        contrast = random.uniform(0.2, 0.36)
         sides = (float(random.choice([-1, 1])),) if number < lesion else (-1.0, 1.0)
         for sign in sides:
             there, high = side + random.normal(0, 0.015), up + random.normal(0, 0.015)

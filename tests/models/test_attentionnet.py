@@ -25,6 +25,7 @@ def test_build_arguments_reach_every_part():
     assert net(torch.randn(2, 1, 16, 16)).shape == (2, 7)
     features = net.block2(net.block1(net.stem(torch.randn(1, 1, 16, 16))))
     assert features.shape == (1, 256, 8, 8)
+    assert MODEL.build(width=16).attention.value.weight.shape == (64, 64, 1, 1)
 
 
 def test_a_wrong_number_of_strides_is_a_usage_error():
