@@ -158,6 +158,21 @@ def test_a_callback_that_raises_leaves_the_generator_usable(writer: Generator) -
     assert writer.generate(inputs).row(0) == wanted
 
 
+@pytest.mark.timeout(20)
+def test_a_callback_that_generates_is_told_instead_of_waiting_for_ever(writer: Generator) -> None:
+    inputs = inputs_of(WRITER, drawn_prompts(WRITER, [6]))
+    with pytest.raises(UsageError, match="is in use"):
+        writer.generate(inputs, on_token=lambda *_: writer.generate(inputs))
+    with pytest.raises(UsageError, match="is in use"):
+        writer.generate(inputs, cancel=writer.close)
+    assert writer.generate(inputs).row(0)
+
+
+def test_options_of_another_kind_are_refused(writer: Generator) -> None:
+    with pytest.raises(UsageError, match="got dict, expected GenerateOptions"):
+        writer.generate(inputs_of(WRITER, drawn_prompts(WRITER, [6])), {"beams": 2})  # type: ignore[arg-type]
+
+
 def test_threads_take_turns(writer: Generator) -> None:
     prompts = drawn_prompts(WRITER, [3, 4, 5, 6, 7, 8])
     found: dict[int, list[int]] = {}

@@ -6,7 +6,8 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -89,7 +90,7 @@ class Generator:
         self.precision = sessions.first.precision
         self._memory = memory_of(sessions.all())
         self._plans: OrderedDict[Shape, Plan] = OrderedDict()
-        self._busy = threading.Lock()
+        self._busy, self._writer = threading.Lock(), 0
 
     def generate(
         self,
@@ -109,6 +110,10 @@ class Generator:
         UsageError for options that the model can't follow, BackendError when a graph fails or answers NaN.
         """
         started = time.perf_counter()
+        if options is not None and not isinstance(options, GenerateOptions):
+            raise UsageError(
+                f"options: got {type(options).__name__}, expected GenerateOptions(max_length=..., beams=...)"
+            )
         options = options or GenerateOptions()
         options.check(self.vocabulary, self.where)
         if on_token is not None and options.beams > 1:
@@ -126,7 +131,7 @@ class Generator:
                 f"{self.most_rows} rows: give fewer, or re-export with a larger batch ({self.where})"
             )
         shape = Shape(len(lengths), options.beams, tokens.shape[1], tuple((n, v.shape) for n, v in source.items()))
-        with self._busy:
+        with self._alone():
             stops = np.zeros(self.vocabulary, bool)
             stops[list(self.wiring.stop if options.stop is None else options.stop)] = True
             sampler = Sampler(options.sample, len(lengths)) if options.sample else None
@@ -166,7 +171,7 @@ class Generator:
                 f"{self.max_length} tokens with the prompt, each of 0..{self.vocabulary - 1} ({self.where})"
             )
         shape = Shape(len(lengths), 1, prompt.shape[1], tuple((n, v.shape) for n, v in source.items()))
-        with self._busy:
+        with self._alone():
             given = Given(np.where(counts, tokens, self.wiring.pad))
             answers = Answers(lengths.tolist(), np.zeros(self.vocabulary, bool), self.wiring.pad)
             if not answers.active.any():
@@ -189,7 +194,7 @@ class Generator:
 
     def close(self) -> None:
         """Let go of the engines and buffers. Closing twice is closing once."""
-        with self._busy:
+        with self._alone():
             sessions, self._sessions = self._sessions, None
             self._plans.clear()
             for session in sessions.all() if sessions else ():
@@ -203,6 +208,20 @@ class Generator:
 
     def __repr__(self) -> str:
         return f"<Generator {self.where}: {self.backend} on {self.device}>"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One generation at a time. UsageError for one inside another (in on_token, in cancel), which would wait for ever."""
+        if self._writer == threading.get_ident():
+            raise UsageError(
+                f"the generator on {self.where} is in use: on_token and cancel can't call it; open another"
+            )
+        with self._busy:
+            self._writer = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._writer = 0
 
     def _plan(self, shape: Shape) -> Plan:
         if self._sessions is None:
