@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
+# Python compiles the modules that it imports; compiling all of torch's and transformers' would take a minute.
+PIP := $(BIN)/pip install -q --no-compile --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint format bench install clean
 
