@@ -5,6 +5,7 @@ Nothing here knows the name of any model: a new file in attn_models is crossed w
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,6 @@ from attn_export.pipeline import Options, export
 from attn_export.precision import add_precision
 from attn_export.source import load_source
 from attn_models import registry
-
-HALF = ("fp16", "bf16")
 
 
 @pytest.fixture(scope="session", params=registry.names())
@@ -37,10 +36,18 @@ def trained(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model, untrained but awake, exported as a user would, in every precision."""
+def precisions(model: str) -> tuple[str, ...]:
+    """fp16 for every model, bf16 for every second one: it takes the same path with another type, and minutes for all. With
+    ATTN_TEST_ALL in the environment every model gets both; scripts/models_table.py measures all of them too."""
+    both = os.environ.get("ATTN_TEST_ALL") or registry.names().index(model) % 2 == 0
+    return ("fp32", "fp16", "bf16") if both else ("fp32", "fp16")
+
+
+@pytest.fixture(scope="session")
+def bundle(model: str, precisions: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model, untrained but awake, exported as a user would, in its precisions."""
     target = tmp_path_factory.mktemp("bundle") / f"{model}.attn"
     export(load_source(model), target, Options(), Console(True))
-    for kind in HALF:
+    for kind in precisions[1:]:
         add_precision(target, kind, console=Console(True))
     return target

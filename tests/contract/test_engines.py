@@ -34,11 +34,11 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_every_precision_matches_pytorch_and_stored_its_proof(bundle: Path) -> None:
+def test_every_precision_matches_pytorch_and_stored_its_proof(precisions: tuple[str, ...], bundle: Path) -> None:
     opened = Bundle.open(bundle)
     assert verify(bundle, device="cpu", precision="fp16").passed  # of bf16, ONNX Runtime has few kernels on the CPU
     for name, graph in opened.graphs.items():
-        assert {p.type for p in graph.precisions.values()} == set(DTYPES)
+        assert {p.type for p in graph.precisions.values()} == set(precisions)
         stages = opened.manifest["graphs"][name]["stages"]
         for precision in graph.precisions:
             checks = [check for stage in stages if stage["precision"] == precision for check in stage["checks"]]
@@ -49,8 +49,10 @@ def test_every_precision_matches_pytorch_and_stored_its_proof(bundle: Path) -> N
 
 
 def test_every_graph_builds_in_the_type_that_was_asked_for_with_its_attention_fused(
-    kind: str, library: str, bundle: Path
+    precisions: tuple[str, ...], kind: str, library: str, bundle: Path
 ) -> None:
+    if kind not in precisions:
+        pytest.skip(f"{kind} is crossed with every second model; ATTN_TEST_ALL=1 takes all")
     opened = Bundle.open(bundle)
     fused = 0
     for name, graph in opened.graphs.items():
@@ -84,7 +86,7 @@ def test_a_session_on_the_cpu_never_takes_an_engine(library: str, bundle: Path) 
     name = next(iter(Bundle.open(bundle).graphs))
     compile_engine(bundle, graph=name, precision="fp16", flavour=library)
     with open_session(bundle, "cpu", graph=name, precision="fp16") as session:
-        assert (session.backend, session.device) == ("ort", "cpu")
+        assert session.device == "cpu" and session.backend != "trt"
     with pytest.raises(BackendError, match="needs a GPU|GPU"):
         open_session(bundle, "cpu", "trt", graph=name, precision="fp16")
 
