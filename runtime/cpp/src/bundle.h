@@ -4,17 +4,16 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "json.h"
 #include "spec.h"
 #include "tensor.h"
 
 namespace attn {
-
-using Json = nlohmann::json;
 
 struct Tolerance {
   double atol, rtol;
@@ -53,10 +52,11 @@ class Bundle {
   static std::shared_ptr<const Bundle> open(const std::filesystem::path& path);
 
   std::filesystem::path path;
-  std::string name, where;      // "translate", "bundle translate.attn"
-  std::string manifest_text;    // as it lies in the file
+  std::string name, where;       // "translate", "bundle translate.attn"
+  std::string manifest_text;     // as it lies in the file
   Json manifest;
-  std::vector<Graph> graphs;    // in the manifest's order
+  std::vector<Graph> graphs;     // in the manifest's order
+  std::set<std::string> listed;  // every file that the manifest lists
 
   const Graph& graph(const std::optional<std::string>& name) const;  // raises bundle_error with the names
   std::string label(const Graph& graph) const;                       // what messages call it
