@@ -35,18 +35,28 @@ struct GraphFile {
   std::vector<TensorSpec> inputs, outputs;  // of this file: with half_io, float32 is float16
 };
 
+// Where one output of a run goes: to `view`, or, where its `data` is null, to new memory in `made`. Nowhere when it is not wanted.
+struct Output {
+  View view;
+  Tensor made;
+  bool wanted = true;
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
-  // Buffers in the order of the graph's specs. An output whose `data` is null has no shape yet: the engine allocates it into `made`.
-  virtual void run(const std::vector<View>& inputs, std::vector<View>& outputs, std::vector<Tensor>& made) = 0;
+  // Buffers in the order of the graph's specs. May be called from many threads at once. Raises input_error, backend_error.
+  virtual void run(const std::vector<View>& inputs, std::vector<Output>& outputs) = 0;
   virtual std::unique_ptr<BoundCall> bind(const std::vector<View>& inputs, const std::vector<View>& outputs) = 0;
+
+  std::string note;  // what its answers do not tell, or is not as it could be; for people, in the session's choice
 };
 
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual const char* name() const = 0;
+  virtual bool automatic() const { return true; }  // whether it may be chosen; otherwise it has to be named
   // None when it can use `device` ("cpu", "cuda", "cuda:1") here, else the reason and what to install, in one line.
   virtual std::optional<std::string> why_not(const std::string& device, const OpenOptions& options) = 0;
   virtual std::unique_ptr<Engine> open(const GraphFile& graph, const std::string& device, const OpenOptions& options) = 0;

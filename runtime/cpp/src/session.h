@@ -10,14 +10,13 @@
 
 namespace attn {
 
-class Session;
-
 // Buffers that stay, by name, and the call on them. Keeps its session's engine alive.
 class Binding {
  public:
   std::map<std::string, View> inputs, outputs;
   void run() { call->run(); }
 
+  std::string where;
   std::vector<Tensor> made;  // the buffers that nobody gave
   std::shared_ptr<Engine> engine;
   std::unique_ptr<BoundCall> call;
@@ -33,7 +32,8 @@ class Session {
 
   // All inputs by name; every output, in new memory. May be called from many threads.
   Tensors run(const std::map<std::string, View>& given) const;
-  // Into memory of the caller, by name; `room` bytes at each. Shapes are filled in.
+  // Into memory of the caller, by name; `room` bytes at each. dtype and shape are filled in, also where there is too little room
+  // (input_error). Outputs that are not named are not computed for the caller's sake.
   struct Wanted {
     View view;
     size_t room;
@@ -44,6 +44,13 @@ class Session {
                                 const std::map<std::string, View>& outputs) const;
 
   std::shared_ptr<Engine> engine;
+
+ private:
+  std::vector<View> checked(const std::map<std::string, View>& given) const;
+  // The outputs' shapes where they follow from the inputs'; else none, and a run tells.
+  std::optional<std::vector<Signature>> known_outputs(const std::vector<Shape>& input_shapes) const;
+  std::vector<Signature> learnt_outputs(const std::vector<Shape>& input_shapes) const;
+  std::vector<Shape> shapes(const std::map<std::string, int64_t>& sizes, const std::map<std::string, View>& given) const;
 };
 
 }  // namespace attn
