@@ -1,0 +1,95 @@
+"""The C++ library of a deployed folder, with its header and examples: cross-built for aarch64 where a compiler is there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import attn_runtime
+from attn_runtime.errors import StageError
+from attn_runtime.jetson.boards import Release
+
+from .folder import DeployFolder
+
+_COMPILER, _PRESET = "aarch64-linux-gnu-g++", "aarch64"
+_TIMEOUT_S = 1200
+_GLIBC = re.compile(r"\bGLIBC_(\d+)\.(\d+)")
+
+
+def add_cpp(folder: DeployFolder, release: Release, wanted: str) -> list[str]:
+    """cpp/{include,lib,bin}; notes on what was left out. StageError where `wanted` is "yes" and it can't be built, or
+    what was built does not run on the board's libc."""
+    if wanted == "no":
+        return ["no C++ library, as asked"]
+    source = Path(attn_runtime.__file__).resolve().parents[1] / "cpp"
+    problem = _missing(source)
+    if problem is None:
+        with tempfile.TemporaryDirectory() as work:
+            installed = Path(work) / "installed"
+            problem = _build(source, Path(work))
+            if problem is None and not list(installed.glob("lib*/**/libattn_runtime.so*")):
+                problem = "its CMake installs no library"
+            if problem is None:
+                return _add(folder, installed, release)
+    if wanted == "yes":
+        raise StageError(f"the C++ library can't be built for aarch64: {problem}")
+    return [f"no C++ library: {problem}"]
+
+
+def _missing(source: Path) -> str | None:
+    if not (source / "CMakeLists.txt").is_file():
+        return f"its sources are not here ({source}); work from a checkout"
+    for command, package in (("cmake", "cmake"), ("ninja", "ninja-build"), (_COMPILER, "g++-aarch64-linux-gnu")):
+        if shutil.which(command) is None:
+            return f"{command} is not installed; apt-get install {package}"
+    return None
+
+
+def _build(source: Path, work: Path) -> str | None:
+    """Configure, build and install into `work`/installed; the reason where that fails."""
+    build = work / "build"
+    for command in (
+        ["cmake", "--preset", _PRESET, "-B", str(build), "-DATTN_TESTS=OFF", "-DATTN_BENCH=OFF", "-DBUILD_TESTING=OFF"],
+        ["cmake", "--build", str(build), "--parallel", "2"],
+        ["cmake", "--install", str(build), "--prefix", str(work / "installed"), "--strip"],
+    ):
+        try:
+            done = subprocess.run(
+                command, cwd=source, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return " ".join(str(error).split())[:300]
+        if done.returncode:
+            said = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
+            told = [line for line in said if "error" in line.lower() or "missing" in line] or said[-1:]
+            return (
+                f"{' '.join(command[:2])} failed: {' '.join(told[0].split())[:300] if told else 'it does not say why'}"
+            )
+    return None
+
+
+def _add(folder: DeployFolder, installed: Path, release: Release) -> list[str]:
+    """Copy what was installed; links become what they lead to, since not every way to the board keeps them."""
+    files = [path for path in sorted(installed.rglob("*")) if path.is_file()]
+    newest = max((needed_glibc(path.read_bytes()) for path in files), default=(0, 0))
+    if newest > tuple(map(int, release.glibc.split("."))):
+        raise StageError(
+            f"the C++ library built here needs glibc {newest[0]}.{newest[1]}, JetPack {release.version} has {release.glibc}; "
+            "build it with an older cross compiler, or deploy with --cpp no"
+        )
+    for path in files:
+        relative = f"cpp/{path.relative_to(installed).as_posix()}"
+        folder.add_file(relative, path)
+        folder.place(relative).chmod(path.stat().st_mode & 0o777)
+    return [f"C++ library for aarch64, built by {_COMPILER}; needs glibc {newest[0]}.{newest[1]}"]
+
+
+def needed_glibc(data: bytes) -> tuple[int, int]:
+    """The newest version of glibc that an ELF file names; (0, 0) for none, and for any other file."""
+    if not data.startswith(b"\x7fELF"):
+        return 0, 0
+    found = _GLIBC.findall(data.decode("latin-1"))
+    return max(((int(major), int(minor)) for major, minor in found), default=(0, 0))
