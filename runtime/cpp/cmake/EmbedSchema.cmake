@@ -1,7 +1,7 @@
 # attn_embed_schema(RESULT): a source file of the build that holds manifest.schema.json, so that the repository has one copy of it and
 # the library needs no file at run time. Made again when the schema changes.
 function(attn_embed_schema result)
-  get_filename_component(schema ${CMAKE_CURRENT_SOURCE_DIR}/../attn_runtime/manifest.schema.json ABSOLUTE)
+  get_filename_component(schema ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../attn_runtime/manifest.schema.json ABSOLUTE)
   set(source ${CMAKE_CURRENT_BINARY_DIR}/manifest_schema.cpp)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${schema})
   file(READ ${schema} hexadecimal HEX)

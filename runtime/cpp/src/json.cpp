@@ -1,6 +1,7 @@
 #include "json.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "error.h"
@@ -9,7 +10,7 @@
 namespace attn {
 namespace {
 
-constexpr const char* advice = "re-export the bundle or restore the file";
+constexpr const char* json_advice = "re-export the bundle or restore the file";
 
 // A number that is written without point and exponent.
 bool is_whole(std::string_view text) { return text.find_first_of(".eE") == text.npos; }
@@ -85,7 +86,7 @@ class Builder : public nlohmann::json_sax<Json> {
       refuse("number " + shown(token, 40) + " is out of range, expected a finite double");
     }
     if (what.find("string: surrogate U+") != what.npos) {
-      throw bundle_error(where_ + " is not UTF-8: surrogates not allowed; " + advice);
+      throw bundle_error(where_ + " is not UTF-8: surrogates not allowed; " + json_advice);
     }
     // "[...] parse error at line 1, column 2: syntax error while parsing value - REASON; last read: 'bytes of the file'"
     const size_t dash = what.find(" - ");
@@ -108,11 +109,11 @@ class Builder : public nlohmann::json_sax<Json> {
     const auto column = 1 + std::count_if(before.begin() + static_cast<std::ptrdiff_t>(begin), before.end(),
                                           [](char c) { return (c & 0xC0) != 0x80; });
     throw bundle_error(where_ + " is not JSON: " + reason + " at line " + std::to_string(line) + " column " +
-                       std::to_string(column) + "; " + advice);
+                       std::to_string(column) + "; " + json_advice);
   }
 
  private:
-  [[noreturn]] void refuse(const std::string& what) const { throw bundle_error(where_ + ": " + what + "; " + advice); }
+  [[noreturn]] void refuse(const std::string& what) const { throw bundle_error(where_ + ": " + what + "; " + json_advice); }
   [[noreturn]] void refuse_integer(const std::string& text) const {
     refuse("integer " + shown(text, 40) + " is out of range, expected 64 bits");
   }
@@ -137,7 +138,7 @@ class Builder : public nlohmann::json_sax<Json> {
     return true;
   }
   bool open(Json&& value) {
-    if (open_.size() >= max_json_depth) throw bundle_error(where_ + " is nested too deeply; " + advice);
+    if (open_.size() >= max_json_depth) throw bundle_error(where_ + " is nested too deeply; " + json_advice);
     // What holds it does not grow while it is open, so its address stays.
     open_.push_back(put(std::move(value)));
     return true;
@@ -178,6 +179,32 @@ void write_string(std::string_view text, std::string& out) {
   out += '"';
 }
 
+// The fewest digits that read back as the same, with an exponent where Python's repr has one.
+void write_double(double value, std::string& out) {
+  char buffer[32];
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr;
+  std::string_view text(buffer, static_cast<size_t>(end - buffer));
+  const size_t e = text.find('e');
+  int exponent = 0;
+  std::from_chars(text.data() + e + (text[e + 1] == '+' ? 2 : 1), end, exponent);
+  if (exponent < -4 || exponent >= 16) {
+    out += text;
+    return;
+  }
+  if (text[0] == '-') out += '-';
+  std::string digits;
+  for (const char c : text.substr(0, e)) {
+    if (c >= '0' && c <= '9') digits += c;
+  }
+  if (exponent < 0) {
+    out += "0." + std::string(static_cast<size_t>(-exponent - 1), '0') + digits;
+    return;
+  }
+  const auto whole = static_cast<size_t>(exponent) + 1;
+  if (digits.size() <= whole) digits.resize(whole + 1, '0');
+  out += digits.substr(0, whole) + "." + digits.substr(whole);
+}
+
 // As Python's json.dumps writes it. As deep as the value is: parse_json bounds that.
 void write(const Json& value, std::string& out) {
   if (value.is_string()) {
@@ -200,6 +227,8 @@ void write(const Json& value, std::string& out) {
       write(item, out);
     }
     out += '}';
+  } else if (value.is_number_float()) {
+    write_double(value.get<double>(), out);
   } else {
     out += value.dump();
   }
@@ -209,7 +238,7 @@ void write(const Json& value, std::string& out) {
 
 Json parse_json(std::string_view data, const std::string& where) {
   if (const char* problem = utf8_problem(data)) {
-    throw bundle_error(where + " is not UTF-8: " + problem + "; " + advice);
+    throw bundle_error(where + " is not UTF-8: " + problem + "; " + json_advice);
   }
   Builder builder(data, where);
   if (data.substr(0, 3) == "\xEF\xBB\xBF") builder.syntax_error(0, "unexpected byte order mark");

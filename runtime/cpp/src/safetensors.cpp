@@ -18,7 +18,7 @@ struct FileType {
   unsigned bits;
 };
 
-constexpr std::array<FileType, 16> file_types{{
+constexpr std::array<FileType, 22> file_types{{
     {"F16", "float16", 16},
     {"F32", "float32", 32},
     {"F64", "float64", 64},
@@ -33,8 +33,14 @@ constexpr std::array<FileType, 16> file_types{{
     {"BOOL", "bool", 8},
     {"BF16", nullptr, 16},
     {"C64", nullptr, 64},
+    {"F4", nullptr, 4},
+    {"F6_E2M3", nullptr, 6},
+    {"F6_E3M2", nullptr, 6},
     {"F8_E4M3", nullptr, 8},
+    {"F8_E4M3FNUZ", nullptr, 8},
     {"F8_E5M2", nullptr, 8},
+    {"F8_E5M2FNUZ", nullptr, 8},
+    {"F8_E8M0", nullptr, 8},
 }};
 
 // A number of a header, which may be any JSON; none where it is no whole number from 0 to 2**63 - 1.
@@ -131,6 +137,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path, const std::s
       if (!begin || !end || *begin > *end || *end > room) {
         refuse(tensor + " lies at " + shown(offsets, 60) + " of " + std::to_string(room) + " bytes");
       }
+      if (bits % 8) refuse(tensor + " ends within a byte");
       if (*end - *begin != bits / 8) {
         refuse(tensor + " has " + std::to_string(*end - *begin) + " bytes, its shape needs " + std::to_string(bits / 8));
       }
