@@ -203,7 +203,9 @@ const Precision& Graph::precision(const std::optional<std::string>& asked, const
   if (!asked) return precisions.front();
   std::vector<std::string> names;
   for (const Precision& precision : precisions) names.push_back(precision.name);
-  throw usage_error(where + ": no precision " + shown(*asked) + "; it has " + joined(names));
+  const auto near = nearest(*asked, names);
+  throw usage_error("unknown precision \"" + *asked + "\"; " + (near ? "did you mean " + *near + "? " : "") + "available: " +
+                    joined(names) + " (" + where + ")");
 }
 
 std::shared_ptr<const Bundle> Bundle::open(const fs::path& given) {

@@ -14,9 +14,14 @@
 namespace attn {
 namespace {
 
-// On float16 graphs on the CPU, in 1.24 to 1.31: NchwcTransformer ends the process on Transpose before MatMul
-// (microsoft/onnxruntime issue 28392), the others read an epsilon of float16 as 1e-5. As attn_runtime/ort_half.py.
-constexpr char kLeftOutOnHalf[] = "NchwcTransformer;SimplifiedLayerNormFusion;LayerNormFusion";
+// Optimizers that are left out, ";" between them. On float16 graphs on the CPU, in 1.24 to 1.31, NchwcTransformer ends the process on Transpose
+// before MatMul (microsoft/onnxruntime issue 28392), and the others read an epsilon of float16 as 1e-5: as attn_runtime/ort_half.py.
+// In 1.18, AttentionFusion reads behind the end of a node's inputs and ends the process; 1.19 does not.
+std::string left_out(bool half, uint32_t api_version) {
+  std::string names = half ? "NchwcTransformer;SimplifiedLayerNormFusion;LayerNormFusion" : "";
+  if (api_version < 19) names += (names.empty() ? "" : ";") + std::string("AttentionFusion");
+  return names;
+}
 
 // The cores this process is bound to; 0, ONNX Runtime's own choice, when it may use them all. That choice pins a thread to every core of the
 // machine, and prints an error for each it may not use.
@@ -134,7 +139,9 @@ std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& gra
   library.check(api.SetIntraOpNumThreads(raw, options.threads ? options.threads : threads_when_bound()));
   if (options.low_memory && device == "cpu") say("session.disable_prepacking", "1");
   const bool half = graph.precision->type == "fp16";
-  if (half) say("optimization.disable_specified_optimizers", kLeftOutOnHalf);
+  if (const std::string names = left_out(half, library.api_version); !names.empty()) {
+    say("optimization.disable_specified_optimizers", names.c_str());
+  }
   std::shared_ptr<PlacementLog> log;
   if (add_providers) {
     log = std::make_shared<PlacementLog>();
