@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -13,6 +15,8 @@ from attn_runtime.errors import OutputError
 from attn_runtime.staging import Staging, recover
 
 _ARCHIVE = ".tar.gz"
+#: The disk's or the process's own limits, whatever file they hit.
+_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class DeployFolder:
@@ -40,8 +44,11 @@ class DeployFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        made_in = self._staging.folder
         self._staging.discard()
-        if isinstance(error, OSError):
+        # Another file's trouble, one of the bundle's say, is not about this output.
+        names = (name for name in (error.filename, error.filename2) if name) if isinstance(error, OSError) else ()
+        if isinstance(error, OSError) and (error.errno in _DISK or any(_is_in(made_in, name) for name in names)):
             raise self._told(error) from error
 
     def add(self, relative: str, data: bytes) -> None:
@@ -86,9 +93,12 @@ class DeployFolder:
             entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
             return entry
 
-        with archive.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
-            with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                tar.add(self.path, self.path.name, filter=plain)
+        with (
+            archive.open("wb") as raw,
+            gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            tar.add(self.path, self.path.name, filter=plain)
 
     def _check(self) -> None:
         target = self._target
@@ -114,3 +124,7 @@ class DeployFolder:
             f"can't write {self._target}: {error.strerror or error}{at}; what was there is unchanged; free some space or choose "
             "another folder"
         )
+
+
+def _is_in(folder: Path, name: object) -> bool:
+    return isinstance(name, (str, os.PathLike)) and Path(name).is_relative_to(folder)

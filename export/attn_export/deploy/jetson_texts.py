@@ -20,7 +20,7 @@ command -v "$python" >/dev/null 2>&1 || {
 }
 for wheel in "$here"/wheels/attn_runtime-*.whl; do
     [ -f "$wheel" ] || { echo "error: wheels/ holds no attn_runtime; copy the whole folder to the board again" >&2; exit 8; }
-    PYTHONPATH="$wheel" exec "$python" -m attn_runtime.jetson.start "$here" "$@"
+    PYTHONPATH="$wheel${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m attn_runtime.jetson.start "$here" "$@"
 done
 """
 

@@ -35,6 +35,8 @@ SCHEMA_VERSION = 1
 
 # Exit codes of a build after which another way of typing may do: wrong precision, crash, refused by TensorRT.
 _TYPING_MAY_HELP = (5, 12, 14)
+#: Seconds of calls before those that are timed: the clocks of a board rise slowly.
+_WARMUP = 1.0
 
 
 @dataclass(frozen=True)
@@ -330,7 +332,9 @@ def _bench(run: _Run) -> None:
                 *_where(run),
                 "--json",
             ]
-            done = run.step([*command, "--seconds", str(run.options.bench_seconds)], "bench")
+            seconds = run.options.bench_seconds
+            command += ["--seconds", str(seconds), "--warmup", str(min(seconds, _WARMUP))]
+            done = run.step(command, "bench")
             report = done.told if done.exit_code == 0 and isinstance(done.told, dict) else None
             error = "" if report else done.error or "it told nothing"
             run.benches.append({"graph": graph.name, "precision": name, "error": error, "report": report})

@@ -61,6 +61,8 @@ def _unpacked(folder: Path) -> list[Path]:
         _fail(f"{folder}/deploy.json can't be read ({' '.join(str(error).split())}); copy the whole folder again")
     found, lacking = [], set(_REQUIRED)
     for name in sorted(wheels):
+        if not re.fullmatch(r"wheels/\w[\w.+]*(-\w[\w.+]*){4,5}\.whl", name):
+            _fail(f"{folder}/deploy.json lists {name!r}, which is no wheel; copy the whole folder to the board again")
         wheel = folder / name
         what = wheel.name.partition("-")[0].lower()
         lacking.discard(what)
@@ -69,6 +71,8 @@ def _unpacked(folder: Path) -> list[Path]:
                 lacking.add(what)
             continue
         found.append(_unpack(wheel, wheels[name], folder / UNPACKED / wheel.name[: -len(".whl")]))
+    if not any(path.name.startswith("attn_runtime-") for path in found):
+        _fail(f"{folder}/deploy.json lists no wheel of attn_runtime; copy the whole folder to the board again")
     lacking = {what for what in lacking & set(_REQUIRED) if not _has(_REQUIRED[what])}
     if lacking:
         _fail(

@@ -170,16 +170,16 @@ def _check_typing(source: Source, flavour: Flavour, weak: bool) -> None:
         )
     if not flavour.is_old:
         return
-    if source.type != "fp32" and not weak:
-        raise EngineError(
-            f"{source.where}: TensorRT {flavour.version} has no strongly typed networks, so that it would compute "
-            f"{source.type} as it likes; compile fp32, or let it with --weakly-typed"
-        )
     wide = [tensor.name for tensor in source.inputs if tensor.dtype == "int64"]
     if wide:
         raise EngineError(
             f'{source.where}: input "{wide[0]}" is int64, which TensorRT {flavour.version} does not take; run the model with '
             f"--backend ort, or on JetPack 6.1 or newer"
+        )
+    if source.type != "fp32" and not weak:
+        raise EngineError(
+            f"{source.where}: TensorRT {flavour.version} has no strongly typed networks, so that it would compute "
+            f"{source.type} as it likes; compile fp32, or let it with --weakly-typed"
         )
 
 
