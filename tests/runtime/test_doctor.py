@@ -19,6 +19,7 @@ from attn_runtime.trt import flavour
 no_gpu = pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU")
 
 
+@pytest.mark.usefixtures("without_native")
 def test_this_machine() -> None:
     found = diagnose()
     assert found.attn_runtime == __version__

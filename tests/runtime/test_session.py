@@ -44,6 +44,7 @@ def drawn(*shape: int) -> np.ndarray:
 # --- opening ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("without_native")
 def test_bundle_brings_its_ranges(gemm: Session) -> None:
     assert [str(spec) for spec in gemm.inputs] == ["x: float32[batch=1..4, 16]"]
     assert [str(spec) for spec in gemm.outputs] == ["y: float32[batch=1..4, 10]"]
@@ -150,6 +151,7 @@ def test_missing_path(tmp_path: Path) -> None:
         open_session(tmp_path / "nothing.onnx")
 
 
+@pytest.mark.usefixtures("without_native")
 @no_gpu
 def test_cuda_is_refused_and_auto_says_why_it_was_passed_over(valid_bundle: Path) -> None:
     with pytest.raises(BackendError, match="on cuda") as caught:
@@ -161,6 +163,7 @@ def test_cuda_is_refused_and_auto_says_why_it_was_passed_over(valid_bundle: Path
     assert "replay (only when asked for by name)" in session.choice
 
 
+@pytest.mark.usefixtures("without_native")
 def test_what_has_to_be_named_is_never_chosen(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "why_unavailable", lambda: "gone; install it")
     with pytest.raises(BackendError, match=r"ort on cpu \(gone; install it\)"):
