@@ -26,7 +26,14 @@ def test_this_machine() -> None:
     assert found.python.startswith(platform.python_version()) and sys.executable in found.python
     assert [state.name for state in found.backends] == backends.names()
     usable = {state.name: state.problems["cpu"] is None for state in found.backends}
-    assert usable == {"ort": True, "ort_rtx": False, "ort_tensorrt": False, "replay": True, "trt": False}
+    assert usable == {
+        "native": False,
+        "ort": True,
+        "ort_rtx": False,
+        "ort_tensorrt": False,
+        "replay": True,
+        "trt": False,
+    }
     if found.gpu_problem:
         assert (
             found.auto == "ort on cpu" and not found.gpus and not [p for p in found.backends if not p.problems["cuda"]]
