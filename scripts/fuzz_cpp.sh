@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzz the C++ readers of manifests, tensor files and ONNX files' references with libFuzzer, under ASan and UBSan.
+# Fuzz the C++ readers of manifests, tensor files, ONNX files' references and recordings with libFuzzer, under ASan and UBSan.
 #
 #   scripts/fuzz_cpp.sh [SECONDS [FOLDER]]     SECONDS in all, 60 by default; the build and the growing corpus go to FOLDER, build/fuzz
 #
@@ -13,7 +13,7 @@ compiler=$(command -v clang++ || ls /usr/bin/clang++-* 2>/dev/null | sort -V | t
 
 cmake -S runtime/cpp/fuzz -B "$folder" -DCMAKE_CXX_COMPILER="$compiler" >/dev/null
 cmake --build "$folder" --parallel 2
-targets=(manifest safetensors external_data)
+targets=(manifest safetensors external_data wav)
 for target in "${targets[@]}"; do
   mkdir -p "$folder/corpus/$target"
   echo "== $target"

@@ -15,11 +15,13 @@ import onnx
 from attn_runtime.bundle import Bundle, halved
 from attn_runtime.session import open_session
 from attn_runtime.tensors import write_tensors
+from attn_runtime.wav_file import write_wav
 from attn_runtime.writer import BundleWriter
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
 
+import small_classifiers  # noqa: E402
 from make_graphs import embed, floats, integers, nonzero, off_by, rewrite_answers, save  # noqa: E402
 from make_hostile_bundles import dim, make_valid_bundle, valid_manifest  # noqa: E402
 from tiny_generators import Tiny, write_bundle  # noqa: E402
@@ -32,20 +34,40 @@ def make_bundles(folder: Path) -> None:
     make_valid_bundle(folder / "gemm.attn")
     rewrite_answers(make_valid_bundle(folder / "wrong.attn"), "opt", off_by(0.5))
     write_bundle(folder / "tiny.attn", Tiny())
-    bundle(folder / "nonzero.attn", nonzero, {"x": np.array([0, 3, 0, 5], np.float32)}, lambda x: {"i": np.array(np.nonzero(x))}, "N", "n")
-    bundle(folder / "embed.attn", embed, {"tokens": np.array([[1, 2, 29]])}, lambda tokens: {"e": rows(tokens)}, "BT", "BT")
+    bundle(
+        folder / "nonzero.attn",
+        nonzero,
+        {"x": np.array([0, 3, 0, 5], np.float32)},
+        lambda x: {"i": np.array(np.nonzero(x))},
+        "N",
+        "n",
+    )
+    bundle(
+        folder / "embed.attn", embed, {"tokens": np.array([[1, 2, 29]])}, lambda tokens: {"e": rows(tokens)}, "BT", "BT"
+    )
     sides = {"a": np.array([1.5, -2], np.float32), "flag": np.array(True), "many": np.array([], np.int64)}
     bundle(folder / "sides.attn", several, sides, several_answer, "BM", "BM")
     bundle(folder / "other_graph.attn", several, {"a": sides["a"]}, lambda a: {"double": a * 2}, "B", "B")
-    bundle(folder / "half_norm.attn", half_norm, {"x": np.full((1, 8), 0.06, np.float16)}, half_norm_answer, "B", "B", 0.02)
+    bundle(
+        folder / "half_norm.attn", half_norm, {"x": np.full((1, 8), 0.06, np.float16)}, half_norm_answer, "B", "B", 0.02
+    )
     bundle(folder / "half_transpose.attn", half_transpose, {"x": np.ones((2, 3, 4), np.float16)},
            lambda x: {"y": np.full((3, 2, 5), 4, np.float16)}, "", "")  # fmt: skip
+    classifiers(folder)
     answers = folder / "answers"
     answers.mkdir()
     for path in sorted(folder.glob("*.attn")):
         if path.name != "other_graph.attn":
             write_answers(path, answers)
     (folder / "complete").touch()
+
+
+def classifiers(folder: Path) -> None:
+    """What the example programs are tried on."""
+    small_classifiers.pictures(folder / "pictures.attn")
+    (folder / "red.ppm").write_bytes(b"P6 2 1 255\n" + bytes([200, 10, 20, 220, 5, 5]))
+    small_classifiers.recordings(folder / "recordings.attn")
+    write_wav(folder / "tone.wav", np.sin(np.arange(1200, dtype=np.float32) / 8), 8000)
 
 
 def bundle(
@@ -109,7 +131,12 @@ def several(file: Path) -> None:
         helper.make_node("Identity", ["many"], ["copied"]),
     ]
     flag, negated = (helper.make_tensor_value_info(name, TensorProto.BOOL, ()) for name in ("flag", "negated"))
-    save(file, nodes, [floats("a", "B"), flag, integers("many", "M")], [floats("double", "B"), negated, integers("copied", "M")])
+    save(
+        file,
+        nodes,
+        [floats("a", "B"), flag, integers("many", "M")],
+        [floats("double", "B"), negated, integers("copied", "M")],
+    )
 
 
 def several_answer(a: np.ndarray, flag: np.ndarray, many: np.ndarray) -> Arrays:

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -14,6 +15,7 @@
 #include "manifest.h"
 #include "safetensors.h"
 #include "schema.h"
+#include "wav.h"
 
 namespace {
 
@@ -26,12 +28,12 @@ constexpr const char* where = "bundle a.attn";
 
 // Any other exception than Error is not caught, and so found.
 template <typename Read>
-void answer(Read read) {
+void answer(Read read, attn_status expected = ATTN_ERROR_BUNDLE) {
   try {
     read();
   } catch (const attn::Error& error) {
     const std::string what = error.what();
-    if (error.status != ATTN_ERROR_BUNDLE) broken("not a bundle_error", what);
+    if (error.status != expected) broken("an error of another status", what);
     if (what.size() > 2000) broken("a long message", what);
     for (const char c : what) {
       if (c < ' ' || c > '~') broken("a message that a terminal can't show", what);
@@ -92,4 +94,16 @@ void fuzz_safetensors(const uint8_t* data, size_t size) {
 void fuzz_external_data(const uint8_t* data, size_t size) {
   const MemoryFile file(data, size);
   answer([&] { attn::check_external_data(file.path(), where); });
+}
+
+void fuzz_wav(const uint8_t* data, size_t size) {
+  const auto read = [&] {
+    const attn::Recording found = attn::parse_wav(data, size, "a.wav");
+    if (found.samples.size() > size) broken("more samples than the file has bytes", std::to_string(found.samples.size()));
+    if (found.samples.empty() || found.samples.size() % found.channels) broken("no whole frames", std::to_string(found.channels));
+    for (const float sample : found.samples) {
+      if (!std::isfinite(sample)) broken("a sample that is no number", std::to_string(sample));
+    }
+  };
+  answer(read, ATTN_ERROR_INPUT);
 }

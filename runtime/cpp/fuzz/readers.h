@@ -1,4 +1,4 @@
-// What the fuzz targets feed. Each aborts where an answer is neither a value nor a bundle_error of one line.
+// What the fuzz targets feed. Each aborts where an answer is neither a value nor an error of one line, of the status that its reader has.
 #pragma once
 
 #include <cstddef>
@@ -7,3 +7,4 @@
 void fuzz_manifest(const uint8_t* data, size_t size);
 void fuzz_safetensors(const uint8_t* data, size_t size);
 void fuzz_external_data(const uint8_t* data, size_t size);
+void fuzz_wav(const uint8_t* data, size_t size);
