@@ -1,6 +1,7 @@
 #include "c_tensors.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "error.h"
 
@@ -9,8 +10,11 @@ namespace {
 
 View read_tensor(const attn_tensor& tensor) {
   const std::string called = "tensor \"" + std::string(tensor.name) + "\"";
-  if (size_of(tensor.dtype) == 0) {
-    throw input_error(called + ": its dtype is " + std::to_string(static_cast<int>(tensor.dtype)) + "; expected an attn_dtype, 1..12");
+  int dtype = 0;  // as an attn_dtype, any other number must not even be looked at
+  static_assert(sizeof dtype == sizeof tensor.dtype);
+  std::memcpy(&dtype, &tensor.dtype, sizeof dtype);
+  if (dtype < ATTN_FLOAT16 || dtype > ATTN_BOOL) {
+    throw input_error(called + ": its dtype is " + std::to_string(dtype) + "; expected an attn_dtype, 1..12");
   }
   if (tensor.rank > ATTN_MAX_RANK) {
     throw input_error(called + ": its rank is " + std::to_string(tensor.rank) + "; expected at most " + std::to_string(ATTN_MAX_RANK));

@@ -1,7 +1,12 @@
 // Bundles, through the C interface too, and the words of specs.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <climits>
+#include <cstdio>
 #include <thread>
 
 #include "bundle.h"
@@ -95,7 +100,7 @@ TEST_F(BundleTest, IsRead) {
   EXPECT_EQ(graph.precision({}, "w").name, "fp32");
   EXPECT_EQ(graph.precisions[0].name, "other");
   EXPECT_EQ(graph.precision("other", "w").tolerance.rtol, 2e-5);
-  EXPECT_EQ(raised([&] { graph.precision("fp16", "w"); }, ATTN_ERROR_USAGE), "w: no precision \"fp16\"; it has other, fp32");
+  EXPECT_EQ(raised([&] { graph.precision("fp16", "w"); }, ATTN_ERROR_USAGE), "unknown precision \"fp16\"; available: other, fp32 (w)");
   EXPECT_EQ(raised([&] { bundle->graph("step"); }), "bundle small.attn: has no graph \"step\"; name one of model");
   EXPECT_EQ(bundle->golden_inputs(graph, graph.golden[0]).at("x").shape, (Shape{1, 3}));
   EXPECT_EQ(bundle->golden_outputs(graph, graph.golden[0]).count("y"), 1u);
@@ -125,6 +130,38 @@ TEST_F(BundleTest, ChangedFilesAreFound) {
   EXPECT_EQ(refusal([](Json& manifest) { manifest["graphs"]["model"]["precisions"]["fp32"]["data"] = Json::array({"model.onnx"}); }),
             "bundle small.attn: model.onnx keeps tensors in \"model.onnx.data\", which the manifest does not list as its data, only "
             "[\"model.onnx\"]; re-export the bundle");
+}
+
+TEST_F(BundleTest, OneThatAKilledExportHadSetAsideIsPutBack) {
+  const fs::path path = make_bundle(scratch), staging = scratch.path() / ".small.attn.tmp-1-abcd";
+  fs::create_directories(staging / "old");
+  fs::rename(path, staging / "old" / "small.attn");
+  {
+    const int descriptor = ::open(staging.c_str(), O_RDONLY);  // an export that is at work
+    ASSERT_EQ(::flock(descriptor, LOCK_EX), 0);
+    EXPECT_NE(raised([&] { Bundle::open(path); }).find("does not exist"), std::string::npos);
+    ::close(descriptor);
+  }
+  EXPECT_EQ(Bundle::open(path)->name, "small");
+  EXPECT_TRUE(fs::is_empty(staging / "old"));
+  fs::rename(path, scratch.path() / "moved.attn");  // by somebody: there is nothing to put back
+  EXPECT_NE(raised([&] { Bundle::open(path); }).find("does not exist"), std::string::npos);
+}
+
+TEST_F(BundleTest, IsReadWhileItIsReplaced) {
+  const fs::path one = make_bundle(scratch), other = make_bundle(scratch, "other.attn", [](Json& manifest) { manifest["name"] = "other"; });
+  std::atomic<bool> done{false};
+  std::thread exporter([&] {
+    while (!done) ::renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE);
+  });
+  int read = 0;
+  for (int times = 0; times < 30; ++times) {
+    const std::string message = raised([&] { Bundle::open(one), ++read; });
+    EXPECT_TRUE(message.empty() || message.find("replaced over and over") != std::string::npos) << message;
+  }
+  done = true;
+  exporter.join();
+  EXPECT_GT(read, 0);
 }
 
 TEST_F(BundleTest, ThroughTheCInterface) {

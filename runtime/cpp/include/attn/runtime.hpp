@@ -30,6 +30,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -100,11 +101,11 @@ class Span {
 class Tensor {
  public:
   Tensor() = default;
-  Tensor(attn_dtype dtype, Shape shape) : dtype_(dtype), shape_(std::move(shape)), bytes_(count() * attn_dtype_bytes(dtype)) {}
+  Tensor(Shape shape, attn_dtype dtype) : dtype_(dtype), shape_(std::move(shape)), bytes_(count() * attn_dtype_bytes(dtype)) {}  // zeros
   template <typename T>
   Tensor(Shape shape, std::initializer_list<T> values) : Tensor(shape, std::vector<T>(values)) {}
   template <typename T>
-  Tensor(Shape shape, const std::vector<T>& values) : Tensor(detail::DtypeOf<T>::value, std::move(shape)) {
+  Tensor(Shape shape, const std::vector<T>& values) : Tensor(std::move(shape), detail::DtypeOf<T>::value) {
     if (values.size() != count()) throw std::invalid_argument("attn::Tensor: as many values as the shape has elements");
     size_t at = 0;
     for (const T value : values) view<T>()[at++] = value;  // one by one: a vector<bool> has no array
@@ -250,7 +251,7 @@ class Bundle {
     detail::check(prepare(tensors));
     Tensors made;
     for (attn_tensor& each : tensors) {
-      Tensor& tensor = made[each.name] = Tensor(each.dtype, Shape(each.shape, each.shape + each.rank));
+      Tensor& tensor = made[each.name] = Tensor(Shape(each.shape, each.shape + each.rank), each.dtype);
       each.data = tensor.data(), each.bytes = tensor.bytes();
     }
     detail::check(prepare(tensors));
@@ -350,7 +351,7 @@ class Session {
     Tensors made;
     for (attn_tensor& each : out) {
       if (status != ATTN_OK && attn_dtype_bytes(each.dtype) == 0) detail::check(status); /* it was not about room */
-      Tensor& tensor = made[each.name] = Tensor(each.dtype, Shape(each.shape, each.shape + each.rank));
+      Tensor& tensor = made[each.name] = Tensor(Shape(each.shape, each.shape + each.rank), each.dtype);
       each.data = tensor.data(), each.bytes = tensor.bytes();
     }
     if (status != ATTN_OK) detail::check(attn_session_run(handle_.get(), in.data(), in.size(), out.data(), out.size()));
@@ -366,6 +367,104 @@ class Session {
   }
 
   detail::Handle<attn_session, attn_session_close> handle_;
+};
+
+/* What attn_generate_options says. */
+struct GenerateOptions {
+  std::optional<int64_t> max_length; /* most tokens of an answer; none: what the model has room for */
+  int64_t beams = 1;
+  double length_penalty = 1.0;
+  bool early_stop = false;
+  bool sample = false; /* draw tokens, with the four below */
+  double temperature = 1.0;
+  int64_t top_k = 0;
+  double top_p = 1.0;
+  uint64_t seed = 0;
+  std::optional<std::vector<int64_t>> stop; /* none: the model's own */
+  bool scores = false;
+  std::function<bool(size_t row, int64_t token)> on_token; /* with one beam; false ends the generation. It must not throw */
+};
+
+/* One row of what a generator wrote. */
+struct Answer {
+  std::string text; /* "" where the bundle has no tokenizer */
+  std::vector<int64_t> tokens;
+  double score; /* NaN where it was not asked for */
+  bool stopped; /* by a stop token */
+};
+
+struct Answers {
+  std::vector<Answer> rows;
+  std::vector<std::string> notes; /* such as words that the tokenizer does not know */
+};
+
+/* Graphs that write token by token: a translator, a language model. One generation at a time; other threads wait. */
+class Generator {
+ public:
+  explicit Generator(const Bundle& bundle, const Options& options = {}) {
+    attn_generator* opened = nullptr;
+    const attn_open_options given = options.c();
+    detail::check(attn_generator_open(bundle.c(), &given, &opened));
+    handle_.reset(opened);
+  }
+
+  std::string choice() const { return attn_generator_choice(handle_.get()); }
+  std::vector<Spec> inputs() const {
+    std::vector<Spec> found;
+    for (size_t i = 0; i < attn_generator_input_count(handle_.get()); ++i) found.emplace_back(*attn_generator_input(handle_.get(), i));
+    return found;
+  }
+  int64_t max_length() const { return attn_generator_max_length(handle_.get()); }
+  int64_t vocabulary() const { return attn_generator_vocabulary(handle_.get()); }
+
+  Answers generate(const std::vector<std::string>& texts, const GenerateOptions& options = {}) const {
+    std::vector<const char*> given;
+    for (const std::string& text : texts) given.push_back(text.c_str());
+    const attn_generate_options asked = c(options);
+    attn_result* made = nullptr;
+    detail::check(attn_generator_generate_text(handle_.get(), given.data(), given.size(), &asked, &made));
+    return read(made);
+  }
+  /* The encoder's inputs, or `tokens` and `tokens_mask`. */
+  Answers generate(const std::vector<attn_tensor>& inputs, const GenerateOptions& options = {}) const {
+    const attn_generate_options asked = c(options);
+    attn_result* made = nullptr;
+    detail::check(attn_generator_generate(handle_.get(), inputs.data(), inputs.size(), &asked, &made));
+    return read(made);
+  }
+
+ private:
+  static attn_generate_options c(const GenerateOptions& options) {
+    attn_generate_options given = ATTN_GENERATE_OPTIONS_INIT;
+    given.max_length = options.max_length.value_or(-1);
+    given.beams = options.beams, given.length_penalty = options.length_penalty, given.early_stop = options.early_stop;
+    given.sample = options.sample, given.temperature = options.temperature, given.top_k = options.top_k, given.top_p = options.top_p;
+    given.seed = options.seed, given.scores = options.scores;
+    static const int64_t none = 0;
+    if (options.stop) given.stop = options.stop->empty() ? &none : options.stop->data(), given.stop_count = options.stop->size();
+    if (options.on_token) {
+      given.on_token = [](size_t row, int64_t token, void* user) {
+        return (*static_cast<const std::function<bool(size_t, int64_t)>*>(user))(row, token) ? 0 : 1;
+      };
+      given.user = const_cast<std::function<bool(size_t, int64_t)>*>(&options.on_token);
+    }
+    return given;
+  }
+
+  static Answers read(attn_result* made) {
+    const detail::Handle<attn_result, attn_result_close> result(made);
+    Answers answers;
+    for (size_t row = 0; row < attn_result_rows(made); ++row) {
+      size_t length = 0;
+      const int64_t* tokens = attn_result_tokens(made, row, &length);
+      answers.rows.push_back({attn_result_text(made, row), {tokens, tokens + length}, attn_result_score(made, row),
+                              attn_result_stopped(made, row) != 0});
+    }
+    for (size_t i = 0; attn_result_note(made, i); ++i) answers.notes.emplace_back(attn_result_note(made, i));
+    return answers;
+  }
+
+  detail::Handle<attn_generator, attn_generator_close> handle_;
 };
 
 }  // namespace attn
