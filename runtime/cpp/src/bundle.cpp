@@ -10,6 +10,7 @@
 #include "files.h"
 #include "manifest.h"
 #include "near.h"
+#include "recover.h"
 #include "safetensors.h"
 #include "sha256.h"
 
@@ -212,11 +213,13 @@ std::shared_ptr<const Bundle> Bundle::open(const fs::path& given) {
   // "a.attn/" is called a.attn.
   const fs::path path = given.has_filename() || !given.has_relative_path() ? given : given.parent_path();
   for (int tries = 0; tries < patience; ++tries) {
+    recover(path);
     const Identity before = check_folder(path);
     try {
       return read_bundle(path);
     } catch (const Error&) {
       // Half of it may be of one export and half of the next, which replaced it meanwhile.
+      recover(path);
       if (check_folder(path) == before) throw;
     }
   }
