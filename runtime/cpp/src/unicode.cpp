@@ -50,20 +50,26 @@ uint8_t combining_class(char32_t value) {
   return found ? found->order : uint8_t{0};
 }
 
-void decompose(const Character& given, Characters& into) {
-  const auto put = [&](char32_t value) { into.push_back({value, given.begin, given.end}); };
-  const uint32_t syllable = given.value - syllables;
-  if (given.value >= syllables && syllable < syllable_count) {
-    put(leads + syllable / (vowel_count * trail_count));
-    put(vowels + syllable % (vowel_count * trail_count) / trail_count);
-    if (syllable % trail_count) put(trails + syllable % trail_count);
+// A character on its way through normal form C, and how many more characters there are with it than before: 1 where it came out of a
+// decomposition behind another one, less where several became it.
+struct Part {
+  char32_t value;
+  int change;
+};
+
+void decompose(char32_t given, int change, std::vector<Part>& into) {
+  const uint32_t syllable = given - syllables;
+  if (given >= syllables && syllable < syllable_count) {
+    into.push_back({leads + syllable / (vowel_count * trail_count), change});
+    into.push_back({vowels + syllable % (vowel_count * trail_count) / trail_count, 1});
+    if (syllable % trail_count) into.push_back({trails + syllable % trail_count, 1});
     return;
   }
-  const auto found = std::lower_bound(std::begin(decompositions), std::end(decompositions), given.value,
+  const auto found = std::lower_bound(std::begin(decompositions), std::end(decompositions), given,
                                       [](uint64_t entry, char32_t value) { return composed_of(entry) < value; });
-  if (given.value < 0xC0 || found == std::end(decompositions) || composed_of(*found) != given.value) return put(given.value);
-  decompose({first_of(*found), given.begin, given.end}, into);
-  if (second_of(*found)) decompose({second_of(*found), given.begin, given.end}, into);
+  if (found == std::end(decompositions) || composed_of(*found) != given) return into.push_back({given, change});
+  decompose(first_of(*found), change, into);
+  if (second_of(*found)) decompose(second_of(*found), 1, into);
 }
 
 // The pairs that are composed, in the order of their parts.
@@ -129,32 +135,42 @@ void lower_case(Characters& text) {
 
 void compose(Characters& text) {
   if (std::all_of(text.begin(), text.end(), [](const Character& c) { return c.value < first_composed; })) return;
-  Characters parts;
+  std::vector<Part> parts, made;
   parts.reserve(text.size());
-  for (const Character& each : text) decompose(each, parts);
+  for (const Character& each : text) decompose(each.value, 0, parts);
   // Marks in a row come by their class, those of one class as they were.
   for (size_t i = 0; i < parts.size();) {
     size_t end = i;
     while (end < parts.size() && combining_class(parts[end].value)) ++end;
     std::stable_sort(parts.begin() + static_cast<std::ptrdiff_t>(i), parts.begin() + static_cast<std::ptrdiff_t>(end),
-                     [](const Character& a, const Character& b) { return combining_class(a.value) < combining_class(b.value); });
+                     [](const Part& a, const Part& b) { return combining_class(a.value) < combining_class(b.value); });
     i = end + 1;
   }
-  text.clear();
   constexpr size_t none = static_cast<size_t>(-1);
   size_t starter = none;
   uint8_t before = 0;  // the class of what stands last behind the starter
-  for (const Character& each : parts) {
+  for (const Part& each : parts) {
     const uint8_t order = combining_class(each.value);
-    const bool seen = starter != none && (starter + 1 == text.size() || before < order);
-    if (const char32_t made = seen ? pair_of(text[starter].value, each.value) : 0) {
-      text[starter].value = made;
+    const bool seen = starter != none && (starter + 1 == made.size() || before < order);
+    if (const char32_t pair = seen ? pair_of(made[starter].value, each.value) : 0) {
+      made[starter].value = pair;
+      made[starter].change += each.change - 1;
       continue;
     }
-    if (!order) starter = text.size();
+    if (!order) starter = made.size();
     before = order;
-    text.push_back(each);
+    made.push_back(each);
   }
+  // As the library has it, what was there before is handed out in its order: a mark that has moved stands for the one in its new place.
+  Characters composed;
+  composed.reserve(made.size());
+  size_t at = 0;
+  for (const Part& each : made) {
+    const size_t from = std::min(each.change > 0 ? (at ? at - 1 : 0) : at, text.size() - 1);
+    composed.push_back({each.value, text[from].begin, text[from].end});
+    if (each.change <= 0) at += static_cast<size_t>(1 - each.change);
+  }
+  text = std::move(composed);
 }
 
 bool is_white_space(char32_t value) {
