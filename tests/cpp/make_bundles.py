@@ -1,6 +1,7 @@
 """The bundles that the C++ tests open, and what the Python runtime answers on them: `make_bundles.py FOLDER`.
 
-Small, and made without PyTorch. Each NAME.attn has answers/NAME.GRAPH.PRECISION.CASE.safetensors beside it, where Python can run it.
+Small, and made without PyTorch. Each NAME.attn has answers/NAME.GRAPH.PRECISION.CASE.safetensors beside it, where Python can
+run it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
 
-import small_classifiers  # noqa: E402
-from make_graphs import embed, floats, integers, nonzero, off_by, rewrite_answers, save  # noqa: E402
-from make_hostile_bundles import dim, make_valid_bundle, valid_manifest  # noqa: E402
-from tiny_generators import Tiny, write_bundle  # noqa: E402
+import small_classifiers
+from make_graphs import embed, floats, integers, nonzero, off_by, rewrite_answers, save
+from make_hostile_bundles import dim, make_valid_bundle, valid_manifest
+from tiny_generators import Tiny, write_bundle
 
 Arrays = Mapping[str, np.ndarray]
 
