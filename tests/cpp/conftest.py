@@ -25,7 +25,7 @@ BUILD_SECONDS = 600
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from make_bundles import make_bundles
+from make_bundles import make_bundles  # noqa: E402
 
 
 def why_no_build() -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 LIST = Path(__file__).parents[2] / "runtime" / "cpp" / "tests" / "CMakeLists.txt"
-BINARIES = re.findall(r"^(?:attn_test|add_executable)\((attn_test_\w+)", LIST.read_text(), re.MULTILINE)
+BINARIES = re.findall(r"^ *attn_(?:user_)?test\((\w+)", LIST.read_text(), re.MULTILINE)
 
 
 @pytest.mark.timeout(900)  # the first one waits for the build
