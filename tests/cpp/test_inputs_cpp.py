@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -264,6 +265,35 @@ def test_wav_of_every_kind(
     (tmp_path / "x.wav").write_bytes(file)
     got, expected = both(library, recordings, tmp_path / "x.wav")
     assert not isinstance(got, str), got
+    assert_alike(got, expected)
+
+
+def peculiar() -> dict[str, bytes]:
+    good = wav_files.GOOD
+    size = good.index(b"data") + 4
+    other = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 2, 44100, 176400, 4, 16)
+    extensible = wav_files.riff(wav_files.packed(16), 1, 1, 8000, 16, extensible=True)
+    return {
+        "from-a-pipe": good[:size] + b"\xff\xff\xff\xff" + good[size + 4 :],
+        "another-chunk-from-a-pipe": good[:12] + b"LIST\xff\xff\xff\xff" + good[12:],
+        "two-formats": good[: size - 4] + other + good[size - 4 :],
+        "two-recordings": good + good[size - 4 :],
+        "a-million-hertz": wav_files.riff(wav_files.packed(16), 1, 1, 1_000_000, 16),
+        "beyond-a-million": wav_files.riff(wav_files.packed(16), 1, 1, 1_000_001, 16),
+        # The header says extensible, and ends before it tells of what.
+        "cut-extensible": extensible[:16] + struct.pack("<I", 18) + extensible[20:38] + extensible[60:],
+        "cut-at-the-end": extensible[:12] + extensible[60:] + b"fmt " + struct.pack("<I", 16) + extensible[20:36],
+        "another-guid": extensible.replace(bytes.fromhex("0000000010008000"), bytes.fromhex("0000000010008001")),
+        "quotes": b"'\"\\\t" + good[4:],
+        "a-name-of-control-characters": good[:12] + b"\x1b[2J" + struct.pack("<I", 999) + good[12:],
+    }
+
+
+@pytest.mark.parametrize("name", peculiar())
+def test_peculiar_wav_files(library: Library, recordings: ctypes.c_void_p, tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.wav").write_bytes(peculiar()[name])
+    got, expected = both(library, recordings, tmp_path / "x.wav")
+    assert isinstance(got, str) == (name not in ("from-a-pipe", "two-formats", "two-recordings", "a-million-hertz"))
     assert_alike(got, expected)
 
 
