@@ -283,6 +283,15 @@ def peculiar() -> dict[str, bytes]:
         # The header says extensible, and ends before it tells of what.
         "cut-extensible": extensible[:16] + struct.pack("<I", 18) + extensible[20:38] + extensible[60:],
         "cut-at-the-end": extensible[:12] + extensible[60:] + b"fmt " + struct.pack("<I", 16) + extensible[20:36],
+        # ... and the next chunk goes on where it ended.
+        "cut-before-its-guid": extensible[:16]
+        + struct.pack("<I", 18)
+        + extensible[20:38]
+        + b"junk"
+        + struct.pack("<I", 0x1000E)
+        + extensible[46:60]
+        + bytes(0x10000)
+        + extensible[60:],
         "another-guid": extensible.replace(bytes.fromhex("0000000010008000"), bytes.fromhex("0000000010008001")),
         "quotes": b"'\"\\\t" + good[4:],
         "a-name-of-control-characters": good[:12] + b"\x1b[2J" + struct.pack("<I", 999) + good[12:],
