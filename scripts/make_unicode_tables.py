@@ -2,8 +2,9 @@
 
     python scripts/make_unicode_tables.py
 
-That library is of one Unicode version in its lower-casing and its patterns, and of an older one in its normal forms, so it is asked
-itself, about each of a million code points. tests/cpp/test_tokenizer.py holds the C++ reader against it. Takes some seconds.
+That library is of one Unicode version in its lower-casing and its patterns, and of an older one in its normal forms, so it
+is asked itself, about each of a million code points. tests/cpp/test_tokenizer_cpp.py holds the C++ reader against it.
+Takes some seconds.
 """
 
 from __future__ import annotations
@@ -111,9 +112,7 @@ def main() -> None:
         "// First, last, stride, what is added.",
         written("lower_cases", "LowerCase", (f"{{{a:#x}, {b:#x}, {c}, {d}}}" for a, b, c, d in lower_case())),
         "// 21 bits each of a character and of what it is decomposed to, and 1 where these are composed again.",
-        written(
-            "decompositions", "uint64_t", (f"{a << 43 | b << 22 | c << 1 | d:#x}" for a, b, c, d in decomposed)
-        ),
+        written("decompositions", "uint64_t", (f"{a << 43 | b << 22 | c << 1 | d:#x}" for a, b, c, d in decomposed)),
         "// First, last, class.",
         written("combining_classes", "CombiningClass", (f"{{{a:#x}, {b:#x}, {c}}}" for a, b, c in combining_classes())),
         "// First, last of what \\w matches.",

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
 import small_classifiers
 from make_graphs import embed, floats, integers, nonzero, off_by, rewrite_answers, save
 from make_hostile_bundles import dim, make_valid_bundle, valid_manifest
-from tiny_generators import Tiny, write_bundle
+from tiny_generators import Tiny, case_of, drawn_prompts, write_bundle
+from tiny_texts import text_assets
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -35,6 +36,10 @@ def make_bundles(folder: Path) -> None:
     make_valid_bundle(folder / "gemm.attn")
     rewrite_answers(make_valid_bundle(folder / "wrong.attn"), "opt", off_by(0.5))
     write_bundle(folder / "tiny.attn", Tiny())
+    speaker = Tiny(layers=1, max_length=24, seed=2)
+    write_bundle(
+        folder / "speaker.attn", speaker, [case_of(speaker, drawn_prompts(speaker, [4, 2]), 20)], **text_assets(speaker)
+    )
     bundle(
         folder / "nonzero.attn",
         nonzero,

@@ -18,8 +18,8 @@ tokenizers = pytest.importorskip("tokenizers")
 from tokenizers import Tokenizer, normalizers  # noqa: E402
 
 TEXTS = 2500
-#: What a text is made of, beside the words of the vocabulary: what is split at, marks in any order, characters that are composed or are
-#: one of several cases, spaces of all kinds, scripts without cases.
+#: What a text is made of, beside the words of the vocabulary: what is split at, marks in any order, characters that are
+#: composed or are one of several cases, spaces of all kinds, scripts without cases.
 PIECES = [
     *" \t\n\u00a0\u2003\u3000\u200b\u001c.,?!'\u2019\"-_#$%\\",
     *"\u0301\u0300\u0316\u0323\u0345\u0327\u05b0\u3099\u1160\u11a8\u0f71\u0fb2",
@@ -47,39 +47,59 @@ def tool(cpp_build: Path) -> Tool:
     return run
 
 
+WORDS = [
+    "<a>",
+    "<a><b>",
+    "<",
+    "é",
+    "<unk>",
+    "##",
+    "##e",
+    "a",
+    "bà",
+    ".a",
+    "a'",
+    "'",
+    "n't",
+    ".",
+    "!!",
+    "do",
+    "not",
+    " ",
+    "! ",
+]
+SPLITS = {"-": "Removed", "'": "MergedWithPrevious", ".": "MergedWithNext", "!": "Contiguous", "##": "Isolated"}
+
+
+def replaced(wanted: str, content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"String": wanted}, "content": content}
+
+
 def with_marks() -> dict[str, Any]:
     """One that no model has: every part that the reader knows, in one."""
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    steps = [replaced("ab", ""), {"type": "NFC"}, replaced("A", "bà "), {"type": "Lowercase"}]
+    splits = [
+        {"type": "Split", "pattern": {"String": mark}, "behavior": behavior, "invert": False}
+        for mark, behavior in SPLITS.items()
+    ]
+    decoders = [
+        {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        replaced("e", "éé"),
+        {"type": "Fuse"},
+        replaced("' ", "'"),
+    ]
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [
-            {"id": n, "content": word, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": n < 2}
-            for n, word in enumerate(["<a>", "<a><b>", "<", "é"])
-        ],
-        "normalizer": {
-            "type": "Sequence",
-            "normalizers": [
-                {"type": "Replace", "pattern": {"String": "ab"}, "content": ""},
-                {"type": "NFC"},
-                {"type": "Replace", "pattern": {"String": "A"}, "content": "bà "},
-                {"type": "Lowercase"},
-            ],
-        },
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                {"type": "Split", "pattern": {"String": mark}, "behavior": behavior, "invert": False}
-                for mark, behavior in [("-", "Removed"), ("'", "MergedWithPrevious"), (".", "MergedWithNext"), ("!", "Contiguous"), ("##", "Isolated")]
-            ],
-        },
+        "added_tokens": [{"id": n, "content": word, **plain, "special": n < 2} for n, word in enumerate(WORDS[:4])],
+        "normalizer": {"type": "Sequence", "normalizers": steps},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": splits},
         "post_processor": None,
-        "decoder": {"type": "Sequence", "decoders": [
-            {"type": "WordPiece", "prefix": "##", "cleanup": True}, {"type": "Replace", "pattern": {"String": "e"}, "content": "éé"},
-            {"type": "Fuse"}, {"type": "Replace", "pattern": {"String": "' "}, "content": "'"}]},
-        "model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": {word: n for n, word in enumerate(
-            ["<a>", "<a><b>", "<", "é", "<unk>", "##", "##e", "a", "bà", ".a", "a'", "'", "n't", ".", "!!", "do", "not", " ", "! "])}},
-    }  # fmt: skip
+        "decoder": {"type": "Sequence", "decoders": decoders},
+        "model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": {word: n for n, word in enumerate(WORDS)}},
+    }
 
 
 def of_models() -> dict[str, Any]:
@@ -152,7 +172,9 @@ def test_marks_come_in_the_same_order_and_are_composed_alike(tool: Tool) -> None
     draw = random.Random(1)
     moved = [c for c in map(chr, range(sys.maxunicode + 1)) if not "\ud800" <= c < "\ue000" and not 0xAC00 <= ord(c) < 0xD7A4
              and (unicodedata.combining(c) or unicodedata.decomposition(c)[:1].isalnum())]  # fmt: skip
-    moved += [chr(draw.choice([*range(0xAC00, 0xD7A4)])) for _ in range(50)] + list("\u1100\u1161\u11a8\u11a7\u1112\u1175\u11c2aeI")
+    moved += [chr(draw.choice([*range(0xAC00, 0xD7A4)])) for _ in range(50)] + list(
+        "\u1100\u1161\u11a8\u11a7\u1112\u1175\u11c2aeI"
+    )
     check_unicode(tool, ["".join(draw.choices(moved, k=draw.randrange(1, 9))) for _ in range(20_000)])
 
 
@@ -170,6 +192,14 @@ def check_unicode(tool: Tool, texts: list[str]) -> None:
 
 def test_seeds_draw_numpys_numbers(tool: Tool) -> None:
     draw = random.Random(2)
-    seeds = [0, 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, *(draw.randrange(2 ** draw.randrange(1, 64)) for _ in range(1000))]
+    seeds = [
+        0,
+        1,
+        2**31,
+        2**32 - 1,
+        2**32,
+        2**63 - 1,
+        *(draw.randrange(2 ** draw.randrange(1, 64)) for _ in range(1000)),
+    ]
     for seed, found in zip(seeds, tool(seeds, "random"), strict=True):
         assert found == np.random.Generator(np.random.PCG64(seed)).random(len(found)).tolist(), seed

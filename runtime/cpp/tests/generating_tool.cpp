@@ -4,6 +4,7 @@
 //   attn_generating_tool decode TOKENIZER.json      rows of tokens -> texts
 //   attn_generating_tool unicode                    texts -> [in lower case, in normal form C] of each
 //   attn_generating_tool random                     seeds -> the first numbers that each draws
+//   attn_generating_tool replay BUNDLE PRECISION    (no input) what is generated again: [case, whether it passed, problem] of each try
 //   attn_generating_tool generators BUNDLE...       (no input) what opening each bundle's generator and reading its cases says
 #include <cstdio>
 #include <iostream>
@@ -13,6 +14,7 @@
 #include "c_api.h"
 #include "generated_cases.h"
 #include "random.h"
+#include "replay.h"
 #include "tokenizer.h"
 #include "wiring.h"
 
@@ -61,6 +63,14 @@ attn::Json answer(const std::string& what, int count, char** arguments) {
       attn::compose(composed);
       rows.push_back({utf8(lower), utf8(composed)});
     }
+  } else if (what == "replay") {
+    attn::OpenOptions options;
+    options.device = "cpu";
+    options.threads = 1;
+    options.precision = arguments[1];
+    for (const attn::Replayed& each : attn::replay_generation(attn::Bundle::open(arguments[0]), options, {})) {
+      rows.push_back({each.test_case, each.passed(), each.problem});
+    }
   } else if (what == "generators") {
     for (int i = 0; i < count; ++i) {
       const int status = attn::guarded([&] {
@@ -83,8 +93,8 @@ attn::Json answer(const std::string& what, int count, char** arguments) {
 int main(int count, char** arguments) {
   const std::string what = count > 1 ? arguments[1] : "";
   const bool file = what == "tokenize" || what == "decode";
-  if (!(what == "random" || what == "unicode" || what == "generators" || (file && count == 3))) {
-    std::fprintf(stderr, "usage: attn_generating_tool tokenize FILE|decode FILE|unicode|random|generators BUNDLE...\n");
+  if (!((what == "replay" && count == 4) || what == "random" || what == "unicode" || what == "generators" || (file && count == 3))) {
+    std::fprintf(stderr, "usage: attn_generating_tool tokenize FILE|decode FILE|unicode|random|replay BUNDLE PRECISION|generators BUNDLE...\n");
     return 2;
   }
   const int status = attn::guarded([&] { std::cout << answer(what, count - 2, arguments + 2).dump() << std::endl; });

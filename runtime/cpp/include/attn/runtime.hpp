@@ -144,6 +144,21 @@ class Tensor {
 
 using Tensors = std::map<std::string, Tensor>;
 
+namespace detail {
+
+inline std::vector<attn_tensor> views(const Tensors& tensors) {
+  std::vector<attn_tensor> found;
+  for (const auto& [name, tensor] : tensors) {
+    if (tensor.shape().size() > ATTN_MAX_RANK) throw std::invalid_argument("attn::Tensor: more axes than attn_tensor has");
+    attn_tensor view{name.c_str(), tensor.dtype(), const_cast<void*>(tensor.data()), tensor.bytes(), tensor.shape().size(), {}};
+    for (size_t i = 0; i < view.rank; ++i) view.shape[i] = tensor.shape()[i];
+    found.push_back(view);
+  }
+  return found;
+}
+
+}  // namespace detail
+
 /* A named axis with its range; a fixed one has no name. */
 struct Dim {
   std::string name;
@@ -336,13 +351,8 @@ class Session {
   }
   /* Every output, in new memory. A size that follows from the values is learnt by running the graph twice. */
   Tensors run(const Tensors& inputs) const {
-    std::vector<attn_tensor> in, out;
-    for (const auto& [name, tensor] : inputs) {
-      if (tensor.shape().size() > ATTN_MAX_RANK) throw std::invalid_argument("attn::Tensor: more axes than attn_tensor has");
-      attn_tensor given{name.c_str(), tensor.dtype(), const_cast<void*>(tensor.data()), tensor.bytes(), tensor.shape().size(), {}};
-      for (size_t i = 0; i < given.rank; ++i) given.shape[i] = tensor.shape()[i];
-      in.push_back(given);
-    }
+    const std::vector<attn_tensor> in = detail::views(inputs);
+    std::vector<attn_tensor> out;
     for (size_t i = 0; i < attn_session_output_count(handle_.get()); ++i) {
       out.push_back({attn_session_output(handle_.get(), i)->name, static_cast<attn_dtype>(0), nullptr, 0, 0, {}});
     }
@@ -417,7 +427,8 @@ class Generator {
   int64_t max_length() const { return attn_generator_max_length(handle_.get()); }
   int64_t vocabulary() const { return attn_generator_vocabulary(handle_.get()); }
 
-  Answers generate(const std::vector<std::string>& texts, const GenerateOptions& options = {}) const {
+  /* One row a text, through the bundle's tokenizer. */
+  Answers generate_text(const std::vector<std::string>& texts, const GenerateOptions& options = {}) const {
     std::vector<const char*> given;
     for (const std::string& text : texts) given.push_back(text.c_str());
     const attn_generate_options asked = c(options);
@@ -425,7 +436,8 @@ class Generator {
     detail::check(attn_generator_generate_text(handle_.get(), given.data(), given.size(), &asked, &made));
     return read(made);
   }
-  /* The encoder's inputs, or `tokens` and `tokens_mask`. */
+  /* The encoder's inputs, or `tokens` and `tokens_mask`, which may be left out where no row is padded. */
+  Answers generate(const Tensors& inputs, const GenerateOptions& options = {}) const { return generate(detail::views(inputs), options); }
   Answers generate(const std::vector<attn_tensor>& inputs, const GenerateOptions& options = {}) const {
     const attn_generate_options asked = c(options);
     attn_result* made = nullptr;
