@@ -46,11 +46,16 @@ def add_runtime(folder: DeployFolder) -> None:
 def add_wheels(folder: DeployFolder, release: Release) -> list[str]:
     """wheels/*.whl of what attn-runtime needs, for the board's Python, processor and libc; notes on them."""
     with tempfile.TemporaryDirectory() as work:
-        _download(work, release, [*_NEEDED, f"cuda-python~={release.cuda.partition('.')[0]}.0"])
+        _download(work, release, [*_NEEDED, f"cuda-python=={_cuda_python(release)}.*"])
         wheels = sorted(Path(work).glob("*.whl"))
         for wheel in wheels:
             folder.add_file(f"wheels/{wheel.name}", wheel)
     return [f"wheels for Python {release.python} on aarch64: {', '.join(_named(wheel) for wheel in wheels)}"]
+
+
+def _cuda_python(release: Release) -> str:
+    """Of the board's own CUDA; 12.6 is the first that attn-runtime can use, and runs with a driver for 12.2."""
+    return max(release.cuda, "12.6", key=lambda version: [*map(int, version.split("."))])
 
 
 def _download(target: str, release: Release, what: list[str]) -> None:

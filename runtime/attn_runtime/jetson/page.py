@@ -28,7 +28,8 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 .ok { color: var(--good); } .fail { color: var(--bad); } .note { color: var(--warn); }
 .state { font-weight: 600; white-space: nowrap; }
 .bar { display: block; height: .7rem; background: var(--bar); min-width: 2px; border-radius: 2px; }
-.bar.over { background: var(--bad); } .track { width: 11rem; background: var(--band); border-radius: 2px; }
+.bar.over { background: var(--bad); } .track { width: 11rem; margin-top: .35rem; background: var(--band);
+  border-radius: 2px; }
 pre { overflow-x: auto; background: var(--band); padding: .6rem; font-size: .8rem; }
 """
 
@@ -169,7 +170,7 @@ def _times(report: Mapping[str, Any]) -> str:
             rows.append(
                 (_text(one["graph"]), _text(one["precision"]), f"{size['batch']}", f"{size['p50_ms']:.3f}",
                  f"{size['p99_ms']:.3f}", f"{size['throughput']:.1f}", bytes_text(size["peak_memory"]),
-                 f'<span class="bar" style="width:{share:.1f}%"></span>')
+                 f'<div class="track"><span class="bar" style="width:{share:.1f}%"></span></div>')
             )  # fmt: skip
     if not rows:
         return "".join(errors) or "<p>Not measured.</p>"
