@@ -4,6 +4,7 @@
 #
 #   scripts/fetch_onnxruntime.sh                what is missing
 #   scripts/fetch_onnxruntime.sh --arch aarch64 the library of another architecture, into build/onnxruntime/lib-aarch64
+#   scripts/fetch_onnxruntime.sh --version V    the library of version V alone, into build/onnxruntime/versions/V: tests/cpp runs on all there
 #
 # PYTHON (default .venv/bin/python, else python3): whose pip fetches the wheel; an onnxruntime installed there is taken first.
 # ORT_VERSION: of the wheel. SUITE: of Debian, trixie (API 21: CPU, CUDA, TensorRT) or sid (newer: plugin providers too).
@@ -12,7 +13,11 @@ cd "$(dirname "$0")/.."
 target="$PWD/build/onnxruntime"
 suite="${SUITE:-sid}"
 arch=$(uname -m)
-[ "${1:-}" = --arch ] && arch="$2"
+wanted=
+case "${1:-}" in
+--arch) arch="$2" ;;
+--version) wanted="$2" ;;
+esac
 python="${PYTHON:-}"
 [ -n "$python" ] || { [ -x .venv/bin/python ] && python=.venv/bin/python; } || python=python3
 work=$(mktemp -d)
@@ -50,6 +55,26 @@ fetch_headers() {
     mv "$target/include.new" "$target/include"
 }
 
+fetch_library() { # fetch_library VERSION FOLDER
+    "$python" -m pip download -q --no-deps --only-binary=:all: --platform "manylinux_2_28_$arch" --platform "manylinux_2_27_$arch" \
+        --python-version 3.11 "onnxruntime==$1" -d "$work/wheel"
+    "$python" -m zipfile -e "$work"/wheel/*.whl "$work/wheel"
+    there=$(find "$work/wheel" -name 'libonnxruntime.so.*' | head -n 1)
+    [ -n "$there" ] || { echo "the wheel of onnxruntime $1 holds no libonnxruntime.so" >&2; exit 1; }
+    keep_library "$2"
+}
+
+keep_library() {
+    mkdir -p "$1"
+    cp "$there" "$1/"
+    ln -sf "$(basename "$there")" "$1/libonnxruntime.so.1"
+    echo "library: $1/$(basename "$there")"
+}
+
+if [ -n "$wanted" ]; then
+    [ -e "$target/versions/$wanted/libonnxruntime.so.1" ] || fetch_library "$wanted" "$target/versions/$wanted"
+    exit 0
+fi
 if own_headers; then
     echo "headers: of this machine"
 elif [ -f "$target/include/onnxruntime_c_api.h" ]; then
@@ -74,15 +99,8 @@ if [ -e "$lib/libonnxruntime.so.1" ]; then
     echo "library: $lib"
     exit 0
 fi
-if [ -z "$there" ]; then
-    version="${ORT_VERSION:-$(sed -n 's/^onnxruntime==//p' constraints.txt)}"
-    "$python" -m pip download -q --no-deps --only-binary=:all: --platform "manylinux_2_28_$arch" --platform "manylinux_2_27_$arch" \
-        --python-version 3.11 "onnxruntime==$version" -d "$work/wheel"
-    "$python" -m zipfile -e "$work"/wheel/*.whl "$work/wheel"
-    there=$(find "$work/wheel" -name 'libonnxruntime.so.*' | head -n 1)
-    [ -n "$there" ] || { echo "the wheel of onnxruntime $version holds no libonnxruntime.so" >&2; exit 1; }
+if [ -n "$there" ]; then
+    keep_library "$lib"
+else
+    fetch_library "${ORT_VERSION:-$(sed -n 's/^onnxruntime==//p' constraints.txt)}" "$lib"
 fi
-mkdir -p "$lib"
-cp "$there" "$lib/"
-ln -sf "$(basename "$there")" "$lib/libonnxruntime.so.1"
-echo "library: $lib/$(basename "$there")"

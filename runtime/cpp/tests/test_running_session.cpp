@@ -1,6 +1,7 @@
 // Sessions over the real ONNX Runtime: what they answer is held bit for bit against what Python's runtime answered.
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <thread>
 
 #include "bundles.h"
@@ -8,6 +9,7 @@
 #include "ort_backend.h"
 #include "ort_library.h"
 #include "ort_placement.h"
+#include "ort_providers.h"
 #include "safetensors.h"
 #include "scratch.h"
 #include "session.h"
@@ -232,6 +234,39 @@ TEST_F(Sessions, WhereNodesArePlacedCanBeHeardInThisVersion) {
   const Tensors expected = Session::open(opened, on_cpu())->run({{"x", in.view()}});
   EXPECT_EQ(std::memcmp(out.buffer.data(), expected.at("y").buffer.data(), 40), 0);
 }
+
+#ifdef ATTN_FAKE_PROVIDER
+TEST_F(Sessions, APluginProviderIsRegisteredAndToldItsOptions) {
+  const OrtLibrary& library = OrtLibrary::load({});
+  const Plugin plugin{"FakeProvider", ATTN_FAKE_PROVIDER};
+  if (library.api_version < 23) {  // the fake is built with the headers of 1.23, and old libraries know no plugins
+    EXPECT_NE(register_plugin(library, {"AnyProvider", "none.so"}), std::nullopt);
+    return;
+  }
+  ASSERT_EQ(register_plugin(library, plugin), std::nullopt);
+  ASSERT_EQ(register_plugin(library, plugin), std::nullopt);  // once is enough
+  const Scratch scratch;
+  const auto opened = bundle("gemm");
+  const Graph& graph = opened->graph({});
+  const GraphFile file{opened, &graph, &graph.precision({}, "a"), "bundle gemm.attn", graph.inputs, graph.outputs};
+  const auto open_at = [&](const std::string& address) {
+    return raised([&] {
+      open_ort(library, file, "cuda", on_cpu(), plugin.provider, [&](OrtSessionOptions& session) {
+        append_plugin(library, session, plugin, address, {{"record", scratch.path() / "told"}, {"shapes", "x:1x16"}});
+      });
+    }, ATTN_ERROR_BACKEND);
+  };
+  EXPECT_EQ(open_at(""), "bundle gemm.attn: FakeProvider was asked for and took none of the nodes, which went to CPUExecutionProvider. "
+                         "Take backend ort.");
+  std::string told;
+  std::getline(std::ifstream(scratch.path() / "told"), told);
+  EXPECT_EQ(told, "shapes=x:1x16");
+  EXPECT_NE(open_at("0000:99:00.0").find("offers 1 devices, and the one that was asked for is none of them"), std::string::npos);
+  const auto reason = register_plugin(library, {"NoProvider", "/nowhere/provider.so"});
+  ASSERT_NE(reason, std::nullopt);
+  EXPECT_EQ(reason->rfind("the plugin /nowhere/provider.so does not register (", 0), 0u) << *reason;
+}
+#endif
 
 TEST_F(Sessions, VerifyHoldsEveryCase) {
   int told = 0;
