@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attn_runtime
@@ -14,8 +17,14 @@ from attn_runtime.jetson.boards import Release
 
 from .folder import DeployFolder
 
-_COMPILER, _PRESET = "aarch64-linux-gnu-g++", "aarch64"
+_COMPILER, _STRIP, _PRESET = "aarch64-linux-gnu-g++", "aarch64-linux-gnu-strip", "aarch64"
+_ELF = b"\x7fELF"
 _TIMEOUT_S = 1200
+# No path of this machine in what is copied; the examples in bin/ find the library in lib/.
+_OPTIONS = (
+    "-DATTN_TESTS=OFF", "-DATTN_BENCH=OFF", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_RPATH_USE_ORIGIN=ON",
+    "-DCMAKE_EXE_LINKER_FLAGS=-Wl,-rpath,$ORIGIN/../lib",
+)  # fmt: skip
 _GLIBC = re.compile(r"\bGLIBC_(\d+)\.(\d+)")
 
 
@@ -27,9 +36,10 @@ def add_cpp(folder: DeployFolder, release: Release, wanted: str) -> list[str]:
     source = Path(attn_runtime.__file__).resolve().parents[1] / "cpp"
     problem = _missing(source)
     if problem is None:
-        with tempfile.TemporaryDirectory() as work:
+        # The objects stay in the checkout's build folder: the next deploy compiles what changed.
+        with tempfile.TemporaryDirectory() as work, _alone(source.parents[1] / "build/cpp/aarch64-deploy") as build:
             installed = Path(work) / "installed"
-            problem = _build(source, Path(work))
+            problem = _build(source, build, installed)
             if problem is None and not list(installed.glob("lib*/**/libattn_runtime.so*")):
                 problem = "its CMake installs no library"
             if problem is None:
@@ -48,13 +58,21 @@ def _missing(source: Path) -> str | None:
     return None
 
 
-def _build(source: Path, work: Path) -> str | None:
-    """Configure, build and install into `work`/installed; the reason where that fails."""
-    build = work / "build"
+@contextmanager
+def _alone(build: Path) -> Iterator[Path]:
+    """The build folder, to one process at a time."""
+    build.mkdir(parents=True, exist_ok=True)
+    with (build / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield build
+
+
+def _build(source: Path, build: Path, installed: Path) -> str | None:
+    """Configure, build and install into `installed`; the reason where that fails."""
     for command in (
-        ["cmake", "--preset", _PRESET, "-B", str(build), "-DATTN_TESTS=OFF", "-DATTN_BENCH=OFF", "-DBUILD_TESTING=OFF"],
+        ["cmake", "--preset", _PRESET, "-B", str(build), *_OPTIONS],
         ["cmake", "--build", str(build), "--parallel", "2"],
-        ["cmake", "--install", str(build), "--prefix", str(work / "installed"), "--strip"],
+        ["cmake", "--install", str(build), "--prefix", str(installed), "--strip"],
     ):
         try:
             done = subprocess.run(
@@ -84,12 +102,15 @@ def _add(folder: DeployFolder, installed: Path, release: Release) -> list[str]:
         relative = f"cpp/{path.relative_to(installed).as_posix()}"
         folder.add_file(relative, path)
         folder.place(relative).chmod(path.stat().st_mode & 0o777)
-    return [f"C++ library for aarch64, built by {_COMPILER}; needs glibc {newest[0]}.{newest[1]}"]
+    programs = sum(path.parent.name == "bin" for path in files)
+    return [
+        f"C++ library and {programs} examples for aarch64, built by {_COMPILER}; they need glibc {newest[0]}.{newest[1]}"
+    ]
 
 
 def needed_glibc(data: bytes) -> tuple[int, int]:
     """The newest version of glibc that an ELF file names; (0, 0) for none, and for any other file."""
-    if not data.startswith(b"\x7fELF"):
+    if not data.startswith(_ELF):
         return 0, 0
     found = _GLIBC.findall(data.decode("latin-1"))
     return max(((int(major), int(minor)) for major, minor in found), default=(0, 0))

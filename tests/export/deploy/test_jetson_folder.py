@@ -282,7 +282,7 @@ def test_a_library_for_a_newer_libc_is_refused(tmp_path: Path) -> None:
     assert jetson_cpp.needed_glibc(library.read_bytes()) == (2, 34)
     with DeployFolder(tmp_path / "x", "deploy.json") as making:
         release = release_for(BOARDS["orin-nx"], None)
-        assert "needs glibc 2.34" in jetson_cpp._add(making, tmp_path / "installed", release)[0]
+        assert "need glibc 2.34" in jetson_cpp._add(making, tmp_path / "installed", release)[0]
         assert (making.path / "cpp/lib/libattn_runtime.so").read_bytes() == library.read_bytes()
         library.write_bytes(library.read_bytes() + b"GLIBC_2.38\0")
         with pytest.raises(StageError, match=r"needs glibc 2\.38, JetPack 6\.2 has 2\.35"):
