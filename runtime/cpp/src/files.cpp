@@ -69,8 +69,7 @@ fs::path resolve(const fs::path& path) {
       continue;
     }
     if (++links > 40) throw std::system_error(ELOOP, std::generic_category());
-    parts.insert(parts.begin(), target.begin(), target.end());
-    if (target.is_absolute()) found.clear();
+    parts.insert(parts.begin(), target.begin(), target.end());  // the "/" of an absolute one takes the place of `found`
   }
   return found;
 }

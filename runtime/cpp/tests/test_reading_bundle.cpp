@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <climits>
 #include <cstdio>
 #include <thread>
@@ -144,18 +145,34 @@ TEST_F(BundleTest, OneThatAKilledExportHadSetAsideIsPutBack) {
   }
   EXPECT_EQ(Bundle::open(path)->name, "small");
   EXPECT_TRUE(fs::is_empty(staging / "old"));
+  // The first export to a name has nothing to set aside, and is not waited for.
+  const int descriptor = ::open(staging.c_str(), O_RDONLY);
+  ASSERT_EQ(::flock(descriptor, LOCK_EX), 0);
+  fs::rename(staging, scratch.path() / ".new.attn.tmp-1-abcd");
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_NE(raised([&] { Bundle::open(scratch.path() / "new.attn"); }).find("does not exist"), std::string::npos);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(900));
+  ::close(descriptor);
   fs::rename(path, scratch.path() / "moved.attn");  // by somebody: there is nothing to put back
   EXPECT_NE(raised([&] { Bundle::open(path); }).find("does not exist"), std::string::npos);
 }
 
 TEST_F(BundleTest, IsReadWhileItIsReplaced) {
-  const fs::path one = make_bundle(scratch), other = make_bundle(scratch, "other.attn", [](Json& manifest) { manifest["name"] = "other"; });
+  const std::string longer = "{\"any\": 12345}";  // what fits one manifest does not fit the other
+  const fs::path one = make_bundle(scratch), other = make_bundle(scratch, "other.attn", [&](Json& manifest) {
+    manifest["files"]["assets/other.json"] = {{"sha256", sha256_text(longer)}, {"size", longer.size()}};
+  });
+  scratch.write("other.attn/assets/other.json", longer);
   std::atomic<bool> done{false};
   std::thread exporter([&] {
-    while (!done) ::renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE);
+    for (int i = 0; !done; ++i) {
+      ::renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE);
+      fs::last_write_time(other, fs::file_time_type::clock::now());  // the next one is a new one, as an export's is
+      std::this_thread::sleep_for(std::chrono::microseconds(i % 7 * 200));
+    }
   });
   int read = 0;
-  for (int times = 0; times < 30; ++times) {
+  for (int times = 0; times < 40; ++times) {
     const std::string message = raised([&] { Bundle::open(one), ++read; });
     EXPECT_TRUE(message.empty() || message.find("replaced over and over") != std::string::npos) << message;
   }

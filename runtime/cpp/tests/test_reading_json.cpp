@@ -54,6 +54,8 @@ TEST(Json, KeepsTheOrderAndOneKindOfNumber) {
   const Json value = parse_json(R"({"b": 1.0, "a": [2.5, -0.0, 1e3, -9223372036854775808, 1e300], "c": {"d": null}})", "");
   EXPECT_EQ(shown(value, 200), R"({"b": 1, "a": [2.5, 0, 1000, -9223372036854775808, 1e+300], "c": {"d": null}})");
   EXPECT_TRUE(value["b"].is_number_integer());
+  const std::string reals = "[0.0001, 1e-05, -0.00012, 1234567890123456.8, 9500000000000000.0, 1e+16, -1.5e+16, 0.1, 5e-324, 3.6e+16]";
+  EXPECT_EQ(shown(parse_json(reals, ""), 200), reals);
 }
 
 TEST(Json, NestsAsDeepAsThis) {
