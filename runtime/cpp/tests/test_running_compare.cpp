@@ -60,6 +60,7 @@ TEST(Compare, NansAndInfinitiesHaveToBeInTheSamePlaces) {
   EXPECT_TRUE(compared(floats({kNan, kInfinity, -kInfinity, 1}), floats({kNan, kInfinity, -kInfinity, 1})).passed);
   const Difference one = compared(floats({1, 2}), floats({kNan, 2}));
   EXPECT_FALSE(one.passed);
+  EXPECT_TRUE(std::isinf(one.max_error));
   EXPECT_EQ(one.problem, "NaN in 1 of 2 places where only one side has it");
   EXPECT_FALSE(compared(floats({kNan, 2}), floats({1, 2})).passed);
   EXPECT_FALSE(compared(floats({kInfinity}), floats({-kInfinity})).passed);

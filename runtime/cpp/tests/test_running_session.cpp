@@ -188,6 +188,23 @@ TEST_F(Sessions, AGraphThatIsNotWhatTheManifestSaysIsRefused) {
   EXPECT_EQ(message, "bundle other_graph.attn: model.onnx has the inputs a, flag, many, its record says a. Export it again.");
 }
 
+TEST_F(Sessions, AGraphOfOtherSizesOrDtypesThanTheManifestSaysIsRefused) {
+  const auto opened = bundle("gemm");
+  const Graph& graph = opened->graph({});
+  const auto refusal = [&](const std::function<void(GraphFile&)>& change) {
+    GraphFile file{opened, &graph, &graph.precision({}, "a"), "bundle gemm.attn", graph.inputs, graph.outputs};
+    change(file);
+    return raised([&] { open_ort(OrtLibrary::load({}), file, "cpu", on_cpu(), "", nullptr); });
+  };
+  EXPECT_EQ(refusal([](GraphFile&) {}), "");
+  EXPECT_EQ(refusal([](GraphFile& file) { file.inputs[0].dims[1] = {std::nullopt, 17, 17, 17}; }),
+            "bundle gemm.attn: model.onnx has x: float32[batch=1..2147483647, 16], its record says x: float32[batch=1..4, 17]. "
+            "Export it again.");
+  EXPECT_NE(refusal([](GraphFile& file) { file.inputs[0].dims[1] = {"features", 1, 16, 16}; }), "");
+  EXPECT_NE(refusal([](GraphFile& file) { file.outputs[0].dims.pop_back(); }), "");
+  EXPECT_NE(refusal([](GraphFile& file) { file.outputs[0].dtype = ATTN_FLOAT64; }), "");
+}
+
 TEST_F(Sessions, RunFromSixteenThreadsAtOnce) {
   const auto session = Session::open(bundle("gemm"), on_cpu());
   std::vector<std::thread> threads;
