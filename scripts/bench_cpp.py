@@ -58,8 +58,13 @@ def main() -> int:
         f"ratio {ratio:.3f} (half of {len(ratios)} rounds within {low:.3f}..{high:.3f}), goal {GOAL}: {verdict(ratio <= GOAL)}"
     )
     print(f"library {size:,} bytes stripped, goal {MOST_BYTES:,}: {verdict(size <= MOST_BYTES)}")
+    from bench_cpp_generation import made, measure
+
+    with tempfile.TemporaryDirectory() as folder:
+        generation = measure(asked.build, made(Path(folder)), rounds=15)
     if asked.json:
         figures = {"ours_us": ours, "raw_us": raw, "ratios": ratios, "ratio": ratio, "library_bytes": size}
+        figures["generation_ratios"] = generation
         asked.json.write_text(json.dumps(figures))
     return 0
 

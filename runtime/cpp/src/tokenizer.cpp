@@ -1,6 +1,7 @@
 #include "tokenizer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "error.h"
 
@@ -92,9 +93,13 @@ void Tokenizer::read_added(const Json& whole) {
     }
     if (!member(each, "special").is_boolean()) refuse("the added token " + shown(Json(word)) + " does not say whether it is special");
     if (member(each, "special").get<bool>()) special_.insert(token->second);
-    added_.emplace_back(code_points(word), token->second);
+    std::u32string letters = code_points(word);
+    const char32_t first = letters.front();
+    added_[first].emplace_back(std::move(letters), token->second);
   }
-  std::stable_sort(added_.begin(), added_.end(), [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
+  for (auto& [first, words] : added_) {
+    std::stable_sort(words.begin(), words.end(), [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
+  }
 }
 
 std::vector<Tokenizer::Found> Tokenizer::encode(const std::u32string& text) const {
@@ -102,9 +107,15 @@ std::vector<Tokenizer::Found> Tokenizer::encode(const std::u32string& text) cons
   const Characters whole = characters(text);
   size_t begin = 0;  // of what is not tokenized yet
   for (size_t at = 0; at < text.size();) {
-    const auto hit = std::find_if(added_.begin(), added_.end(),
+    const auto beginning = added_.find(text[at]);
+    if (beginning == added_.end()) {
+      ++at;
+      continue;
+    }
+    const auto& words = beginning->second;
+    const auto hit = std::find_if(words.begin(), words.end(),
                                   [&](const auto& each) { return text.compare(at, each.first.size(), each.first) == 0; });
-    if (hit == added_.end()) {
+    if (hit == words.end()) {
       ++at;
       continue;
     }

@@ -38,7 +38,8 @@ class Tokenizer {
   std::map<std::string, int64_t> tokens_;  // a hash table would be at the mercy of whoever chose the words
   std::map<int64_t, std::string> words_;
   std::string unknown_;
-  std::vector<std::pair<std::u32string, int64_t>> added_;  // words that are looked for before anything else, longest first
+  // Words that are looked for before anything else: by their first character, the longest first.
+  std::map<char32_t, std::vector<std::pair<std::u32string, int64_t>>> added_;
   std::set<int64_t> special_;
   std::unique_ptr<Normalizer> normalizer_;
   std::unique_ptr<PreTokenizer> pre_tokenizer_;

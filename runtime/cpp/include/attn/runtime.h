@@ -243,8 +243,8 @@ typedef struct attn_generate_options {
   int sample;            /* draw tokens, with the four below; one beam alone */
   double temperature;    /* above 0 */
   int64_t top_k;         /* 0: all */
-  double top_p;          /* 0 < p <= 1; 1: all */
-  uint64_t seed;         /* row i draws from the stream of seed + i, the same numbers as attn-run --seed */
+  double top_p;          /* 0 < p <= 1; 1: all, as without it */
+  uint64_t seed;         /* below 2^63; row i draws from the stream of seed + i, the same numbers as attn-run --seed */
   const int64_t* stop;   /* tokens that end an answer; NULL: the model's own */
   size_t stop_count;
   int scores; /* compute attn_result_score for one beam as well */
