@@ -88,17 +88,10 @@ class Builder : public nlohmann::json_sax<Json> {
     if (what.find("string: surrogate U+") != what.npos) {
       throw bundle_error(where_ + " is not UTF-8: surrogates not allowed; " + json_advice);
     }
-    // "[...] parse error at line 1, column 2: syntax error while parsing value - REASON; last read: 'bytes of the file'"
+    // "[...] parse error at line 1, column 2: syntax error while parsing value - REASON; last read: 'bytes of the file'; expected ..."
     const size_t dash = what.find(" - ");
-    std::string_view reason = dash == what.npos ? "syntax error" : what.substr(dash + 3);
-    const size_t read = reason.find("; last read: ");
-    if (read != reason.npos) {
-      const size_t expected = reason.rfind("'; expected ");
-      std::string short_reason(reason.substr(0, read));
-      if (expected != reason.npos) short_reason += reason.substr(expected + 1);
-      syntax_error(at, short_reason);
-    }
-    syntax_error(at, std::string(reason));
+    const std::string_view reason = dash == what.npos ? "syntax error" : what.substr(dash + 3);
+    syntax_error(at, std::string(reason.substr(0, reason.find("; last read: "))));  // what comes behind it, the file may have made up
   }
 
   [[noreturn]] void syntax_error(size_t at, const std::string& reason) const {

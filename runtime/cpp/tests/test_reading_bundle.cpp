@@ -133,6 +133,17 @@ TEST_F(BundleTest, ChangedFilesAreFound) {
             "[\"model.onnx\"]; re-export the bundle");
 }
 
+TEST_F(BundleTest, SizesOfCasesLieInTheirRangesAtBothEnds) {
+  const auto with = [&](const char* key, int64_t size) {
+    return refusal([&](Json& manifest) { manifest["graphs"]["model"]["golden"][0][key]["batch"] = size; });
+  };
+  const std::string place = "bundle small.attn: manifest.json: graphs.model.golden[0].";
+  EXPECT_EQ(with("checked_sizes", 1), "");
+  EXPECT_EQ(with("checked_sizes", 4), "");
+  EXPECT_EQ(with("checked_sizes", 0), place + "checked_sizes: \"batch\" is 0, expected 1..4; re-export the bundle");
+  EXPECT_EQ(with("sizes", 5), place + "sizes: \"batch\" is 5, expected 1..4; re-export the bundle");
+}
+
 TEST_F(BundleTest, OneThatAKilledExportHadSetAsideIsPutBack) {
   const fs::path path = make_bundle(scratch), staging = scratch.path() / ".small.attn.tmp-1-abcd";
   fs::create_directories(staging / "old");

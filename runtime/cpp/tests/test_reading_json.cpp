@@ -41,7 +41,8 @@ TEST(Json, TellsWhyInTheWordsOfPython) {
 TEST(Json, WhatIsNoJsonIsTold) {
   using namespace std::string_literals;
   for (const std::string& text : {""s, " "s, "{"s, "["s, "nul"s, "01"s, "1."s, "+1"s, "[1,]"s, "{\"a\":1,}"s, "'a'"s, "\"a\nb\""s, "[] []"s,
-                                  "[]\0"s, "[]\0{}"s, "\0[]"s, "\xef\xbb\xbf[]"s, "// a\n1"s, "\"\\x\""s, "{a: 1}"s, "\x1b[2J"s}) {
+                                  "[]\0"s, "[]\0{}"s, "\0[]"s, "\xef\xbb\xbf[]"s, "// a\n1"s, "\"\\x\""s, "{a: 1}"s, "\x1b[2J"s,
+                                  "[\"'; expected \x7f\x12\"]"s, "[\"; last read: \x1b - \x12\"]"s}) {
     const std::string message = refusal(text);
     EXPECT_EQ(message.find("a.json is not JSON: "), 0u) << text << ": " << message;
     for (const char c : message) EXPECT_TRUE(c >= ' ' && c <= '~') << message;
