@@ -95,7 +95,7 @@ std::unique_ptr<Decoder> read_decoder(const Json& value, const std::string& wher
   std::unique_ptr<Decoder> made;
   if (part.type() == "WordPiece") {
     std::string prefix = part.text("prefix");
-    made = std::make_unique<WordPieceDecoder>(std::move(prefix), part.flag("cleanup", true));
+    made = std::make_unique<WordPieceDecoder>(std::move(prefix), part.flag("cleanup"));
   } else if (part.type() == "Fuse") {
     made = std::make_unique<FuseDecoder>();
   } else if (part.type() == "Replace") {
@@ -104,7 +104,9 @@ std::unique_ptr<Decoder> read_decoder(const Json& value, const std::string& wher
   } else if (part.type() == "Sequence") {
     std::vector<std::unique_ptr<Decoder>> steps;
     for (const Json& each : part.list("decoders")) {
-      if (auto step = read_decoder(each, where)) steps.push_back(std::move(step));
+      auto step = read_decoder(each, where);
+      if (!step) part.refuse("holds null, expected steps");
+      steps.push_back(std::move(step));
     }
     made = std::make_unique<DecoderSequence>(std::move(steps));
   } else {

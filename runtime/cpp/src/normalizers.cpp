@@ -63,7 +63,9 @@ std::unique_ptr<Normalizer> read_normalizer(const Json& value, const std::string
   } else if (part.type() == "Sequence") {
     std::vector<std::unique_ptr<Normalizer>> steps;
     for (const Json& each : part.list("normalizers")) {
-      if (auto step = read_normalizer(each, where)) steps.push_back(std::move(step));
+      auto step = read_normalizer(each, where);
+      if (!step) part.refuse("holds null, expected steps");
+      steps.push_back(std::move(step));
     }
     made = std::make_unique<NormalizerSequence>(std::move(steps));
   } else {

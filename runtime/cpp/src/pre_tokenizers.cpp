@@ -166,12 +166,14 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& value, const std::s
     const std::string name = part.text("behavior");
     const std::optional<Behavior> behavior = behavior_of(name);
     if (!behavior) part.refuse("the behavior " + shown(Json(name)) + " is not supported");
-    if (part.flag("invert", false)) part.refuse("invert is not supported");
+    if (part.flag("invert")) part.refuse("invert is not supported");
     made = std::make_unique<Split>(std::move(wanted), *behavior);
   } else if (part.type() == "Sequence") {
     std::vector<std::unique_ptr<PreTokenizer>> steps;
     for (const Json& each : part.list("pretokenizers")) {
-      if (auto step = read_pre_tokenizer(each, where)) steps.push_back(std::move(step));
+      auto step = read_pre_tokenizer(each, where);
+      if (!step) part.refuse("holds null, expected steps");
+      steps.push_back(std::move(step));
     }
     made = std::make_unique<PreTokenizerSequence>(std::move(steps));
   } else {

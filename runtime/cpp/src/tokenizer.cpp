@@ -45,7 +45,11 @@ Tokenizer::Tokenizer(const Json& value, const std::string& where) : where_(where
   for (const auto& [key, ignored] : value.items()) {
     if (!known.count(key)) refuse("its " + shown(Json(key)) + " is not supported");
   }
-  // Truncation and padding are not read: a text that is too long is refused, not cut, and padding is for the batch at hand.
+  // Truncation and padding mean nothing here: a text that is too long is refused, not cut, and padding is for the batch at hand.
+  for (const char* key : {"truncation", "padding"}) {
+    const Json& part = member(value, key);
+    if (!part.is_null() && !part.is_object()) refuse(std::string(key) + " is " + shown(part) + ", expected an object");
+  }
   if (member(value, "version") != "1.0") refuse("is of version " + shown(member(value, "version")) + R"(, "1.0" is supported)");
   if (const Json& processor = member(value, "post_processor"); !processor.is_null()) {
     refuse("a post_processor is not supported: " + shown(processor));

@@ -23,10 +23,11 @@ std::string TokenizerPart::text(const char* key) {
   return found->get<std::string>();
 }
 
-bool TokenizerPart::flag(const char* key, bool otherwise) {
+bool TokenizerPart::flag(const char* key) {
   const Json* found = find(key);
-  if (!found) return otherwise;
-  if (!found->is_boolean()) refuse(std::string(key) + " is " + shown(*found) + ", expected true or false");
+  if (!found || !found->is_boolean()) {
+    refuse(std::string(key) + " is " + (found ? shown(*found) : "missing") + ", expected true or false");
+  }
   return found->get<bool>();
 }
 

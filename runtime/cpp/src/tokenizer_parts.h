@@ -46,7 +46,7 @@ class TokenizerPart {
   const std::string& what() const { return what_; }
   const std::string& where() const { return where_; }
   std::string text(const char* key);
-  bool flag(const char* key, bool otherwise);
+  bool flag(const char* key);
   const Json& list(const char* key);
   std::u32string pattern();            // of a Split or Replace: a plain string
   const Json* find(const char* key);   // nullptr where it is missing or null

@@ -43,6 +43,10 @@ TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
   const std::pair<const char*, const char*> cases[] = {
       {"/version", R"("2.0")"},
       {"/surprise", "1"},
+      {"/padding", "[]"},
+      {"/normalizer", R"({"type": "Sequence", "normalizers": [null]})"},
+      {"/pre_tokenizer", R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Isolated"})"},
+      {"/decoder", R"({"type": "WordPiece", "prefix": "##", "cleanup": null})"},
       {"/post_processor", R"({"type": "TemplateProcessing"})"},
       {"/normalizer", R"({"type": "Lowercase", "more": true})"},
       {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "a+"}, "content": "b"})"},
