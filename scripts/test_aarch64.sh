@@ -15,6 +15,7 @@ set -eu
 cd "$(dirname "$0")/.."
 here="$PWD/build/aarch64"
 root="$here/root"
+site="$here/site"
 what="${1:-all}"
 python="${PYTHON:-.venv/bin/python}"
 export OMP_NUM_THREADS=1
@@ -75,12 +76,32 @@ EOF
     touch "$root/.done"
 }
 
+# Wheels for that Python.
+make_site() {
+    wanted=$(grep -E '^(onnxruntime|numpy|onnx|safetensors|click|hypothesis|pytest|pillow)==' constraints.txt | tr '\n' ' ')
+    if [ "$(cat "$site/.done" 2>/dev/null)" != "$wanted" ]; then
+        rm -rf "$site"
+        echo "fetching aarch64 wheels"
+        "$python" -m pip install -q --disable-pip-version-check --no-compile --target "$site" --only-binary=:all: \
+            --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \
+            --platform manylinux2014_aarch64 --python-version 3.11 --implementation cp -c constraints.txt \
+            onnxruntime numpy onnx safetensors click pytest pytest-timeout hypothesis jsonschema pillow tokenizers
+        echo "$wanted" >"$site/.done"
+    fi
+}
+
+arm_python() {
+    PYTHONPATH="$site:$PWD/runtime:$PWD/tests/data" PYTHONDONTWRITEBYTECODE=1 \
+        qemu-aarch64-static -L "$root" "$root/usr/bin/python3.11" "$@"
+}
+
 run_cpp() {
     scripts/install_cpp_tools.sh
     PYTHON="$python" scripts/fetch_onnxruntime.sh --arch aarch64
     bundles="$here/bundles"
     rm -rf "$bundles"
-    "$python" tests/cpp/make_bundles.py "$bundles"
+    # By the Python over there: on one kind of processor both languages answer the same to the last bit, on two they don't.
+    arm_python tests/cpp/make_bundles.py "$bundles"
     export ATTN_AARCH64_ROOT="$root" ATTN_TEST_BUNDLES="$bundles"
     export ATTN_ONNXRUNTIME="$PWD/build/onnxruntime/lib-aarch64/libonnxruntime.so.1"
     (
@@ -98,17 +119,6 @@ run_cpp() {
 }
 
 run_python() {
-    site="$here/site"
-    wanted=$(grep -E '^(onnxruntime|numpy|onnx|safetensors|click|hypothesis|pytest|pillow)==' constraints.txt | tr '\n' ' ')
-    if [ "$(cat "$site/.done" 2>/dev/null)" != "$wanted" ]; then
-        rm -rf "$site"
-        echo "fetching aarch64 wheels"
-        "$python" -m pip install -q --disable-pip-version-check --no-compile --target "$site" --only-binary=:all: \
-            --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \
-            --platform manylinux2014_aarch64 --python-version 3.11 --implementation cp -c constraints.txt \
-            onnxruntime numpy onnx safetensors click pytest pytest-timeout hypothesis jsonschema pillow tokenizers
-        echo "$wanted" >"$site/.done"
-    fi
     # Bundles, sessions, parity, generation, images, sound, engines' keys and profiles, boards; without tests that start
     # a process or draw with matplotlib.
     tests=
@@ -118,8 +128,7 @@ run_python() {
         tests="$tests tests/runtime/test_$name.py"
     done
     # shellcheck disable=SC2086  (words on purpose)
-    PYTHONPATH="$site:$PWD/runtime:$PWD/tests/data" PYTHONDONTWRITEBYTECODE=1 \
-        qemu-aarch64-static -L "$root" "$root/usr/bin/python3.11" -m pytest -q --tb=short -c /dev/null --rootdir . --confcutdir tests/runtime \
+    arm_python -m pytest -q --tb=short -c /dev/null --rootdir . --confcutdir tests/runtime \
         --import-mode=importlib -p no:cacheprovider -o markers="slow: takes a while" -m "not slow" --timeout 600 \
         -k "not exhaust_memory and not one_core and not freed and not plot and not program_itself and not transpose_before" $tests
 }
@@ -127,6 +136,7 @@ run_python() {
 install_tools
 mkdir -p "$here"
 make_root
+make_site
 case "$what" in
 cpp) run_cpp ;;
 python) run_python ;;
