@@ -27,7 +27,8 @@ asan() {
 
 tsan() {
   build tsan attn_test_running
-  TSAN_OPTIONS="suppressions=$PWD/runtime/cpp/tests/tsan.supp halt_on_error=1" build/cpp/tsan/tests/attn_test_running --gtest_brief=1
+  # Nothing is suppressed: told to overlook what ONNX Runtime locks, TSan reports its unlocking.
+  TSAN_OPTIONS=halt_on_error=1 build/cpp/tsan/tests/attn_test_running --gtest_brief=1
 }
 
 valgrind() {
