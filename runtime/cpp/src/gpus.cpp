@@ -12,6 +12,7 @@ namespace {
 struct Gpus {
   std::vector<std::string> names;
   std::vector<std::string> addresses;
+  std::vector<std::string> capabilities;
   std::string problem;  // why there are none
 };
 
@@ -19,6 +20,9 @@ template <typename Function>
 Function symbol(void* driver, const char* name) {
   return reinterpret_cast<Function>(dlsym(driver, name));
 }
+
+// CUdevice_attribute: COMPUTE_CAPABILITY_MAJOR and _MINOR.
+constexpr int kCapability[] = {75, 76};
 
 Gpus look() {
   Gpus found;
@@ -31,6 +35,7 @@ Gpus look() {
   const auto count_of = symbol<int (*)(int*)>(driver, "cuDeviceGetCount");
   const auto name_of = symbol<int (*)(char*, int, int)>(driver, "cuDeviceGetName");
   const auto get = symbol<int (*)(int*, int)>(driver, "cuDeviceGet");
+  const auto attribute_of = symbol<int (*)(int*, int, int)>(driver, "cuDeviceGetAttribute");
   const auto address_of = symbol<int (*)(char*, int, int)>(driver, "cuDeviceGetPCIBusId");
   if (!init || !count_of || !name_of || !get || !address_of) {
     found.problem = "libcuda.so.1 is not the NVIDIA driver's: it lacks cuInit or cuDeviceGet";
@@ -52,6 +57,9 @@ Gpus look() {
     text = {};
     const bool told = get(&device, number) == 0 && address_of(text.data(), static_cast<int>(text.size()), device) == 0;
     found.addresses.emplace_back(told ? text.data() : "");
+    int major = 0, minor = 0;
+    const bool known = attribute_of && attribute_of(&major, kCapability[0], device) == 0 && attribute_of(&minor, kCapability[1], device) == 0;
+    found.capabilities.push_back(known ? std::to_string(major) + "." + std::to_string(minor) : "");
   }
   return found;
 }
@@ -82,6 +90,11 @@ int gpu_number(const std::string& device) {
 std::string gpu_bus_address(int number) {
   const auto place = static_cast<size_t>(number);
   return place < gpus().addresses.size() ? gpus().addresses[place] : "";
+}
+
+std::string gpu_compute_capability(int number) {
+  const auto place = static_cast<size_t>(number);
+  return place < gpus().capabilities.size() ? gpus().capabilities[place] : "";
 }
 
 }  // namespace attn

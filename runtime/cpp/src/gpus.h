@@ -15,4 +15,7 @@ int gpu_number(const std::string& device);
 // Where GPU `number` sits, as in "0000:01:00.0", which is what other libraries know it by; "" where the driver does not tell.
 std::string gpu_bus_address(int number);
 
+// What GPU `number` can compute, as in "8.9"; "" where there is no such GPU or the driver does not tell.
+std::string gpu_compute_capability(int number);
+
 }  // namespace attn
