@@ -74,6 +74,13 @@ TEST(Spec, DtypesHaveNamesAndSizes) {
 
 TEST(Tensor, BuffersAreZeroedAndAligned) {
   for (const size_t bytes : {0, 1, 64, 1000}) {
+    {  // so that the next one gets memory that was used
+      std::vector<Buffer> used(100);
+      for (Buffer& one : used) {
+        one = Buffer(bytes);
+        for (size_t i = 0; i < bytes; ++i) static_cast<volatile char*>(one.data())[i] = 1;
+      }
+    }
     const Buffer buffer(bytes);
     ASSERT_NE(buffer.data(), nullptr);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % 64, 0u);
@@ -113,10 +120,12 @@ TEST_F(BundleTest, IsRead) {
 TEST_F(BundleTest, WhatIsNotThereIsTold) {
   make_bundle(scratch, "translate.attn");
   const fs::path near = scratch.path() / "translat.attn", file = scratch.write("file.attn", "");
-  EXPECT_EQ(raised([&] { Bundle::open(near); }), "bundle translat.attn: " + near.string() + " does not exist; did you mean translate.attn?");
+  EXPECT_EQ(raised([&] { Bundle::open(near); }),
+            "bundle translat.attn: " + near.string() + " does not exist; did you mean translate.attn?");
   const fs::path far = scratch.path() / "no" / "a.attn";
   EXPECT_EQ(raised([&] { Bundle::open(far); }), "bundle a.attn: " + far.string() + " does not exist; check the path");
-  EXPECT_EQ(raised([&] { Bundle::open(file); }), "bundle file.attn: " + file.string() + " is a file, expected a folder NAME.attn; check the path");
+  EXPECT_EQ(raised([&] { Bundle::open(file); }),
+            "bundle file.attn: " + file.string() + " is a file, expected a folder NAME.attn; check the path");
   EXPECT_NE(raised([&] { Bundle::open(scratch.path() / std::string(300, 'a') / "a.attn"); }).find("File name too long"), std::string::npos);
 }
 
@@ -131,6 +140,23 @@ TEST_F(BundleTest, ChangedFilesAreFound) {
   EXPECT_EQ(refusal([](Json& manifest) { manifest["graphs"]["model"]["precisions"]["fp32"]["data"] = Json::array({"model.onnx"}); }),
             "bundle small.attn: model.onnx keeps tensors in \"model.onnx.data\", which the manifest does not list as its data, only "
             "[\"model.onnx\"]; re-export the bundle");
+}
+
+TEST_F(BundleTest, AssetsHaveTheirForms) {
+  const auto image = [&](const std::string& mean, const std::string& std) {
+    const std::string text = R"({"input": "x", "height": 2, "width": 8, "channels": 3, "resize": "nearest", "scale": 0.5, "mean": )" +
+                             mean + ", \"std\": " + std + "}";
+    const fs::path path = make_bundle(scratch, "a.attn", [&](Json& manifest) {
+      manifest["assets"]["image"] = "assets/image.json";
+      manifest["files"]["assets/image.json"] = {{"sha256", sha256_text(text)}, {"size", text.size()}};
+    });
+    scratch.write("a.attn/assets/image.json", text);
+    return raised([&] { Bundle::open(path)->asset("image"); });
+  };
+  EXPECT_EQ(image("[0, 0, 0]", "[1, 1, 1]"), "");
+  EXPECT_EQ(image("[0]", "[1, 1, 1]"), "bundle a.attn: asset image: mean and std: got 1 and 3, expected 3 values; re-export the bundle");
+  EXPECT_EQ(image("[0, 0, 0]", "[1, 1]"), "bundle a.attn: asset image: mean and std: got 3 and 2, expected 3 values; re-export the bundle");
+  EXPECT_EQ(image("[0, 0, 0]", "[1, 0, 1]"), "bundle a.attn: asset image: std[1]: got 0, expected more than 0; re-export the bundle");
 }
 
 TEST_F(BundleTest, SizesOfCasesLieInTheirRangesAtBothEnds) {

@@ -156,7 +156,9 @@ TEST_F(ExternalData, BrokenFilesAreTold) {
     EXPECT_NE(refusal(whole.substr(0, keep)).find("is truncated or no ONNX file ("), std::string::npos) << keep;
   }
   EXPECT_NE(refusal(std::string(12, '\xff')).find("a number without end"), std::string::npos);
-  EXPECT_NE(refusal("\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01").find("past its message"), std::string::npos);  // 2**64 - 1 bytes
+  EXPECT_NE(refusal("\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
+                .find("a field ends 18446744073709551615 bytes past"), std::string::npos);
+  EXPECT_NE(refusal("\x3a\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02").find("a number without end"), std::string::npos);  // 2**64: not 0
   EXPECT_NE(refusal("\x0b").find("wire type 3"), std::string::npos);
   EXPECT_NE(refusal("\x0d" "abc").find("a number ends past its message"), std::string::npos);
   EXPECT_NE(refusal(onnx_with_data_in("\xff")).find("not UTF-8"), std::string::npos);
@@ -182,7 +184,8 @@ class Tensorfile : public testing::Test {
 TEST_F(Tensorfile, IsRead) {
   const float values[] = {1.5f, -2.0f};
   const std::string data(reinterpret_cast<const char*>(values), sizeof values);
-  const fs::path file = scratch.write("t.safetensors", safetensors("{\"__metadata__\":{\"a\":\"b\"}," + y("[1,2]", "[0,8]") + "}   ", data));
+  const std::string header = "{\"__metadata__\":{\"a\":\"b\"}," + y("[1,2]", "[0,8]") + "}   ";
+  const fs::path file = scratch.write("t.safetensors", safetensors(header, data));
   const Tensors tensors = read_tensors(file, specs, {}, "w");
   EXPECT_EQ(tensors.at("y").shape, (Shape{1, 2}));
   EXPECT_EQ(tensors.at("y").view().as<float>()[1], -2.0f);
@@ -224,6 +227,13 @@ TEST_F(Tensorfile, WhatItClaimsIsHeldAgainstItsSize) {
     EXPECT_EQ(message.find(none), 0u) << data.substr(0, 100) << ": " << message;
     EXPECT_LT(message.size(), 400u);
   }
+  const auto why = [&](const std::string& entry, const std::string& data) {
+    return refusal(safetensors("{" + entry + "}", data)).substr(none.size());
+  };
+  EXPECT_EQ(why(y("[1,2]", "[8,0]"), eight), "tensor \"y\" lies at [8, 0] of 8 bytes; re-export the bundle");
+  EXPECT_EQ(why(y("[1,2]", "[0,16]"), eight), "tensor \"y\" lies at [0, 16] of 8 bytes; re-export the bundle");
+  EXPECT_EQ(why(y("[" + many + "," + many + "]", "[0,0]"), ""),
+            "tensor \"y\" has more elements than a file can hold; re-export the bundle");
   const std::string header = std::string("\xff\xff\xff\xff\xff\xff\xff\x7f", 8);
   EXPECT_EQ(refusal(header), "w: t.safetensors claims a header of 9223372036854775807 bytes in a file of 8, at most 4194304 are accepted; "
                              "re-export the bundle");
@@ -232,7 +242,8 @@ TEST_F(Tensorfile, WhatItClaimsIsHeldAgainstItsSize) {
 TEST_F(Tensorfile, IsHeldAgainstTheGraph) {
   const std::string advice = "; re-export the bundle";
   EXPECT_EQ(refusal(safetensors("{}")), "w: t.safetensors lacks [\"y\"], the graph has [\"y\"]" + advice);
-  EXPECT_EQ(refusal(safetensors("{" + y("[1,2]", "[0,8]") + ",\"z\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[8,8]}}", std::string(8, '\0'))),
+  const std::string z = ",\"z\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[8,8]}}";
+  EXPECT_EQ(refusal(safetensors("{" + y("[1,2]", "[0,8]") + z, std::string(8, '\0'))),
             "w: t.safetensors has unknown [\"z\"], the graph has [\"y\"]" + advice);
   EXPECT_EQ(refusal(safetensors("{" + y("[2,2]", "[0,16]") + "}", std::string(16, '\0'))),
             "w: t.safetensors: tensor \"y\" is float32 [2, 2], expected float32 [1, 2]" + advice);
