@@ -4,6 +4,7 @@
 #   scripts/test_aarch64.sh          all of it
 #   scripts/test_aarch64.sh cpp      the C++ side
 #   scripts/test_aarch64.sh python   the Python side
+#   scripts/test_aarch64.sh deploy   a folder for a board, with the C++ library in it, and a program out of that folder
 #
 # What it needs comes from Debian and PyPI, once, into build/aarch64 (ignored by git): no root folder or foreign architecture of
 # this machine's dpkg is touched. Compiler and qemu are installed where that is allowed, else what to install is said.
@@ -133,6 +134,21 @@ run_python() {
         -k "not exhaust_memory and not one_core and not freed and not plot and not program_itself and not transpose_before" $tests
 }
 
+run_deploy() {
+    [ -e "$here/bundles/complete" ] || arm_python tests/cpp/make_bundles.py "$here/bundles"
+    PYTHON="$python" scripts/fetch_onnxruntime.sh --arch aarch64
+    folder="$here/deployed"
+    "$python" -m attn_export.cli deploy jetson "$here/bundles/speaker.attn" --board orin-nx --cpp yes -o "$folder"
+    if grep -rl "$PWD" "$folder/cpp" "$folder/wheels"; then
+        echo "a path of this machine is in the files above" >&2
+        exit 1
+    fi
+    said=$(ATTN_ONNXRUNTIME="$PWD/build/onnxruntime/lib-aarch64/libonnxruntime.so.1" \
+        qemu-aarch64-static -L "$root" "$folder/cpp/bin/translate" "$folder/speaker.attn" "The cat sat on a mat")
+    echo "translate, out of the deployed folder: $said"
+    [ "$said" = "ran a. the a on cat" ]
+}
+
 install_tools
 mkdir -p "$here"
 make_root
@@ -140,12 +156,14 @@ make_site
 case "$what" in
 cpp) run_cpp ;;
 python) run_python ;;
+deploy) run_deploy ;;
 all)
     run_cpp
+    run_deploy
     run_python
     ;;
 *)
-    echo "unknown part \"$what\"; available: cpp, python" >&2
+    echo "unknown part \"$what\"; available: cpp, python, deploy" >&2
     exit 2
     ;;
 esac

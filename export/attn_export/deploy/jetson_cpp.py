@@ -22,8 +22,8 @@ _ELF = b"\x7fELF"
 _TIMEOUT_S = 1200
 # No path of this machine in what is copied; the examples in bin/ find the library in lib/.
 _OPTIONS = (
-    "-DATTN_TESTS=OFF", "-DATTN_BENCH=OFF", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_RPATH_USE_ORIGIN=ON",
-    "-DCMAKE_EXE_LINKER_FLAGS=-Wl,-rpath,$ORIGIN/../lib",
+    "-DATTN_TESTS=OFF", "-DATTN_BENCH=OFF", "-DBUILD_TESTING=OFF", "-DCMAKE_SKIP_BUILD_RPATH=ON",
+    "-DCMAKE_EXE_LINKER_FLAGS=-Wl,-rpath,'$ORIGIN/../lib'",
 )  # fmt: skip
 _GLIBC = re.compile(r"\bGLIBC_(\d+)\.(\d+)")
 
@@ -86,7 +86,18 @@ def _build(source: Path, build: Path, installed: Path) -> str | None:
             return (
                 f"{' '.join(command[:2])} failed: {' '.join(told[0].split())[:300] if told else 'it does not say why'}"
             )
+    (installed / "bin").mkdir(exist_ok=True)
+    for program in sorted(path for path in (build / "examples").glob("*") if _is_program(path)):
+        shutil.copy(program, installed / "bin")
+        subprocess.run([_STRIP, installed / "bin" / program.name], check=False)
     return None
+
+
+def _is_program(path: Path) -> bool:
+    if not path.is_file() or not path.stat().st_mode & 0o100:
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == _ELF
 
 
 def _add(folder: DeployFolder, installed: Path, release: Release) -> list[str]:

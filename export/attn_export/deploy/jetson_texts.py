@@ -47,7 +47,10 @@ From then on, with Python (the folders in python/ on PYTHONPATH):
     from attn_runtime.session import open_session
     with open_session("NAME.attn", "cuda", precision="fp16") as session: ...
 
-and with C++, where cpp/ is here: the header is cpp/include/attn/runtime.h.
+and with C++, where cpp/ is here: the header is cpp/include/attn/runtime.h, and cpp/bin has examples. Where the loader finds
+no ONNX Runtime, say where it is; with --wheels there is one after the first setup:
+
+    ATTN_ONNXRUNTIME=$(ls python/onnxruntime-*/onnxruntime/capi/libonnxruntime.so.1*) cpp/bin/translate NAME.attn "a sentence"
 
 {told}
 """
