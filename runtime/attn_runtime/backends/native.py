@@ -20,7 +20,7 @@ from . import Array, GraphFile, OpenOptions
 ABOUT = "the C++ runtime over ONNX Runtime, on the CPU"
 AUTOMATIC = True
 #: Before ort: a call costs two thirds (docs/decisions/0010-cpp-core.md). It is there where the library was built.
-RANK = -1
+RANK = -0.5  # behind compiled engines
 
 #: Sets of buffers that `run` keeps for shapes that come again, and the largest that are worth keeping: copying more than
 #: this costs more than binding anew.
