@@ -282,6 +282,8 @@ TEST_F(TrtRunning, AnEngineThatIsNotWhatItsKeySaysIsRefused) {
             "bundle small.attn: the engine has the tensors x, z, the graph x, y. Build it again.");
   EXPECT_EQ(told("input x float batch,3\nprofile x 1,3 2,3 3,3\n"),
             "bundle small.attn: the engine has the tensors x, the graph x, y. Build it again.");
+  EXPECT_EQ(told("input x float batch,3\noutput y float batch,3\noutput z float batch,3\nprofile x 1,3 2,3 3,3\n"),
+            "bundle small.attn: the engine has the tensors x, y, z, the graph x, y. Build it again.");
   EXPECT_EQ(told("input x half batch,3\noutput y float batch,3\nprofile x 1,3 2,3 3,3\n"),
             "bundle small.attn: the engine has the input x: float16[-1, 3], the graph the input x: float32[batch=1..4, 3]. Build it again.");
   EXPECT_EQ(told("input x float batch\noutput y float batch,3\nprofile x 1 2 3\n"),

@@ -79,7 +79,7 @@ typedef enum attn_status {
   ATTN_ERROR_INPUT = 7,    /* a tensor of a wrong name, dtype, rank or size; a text, picture or recording that can't be used */
   ATTN_ERROR_BUNDLE = 8,   /* the bundle is missing, damaged, hostile, or of an unknown schema version */
   ATTN_ERROR_BACKEND = 10, /* nothing here can run this graph on that device */
-  ATTN_ERROR_ENGINE = 14   /* the engine is damaged, of another model, or made for another machine */
+  ATTN_ERROR_ENGINE = 14   /* the engine or its key is damaged, or its library refuses it; one that is not for here is ATTN_ERROR_BACKEND */
 } attn_status;
 
 typedef enum attn_dtype {
