@@ -126,6 +126,12 @@ TEST(Sampling, DrawsByTheInverseOfTheDistribution) {
   EXPECT_EQ(drawn(0.9999999), 2U);
 }
 
+TEST(Sampling, CutsAndDrawsOnTheBorderAsNumpyDoes) {
+  const std::vector<float> even(4, 1.5F);  // weights of exactly a quarter
+  EXPECT_EQ(distribution(one_row(even), 0, {1, {}, 0.5, 0}).tokens, (std::vector<size_t>{0, 1}));
+  EXPECT_EQ(draw(one_row(even), 0, {}, 0.25), 1U);
+}
+
 // A model whose next logits hang on the last token alone: a row of the table for each token.
 class Table : public Steps {
  public:
@@ -289,6 +295,21 @@ TEST(BeamSearch, FeedsEachBeamItsOwnPast) {
   // The best answer but its last token is what one of the rows was fed.
   const std::vector<int64_t> fed(found.tokens[0].begin(), found.tokens[0].end() - 1);
   EXPECT_EQ(std::count(model.history.begin(), model.history.end(), fed), 1);
+}
+
+TEST(BeamSearch, GoesOnWithAsManyBeamsWhateverMayEnd) {
+  // Of the four likeliest tokens behind 2 three end; the fifth is on the way to the best answer.
+  const std::vector<double> even(6, 1.0 / 6);
+  const std::vector<std::vector<double>> rows = {{0.002, 0.99, 0.002, 0.002, 0.002, 0.002}, even, {0.08, 0.35, 0.001, 0.3, 0.15, 0.119}, even};
+  std::vector<std::vector<float>> values;
+  for (const auto& row : rows) values.push_back(logs(row));
+  GenerateOptions options;
+  options.beams = 2;
+  options.length_penalty = 2;
+  Table model(values, 2);
+  BeamSearch search({2}, {0, 1, 0, 0, 1, 1}, pad, options);
+  search.generate(model, model.prompt({2}), "bundle a.attn");
+  EXPECT_EQ(search.result().tokens[0], (std::vector<int64_t>{0, 1}));
 }
 
 TEST(Options, AreHeldAgainstTheModel) {
