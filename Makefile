@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Python compiles the modules that it imports; compiling all of torch's and transformers' would take a minute.
 PIP := $(BIN)/pip install -q --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint format bench install clean
+.PHONY: demo demo-cpp test test-aarch64 lint format bench bench-cpp install cpp cpp-tests clean
 
 install: $(VENV)/.installed
 
@@ -28,12 +28,40 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Two processes (tests/conftest.py says who gets what): many tests wait for a child process. One thread of torch's for each.
-test: lint
+# The C++ runtime, and the packages that it is built with. The first line says what is missing where nothing may be installed.
+cpp:
+	scripts/install_cpp_tools.sh
+	PYTHON=$(PYTHON) scripts/fetch_onnxruntime.sh
+	cd runtime/cpp && cmake --preset release -DATTN_TESTS=OFF && cmake --build --preset release
+	mkdir -p runtime/attn_runtime/lib
+	cp -L build/cpp/release/libattn_runtime.so runtime/attn_runtime/lib/
+
+# What the tests of tests/cpp run. Where the tools are missing and may not be installed, those tests skip and say so.
+cpp-tests:
+	@if scripts/install_cpp_tools.sh && PYTHON=$(PYTHON) scripts/fetch_onnxruntime.sh; then \
+		cd runtime/cpp && cmake --preset tests >/dev/null && cmake --build --preset tests; \
+	else echo "the tests of the C++ runtime will be skipped"; fi
+
+# Packages install on one core while the other compiles. Then two processes (tests/conftest.py says who gets what): many tests wait
+# for a child process. One thread of torch's for each.
+test:
+	$(MAKE) -j2 install cpp-tests
+	$(MAKE) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 bench: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/bench.py
+
+bench-cpp: install cpp
+	$(BIN)/python scripts/bench_cpp.py
+
+# Translates a sentence from C++, with the bundle of `make demo`.
+demo-cpp: install cpp
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/demo_cpp.py
+
+# The C++ runtime and the Python one on aarch64, under qemu: docs/jetson.md.
+test-aarch64: install
+	scripts/test_aarch64.sh
 
 clean:
 	rm -rf $(VENV) demo runs bench build *.egg-info runtime/*.egg-info

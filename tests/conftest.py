@@ -6,12 +6,19 @@ is exported and trained of it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from attn_models import registry
+
+# Where `make cpp` built it, the C++ runtime is what sessions on the CPU take, as for a user who built it: all tests run over it.
+_BUILT = Path(__file__).parents[1] / "build" / "cpp" / "tests" / "libattn_runtime.so"
+if _BUILT.exists():
+    os.environ.setdefault("ATTN_RUNTIME_LIBRARY", str(_BUILT))
 
 # pytest-xdist's own groups (loadgroup) don't work with pytest 9.2: they need an attribute that it has no more.
 

@@ -14,6 +14,7 @@ from attn_runtime.cli_common import NearestGroup, print_json, run_cli
 from attn_runtime.errors import UsageError
 
 from . import __version__
+from .cli_deploy import deploy
 from .cli_inspect import inspect_command
 from .cli_models import models
 from .cli_precision import Half, bisect, chosen_kind, convert, half_options
@@ -241,6 +242,7 @@ cli.add_command(bisect)
 cli.add_command(doctor_command(_diagnose))
 cli.add_command(to_trt)
 cli.add_command(inspect_command)
+cli.add_command(deploy)
 cli.add_command(models)
 
 

@@ -16,8 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import InputError
 from .resample import resample
 from .wav_file import read_wav
+
+#: That resampling may make: a header that lies of its rate could ask for any number.
+MAX_SAMPLES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,10 @@ def prepare(samples: NDArray[np.float32], rate: int, recipe: Mapping[str, Any], 
         notes.append(f"{beyond} samples beyond full scale are clipped")
         samples = np.clip(samples, -1, 1)
     if rate != to:
+        if max(MAX_SAMPLES, len(samples)) * rate < len(samples) * to:
+            raise InputError(
+                f"recording: {len(samples)} samples at {rate} Hz would be more than {MAX_SAMPLES} at {to} Hz. Cut it."
+            )
         notes.append(f"resampled from {rate} Hz to {to} Hz")
         # The sinc overshoots at an edge of full scale.
         samples = np.clip(resample(samples, rate, to), -1, 1)

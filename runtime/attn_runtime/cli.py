@@ -13,6 +13,7 @@ from .cli_classify import classify_command
 from .cli_common import NearestGroup, print_json, run_cli
 from .cli_compile import compile_command
 from .cli_generate import generate_command, translate_command
+from .cli_setup import setup_command
 
 if TYPE_CHECKING:
     from .bench import SizeResult
@@ -239,6 +240,7 @@ cli.add_command(classify_command)
 cli.add_command(generate_command)
 cli.add_command(translate_command)
 cli.add_command(attention)
+cli.add_command(setup_command)
 
 
 def main() -> None:

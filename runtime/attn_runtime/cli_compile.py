@@ -26,7 +26,7 @@ _LINE_EVERY = 10.0
 _UNITS = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-def _bytes(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+def size_in_bytes(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
     if text is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]iB)?", text.strip(), re.IGNORECASE)
@@ -48,7 +48,7 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--optShapes", "opt_shapes", multiple=True, metavar="SHAPES",
                          help="Shapes to be fastest at. Alone: the only shapes.  [default: the bundle's ranges]"),
             click.option("--maxShapes", "max_shapes", multiple=True, metavar="SHAPES", help="Greatest shapes."),
-            click.option("--workspace", callback=_bytes, metavar="SIZE",
+            click.option("--workspace", callback=size_in_bytes, metavar="SIZE",
                          help="Most scratch memory, as in 512MiB, 2GiB or bytes.  [default: no limit of ours]"),
             click.option("--builder-level", "level", type=click.IntRange(0, 5),
                          help="How hard the builder looks, 0..5.  [default: the library's]"),
@@ -56,6 +56,9 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--compute-capability", "capabilities", multiple=True, metavar="X.Y",
                          help="Build for this GPU, as in 8.9; repeatable (rtx).  [default: 8.0 and later]"),
             click.option("--tf32", is_flag=True, help="Let float32 products round their operands to TF32."),
+            click.option("--weakly-typed", "weak", is_flag=True,
+                         help="Let TensorRT 8.6 or 10 choose between float16 and float32 for every layer of an fp16 graph."),
+            click.option("--keep", is_flag=True, help="Leave an engine that fits as it is."),
             click.option("--require-fused", is_flag=True, help="Exit code 6 unless every attention block is one kernel."),
             click.option("--saveEngine", "save_engine", type=click.Path(),
                          help="NAME.engine.  [default: in BUNDLE/engines, or beside the ONNX file]"),
@@ -199,7 +202,7 @@ def _lines(done: Compiled) -> Iterator[str]:
     yield f"engine     {done.path}: {bytes_text(key.engine_size)}, scratch {scratch}, {seconds_text(done.seconds)}"
     yield (
         f"for        {key.flavour} {key.version}, {key.os}, compute capability {', '.join(key.compute_capabilities)}, "
-        f"{printable(key.precision)}"
+        f"{printable(key.precision)}{', WEAKLY TYPED: TensorRT chose the types' if key.weak else ''}"
     )
     for profile in key.profiles:
         yield f"shapes     {printable(profile_text(profile)) or 'fixed'}"

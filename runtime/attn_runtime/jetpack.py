@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,8 +32,15 @@ class Jetpack:
         return int(self.version.partition(".")[0]) if self.version else None
 
 
-def read_jetpack(root: Path = Path("/")) -> Jetpack | None:
-    """What the system under `root` says; None where it is no Jetson. Raises nothing: what can't be read is not told."""
+def host_root() -> Path:
+    """Where the files of the system are: /, or ATTN_HOST_ROOT in a container that has its host's mounted elsewhere."""
+    return Path(os.environ.get("ATTN_HOST_ROOT") or "/")
+
+
+def read_jetpack(root: Path | None = None) -> Jetpack | None:
+    """What the system under `root` says (None: `host_root`); None where it is no Jetson. Raises nothing: what can't be read is
+    not told."""
+    root = host_root() if root is None else root
     release, status, model = (_text(root / name) for name in (_TEGRA_RELEASE, _DPKG_STATUS, _MODEL))
     packages = parse_dpkg(status)
     # In a container of a Jetson, the file and the packages of the host may be missing, but not its model.

@@ -7,3 +7,6 @@ from __future__ import annotations
 #: SimplifiedLayerNormFusion and LayerNormFusion read an epsilon of float16 as 1e-5, whatever it is: an RMSNorm of small
 #: numbers answered wrongly by a tenth.
 LEFT_OUT_ON_HALF = ("NchwcTransformer", "SimplifiedLayerNormFusion", "LayerNormFusion")
+
+#: What answers of a float16 graph from the CPU do not tell.
+CPU_NOTE = "computes fp16 in fp32 between the nodes: an overflow of fp16 would not show"

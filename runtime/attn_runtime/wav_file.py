@@ -86,12 +86,17 @@ def _chunks(data: bytes, name: str) -> dict[bytes, memoryview]:
         # A program that writes to a pipe can't go back and fill the size in: this one says "until the end".
         if len(body) < size and not (kind == b"data" and size == 0xFFFFFFFF):
             raise InputError(
-                f"recording {name}: truncated: its {kind.decode('ascii', 'replace').strip()} chunk has {size} bytes, "
+                f"recording {name}: truncated: its {_shown(kind)} chunk has {size} bytes, "
                 f"{len(body)} are there. Copy or record it again."
             )
         found.setdefault(kind, body)
         at += 8 + size + size % 2
     return found
+
+
+def _shown(kind: bytes) -> str:
+    """A chunk's name, without the spaces that fill it up; what a terminal can't show is a question mark."""
+    return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in kind).strip()
 
 
 def _format(chunk: memoryview, name: str) -> tuple[int, int, int, int]:

@@ -29,3 +29,9 @@ def _base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def valid_bundle(_base: Path, tmp_path: Path) -> Path:
     """A bundle of one graph, y[batch, 10] = x[batch, 16] @ w, that the test may spoil."""
     return shutil.copytree(_base, tmp_path / "gemm.attn")
+
+
+@pytest.fixture
+def without_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choices as on a machine where the C++ library was not built: the CPU is ort's."""
+    monkeypatch.setenv("ATTN_RUNTIME_LIBRARY", "/nowhere/libattn_runtime.so")

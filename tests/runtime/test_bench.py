@@ -18,6 +18,7 @@ from PIL import Image
 QUICK = {"device": "cpu", "warmup_s": 0.0, "measure_s": 0.0, "min_runs": 5}
 
 
+@pytest.mark.usefixtures("without_native")
 @pytest.mark.parametrize("call", ["bound", "run"])
 def test_one_result_for_each_batch_size(call: str, valid_bundle: Path) -> None:
     report = bench(valid_bundle, **QUICK, call=call)

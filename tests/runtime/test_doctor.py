@@ -19,13 +19,21 @@ from attn_runtime.trt import flavour
 no_gpu = pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU")
 
 
+@pytest.mark.usefixtures("without_native")
 def test_this_machine() -> None:
     found = diagnose()
     assert found.attn_runtime == __version__
     assert found.python.startswith(platform.python_version()) and sys.executable in found.python
     assert [state.name for state in found.backends] == backends.names()
     usable = {state.name: state.problems["cpu"] is None for state in found.backends}
-    assert usable == {"ort": True, "ort_rtx": False, "ort_tensorrt": False, "replay": True, "trt": False}
+    assert usable == {
+        "native": False,
+        "ort": True,
+        "ort_rtx": False,
+        "ort_tensorrt": False,
+        "replay": True,
+        "trt": False,
+    }
     if found.gpu_problem:
         assert (
             found.auto == "ort on cpu" and not found.gpus and not [p for p in found.backends if not p.problems["cuda"]]

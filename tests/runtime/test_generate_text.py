@@ -186,6 +186,7 @@ def test_unknown_words_are_told_on_stderr(folder: Path) -> None:
     assert done.stdout == answer(TRANSLATOR, "the Wolf sat on the wolf") + "\n"
 
 
+@pytest.mark.usefixtures("without_native")
 def test_json_tells_all(folder: Path) -> None:
     done = run("translate", folder / "translator.attn", "the Wolf", "--beams", 3, "--max-length", 4, "--json")
     found = json.loads(done.stdout)

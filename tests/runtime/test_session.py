@@ -44,6 +44,7 @@ def drawn(*shape: int) -> np.ndarray:
 # --- opening ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("without_native")
 def test_bundle_brings_its_ranges(gemm: Session) -> None:
     assert [str(spec) for spec in gemm.inputs] == ["x: float32[batch=1..4, 16]"]
     assert [str(spec) for spec in gemm.outputs] == ["y: float32[batch=1..4, 10]"]
@@ -150,17 +151,19 @@ def test_missing_path(tmp_path: Path) -> None:
         open_session(tmp_path / "nothing.onnx")
 
 
+@pytest.mark.usefixtures("without_native")
 @no_gpu
 def test_cuda_is_refused_and_auto_says_why_it_was_passed_over(valid_bundle: Path) -> None:
     with pytest.raises(BackendError, match="on cuda") as caught:
         open_session(valid_bundle, "cuda")
     assert caught.value.exit_code == 10
     session = open_session(valid_bundle, "auto")
-    assert session.choice.startswith("ort on cpu; passed over: trt")
+    assert session.choice.startswith("ort on cpu; passed over: trt") and "native on cuda (" in session.choice
     assert session.choice.count("ort on cuda (no NVIDIA driver") == 1 and "trt on cpu" not in session.choice
     assert "replay (only when asked for by name)" in session.choice
 
 
+@pytest.mark.usefixtures("without_native")
 def test_what_has_to_be_named_is_never_chosen(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "why_unavailable", lambda: "gone; install it")
     with pytest.raises(BackendError, match=r"ort on cpu \(gone; install it\)"):

@@ -85,6 +85,7 @@ def test_rtx_alone_on_a_gpu_that_it_does_not_run_on(monkeypatch: pytest.MonkeyPa
     assert "this GPU has 9.0" in told and "take the flavour tensorrt; no tensorrt" in told
 
 
+@pytest.mark.usefixtures("without_native")
 def test_it_is_tried_before_the_others_on_a_gpu(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no engine it is passed over, with the command that builds one, and the next backend runs."""
     from attn_runtime import choose

@@ -442,7 +442,7 @@ def test_a_timing_cache_is_not_pretended_to_be_used(valid_bundle: Path, tmp_path
     [("1024", 1024), ("512KiB", 2**19), ("2GiB", 2**31), ("1.5 gib", 3 * 2**29), ("64mib", 2**26)],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert cli_compile._bytes(None, None, text) == size  # type: ignore[arg-type]
+    assert cli_compile.size_in_bytes(None, None, text) == size  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_the_file_made_for_an_engine_is_found_by_type_and_borders(valid_bundle: 
     assert other.precision_for("plain", "tensorrt")[0] == "plain"
 
 
+@pytest.mark.usefixtures("without_native")
 def test_difference_beyond_the_tolerance_is_a_parity_error(valid_bundle: Path) -> None:
     rewrite_answers(valid_bundle, "opt", off_by(1e-3))
     with pytest.raises(ParityError, match=r"1 of 3 golden cases do not match on ort \(cpu\): opt") as caught:

@@ -18,7 +18,7 @@ from ..external_data import check_external_data
 from ..onnx_nodes import read_graph
 from ..ort_engine import OrtEngine, one_line
 from ..ort_gpu import GpuEngine, GraphIds
-from ..ort_half import LEFT_OUT_ON_HALF
+from ..ort_half import CPU_NOTE, LEFT_OUT_ON_HALF
 from ..ort_memory import on_gpu
 from ..ort_placement import RECORD, check_on_gpu
 from ..ort_providers import CPU, CUDA, ProviderState, provider_states, why_provider_fails
@@ -80,7 +80,7 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
     """
     if device == "cpu":
         engine = OrtEngine(create(graph, device, options, []), graph, device)
-        engine.note = _cpu_note(graph)
+        engine.note = CPU_NOTE if _holds_half(graph) else None
         return engine
     asked = cuda_provider(device, options.cuda_graph)
     session = create(graph, device, options, [asked])
@@ -154,12 +154,6 @@ def _holds_half(graph: GraphFile) -> bool:
     if graph.bundle is not None and graph.precision is not None:
         return graph.bundle.graph(graph.graph).precisions[graph.precision].type == "fp16"
     return any(value.dtype == "float16" for value in read_graph(graph.file, graph.where).values.values())
-
-
-def _cpu_note(graph: GraphFile) -> str | None:
-    """What answers from the CPU do not tell of this graph; None where there is nothing to say."""
-    told = "computes fp16 in fp32 between the nodes: an overflow of fp16 would not show"
-    return told if _holds_half(graph) else None
 
 
 def _open_error(error: Exception, graph: GraphFile, device: str) -> AttnError:

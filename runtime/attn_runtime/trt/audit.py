@@ -107,12 +107,15 @@ class Audit:
         return f"{self.layers} layers: {told}{f' ({len(self.kept)} kept on purpose)' if self.kept else ''}"
 
 
-def audit(layers: Sequence[Layer], products: Mapping[str, str], type: str, kept: Collection[str] = ()) -> Audit:
+def audit(
+    layers: Sequence[Layer], products: Mapping[str, str], type: str, kept: Collection[str] = (), weak: bool = False
+) -> Audit:
     """Hold the engine's layers against the `type` asked for: "fp32", "fp16" or "bf16".
 
     `products` are the ONNX nodes that multiply matrices or convolve, with the dtype that the network gives them; `kept`
     those nodes that stay in float32 on purpose: a layer that computes one of them in half precision offends. Lower
-    precisions than the one asked for (int8, float8) are the graph's own doing and pass.
+    precisions than the one asked for (int8, float8) are the graph's own doing and pass. With `weak` the library chose: float32
+    is its right, as long as one layer is of the type asked for, and only a node in `kept` that it narrowed offends.
     """
     if not layers:
         return Audit(type, 0, unaudited="the build gave no list of layers")
@@ -129,14 +132,18 @@ def audit(layers: Sequence[Layer], products: Mapping[str, str], type: str, kept:
             inside = [node for node in layer.nodes if node in products]
             on_purpose = dtype == "float32" and inside and all(node in kept for node in inside)
             (kept_layers if on_purpose else offenders).append(line)
-        elif dtype in _HALF and any(node in kept and products.get(node) == "float32" for node in layer.nodes):
+        elif dtype in _HALF and any(node in kept and (weak or products.get(node) == "float32") for node in layer.nodes):
             offenders.append(line)
     # A node that no layer names was folded or merged away; but what the network has in another type is no less so.
     named = {node for layer, _ in found for node in layer.nodes}
+    counts = Counter(dtype for _, dtype in found)
+    if weak:
+        if counts[_DTYPE[type]] or not found:
+            offenders = [line for line in offenders if line.dtype in _HALF]
+        return Audit(type, len(layers), dict(counts), "", tuple(kept_layers), tuple(offenders))
     for node, dtype in products.items():
         if node not in named and node not in kept and dtype in _FLOATS and dtype != _DTYPE[type]:
             offenders.append(AuditedLayer("(in no layer)", "network", dtype, (node,)))
-    counts = Counter(dtype for _, dtype in found)
     return Audit(type, len(layers), dict(counts), "", tuple(kept_layers), tuple(offenders))
 
 

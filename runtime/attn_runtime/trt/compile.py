@@ -14,18 +14,19 @@ from typing import Any
 
 from .. import __version__
 from ..attention import AttentionBlock
+from ..bundle import Bundle
 from ..cuda import compute_capability
-from ..errors import EngineError, FusionError, OutputError, UsageError
+from ..errors import BackendError, EngineError, FusionError, OutputError, UsageError
 from ..report import columns, printable
 from ..whole_file import write_file
 from .apart import build_apart
 from .audit import Audit, audit
-from .engines import EngineStaging, check_engine_target, engine_place
+from .engines import EngineStaging, check_engine_target, engine_place, find_engine, read_plan
 from .flavour import Flavour
 from .flavour_choice import choose, gpus_to_build_for
 from .fusion import BlockFusion, fusion
 from .key import EngineKey
-from .machine import os_name
+from .machine import os_name, this_machine
 from .network import BuildOptions, Built, Profile, portable_set
 from .problems import explain
 from .profiles import ShapeTexts, check_coverage, given_profiles, make_profiles
@@ -36,7 +37,8 @@ from .traps import check_traps, unfused_notes
 
 @dataclass(frozen=True)
 class Compiled:
-    """An engine that was written. `scratch` in bytes; `attention` is empty where nothing tells of attention blocks."""
+    """An engine that was written, or that was `kept` since it fits. `scratch` in bytes; `attention` is empty where nothing tells
+    of attention blocks."""
 
     path: Path
     key: EngineKey
@@ -45,10 +47,12 @@ class Compiled:
     scratch: int | None
     seconds: float
     notes: tuple[str, ...]
+    kept: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {
             "engine": str(self.path),
+            "kept": self.kept,
             "seconds": self.seconds,
             "notes": list(self.notes),
             "key": self.key.to_json(),
@@ -73,6 +77,8 @@ def compile_engine(
     capabilities: Sequence[str] = (),
     tf32: bool = False,
     exact: bool = False,
+    weak: bool = False,
+    keep: bool = False,
 ) -> Compiled:
     """Build an engine from the bundle or ONNX file at `path`, audit it, and write it with its key.
 
@@ -91,6 +97,8 @@ def compile_engine(
     capabilities      GPUs to build for, as in "8.9" (rtx alone)
     tf32              lets float32 products round their operands to TF32
     exact             compile the precision's own file even where the bundle has one made for TensorRT
+    weak              of an fp16 graph: let TensorRT 8.6 or 10 choose between float16 and float32 for every layer
+    keep              leave an engine of a bundle as it is where it fits this machine and is typed as asked
 
     The build runs in a child process. Raises EngineError when it fails, PrecisionError when layers compute in another
     type than the precision's, FusionError, UsageError, BundleError, OutputError, BackendError when nothing here can
@@ -108,6 +116,9 @@ def compile_engine(
     wanted = _profiles(source, profiles)
     chosen = choose(flavour, capabilities)
     gpus = gpus_to_build_for(chosen, capabilities, notes)
+    _check_typing(source, chosen, weak)
+    if keep and (there := _fitting(source, chosen, weak)) is not None:
+        return there
     target = _target(source, chosen, save_engine, capabilities)
     cache = _timing_cache(chosen, timing_cache, notes)
     options = BuildOptions(
@@ -118,6 +129,7 @@ def compile_engine(
         tf32,
         gpus,
         source.kept,
+        weak,
     )
     start = time.monotonic()
     with EngineStaging(target) as staging:
@@ -126,7 +138,7 @@ def compile_engine(
             raise explain(
                 built, source.onnx, options, _needed(built, source, chosen, wanted, options, staging), source.where
             )
-        audited = audit(built.layers, built.products, source.type, source.kept)
+        audited = audit(built.layers, built.products, source.type, source.kept, weak)
         if source.strict:
             audited.require()
         attention = fusion(source.blocks or (), built.layers)
@@ -145,6 +157,46 @@ def _check_numbers(workspace: int | None, level: int | None) -> None:
         raise UsageError(f"workspace: got {workspace} bytes, expected 1 or more, and fewer than 2^63")
     if level is not None and not 0 <= level <= 5:
         raise UsageError(f"builder level: got {level}, expected 0 to 5")
+
+
+def _check_typing(source: Source, flavour: Flavour, weak: bool) -> None:
+    if weak and not flavour.types_weakly:
+        raise UsageError(
+            f"--weakly-typed: every network of {flavour.name} {flavour.version} has the types of its graph; leave it out"
+        )
+    if weak and source.type != "fp16":
+        raise UsageError(
+            f"--weakly-typed is for an fp16 graph, {source.where} is {source.type}; name one with --precision"
+        )
+    if not flavour.is_old:
+        return
+    wide = [tensor.name for tensor in source.inputs if tensor.dtype == "int64"]
+    if wide:
+        raise EngineError(
+            f'{source.where}: input "{wide[0]}" is int64, which TensorRT {flavour.version} does not take; run the model with '
+            f"--backend ort, or on JetPack 6.1 or newer"
+        )
+    if source.type != "fp32" and not weak:
+        raise EngineError(
+            f"{source.where}: TensorRT {flavour.version} has no strongly typed networks, so that it would compute "
+            f"{source.type} as it likes; compile fp32, or let it with --weakly-typed"
+        )
+
+
+def _fitting(source: Source, flavour: Flavour, weak: bool) -> Compiled | None:
+    """The engine that is there, where it is this very build's."""
+    if not source.path.is_dir() or source.graph is None:
+        return None
+    machine = this_machine()
+    try:
+        found = find_engine(Bundle.open(source.path, check_hashes=False), source.graph, source.asked, machine)
+        read_plan(found)
+    except (BackendError, EngineError):
+        return None
+    key = found.key
+    if (key.flavour, key.precision, key.weak) != (flavour.name, source.precision, weak):
+        return None
+    return Compiled(found.path, key, key.audit, key.attention, key.scratch, 0.0, ("it was there and fits",), True)
 
 
 def _check_requirement(source: Source, require_fused: bool, notes: list[str]) -> None:
@@ -292,4 +344,5 @@ def _key(
         round(seconds, 3),
         datetime.now(timezone.utc).isoformat(timespec="seconds"),
         f"attn-runtime {__version__}",
+        options.weak,
     )

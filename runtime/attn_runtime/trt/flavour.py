@@ -20,6 +20,8 @@ _KNOWN = {
     "rtx": ("tensorrt_rtx", "pip install 'attn-runtime[rtx]'", (1, 0)),
     "tensorrt": ("tensorrt", "pip install 'attn-runtime[tensorrt]' (on Jetson: JetPack brings it)", (10, 3)),
 }
+# Of JetPack 6.0. It has no strongly typed networks: fp32 alone can be promised there (compile.py).
+_OLD = {"tensorrt": (8, 6)}
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,16 @@ class Flavour:
     name: str
     version: str
     api: Any
+
+    @property
+    def is_old(self) -> bool:
+        """Whether this is TensorRT 8: its networks can't be strongly typed, and their borders can't be int64."""
+        return self.name == "tensorrt" and version_tuple(self.version) < (10,)
+
+    @property
+    def types_weakly(self) -> bool:
+        """Whether it can be let choose the types of layers; TensorRT 11 and RTX have no such networks."""
+        return self.name == "tensorrt" and version_tuple(self.version) < (11,)
 
 
 def names() -> list[str]:
@@ -57,7 +69,7 @@ def why_unavailable(name: str) -> str | None:
     except Exception as error:
         # The pip packages raise what they like (FileNotFoundError, RuntimeError) when their libraries are missing.
         return f"{module} is installed but does not load ({' '.join(str(error).split())[:200]}); {install}"
-    if version_tuple(version) < oldest:
+    if version_tuple(version) < oldest and version_tuple(version)[:2] != _OLD.get(name):
         return f"{module} {version} is too old; strongly typed networks need {'.'.join(map(str, oldest))} or newer"
     return None
 

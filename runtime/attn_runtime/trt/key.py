@@ -53,9 +53,12 @@ class EngineKey:
     seconds: float
     created: str
     builder: str
+    weak: bool = False
 
     def to_json(self) -> dict[str, Any]:
         told: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **vars(self)}
+        if not self.weak:  # as keys were written before there were weakly typed engines
+            del told["weak"]
         told["profiles"] = [
             {name: dict(zip(("min", "opt", "max"), map(list, shapes), strict=True)) for name, shapes in one.items()}
             for one in self.profiles

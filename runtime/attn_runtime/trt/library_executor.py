@@ -44,7 +44,7 @@ class LibraryExecutor:
             )
         self.tensors = tuple(map(self._tensor, range(self._engine.num_io_tensors)))
         self.profiles = tuple(map(self._profile, range(self._engine.num_optimization_profiles)))
-        self.scratch_bytes = int(self._engine.device_memory_size_v2)
+        self.scratch_bytes = self._scratch_bytes()
         self.captures_itself = cuda_graph and hasattr(trt, "CudaGraphStrategy")
         self._cache: Any = self._open_cache(cache)
         self._creating = threading.Lock()
@@ -52,6 +52,9 @@ class LibraryExecutor:
     def create_context(self, profile: int, stream: int, scratch: int) -> LibraryContext:
         with self._creating:
             return self._create_context(profile, stream, scratch)
+
+    def _scratch_bytes(self) -> int:
+        return int(self._engine.device_memory_size_v2)
 
     def _create_context(self, profile: int, stream: int, scratch: int) -> LibraryContext:
         # Scratch memory of ours: it is counted, and the contexts of one stream share it.

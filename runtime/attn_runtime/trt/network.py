@@ -30,6 +30,7 @@ class BuildOptions:
                    which an fp32 graph's tolerances do not survive
     capabilities   of the GPUs to build for, as in "8.9"; `rtx` alone. Empty: its portable set, or the GPU that is here
     kept           ONNX nodes that must be computed in float32, as the graph has them
+    weak           lets the library choose between float16 and float32 for every layer but those; `tensorrt` before 11 alone
     """
 
     workspace: int | None = None
@@ -39,6 +40,7 @@ class BuildOptions:
     tf32: bool = False
     capabilities: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    weak: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,15 @@ def build(
     options: BuildOptions = BuildOptions(),
     on_progress: Callable[[Phases], bool] | None = None,
 ) -> Built:
-    """Build a strongly typed engine from the ONNX file at `path`: every tensor has the dtype that the graph gives it.
+    """Build an engine from the ONNX file at `path`: strongly typed, so that every tensor has the dtype that the graph gives it,
+    unless `options` say otherwise or the library is TensorRT 8, which knows no such thing.
 
     `on_progress` is called at every step; returning False cancels the build. Needs no GPU with `rtx`.
     """
     trt = flavour.api
     log = make_logger(trt)
     builder = trt.Builder(log)
-    # Where the flag is gone, every network is strongly typed.
-    typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    network = builder.create_network(0 if typed is None else 1 << int(typed)) if builder else None
+    network = builder.create_network(_network_flags(flavour, options.weak)) if builder else None
     if network is None:
         return Built(None, errors=(*log.errors, "the library made no builder or network"))
     parser = trt.OnnxParser(network, log)
@@ -96,8 +97,10 @@ def build(
     if options.decomposable:
         _decompose(trt, network)
     products = _products(trt, network)
-    held = hold_float32(trt, network, options.kept)
+    held = [] if options.weak else hold_float32(trt, network, options.kept)
     config = builder.create_builder_config()
+    if options.weak:
+        _choose_types(trt, network, config, options.kept)
     if problem := _configure(trt, config, options):
         return Built(None, errors=(*log.errors, problem))
     cache = None
@@ -135,6 +138,28 @@ def build(
         bytes(memoryview(kept.serialize())) if kept is not None else None,
         products,
     )
+
+
+def _network_flags(flavour: Flavour, weak: bool) -> int:
+    """Bits looked up by name: STRONGLY_TYPED is another one in each major version, and gone where every network is."""
+    known = flavour.api.NetworkDefinitionCreationFlag
+    wanted = [] if weak else ["STRONGLY_TYPED"]
+    wanted += ["EXPLICIT_BATCH"] if flavour.is_old else []  # without it, 8 takes no ONNX
+    return sum(1 << int(getattr(known, name)) for name in wanted if hasattr(known, name))
+
+
+def _choose_types(trt: Any, network: Any, config: Any, kept: Sequence[str]) -> None:
+    """Let the library choose types, but for the nodes that have to stay in float32."""
+    config.set_flag(trt.BuilderFlag.FP16)
+    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+    for number in range(network.num_layers):
+        layer = network.get_layer(number)
+        if node_name(layer) not in kept:
+            continue
+        layer.precision = trt.float32
+        for output in range(layer.num_outputs):
+            if layer.get_output(output).dtype in (trt.float16, trt.float32):
+                layer.set_output_type(output, trt.float32)
 
 
 def capabilities(flavour: Flavour) -> dict[str, Any]:

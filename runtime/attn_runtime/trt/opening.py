@@ -17,6 +17,7 @@ from .lane import LaneOptions
 from .library_executor import LibraryExecutor
 from .machine import Machine, this_machine
 from .network import Profile
+from .old_executor import OldExecutor
 from .runner import EngineRunner
 from .runtime_cache import RuntimeCache
 
@@ -29,7 +30,9 @@ def open_runner(graph: GraphFile, device: str, options: OpenOptions) -> EngineRu
     gpu = CudaDevice(number)
     cache = RuntimeCache(found.path, options.cache)
     where = f"{graph.where}, engine {found.path.name}"
-    executor = LibraryExecutor(flavour.load(found.key.flavour), plan, where, options.cuda_graph, cache.load())
+    library = flavour.load(found.key.flavour)
+    make = OldExecutor if library.is_old else LibraryExecutor
+    executor = make(library, plan, where, options.cuda_graph, cache.load())
     inputs, outputs = specs_of(executor, graph)
 
     def keep_kernels() -> None:

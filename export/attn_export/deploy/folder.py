@@ -1,0 +1,130 @@
+"""Write a deployed folder, or a .tar.gz of it, all or nothing."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import shutil
+import tarfile
+from pathlib import Path
+from types import TracebackType
+
+from attn_runtime.bundle import sha256_of
+from attn_runtime.errors import OutputError
+from attn_runtime.staging import Staging, recover
+
+_ARCHIVE = ".tar.gz"
+#: The disk's or the process's own limits, whatever file they hit.
+_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+class DeployFolder:
+    """Makes `target` in a hidden sibling and puts it in place at `commit`; leaving the block without leaves nothing behind.
+
+    `mark` is the file by which a folder that may be replaced is known. Raises OutputError.
+    """
+
+    def __init__(self, target: Path, mark: str, force: bool = False) -> None:
+        self._target, self._mark, self._force = target, mark, force
+        self._archive = target.name.endswith(_ARCHIVE)
+
+    def __enter__(self) -> DeployFolder:
+        try:
+            self._check()
+            self._staging = Staging(self._target.resolve())
+            name = self._target.name.removesuffix(_ARCHIVE) if self._archive else self._target.name
+            parent = self._staging.folder / "made" if self._archive else self._staging.new
+            self.path = parent / name
+            self.path.mkdir(parents=True)
+        except OSError as error:
+            raise self._told(error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        made_in = self._staging.folder
+        self._staging.discard()
+        # Another file's trouble, one of the bundle's say, is not about this output.
+        names = (name for name in (error.filename, error.filename2) if name) if isinstance(error, OSError) else ()
+        if isinstance(error, OSError) and (error.errno in _DISK or any(_is_in(made_in, name) for name in names)):
+            raise self._told(error) from error
+
+    def add(self, relative: str, data: bytes) -> None:
+        place = self.place(relative)
+        place.write_bytes(data)
+
+    def add_text(self, relative: str, text: str, executable: bool = False) -> None:
+        self.add(relative, text.encode())
+        if executable:
+            (self.path / relative).chmod(0o755)
+
+    def add_file(self, relative: str, source: Path) -> None:
+        """A copy of `source`, what a link leads to; a hard link would let the one change with the other."""
+        shutil.copyfile(source, self.place(relative))
+
+    def place(self, relative: str) -> Path:
+        """Where to write `relative`; its folder is made."""
+        place = self.path / relative
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def hashes(self, leave_out: str) -> dict[str, str]:
+        """path -> sha256 of every file but those in the folder `leave_out`."""
+        found = (path.relative_to(self.path).as_posix() for path in sorted(self.path.rglob("*")) if path.is_file())
+        return {name: sha256_of(self.path / name) for name in found if name.partition("/")[0] != leave_out}
+
+    def commit(self) -> tuple[int, int]:
+        """Put it in place; (files, bytes) of what was made."""
+        files = [path for path in sorted(self.path.rglob("*")) if path.is_file()]
+        size = sum(path.stat().st_size for path in files)
+        if self._archive:
+            self._pack(self._staging.new / self._target.name)
+            size = (self._staging.new / self._target.name).stat().st_size
+        self._staging.publish()
+        return len(files), size
+
+    def _pack(self, archive: Path) -> None:
+        """The same folder gives the same bytes: no times, no users."""
+
+        def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+            entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = 0, 0, 0, "", ""
+            entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+            return entry
+
+        with (
+            archive.open("wb") as raw,
+            gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            tar.add(self.path, self.path.name, filter=plain)
+
+    def _check(self) -> None:
+        target = self._target
+        parent = target.resolve().parent
+        if not parent.is_dir():
+            raise OutputError(f"output {target}: folder {parent} does not exist; create it or choose another")
+        recover(target.resolve())
+        if not target.exists() or self._force:
+            return
+        advice = "choose another name, or replace it with --force"
+        if self._archive and not target.is_file():
+            raise OutputError(f"output {target}: is not a file; {advice}")
+        if not self._archive and not target.is_dir():
+            raise OutputError(
+                f"output {target}: exists and is no folder; {advice} (an archive is called NAME{_ARCHIVE})"
+            )
+        if target.is_dir() and any(target.iterdir()) and not (target / self._mark).is_file():
+            raise OutputError(f"output {target}: exists and was not made by this command; {advice}")
+
+    def _told(self, error: OSError) -> OutputError:
+        at = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
+        return OutputError(
+            f"can't write {self._target}: {error.strerror or error}{at}; what was there is unchanged; free some space or choose "
+            "another folder"
+        )
+
+
+def _is_in(folder: Path, name: object) -> bool:
+    return isinstance(name, (str, os.PathLike)) and Path(name).is_relative_to(folder)

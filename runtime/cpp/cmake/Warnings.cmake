@@ -1,0 +1,13 @@
+# attn_warnings: how our own code is compiled. attn_link_options: how what is made of it is linked.
+add_library(attn_link_options INTERFACE)
+add_library(attn_warnings INTERFACE)
+target_compile_options(attn_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -ffunction-sections -fdata-sections)
+if(ATTN_WERROR)
+  target_compile_options(attn_warnings INTERFACE -Werror)
+endif()
+if(ATTN_SANITIZE)
+  foreach(target attn_warnings attn_link_options)
+    target_compile_options(${target} INTERFACE -fsanitize=${ATTN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(${target} INTERFACE -fsanitize=${ATTN_SANITIZE})
+  endforeach()
+endif()

@@ -1,0 +1,109 @@
+#include "readers.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "error.h"
+#include "external_data.h"
+#include "json.h"
+#include "manifest.h"
+#include "safetensors.h"
+#include "schema.h"
+#include "wav.h"
+
+namespace {
+
+constexpr const char* where = "bundle a.attn";
+
+[[noreturn]] void broken(const std::string& rule, const std::string& what) {
+  std::fprintf(stderr, "%s: %s\n", rule.c_str(), what.c_str());
+  std::abort();
+}
+
+// Any other exception than Error is not caught, and so found.
+template <typename Read>
+void answer(Read read, attn_status expected = ATTN_ERROR_BUNDLE) {
+  try {
+    read();
+  } catch (const attn::Error& error) {
+    const std::string what = error.what();
+    if (error.status != expected) broken("an error of another status", what);
+    if (what.size() > 2000) broken("a long message", what);
+    for (const char c : what) {
+      if (c < ' ' || c > '~') broken("a message that a terminal can't show", what);
+    }
+  }
+}
+
+// `data` as a file that lies nowhere.
+class MemoryFile {
+ public:
+  MemoryFile(const uint8_t* data, size_t size) : descriptor_(::memfd_create("fuzz", MFD_CLOEXEC)) {
+    if (descriptor_ < 0 || ::write(descriptor_, data, size) != static_cast<ssize_t>(size)) broken("no memory file", "");
+  }
+  ~MemoryFile() { ::close(descriptor_); }
+  MemoryFile(const MemoryFile&) = delete;
+  MemoryFile& operator=(const MemoryFile&) = delete;
+  std::filesystem::path path() const { return "/proc/self/fd/" + std::to_string(descriptor_); }
+
+ private:
+  int descriptor_;
+};
+
+}  // namespace
+
+void fuzz_manifest(const uint8_t* data, size_t size) {
+  answer([&] {
+    const std::string_view text(reinterpret_cast<const char*>(data), size);
+    const attn::Json value = attn::parse_json(text, std::string(where) + ": manifest.json");
+    // What is accepted reads back as the same.
+    const std::string again = attn::shown(value, SIZE_MAX);
+    if (attn::parse_json(again, where) != value) broken("another value", again);
+    for (const char* asset : {"labels", "image", "text", "audio", "generation", "attention_maps"}) {
+      answer([&] { attn::check_asset(asset, value, where); });
+    }
+    attn::check_manifest(value, where);
+  });
+}
+
+void fuzz_safetensors(const uint8_t* data, size_t size) {
+  const MemoryFile file(data, size);
+  answer([&] {
+    const attn::SafetensorsFile tensors(file.path(), where);
+    uint64_t bytes = 0;
+    for (const auto& [name, entry] : tensors.entries()) {
+      if (!attn::dtype_of(entry.dtype)) continue;
+      bytes += tensors.read(name).view().bytes();
+    }
+    if (bytes > size) broken("more bytes than the file has", std::to_string(bytes));
+  });
+  answer([&] {
+    const attn::TensorSpec x{"x", ATTN_FLOAT32, {{"batch", 1, 2, 4}, {std::nullopt, 3, 3, 3}}, "", "", {}, {}};
+    const attn::TensorSpec mask{"mask", ATTN_BOOL, {{"batch", 1, 2, 4}}, "", "", {}, {}};
+    const attn::Tensors found = attn::read_tensors(file.path(), {x, mask}, {{"batch", 2}}, where);
+    if (found.at("x").shape != attn::Shape{2, 3} || found.at("mask").shape != attn::Shape{2}) broken("a shape that was not asked for", "");
+  });
+}
+
+void fuzz_external_data(const uint8_t* data, size_t size) {
+  const MemoryFile file(data, size);
+  answer([&] { attn::check_external_data(file.path(), where); });
+}
+
+void fuzz_wav(const uint8_t* data, size_t size) {
+  const auto read = [&] {
+    const attn::Recording found = attn::parse_wav(data, size, "a.wav");
+    if (found.samples.size() > size) broken("more samples than the file has bytes", std::to_string(found.samples.size()));
+    if (found.samples.empty() || found.samples.size() % found.channels) broken("no whole frames", std::to_string(found.channels));
+    for (const float sample : found.samples) {
+      if (!std::isfinite(sample)) broken("a sample that is no number", std::to_string(sample));
+    }
+  };
+  answer(read, ATTN_ERROR_INPUT);
+}

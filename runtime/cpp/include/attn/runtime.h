@@ -1,0 +1,305 @@
+/* attn_runtime: run attn-export bundles from C or C++. This header is the whole interface; runtime.hpp wraps it for C++17.
+ *
+ * A bundle is opened and hashed, one of its graphs becomes a session, and a bound call runs it on buffers that stay:
+ *
+ *     #include <attn/runtime.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void) {
+ *       attn_bundle* bundle = NULL;
+ *       attn_session* session = NULL;
+ *       attn_binding* call = NULL;
+ *       attn_tensor image, logits;
+ *       attn_size batch[] = {{"batch", 1}};
+ *       int status = attn_bundle_open("attentionnet.attn", &bundle);
+ *       if (!status) status = attn_bundle_verify(bundle, NULL, NULL, NULL);   // its answers here are PyTorch's, or status 4
+ *       if (!status) status = attn_session_open(bundle, NULL, &session);      // NULL: the best device, one graph, fp32
+ *       if (!status) status = attn_session_bind(session, batch, 1, NULL, 0, NULL, 0, &call);
+ *       if (!status) status = attn_binding_input(call, "image", &image);
+ *       if (!status) status = attn_binding_output(call, "logits", &logits);
+ *       for (int frame = 0; !status && frame < 100; ++frame) {
+ *         float* pixels = image.data;                                         // [1, 3, 32, 32]
+ *         for (int i = 0; i < 3 * 32 * 32; ++i) pixels[i] = 0.5f;
+ *         status = attn_binding_run(call);                                    // allocates nothing
+ *       }
+ *       if (!status) printf("%f\n", ((const float*)logits.data)[0]);
+ *       if (status) fprintf(stderr, "error: %s\n", attn_last_error());
+ *       attn_binding_close(call);
+ *       attn_session_close(session);
+ *       attn_bundle_close(bundle);
+ *       return status;
+ *     }
+ *
+ * Ownership and lifetimes
+ *   - What an `_open`, `_bind` or `_generate` gave is closed with its `_close`; NULL may be closed. A session keeps what it needs of its
+ *     bundle, a binding of its session: they may be closed in any order.
+ *   - Pointers read from a handle (names, specs, JSON, buffers of a binding, tokens of a result) live as long as that handle, and
+ *     are the library's. `attn_last_error` lives until the same thread's next call.
+ *   - Buffers that you give are yours: they must outlive the call, those of a binding the binding.
+ *   - Options are read during the call alone.
+ *
+ * Threads
+ *   - A bundle and a session may be used from many threads at once. A binding and a result belong to one thread at a time. A
+ *     generator does one generation at a time: calls of other threads wait.
+ *   - Nothing may be used while it is being closed.
+ *
+ * Errors
+ *   - Every function that can fail returns an attn_status; its values are the exit codes of attn-run. The message is
+ *     one line: what was found, what was expected, what to do next. No exception leaves the library.
+ *   - An output parameter is written only when ATTN_OK is returned, but for the shape of an output that was too small.
+ */
+#ifndef ATTN_RUNTIME_H
+#define ATTN_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define ATTN_API __declspec(dllexport)
+#elif defined(__GNUC__)
+#define ATTN_API __attribute__((visibility("default")))
+#else
+#define ATTN_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Grows by one when something here changes that a compiled program can notice. New functions leave it as it is, and so do
+ * members at the end of a struct that begins with `size`. */
+#define ATTN_ABI_VERSION 1
+#define ATTN_MAX_RANK 8
+
+typedef enum attn_status {
+  ATTN_OK = 0,
+  ATTN_ERROR_INTERNAL = 1, /* a bug of this library, or no memory left */
+  ATTN_ERROR_USAGE = 2,    /* an unknown name, a bad option, a NULL that must not be one */
+  ATTN_ERROR_PARITY = 4,   /* the answers are not PyTorch's; attn_last_error_details has a table */
+  ATTN_ERROR_INPUT = 7,    /* a tensor of a wrong name, dtype, rank or size; a text, picture or recording that can't be used */
+  ATTN_ERROR_BUNDLE = 8,   /* the bundle is missing, damaged, hostile, or of an unknown schema version */
+  ATTN_ERROR_BACKEND = 10, /* nothing here can run this graph on that device */
+  ATTN_ERROR_ENGINE = 14   /* the engine or its key is damaged, or its library refuses it; one that is not for here is ATTN_ERROR_BACKEND */
+} attn_status;
+
+typedef enum attn_dtype {
+  ATTN_FLOAT16 = 1,
+  ATTN_FLOAT32,
+  ATTN_FLOAT64,
+  ATTN_INT8,
+  ATTN_INT16,
+  ATTN_INT32,
+  ATTN_INT64,
+  ATTN_UINT8,
+  ATTN_UINT16,
+  ATTN_UINT32,
+  ATTN_UINT64,
+  ATTN_BOOL /* one byte, 0 or 1 */
+} attn_dtype;
+
+/* Memory with a name and a shape: C-contiguous, host memory, native byte order. */
+typedef struct attn_tensor {
+  const char* name;
+  attn_dtype dtype;
+  void* data;
+  size_t bytes; /* room at `data`: of an input at least what the shape needs */
+  size_t rank;
+  int64_t shape[ATTN_MAX_RANK];
+} attn_tensor;
+
+/* The size of a named dim, or of all dims that have the name. */
+typedef struct attn_size {
+  const char* dim;
+  int64_t value;
+} attn_size;
+
+/* One axis: a fixed one has no name (NULL) and three equal sizes, in elements, both ends included. */
+typedef struct attn_dim {
+  const char* name;
+  int64_t min, opt, max;
+} attn_dim;
+
+/* What an input or output of a graph may look like. `low` (inclusive) and `high` (exclusive) bound the values of an integer input
+ * where has_low and has_high say so. */
+typedef struct attn_spec {
+  const char* name;
+  attn_dtype dtype;
+  size_t rank;
+  const attn_dim* dims;
+  const char* meaning; /* may be "" */
+  const char* unit;    /* may be "" */
+  int has_low, has_high;
+  int64_t low, high;
+} attn_spec;
+
+typedef struct attn_bundle attn_bundle;
+typedef struct attn_session attn_session;
+typedef struct attn_binding attn_binding;
+typedef struct attn_generator attn_generator;
+typedef struct attn_result attn_result;
+
+/* ---- The library ---- */
+
+/* ATTN_ABI_VERSION of the library that was loaded: compare it with the header's. */
+ATTN_API int attn_abi_version(void);
+/* As "0.1.0". */
+ATTN_API const char* attn_version(void);
+/* Why this thread's last call failed, in one line; "" after a call that did not. */
+ATTN_API const char* attn_last_error(void);
+/* A table of several lines for what has one (parity: the worst elements), or "". */
+ATTN_API const char* attn_last_error_details(void);
+/* "float32", and the bytes of one element; NULL and 0 for what is no attn_dtype. */
+ATTN_API const char* attn_dtype_name(attn_dtype dtype);
+ATTN_API size_t attn_dtype_bytes(attn_dtype dtype);
+
+/* ---- Bundles ---- */
+
+/* Read the folder NAME.attn: its manifest is held against the schema, every file against its size and sha256. */
+ATTN_API int attn_bundle_open(const char* path, attn_bundle** bundle);
+ATTN_API void attn_bundle_close(attn_bundle* bundle);
+ATTN_API const char* attn_bundle_name(const attn_bundle* bundle);
+ATTN_API size_t attn_bundle_graph_count(const attn_bundle* bundle);
+/* NULL beyond the last. */
+ATTN_API const char* attn_bundle_graph_name(const attn_bundle* bundle, size_t index);
+/* The manifest, and an asset ("labels", "image", ...), as the bundle's own JSON text; NULL where there is no such asset. */
+ATTN_API const char* attn_bundle_manifest(const attn_bundle* bundle);
+ATTN_API int attn_bundle_asset(const attn_bundle* bundle, const char* name, const char** json);
+/* The classes' names by index, of assets/labels.json; `count` 0 where the bundle has none. */
+ATTN_API int attn_bundle_labels(const attn_bundle* bundle, const char* const** labels, size_t* count);
+
+/* ---- Sessions ---- */
+
+typedef struct attn_open_options {
+  size_t size;           /* sizeof(attn_open_options); ATTN_OPEN_OPTIONS_INIT sets it */
+  const char* device;    /* "cpu", "cuda", "cuda:1"; "auto" or NULL takes a GPU that works, else the CPU. Named is meant */
+  const char* backend;   /* "ort", "trt"; NULL takes the best for the device, and attn_session_choice tells why */
+  const char* graph;     /* which graph of the bundle; may be NULL when there is one */
+  const char* precision; /* "fp32", "fp16", ...; NULL takes fp32, or the first where there is none */
+  int threads;           /* that one node may use on the CPU; 0 takes the cores there are */
+  int low_memory;        /* on the CPU, read weights where they lie in the mapped files, which sessions share */
+  const char* cache;     /* folder for what an engine library compiles on this machine; NULL keeps it in memory */
+  const char* library;   /* libonnxruntime to load; NULL: $ATTN_ONNXRUNTIME, then the loader's path, then beside this library */
+} attn_open_options;
+#define ATTN_OPEN_OPTIONS_INIT {sizeof(attn_open_options), NULL, NULL, NULL, NULL, 0, 0, NULL, NULL}
+
+/* `options` may be NULL. */
+ATTN_API int attn_session_open(const attn_bundle* bundle, const attn_open_options* options, attn_session** session);
+ATTN_API void attn_session_close(attn_session* session);
+ATTN_API const char* attn_session_backend(const attn_session* session);
+ATTN_API const char* attn_session_device(const attn_session* session);
+ATTN_API const char* attn_session_precision(const attn_session* session);
+/* Why that backend and device, and why not the others; one line. */
+ATTN_API const char* attn_session_choice(const attn_session* session);
+ATTN_API size_t attn_session_input_count(const attn_session* session);
+ATTN_API size_t attn_session_output_count(const attn_session* session);
+/* NULL beyond the last. */
+ATTN_API const attn_spec* attn_session_input(const attn_session* session, size_t index);
+ATTN_API const attn_spec* attn_session_output(const attn_session* session, size_t index);
+
+/* Run on buffers of the caller, of any sizes in range. `inputs` holds every input, in any order. `outputs` names those that are
+ * wanted: `data` and `bytes` say where to and how much room there is; dtype, rank and shape are filled in. Where there
+ * is too little room, ATTN_ERROR_INPUT is returned with the shape filled in. May be called from many threads at once. */
+ATTN_API int attn_session_run(attn_session* session, const attn_tensor* inputs, size_t input_count, attn_tensor* outputs,
+                              size_t output_count);
+
+/* A call on fixed shapes and fixed buffers, to be run many times. `sizes` gives dims, what is left out takes its opt; a given input's
+ * shape counts as well. `inputs` and `outputs` are buffers of yours for some names (all their members count), the binding
+ * makes the others, zeroed and aligned to 64 bytes. One buffer may be the output of this binding and the input of that one. */
+ATTN_API int attn_session_bind(attn_session* session, const attn_size* sizes, size_t size_count, const attn_tensor* inputs,
+                               size_t input_count, const attn_tensor* outputs, size_t output_count, attn_binding** binding);
+ATTN_API void attn_binding_close(attn_binding* binding);
+/* The buffer of a name, to be written before a run and read behind it. */
+ATTN_API int attn_binding_input(const attn_binding* binding, const char* name, attn_tensor* tensor);
+ATTN_API int attn_binding_output(const attn_binding* binding, const char* name, attn_tensor* tensor);
+ATTN_API int attn_binding_run(attn_binding* binding);
+
+/* ---- The proof ---- */
+
+/* One golden case of one output, or (output NULL) one generated case, held against PyTorch's answer. */
+typedef struct attn_check {
+  const char* graph;
+  const char* test_case;
+  const char* output;
+  double max_error;     /* max|got - expected|; infinity where they can't be compared */
+  double max_reference; /* max|expected| */
+  double limit;         /* of max_error: atol + rtol * max|expected|, as the manifest has it */
+  int passed;
+  const char* problem; /* "" where there is none to tell */
+} attn_check;
+
+/* Replay every golden case of every graph (or of options->graph), and what a generator writes. `on_check` may be NULL; it is called after
+ * each. ATTN_ERROR_PARITY unless all passed; ATTN_ERROR_BUNDLE where there is nothing to hold it against. */
+ATTN_API int attn_bundle_verify(const attn_bundle* bundle, const attn_open_options* options,
+                                void (*on_check)(const attn_check* check, void* user), void* user);
+
+/* ---- Generation ---- */
+
+typedef struct attn_generate_options {
+  size_t size; /* sizeof(attn_generate_options) */
+  int64_t max_length;    /* most tokens of an answer; -1: what the model has room for */
+  int64_t beams;         /* 1: the likeliest token each time */
+  double length_penalty; /* of beams: sums of log probabilities are divided by length to this power */
+  int early_stop;        /* of beams: end when as many answers are complete as there are beams */
+  int sample;            /* draw tokens, with the four below; one beam alone */
+  double temperature;    /* above 0 */
+  int64_t top_k;         /* 0: all */
+  double top_p;          /* 0 < p <= 1; 1: all, as without it */
+  uint64_t seed;         /* below 2^63; row i draws from the stream of seed + i, the same numbers as attn-run --seed */
+  const int64_t* stop;   /* tokens that end an answer; NULL: the model's own */
+  size_t stop_count;
+  int scores; /* compute attn_result_score for one beam as well */
+  /* Called with each token as it is chosen, the stop token included; other than 0 ends the generation, which is no error.
+   * With one beam alone. It must not use the generator. */
+  int (*on_token)(size_t row, int64_t token, void* user);
+  void* user;
+} attn_generate_options;
+#define ATTN_GENERATE_OPTIONS_INIT {sizeof(attn_generate_options), -1, 1, 1.0, 0, 0, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL}
+
+/* Open the generator of a bundle: all of its graphs on one device. options->graph must be NULL. */
+ATTN_API int attn_generator_open(const attn_bundle* bundle, const attn_open_options* options, attn_generator** generator);
+ATTN_API void attn_generator_close(attn_generator* generator);
+ATTN_API const char* attn_generator_choice(const attn_generator* generator);
+ATTN_API size_t attn_generator_input_count(const attn_generator* generator);
+ATTN_API const attn_spec* attn_generator_input(const attn_generator* generator, size_t index);
+/* Most tokens of a row, prompt included; tokens that it knows. */
+ATTN_API int64_t attn_generator_max_length(const attn_generator* generator);
+ATTN_API int64_t attn_generator_vocabulary(const attn_generator* generator);
+/* Answers for a batch of prompts: the encoder's inputs, or `tokens` int64 [rows, prompt] and `tokens_mask` bool, padded at the end. */
+ATTN_API int attn_generator_generate(attn_generator* generator, const attn_tensor* inputs, size_t input_count,
+                                     const attn_generate_options* options, attn_result** result);
+/* The same from texts in UTF-8, through the tokenizer of the bundle; one row a text. */
+ATTN_API int attn_generator_generate_text(attn_generator* generator, const char* const* texts, size_t count,
+                                          const attn_generate_options* options, attn_result** result);
+ATTN_API void attn_result_close(attn_result* result);
+ATTN_API size_t attn_result_rows(const attn_result* result);
+/* The tokens of a row, without prompt and begin, the stop token not included; NULL beyond the last row. */
+ATTN_API const int64_t* attn_result_tokens(const attn_result* result, size_t row, size_t* length);
+/* Sum of log probabilities over length to the power of length_penalty; NaN where it was not asked for. */
+ATTN_API double attn_result_score(const attn_result* result, size_t row);
+/* 1: a stop token ended it; 0: the limit or on_token did. */
+ATTN_API int attn_result_stopped(const attn_result* result, size_t row);
+/* The text of a row; "" where the bundle has no tokenizer. */
+ATTN_API const char* attn_result_text(const attn_result* result, size_t row);
+/* What was done to the prompts, such as words that the tokenizer does not know, one line each; NULL beyond the last. */
+ATTN_API const char* attn_result_note(const attn_result* result, size_t index);
+
+/* ---- From files to tensors, as the bundle's assets say ---- */
+
+/* Pixels uint8 [height, width, channels] -> float32 [1, channels', height', width'] of assets/image.json at `tensor->data`. dtype, rank, shape
+ * and name are filled in; with `data` NULL, `bytes` too, and nothing else is done. Any size, 1, 3 or 4 channels. */
+ATTN_API int attn_bundle_image(const attn_bundle* bundle, const uint8_t* pixels, size_t height, size_t width, size_t channels,
+                               attn_tensor* tensor);
+/* Samples float32 [frames, channels] at `rate` Hz -> float32 [1, samples] of assets/audio.json: averaged, resampled, cut or padded. */
+ATTN_API int attn_bundle_audio(const attn_bundle* bundle, const float* samples, size_t frames, size_t channels, size_t rate,
+                               attn_tensor* tensor);
+/* A wav file: PCM of 8, 16, 24, 32 bits or float. */
+ATTN_API int attn_bundle_wav(const attn_bundle* bundle, const char* path, attn_tensor* tensor);
+/* Texts in UTF-8 -> int64 [count, length] and bool [count, length], padded to the longest, as assets/text.json says. */
+ATTN_API int attn_bundle_text(const attn_bundle* bundle, const char* const* texts, size_t count, attn_tensor* tokens,
+                              attn_tensor* mask);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ATTN_RUNTIME_H */

@@ -1,0 +1,484 @@
+/* attn_runtime for C++17: RAII over runtime.h, which says all that is not said here. Header-only.
+ *
+ *     #include <attn/runtime.hpp>
+ *     #include <iostream>
+ *
+ *     int main(int, char** arguments) try {
+ *       attn::Bundle bundle(arguments[1]);                // read and hashed
+ *       bundle.verify();                                  // its answers here are PyTorch's, or attn::Error
+ *       attn::Session session(bundle, {"cpu"});
+ *       attn::Binding call = session.bind({{"batch", 1}});
+ *       for (float& value : call.input<float>("image")) value = 0.5f;
+ *       call.run();                                       // allocates nothing
+ *       for (float logit : call.output<float>("logits")) std::cout << logit << "\n";
+ *     } catch (const attn::Error& error) {
+ *       std::cerr << "error: " << error.what() << "\n";
+ *       return error.status();
+ *     }
+ */
+#ifndef ATTN_RUNTIME_HPP
+#define ATTN_RUNTIME_HPP
+
+#include <attn/runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace attn {
+
+/* What a call that failed left behind: one line, its attn_status, and for some a table. */
+class Error : public std::runtime_error {
+ public:
+  Error(int status, const std::string& message, std::string details)
+      : std::runtime_error(message), status_(status), details_(std::move(details)) {}
+  int status() const { return status_; }
+  const std::string& details() const { return details_; }
+
+ private:
+  int status_;
+  std::string details_;
+};
+
+namespace detail {
+
+inline void check(int status) {
+  if (status != ATTN_OK) throw Error(status, attn_last_error(), attn_last_error_details());
+}
+
+template <typename T, void (*close)(T*)>
+struct Close {
+  void operator()(T* handle) const { close(handle); }
+};
+template <typename T, void (*close)(T*)>
+using Handle = std::unique_ptr<T, Close<T, close>>;
+
+template <typename T>
+struct DtypeOf;
+template <> struct DtypeOf<float> { static constexpr attn_dtype value = ATTN_FLOAT32; };
+template <> struct DtypeOf<double> { static constexpr attn_dtype value = ATTN_FLOAT64; };
+template <> struct DtypeOf<int8_t> { static constexpr attn_dtype value = ATTN_INT8; };
+template <> struct DtypeOf<int16_t> { static constexpr attn_dtype value = ATTN_INT16; };
+template <> struct DtypeOf<int32_t> { static constexpr attn_dtype value = ATTN_INT32; };
+template <> struct DtypeOf<int64_t> { static constexpr attn_dtype value = ATTN_INT64; };
+template <> struct DtypeOf<uint8_t> { static constexpr attn_dtype value = ATTN_UINT8; };
+template <> struct DtypeOf<uint16_t> { static constexpr attn_dtype value = ATTN_UINT16; };
+template <> struct DtypeOf<uint32_t> { static constexpr attn_dtype value = ATTN_UINT32; };
+template <> struct DtypeOf<uint64_t> { static constexpr attn_dtype value = ATTN_UINT64; };
+template <> struct DtypeOf<bool> { static constexpr attn_dtype value = ATTN_BOOL; };
+
+}  // namespace detail
+
+using Shape = std::vector<int64_t>;
+using Sizes = std::vector<std::pair<std::string, int64_t>>;
+
+/* Somebody's memory, seen as elements. */
+template <typename T>
+class Span {
+ public:
+  Span(T* data, size_t size) : data_(data), size_(size) {}
+  T* data() const { return data_; }
+  size_t size() const { return size_; }
+  T* begin() const { return data_; }
+  T* end() const { return data_ + size_; }
+  T& operator[](size_t index) const { return data_[index]; }
+
+ private:
+  T* data_;
+  size_t size_;
+};
+
+/* A tensor in memory of its own: what Session::run takes and gives. float16 is held as bytes (`data`). */
+class Tensor {
+ public:
+  Tensor() = default;
+  Tensor(Shape shape, attn_dtype dtype) : dtype_(dtype), shape_(std::move(shape)), bytes_(count() * attn_dtype_bytes(dtype)) {}  // zeros
+  template <typename T>
+  Tensor(Shape shape, std::initializer_list<T> values) : Tensor(shape, std::vector<T>(values)) {}
+  template <typename T>
+  Tensor(Shape shape, const std::vector<T>& values) : Tensor(std::move(shape), detail::DtypeOf<T>::value) {
+    if (values.size() != count()) throw std::invalid_argument("attn::Tensor: as many values as the shape has elements");
+    size_t at = 0;
+    for (const T value : values) view<T>()[at++] = value;  // one by one: a vector<bool> has no array
+  }
+
+  attn_dtype dtype() const { return dtype_; }
+  const Shape& shape() const { return shape_; }
+  void* data() { return bytes_.data(); }
+  const void* data() const { return bytes_.data(); }
+  size_t bytes() const { return bytes_.size(); }
+  template <typename T>
+  Span<T> view() {
+    expect(detail::DtypeOf<T>::value);
+    return {reinterpret_cast<T*>(bytes_.data()), count()};
+  }
+  template <typename T>
+  Span<const T> view() const {
+    expect(detail::DtypeOf<T>::value);
+    return {reinterpret_cast<const T*>(bytes_.data()), count()};
+  }
+
+ private:
+  size_t count() const {
+    size_t all = 1;
+    for (const int64_t size : shape_) all *= static_cast<size_t>(size);
+    return all;
+  }
+  void expect(attn_dtype dtype) const {
+    if (dtype != dtype_) throw std::invalid_argument("attn::Tensor: read as another dtype than it has");
+  }
+
+  attn_dtype dtype_ = ATTN_FLOAT32;
+  Shape shape_;
+  std::vector<unsigned char> bytes_;  // memory of operator new is aligned to the largest element
+};
+
+using Tensors = std::map<std::string, Tensor>;
+
+namespace detail {
+
+inline std::vector<attn_tensor> views(const Tensors& tensors) {
+  std::vector<attn_tensor> found;
+  for (const auto& [name, tensor] : tensors) {
+    if (tensor.shape().size() > ATTN_MAX_RANK) throw std::invalid_argument("attn::Tensor: more axes than attn_tensor has");
+    attn_tensor view{name.c_str(), tensor.dtype(), const_cast<void*>(tensor.data()), tensor.bytes(), tensor.shape().size(), {}};
+    for (size_t i = 0; i < view.rank; ++i) view.shape[i] = tensor.shape()[i];
+    found.push_back(view);
+  }
+  return found;
+}
+
+}  // namespace detail
+
+/* A named axis with its range; a fixed one has no name. */
+struct Dim {
+  std::string name;
+  int64_t min, opt, max;
+};
+
+struct Spec {
+  std::string name;
+  attn_dtype dtype;
+  std::vector<Dim> dims;
+  std::string meaning, unit;
+  std::optional<int64_t> low, high;
+
+  explicit Spec(const attn_spec& spec) : name(spec.name), dtype(spec.dtype), meaning(spec.meaning), unit(spec.unit) {
+    for (size_t i = 0; i < spec.rank; ++i) {
+      const attn_dim& dim = spec.dims[i];
+      dims.push_back({dim.name ? dim.name : "", dim.min, dim.opt, dim.max});
+    }
+    if (spec.has_low) low = spec.low;
+    if (spec.has_high) high = spec.high;
+  }
+};
+
+/* What attn_open_options says; an empty text is not set. */
+struct Options {
+  std::string device = "auto";
+  std::string backend, graph, precision;
+  int threads = 0;
+  bool low_memory = false;
+  std::string cache, library;
+
+  attn_open_options c() const {
+    attn_open_options options = ATTN_OPEN_OPTIONS_INIT;
+    const auto text = [](const std::string& value) { return value.empty() ? nullptr : value.c_str(); };
+    options.device = text(device), options.backend = text(backend), options.graph = text(graph), options.precision = text(precision);
+    options.threads = threads, options.low_memory = low_memory;
+    options.cache = text(cache), options.library = text(library);
+    return options;
+  }
+};
+
+/* May be used by many threads. */
+class Bundle {
+ public:
+  explicit Bundle(const std::string& path) {
+    attn_bundle* opened = nullptr;
+    detail::check(attn_bundle_open(path.c_str(), &opened));
+    handle_.reset(opened);
+  }
+
+  std::string name() const { return attn_bundle_name(c()); }
+  std::vector<std::string> graphs() const {
+    std::vector<std::string> names;
+    for (size_t i = 0; i < attn_bundle_graph_count(c()); ++i) names.emplace_back(attn_bundle_graph_name(c(), i));
+    return names;
+  }
+  std::string manifest() const { return attn_bundle_manifest(c()); }
+  std::optional<std::string> asset(const std::string& name) const {
+    const char* json = nullptr;
+    detail::check(attn_bundle_asset(c(), name.c_str(), &json));
+    if (!json) return std::nullopt;
+    return json;
+  }
+  std::vector<std::string> labels() const {
+    const char* const* labels = nullptr;
+    size_t count = 0;
+    detail::check(attn_bundle_labels(c(), &labels, &count));
+    return {labels, labels + count};
+  }
+  /* Error (ATTN_ERROR_PARITY, with a table in `details`) unless every answer here is PyTorch's. */
+  void verify(const Options& options = {}, const std::function<void(const attn_check&)>& on_check = nullptr) const {
+    const attn_open_options given = options.c();
+    const auto call = [](const attn_check* check, void* user) {
+      (*static_cast<const std::function<void(const attn_check&)>*>(user))(*check);
+    };
+    void* user = const_cast<std::function<void(const attn_check&)>*>(&on_check);
+    detail::check(attn_bundle_verify(c(), &given, on_check ? +call : nullptr, user));
+  }
+
+  /* From files and pixels to what Session::run takes, as the bundle's assets say: see attn_bundle_image and those behind it. */
+  Tensors image(const uint8_t* pixels, size_t height, size_t width, size_t channels) const {
+    return prepared([&](attn_tensor* tensor) { return attn_bundle_image(c(), pixels, height, width, channels, tensor); });
+  }
+  Tensors audio(const float* samples, size_t frames, size_t channels, size_t rate) const {
+    return prepared([&](attn_tensor* tensor) { return attn_bundle_audio(c(), samples, frames, channels, rate, tensor); });
+  }
+  Tensors wav(const std::string& path) const {
+    return prepared([&](attn_tensor* tensor) { return attn_bundle_wav(c(), path.c_str(), tensor); });
+  }
+  Tensors text(const std::vector<std::string>& texts) const {
+    std::vector<const char*> given;
+    for (const std::string& text : texts) given.push_back(text.c_str());
+    return prepared<2>([&](attn_tensor* tensors) {
+      return attn_bundle_text(c(), given.data(), given.size(), &tensors[0], &tensors[1]);
+    });
+  }
+
+  const attn_bundle* c() const { return handle_.get(); }
+
+ private:
+  /* Asks how much room there must be, makes it, and asks again. */
+  template <size_t count = 1, typename Prepare>
+  static Tensors prepared(Prepare prepare) {
+    attn_tensor tensors[count] = {};
+    detail::check(prepare(tensors));
+    Tensors made;
+    for (attn_tensor& each : tensors) {
+      Tensor& tensor = made[each.name] = Tensor(Shape(each.shape, each.shape + each.rank), each.dtype);
+      each.data = tensor.data(), each.bytes = tensor.bytes();
+    }
+    detail::check(prepare(tensors));
+    return made;
+  }
+
+  detail::Handle<attn_bundle, attn_bundle_close> handle_;
+};
+
+/* Buffers that stay, and the call on them. Belongs to one thread at a time. */
+class Binding {
+ public:
+  void run() { detail::check(attn_binding_run(handle_.get())); }
+
+  attn_tensor input(const std::string& name) const {
+    attn_tensor tensor{};
+    detail::check(attn_binding_input(handle_.get(), name.c_str(), &tensor));
+    return tensor;
+  }
+  attn_tensor output(const std::string& name) const {
+    attn_tensor tensor{};
+    detail::check(attn_binding_output(handle_.get(), name.c_str(), &tensor));
+    return tensor;
+  }
+  template <typename T>
+  Span<T> input(const std::string& name) const {
+    return elements<T>(input(name));
+  }
+  template <typename T>
+  Span<const T> output(const std::string& name) const {
+    return elements<const T>(output(name));
+  }
+
+ private:
+  friend class Session;
+  explicit Binding(attn_binding* handle) : handle_(handle) {}
+
+  template <typename T>
+  static Span<T> elements(const attn_tensor& tensor) {
+    if (tensor.dtype != detail::DtypeOf<std::remove_const_t<T>>::value) {
+      throw Error(ATTN_ERROR_USAGE, std::string(tensor.name) + " is " + attn_dtype_name(tensor.dtype) + ", and is read as another type",
+                  "");
+    }
+    return {static_cast<T*>(tensor.data), tensor.bytes / sizeof(T)};
+  }
+
+  detail::Handle<attn_binding, attn_binding_close> handle_;
+};
+
+/* A graph that is open. May be used by many threads. */
+class Session {
+ public:
+  explicit Session(const Bundle& bundle, const Options& options = {}) {
+    attn_session* opened = nullptr;
+    const attn_open_options given = options.c();
+    detail::check(attn_session_open(bundle.c(), &given, &opened));
+    handle_.reset(opened);
+  }
+
+  std::string backend() const { return attn_session_backend(handle_.get()); }
+  std::string device() const { return attn_session_device(handle_.get()); }
+  std::string precision() const { return attn_session_precision(handle_.get()); }
+  std::string choice() const { return attn_session_choice(handle_.get()); }
+  std::vector<Spec> inputs() const { return specs(attn_session_input_count(handle_.get()), attn_session_input); }
+  std::vector<Spec> outputs() const { return specs(attn_session_output_count(handle_.get()), attn_session_output); }
+
+  /* Buffers of the binding's own; `sizes` as {{"batch", 8}}, what is left out takes its opt. */
+  Binding bind(const Sizes& sizes = {}) const { return bind(sizes, {}, {}); }
+  /* ... and of the caller's for some names, which must outlive the binding. */
+  Binding bind(const Sizes& sizes, const std::vector<attn_tensor>& inputs, const std::vector<attn_tensor>& outputs) const {
+    std::vector<attn_size> given;
+    for (const auto& [dim, value] : sizes) given.push_back({dim.c_str(), value});
+    attn_binding* made = nullptr;
+    detail::check(attn_session_bind(handle_.get(), given.data(), given.size(), inputs.data(), inputs.size(), outputs.data(), outputs.size(),
+                                    &made));
+    return Binding(made);
+  }
+
+  /* On buffers of the caller; see attn_session_run. */
+  void run(const std::vector<attn_tensor>& inputs, std::vector<attn_tensor>& outputs) const {
+    detail::check(attn_session_run(handle_.get(), inputs.data(), inputs.size(), outputs.data(), outputs.size()));
+  }
+  /* Every output, in new memory. A size that follows from the values is learnt by running the graph twice. */
+  Tensors run(const Tensors& inputs) const {
+    const std::vector<attn_tensor> in = detail::views(inputs);
+    std::vector<attn_tensor> out;
+    for (size_t i = 0; i < attn_session_output_count(handle_.get()); ++i) {
+      out.push_back({attn_session_output(handle_.get(), i)->name, static_cast<attn_dtype>(0), nullptr, 0, 0, {}});
+    }
+    /* Without room, a call tells the shapes; it runs nothing where they follow from those of the inputs. */
+    int status = attn_session_run(handle_.get(), in.data(), in.size(), out.data(), out.size());
+    Tensors made;
+    for (attn_tensor& each : out) {
+      if (status != ATTN_OK && attn_dtype_bytes(each.dtype) == 0) detail::check(status); /* it was not about room */
+      Tensor& tensor = made[each.name] = Tensor(Shape(each.shape, each.shape + each.rank), each.dtype);
+      each.data = tensor.data(), each.bytes = tensor.bytes();
+    }
+    if (status != ATTN_OK) detail::check(attn_session_run(handle_.get(), in.data(), in.size(), out.data(), out.size()));
+    return made;
+  }
+
+ private:
+  template <typename At>
+  std::vector<Spec> specs(size_t count, At at) const {
+    std::vector<Spec> found;
+    for (size_t i = 0; i < count; ++i) found.emplace_back(*at(handle_.get(), i));
+    return found;
+  }
+
+  detail::Handle<attn_session, attn_session_close> handle_;
+};
+
+/* What attn_generate_options says. */
+struct GenerateOptions {
+  std::optional<int64_t> max_length; /* most tokens of an answer; none: what the model has room for */
+  int64_t beams = 1;
+  double length_penalty = 1.0;
+  bool early_stop = false;
+  bool sample = false; /* draw tokens, with the four below */
+  double temperature = 1.0;
+  int64_t top_k = 0;
+  double top_p = 1.0;
+  uint64_t seed = 0;
+  std::optional<std::vector<int64_t>> stop; /* none: the model's own */
+  bool scores = false;
+  std::function<bool(size_t row, int64_t token)> on_token; /* with one beam; false ends the generation. It must not throw */
+};
+
+/* One row of what a generator wrote. */
+struct Answer {
+  std::string text; /* "" where the bundle has no tokenizer */
+  std::vector<int64_t> tokens;
+  double score; /* NaN where it was not asked for */
+  bool stopped; /* by a stop token */
+};
+
+struct Answers {
+  std::vector<Answer> rows;
+  std::vector<std::string> notes; /* such as words that the tokenizer does not know */
+};
+
+/* Graphs that write token by token: a translator, a language model. One generation at a time; other threads wait. */
+class Generator {
+ public:
+  explicit Generator(const Bundle& bundle, const Options& options = {}) {
+    attn_generator* opened = nullptr;
+    const attn_open_options given = options.c();
+    detail::check(attn_generator_open(bundle.c(), &given, &opened));
+    handle_.reset(opened);
+  }
+
+  std::string choice() const { return attn_generator_choice(handle_.get()); }
+  std::vector<Spec> inputs() const {
+    std::vector<Spec> found;
+    for (size_t i = 0; i < attn_generator_input_count(handle_.get()); ++i) found.emplace_back(*attn_generator_input(handle_.get(), i));
+    return found;
+  }
+  int64_t max_length() const { return attn_generator_max_length(handle_.get()); }
+  int64_t vocabulary() const { return attn_generator_vocabulary(handle_.get()); }
+
+  /* One row a text, through the bundle's tokenizer. */
+  Answers generate_text(const std::vector<std::string>& texts, const GenerateOptions& options = {}) const {
+    std::vector<const char*> given;
+    for (const std::string& text : texts) given.push_back(text.c_str());
+    const attn_generate_options asked = c(options);
+    attn_result* made = nullptr;
+    detail::check(attn_generator_generate_text(handle_.get(), given.data(), given.size(), &asked, &made));
+    return read(made);
+  }
+  /* The encoder's inputs, or `tokens` and `tokens_mask`, which may be left out where no row is padded. */
+  Answers generate(const Tensors& inputs, const GenerateOptions& options = {}) const { return generate(detail::views(inputs), options); }
+  Answers generate(const std::vector<attn_tensor>& inputs, const GenerateOptions& options = {}) const {
+    const attn_generate_options asked = c(options);
+    attn_result* made = nullptr;
+    detail::check(attn_generator_generate(handle_.get(), inputs.data(), inputs.size(), &asked, &made));
+    return read(made);
+  }
+
+ private:
+  static attn_generate_options c(const GenerateOptions& options) {
+    attn_generate_options given = ATTN_GENERATE_OPTIONS_INIT;
+    given.max_length = options.max_length.value_or(-1);
+    given.beams = options.beams, given.length_penalty = options.length_penalty, given.early_stop = options.early_stop;
+    given.sample = options.sample, given.temperature = options.temperature, given.top_k = options.top_k, given.top_p = options.top_p;
+    given.seed = options.seed, given.scores = options.scores;
+    static const int64_t none = 0;
+    if (options.stop) given.stop = options.stop->empty() ? &none : options.stop->data(), given.stop_count = options.stop->size();
+    if (options.on_token) {
+      given.on_token = [](size_t row, int64_t token, void* user) {
+        return (*static_cast<const std::function<bool(size_t, int64_t)>*>(user))(row, token) ? 0 : 1;
+      };
+      given.user = const_cast<std::function<bool(size_t, int64_t)>*>(&options.on_token);
+    }
+    return given;
+  }
+
+  static Answers read(attn_result* made) {
+    const detail::Handle<attn_result, attn_result_close> result(made);
+    Answers answers;
+    for (size_t row = 0; row < attn_result_rows(made); ++row) {
+      size_t length = 0;
+      const int64_t* tokens = attn_result_tokens(made, row, &length);
+      answers.rows.push_back({attn_result_text(made, row), {tokens, tokens + length}, attn_result_score(made, row),
+                              attn_result_stopped(made, row) != 0});
+    }
+    for (size_t i = 0; attn_result_note(made, i); ++i) answers.notes.emplace_back(attn_result_note(made, i));
+    return answers;
+  }
+
+  detail::Handle<attn_generator, attn_generator_close> handle_;
+};
+
+}  // namespace attn
+
+#endif  /* ATTN_RUNTIME_HPP */

@@ -1,0 +1,143 @@
+#include <algorithm>
+#include <cstring>
+
+#include "audio.h"
+#include "c_api.h"
+#include "c_tensors.h"
+#include "image.h"
+#include "text.h"
+#include "wav.h"
+
+using attn::guarded;
+using attn::Json;
+using attn::required;
+using attn::TensorSpec;
+using attn::View;
+
+namespace {
+
+const std::vector<TensorSpec> all_inputs(const attn::Bundle& bundle) {
+  std::vector<TensorSpec> found;
+  for (const attn::Graph& graph : bundle.graphs) found.insert(found.end(), graph.inputs.begin(), graph.inputs.end());
+  return found;
+}
+
+// The input of any graph that has this name; it lives as long as the bundle.
+const TensorSpec* find_input(const attn::Bundle& bundle, const std::string& name) {
+  for (const attn::Graph& graph : bundle.graphs) {
+    for (const TensorSpec& spec : graph.inputs) {
+      if (spec.name == name) return &spec;
+    }
+  }
+  return nullptr;
+}
+
+Json asset_of(const attn::Bundle& bundle, const char* asset, const char* things) {
+  auto found = bundle.asset(asset);
+  if (!found) throw attn::usage_error(bundle.where + ": takes no " + things + ": it has no asset " + asset + "; attn_session_run takes tensors");
+  return std::move(*found);
+}
+
+// The float32 input that an asset names, of that many axes.
+const TensorSpec& input_of(const attn::Bundle& bundle, const char* asset, const Json& recipe, size_t rank, const char* axes) {
+  const auto name = recipe.at("input").get<std::string>();
+  const TensorSpec* spec = find_input(bundle, name);
+  if (!spec || spec->dtype != ATTN_FLOAT32 || spec->dims.size() != rank) {
+    throw attn::bundle_error(bundle.where + ": asset " + asset + ": expected an input " + attn::shown(Json(name)) + " of float32 " + axes +
+                             ", found " + (spec ? spec->text() : "none") + "; re-export the bundle");
+  }
+  return *spec;
+}
+
+// Tell what the tensor is; true where it is to be filled as well. Raises input_error, with the shape told, for too little room.
+bool described(attn_tensor& tensor, const std::string& name, attn_dtype dtype, const attn::Shape& shape) {
+  const View view{dtype, shape, nullptr};
+  const size_t room = tensor.bytes;
+  attn::write_tensor(view, "input \"" + name + "\"", tensor);
+  if (!tensor.data) {
+    tensor.bytes = view.bytes();
+    return false;
+  }
+  if (room < view.bytes()) {
+    throw attn::input_error("input \"" + name + "\": " + attn::name_of(dtype) + " " + attn::text(shape) + " takes " +
+                            std::to_string(view.bytes()) + " bytes, and there is room for " + std::to_string(room));
+  }
+  return true;
+}
+
+void give_audio(const attn::Bundle& bundle, const float* samples, size_t frames, size_t channels, size_t rate, attn_tensor& tensor) {
+  const Json recipe = asset_of(bundle, "audio", "recordings");
+  const TensorSpec& spec = input_of(bundle, "audio", recipe, 2, "[batch, samples]");
+  const auto to = recipe.at("sample_rate").get<uint64_t>();
+  const auto least = static_cast<uint64_t>(spec.dims[1].min), most = static_cast<uint64_t>(spec.dims[1].max);
+  const uint64_t count = attn::prepared_count(frames, channels, rate, to, least, most);
+  const bool wanted = described(tensor, spec.name, ATTN_FLOAT32, {1, static_cast<int64_t>(count)});
+  if (wanted) {
+    const std::vector<float> made = attn::prepare_audio(samples, frames, channels, rate, to, least, most);
+    std::copy(made.begin(), made.end(), static_cast<float*>(tensor.data));
+  }
+  tensor.name = spec.name.c_str();
+}
+
+}  // namespace
+
+extern "C" {
+
+int attn_bundle_image(const attn_bundle* bundle, const uint8_t* pixels, size_t height, size_t width, size_t channels,
+                      attn_tensor* tensor) {
+  return guarded([&] {
+    const attn::Bundle& opened = *required(bundle, "bundle")->bundle;
+    required(tensor, "tensor");
+    const Json asset = asset_of(opened, "image", "pictures");
+    const TensorSpec& spec = input_of(opened, "image", asset, 4, "[batch, channels, height, width]");
+    const auto recipe = attn::ImageRecipe::of(asset);
+    attn::check_image(height, width, channels, recipe);
+    const attn::Shape shape = {1, static_cast<int64_t>(recipe.channels), static_cast<int64_t>(recipe.height),
+                               static_cast<int64_t>(recipe.width)};
+    if (described(*tensor, spec.name, ATTN_FLOAT32, shape)) {
+      attn::prepare_image(required(pixels, "pixels"), height, width, channels, recipe, static_cast<float*>(tensor->data));
+    }
+    tensor->name = spec.name.c_str();
+  });
+}
+
+int attn_bundle_audio(const attn_bundle* bundle, const float* samples, size_t frames, size_t channels, size_t rate, attn_tensor* tensor) {
+  return guarded([&] {
+    required(bundle, "bundle");
+    required(tensor, "tensor");
+    if (tensor->data) required(samples, "samples");
+    give_audio(*bundle->bundle, samples, frames, channels, rate, *tensor);
+  });
+}
+
+int attn_bundle_wav(const attn_bundle* bundle, const char* path, attn_tensor* tensor) {
+  return guarded([&] {
+    required(bundle, "bundle");
+    required(tensor, "tensor");
+    asset_of(*bundle->bundle, "audio", "recordings");  // before the file is read
+    const attn::Recording found = attn::read_wav(required(path, "path"));
+    give_audio(*bundle->bundle, found.samples.data(), found.samples.size() / found.channels, found.channels, found.rate, *tensor);
+  });
+}
+
+int attn_bundle_text(const attn_bundle* bundle, const char* const* texts, size_t count, attn_tensor* tokens, attn_tensor* mask) {
+  return guarded([&] {
+    const attn::Bundle& opened = *required(bundle, "bundle")->bundle;
+    required(tokens, "tokens");
+    required(mask, "mask");
+    if (!count) throw attn::usage_error("parameter count is 0; expected 1 text or more");
+    required(texts, "texts");
+    std::vector<std::string> given;
+    for (size_t i = 0; i < count; ++i) given.emplace_back(required(texts[i], "texts"));
+    const auto text = attn::Text::open(opened, all_inputs(opened), opened.where);
+    const attn::Tensors made = text->encode(given);
+    const std::pair<attn_tensor*, const std::string*> wanted[] = {{tokens, &text->input()}, {mask, &text->mask()}};
+    for (const auto& [tensor, name] : wanted) {
+      const View view = made.at(*name).view();
+      if (described(*tensor, *name, view.dtype, view.shape)) std::memcpy(tensor->data, view.data, view.bytes());
+      tensor->name = find_input(opened, *name)->name.c_str();
+    }
+  });
+}
+
+}  // extern "C"

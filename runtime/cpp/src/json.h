@@ -1,0 +1,38 @@
+// JSON as a bundle may hold it: of bounded size and depth, with no key twice, no NaN or infinity, no integer beyond 64 bits.
+// The Python twin is attn_runtime/strict_json.py.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace attn {
+
+// Objects keep the order of the file: which precision is the first, and which problem, hangs on it. A look-up walks the keys.
+using Json = nlohmann::ordered_json;
+
+constexpr size_t max_json_bytes = size_t{16} << 20;  // nobody's manifest is larger
+constexpr size_t max_json_depth = 900;               // about what Python's reader takes
+
+// The value that `data` spells in UTF-8. Whole floats come back as integers: in JSON 1.0 and 1 are one number. Raises bundle_error, opened
+// by `where`, for anything but strict JSON.
+Json parse_json(std::string_view data, const std::string& where);
+
+// The text of a file, without a look at what it says. Raises bundle_error where it is missing, no regular file or larger than `limit`.
+std::string read_text(const std::filesystem::path& path, const std::string& where, size_t limit = max_json_bytes);
+
+Json read_json(const std::filesystem::path& path, const std::string& where);
+
+// A value from an untrusted file for a one-line message: ASCII, escaped and cut at `limit` characters.
+std::string shown(const Json& value, size_t limit = 80);
+std::string shown(const std::vector<std::string>& values);
+
+// What is wrong with text that should be UTF-8, in the words of Python's codec; nullptr where nothing is.
+const char* utf8_problem(std::string_view text);
+
+// Code points of valid UTF-8.
+std::u32string code_points(std::string_view text);
+
+}  // namespace attn

@@ -1,0 +1,34 @@
+// What of Unicode a tokenizer needs, as the `tokenizers` library has it: UTF-8, lower case, NFC, what is a space and what a word.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace attn {
+
+// A character of a text that is being normalized, and the characters [begin, end) of the given text that it stands for.
+struct Character {
+  char32_t value;
+  size_t begin, end;
+};
+using Characters = std::vector<Character>;
+
+Characters characters(const std::u32string& text);
+
+// Each of them; only U+0130 becomes two characters.
+void lower_case(Characters& text);
+// Normal form C: decomposed, marks in order, composed.
+void compose(Characters& text);
+
+bool is_white_space(char32_t value);       // the property White_Space
+bool is_python_space(char32_t value);      // what Python's str.strip takes off: a few controls as well
+bool is_word_character(char32_t value);    // what \w of a regular expression matches
+
+void append_utf8(std::string& text, char32_t value);
+std::string to_utf8(const std::u32string& text);
+
+// Text of a bundle or a user for a message: one line of at most `limit` characters, and no control sequences. Of any bytes.
+std::string printable(std::string_view text, size_t limit = 200);
+
+}  // namespace attn

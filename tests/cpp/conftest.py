@@ -1,0 +1,99 @@
+"""The C++ runtime, built once for all processes of a test run, and the bundles that its tests open.
+
+What is missing on this machine skips these tests with the reason; with ATTN_REQUIRE_CPP=1 it fails them, for a CI that must not
+skip. scripts/install_cpp_tools.sh and scripts/fetch_onnxruntime.sh bring it all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "runtime" / "cpp"
+FETCHED = ROOT / "build" / "onnxruntime"
+BUILD_SECONDS = 1500
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from make_bundles import make_bundles  # noqa: E402
+
+
+def why_no_build() -> str | None:
+    """None where the C++ runtime and its tests can be built, else what is missing and what brings it."""
+    tools = [tool for tool in ("cmake", "ninja", "g++") if shutil.which(tool) is None]
+    headers = [name for name in ("nlohmann/json.hpp", "gtest/gtest.h") if not Path("/usr/include", name).exists()]
+    if tools or headers:
+        return f"{', '.join(tools + headers)} missing; scripts/install_cpp_tools.sh installs them"
+    if not (FETCHED / "include").exists() and "ONNXRUNTIME_ROOT" not in os.environ:
+        return "the headers of ONNX Runtime are missing; scripts/fetch_onnxruntime.sh fetches them"
+    return None
+
+
+def onnxruntime_library() -> Path:
+    """The library that C++ loads here: the caller's own, the one of this Python, or the one that was fetched."""
+    if named := os.environ.get("ATTN_ONNXRUNTIME"):
+        return Path(named)
+    found = importlib.util.find_spec("onnxruntime")
+    folder = Path(found.origin).parent / "capi" if found and found.origin else FETCHED / "lib"
+    return next(iter(sorted(folder.glob("libonnxruntime.so.*"))), FETCHED / "lib" / "libonnxruntime.so.1")
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """One process at a time: pytest-xdist's share the build and the bundles."""
+    lock = ROOT / "build" / f"{name}.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def build(preset: str, *targets: str) -> Path:
+    """Configure and build; incremental, so the second process finds nothing to do. Returns the build folder."""
+    folder = ROOT / "build" / "cpp" / preset
+    with alone(f"cpp-{preset}"):
+        for command in (
+            ["cmake", "--preset", preset],
+            ["cmake", "--build", str(folder), "--parallel", "2", *(["--target", *targets] if targets else [])],
+        ):
+            done = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, timeout=BUILD_SECONDS)
+            assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-6000:]}{done.stderr[-3000:]}"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cpp_build() -> Path:
+    """The folder of the build that the tests run: libattn_runtime.so, tests/, examples/, bench/."""
+    if reason := why_no_build():
+        if os.environ.get("ATTN_REQUIRE_CPP") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return build("tests")
+
+
+@pytest.fixture(scope="session")
+def cpp_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what make_bundles.py makes; once for all processes of a run."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cpp-bundles"
+    with alone("cpp-bundles"):
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make_bundles(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cpp_environment(cpp_bundles: Path) -> dict[str, str]:
+    """What a C++ test is run with."""
+    return {**os.environ, "ATTN_TEST_BUNDLES": str(cpp_bundles), "ATTN_ONNXRUNTIME": str(onnxruntime_library())}

@@ -1,0 +1,201 @@
+"""libattn_runtime through ctypes: just what generates."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DTYPES = (
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+)
+ON_TOKEN = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_int64, ctypes.c_void_p)
+
+
+class Tensor(ctypes.Structure):
+    """attn_tensor of runtime.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("dtype", ctypes.c_int),
+        ("data", ctypes.c_void_p),
+        ("bytes", ctypes.c_size_t),
+        ("rank", ctypes.c_size_t),
+        ("shape", ctypes.c_int64 * 8),
+    )
+
+
+class OpenOptions(ctypes.Structure):
+    """attn_open_options."""
+
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("device", ctypes.c_char_p),
+        ("backend", ctypes.c_char_p),
+        ("graph", ctypes.c_char_p),
+        ("precision", ctypes.c_char_p),
+        ("threads", ctypes.c_int),
+        ("low_memory", ctypes.c_int),
+        ("cache", ctypes.c_char_p),
+        ("library", ctypes.c_char_p),
+    )
+
+
+class GenerateOptions(ctypes.Structure):
+    """attn_generate_options."""
+
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("max_length", ctypes.c_int64),
+        ("beams", ctypes.c_int64),
+        ("length_penalty", ctypes.c_double),
+        ("early_stop", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("temperature", ctypes.c_double),
+        ("top_k", ctypes.c_int64),
+        ("top_p", ctypes.c_double),
+        ("seed", ctypes.c_uint64),
+        ("stop", ctypes.POINTER(ctypes.c_int64)),
+        ("stop_count", ctypes.c_size_t),
+        ("scores", ctypes.c_int),
+        ("on_token", ON_TOKEN),
+        ("user", ctypes.c_void_p),
+    )
+
+
+class Refused(Exception):
+    """`status` is an attn_status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Row:
+    """`tokens` without the stop token; `score` None where there is none."""
+
+    tokens: list[int]
+    score: float | None
+    stopped: bool
+    text: str
+
+
+class Generator:
+    """An open generator on the CPU, with one thread, of the library at `path`."""
+
+    def __init__(self, path: Path, bundle: Path, precision: str | None = None, library: Path | None = None) -> None:
+        self.c = ctypes.CDLL(str(path))
+        self.c.attn_last_error.restype = ctypes.c_char_p
+        self.c.attn_result_tokens.restype = ctypes.POINTER(ctypes.c_int64)
+        self.c.attn_result_score.restype = ctypes.c_double
+        self.c.attn_result_rows.restype = ctypes.c_size_t
+        for name in ("attn_result_text", "attn_result_note"):
+            getattr(self.c, name).restype = ctypes.c_char_p
+        self._open = OpenOptions(
+            ctypes.sizeof(OpenOptions), b"cpu", None, None, _text(precision), 1, 0, None, _text(library)
+        )
+        self._bundle, self._handle = ctypes.c_void_p(), ctypes.c_void_p()
+        self.check(self.c.attn_bundle_open(str(bundle).encode(), ctypes.byref(self._bundle)))
+        try:
+            opened = self.c.attn_generator_open(self._bundle, ctypes.byref(self._open), ctypes.byref(self._handle))
+            self.check(opened)
+        except Refused:
+            self.close()
+            raise
+
+    def __enter__(self) -> Generator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.c.attn_generator_close(self._handle)
+        self.c.attn_bundle_close(self._bundle)
+
+    def check(self, status: int) -> None:
+        if status:
+            raise Refused(status, self.c.attn_last_error().decode())
+
+    def generate(self, inputs: Mapping[str, np.ndarray], **options: Any) -> list[Row]:
+        held = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        tensors = (Tensor * len(held))(*(_tensor(name, value) for name, value in held.items()))
+        asked, result = _asked(options), ctypes.c_void_p()
+        self.check(
+            self.c.attn_generator_generate(
+                self._handle, tensors, ctypes.c_size_t(len(held)), ctypes.byref(asked), ctypes.byref(result)
+            )
+        )
+        return self._rows(result)[0]
+
+    def generate_text(self, texts: Sequence[str | bytes], **options: Any) -> tuple[list[Row], list[str]]:
+        """(answers, notes)"""
+        given = (ctypes.c_char_p * len(texts))(*(t if isinstance(t, bytes) else t.encode() for t in texts))
+        asked, result = _asked(options), ctypes.c_void_p()
+        self.check(
+            self.c.attn_generator_generate_text(
+                self._handle, given, ctypes.c_size_t(len(texts)), ctypes.byref(asked), ctypes.byref(result)
+            )
+        )
+        return self._rows(result)
+
+    def _rows(self, result: ctypes.c_void_p) -> tuple[list[Row], list[str]]:
+        rows = []
+        for row in map(ctypes.c_size_t, range(self.c.attn_result_rows(result))):
+            length = ctypes.c_size_t()
+            tokens = self.c.attn_result_tokens(result, row, ctypes.byref(length))
+            score = self.c.attn_result_score(result, row)
+            stopped = bool(self.c.attn_result_stopped(result, row))
+            text = self.c.attn_result_text(result, row).decode()
+            rows.append(Row(tokens[: length.value], None if math.isnan(score) else score, stopped, text))
+        notes: list[str] = []
+        while (note := self.c.attn_result_note(result, ctypes.c_size_t(len(notes)))) is not None:
+            notes.append(note.decode())
+        self.c.attn_result_close(result)
+        return rows, notes
+
+
+def _text(value: object) -> bytes | None:
+    return None if value is None else str(value).encode()
+
+
+def _tensor(name: str, value: np.ndarray) -> Tensor:
+    shape = (ctypes.c_int64 * 8)(*value.shape)
+    return Tensor(name.encode(), DTYPES.index(value.dtype.name) + 1, value.ctypes.data, value.nbytes, value.ndim, shape)
+
+
+def _asked(options: Mapping[str, Any]) -> GenerateOptions:
+    """ATTN_GENERATE_OPTIONS_INIT, with the members that are given."""
+    made = GenerateOptions(
+        ctypes.sizeof(GenerateOptions), -1, 1, 1.0, 0, 0, 1.0, 0, 1.0, 0, None, 0, 0, ON_TOKEN(), None
+    )
+    for name, value in options.items():
+        if name == "stop":
+            made.stop, made.stop_count = (ctypes.c_int64 * max(1, len(value)))(*value), len(value)
+        elif name == "on_token":
+            made.on_token = ON_TOKEN(_with_user(value))
+        else:
+            assert hasattr(made, name)
+            setattr(made, name, value)
+    return made
+
+
+def _with_user(call: Callable[[int, int], object]) -> Callable[[int, int, object], int]:
+    return lambda row, token, user: int(bool(call(row, token)))

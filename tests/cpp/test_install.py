@@ -1,0 +1,125 @@
+"""The installed library, found by a user's own project: from C and C++, by CMake and pkg-config, out of a folder that was moved.
+
+What is built is what docs/cpp.md and the head of runtime.h show.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from make_graphs import brightness_classifier
+
+ROOT = Path(__file__).parents[2]
+HEADER = ROOT / "runtime" / "cpp" / "include" / "attn" / "runtime.h"
+DOCS = ROOT / "docs" / "cpp.md"
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None, status: int = 0) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == status, f"{command}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+    return done.stdout + done.stderr
+
+
+def block(language: str) -> str:
+    """The first block of that language in docs/cpp.md."""
+    found = re.search(rf"^```{language}\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def prefix(cpp_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prefix")
+    run("cmake", "--install", cpp_build, "--prefix", folder / "first")
+    return (folder / "first").rename(folder / "moved")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return brightness_classifier(tmp_path_factory.mktemp("bundle") / "brightness.attn")
+
+
+def configured(prefix: Path, project: Path) -> Path:
+    run("cmake", "-G", "Ninja", "-S", project, "-B", project / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", project / "build")
+    return project / "build"
+
+
+def test_the_program_of_the_docs(prefix: Path, bundle: Path, cpp_environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "classify.cpp").write_text(block("cpp"))
+    (tmp_path / "CMakeLists.txt").write_text(block("cmake"))
+    program = configured(prefix, tmp_path) / "classify"
+    said = run(program, bundle, env=cpp_environment)
+    assert [float(line) for line in said.split()] == pytest.approx([-0.5, 0.5])
+    assert "error: bundle none.attn" in run(program, tmp_path / "none.attn", env=cpp_environment, status=8)
+
+
+def test_the_program_of_the_header_in_pure_c(prefix: Path, cpp_environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.22)\nproject(user LANGUAGES C)\nfind_package(attn_runtime 0.1 REQUIRED)\n"
+        "add_executable(user user.c)\ntarget_link_libraries(user PRIVATE attn_runtime::attn_runtime)\n"
+        "target_compile_options(user PRIVATE -std=c99 -Wall -Wextra -pedantic -Werror)\n"
+    )
+    (tmp_path / "user.c").write_text(header_example())
+    program = configured(prefix, tmp_path) / "user"
+    assert "error: bundle attentionnet.attn" in run(program, env=cpp_environment, status=8)
+
+
+def header_example() -> str:
+    lines = [line[7:] for line in HEADER.read_text().splitlines() if line.startswith(" *     ")]
+    code = "\n".join(lines[: lines.index("}") + 1]) + "\n"
+    assert code.startswith("#include <attn/runtime.h>")
+    return code
+
+
+@pytest.mark.skipif(shutil.which("pkg-config") is None, reason="no pkg-config here; apt-get install pkg-config")
+@pytest.mark.parametrize("compiler", ["g++", "gcc"])
+def test_pkg_config(prefix: Path, bundle: Path, cpp_environment: dict[str, str], tmp_path: Path, compiler: str) -> None:
+    folder = next(prefix.rglob("attn_runtime.pc")).parent
+    flags = run(
+        "pkg-config", "--cflags", "--libs", "attn_runtime", env={**os.environ, "PKG_CONFIG_PATH": str(folder)}
+    ).split()
+    library = next(prefix.rglob("libattn_runtime.so")).parent
+    source, standard = (tmp_path / "a.cpp", "c++17") if compiler == "g++" else (tmp_path / "a.c", "c99")
+    source.write_text(block("cpp") if compiler == "g++" else header_example())
+    run(compiler, f"-std={standard}", source, *flags, f"-Wl,-rpath,{library}", "-o", tmp_path / "user")
+    run(tmp_path / "user", bundle, env=cpp_environment, status=0 if compiler == "g++" else 8)
+
+
+def symbols(library: Path, *options: str) -> Sequence[str]:
+    return [line.split()[-1] for line in run("nm", "-D", *options, library).splitlines()]
+
+
+def test_only_the_interface_is_exported(prefix: Path) -> None:
+    library = next(prefix.rglob("libattn_runtime.so"))
+    declared = re.findall(r"^ATTN_API [^;(]*?(attn_\w+)\(", HEADER.read_text(), re.MULTILINE)
+    assert sorted(symbols(library, "--defined-only")) == sorted(declared)
+
+
+def test_it_loads_beside_any_other_library(prefix: Path) -> None:
+    """It needs libstdc++ and libc, and neither ONNX Runtime nor anything that only this machine has."""
+    needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", next(prefix.rglob("libattn_runtime.so"))))
+    assert {name.partition(".")[0] for name in needed} <= {
+        "libstdc++",
+        "libm",
+        "libgcc_s",
+        "libc",
+        "ld-linux-x86-64",
+        "ld-linux-aarch64",
+    }
+
+
+def test_another_minor_version_is_refused(prefix: Path, tmp_path: Path) -> None:
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.22)\nproject(user LANGUAGES C)\nfind_package(attn_runtime 0.99 REQUIRED)\n"
+    )
+    command = ["cmake", "-S", tmp_path, "-B", tmp_path / "b", f"-DCMAKE_PREFIX_PATH={prefix}"]
+    assert "version" in run(*command, status=1)
