@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from attn_models import registry
 
@@ -19,6 +20,11 @@ from attn_models import registry
 _BUILT = Path(__file__).parents[1] / "build" / "cpp" / "tests" / "libattn_runtime.so"
 if _BUILT.exists():
     os.environ.setdefault("ATTN_RUNTIME_LIBRARY", str(_BUILT))
+
+# The same examples each time, so that a run depends on the code alone; ATTN_TEST_ALL=1 draws new ones.
+hypothesis.settings.register_profile("same", derandomize=True)
+if not os.environ.get("ATTN_TEST_ALL"):
+    hypothesis.settings.load_profile("same")
 
 # pytest-xdist's own groups (loadgroup) don't work with pytest 9.2: they need an attribute that it has no more.
 

@@ -1,22 +1,97 @@
-"""Runs risky stages in a child process with a time limit, so that a crash or a hang there is an error here."""
+"""Runs risky stages in a child process with a time limit, so that a crash or a hang there is an error here.
+
+A child that served without an error is kept for the next export of this process: what it has imported takes seconds.
+"""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
+import os
 import selectors
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from attn_runtime.errors import AttnError, StageError
 
 # Not `-m`: that would look for every module in the current folder first, where a json.py may lie.
 _CHILD = "import sys; sys.path[:] = filter(None, sys.path); from attn_export.worker import main; main()"
+
+
+#: A child that holds more than this is ended rather than kept: what large weights left behind is of no use to the next task.
+_MOST_KEPT_BYTES = 512 << 20
+
+
+def _surroundings() -> tuple[int, Path | None, dict[str, str]]:
+    """What a child has from the moment it was started. One of another process, of before a fork, is not ours."""
+    folder = None
+    with contextlib.suppress(OSError):  # the folder is gone
+        folder = Path.cwd()
+    return os.getpid(), folder, dict(os.environ)
+
+
+@dataclass
+class _Child:
+    """A process that serves tasks, and the file that its stderr goes to."""
+
+    surroundings: tuple[int, Path | None, dict[str, str]]
+    said: IO[str] = field(
+        default_factory=lambda: tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+    )
+
+    def __post_init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said, text=True
+        )
+
+    def last_words(self) -> str:
+        self.said.seek(0)
+        lines = [line.strip() for line in self.said if line.strip()]
+        return lines[-1][:200] if lines else ""
+
+    def worth_keeping(self) -> bool:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+            return pages * os.sysconf("SC_PAGE_SIZE") <= _MOST_KEPT_BYTES
+        return False
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.said):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
+
+
+_kept: list[_Child] = []
+
+
+def _end_kept() -> None:
+    while _kept:
+        _kept.pop().end()
+
+
+atexit.register(_end_kept)
+
+
+def _kept_or_new() -> _Child:
+    here = _surroundings()
+    while _kept:
+        child = _kept.pop()
+        if child.surroundings == here and child.process.poll() is None:
+            return child
+        if child.surroundings[0] == here[0]:
+            child.end()
+    return _Child(here)
 
 
 class TaskFailed(AttnError):
@@ -26,15 +101,15 @@ class TaskFailed(AttnError):
 
 
 class Isolated:
-    """One child process, started at the first task and again after a crash. A context manager; not thread-safe.
+    """One child process, taken or started at the first task and again after a crash. A context manager; not thread-safe.
 
-    `seconds` is the time limit of one task.
+    `seconds` is the time limit of one task. Leaving the context without an error keeps the child for the next one;
+    `close` ends it.
     """
 
     def __init__(self, seconds: float = 600.0) -> None:
         self.seconds = seconds
-        self._process: subprocess.Popen[str] | None = None
-        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._child: _Child | None = None
         self._owed = 0
 
     def start(self, task: str, **arguments: Any) -> None:
@@ -59,23 +134,21 @@ class Isolated:
         return ok
 
     def _send(self, task: str, arguments: dict[str, Any]) -> None:
-        if self._process is None or self._process.poll() is not None:
+        if self._child is not None and self._child.process.poll() is not None:
+            self.close()
+        if self._child is None:
             self._owed = 0
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._said,
-                text=True,
-            )
-        assert self._process.stdin is not None
+            self._child = _kept_or_new()
+        stdin = self._child.process.stdin
+        assert stdin is not None
         with contextlib.suppress(BrokenPipeError):  # a child that died is told of by the read that follows
-            self._process.stdin.write(json.dumps({"task": task, "arguments": arguments}) + "\n")
-            self._process.stdin.flush()
+            stdin.write(json.dumps({"task": task, "arguments": arguments}) + "\n")
+            stdin.flush()
 
     def _read(self, stage: str, deadline: float) -> dict[str, Any]:
-        process = self._process
-        assert process is not None and process.stdout is not None
+        assert self._child is not None
+        process = self._child.process
+        assert process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             ready = selector.select(max(0.0, deadline - time.monotonic()))
@@ -88,26 +161,17 @@ class Isolated:
         line = process.stdout.readline()
         if not line:
             code = process.wait()
-            self._process = None
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            raise StageError(f"{stage}: the child process died ({how}). Its last words: {self._last_words() or 'none'}")
+            words = self._child.last_words()
+            self.close()
+            raise StageError(f"{stage}: the child process died ({how}). Its last words: {words or 'none'}")
         reply: dict[str, Any] = json.loads(line)
         return reply
 
-    def _last_words(self) -> str:
-        self._said.seek(0)
-        lines = [line.strip() for line in self._said if line.strip()]
-        return lines[-1][:200] if lines else ""
-
     def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for stream in (self._process.stdin, self._process.stdout):
-                with contextlib.suppress(OSError):
-                    if stream is not None:
-                        stream.close()
-            self._process = None
+        if self._child is not None:
+            self._child.end()
+            self._child = None
 
     def __enter__(self) -> Isolated:
         return self
@@ -115,5 +179,8 @@ class Isolated:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # After an error a reply may be on its way; a child that owes one would answer the next task with it.
+        if self._child is not None and kind is None and not self._owed and not _kept and self._child.worth_keeping():
+            _kept.append(self._child)
+            self._child = None
         self.close()
-        self._said.close()

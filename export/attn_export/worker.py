@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -43,10 +44,24 @@ def answers(graph: str, cases: list[list[str]], large: bool, without: Sequence[s
     return {}
 
 
+@contextmanager
+def _no_torch() -> Iterator[None]:
+    """onnxsim can do without, and would import it where it is there: two seconds, and memory that is never used."""
+    there = sys.modules.get("torch", False)
+    sys.modules["torch"] = there or None  # type: ignore[assignment]  # None: importing it raises ImportError
+    try:
+        yield
+    finally:
+        if there is False:
+            del sys.modules["torch"]
+
+
 def simplify(source: str, target: str, optimize: bool, skip: list[str]) -> dict[str, Any]:
     """onnxsim from file to file; `optimize` adds its optimizer, less the fusions in `skip`, to its constant folding."""
     import onnx
-    import onnxsim
+
+    with _no_torch():
+        import onnxsim
 
     model, sound = onnxsim.simplify(onnx.load(source), perform_optimization=optimize, skipped_optimizers=skip or None)
     onnx.save(model, target)
@@ -57,7 +72,9 @@ def warm() -> dict[str, Any]:
     """Import what the next requests need, while the parent is busy tracing."""
     import onnx
     import onnxruntime
-    import onnxsim
+
+    with _no_torch():
+        import onnxsim
 
     return {"onnxruntime": onnxruntime.__version__, "onnxsim": onnxsim.__version__, "onnx": onnx.__version__}
 

@@ -52,7 +52,7 @@ def test_every_graph_builds_in_the_type_that_was_asked_for_with_its_attention_fu
     precisions: tuple[str, ...], kind: str, library: str, bundle: Path
 ) -> None:
     if kind not in precisions:
-        pytest.skip(f"{kind} is crossed with every second model; ATTN_TEST_ALL=1 takes all")
+        pytest.skip(f"{kind} is crossed with every third model; ATTN_TEST_ALL=1 takes all")
     opened = Bundle.open(bundle)
     fused = 0
     for name, graph in opened.graphs.items():

@@ -18,11 +18,12 @@ from attn_runtime.session import open_session
 from attn_runtime.tensors import write_tensors
 from attn_runtime.wav_file import write_wav
 from attn_runtime.writer import BundleWriter
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
 
 import small_classifiers
+from half_graphs import half_norm, half_norm_answer, half_transpose
 from make_graphs import embed, floats, integers, nonzero, off_by, rewrite_answers, save
 from make_hostile_bundles import dim, make_valid_bundle, valid_manifest
 from tiny_generators import Tiny, case_of, drawn_prompts, write_bundle
@@ -147,55 +148,6 @@ def several(file: Path) -> None:
 
 def several_answer(a: np.ndarray, flag: np.ndarray, many: np.ndarray) -> Arrays:
     return {"double": a * 2, "negated": ~flag, "copied": many}
-
-
-def half_transpose(file: Path) -> None:
-    """What ONNX Runtime 1.24 to 1.31 dies of where its NchwcTransformer is not left out."""
-    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]), helper.make_node("MatMul", ["t", "w"], ["y"])]
-    _halves(file, nodes, {"w": np.ones((4, 5), np.float16)}, ("x", [2, 3, 4]), ("y", [3, 2, 5]))
-
-
-_WEIGHT = np.linspace(0.5, 1.5, 8).astype(np.float16)
-
-
-def half_norm(file: Path) -> None:
-    """Two RMSNorms of small numbers that share an epsilon, which a fusion of ONNX Runtime's would replace."""
-    nodes, x = [], "x"
-    for n in "ab":
-        nodes += [
-            helper.make_node("Div", [x, "divisor"], [f"{n}.x"]),
-            helper.make_node("Pow", [f"{n}.x", "two"], [f"{n}.square"]),
-            helper.make_node("ReduceMean", [f"{n}.square", "axes"], [f"{n}.mean"], keepdims=1),
-            helper.make_node("Add", [f"{n}.mean", "epsilon"], [f"{n}.shifted"]),
-            helper.make_node("Sqrt", [f"{n}.shifted"], [f"{n}.root"]),
-            helper.make_node("Div", [f"{n}.x", f"{n}.root"], [f"{n}.normal"]),
-            helper.make_node("Mul", [f"{n}.normal", "weight"], [f"{n}.y"]),
-            helper.make_node("MatMul", [f"{n}.y", f"{n}.matrix"], [f"{n}.z"]),
-        ]
-        x = f"{n}.z"
-    constants = {
-        "divisor": np.float16(16),
-        "two": np.float16(2),
-        "axes": np.array([-1]),
-        "epsilon": np.float16(6e-8),
-        "weight": _WEIGHT,
-        "a.matrix": np.eye(8, dtype=np.float16) * np.float16(0.05),
-        "b.matrix": np.eye(8, dtype=np.float16),
-    }
-    _halves(file, nodes, constants, ("x", ["B", 8]), ("b.z", ["B", 8]))
-
-
-def half_norm_answer(x: np.ndarray) -> Arrays:
-    weight = _WEIGHT.astype(np.float32)
-    return {"b.z": np.tile(weight**2 / np.sqrt((weight**2).mean()), (len(x), 1)).astype(np.float16)}
-
-
-def _halves(file: Path, nodes: Any, constants: Mapping[str, Any], x: tuple[str, Any], y: tuple[str, Any]) -> None:
-    sides = [[helper.make_tensor_value_info(name, TensorProto.FLOAT16, shape)] for name, shape in (x, y)]
-    held = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "g", *sides, held)
-    # Opset 20 and not save's 17: ReduceMean takes its axes as an input from 18 on.
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), file)
 
 
 def write_answers(path: Path, folder: Path) -> None:

@@ -20,31 +20,10 @@ from attn_runtime.generate.texts import generate_texts
 from attn_runtime.text import open_text, read_lines
 from click.testing import CliRunner, Result
 from tiny_generators import Tiny, greedy_of, write_bundle
+from tiny_texts import WORDS, texts_of, tokenizer
 
 TRANSLATOR = Tiny(layers=1, max_length=12, batch=3, seed=2)
 WRITER = Tiny(layers=1, max_length=12, batch=3, encoder=False, seed=4)
-WORDS = ["[PAD]", "[END]", "[UNK]", "the", "cat", "sat", "on", "a", "mat", ".", "dog", "ran", "far"]
-
-
-def tokenizer(**changed: Any) -> dict[str, Any]:
-    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": n, "content": WORDS[n], **special} for n in (0, 1)],
-        "normalizer": {"type": "Lowercase"},
-        "pre_tokenizer": {"type": "Whitespace"},
-        "post_processor": None,
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
-        "model": {"type": "WordLevel", "vocab": {word: n for n, word in enumerate(WORDS)}, "unk_token": "[UNK]"},
-        **changed,
-    }
-
-
-def texts_of(tiny: Tiny, **changed: Any) -> dict[str, Any]:
-    names = ("source", "source_mask") if tiny.encoder else ("tokens", "tokens_mask")
-    return {"text": dict(zip(("input", "mask"), names, strict=True)) | {"pad": 0, "unknown": 2} | changed}
 
 
 @pytest.fixture(scope="module")

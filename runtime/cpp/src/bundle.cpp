@@ -9,7 +9,7 @@
 #include "external_data.h"
 #include "files.h"
 #include "manifest.h"
-#include "near.h"
+#include "names.h"
 #include "recover.h"
 #include "safetensors.h"
 #include "sha256.h"
@@ -23,12 +23,6 @@ constexpr size_t chunk_bytes = size_t{1} << 20;
 constexpr int patience = 20;  // how often a bundle may be replaced while it is being opened
 
 const std::string& text_of(const Json& value) { return value.get_ref<const std::string&>(); }
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
 
 // What tells a folder from one that replaced it: inodes are used again, so its time of change too.
 struct Identity {
@@ -204,9 +198,7 @@ const Precision& Graph::precision(const std::optional<std::string>& asked, const
   if (!asked) return precisions.front();
   std::vector<std::string> names;
   for (const Precision& precision : precisions) names.push_back(precision.name);
-  const auto near = nearest(*asked, names);
-  throw usage_error("unknown precision \"" + *asked + "\"; " + (near ? "did you mean " + *near + "? " : "") + "available: " +
-                    joined(names) + " (" + where + ")");
+  throw unknown("precision", *asked, names, where);
 }
 
 std::shared_ptr<const Bundle> Bundle::open(const fs::path& given) {

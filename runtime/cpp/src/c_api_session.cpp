@@ -4,7 +4,7 @@
 #include "c_api.h"
 #include "c_specs.h"
 #include "c_tensors.h"
-#include "near.h"
+#include "names.h"
 #include "session.h"
 #include "verify.h"
 
@@ -40,11 +40,8 @@ void read_binding(const attn_binding* binding, const char* side, const char* nam
   required(tensor, "tensor");
   if (buffer == buffers.end()) {
     std::vector<std::string> known;
-    std::string available;
-    for (const auto& [each, view] : buffers) known.push_back(each), available += (available.empty() ? "" : ", ") + each;
-    const auto near = nearest(name, known);
-    throw usage_error("unknown " + std::string(side) + " \"" + name + "\"; " + (near ? "did you mean " + *near + "? " : "") +
-                      "available: " + (known.empty() ? "(none)" : available) + " (" + found.where + ")");
+    for (const auto& [each, view] : buffers) known.push_back(each);
+    throw unknown(side, name, known, found.where);
   }
   attn_tensor filled{};
   write_tensor(buffer->second, found.where, filled);

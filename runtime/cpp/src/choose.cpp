@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "error.h"
-#include "near.h"
+#include "names.h"
 
 namespace attn {
 namespace {
@@ -14,17 +14,6 @@ namespace {
 struct PassedOver {
   std::string backend, device, reason;
 };
-
-std::string joined(const std::vector<std::string>& words, const char* between) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
-  return text;
-}
-
-std::string did_you_mean(const std::string& name, const std::vector<std::string>& known) {
-  const auto near = nearest(name, known);
-  return near ? "did you mean " + *near + "? " : "";
-}
 
 void check_device(const std::string& device) {
   if (device == "auto" || device == "cpu" || device == "cuda") return;
@@ -56,7 +45,7 @@ std::vector<std::string> reasons(const std::vector<PassedOver>& passed_over, boo
     }
   }
   std::vector<std::string> lines;
-  for (const Together& each : found) lines.push_back(joined(each.backends, ", ") + " on " + each.device + " (" + each.reason + ")");
+  for (const Together& each : found) lines.push_back(joined(each.backends) + " on " + each.device + " (" + each.reason + ")");
   return lines;
 }
 
@@ -71,7 +60,7 @@ Chosen open_engine(const GraphFile& graph, const OpenOptions& options, const std
   }
   if (options.backend && std::find(names.begin(), names.end(), *options.backend) == names.end()) {
     throw usage_error("unknown backend \"" + *options.backend + "\"; " + did_you_mean(*options.backend, names) +
-                      "available: " + joined(names, ", ") + ", or none to have one chosen");
+                      "available: " + joined(names) + ", or none to have one chosen");
   }
   std::vector<PassedOver> passed_over;
   const std::vector<std::string> devices =
@@ -84,7 +73,7 @@ Chosen open_engine(const GraphFile& graph, const OpenOptions& options, const std
         try {
           std::shared_ptr<Engine> engine = backend->open(graph, device, options);
           std::vector<std::string> told = reasons(passed_over, true);
-          if (!options.backend && !by_name_only.empty()) told.push_back(joined(by_name_only, ", ") + " (only when asked for by name)");
+          if (!options.backend && !by_name_only.empty()) told.push_back(joined(by_name_only) + " (only when asked for by name)");
           const std::string note = engine->note.empty() ? "" : " (" + engine->note + ")";
           const std::string others = told.empty() ? "none" : joined(told, "; ");
           return {backend->name(), device, std::string(backend->name()) + " on " + device + note + "; passed over: " + others, engine};

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "error.h"
+#include "names.h"
 
 namespace attn {
 namespace {
@@ -41,10 +42,10 @@ std::optional<attn_dtype> dtype_of(ONNXTensorElementDataType type) {
   return found->first;
 }
 
-std::string joined(const std::vector<TensorSpec>& specs) {
-  std::string text;
-  for (const TensorSpec& spec : specs) text += (text.empty() ? "" : ", ") + spec.name;
-  return text.empty() ? "(none)" : text;
+std::string names_in(const std::vector<TensorSpec>& specs) {
+  std::vector<std::string> names;
+  for (const TensorSpec& spec : specs) names.push_back(spec.name);
+  return names.empty() ? "(none)" : joined(names);
 }
 
 // Shared by the engine and its bound calls, which may outlive it.
@@ -144,7 +145,7 @@ void check_agreement(const std::vector<TensorSpec>& promised, const std::vector<
   for (const TensorSpec& spec : found) by_name[spec.name] = &spec;
   const bool all = std::all_of(promised.begin(), promised.end(), [&](const TensorSpec& spec) { return by_name.count(spec.name) > 0; });
   if (!all || found.size() != promised.size()) {
-    throw bundle_error(has + "the " + side + "s " + joined(found) + ", its record says " + joined(promised) + ". Export it again.");
+    throw bundle_error(has + "the " + side + "s " + names_in(found) + ", its record says " + names_in(promised) + ". Export it again.");
   }
   for (const TensorSpec& spec : promised) {
     const TensorSpec& other = *by_name[spec.name];

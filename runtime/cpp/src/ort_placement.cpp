@@ -4,6 +4,7 @@
 #include <set>
 
 #include "error.h"
+#include "names.h"
 
 namespace attn {
 namespace {
@@ -17,12 +18,6 @@ bool heavy(const std::string& op) {
     if (op.find(part) != std::string::npos) return true;
   }
   return false;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
 }
 
 }  // namespace

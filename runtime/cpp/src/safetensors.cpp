@@ -125,13 +125,17 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path, const std::s
       if (known == file_types.end()) refuse(tensor + " is of unknown dtype " + shown(type, 20));
       Entry found{known->numpy ? known->numpy : known->name, {}, 0, 0};
       if (!sizes.is_array() || !offsets.is_array() || offsets.size() != 2) refuse(tensor + ": shape and data_offsets are no lists of sizes");
-      uint64_t bits = known->bits;
+      // Elements first, as safetensors does: a size of 0 behind a large one is still no elements.
+      uint64_t elements = 1, bits = 0;
+      bool fits = true;
       for (const Json& size : sizes) {
-        const auto elements = number(size);
-        if (!elements) refuse(tensor + " has a size of " + shown(size, 40));
-        found.shape.push_back(static_cast<int64_t>(*elements));
-        if (__builtin_mul_overflow(bits, *elements, &bits)) refuse(tensor + " has more elements than a file can hold");
+        const auto along = number(size);
+        if (!along) refuse(tensor + " has a size of " + shown(size, 40));
+        found.shape.push_back(static_cast<int64_t>(*along));
+        fits = fits && !__builtin_mul_overflow(elements, *along, &elements);
       }
+      fits = fits && !__builtin_mul_overflow(elements, uint64_t{known->bits}, &bits);
+      if (!fits) refuse(tensor + " has more elements than a file can hold");
       const auto begin = number(offsets[0]), end = number(offsets[1]);
       const uint64_t room = file_.size() - data_begin_;
       if (!begin || !end || *begin > *end || *end > room) {

@@ -7,16 +7,10 @@
 
 #include "choose.h"
 #include "error.h"
-#include "near.h"
+#include "names.h"
 
 namespace attn {
 namespace {
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
-}
 
 std::vector<std::string> names_of(const std::vector<TensorSpec>& specs) {
   std::vector<std::string> names;
@@ -32,12 +26,6 @@ std::vector<std::string> dims_of(const std::vector<TensorSpec>& specs) {
     }
   }
   return names;
-}
-
-Error unknown(const char* kind, const std::string& name, const std::vector<std::string>& known, const std::string& where) {
-  const auto near = nearest(name, known);
-  return usage_error("unknown " + std::string(kind) + " \"" + name + "\"; " + (near ? "did you mean " + *near + "? " : "") +
-                     "available: " + (known.empty() ? "(none)" : joined(known)) + " (" + where + ")");
 }
 
 template <typename Value>

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "error.h"
+#include "names.h"
 
 namespace attn {
 namespace {
@@ -32,12 +33,6 @@ constexpr std::array<Type, 12> types{{
 const Type* type_of(attn_dtype dtype) {
   const auto found = std::find_if(types.begin(), types.end(), [&](const Type& type) { return type.dtype == dtype; });
   return found == types.end() ? nullptr : found;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
 }
 
 [[noreturn]] void too_large(const Shape& shape) {

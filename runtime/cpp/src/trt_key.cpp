@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "json.h"
+#include "names.h"
 #include "schema.h"
 #include "sha256.h"
 
@@ -25,12 +26,6 @@ const Json& engine_schema() {
   static const Json* schema = new Json(
       parse_json({reinterpret_cast<const char*>(engine_schema_text), engine_schema_bytes}, "engine.schema.json"));
   return *schema;
-}
-
-std::string joined(const std::vector<std::string>& words, const char* between) {
-  std::string told;
-  for (const std::string& word : words) told += (told.empty() ? "" : between) + word;
-  return told;
 }
 
 // One version is as long as its library tells: 10.3.0 is 10.3.0.30.
@@ -90,7 +85,7 @@ std::vector<Mismatch> mismatches(const EngineKey& key, const WantedEngine& wante
   const auto& capabilities = key.compute_capabilities;
   const bool runs = std::find(capabilities.begin(), capabilities.end(), machine.compute_capability) != capabilities.end();
   if (!machine.compute_capability.empty() && !runs) {
-    found.push_back({"compute capability", machine.compute_capability, joined(capabilities, ", ")});
+    found.push_back({"compute capability", machine.compute_capability, joined(capabilities)});
   }
   return found;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "error.h"
+#include "names.h"
 #include "trt_engine.h"
 
 namespace attn {
@@ -12,12 +13,6 @@ namespace {
 Shape shape_of(const attn_trt_shape& shape) { return {shape.sizes, shape.sizes + shape.rank}; }
 
 bool varies(const Shape& shape) { return std::find(shape.begin(), shape.end(), -1) != shape.end(); }
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string told;
-  for (const std::string& word : words) told += (told.empty() ? "" : ", ") + word;
-  return told;
-}
 
 }  // namespace
 

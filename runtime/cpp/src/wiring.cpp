@@ -4,6 +4,7 @@
 #include <set>
 
 #include "error.h"
+#include "names.h"
 
 namespace attn {
 namespace {
@@ -22,12 +23,6 @@ bool is_float(attn_dtype dtype) { return dtype == ATTN_FLOAT16 || dtype == ATTN_
 const TensorSpec* find(const std::vector<TensorSpec>& specs, const std::string& wanted) {
   const auto found = std::find_if(specs.begin(), specs.end(), [&](const TensorSpec& spec) { return spec.name == wanted; });
   return found == specs.end() ? nullptr : &*found;
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
 }
 
 std::vector<std::string> names_of(const std::vector<TensorSpec>& specs) {

@@ -8,7 +8,7 @@
 #include "bundle.h"
 #include "external_data.h"
 #include "files.h"
-#include "near.h"
+#include "names.h"
 #include "safetensors.h"
 #include "scratch.h"
 #include "wire.h"

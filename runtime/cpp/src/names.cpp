@@ -1,7 +1,9 @@
-#include "near.h"
+#include "names.h"
 
 #include <algorithm>
 #include <string_view>
+
+#include "error.h"
 
 namespace attn {
 namespace {
@@ -30,6 +32,12 @@ size_t in_common(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+std::string joined(const std::vector<std::string>& words, const char* between) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
+  return text;
+}
+
 std::optional<std::string> nearest(const std::string& name, const std::vector<std::string>& known) {
   std::optional<std::string> found;
   double best = similar;
@@ -42,6 +50,16 @@ std::optional<std::string> nearest(const std::string& name, const std::vector<st
     }
   }
   return found;
+}
+
+std::string did_you_mean(const std::string& name, const std::vector<std::string>& known) {
+  const auto near = nearest(name, known);
+  return near ? "did you mean " + *near + "? " : "";
+}
+
+Error unknown(const char* kind, const std::string& name, const std::vector<std::string>& known, const std::string& where) {
+  return usage_error("unknown " + std::string(kind) + " \"" + name + "\"; " + did_you_mean(name, known) +
+                     "available: " + (known.empty() ? "(none)" : joined(known)) + " (" + where + ")");
 }
 
 }  // namespace attn
