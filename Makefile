@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Python compiles the modules that it imports; compiling all of torch's and transformers' would take a minute.
 PIP := $(BIN)/pip install -q --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo demo-cpp test test-aarch64 lint format bench bench-cpp install cpp cpp-tests clean
+.PHONY: demo demo-cpp test test-aarch64 fuzz-cpp lint format bench bench-cpp install cpp cpp-tests clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +39,7 @@ cpp:
 # What the tests of tests/cpp run. Where the tools are missing and may not be installed, those tests skip and say so.
 cpp-tests:
 	@if scripts/install_cpp_tools.sh && PYTHON=$(PYTHON) scripts/fetch_onnxruntime.sh; then \
+		PYTHON=$(PYTHON) scripts/fetch_onnxruntime.sh --version 1.20.1 || echo "an older ONNX Runtime is not tested"; \
 		cd runtime/cpp && cmake --preset tests >/dev/null && cmake --build --preset tests; \
 	else echo "the tests of the C++ runtime will be skipped"; fi
 
@@ -58,6 +59,11 @@ bench-cpp: install cpp
 # Translates a sentence from C++, with the bundle of `make demo`.
 demo-cpp: install cpp
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/demo_cpp.py
+
+# A minute of libFuzzer on the C++ readers of manifests, tensor files and recordings.
+fuzz-cpp:
+	scripts/install_cpp_tools.sh fuzz
+	scripts/fuzz_cpp.sh 60
 
 # The C++ runtime and the Python one on aarch64, under qemu: docs/jetson.md.
 test-aarch64: install

@@ -14,15 +14,28 @@ compiler=$(command -v clang++ || ls /usr/bin/clang++-* 2>/dev/null | sort -V | t
 cmake -S runtime/cpp/fuzz -B "$folder" -DCMAKE_CXX_COMPILER="$compiler" >/dev/null
 cmake --build "$folder" --parallel 2
 targets=(manifest safetensors external_data wav)
-for target in "${targets[@]}"; do
-  mkdir -p "$folder/corpus/$target"
-  echo "== $target"
-  if ! "$folder/fuzz_$target" -max_total_time=$((seconds / ${#targets[@]})) -max_len=16384 -timeout=5 -rss_limit_mb=1024 \
+
+fuzz() { # fuzz TARGET
+  mkdir -p "$folder/corpus/$1"
+  if ! "$folder/fuzz_$1" -max_total_time=$((seconds / ${#targets[@]})) -max_len=16384 -timeout=5 -rss_limit_mb=1024 \
     -dict=runtime/cpp/fuzz/words.dict -artifact_prefix="$folder/" -print_final_stats=1 \
-    "$folder/corpus/$target" "runtime/cpp/fuzz/corpus/$target" >"$folder/$target.log" 2>&1; then
-    tail -40 "$folder/$target.log" >&2
-    echo "$target: a finding; the input is $folder/crash-*, timeout-* or oom-*" >&2
-    exit 1
+    "$folder/corpus/$1" "runtime/cpp/fuzz/corpus/$1" >"$folder/$1.log" 2>&1; then
+    tail -40 "$folder/$1.log" >&2
+    echo "$1: a finding; the input is $folder/crash-*, timeout-* or oom-*" >&2
+    return 1
   fi
-  grep -E "INITED|DONE|stat::(number_of_executed_units|peak_rss_mb)" "$folder/$target.log"
+  echo "== $1"
+  grep -E "INITED|DONE|stat::(number_of_executed_units|peak_rss_mb)" "$folder/$1.log"
+}
+
+# Two at a time: each has one thread.
+status=0
+for ((n = 0; n < ${#targets[@]}; n += 2)); do
+  running=()
+  for target in "${targets[@]:n:2}"; do
+    fuzz "$target" &
+    running+=($!)
+  done
+  for each in "${running[@]}"; do wait "$each" || status=1; done
 done
+exit $status

@@ -21,24 +21,6 @@ what="${1:-all}"
 python="${PYTHON:-.venv/bin/python}"
 export OMP_NUM_THREADS=1
 
-install_tools() {
-    packages=
-    command -v aarch64-linux-gnu-g++ >/dev/null || packages="$packages g++-aarch64-linux-gnu"
-    command -v qemu-aarch64-static >/dev/null || packages="$packages qemu-user-static"
-    [ -z "$packages" ] && return
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        export DEBIAN_FRONTEND=noninteractive
-        # shellcheck disable=SC2086  (words on purpose)
-        apt-get install -q -y --no-install-recommends $packages >/dev/null 2>&1 || {
-            apt-get update -q >/dev/null
-            apt-get install -q -y --no-install-recommends $packages >/dev/null
-        }
-    else
-        echo "not run: install$packages (apt-get install$packages)" >&2
-        exit 1
-    fi
-}
-
 # Debian's arm64 packages, unpacked. A list of its own, and an empty status file: nothing counts as installed.
 make_root() {
     [ -f "$root/.done" ] && return
@@ -97,7 +79,6 @@ arm_python() {
 }
 
 run_cpp() {
-    scripts/install_cpp_tools.sh
     PYTHON="$python" scripts/fetch_onnxruntime.sh --arch aarch64
     bundles="$here/bundles"
     rm -rf "$bundles"
@@ -149,7 +130,7 @@ run_deploy() {
     [ "$said" = "ran a. the a on cat" ]
 }
 
-install_tools
+scripts/install_cpp_tools.sh aarch64
 mkdir -p "$here"
 make_root
 make_site
