@@ -17,8 +17,8 @@ build() { # build PRESET TARGET...
 }
 
 asan() {
-  build asan attn_test_reading attn_test_running attn_test_generating attn_test_header
-  for name in reading running generating header; do
+  build asan attn_test_reading attn_test_running attn_test_generating attn_test_header attn_test_trt
+  for name in reading running generating header trt; do
     # detect_leaks: what ONNX Runtime keeps until the end of the process is reachable, and no leak.
     ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
       "build/cpp/asan/tests/attn_test_$name" --gtest_brief=1
