@@ -129,6 +129,20 @@ TEST_F(CSessions, OptionsOfOtherVersionsAreReadAsFarAsTheyGo) {
   attn_open_options negative = ATTN_OPEN_OPTIONS_INIT;
   negative.threads = -1;
   EXPECT_EQ(attn_session_open(bundle, &negative, &got), ATTN_ERROR_USAGE);
+  negative.threads = 100000;  // which would be started, one and all
+  EXPECT_EQ(attn_session_open(bundle, &negative, &got), ATTN_ERROR_USAGE);
+  EXPECT_STREQ(attn_last_error(), "threads: got 100000, expected 0 (all cores) or up to 1024");
+}
+
+TEST_F(CSessions, MessagesAreOneLineOfText) {
+  const attn_size strange[] = {{"\xff\n\x1b[31m", 1}};
+  attn_binding* call = nullptr;
+  EXPECT_EQ(attn_session_bind(session, strange, 1, nullptr, 0, nullptr, 0, &call), ATTN_ERROR_USAGE);
+  EXPECT_STREQ(attn_last_error(), "unknown dim \"\uFFFD\uFFFD\uFFFD[31m\"; available: batch (bundle gemm.attn)");
+  const std::string endless(1 << 20, 'x');
+  const attn_size long_one[] = {{endless.c_str(), 1}};
+  EXPECT_EQ(attn_session_bind(session, long_one, 1, nullptr, 0, nullptr, 0, &call), ATTN_ERROR_USAGE);
+  EXPECT_LT(std::strlen(attn_last_error()), 20000u);
 }
 
 TEST_F(CSessions, SpecsAreListed) {

@@ -175,7 +175,7 @@ typedef struct attn_open_options {
   const char* backend;   /* "ort", "trt"; NULL takes the best for the device, and attn_session_choice tells why */
   const char* graph;     /* which graph of the bundle; may be NULL when there is one */
   const char* precision; /* "fp32", "fp16", ...; NULL takes fp32, or the first where there is none */
-  int threads;           /* that one node may use on the CPU; 0 takes the cores there are */
+  int threads;           /* that one node may use on the CPU, up to 1024; 0 takes the cores there are */
   int low_memory;        /* on the CPU, read weights where they lie in the mapped files, which sessions share */
   const char* cache;     /* folder for what an engine library compiles on this machine; NULL keeps it in memory */
   const char* library;   /* libonnxruntime to load; NULL: $ATTN_ONNXRUNTIME, then the loader's path, then beside this library */
