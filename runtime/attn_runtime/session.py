@@ -345,7 +345,7 @@ class BoundCall:
 def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> tuple[str, GraphFile]:
     found = bundle.graph(graph)
     where = bundle.label(found)
-    chosen = precision or found.default_precision
+    chosen = found.default_precision if precision is None else precision
     if chosen not in found.precisions:
         raise UsageError(
             f'unknown precision "{chosen}"; {did_you_mean(chosen, found.precisions)}'

@@ -125,6 +125,7 @@ def test_baked_dim_that_the_record_calls_dynamic(tmp_path: Path) -> None:
         ({"device": "cuda:x"}, UsageError, "available: auto, cpu, cuda, cuda:N"),
         ({"backend": "orrt"}, UsageError, "did you mean ort"),
         ({"precision": "fp23"}, UsageError, "did you mean fp32"),
+        ({"precision": ""}, UsageError, 'unknown precision ""; available: fp32'),
         ({"graph": "decoder"}, BundleError, "no graph"),
         ({"threads": 0}, UsageError, "expected 1..1024"),
         ({"threads": 100000}, UsageError, "expected 1..1024"),
