@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Shapes that were once found good are not checked again; a caller with ever new ones must not fill the memory.
 _MOST_REMEMBERED = 4096
+_MOST_THREADS = 1024  # ONNX Runtime would start them all
 
 
 def open_session(
@@ -58,8 +59,8 @@ def open_session(
     Raises BundleError for a missing, damaged or hostile file, BackendError when nothing here can run it on that device,
     UsageError for an unknown name.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads: got {threads}, expected 1 or more")
+    if threads is not None and not 1 <= threads <= _MOST_THREADS:
+        raise UsageError(f"threads: got {threads}, expected 1..{_MOST_THREADS}")
     if workspace is not None and workspace < 1:
         raise UsageError(f"workspace: got {workspace} bytes, expected 1 or more")
     options = OpenOptions(threads, cuda_graph, Path(cache) if cache is not None else None, workspace, low_memory)
@@ -344,7 +345,7 @@ class BoundCall:
 def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> tuple[str, GraphFile]:
     found = bundle.graph(graph)
     where = bundle.label(found)
-    chosen = precision or found.default_precision
+    chosen = found.default_precision if precision is None else precision
     if chosen not in found.precisions:
         raise UsageError(
             f'unknown precision "{chosen}"; {did_you_mean(chosen, found.precisions)}'

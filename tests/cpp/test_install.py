@@ -18,6 +18,7 @@ from make_graphs import brightness_classifier
 ROOT = Path(__file__).parents[2]
 HEADER = ROOT / "runtime" / "cpp" / "include" / "attn" / "runtime.h"
 DOCS = ROOT / "docs" / "cpp.md"
+PAGES = (ROOT / "README.md", DOCS, ROOT / "docs" / "cpp-generation.md")
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -73,10 +74,21 @@ def test_the_program_of_the_header_in_pure_c(prefix: Path, cpp_environment: dict
     assert "error: bundle attentionnet.attn" in run(program, env=cpp_environment, status=8)
 
 
-def header_example() -> str:
-    lines = [line[7:] for line in HEADER.read_text().splitlines() if line.startswith(" *     ")]
+@pytest.mark.parametrize("standard", ["c++17", "c++20"])
+def test_every_program_that_is_shown_compiles_without_a_warning(prefix: Path, tmp_path: Path, standard: str) -> None:
+    shown = [re.findall(r"^```cpp\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL) for page in PAGES]
+    programs = [each for page in shown for each in page] + [header_example(HEADER.with_suffix(".hpp"))]
+    assert len(programs) >= len(PAGES) + 1
+    for number, program in enumerate(programs):
+        (tmp_path / f"{number}.cpp").write_text(program)
+    flags = ("-fsyntax-only", "-Wall", "-Wextra", "-pedantic", "-Werror", f"-I{prefix / 'include'}")
+    run("g++", f"-std={standard}", *flags, *tmp_path.glob("*.cpp"))
+
+
+def header_example(header: Path = HEADER) -> str:
+    lines = [line[7:] for line in header.read_text().splitlines() if line.startswith(" *     ")]
     code = "\n".join(lines[: lines.index("}") + 1]) + "\n"
-    assert code.startswith("#include <attn/runtime.h>")
+    assert code.startswith(f"#include <attn/{header.name}>")
     return code
 
 

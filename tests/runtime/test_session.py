@@ -125,8 +125,10 @@ def test_baked_dim_that_the_record_calls_dynamic(tmp_path: Path) -> None:
         ({"device": "cuda:x"}, UsageError, "available: auto, cpu, cuda, cuda:N"),
         ({"backend": "orrt"}, UsageError, "did you mean ort"),
         ({"precision": "fp23"}, UsageError, "did you mean fp32"),
+        ({"precision": ""}, UsageError, 'unknown precision ""; available: fp32'),
         ({"graph": "decoder"}, BundleError, "no graph"),
-        ({"threads": 0}, UsageError, "expected 1 or more"),
+        ({"threads": 0}, UsageError, "expected 1..1024"),
+        ({"threads": 100000}, UsageError, "expected 1..1024"),
     ],
 )
 def test_unknown_names_are_told_with_the_nearest(

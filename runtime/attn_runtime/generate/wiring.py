@@ -143,7 +143,7 @@ class _Reader:
         if name not in self.bundle.graphs:
             self.refuse(f"{role} is graph {shown(name)}, the bundle has {', '.join(self.bundle.graphs)}")
         graph = self.bundle.graphs[name]
-        precision = self.precision or graph.default_precision
+        precision = graph.default_precision if self.precision is None else self.precision
         if precision not in graph.precisions:
             raise UsageError(
                 f'unknown precision "{precision}"; available: {", ".join(graph.precisions)} ({self.where}, graph {name})'

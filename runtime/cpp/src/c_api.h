@@ -36,6 +36,7 @@ int guarded(Body&& body) noexcept {
   clear_error();
   try {
     std::forward<Body>(body)();
+    clear_error();  // of calls that a callback made meanwhile
     return ATTN_OK;
   } catch (...) {
     return keep_error();

@@ -2,9 +2,12 @@
 #include <new>
 
 #include "c_api.h"
+#include "unicode.h"
 
 namespace attn {
 namespace {
+
+constexpr size_t longest = 16384;  // characters of a message: names that it quotes may be of any length, and hold anything
 
 struct LastError {
   std::string message, details;
@@ -22,17 +25,18 @@ void clear_error() noexcept {
 }
 
 int keep_error() noexcept {
+  clear_error();
   try {
     try {
       throw;
     } catch (const Error& error) {
-      last.message = error.what();
+      last.message = printable(error.what(), longest);
       last.details = error.details;
       return error.status;
     } catch (const std::bad_alloc&) {
       last.fixed = "out of memory; close other programs, or use smaller sizes";
     } catch (const std::exception& error) {
-      last.message = std::string("internal error: ") + error.what() + "; this is a bug, please report it";
+      last.message = "internal error: " + printable(error.what(), longest) + "; this is a bug, please report it";
     } catch (...) {
       last.fixed = "internal error of an unknown kind; this is a bug, please report it";
     }

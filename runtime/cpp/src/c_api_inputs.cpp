@@ -5,6 +5,7 @@
 #include "c_api.h"
 #include "c_tensors.h"
 #include "image.h"
+#include "session.h"
 #include "text.h"
 #include "wav.h"
 
@@ -49,20 +50,24 @@ const TensorSpec& input_of(const attn::Bundle& bundle, const char* asset, const 
   return *spec;
 }
 
-// Tell what the tensor is; true where it is to be filled as well. Raises input_error, with the shape told, for too little room.
-bool described(attn_tensor& tensor, const std::string& name, attn_dtype dtype, const attn::Shape& shape) {
-  const View view{dtype, shape, nullptr};
-  const size_t room = tensor.bytes;
-  attn::write_tensor(view, "input \"" + name + "\"", tensor);
+// What the tensor becomes, to be handed out once its data are written. Raises input_error for memory that can't be written to, for too
+// little of it with the shape told.
+attn_tensor described(attn_tensor& tensor, const attn::Bundle& bundle, const std::string& name, attn_dtype dtype,
+                      const attn::Shape& shape) {
+  const View view{dtype, shape, tensor.data};
+  attn_tensor made = tensor;
+  attn::write_tensor(view, "input \"" + name + "\"", made);
   if (!tensor.data) {
-    tensor.bytes = view.bytes();
-    return false;
-  }
-  if (room < view.bytes()) {
+    made.bytes = view.bytes();
+  } else if (tensor.bytes < view.bytes()) {
+    tensor = made;
     throw attn::input_error("input \"" + name + "\": " + attn::name_of(dtype) + " " + attn::text(shape) + " takes " +
-                            std::to_string(view.bytes()) + " bytes, and there is room for " + std::to_string(room));
+                            std::to_string(view.bytes()) + " bytes, and there is room for " + std::to_string(tensor.bytes));
+  } else {
+    attn::check_memory("input", name, view, bundle.where);
   }
-  return true;
+  made.name = find_input(bundle, name)->name.c_str();  // lives as long as the bundle
+  return made;
 }
 
 void give_audio(const attn::Bundle& bundle, const float* samples, size_t frames, size_t channels, size_t rate, attn_tensor& tensor) {
@@ -71,12 +76,12 @@ void give_audio(const attn::Bundle& bundle, const float* samples, size_t frames,
   const auto to = recipe.at("sample_rate").get<uint64_t>();
   const auto least = static_cast<uint64_t>(spec.dims[1].min), most = static_cast<uint64_t>(spec.dims[1].max);
   const uint64_t count = attn::prepared_count(frames, channels, rate, to, least, most);
-  const bool wanted = described(tensor, spec.name, ATTN_FLOAT32, {1, static_cast<int64_t>(count)});
-  if (wanted) {
+  const attn_tensor told = described(tensor, bundle, spec.name, ATTN_FLOAT32, {1, static_cast<int64_t>(count)});
+  if (told.data) {
     const std::vector<float> made = attn::prepare_audio(samples, frames, channels, rate, to, least, most);
-    std::copy(made.begin(), made.end(), static_cast<float*>(tensor.data));
+    std::copy(made.begin(), made.end(), static_cast<float*>(told.data));
   }
-  tensor.name = spec.name.c_str();
+  tensor = told;
 }
 
 }  // namespace
@@ -94,10 +99,11 @@ int attn_bundle_image(const attn_bundle* bundle, const uint8_t* pixels, size_t h
     attn::check_image(height, width, channels, recipe);
     const attn::Shape shape = {1, static_cast<int64_t>(recipe.channels), static_cast<int64_t>(recipe.height),
                                static_cast<int64_t>(recipe.width)};
-    if (described(*tensor, spec.name, ATTN_FLOAT32, shape)) {
-      attn::prepare_image(required(pixels, "pixels"), height, width, channels, recipe, static_cast<float*>(tensor->data));
+    const attn_tensor told = described(*tensor, opened, spec.name, ATTN_FLOAT32, shape);
+    if (told.data) {
+      attn::prepare_image(required(pixels, "pixels"), height, width, channels, recipe, static_cast<float*>(told.data));
     }
-    tensor->name = spec.name.c_str();
+    *tensor = told;
   });
 }
 
@@ -131,12 +137,19 @@ int attn_bundle_text(const attn_bundle* bundle, const char* const* texts, size_t
     for (size_t i = 0; i < count; ++i) given.emplace_back(required(texts[i], "texts"));
     const auto text = attn::Text::open(opened, all_inputs(opened), opened.where);
     const attn::Tensors made = text->encode(given);
-    const std::pair<attn_tensor*, const std::string*> wanted[] = {{tokens, &text->input()}, {mask, &text->mask()}};
-    for (const auto& [tensor, name] : wanted) {
-      const View view = made.at(*name).view();
-      if (described(*tensor, *name, view.dtype, view.shape)) std::memcpy(tensor->data, view.data, view.bytes());
-      tensor->name = find_input(opened, *name)->name.c_str();
+    const View ids = made.at(text->input()).view(), set = made.at(text->mask()).view();
+    // Where one of them has too little room, the shapes of both are told.
+    const auto fits = [](const attn_tensor& tensor, const View& view) { return !tensor.data || tensor.bytes >= view.bytes(); };
+    if (!fits(*tokens, ids) || !fits(*mask, set)) {
+      attn::write_tensor(ids, opened.where, *tokens);
+      attn::write_tensor(set, opened.where, *mask);
     }
+    const attn_tensor told_ids = described(*tokens, opened, text->input(), ids.dtype, ids.shape);
+    const attn_tensor told_set = described(*mask, opened, text->mask(), set.dtype, set.shape);
+    if (told_ids.data) std::memcpy(told_ids.data, ids.data, ids.bytes());
+    if (told_set.data) std::memcpy(told_set.data, set.data, set.bytes());
+    *tokens = told_ids;
+    *mask = told_set;
   });
 }
 

@@ -1,5 +1,6 @@
 #include "generate_options.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -29,7 +30,11 @@ GenerateOptions GenerateOptions::of(const attn_generate_options* given) {
     // A program that was compiled with an older header has a shorter struct, one with a newer a longer one.
     expect(given->size >= sizeof(size_t) && given->size <= 4096,
            "attn_generate_options: size is " + std::to_string(given->size) + "; set it with ATTN_GENERATE_OPTIONS_INIT");
-    std::memcpy(&all, given, given->size < sizeof all ? given->size : sizeof all);
+    std::memcpy(&all, given, std::min(given->size, sizeof all));
+    const auto* bytes = reinterpret_cast<const unsigned char*>(given);
+    const auto none = [](unsigned char byte) { return byte == 0; };
+    expect(std::all_of(bytes + std::min(given->size, sizeof all), bytes + given->size, none),
+           "attn_generate_options: one is set that this version of the library does not know; take a newer attn_runtime");
   }
   GenerateOptions made;
   expect(all.max_length >= -1 && all.max_length <= most_tokens,
@@ -47,6 +52,11 @@ GenerateOptions GenerateOptions::of(const attn_generate_options* given) {
     sample.seed = all.seed;
     made.sample = sample;
   }
+  expect(all.stop || !all.stop_count,
+         "stop is NULL, and stop_count " + std::to_string(all.stop_count) + "; expected 0 for the model's own");
+  // A number below 0 becomes one that no memory holds.
+  expect(all.stop_count <= static_cast<size_t>(most_tokens),
+         "stop_count: got " + std::to_string(all.stop_count) + ", expected up to " + std::to_string(most_tokens));
   if (all.stop) made.stop = std::vector<int64_t>(all.stop, all.stop + all.stop_count);
   if (all.on_token) {
     made.on_token = [call = all.on_token, user = all.user](size_t row, int64_t token) { return call(row, token, user) == 0; };

@@ -58,6 +58,19 @@ std::shared_ptr<Generator> Generator::open(std::shared_ptr<const Bundle> bundle,
   return made;
 }
 
+Generator::Alone::Alone(Generator& generator) : generator_(generator) {
+  if (generator.writer_ == std::this_thread::get_id()) {
+    throw usage_error("the generator on " + generator.wiring->where + " is in use: on_token can't call it; open another");
+  }
+  generator.busy_.lock();
+  generator.writer_ = std::this_thread::get_id();
+}
+
+Generator::Alone::~Alone() {
+  generator_.writer_ = std::thread::id();
+  generator_.busy_.unlock();
+}
+
 Generated Generator::generate(const std::map<std::string, View>& inputs, const GenerateOptions& options) {
   options.check(wiring->vocabulary, wiring->where);
   const Prompts given = prompts(inputs);
@@ -71,7 +84,7 @@ Generated Generator::generate(const std::map<std::string, View>& inputs, const G
   std::vector<uint8_t> stops(static_cast<size_t>(wiring->vocabulary));
   for (const int64_t token : options.stop ? *options.stop : wiring->stop) stops[static_cast<size_t>(token)] = 1;
 
-  const std::lock_guard<std::mutex> held(busy_);
+  const Alone alone(*this);
   Answers answers(most, stops, wiring->pad);
   if (!answers.going()) return result_of(answers, true, options.length_penalty);
   Plan& model = plan(given, static_cast<size_t>(options.beams));
@@ -106,7 +119,7 @@ Generator::Followed Generator::follow(const std::map<std::string, View>& inputs,
                       std::to_string(wiring->most_rows) + " rows, " + std::to_string(wiring->max_length) +
                       " tokens with the prompt, each of 0.." + std::to_string(wiring->vocabulary - 1) + " (" + wiring->where + ")");
   }
-  const std::lock_guard<std::mutex> held(busy_);
+  const Alone alone(*this);
   Followed found{std::vector<double>(rows), std::vector<double>(rows)};
   Answers followed(lengths, std::vector<uint8_t>(static_cast<size_t>(wiring->vocabulary)), wiring->pad);
   if (!followed.going()) return found;
@@ -146,7 +159,10 @@ Generator::Prompts Generator::prompts(std::map<std::string, View> inputs) const 
   std::map<std::string, Signature> signatures;
   for (const auto& [name, view] : inputs) signatures[name] = {view.dtype, view.shape};
   check_shapes(wiring->inputs, signatures, wiring->where);
-  for (const TensorSpec& spec : wiring->inputs) check_values(spec, inputs.at(spec.name));
+  for (const TensorSpec& spec : wiring->inputs) {
+    check_memory("input", spec.name, inputs.at(spec.name), wiring->where);
+    check_values(spec, inputs.at(spec.name));
+  }
   if (wiring->begin) {
     const auto rows = static_cast<size_t>(inputs.begin()->second.shape.at(0));
     made.source = std::move(inputs);

@@ -1,11 +1,13 @@
 // Prompts in, tokens out. The Python twin is attn_runtime/generate/generator.py.
 #pragma once
 
+#include <atomic>
 #include <list>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "bundle.h"
@@ -57,7 +59,20 @@ class Generator {
   Plan& plan(const Prompts& prompts, size_t beams);
 
   Sessions sessions_;
+  // One generation at a time. usage_error for one inside another, in on_token, which would wait for ever.
+  class Alone {
+   public:
+    explicit Alone(Generator& generator);
+    ~Alone();
+    Alone(const Alone&) = delete;
+    Alone& operator=(const Alone&) = delete;
+
+   private:
+    Generator& generator_;
+  };
+
   std::mutex busy_;
+  std::atomic<std::thread::id> writer_{};
   std::list<Plan> plans_;  // the newest first; their buffers are kept for the next prompts of the same shape
 };
 

@@ -10,6 +10,7 @@ namespace attn {
 namespace {
 
 constexpr size_t kFirst = offsetof(attn_open_options, threads);  // what the first header had is all there
+constexpr int kMostThreads = 1024;                               // ONNX Runtime would start them all
 constexpr size_t kLargest = 4096;                                // more than that is no size, but what lay in the memory
 
 std::optional<std::string> text_of(const char* given) {
@@ -31,7 +32,10 @@ OpenOptions OpenOptions::of(const attn_open_options* given) {
   if (std::any_of(bytes + std::min(given->size, sizeof all), bytes + given->size, [](unsigned char byte) { return byte != 0; })) {
     throw usage_error("options: one is set that this version of the library does not know; take a newer attn_runtime");
   }
-  if (all.threads < 0) throw usage_error("threads: got " + std::to_string(all.threads) + ", expected 0 (all cores) or more");
+  if (all.threads < 0 || all.threads > kMostThreads) {
+    throw usage_error("threads: got " + std::to_string(all.threads) + ", expected 0 (all cores) or up to " +
+                      std::to_string(kMostThreads));
+  }
   if (all.device) options.device = all.device;
   options.backend = text_of(all.backend), options.graph = text_of(all.graph), options.precision = text_of(all.precision);
   options.cache = text_of(all.cache), options.library = text_of(all.library);

@@ -36,18 +36,6 @@ void check_names(const char* kind, const std::map<std::string, Value>& given, co
   }
 }
 
-// Whoever computes on it reads whole elements: from an odd address that is slow, or ends the process.
-void check_memory(const char* side, const std::string& name, const View& view, const std::string& where) {
-  if (!view.data && elements(view.shape) > 0) {
-    throw input_error(std::string(side) + " \"" + name + "\": its data is NULL; expected " + std::to_string(view.bytes()) +
-                      " bytes for " + name_of(view.dtype) + " " + text(view.shape) + " (" + where + ")");
-  }
-  if (reinterpret_cast<uintptr_t>(view.data) % size_of(view.dtype) != 0) {
-    throw input_error(std::string(side) + " \"" + name + "\": its data is not aligned to the " + std::to_string(size_of(view.dtype)) +
-                      " bytes of a " + name_of(view.dtype) + " (" + where + "). Copy it to an aligned buffer.");
-  }
-}
-
 void check_buffer(const char* side, const std::string& name, const View& view, const Signature& expected, const std::string& where) {
   if (view.dtype != expected.dtype || view.shape != expected.shape) {
     throw input_error(std::string(side) + " \"" + name + "\": the buffer is " + name_of(view.dtype) + " " + text(view.shape) +
@@ -72,6 +60,17 @@ GraphFile graph_file(std::shared_ptr<const Bundle> bundle, const OpenOptions& op
 }
 
 }  // namespace
+
+void check_memory(const char* side, const std::string& name, const View& view, const std::string& where) {
+  if (!view.data && elements(view.shape) > 0) {
+    throw input_error(std::string(side) + " \"" + name + "\": its data is NULL; expected " + std::to_string(view.bytes()) +
+                      " bytes for " + name_of(view.dtype) + " " + text(view.shape) + " (" + where + ")");
+  }
+  if (reinterpret_cast<uintptr_t>(view.data) % size_of(view.dtype) != 0) {
+    throw input_error(std::string(side) + " \"" + name + "\": its data is not aligned to the " + std::to_string(size_of(view.dtype)) +
+                      " bytes of a " + name_of(view.dtype) + " (" + where + "). Copy it to an aligned buffer.");
+  }
+}
 
 std::shared_ptr<Session> Session::open(std::shared_ptr<const Bundle> bundle, const OpenOptions& options) {
   GraphFile graph = graph_file(bundle, options);

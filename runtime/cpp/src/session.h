@@ -10,6 +10,10 @@
 
 namespace attn {
 
+// input_error for memory that is not there, or not aligned to its elements: whoever computes on it reads whole elements, and from
+// an odd address that is slow, or ends the process. `side` is "input" or "output".
+void check_memory(const char* side, const std::string& name, const View& view, const std::string& where);
+
 // Buffers that stay, by name, and the call on them. Keeps its session's engine alive.
 class Binding {
  public:

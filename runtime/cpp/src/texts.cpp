@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <set>
 
 #include "unicode.h"
@@ -54,7 +55,7 @@ TextAnswers generate_texts(Generator& generator, const Text& text, const std::ve
   }
   made.answers.tokens.resize(texts.size());  // of an end before the last batch: empty answers
   made.answers.stopped.resize(texts.size(), Stopped::cancelled);
-  if (!made.answers.scores.empty()) made.answers.scores.resize(texts.size());
+  if (!made.answers.scores.empty()) made.answers.scores.resize(texts.size(), std::numeric_limits<double>::quiet_NaN());
   return made;
 }
 

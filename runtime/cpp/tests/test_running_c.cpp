@@ -129,6 +129,20 @@ TEST_F(CSessions, OptionsOfOtherVersionsAreReadAsFarAsTheyGo) {
   attn_open_options negative = ATTN_OPEN_OPTIONS_INIT;
   negative.threads = -1;
   EXPECT_EQ(attn_session_open(bundle, &negative, &got), ATTN_ERROR_USAGE);
+  negative.threads = 100000;  // which would be started, one and all
+  EXPECT_EQ(attn_session_open(bundle, &negative, &got), ATTN_ERROR_USAGE);
+  EXPECT_STREQ(attn_last_error(), "threads: got 100000, expected 0 (all cores) or up to 1024");
+}
+
+TEST_F(CSessions, MessagesAreOneLineOfText) {
+  const attn_size strange[] = {{"\xff\n\x1b[31m", 1}};
+  attn_binding* call = nullptr;
+  EXPECT_EQ(attn_session_bind(session, strange, 1, nullptr, 0, nullptr, 0, &call), ATTN_ERROR_USAGE);
+  EXPECT_STREQ(attn_last_error(), "unknown dim \"\uFFFD\uFFFD\uFFFD[31m\"; available: batch (bundle gemm.attn)");
+  const std::string endless(1 << 20, 'x');
+  const attn_size long_one[] = {{endless.c_str(), 1}};
+  EXPECT_EQ(attn_session_bind(session, long_one, 1, nullptr, 0, nullptr, 0, &call), ATTN_ERROR_USAGE);
+  EXPECT_LT(std::strlen(attn_last_error()), 20000u);
 }
 
 TEST_F(CSessions, SpecsAreListed) {
@@ -189,6 +203,60 @@ TEST_F(CSessions, VerifyTellsOfEachOutput) {
   EXPECT_EQ(attn_bundle_verify(wrong, &options, nullptr, nullptr), ATTN_ERROR_PARITY);
   EXPECT_NE(std::string(attn_last_error_details()).find("|error|"), std::string::npos);
   attn_bundle_close(wrong);
+}
+
+// What is asked of a bundle's assets is written when all is well, and otherwise not at all, but for a shape that lacks room.
+class CInputs : public testing::Test {
+ protected:
+  void SetUp() override { ATTN_NEEDS_BUNDLES(); }
+  void TearDown() override { attn_bundle_close(bundle); }
+  void open(const char* name) {
+    ASSERT_EQ(attn_bundle_open((bundles_folder() / name).c_str(), &bundle), ATTN_OK) << attn_last_error();
+  }
+
+  attn_bundle* bundle = nullptr;
+  alignas(8) unsigned char room[4096] = {}, more[64] = {};
+  attn_tensor tensor{nullptr, static_cast<attn_dtype>(0), room, sizeof room, 0, {}};
+};
+
+TEST_F(CInputs, PicturesAreWrittenWhole) {
+  open("pictures.attn");
+  EXPECT_EQ(attn_bundle_image(bundle, nullptr, 2, 2, 1, &tensor), ATTN_ERROR_USAGE);
+  EXPECT_EQ(tensor.rank, 0u);
+  const uint8_t pixels[4] = {};
+  tensor.data = room + 1;
+  EXPECT_EQ(attn_bundle_image(bundle, pixels, 2, 2, 1, &tensor), ATTN_ERROR_INPUT);
+  EXPECT_NE(std::string(attn_last_error()).find("not aligned to the 4 bytes"), std::string::npos) << attn_last_error();
+  tensor.data = room;
+  EXPECT_EQ(attn_bundle_image(bundle, pixels, 2, 2, 1, &tensor), ATTN_OK) << attn_last_error();
+  EXPECT_STREQ(tensor.name, "image");
+  EXPECT_EQ(tensor.bytes, sizeof room);
+}
+
+TEST_F(CInputs, RecordingsAreWrittenWhole) {
+  open("recordings.attn");
+  const float samples[2] = {0, std::numeric_limits<float>::infinity()};
+  EXPECT_EQ(attn_bundle_audio(bundle, samples, 2, 1, 16000, &tensor), ATTN_ERROR_INPUT);
+  EXPECT_EQ(tensor.rank, 0u);
+  tensor.data = room + 2;
+  EXPECT_EQ(attn_bundle_audio(bundle, samples, 1, 1, 16000, &tensor), ATTN_ERROR_INPUT);
+  EXPECT_NE(std::string(attn_last_error()).find("not aligned to the 4 bytes"), std::string::npos) << attn_last_error();
+}
+
+TEST_F(CInputs, TextsAreWrittenWhole) {
+  open("speaker.attn");
+  const char* texts[] = {"a cat"};
+  attn_tensor mask{nullptr, static_cast<attn_dtype>(0), more, 1, 0, {}};
+  EXPECT_EQ(attn_bundle_text(bundle, texts, 1, &tensor, &mask), ATTN_ERROR_INPUT);
+  EXPECT_EQ(tensor.name, nullptr);
+  EXPECT_EQ(room[0], 0);
+  mask.bytes = sizeof more, tensor.bytes = 1;
+  EXPECT_EQ(attn_bundle_text(bundle, texts, 1, &tensor, &mask), ATTN_ERROR_INPUT);
+  EXPECT_EQ(mask.shape[1], 2);  // the shapes of both
+  tensor.bytes = sizeof room;
+  EXPECT_EQ(attn_bundle_text(bundle, texts, 1, &tensor, &mask), ATTN_OK) << attn_last_error();
+  EXPECT_NE(room[0], 0);
+  EXPECT_STREQ(mask.name, "source_mask");
 }
 
 }  // namespace

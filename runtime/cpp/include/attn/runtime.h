@@ -175,7 +175,7 @@ typedef struct attn_open_options {
   const char* backend;   /* "ort", "trt"; NULL takes the best for the device, and attn_session_choice tells why */
   const char* graph;     /* which graph of the bundle; may be NULL when there is one */
   const char* precision; /* "fp32", "fp16", ...; NULL takes fp32, or the first where there is none */
-  int threads;           /* that one node may use on the CPU; 0 takes the cores there are */
+  int threads;           /* that one node may use on the CPU, up to 1024; 0 takes the cores there are */
   int low_memory;        /* on the CPU, read weights where they lie in the mapped files, which sessions share */
   const char* cache;     /* folder for what an engine library compiles on this machine; NULL keeps it in memory */
   const char* library;   /* libonnxruntime to load; NULL: $ATTN_ONNXRUNTIME, then the loader's path, then beside this library */
@@ -249,7 +249,7 @@ typedef struct attn_generate_options {
   size_t stop_count;
   int scores; /* compute attn_result_score for one beam as well */
   /* Called with each token as it is chosen, the stop token included; other than 0 ends the generation, which is no error.
-   * With one beam alone. It must not use the generator. */
+   * With one beam alone. To generate with the same generator in it is ATTN_ERROR_USAGE; it must not close it. */
   int (*on_token)(size_t row, int64_t token, void* user);
   void* user;
 } attn_generate_options;
@@ -274,7 +274,8 @@ ATTN_API void attn_result_close(attn_result* result);
 ATTN_API size_t attn_result_rows(const attn_result* result);
 /* The tokens of a row, without prompt and begin, the stop token not included; NULL beyond the last row. */
 ATTN_API const int64_t* attn_result_tokens(const attn_result* result, size_t row, size_t* length);
-/* Sum of log probabilities over length to the power of length_penalty; NaN where it was not asked for. */
+/* Sum of log probabilities over length to the power of length_penalty, 0 with max_length 0; NaN where it was not asked for, and of
+ * a text that was not begun when on_token ended the generation. */
 ATTN_API double attn_result_score(const attn_result* result, size_t row);
 /* 1: a stop token ended it; 0: the limit or on_token did. */
 ATTN_API int attn_result_stopped(const attn_result* result, size_t row);

@@ -182,13 +182,13 @@ struct Spec {
   }
 };
 
-/* What attn_open_options says; an empty text is not set. */
+/* What attn_open_options says; an empty text is not set. Each has a value here, so that {"cpu"} is all one need write. */
 struct Options {
   std::string device = "auto";
-  std::string backend, graph, precision;
+  std::string backend{}, graph{}, precision{};
   int threads = 0;
   bool low_memory = false;
-  std::string cache, library;
+  std::string cache{}, library{};
 
   attn_open_options c() const {
     attn_open_options options = ATTN_OPEN_OPTIONS_INIT;
@@ -381,7 +381,7 @@ class Session {
 
 /* What attn_generate_options says. */
 struct GenerateOptions {
-  std::optional<int64_t> max_length; /* most tokens of an answer; none: what the model has room for */
+  std::optional<int64_t> max_length{}; /* most tokens of an answer; none: what the model has room for */
   int64_t beams = 1;
   double length_penalty = 1.0;
   bool early_stop = false;
@@ -390,9 +390,9 @@ struct GenerateOptions {
   int64_t top_k = 0;
   double top_p = 1.0;
   uint64_t seed = 0;
-  std::optional<std::vector<int64_t>> stop; /* none: the model's own */
+  std::optional<std::vector<int64_t>> stop{}; /* none: the model's own */
   bool scores = false;
-  std::function<bool(size_t row, int64_t token)> on_token; /* with one beam; false ends the generation. It must not throw */
+  std::function<bool(size_t row, int64_t token)> on_token{}; /* with one beam; false ends the generation. It must not throw */
 };
 
 /* One row of what a generator wrote. */
