@@ -29,9 +29,9 @@ std::filesystem::path own_folder() {
   return file_of(&here).parent_path();
 }
 
-// "1.31.1" -> 31; 0 where it can't be read.
+// The version of the interface: "1.31.1" -> 31; 0 where it can't be read. What a 2.0 will have is its own to say: it is asked for ours.
 uint32_t minor_of(const std::string& version) {
-  if (version.rfind("1.", 0) != 0) return 0;
+  if (version.rfind("1.", 0) != 0) return std::strtoul(version.c_str(), nullptr, 10) > 1 ? ORT_API_VERSION : 0;
   return static_cast<uint32_t>(std::strtoul(version.c_str() + 2, nullptr, 10));
 }
 

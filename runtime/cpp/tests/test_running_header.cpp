@@ -103,6 +103,11 @@ TEST_F(Header, HandlesCloseInAnyOrder) {
   EXPECT_EQ(moved.output<float>("y").size(), 10u);
 }
 
+TEST(HeaderBundle, APathThatWasNotGivenIsAnError) {
+  const char* argument = nullptr;
+  EXPECT_THROW(attn::Bundle{argument}, attn::Error);
+}
+
 TEST(HeaderVersion, IsTheLibrarys) {
   EXPECT_EQ(attn_abi_version(), ATTN_ABI_VERSION);
   EXPECT_STRNE(attn_version(), "");

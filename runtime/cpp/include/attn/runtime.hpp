@@ -203,9 +203,10 @@ struct Options {
 /* May be used by many threads. */
 class Bundle {
  public:
-  explicit Bundle(const std::string& path) {
+  explicit Bundle(const std::string& path) : Bundle(path.c_str()) {}
+  explicit Bundle(const char* path) { /* NULL, as an argument that was not given, is an Error too */
     attn_bundle* opened = nullptr;
-    detail::check(attn_bundle_open(path.c_str(), &opened));
+    detail::check(attn_bundle_open(path, &opened));
     handle_.reset(opened);
   }
 
