@@ -55,6 +55,17 @@ def test_it_is_taken_first_on_the_cpu_and_answers_as_ort_does(valid_bundle: Path
 
 
 @needs_library
+def test_data_that_is_not_aligned_is_copied(valid_bundle: Path, session: Session) -> None:
+    """As numpy.frombuffer gives it, of a file with a header of odd length."""
+    x = np.ndarray((3, 16), np.float32, bytearray(3 * 16 * 4 + 1), offset=1)
+    x[...] = rows(3)
+    assert not x.flags.aligned
+    wanted = open_session(valid_bundle, "cpu", "ort", threads=1).run({"x": x})["y"]
+    for _ in range(2):  # the caller's arrays, then kept buffers
+        np.testing.assert_array_equal(session.run({"x": x})["y"], wanted)
+
+
+@needs_library
 def test_answers_are_the_callers_own(session: Session) -> None:
     first = session.run({"x": rows(2, 1)})["y"]
     kept = first.copy()
