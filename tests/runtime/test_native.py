@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -38,6 +41,21 @@ def test_a_file_that_is_no_library_is_told(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "libattn_runtime.so").write_bytes(b"\x7fELF")
     monkeypatch.setenv(native_library.VARIABLE, str(tmp_path / "libattn_runtime.so"))
     assert "does not load" in str(native.why_unavailable())
+
+
+@needs_library
+def test_a_library_cut_short_is_told(valid_bundle: Path, tmp_path: Path) -> None:
+    """In a process of its own: the loader dies of such a file."""
+    cut = tmp_path / "libattn_runtime.so"
+    cut.write_bytes(native_library.path().read_bytes()[:300_000])
+    code = "from attn_runtime.backends import native; print(native.why_unavailable())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, native_library.VARIABLE: str(cut)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "does not load (it ends after 300000 bytes, expected" in done.stdout, done
 
 
 @needs_library
