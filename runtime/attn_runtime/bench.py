@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +23,8 @@ from .spec import TensorSpec, named_dims
 
 # Above this, the end of a range says that nothing is known about it, and is no batch size to try.
 _SENSIBLE_SIZE = 4096
+#: Calls whose times are kept, however long it runs.
+_MOST_TIMES = 100_000
 
 
 @dataclass(frozen=True)
@@ -132,20 +136,45 @@ def _measure(
     once()
     while time.perf_counter() < until:
         once()
-    times: list[float] = []
+    kept = _Sample(_MOST_TIMES)
     started = before = time.perf_counter()
-    while len(times) < min_runs or before - started < measure_s:
+    while kept.seen < min_runs or before - started < measure_s:
         once()
         now = time.perf_counter()
-        times.append(now - before)
+        kept.add(now - before)
         before = now
-    ms = np.asarray(times) * 1000
+    ms, runs, seconds = np.asarray(kept.values) * 1000, kept.seen, before - started
     p50, p90, p99 = (float(p) for p in np.percentile(ms, [50, 90, 99]))
     all_dims = {name: dim.opt for name, dim in named_dims(session.inputs).items()} | dict(sizes)
     return SizeResult(
-        batch, all_dims, len(times), p50, p90, p99, float(ms.mean()), batch * len(times) / (before - started),
+        batch, all_dims, runs, p50, p90, p99, seconds / runs * 1000, batch * runs / seconds,
         peak_memory(memory_source), memory_source,
     )  # fmt: skip
+
+
+class _Sample:
+    """At most `most` of the values that are added, each as likely to be kept as any other, so that a long run's
+    percentiles stay honest and its memory bounded (Li's algorithm L: a draw only where one is taken)."""
+
+    def __init__(self, most: int) -> None:
+        self.values: list[float] = []
+        self.seen = 0
+        self._most, self._random, self._weight, self._next = most, random.Random(0), 1.0, most
+        self._skip()
+
+    def add(self, value: float) -> None:
+        if self.seen < self._most:
+            self.values.append(value)
+        elif self.seen == self._next:
+            self.values[self._random.randrange(self._most)] = value
+            self._next += 1
+            self._skip()
+        self.seen += 1
+
+    def _skip(self) -> None:
+        """Draw which value is the next to be taken."""
+        self._weight *= math.exp(math.log(1 - self._random.random()) / self._most)
+        self._next += math.floor(math.log(1 - self._random.random()) / math.log1p(-self._weight))
 
 
 def _batch_dim(session: Session) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import struct
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
@@ -105,6 +106,7 @@ def library() -> Any:
 
 @cache
 def _load(file: str) -> Any:
+    _check_whole(file)
     loaded = ctypes.CDLL(file)
     loaded.attn_last_error.restype = c_char_p
     for name, arguments in {
@@ -123,6 +125,17 @@ def _load(file: str) -> Any:
     # Called at every run: ctypes calls `restype` with the status, which costs less than a check around the call.
     loaded.attn_binding_run.restype = _checker(loaded)
     return loaded
+
+
+def _check_whole(file: str) -> None:
+    """OSError for a 64-bit ELF file that a copy cut short: the loader would map it and die of SIGBUS."""
+    with Path(file).open("rb") as opened:
+        head, size = opened.read(64), os.fstat(opened.fileno()).st_size
+    if head[:6] == b"\x7fELF\x02\x01" and len(head) == 64:
+        # The table of sections is the last thing in it.
+        (start,), (each, count) = struct.unpack_from("<Q", head, 40), struct.unpack_from("<HH", head, 58)
+        if start + each * count > size:
+            raise OSError(f"it ends after {size} bytes, expected {start + each * count}")
 
 
 def _checker(loaded: Any) -> Any:

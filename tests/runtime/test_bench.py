@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from attn_runtime import bench as bench_module
 from attn_runtime.bench import bench
@@ -111,3 +112,21 @@ def test_plot_is_a_picture(valid_bundle: Path, tmp_path: Path) -> None:
         plot_bench(report, tmp_path / "bench.xyz")
     with pytest.raises(OutputError, match="can't write"):
         plot_bench(report, tmp_path / "no" / "bench.png")
+
+
+def test_a_long_run_keeps_a_fair_sample_of_fixed_size() -> None:
+    kept = bench_module._Sample(1000)
+    for number in range(200_000):
+        kept.add(float(number))
+    assert kept.seen == 200_000 and len(kept.values) == 1000 == len(set(kept.values))
+    # Evenly from the whole run: the share of each tenth within 5 deviations, and the percentiles where they belong.
+    shares, _ = np.histogram(kept.values, 10, (0, 200_000))
+    assert all(52 <= share <= 148 for share in shares), shares
+    np.testing.assert_allclose(np.percentile(kept.values, [50, 90, 99]) / 2e5, [0.5, 0.9, 0.99], atol=0.08)
+
+
+def test_what_is_told_counts_all_calls(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_module, "_MOST_TIMES", 10)
+    (one,) = bench(valid_bundle, device="cpu", batches=[2], warmup_s=0, measure_s=0, min_runs=500).results
+    assert one.runs == 500
+    assert one.throughput == pytest.approx(2 * 1000 / one.mean_ms)

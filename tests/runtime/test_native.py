@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -41,6 +44,21 @@ def test_a_file_that_is_no_library_is_told(tmp_path: Path, monkeypatch: pytest.M
 
 
 @needs_library
+def test_a_library_cut_short_is_told(valid_bundle: Path, tmp_path: Path) -> None:
+    """In a process of its own: the loader dies of such a file."""
+    cut = tmp_path / "libattn_runtime.so"
+    cut.write_bytes(native_library.path().read_bytes()[:300_000])
+    code = "from attn_runtime.backends import native; print(native.why_unavailable())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, native_library.VARIABLE: str(cut)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "does not load (it ends after 300000 bytes, expected" in done.stdout, done
+
+
+@needs_library
 def test_it_is_taken_first_on_the_cpu_and_answers_as_ort_does(valid_bundle: Path, session: Session) -> None:
     assert open_session(valid_bundle, "cpu").backend == "native"
     plain = open_session(valid_bundle, "cpu", "ort", threads=1)
@@ -52,6 +70,17 @@ def test_it_is_taken_first_on_the_cpu_and_answers_as_ort_does(valid_bundle: Path
     bound = session.bind({"batch": 2})
     bound.inputs["x"][...] = wide
     np.testing.assert_array_equal(bound()["y"], plain.run({"x": wide})["y"])
+
+
+@needs_library
+def test_data_that_is_not_aligned_is_copied(valid_bundle: Path, session: Session) -> None:
+    """As numpy.frombuffer gives it, of a file with a header of odd length."""
+    x = np.ndarray((3, 16), np.float32, bytearray(3 * 16 * 4 + 1), offset=1)
+    x[...] = rows(3)
+    assert not x.flags.aligned
+    wanted = open_session(valid_bundle, "cpu", "ort", threads=1).run({"x": x})["y"]
+    for _ in range(2):  # the caller's arrays, then kept buffers
+        np.testing.assert_array_equal(session.run({"x": x})["y"], wanted)
 
 
 @needs_library

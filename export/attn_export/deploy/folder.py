@@ -26,13 +26,14 @@ class DeployFolder:
     """
 
     def __init__(self, target: Path, mark: str, force: bool = False) -> None:
-        self._target, self._mark, self._force = target, mark, force
-        self._archive = target.name.endswith(_ARCHIVE)
+        # A link is what it leads to, and . has a name.
+        self._target, self._mark, self._force = Path(os.path.realpath(target)), mark, force
+        self._archive = self._target.name.endswith(_ARCHIVE)
 
     def __enter__(self) -> DeployFolder:
         try:
             self._check()
-            self._staging = Staging(self._target.resolve())
+            self._staging = Staging(self._target)
             name = self._target.name.removesuffix(_ARCHIVE) if self._archive else self._target.name
             parent = self._staging.folder / "made" if self._archive else self._staging.new
             self.path = parent / name
@@ -102,10 +103,16 @@ class DeployFolder:
 
     def _check(self) -> None:
         target = self._target
-        parent = target.resolve().parent
+        parent = target.parent
         if not parent.is_dir():
             raise OutputError(f"output {target}: folder {parent} does not exist; create it or choose another")
-        recover(target.resolve())
+        if Path.cwd().is_relative_to(target):
+            raise OutputError(
+                f"output {target}: is or holds the current folder, and is replaced as a whole; choose another"
+            )
+        if target.name == _ARCHIVE:
+            raise OutputError(f"output {target}: has no name before {_ARCHIVE}; name it NAME{_ARCHIVE}")
+        recover(target)
         if not target.exists() or self._force:
             return
         advice = "choose another name, or replace it with --force"

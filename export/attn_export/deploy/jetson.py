@@ -10,13 +10,15 @@ FOLDER/setup.sh        starts everything
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import OutputError, UsageError
 from attn_runtime.jetson.boards import Board, Release, find_board, refuse, release_for
-from attn_runtime.jetson.order import ORDER, Order
+from attn_runtime.jetson.order import ORDER, PART, Order
+from attn_runtime.jetson.setup import PAGE, REPORT
 from attn_runtime.nearest import did_you_mean
 from attn_runtime.writer import ENGINES
 
@@ -30,6 +32,8 @@ from .jetson_wheels import add_runtime, add_wheels
 ENGINE_KINDS, ACCELERATORS = ("tensorrt", "rtx", "onnxruntime-cuda"), ("gpu", "dla")
 #: Precisions that are asked for and that no bundle has: the board says why not, or the bundle does.
 _FURTHER = ("fp8", "fp4")
+#: What else lies in the folder, once it is set up too.
+_TAKEN = (*("setup.sh", "deploy.json", "README.txt", "wheels", "cpp", "python"), REPORT, PAGE, ENGINES)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def deploy_jetson(bundle_path: Path, output: Path, options: JetsonOptions) -> De
     _check_choices(board, release, options)
     bundle = Bundle.open(bundle_path)
     precisions = _precisions(bundle, board, release, options.precisions)
+    _check_name(bundle)
     with DeployFolder(output, ORDER, options.force) as folder:
         notes = _notes(bundle, release, precisions)
         _copy_bundle(bundle, folder)
@@ -142,10 +147,18 @@ def _without_wheels(release: Release) -> str:
     )
 
 
+def _check_name(bundle: Bundle) -> None:
+    """The bundle's folder lies beside those of the deployed folder, and deploy.json names it."""
+    name = bundle.path.name
+    if not re.fullmatch(PART, name) or name in _TAKEN:
+        raise OutputError(
+            f"bundle {bundle.path}: its folder's name can't be one on the board; expected letters, digits, _, ., + and -, and "
+            f"none of {', '.join(_TAKEN)}; rename it (. is not a name: give the folder's path)"
+        )
+
+
 def _copy_bundle(bundle: Bundle, folder: DeployFolder) -> None:
     """What the manifest lists and the manifest; engines are of another machine."""
-    if bundle.path.name.startswith(".") or bundle.path.name == ENGINES:
-        raise OutputError(f"bundle {bundle.path}: its name can't be one on the board; rename it")
     for relative in bundle.manifest["files"]:
         folder.add_file(f"{bundle.path.name}/{relative}", bundle.path / relative)
     folder.add_file(f"{bundle.path.name}/manifest.json", bundle.path / "manifest.json")

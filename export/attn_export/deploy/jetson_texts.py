@@ -20,7 +20,9 @@ command -v "$python" >/dev/null 2>&1 || {
 }
 for wheel in "$here"/wheels/attn_runtime-*.whl; do
     [ -f "$wheel" ] || { echo "error: wheels/ holds no attn_runtime; copy the whole folder to the board again" >&2; exit 8; }
-    PYTHONPATH="$wheel${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m attn_runtime.jetson.start "$here" "$@"
+    # Not -m: that would take any zipfile.py of the current folder for Python's own.
+    exec "$python" -c 'import sys; sys.path[0] = sys.argv.pop(1); from attn_runtime.jetson.start import main; main()' \\
+        "$wheel" "$here" "$@"
 done
 """
 

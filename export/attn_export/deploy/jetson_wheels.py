@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import attn_runtime
@@ -38,7 +40,9 @@ def add_runtime(folder: DeployFolder) -> None:
         # setuptools itself: pip would want a network for a build environment.
         code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
         built.mkdir()
-        _run([sys.executable, "-c", code, str(built)], "the wheel of attn-runtime can't be built", copy)
+        # A zip file holds times: fixed ones, so that the same sources give the same bytes.
+        epoch = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}
+        _run([sys.executable, "-c", code, str(built)], "the wheel of attn-runtime can't be built", copy, epoch)
         for wheel in built.glob("*.whl"):
             folder.add_file(f"wheels/{wheel.name}", wheel)
 
@@ -72,10 +76,19 @@ def _named(wheel: Path) -> str:
     return " ".join(wheel.name.split("-")[:2])
 
 
-def _run(command: list[str], problem: str, folder: Path | None = None) -> None:
+def _run(
+    command: list[str], problem: str, folder: Path | None = None, environment: Mapping[str, str] | None = None
+) -> None:
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StageError(f"{problem}: {' '.join(str(error).split())[:300]}") from error

@@ -247,7 +247,8 @@ def _generator(bundle: Bundle, name: str, options: TritonOptions) -> tuple[Model
     ]
     folder = ModelFolder(name, options.version, {})
     folder.files[f"{options.version}/model.py"] = Path(__file__).with_name("triton_model.py")
-    root = f"{options.version}/{bundle.path.name}"
+    # model.py finds it by the suffix, which a bundle's folder may lack; "." has no name at all.
+    root = f"{options.version}/{bundle.path.resolve().name.removesuffix('.attn')}.attn"
     folder.files[f"{root}/manifest.json"] = bundle.path / "manifest.json"
     folder.files.update({f"{root}/{file}": bundle.file(file) for file in bundle.manifest["files"]})
     given = {} if options.precision is None else {"precision": options.precision}

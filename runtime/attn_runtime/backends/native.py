@@ -101,7 +101,8 @@ class NativeEngine:
 
     def _run_anew(self, shapes: tuple[int, ...], feed: Mapping[str, Array]) -> dict[str, Array]:
         """Straight on the caller's arrays; of small ones, buffers are kept for the next call of these shapes."""
-        bound = self._bound({name: np.ascontiguousarray(feed[name]) for name in self._names})
+        # Not ascontiguousarray, which leaves data unaligned and makes a row of a number without axes.
+        bound = self._bound({name: np.require(feed[name], requirements=["C", "A"]) for name in self._names})
         bound.call()
         if bound.bytes <= _MOST_BYTES and len(self._idle) < _MOST_SHAPES:
             self._idle[shapes] = [

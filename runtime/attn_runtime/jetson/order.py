@@ -15,11 +15,13 @@ from ..strict_json import read_json, shown
 ORDER = "deploy.json"
 SCHEMA_VERSION = 1
 
+#: A name of a file or folder that every disk and shell takes.
+PART = "[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 _PATH = {
     "type": "string",
     "minLength": 1,
     "maxLength": 512,
-    "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*$",
+    "pattern": f"^{PART}(/{PART})*$",
 }
 _TEXT = {"type": "string", "maxLength": 512}
 SCHEMA: Mapping[str, Any] = {

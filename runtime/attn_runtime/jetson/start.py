@@ -37,12 +37,14 @@ _REQUIRED = {"numpy": "numpy", "safetensors": "safetensors", "click": "click"}
 
 
 def main() -> NoReturn:
-    """`python -m attn_runtime.jetson.start FOLDER [OPTIONS OF attn-run setup]`."""
+    """`main` of the program that setup.sh starts, with the folder and the options of attn-run setup as its arguments."""
     folder = Path(sys.argv[1]).resolve()
     if sys.version_info < _NEEDED:
         _fail(
             f"this is Python {platform.python_version()}, attn-runtime needs 3.10 or newer: PYTHON=python3.10 ./setup.sh"
         )
+    if os.pathsep in str(folder):
+        _fail(f"{folder}: Python finds no modules below a path with {os.pathsep!r} in it; rename the folder")
     paths = [str(path) for path in _unpacked(folder)]
     paths += [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and not path.endswith(".whl")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -57,7 +59,7 @@ def _unpacked(folder: Path) -> list[Path]:
     try:
         listed = json.loads((folder / "deploy.json").read_text(encoding="utf-8"))["files"]
         wheels = {name: digest for name, digest in listed.items() if name.startswith("wheels/")}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         _fail(f"{folder}/deploy.json can't be read ({' '.join(str(error).split())}); copy the whole folder again")
     found, lacking = [], set(_REQUIRED)
     for name in sorted(wheels):
@@ -133,7 +135,3 @@ def _unpack(wheel: Path, digest: str, target: Path) -> Path:
 def _fail(message: str) -> NoReturn:
     sys.stderr.write(f"error: {message}\n")
     raise SystemExit(11)
-
-
-if __name__ == "__main__":
-    main()

@@ -368,7 +368,7 @@ def test_a_wheel_that_was_changed(folder: Path, board: FakeBoard) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["{}", "[]", "not JSON", '{"schema_version": 2, "files": {}}', '{"files": {"wheels/": 1}}']
+    "wrong", ["{}", "[]", "not JSON", "[" * 200_000, '{"schema_version": 2, "files": {}}', '{"files": {"wheels/": 1}}']
 )
 def test_an_order_that_is_damaged(folder: Path, board: FakeBoard, wrong: str) -> None:
     (folder / "deploy.json").write_text(wrong)
@@ -458,6 +458,19 @@ def test_on_the_cpu_with_nothing_stood_in_for(folder: Path, board: FakeBoard) ->
     report = json.loads(done.stdout)
     assert report == report_of(folder) and report["passed"] and report["builds"] == []
     assert report["verified"][0]["report"]["backend"] == "ort"
+
+
+def test_modules_of_the_current_folder_are_left_alone(folder: Path, board: FakeBoard) -> None:
+    for name in ("zipfile", "json", "attn_runtime"):
+        (board.root / f"{name}.py").write_text("raise SystemExit('of the current folder')\n")
+    done = board.run(folder, "--help")  # in board.root
+    assert done.returncode == 0 and "report.json" in done.stdout, done.stderr
+
+
+def test_a_path_that_python_would_cut_in_two(folder: Path, board: FakeBoard) -> None:
+    (folder.parent / "a:b").mkdir()
+    done = board.run(folder.rename(folder.parent / "a:b/nx"), "--help")
+    assert done.returncode == 11 and "rename the folder" in done.stderr and done.stderr.startswith("error: ")
 
 
 def test_the_script_is_plain_sh(made: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,13 @@ def test_an_archive_is_the_same_folder_and_the_same_bytes_each_time(gemm: Path, 
         assert {entry.name.split("/")[0] for entry in tar} == {"one"}
         assert tar.getmember("one/setup.sh").mode == 0o755 and tar.getmember("one/README.txt").mode == 0o644
         assert tar.getmember("one/gemm.attn/manifest.json").size == (folder / "gemm.attn/manifest.json").stat().st_size
+
+
+def test_two_deploys_of_a_bundle_are_the_same_bytes(gemm: Path, folder: Path, tmp_path: Path) -> None:
+    """The wheel is a zip file, which holds the times of its building."""
+    time.sleep(2)  # as fine as a zip file's times are
+    deploy_jetson(gemm, tmp_path / "nx", NX)
+    assert (tmp_path / "nx/deploy.json").read_bytes() == (folder / "deploy.json").read_bytes()
 
 
 def test_a_bundles_engines_stay_at_home(gemm: Path, tmp_path: Path) -> None:
@@ -225,6 +234,33 @@ def test_what_is_there_is_kept_unless_it_is_ours(gemm: Path, folder: Path, tmp_p
     for _ in range(2):  # an empty folder, then one of ours
         deploy_jetson(gemm, tmp_path / "empty", NX)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "file", "notes"]
+
+
+@pytest.mark.parametrize(
+    "name", ["my model.attn", "modèl.attn", ".attn", "wheels", "python", "setup.sh", "report.json"]
+)
+def test_a_bundle_whose_name_can_not_lie_there(gemm: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(gemm, tmp_path / name)
+    with pytest.raises(OutputError, match="its folder's name can't be one on the board"):
+        deploy_jetson(tmp_path / name, tmp_path / "nx", NX)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_an_output_by_another_name(gemm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a link leads to is replaced, and the link stays; the folder that the caller is in does not go."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/nx").symlink_to(tmp_path / "real")
+    deploy_jetson(gemm, tmp_path / "links/nx", NX)
+    assert (tmp_path / "links/nx").is_symlink() and (tmp_path / "real/deploy.json").is_file()
+    (tmp_path / "here/below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here/below")
+    for name in (".", ".."):
+        with pytest.raises(OutputError, match="is or holds the current folder"):
+            deploy_jetson(gemm, Path(name), JetsonOptions("orin-nx", cpp="no", force=True))
+    with pytest.raises(OutputError, match="has no name before"):
+        deploy_jetson(gemm, tmp_path / ".tar.gz", NX)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "links", "real"]
 
 
 def test_a_failure_leaves_the_old_folder(gemm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -477,6 +477,19 @@ def test_drawn_tokens_depend_on_the_seed_of_the_request_alone(served: Path) -> N
     assert one == again and two == alone and one["tokens"] != two["tokens"]
 
 
+@pytest.mark.parametrize("given", ["no suffix", "."])
+def test_a_generator_is_found_whatever_its_folder_is_called(
+    generators: Path, tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(generators / "translator.attn", tmp_path / "no suffix")
+    monkeypatch.chdir(tmp_path / "no suffix" if given == "." else tmp_path)
+    deploy_triton(given, tmp_path / "repository", TritonOptions(name="translator"))
+    (carried,) = (tmp_path / "repository/translator/1").glob("*.attn")
+    assert carried.name == "no suffix.attn"
+    with server.python_model(tmp_path / "repository/translator"):
+        pass  # it opens
+
+
 def test_beams_are_told_when_they_are_over(served: Path, generators: Path) -> None:
     from attn_runtime.generate import GenerateOptions
     from attn_runtime.generate.texts import generate_texts
