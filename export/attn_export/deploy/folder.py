@@ -7,6 +7,7 @@ import gzip
 import os
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 from types import TracebackType
 
@@ -122,8 +123,19 @@ class DeployFolder:
             raise OutputError(
                 f"output {target}: exists and is no folder; {advice} (an archive is called NAME{_ARCHIVE})"
             )
-        if target.is_dir() and any(target.iterdir()) and not (target / self._mark).is_file():
+        made_here = (
+            self._made_archive() if self._archive else (target / self._mark).is_file() or not any(target.iterdir())
+        )
+        if not made_here:
             raise OutputError(f"output {target}: exists and was not made by this command; {advice}")
+
+    def _made_archive(self) -> bool:
+        """Whether the archive that is there holds the mark, in its one folder."""
+        try:
+            with tarfile.open(self._target) as tar:
+                return any(entry.name.partition("/")[2] == self._mark for entry in tar)
+        except (tarfile.TarError, EOFError, zlib.error, OSError):
+            return False
 
     def _told(self, error: OSError) -> OutputError:
         at = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""

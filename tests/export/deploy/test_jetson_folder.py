@@ -11,6 +11,7 @@ import sys
 import tarfile
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,23 @@ def test_what_is_there_is_kept_unless_it_is_ours(gemm: Path, folder: Path, tmp_p
     for _ in range(2):  # an empty folder, then one of ours
         deploy_jetson(gemm, tmp_path / "empty", NX)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "file", "notes"]
+
+
+def test_somebody_elses_archive_is_kept(gemm: Path, tmp_path: Path) -> None:
+    target = tmp_path / "nx.tar.gz"
+    for foreign in (b"mine", b""):
+        target.write_bytes(foreign)
+        with pytest.raises(OutputError, match="was not made by this command; choose another name"):
+            deploy_jetson(gemm, target, NX)
+        assert target.read_bytes() == foreign
+    with tarfile.open(target, "w:gz") as tar:
+        tar.add(Path(__file__), "photos/deploy.txt")
+    with pytest.raises(OutputError, match="was not made by this command"):
+        deploy_jetson(gemm, target, NX)
+    deploy_jetson(gemm, target, replace(NX, force=True))
+    made = target.read_bytes()
+    deploy_jetson(gemm, target, NX)  # one of ours
+    assert target.read_bytes() == made
 
 
 @pytest.mark.parametrize(
