@@ -1,13 +1,17 @@
-"""The wheels of a deployed folder: attn-runtime, built from its sources, and what it needs, fetched for the board's Python."""
+"""The wheels of a deployed folder: attn-runtime, from its sources or as installed, and what it needs for the board's Python."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 
 import attn_runtime
@@ -22,29 +26,60 @@ _TIMEOUT_S = 600
 
 
 def add_runtime(folder: DeployFolder) -> None:
-    """wheels/attn_runtime-VERSION-py3-none-any.whl. StageError where it can't be built."""
+    """wheels/attn_runtime-VERSION-py3-none-any.whl. StageError where it can't be made."""
     source = Path(attn_runtime.__file__).resolve().parents[1]
-    if not (source / "pyproject.toml").is_file():
-        raise StageError(
-            f"the wheel of attn-runtime is built from its sources, and {source} holds none; install it from a checkout: "
-            "pip install -e runtime"
-        )
     with tempfile.TemporaryDirectory() as work:
-        # A copy, since building leaves its own folders beside the sources. The C++ sources are no part of the wheel.
-        copy = Path(work) / "runtime"
-        copy.mkdir()
-        for name in ("pyproject.toml", "README.md"):
-            shutil.copy(source / name, copy)
-        shutil.copytree(source / "attn_runtime", copy / "attn_runtime", ignore=shutil.ignore_patterns("__pycache__"))
-        built = Path(work) / "built"
-        # setuptools itself: pip would want a network for a build environment.
-        code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
-        built.mkdir()
-        # A zip file holds times: fixed ones, so that the same sources give the same bytes.
-        epoch = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}
-        _run([sys.executable, "-c", code, str(built)], "the wheel of attn-runtime can't be built", copy, epoch)
-        for wheel in built.glob("*.whl"):
+        made = Path(work) / "made"
+        made.mkdir()
+        if (source / "pyproject.toml").is_file():
+            _build(source, Path(work) / "runtime", made)
+        else:
+            repack(metadata.distribution("attn-runtime"), made)
+        for wheel in made.glob("*.whl"):
             folder.add_file(f"wheels/{wheel.name}", wheel)
+
+
+def _build(source: Path, copy: Path, made: Path) -> None:
+    # A copy, since building leaves its own folders beside the sources. The C++ sources are no part of the wheel.
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(source / name, copy)
+    shutil.copytree(source / "attn_runtime", copy / "attn_runtime", ignore=shutil.ignore_patterns("__pycache__", "lib"))
+    # setuptools itself: pip would want a network for a build environment.
+    code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    # A zip file holds times: fixed ones, so that the same sources give the same bytes.
+    epoch = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}
+    _run([sys.executable, "-c", code, str(made)], "the wheel of attn-runtime can't be built", copy, epoch)
+
+
+def repack(installed: metadata.Distribution, made: Path) -> None:
+    """The wheel that pip installed, again: its package and what its .dist-info had before pip added to it.
+
+    The format is that of packaging.python.org/specifications/binary-distribution-format.
+    """
+    listed = sorted(str(path) for path in installed.files or ())
+    info = next((name.partition("/")[0] for name in listed if name.endswith(".dist-info/METADATA")), None)
+    files = [
+        name
+        for name in listed
+        if (name.startswith("attn_runtime/") and "__pycache__" not in name and not name.startswith("attn_runtime/lib/"))
+        or name in {f"{info}/{kept}" for kept in ("METADATA", "WHEEL", "entry_points.txt", "top_level.txt")}
+    ]
+    if info is None or "attn_runtime/__init__.py" not in files:
+        raise StageError(
+            "the files of attn-runtime are not listed where it is installed, so its wheel can't be made; install it from "
+            "a checkout: pip install ./runtime"
+        )
+    record = ""
+    with zipfile.ZipFile(
+        made / f"{info.removesuffix('.dist-info')}-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED
+    ) as wheel:
+        for name in files:
+            data = Path(str(installed.locate_file(name))).read_bytes()
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+            record += f"{name},sha256={digest},{len(data)}\n"
+            wheel.writestr(zipfile.ZipInfo(name), data)  # of 1980: the same files give the same bytes
+        wheel.writestr(zipfile.ZipInfo(f"{info}/RECORD"), record + f"{info}/RECORD,,\n")
 
 
 def add_wheels(folder: DeployFolder, release: Release) -> list[str]:

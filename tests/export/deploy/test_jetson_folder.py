@@ -12,6 +12,7 @@ import tarfile
 import time
 import zipfile
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,26 @@ def test_the_wheel_is_all_of_attn_runtime_and_no_more(folder: Path) -> None:
             if p.suffix in (".py", ".json", ".typed")
         }
         assert inside == sources
+
+
+def test_the_wheel_of_an_installed_attn_runtime_is_the_one_it_came_from(folder: Path, tmp_path: Path) -> None:
+    """As where attn-export was installed by pip, and no sources lie about."""
+    (wheel,) = (folder / "wheels").iterdir()
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--target", tmp_path / "site", wheel], check=True)
+    (installed,) = metadata.distributions(name="attn-runtime", path=[str(tmp_path / "site")])
+    (tmp_path / "made").mkdir()
+    jetson_wheels.repack(installed, tmp_path / "made")
+    (again,) = (tmp_path / "made").iterdir()
+    assert again.name == wheel.name
+
+    def contents(path: Path) -> dict[str, object]:
+        with zipfile.ZipFile(path) as packed:
+            found: dict[str, object] = {name: packed.read(name) for name in packed.namelist()}
+        (record,) = (name for name in found if name.endswith("RECORD"))
+        return found | {record: sorted(bytes(found[record]).splitlines())}  # type: ignore[arg-type]
+
+    assert contents(again) == contents(wheel)
 
 
 def test_an_archive_is_the_same_folder_and_the_same_bytes_each_time(gemm: Path, folder: Path, tmp_path: Path) -> None:
