@@ -35,7 +35,8 @@ def _surroundings() -> tuple[int, Path | None, dict[str, str]]:
     folder = None
     with contextlib.suppress(OSError):  # the folder is gone
         folder = Path.cwd()
-    return os.getpid(), folder, dict(os.environ)
+    # pytest tells there which test runs; no child asks.
+    return os.getpid(), folder, {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 @dataclass
