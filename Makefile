@@ -43,12 +43,11 @@ cpp-tests:
 		cd runtime/cpp && cmake --preset tests >/dev/null && cmake --build --preset tests; \
 	else echo "the tests of the C++ runtime will be skipped"; fi
 
-# Packages install on one core while the other compiles. Then two processes (tests/conftest.py says who gets what): many tests wait
-# for a child process. One thread of torch's for each.
+# Packages install on one core while the other compiles. Then three processes (tests/conftest.py says who gets what) on two cores: many
+# tests wait for a child process. One thread of torch's for each.
 test:
-	$(MAKE) -j2 install cpp-tests
-	$(MAKE) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(MAKE) -j2 lint cpp-tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 bench: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/bench.py
