@@ -36,7 +36,7 @@ WEIGHTS, STATE, METRICS, LOG = "model.safetensors", "training.safetensors", "met
 class Options:
     """None means the recipe's own value.
 
-    limit          trains on the first samples only, for a quick trial
+    limit          the first samples of each split only, for a quick trial
     accumulate     parts in which a process works through its share of a batch, one after the other, to save memory
     class_weights  "balanced" or "none"
     data           a folder of images to train on in place of the recipe's data, at `size` and with `channels`
@@ -96,8 +96,11 @@ class _Training:
     """One training, from the first epoch (or the one after an interruption) to the files of its result."""
 
     def __init__(self, spec: ModelSpec, recipe: Recipe, options: Options, world: World) -> None:
+        if options.limit is not None:
+            splits = {name: getattr(recipe, name).first(options.limit) for name in ("train", "validation", "test")}
+            recipe = replace(recipe, **splits)
         self.spec, self.recipe, self.options, self.world = spec, recipe, options, world
-        self.data = recipe.train if options.limit is None else recipe.train.first(options.limit)
+        self.data = recipe.train
         self.batch_size = min(recipe.batch_size, len(self.data))
         self.steps = len(self.data) // self.batch_size
         if self.batch_size < world.size * options.accumulate:

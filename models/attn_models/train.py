@@ -38,7 +38,7 @@ from . import registry
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of images, a subfolder for each class.")
 @click.option("--size", type=click.IntRange(1), help="Side that the images of --data are resized to.")
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Grey or RGB; default: as the images of --data are.")
-@click.option("--limit", type=click.IntRange(1), help="Train on the first N samples only: a quick trial.")
+@click.option("--limit", type=click.IntRange(1), help="The first N samples of each split only: a quick trial.")
 @click.option("--resume", is_flag=True, help="Go on after the last finished epoch of an interrupted training.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def main(name: str, out: Path | None, channels: str | None, quiet: bool, **settings: Any) -> None:
