@@ -32,7 +32,7 @@ def test_attack_is_told_in_one_line(attack: Attack, hostile_bundles: Path) -> No
     path = hostile_bundles / f"{attack.name}.attn"
     if attack.stage != "open":
         Bundle.open(path)
-    began = time.monotonic()
+    began = time.process_time()  # not the clock: other tests run beside this one
     with pytest.raises(BundleError) as caught:
         use(path)
     message = str(caught.value)
@@ -40,7 +40,7 @@ def test_attack_is_told_in_one_line(attack: Attack, hostile_bundles: Path) -> No
     assert path.name in message
     assert "\n" not in message and message.isprintable()
     assert len(message) < 1000
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("attack", [a for a in ATTACKS if a.stage == "engine"], ids=lambda attack: attack.name)

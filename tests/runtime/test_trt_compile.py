@@ -289,16 +289,17 @@ def test_progress_is_told_while_it_builds(slow: tuple[Path, ShapeTexts]) -> None
 @linux
 def test_saying_no_to_progress_cancels(slow: tuple[Path, ShapeTexts]) -> None:
     before = files(slow[0].parent)
-    start = time.monotonic()
     workers: list[int] = []
+    said: list[float] = []
 
     def stop(progress: BuildProgress) -> bool:
         workers.append(worker_of(os.getpid()))
+        said.append(time.monotonic())
         return False
 
     with pytest.raises(EngineError, match="the build was cancelled"):
         compile_engine(slow[0], profiles=slow[1], on_progress=stop)
-    assert time.monotonic() - start < 5 and gone(workers[0]) and files(slow[0].parent) == before
+    assert time.monotonic() - said[0] < 5 and gone(workers[0]) and files(slow[0].parent) == before
 
 
 @rtx
@@ -317,7 +318,7 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(
     worker = worker_of(process.pid)
     time.sleep(1.0)  # into the build
     os.killpg(process.pid, number)  # as a terminal does
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == code and "Traceback" not in err and not out
     assert gone(worker) and files(file.parent) == before and len(list(file.parent.iterdir())) == 1
 
