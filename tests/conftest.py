@@ -26,6 +26,15 @@ hypothesis.settings.register_profile("same", derandomize=True)
 if not os.environ.get("ATTN_TEST_ALL"):
     hypothesis.settings.load_profile("same")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("ATTN_TEST_ALL"):
+        return
+    for item in items:
+        if item.get_closest_marker("variant"):
+            item.add_marker(pytest.mark.skip(reason="much resembles another test; ATTN_TEST_ALL=1 takes all"))
+
+
 # pytest-xdist's own groups (loadgroup) don't work with pytest 9.2: they need an attribute that it has no more.
 
 

@@ -29,7 +29,7 @@ def trained(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if registry.get(model).recipe is None:
         pytest.skip(f"{model} has no training")
     folder = tmp_path_factory.mktemp("trained")
-    command = f"{sys.executable} -m attn_models.train {model} --limit 256 --batch-size 16 --epochs 3 --out {folder}"
+    command = f"{sys.executable} -m attn_models.train {model} --limit 256 --batch-size 16 --epochs 4 --out {folder}"
     ran = subprocess.run(command.split(), capture_output=True, text=True, timeout=250)
     assert ran.returncode == 0, ran.stderr
     return folder

@@ -141,7 +141,7 @@ def test_training_learns_something(model: str, trained: Path) -> None:
     assert min(losses) < 0.95 * losses[0]
     metrics = json.loads((trained / "metrics.json").read_text())
     if len(labels := metrics.get("recall", ())) > 2:
-        assert metrics["accuracy"] > 1.25 / len(labels)
+        assert metrics["accuracy"] > 1.5 / len(labels)
     before, after = load_source(model).module, load_source(model, checkpoint=trained / "model.safetensors").module
     changed = [not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
     assert all(changed)

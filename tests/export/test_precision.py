@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -100,9 +99,6 @@ def arithmetic(path: Path) -> int:
 
 MASK = [*X, "mask:float32[batch,T,T]"]
 KEEP = [*X, "keep:int64[batch,T]<2"]
-IF_ALL = pytest.mark.skipif(
-    not os.environ.get("ATTN_TEST_ALL"), reason="much like the one before; ATTN_TEST_ALL=1 takes all"
-)
 
 
 @pytest.mark.slow
@@ -111,9 +107,11 @@ IF_ALL = pytest.mark.skipif(
     [
         ("LargeLogits", X, None, "layers.3.attention", "overflow"),
         ("LargeActivations", X, None, "norm", "overflow"),
-        pytest.param("LargeLayerNorm", X, None, "norm", "overflow", marks=IF_ALL),
+        pytest.param("LargeLayerNorm", X, None, "norm", "overflow", marks=pytest.mark.variant),
         ("Padded", KEEP, "padded", "layers.5.attention", "overflow 3.4e38 > 65504"),
-        pytest.param("MaskInput", MASK, "masked", "layers.5.attention", "overflow 3.4e38 > 65504", marks=IF_ALL),
+        pytest.param(
+            "MaskInput", MASK, "masked", "layers.5.attention", "overflow 3.4e38 > 65504", marks=pytest.mark.variant
+        ),
         ("Offset", X, None, "inner", "drift: rounding tensor linear alone"),
     ],
 )
