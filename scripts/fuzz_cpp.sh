@@ -13,7 +13,7 @@ compiler=$(command -v clang++ || ls /usr/bin/clang++-* 2>/dev/null | sort -V | t
 
 cmake -S runtime/cpp/fuzz -B "$folder" -DCMAKE_CXX_COMPILER="$compiler" >/dev/null
 cmake --build "$folder" --parallel 2
-targets=(manifest safetensors external_data wav)
+mapfile -t targets < <(ls runtime/cpp/fuzz/corpus)
 
 fuzz() { # fuzz TARGET
   mkdir -p "$folder/corpus/$1"

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -44,26 +43,26 @@ def answers(graph: str, cases: list[list[str]], large: bool, without: Sequence[s
     return {}
 
 
-@contextmanager
-def _no_torch() -> Iterator[None]:
-    """onnxsim can do without, and would import it where it is there: two seconds, and memory that is never used."""
-    there = sys.modules.get("torch", False)
-    sys.modules["torch"] = there or None  # type: ignore[assignment]  # None: importing it raises ImportError
+def _onnxsim() -> Any:
+    """The module, without torch, which it would import where it is there: two seconds, and memory that it never uses."""
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # importing it raises ImportError
     try:
-        yield
+        import onnxsim
     finally:
-        if there is False:
+        if hidden:
             del sys.modules["torch"]
+    return onnxsim
 
 
 def simplify(source: str, target: str, optimize: bool, skip: list[str]) -> dict[str, Any]:
     """onnxsim from file to file; `optimize` adds its optimizer, less the fusions in `skip`, to its constant folding."""
     import onnx
 
-    with _no_torch():
-        import onnxsim
-
-    model, sound = onnxsim.simplify(onnx.load(source), perform_optimization=optimize, skipped_optimizers=skip or None)
+    model, sound = _onnxsim().simplify(
+        onnx.load(source), perform_optimization=optimize, skipped_optimizers=skip or None
+    )
     onnx.save(model, target)
     return {"sound": bool(sound)}
 
@@ -73,10 +72,7 @@ def warm() -> dict[str, Any]:
     import onnx
     import onnxruntime
 
-    with _no_torch():
-        import onnxsim
-
-    return {"onnxruntime": onnxruntime.__version__, "onnxsim": onnxsim.__version__, "onnx": onnx.__version__}
+    return {"onnxruntime": onnxruntime.__version__, "onnxsim": _onnxsim().__version__, "onnx": onnx.__version__}
 
 
 def generate(bundle: str, precision: str | None) -> dict[str, Any]:

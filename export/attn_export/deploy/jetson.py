@@ -33,7 +33,7 @@ ENGINE_KINDS, ACCELERATORS = ("tensorrt", "rtx", "onnxruntime-cuda"), ("gpu", "d
 #: Precisions that are asked for and that no bundle has: the board says why not, or the bundle does.
 _FURTHER = ("fp8", "fp4")
 #: What else lies in the folder, once it is set up too.
-_TAKEN = (*("setup.sh", "deploy.json", "README.txt", "wheels", "cpp", "python"), REPORT, PAGE, ENGINES)
+_TAKEN = ("setup.sh", ORDER, "README.txt", "wheels", "cpp", "python", REPORT, PAGE, ENGINES)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
 #include "generate_options.h"
 
-#include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "error.h"
+#include "whole_options.h"
 
 namespace attn {
 namespace {
@@ -27,14 +26,8 @@ void expect(bool good, const std::string& problem) {
 GenerateOptions GenerateOptions::of(const attn_generate_options* given) {
   attn_generate_options all = ATTN_GENERATE_OPTIONS_INIT;
   if (given) {
-    // A program that was compiled with an older header has a shorter struct, one with a newer a longer one.
-    expect(given->size >= sizeof(size_t) && given->size <= 4096,
-           "attn_generate_options: size is " + std::to_string(given->size) + "; set it with ATTN_GENERATE_OPTIONS_INIT");
-    std::memcpy(&all, given, std::min(given->size, sizeof all));
-    const auto* bytes = reinterpret_cast<const unsigned char*>(given);
-    const auto none = [](unsigned char byte) { return byte == 0; };
-    expect(std::all_of(bytes + std::min(given->size, sizeof all), bytes + given->size, none),
-           "attn_generate_options: one is set that this version of the library does not know; take a newer attn_runtime");
+    all = whole_options(*given, all, sizeof(size_t), "attn_generate_options",
+                        "attn_generate_options: size is " + std::to_string(given->size) + "; set it with ATTN_GENERATE_OPTIONS_INIT");
   }
   GenerateOptions made;
   expect(all.max_length >= -1 && all.max_length <= most_tokens,

@@ -42,11 +42,7 @@ std::optional<attn_dtype> dtype_of(ONNXTensorElementDataType type) {
   return found->first;
 }
 
-std::string names_in(const std::vector<TensorSpec>& specs) {
-  std::vector<std::string> names;
-  for (const TensorSpec& spec : specs) names.push_back(spec.name);
-  return names.empty() ? "(none)" : joined(names);
-}
+std::string names_in(const std::vector<TensorSpec>& specs) { return specs.empty() ? "(none)" : joined(names_of(specs)); }
 
 // Shared by the engine and its bound calls, which may outlive it.
 struct Opened {

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 
+#include "loader.h"
 #include "ort_error.h"
 
 namespace attn {
@@ -15,29 +16,10 @@ namespace {
 const char kName[] = "libonnxruntime.so.1";
 const char kAdvice[] = "install ONNX Runtime 1.18 or newer, or name its library in ATTN_ONNXRUNTIME";
 
-// The file that holds an address of a loaded library.
-std::filesystem::path file_of(const void* address) {
-  Dl_info found{};
-  if (!dladdr(address, &found) || !found.dli_fname) return {};
-  std::error_code ignored;
-  const std::filesystem::path path = std::filesystem::canonical(found.dli_fname, ignored);
-  return ignored ? std::filesystem::path(found.dli_fname) : path;
-}
-
-std::filesystem::path own_folder() {
-  static const char here = 0;
-  return file_of(&here).parent_path();
-}
-
 // The version of the interface: "1.31.1" -> 31; 0 where it can't be read. What a 2.0 will have is its own to say: it is asked for ours.
 uint32_t minor_of(const std::string& version) {
   if (version.rfind("1.", 0) != 0) return std::strtoul(version.c_str(), nullptr, 10) > 1 ? ORT_API_VERSION : 0;
   return static_cast<uint32_t>(std::strtoul(version.c_str() + 2, nullptr, 10));
-}
-
-std::string said_by_loader() {
-  const char* said = dlerror();
-  return one_line(said ? said : "no reason given");
 }
 
 }  // namespace

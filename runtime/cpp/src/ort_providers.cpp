@@ -8,6 +8,7 @@
 #include "external_data.h"
 #include "files.h"
 #include "gpus.h"
+#include "loader.h"
 #include "sha256.h"
 
 namespace attn {
@@ -28,8 +29,7 @@ std::optional<std::string> why_library_fails(const std::filesystem::path& folder
   // The provider's library takes symbols from the shared one and does not name it.
   const std::filesystem::path shared = folder / "libonnxruntime_providers_shared.so";
   if (dlopen(shared.c_str(), RTLD_NOW | RTLD_GLOBAL) && dlopen((folder / file).c_str(), RTLD_NOW | RTLD_LOCAL)) return std::nullopt;
-  const char* said = dlerror();
-  return one_line(said ? said : "no reason given");
+  return said_by_loader();
 }
 
 std::vector<const char*> pointers(const ProviderOptions& options, bool of_values) {

@@ -12,12 +12,6 @@
 namespace attn {
 namespace {
 
-std::vector<std::string> names_of(const std::vector<TensorSpec>& specs) {
-  std::vector<std::string> names;
-  for (const TensorSpec& spec : specs) names.push_back(spec.name);
-  return names;
-}
-
 std::vector<std::string> dims_of(const std::vector<TensorSpec>& specs) {
   std::vector<std::string> names;
   for (const TensorSpec& spec : specs) {

@@ -56,6 +56,12 @@ Shape TensorSpec::shape(const std::map<std::string, int64_t>& sizes) const {
   return shape;
 }
 
+std::vector<std::string> names_of(const std::vector<TensorSpec>& specs) {
+  std::vector<std::string> names;
+  for (const TensorSpec& spec : specs) names.push_back(spec.name);
+  return names;
+}
+
 std::string TensorSpec::text() const {
   std::vector<std::string> words;
   for (const Dim& dim : dims) words.push_back(dim.text());

@@ -32,6 +32,8 @@ struct TensorSpec {
   std::string text() const;                                        // "image: float32[batch=1..32, 3, 32, 32]"
 };
 
+std::vector<std::string> names_of(const std::vector<TensorSpec>& specs);
+
 struct Signature {
   attn_dtype dtype;
   Shape shape;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "error.h"
+#include "loader.h"
 
 namespace attn {
 namespace {
@@ -25,23 +26,16 @@ std::string environment(const char* name) {
 
 // The plugin beside this library, where there is one.
 std::string beside() {
-  static const char here = 0;
-  Dl_info found{};
-  if (!dladdr(&here, &found) || !found.dli_fname) return "";
+  const std::filesystem::path plugin = own_folder() / kName;
   std::error_code ignored;
-  const std::filesystem::path own = std::filesystem::canonical(found.dli_fname, ignored);
-  const std::filesystem::path plugin = own.parent_path() / kName;
-  return !ignored && std::filesystem::exists(plugin, ignored) ? plugin.string() : "";
+  return std::filesystem::exists(plugin, ignored) ? plugin.string() : "";
 }
 
 const attn_trt_plugin* open_plugin(std::string name) {
   if (name.empty()) name = beside();
   if (name.empty()) name = kName;
   void* handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!handle) {
-    const char* said = dlerror();
-    throw backend_error("the plugin for TensorRT does not load (" + std::string(said ? said : "no reason given") + "); " + kAdvice);
-  }
+  if (!handle) throw backend_error("the plugin for TensorRT does not load (" + said_by_loader() + "); " + kAdvice);
   const auto table = reinterpret_cast<const attn_trt_plugin* (*)()>(dlsym(handle, ATTN_TRT_PLUGIN_SYMBOL));
   if (!table) throw backend_error(name + " is no plugin for TensorRT: it has no " ATTN_TRT_PLUGIN_SYMBOL "; " + kAdvice);
   const attn_trt_plugin* plugin = table();

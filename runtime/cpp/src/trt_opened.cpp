@@ -50,7 +50,7 @@ void TrtOpened::check(int status, const char* why) const {
 void TrtOpened::read_tensors(const GraphFile& graph) {
   std::array<char, ATTN_TRT_WHY> why{};
   std::map<std::string, std::pair<TrtTensor, bool>> found;  // and whether it is an input
-  std::vector<std::string> have, expected;
+  std::vector<std::string> have;
   for (int32_t number = 0; number < plugin.tensor_count(engine_); ++number) {
     attn_trt_tensor told{};
     check(plugin.tensor(engine_, number, &told, why.data()), why.data());
@@ -62,9 +62,9 @@ void TrtOpened::read_tensors(const GraphFile& graph) {
     found.emplace(told.name, std::make_pair(tensor, told.is_input != 0));
     have.emplace_back(told.name);
   }
-  for (const auto* side : {&graph.inputs, &graph.outputs}) {
-    for (const TensorSpec& spec : *side) expected.push_back(spec.name);
-  }
+  names_ = names_of(graph.inputs);
+  std::vector<std::string> expected = names_;
+  for (const std::string& name : names_of(graph.outputs)) expected.push_back(name);
   const bool all = std::all_of(expected.begin(), expected.end(), [&](const std::string& name) { return found.count(name) > 0; });
   if (!all || found.size() != expected.size()) {
     throw backend_error(graph.where + ": the engine has the tensors " + joined(have) + ", the graph " + joined(expected) +
@@ -80,7 +80,6 @@ void TrtOpened::read_tensors(const GraphFile& graph) {
                             spec.text() + ". Build it again.");
       }
       (is_input ? inputs : outputs).push_back(tensor);
-      if (is_input) names_.push_back(spec.name);
     }
   }
 }

@@ -25,12 +25,6 @@ const TensorSpec* find(const std::vector<TensorSpec>& specs, const std::string& 
   return found == specs.end() ? nullptr : &*found;
 }
 
-std::vector<std::string> names_of(const std::vector<TensorSpec>& specs) {
-  std::vector<std::string> names;
-  for (const TensorSpec& spec : specs) names.push_back(spec.name);
-  return names;
-}
-
 std::vector<std::string> graph_names(const Bundle& bundle) {
   std::vector<std::string> names;
   for (const Graph& graph : bundle.graphs) names.push_back(graph.name);
