@@ -17,6 +17,7 @@ from .cli_setup import setup_command
 
 if TYPE_CHECKING:
     from .bench import SizeResult
+    from .compare import Difference
     from .doctor import Diagnosis
     from .generate.verify import Replayed
     from .verify import CaseResult
@@ -149,14 +150,23 @@ def _print_generated(found: Replayed) -> None:
 
 
 def _print_case(case: CaseResult) -> None:
+    """A line for each output that does not match, and one for all that do: the one nearest to its limit."""
     from .report import printable
 
     sizes = ", ".join(f"{name}={size}" for name, size in case.sizes.items())
     named = printable(case.case if case.graph == "model" else f"{case.graph} {case.case}")
+    named += f" ({printable(sizes)})" if sizes else ""
     for d in case.differences:
-        told = d.problem or f"max |error| {d.max_error:.2g}, allowed {d.limit:.2g}"
-        verdict = "ok  " if d.passed else "FAIL"
-        click.echo(f"{verdict} {named} {f'({printable(sizes)}) ' if sizes else ''}{d.output}: {told}")
+        if not d.passed:
+            click.echo(f"FAIL {named} {d.output}: {d.problem or _told(d)}")
+    if matching := [d for d in case.differences if d.passed]:
+        nearest = max(matching, key=lambda d: d.max_error / d.limit if d.limit else 0.0)
+        among = f"{len(matching)} outputs, nearest to its limit " if len(matching) > 1 else ""
+        click.echo(f"ok   {named} {among}{nearest.output}: {_told(nearest)}")
+
+
+def _told(difference: Difference) -> str:
+    return f"max |error| {difference.max_error:.2g}, allowed {difference.limit:.2g}"
 
 
 @cli.command()

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attn_runtime.bundle import Bundle
-from attn_runtime.cli import cli
+from attn_runtime.cli import _print_case, cli
 from attn_runtime.cli_common import run_cli
+from attn_runtime.compare import Difference
 from attn_runtime.errors import ParityError
 from attn_runtime.report import printable
+from attn_runtime.verify import CaseResult
 from click.testing import CliRunner
 from make_graphs import add, brightness_classifier, embed, off_by, rewrite_answers
 from PIL import Image
@@ -179,6 +181,22 @@ def test_verify(valid_bundle: Path) -> None:
     assert done.returncode == 0 and done.stderr == ""
     assert [line.split()[:2] for line in done.stdout.splitlines()[:3]] == [["ok", c] for c in ("min", "opt", "max")]
     assert "3 golden cases match" in done.stdout
+
+
+def test_verify_tells_of_many_outputs_the_one_nearest_to_its_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    def output(name: str, error: float, limit: float, problem: str = "") -> Difference:
+        return Difference(name, error, 1.0, limit, not problem and error <= limit, problem)
+
+    some = [output("far", 2e-6, 1e-3), output("near", 1e-6, 2e-6), output("tokens", 0.0, 0.0)]
+    _print_case(CaseResult("step", "min", {"batch": 1}, 0.1, tuple(some)))
+    _print_case(CaseResult("step", "min", {}, 0.1, (*some, output("off", 0.5, 1e-3), output("nan", 0.0, 1.0, "1 NaN"))))
+    near = "3 outputs, nearest to its limit near: max |error| 1e-06, allowed 2e-06"
+    assert capsys.readouterr().out.splitlines() == [
+        f"ok   step min (batch=1) {near}",
+        "FAIL step min off: max |error| 0.5, allowed 0.001",
+        "FAIL step min nan: 1 NaN",
+        f"ok   step min {near}",
+    ]
 
 
 def test_verify_fails_with_a_table(valid_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
