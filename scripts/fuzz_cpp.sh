@@ -24,8 +24,7 @@ fuzz() { # fuzz TARGET
     echo "$1: a finding; the input is $folder/crash-*, timeout-* or oom-*" >&2
     return 1
   fi
-  echo "== $1"
-  grep -E "INITED|DONE|stat::(number_of_executed_units|peak_rss_mb)" "$folder/$1.log"
+  echo "== $1"$'\n'"$(grep -E "INITED|DONE|stat::(number_of_executed_units|peak_rss_mb)" "$folder/$1.log")"
 }
 
 # Two at a time: each has one thread.
