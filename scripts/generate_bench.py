@@ -55,6 +55,8 @@ LONGEST = 160  # tokens of a row, for which the graphs are exported
 OPTIMUM = ("torch==2.13.0", "optimum-onnx==0.1.0", "transformers<4.58", "onnxruntime==1.31.1")
 #: Recomputing 128 tokens of 8 rows at Marian's size takes minutes.
 LEFT_OUT = {("marian", "ONNX without a cache"): {(1, 128), (8, 16), (8, 128)}}
+#: Between measurements. Threads of the one before wait busily for their next call: a session of ONNX Runtime's for 40 ms alone.
+SETTLE_S = 0.25
 #: A measurement that takes longer than this is made once.
 ONCE_S = 6.0
 
@@ -183,7 +185,7 @@ def measure(name: str, arguments: argparse.Namespace, say: Callable[[str], None]
                     so_far = seconds[runner.name].setdefault(key, [])
                     if turn > 1 and so_far and so_far[0] > ONCE_S:
                         continue
-                    time.sleep(0.02)  # threads of the one before that wait by spinning give up
+                    time.sleep(SETTLE_S)
                     made = runner.run(prompts[rows], new)
                     if (made.rows, made.new) != (rows, new):
                         sys.exit(f"{runner.name} wrote {made.rows} x {made.new} tokens instead of {rows} x {new}")

@@ -75,6 +75,7 @@ class OpenOptions(Structure):
         ("low_memory", c_int),
         ("cache", c_char_p),
         ("library", c_char_p),
+        ("stop_spinning", c_int),
     ]
 
 

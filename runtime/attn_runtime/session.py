@@ -40,6 +40,7 @@ def open_session(
     cache: str | os.PathLike[str] | None = None,
     workspace: int | None = None,
     low_memory: bool = False,
+    stop_spinning: bool = False,
 ) -> Session:
     """Open the bundle, plain ONNX file or compiled engine (NAME.engine, with its key) at `path`, or a bundle already open.
 
@@ -55,6 +56,9 @@ def open_session(
     workspace   bytes of scratch memory for a TensorRT build inside ONNX Runtime
     low_memory  on the CPU, read weights where they lie in the bundle's files, mapped into memory once for all sessions, instead
                 of keeping a copy in an order that is faster to multiply with: as fast for one row, slower for a few
+    stop_spinning  on the CPU, let the session's threads sleep as soon as a call is over. Otherwise they wait busily for the
+                next one for some 40 ms, which makes that one faster, and others on the same cores slower: another session's
+                call, or the application. Generators, whose graphs take turns, set it
 
     Raises BundleError for a missing, damaged or hostile file, BackendError when nothing here can run it on that device,
     UsageError for an unknown name.
@@ -63,7 +67,8 @@ def open_session(
         raise UsageError(f"threads: got {threads}, expected 1..{_MOST_THREADS}")
     if workspace is not None and workspace < 1:
         raise UsageError(f"workspace: got {workspace} bytes, expected 1 or more")
-    options = OpenOptions(threads, cuda_graph, Path(cache) if cache is not None else None, workspace, low_memory)
+    kept = Path(cache) if cache is not None else None
+    options = OpenOptions(threads, cuda_graph, kept, workspace, low_memory, stop_spinning)
     if not isinstance(path, Bundle) and Path(path).is_file():
         bundle, chosen, file = None, None, _plain(Path(path), graph, precision)
         if file.file.suffix == ".engine":

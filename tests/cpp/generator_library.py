@@ -54,6 +54,7 @@ class OpenOptions(ctypes.Structure):
         ("low_memory", ctypes.c_int),
         ("cache", ctypes.c_char_p),
         ("library", ctypes.c_char_p),
+        ("stop_spinning", ctypes.c_int),
     )
 
 
@@ -98,9 +99,11 @@ class Row:
 
 
 class Generator:
-    """An open generator on the CPU, with one thread, of the library at `path`."""
+    """An open generator on the CPU of the library at `path`."""
 
-    def __init__(self, path: Path, bundle: Path, precision: str | None = None, library: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, bundle: Path, precision: str | None = None, library: Path | None = None, threads: int = 1
+    ) -> None:
         self.c = ctypes.CDLL(str(path))
         self.c.attn_last_error.restype = ctypes.c_char_p
         self.c.attn_result_tokens.restype = ctypes.POINTER(ctypes.c_int64)
@@ -109,7 +112,7 @@ class Generator:
         for name in ("attn_result_text", "attn_result_note"):
             getattr(self.c, name).restype = ctypes.c_char_p
         self._open = OpenOptions(
-            ctypes.sizeof(OpenOptions), b"cpu", None, None, _text(precision), 1, 0, None, _text(library)
+            ctypes.sizeof(OpenOptions), b"cpu", None, None, _text(precision), threads, 0, None, _text(library)
         )
         self._bundle, self._handle = ctypes.c_void_p(), ctypes.c_void_p()
         self.check(self.c.attn_bundle_open(str(bundle).encode(), ctypes.byref(self._bundle)))

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,20 @@ OPTIONS: list[dict[str, Any]] = [
     {"sample": {"temperature": 1.5, "top_p": 0.8, "seed": 2**40}},
     {"sample": {"top_k": 6, "top_p": 0.9, "seed": 2**63 - 9}, "max_length": 30},
 ]
+
+
+def test_its_threads_sleep_behind_a_generation(library: Path, cpp_environment: dict[str, str], tmp_path: Path) -> None:
+    """As tests/runtime/test_spinning.py says, which also shows that they would not of themselves."""
+    wide = Tiny(heads=8, key_heads=8, head_size=64, layers=1)
+    path = write_bundle(tmp_path / "wide.attn", wide)
+    inputs, spent = inputs_of(wide, drawn_prompts(wide, [32] * 8)), []
+    with Generator(library, path, None, Path(cpp_environment["ATTN_ONNXRUNTIME"]), threads=2) as generator:
+        for _ in range(5):
+            generator.generate(inputs, max_length=3, stop=[])
+            began = time.process_time()
+            time.sleep(0.1)
+            spent.append(time.process_time() - began)
+    assert sorted(spent)[2] < 0.005, "seconds of processor time in 0.1 s of nothing"
 
 
 def asked_of_c(options: dict[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class OpenOptions:
     workspace    bytes of scratch memory that a TensorRT build inside ONNX Runtime may take; None is the library's limit
     low_memory   on the CPU, read weights where they lie in the file, which all sessions of a process share, instead of keeping
                  a copy in an order that is faster to multiply with
+    stop_spinning  threads sleep as soon as a call is over, instead of waiting busily for the next one
     """
 
     threads: int | None = None
@@ -63,6 +64,7 @@ class OpenOptions:
     cache: Path | None = None
     workspace: int | None = None
     low_memory: bool = False
+    stop_spinning: bool = False
 
 
 class Engine(Protocol):

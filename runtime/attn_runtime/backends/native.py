@@ -56,6 +56,7 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> NativeEngine:
         precision=(graph.precision or "").encode(),
         threads=options.threads or 0,
         low_memory=int(options.low_memory),
+        stop_spinning=int(options.stop_spinning),
         library=str(native.onnxruntime_library()).encode(),
     )
     asked.size = ctypes.sizeof(asked)

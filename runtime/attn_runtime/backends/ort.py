@@ -129,6 +129,8 @@ def create(
     options.intra_op_num_threads = wanted.threads or _threads_when_bound()
     if wanted.low_memory and device == "cpu":
         options.add_session_config_entry("session.disable_prepacking", "1")
+    if wanted.stop_spinning:
+        options.add_session_config_entry("session.force_spinning_stop", "1")
     if device != "cpu":
         options.add_session_config_entry(*RECORD)  # ONNX Runtime before 1.24 ignores it
         # A provider that fails to load is told by the library's own logger, for which a session's options do not count.

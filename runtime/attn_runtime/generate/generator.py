@@ -56,7 +56,8 @@ def open_generator(
     bundle = path if isinstance(path, Bundle) else Bundle.open(path)
     wiring = Wiring.of(bundle, precision)
     options: dict[str, Any] = {"precision": precision, "threads": threads, "cuda_graph": cuda_graph}
-    options |= {"cache": cache, "low_memory": low_memory}
+    # The graphs take turns on the same cores: one's threads, waiting busily for its next call, would hold up the others.
+    options |= {"cache": cache, "low_memory": low_memory, "stop_spinning": True}
     opened: list[Session] = []
     try:
         for graph in (wiring.encoder, wiring.first, wiring.step):

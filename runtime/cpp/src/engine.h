@@ -14,7 +14,7 @@ struct OpenOptions {
   std::string device = "auto";
   std::optional<std::string> backend, graph, precision, cache, library;
   int threads = 0;
-  bool low_memory = false;
+  bool low_memory = false, stop_spinning = false;
 
   static OpenOptions of(const attn_open_options* given);  // checks values and `size`; raises usage_error
 };

@@ -40,6 +40,7 @@ std::shared_ptr<Generator> Generator::open(std::shared_ptr<const Bundle> bundle,
   made->bundle = bundle;
   made->wiring = std::make_shared<const Wiring>(Wiring::of(*bundle, options.precision));
   made->precision = options.precision;
+  options.stop_spinning = true;  // the graphs take turns on the same cores, and a session that waits busily holds up the others
   const auto open_graph = [&](const Sides& graph) {
     options.graph = graph.name;
     auto session = Session::open(bundle, options);

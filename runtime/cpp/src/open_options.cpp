@@ -32,7 +32,7 @@ OpenOptions OpenOptions::of(const attn_open_options* given) {
   options.backend = text_of(all.backend), options.graph = text_of(all.graph), options.precision = text_of(all.precision);
   options.cache = text_of(all.cache), options.library = text_of(all.library);
   options.threads = all.threads;
-  options.low_memory = all.low_memory != 0;
+  options.low_memory = all.low_memory != 0, options.stop_spinning = all.stop_spinning != 0;
   return options;
 }
 

@@ -138,6 +138,7 @@ std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& gra
   const auto say = [&](const char* key, const char* value) { library.check(api.AddSessionConfigEntry(raw, key, value)); };
   library.check(api.SetIntraOpNumThreads(raw, options.threads ? options.threads : threads_when_bound()));
   if (options.low_memory && device == "cpu") say("session.disable_prepacking", "1");
+  if (options.stop_spinning) say("session.force_spinning_stop", "1");
   const bool half = graph.precision->type == "fp16";
   if (const std::string names = left_out(half, library.api_version); !names.empty()) {
     say("optimization.disable_specified_optimizers", names.c_str());

@@ -179,8 +179,10 @@ typedef struct attn_open_options {
   int low_memory;        /* on the CPU, read weights where they lie in the mapped files, which sessions share */
   const char* cache;     /* folder for what an engine library compiles on this machine; NULL keeps it in memory */
   const char* library;   /* libonnxruntime to load; NULL: $ATTN_ONNXRUNTIME, then the loader's path, then beside this library */
+  int stop_spinning;     /* on the CPU, threads sleep once a call is over; else they wait busily for the next one for some 40 ms, which makes it
+                            faster, and others on the same cores slower. A generator's, whose graphs take turns, always sleep */
 } attn_open_options;
-#define ATTN_OPEN_OPTIONS_INIT {sizeof(attn_open_options), NULL, NULL, NULL, NULL, 0, 0, NULL, NULL}
+#define ATTN_OPEN_OPTIONS_INIT {sizeof(attn_open_options), NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, 0}
 
 /* `options` may be NULL. */
 ATTN_API int attn_session_open(const attn_bundle* bundle, const attn_open_options* options, attn_session** session);

@@ -189,13 +189,14 @@ struct Options {
   int threads = 0;
   bool low_memory = false;
   std::string cache{}, library{};
+  bool stop_spinning = false;
 
   attn_open_options c() const {
     attn_open_options options = ATTN_OPEN_OPTIONS_INIT;
     const auto text = [](const std::string& value) { return value.empty() ? nullptr : value.c_str(); };
     options.device = text(device), options.backend = text(backend), options.graph = text(graph), options.precision = text(precision);
     options.threads = threads, options.low_memory = low_memory;
-    options.cache = text(cache), options.library = text(library);
+    options.cache = text(cache), options.library = text(library), options.stop_spinning = stop_spinning;
     return options;
   }
 };
