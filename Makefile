@@ -30,16 +30,16 @@ format: install
 
 # The C++ runtime, and the packages that it is built with. The first line says what is missing where nothing may be installed.
 cpp:
-	scripts/install_cpp_tools.sh
-	PYTHON=$(PYTHON) scripts/fetch_onnxruntime.sh
+	runtime/cpp/scripts/install_tools.sh
+	PYTHON=$(PYTHON) runtime/cpp/scripts/fetch_onnxruntime.sh
 	cd runtime/cpp && cmake --preset release -DATTN_TESTS=OFF && cmake --build --preset release
 	mkdir -p runtime/attn_runtime/lib
 	cp -L build/cpp/release/libattn_runtime.so runtime/attn_runtime/lib/
 
 # What the tests of tests/cpp run. Where the tools are missing and may not be installed, those tests skip and say so.
 cpp-tests:
-	@if scripts/install_cpp_tools.sh && PYTHON=$(PYTHON) scripts/fetch_onnxruntime.sh; then \
-		PYTHON=$(PYTHON) scripts/fetch_onnxruntime.sh --version 1.20.1 || echo "an older ONNX Runtime is not tested"; \
+	@if runtime/cpp/scripts/install_tools.sh && PYTHON=$(PYTHON) runtime/cpp/scripts/fetch_onnxruntime.sh; then \
+		PYTHON=$(PYTHON) runtime/cpp/scripts/fetch_onnxruntime.sh --version 1.20.1 || echo "an older ONNX Runtime is not tested"; \
 		cd runtime/cpp && cmake --preset tests >/dev/null && cmake --build --preset tests; \
 	else echo "the tests of the C++ runtime will be skipped"; fi
 
@@ -61,12 +61,12 @@ demo-cpp: install cpp
 
 # A minute of libFuzzer on the C++ readers of manifests, tensor files and recordings.
 fuzz-cpp:
-	scripts/install_cpp_tools.sh fuzz
-	scripts/fuzz_cpp.sh 60
+	runtime/cpp/scripts/install_tools.sh fuzz
+	runtime/cpp/scripts/fuzz.sh 60
 
 # The C++ runtime and the Python one on aarch64, under qemu: docs/jetson.md.
 test-aarch64: install
-	scripts/test_aarch64.sh
+	runtime/cpp/scripts/test_aarch64.sh
 
 clean:
 	rm -rf $(VENV) demo runs bench build *.egg-info runtime/*.egg-info

@@ -1,7 +1,7 @@
 """The C++ runtime, built once for all processes of a test run, and the bundles that its tests open.
 
 What is missing on this machine skips these tests with the reason; with ATTN_REQUIRE_CPP=1 it fails them, for a CI that must not
-skip. scripts/install_cpp_tools.sh and scripts/fetch_onnxruntime.sh bring it all.
+skip. runtime/cpp/scripts/install_tools.sh and runtime/cpp/scripts/fetch_onnxruntime.sh bring it all.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def why_no_build() -> str | None:
     tools = [tool for tool in ("cmake", "ninja", "g++") if shutil.which(tool) is None]
     headers = [name for name in ("nlohmann/json.hpp", "gtest/gtest.h") if not Path("/usr/include", name).exists()]
     if tools or headers:
-        return f"{', '.join(tools + headers)} missing; scripts/install_cpp_tools.sh installs them"
+        return f"{', '.join(tools + headers)} missing; runtime/cpp/scripts/install_tools.sh installs them"
     if not (FETCHED / "include").exists() and "ONNXRUNTIME_ROOT" not in os.environ:
-        return "the headers of ONNX Runtime are missing; scripts/fetch_onnxruntime.sh fetches them"
+        return "the headers of ONNX Runtime are missing; runtime/cpp/scripts/fetch_onnxruntime.sh fetches them"
     return None
 
 

@@ -1,6 +1,6 @@
 """The same sessions over other versions of ONNX Runtime than the headers are of: those in build/onnxruntime/versions.
 
-`scripts/fetch_onnxruntime.sh --version 1.20.1` puts one there.
+`runtime/cpp/scripts/fetch_onnxruntime.sh --version 1.20.1` puts one there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LIBRARIES = sorted(FOLDER.glob("*/libonnxruntime.so.1"))
 
 
 @pytest.mark.skipif(
-    not LIBRARIES, reason="no other version here; scripts/fetch_onnxruntime.sh --version 1.20.1 fetches one"
+    not LIBRARIES, reason="no other version here; runtime/cpp/scripts/fetch_onnxruntime.sh --version 1.20.1 fetches one"
 )
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("library", LIBRARIES, ids=lambda path: path.parent.name)

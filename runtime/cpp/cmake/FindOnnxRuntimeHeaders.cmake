@@ -1,6 +1,6 @@
 # Target attn_onnxruntime_headers: the folder of onnxruntime_c_api.h. The library itself is never linked, but loaded when it is
 # used. A user's own install comes first: -DONNXRUNTIME_ROOT, CMAKE_PREFIX_PATH, the system; then what
-# scripts/fetch_onnxruntime.sh has fetched.
+# runtime/cpp/scripts/fetch_onnxruntime.sh has fetched.
 get_filename_component(_fetched ${CMAKE_CURRENT_LIST_DIR}/../../../build/onnxruntime ABSOLUTE)
 find_path(OnnxRuntimeHeaders_DIR_WITH_C_API onnxruntime_c_api.h
           HINTS ${ONNXRUNTIME_ROOT} $ENV{ONNXRUNTIME_ROOT}

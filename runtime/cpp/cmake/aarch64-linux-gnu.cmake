@@ -1,5 +1,5 @@
 # Cross-build for 64-bit Arm Linux (Jetson) with Debian's compiler: apt-get install g++-aarch64-linux-gnu.
-# Tests run under qemu where scripts/test_aarch64.sh made a folder with what ONNX Runtime reads at its start:
+# Tests run under qemu where runtime/cpp/scripts/test_aarch64.sh made a folder with what ONNX Runtime reads at its start:
 #   ATTN_AARCH64_ROOT=... cmake --preset aarch64
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)

@@ -9,13 +9,13 @@
 #include <filesystem>
 #include <string>
 
-#include "error.h"
-#include "external_data.h"
-#include "json.h"
-#include "manifest.h"
-#include "safetensors.h"
-#include "schema.h"
-#include "wav.h"
+#include "bundle/external_data.h"
+#include "bundle/manifest.h"
+#include "bundle/safetensors.h"
+#include "bundle/schema.h"
+#include "format/json.h"
+#include "preprocess/wav.h"
+#include "util/error.h"
 
 namespace {
 

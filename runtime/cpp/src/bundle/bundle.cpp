@@ -1,0 +1,268 @@
+#include "bundle/bundle.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "bundle/external_data.h"
+#include "bundle/manifest.h"
+#include "bundle/recover.h"
+#include "bundle/safetensors.h"
+#include "format/sha256.h"
+#include "util/error.h"
+#include "util/files.h"
+#include "util/names.h"
+
+namespace attn {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t chunk_bytes = size_t{1} << 20;
+constexpr int patience = 20;  // how often a bundle may be replaced while it is being opened
+
+const std::string& text_of(const Json& value) { return value.get_ref<const std::string&>(); }
+
+// What tells a folder from one that replaced it: inodes are used again, so its time of change too.
+struct Identity {
+  ino_t inode;
+  time_t seconds;
+  long nanoseconds;
+  bool operator==(const Identity& other) const {
+    return inode == other.inode && seconds == other.seconds && nanoseconds == other.nanoseconds;
+  }
+};
+
+std::vector<std::string> bundles_beside(const fs::path& path) {
+  std::vector<std::string> names;
+  std::error_code ignored;
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  for (fs::directory_iterator at(folder, ignored), end; !ignored && at != end; at.increment(ignored)) {
+    if (at->path().extension() == ".attn") names.push_back(at->path().filename().string());
+  }
+  return names;
+}
+
+Identity check_folder(const fs::path& path) {
+  const std::string where = "bundle " + path.filename().string();
+  struct stat found {};
+  if (::stat(path.c_str(), &found) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) {
+      const auto near = nearest(path.filename().string(), bundles_beside(path));
+      throw bundle_error(where + ": " + path.string() + " does not exist; " + (near ? "did you mean " + *near + "?" : "check the path"));
+    }
+    throw bundle_error(where + ": can't open " + path.string() + ": " + std::generic_category().message(errno) +
+                       "; check the path and its permissions");
+  }
+  if (!S_ISDIR(found.st_mode)) {
+    throw bundle_error(where + ": " + path.string() + " is a file, expected a folder NAME.attn; check the path");
+  }
+  return {found.st_ino, found.st_mtim.tv_sec, found.st_mtim.tv_nsec};
+}
+
+void check_file(const fs::path& real, const std::string& relative, uint64_t size, const std::string& where) {
+  struct stat found {};
+  if (::stat(real.c_str(), &found) != 0) {
+    const std::string what = errno == ENOENT ? "is missing" : "can't be read (" + std::generic_category().message(errno) + ")";
+    throw bundle_error(where + ": " + relative + " " + what + "; restore it or re-export the bundle");
+  }
+  if (!S_ISREG(found.st_mode)) {
+    throw bundle_error(where + ": " + relative + " is not a regular file; restore it or re-export the bundle");
+  }
+  if (static_cast<uint64_t>(found.st_size) != size) {
+    throw bundle_error(where + ": " + relative + " has " + std::to_string(found.st_size) + " bytes, manifest says " + std::to_string(size) +
+                       "; the file was changed after export; re-export or restore it");
+  }
+}
+
+std::string sha256_of(const fs::path& path, std::vector<char>& chunk) {
+  const File file(path);
+  Sha256 digest;
+  for (uint64_t at = 0;;) {
+    const size_t got = file.read_at(at, chunk.data(), chunk.size());
+    digest.update(chunk.data(), got);
+    at += got;
+    if (got < chunk.size()) return digest.hexadecimal();
+  }
+}
+
+void check_hash(const fs::path& path, const std::string& relative, const std::string& expected, const std::string& where,
+                std::vector<char>& chunk) {
+  std::string found;
+  try {
+    found = sha256_of(path, chunk);
+  } catch (const std::system_error& error) {
+    throw bundle_error(where + ": can't read " + relative + ": " + error.code().message() + "; check its permissions");
+  }
+  if (found != expected) {
+    throw bundle_error(where + ": sha256 of " + relative + " is " + found + ", manifest says " + expected +
+                       "; the file was changed after export; re-export or restore it");
+  }
+}
+
+// A graph may only read weights that the manifest lists and that were hashed.
+void check_data(const Precision& precision, const std::string& where) {
+  std::vector<fs::path> listed;
+  for (const fs::path& path : precision.data) listed.push_back(resolve(path));
+  for (const fs::path& path : check_external_data(precision.file, where)) {
+    if (std::find(listed.begin(), listed.end(), path) != listed.end()) continue;
+    std::vector<std::string> names;
+    for (const fs::path& data : precision.data) names.push_back(data.filename().string());
+    throw bundle_error(where + ": " + precision.file.filename().string() + " keeps tensors in " + shown(path.filename().string()) +
+                       ", which the manifest does not list as its data, only " + shown(names) + "; re-export the bundle");
+  }
+}
+
+Dim dim_of(const Json& data) {
+  Dim dim{std::nullopt, data.at("min").get<int64_t>(), data.at("opt").get<int64_t>(), data.at("max").get<int64_t>()};
+  if (!data.at("name").is_null()) dim.name = text_of(data.at("name"));
+  return dim;
+}
+
+TensorSpec spec_of(const Json& data) {
+  TensorSpec spec;
+  spec.name = text_of(data.at("name"));
+  spec.dtype = dtype_of(text_of(data.at("dtype"))).value();
+  for (const Json& dim : data.at("dims")) spec.dims.push_back(dim_of(dim));
+  if (data.contains("meaning")) spec.meaning = text_of(data.at("meaning"));
+  if (data.contains("unit")) spec.unit = text_of(data.at("unit"));
+  if (data.contains("low")) spec.low = data.at("low").get<int64_t>();
+  if (data.contains("high")) spec.high = data.at("high").get<int64_t>();
+  return spec;
+}
+
+Precision precision_of(const std::string& name, const Json& data, const Bundle& bundle) {
+  Precision found;
+  found.name = name;
+  found.file = bundle.file(text_of(data.at("file")));
+  for (const Json& path : data.at("data")) found.data.push_back(bundle.file(text_of(path)));
+  found.tolerance = {data.at("tolerance").at("atol").get<double>(), data.at("tolerance").at("rtol").get<double>()};
+  if (data.contains("type")) found.type = text_of(data.at("type"));
+  if (data.contains("target")) found.target = text_of(data.at("target"));
+  if (data.contains("half_io")) found.half_io = data.at("half_io").get<bool>();
+  found.sha256 = text_of(bundle.manifest.at("files").at(text_of(data.at("file"))).at("sha256"));
+  return found;
+}
+
+GoldenCase golden_of(const Json& data, const Bundle& bundle) {
+  GoldenCase found{text_of(data.at("case")), {}, bundle.file(text_of(data.at("inputs"))), bundle.file(text_of(data.at("outputs")))};
+  for (const auto& [name, size] : data.at("sizes").items()) found.sizes[name] = size.get<int64_t>();
+  return found;
+}
+
+Graph graph_of(const std::string& name, const Json& data, const Bundle& bundle) {
+  Graph graph;
+  graph.name = name;
+  for (const Json& tensor : data.at("inputs")) graph.inputs.push_back(spec_of(tensor));
+  for (const Json& tensor : data.at("outputs")) graph.outputs.push_back(spec_of(tensor));
+  for (const auto& [key, entry] : data.at("precisions").items()) graph.precisions.push_back(precision_of(key, entry, bundle));
+  for (const Json& golden : data.at("golden")) graph.golden.push_back(golden_of(golden, bundle));
+  return graph;
+}
+
+std::shared_ptr<const Bundle> read_bundle(const fs::path& path) {
+  auto bundle = std::make_shared<Bundle>();
+  bundle->path = path;
+  bundle->where = "bundle " + path.filename().string();
+  const std::string& where = bundle->where;
+  const fs::path root = resolve(path);
+  const fs::path manifest_file = inside(root, manifest_name, where);
+  bundle->manifest_text = read_text(manifest_file, where);
+  bundle->manifest = parse_json(bundle->manifest_text, where + ": " + manifest_file.filename().string());
+  const Json& manifest = bundle->manifest;
+  check_manifest(manifest, where);
+  bundle->name = text_of(manifest.at("name"));
+  const auto& files = manifest.at("files").get_ref<const Json::object_t&>();
+  // All sizes first: they cost nothing, and a hash of gigabytes is wasted on a bundle that lacks a file.
+  for (const auto& [relative, entry] : files) {
+    check_file(inside(root, relative, where), relative, entry.at("size").get<uint64_t>(), where);
+    bundle->listed.insert(relative);
+  }
+  std::vector<char> chunk(chunk_bytes);
+  for (const auto& [relative, entry] : files) check_hash(root / relative, relative, text_of(entry.at("sha256")), where, chunk);
+  for (const auto& [name, data] : manifest.at("graphs").items()) bundle->graphs.push_back(graph_of(name, data, *bundle));
+  for (const Graph& graph : bundle->graphs) {
+    for (const Precision& precision : graph.precisions) check_data(precision, where);
+  }
+  return bundle;
+}
+
+}  // namespace
+
+const Precision& Graph::precision(const std::optional<std::string>& asked, const std::string& where) const {
+  const std::string wanted = asked.value_or("fp32");
+  for (const Precision& precision : precisions) {
+    if (precision.name == wanted) return precision;
+  }
+  if (!asked) return precisions.front();
+  std::vector<std::string> names;
+  for (const Precision& precision : precisions) names.push_back(precision.name);
+  throw unknown("precision", *asked, names, where);
+}
+
+std::shared_ptr<const Bundle> Bundle::open(const fs::path& given) {
+  // "a.attn/" is called a.attn.
+  const fs::path path = given.has_filename() || !given.has_relative_path() ? given : given.parent_path();
+  for (int tries = 0; tries < patience; ++tries) {
+    recover(path);
+    const Identity before = check_folder(path);
+    try {
+      return read_bundle(path);
+    } catch (const Error&) {
+      // Half of it may be of one export and half of the next, which replaced it meanwhile.
+      recover(path);
+      if (check_folder(path) == before) throw;
+    }
+  }
+  throw bundle_error("bundle " + path.filename().string() + ": it is being replaced over and over; try again later");
+}
+
+const Graph& Bundle::graph(const std::optional<std::string>& asked) const {
+  if (!asked && graphs.size() == 1) return graphs.front();
+  std::vector<std::string> names;
+  for (const Graph& graph : graphs) {
+    if (asked && graph.name == *asked) return graph;
+    names.push_back(graph.name);
+  }
+  const std::string what = asked ? "has no graph " + shown(*asked) : "has " + std::to_string(graphs.size()) + " graphs";
+  throw bundle_error(where + ": " + what + "; name one of " + joined(names));
+}
+
+std::string Bundle::label(const Graph& graph) const { return where + (graphs.size() > 1 ? ", graph " + graph.name : ""); }
+
+fs::path Bundle::file(const std::string& relative) const {
+  if (listed.count(relative)) return path / relative;
+  const auto near = nearest(relative, {listed.begin(), listed.end()});
+  throw bundle_error(where + ": lists no file " + shown(relative) + "; " +
+                     (near ? "did you mean " + *near + "?" : "see files in manifest.json"));
+}
+
+std::optional<std::string> Bundle::asset_text(const std::string& asked) const {
+  const Json& assets = manifest.at("assets");
+  const auto relative = assets.find(asked);
+  if (relative == assets.end()) return std::nullopt;
+  std::string text = read_text(file(text_of(*relative)), where);
+  const Json value = parse_json(text, where + ": " + file(text_of(*relative)).filename().string());
+  check_asset(asked, value, where);
+  return text;
+}
+
+std::optional<Json> Bundle::asset(const std::string& asked) const {
+  const Json& assets = manifest.at("assets");
+  const auto relative = assets.find(asked);
+  if (relative == assets.end()) return std::nullopt;
+  Json value = read_json(file(text_of(*relative)), where);
+  check_asset(asked, value, where);
+  return value;
+}
+
+Tensors Bundle::golden_inputs(const Graph& graph, const GoldenCase& golden) const {
+  return read_tensors(golden.inputs, graph.inputs, golden.sizes, where + ": golden case " + shown(golden.name));
+}
+
+Tensors Bundle::golden_outputs(const Graph& graph, const GoldenCase& golden) const {
+  return read_tensors(golden.outputs, graph.outputs, golden.sizes, where + ": golden case " + shown(golden.name));
+}
+
+}  // namespace attn

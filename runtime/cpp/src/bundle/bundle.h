@@ -1,0 +1,75 @@
+// A bundle that was opened, checked and hashed. The format is docs/bundle.md, the Python twin attn_runtime/bundle.py.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "format/json.h"
+#include "util/spec.h"
+#include "util/tensor.h"
+
+namespace attn {
+
+struct Tolerance {
+  double atol, rtol;
+};
+
+struct Precision {
+  std::string name;
+  std::filesystem::path file;               // the ONNX file
+  std::vector<std::filesystem::path> data;  // its external data
+  Tolerance tolerance;
+  std::string type = "fp32";          // fp32, fp16, bf16
+  std::optional<std::string> target;  // "tensorrt" where it was made for that compiler alone
+  bool half_io = false;               // float32 inputs and outputs of the graph are float16 in this file
+  std::string sha256;
+};
+
+struct GoldenCase {
+  std::string name;
+  std::map<std::string, int64_t> sizes;
+  std::filesystem::path inputs, outputs;  // safetensors
+};
+
+struct Graph {
+  std::string name;
+  std::vector<TensorSpec> inputs, outputs;
+  std::vector<Precision> precisions;  // in the manifest's order
+  std::vector<GoldenCase> golden;
+
+  // The precision of that name; none: fp32, or the first. Raises usage_error with the names there are.
+  const Precision& precision(const std::optional<std::string>& name, const std::string& where) const;
+};
+
+class Bundle {
+ public:
+  // Raises bundle_error for what docs/bundle.md says a reader must refuse.
+  static std::shared_ptr<const Bundle> open(const std::filesystem::path& path);
+
+  std::filesystem::path path;
+  std::string name, where;       // "translate", "bundle translate.attn"
+  std::string manifest_text;     // as it lies in the file
+  Json manifest;
+  std::vector<Graph> graphs;     // in the manifest's order
+  std::set<std::string> listed;  // every file that the manifest lists
+
+  const Graph& graph(const std::optional<std::string>& name) const;  // raises bundle_error with the names
+  std::string label(const Graph& graph) const;                       // what messages call it
+  std::filesystem::path file(const std::string& relative) const;     // of a listed file
+  // The parsed JSON of an asset, held against its form in the schema's $defs; none without one. Raises bundle_error.
+  std::optional<Json> asset(const std::string& name) const;
+  std::optional<std::string> asset_text(const std::string& name) const;
+  // A golden case's tensors, held against the graph's names, dtypes and the case's sizes. Raises bundle_error.
+  Tensors golden_inputs(const Graph& graph, const GoldenCase& golden) const;
+  Tensors golden_outputs(const Graph& graph, const GoldenCase& golden) const;
+};
+
+// All tensors of a safetensors file (header up to 4 MiB). Raises bundle_error.
+Tensors read_safetensors(const std::filesystem::path& path, const std::string& where);
+
+}  // namespace attn

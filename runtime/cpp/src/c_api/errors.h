@@ -1,0 +1,53 @@
+// What every function of the C interface needs: no exception leaves it, and the thread's last error is kept.
+#pragma once
+
+#include <attn/runtime.h>
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bundle/bundle.h"
+#include "util/error.h"
+
+struct attn_bundle {
+  std::shared_ptr<const attn::Bundle> bundle;
+
+  // What was handed out as pointers lives here, as long as the handle. Many threads may use one.
+  mutable std::mutex lock;
+  mutable std::map<std::string, std::string> assets;
+  mutable std::optional<std::vector<std::string>> labels;
+  mutable std::vector<const char*> label_pointers;
+};
+
+namespace attn {
+
+// Keep what the exception that is being handled says for attn_last_error, and return its status. Called in a catch block.
+int keep_error() noexcept;
+void clear_error() noexcept;
+
+// Run what a function of the C interface does: `body()` returns nothing, or raises.
+template <typename Body>
+int guarded(Body&& body) noexcept {
+  clear_error();
+  try {
+    std::forward<Body>(body)();
+    clear_error();  // of calls that a callback made meanwhile
+    return ATTN_OK;
+  } catch (...) {
+    return keep_error();
+  }
+}
+
+// `value`, or usage_error where it is NULL. `what` is the parameter's name.
+template <typename T>
+T* required(T* value, const char* what) {
+  if (!value) throw usage_error(std::string("parameter ") + what + " is NULL; expected a valid pointer");
+  return value;
+}
+
+}  // namespace attn

@@ -1,0 +1,50 @@
+// Beam search: several answers of each row are followed at once, and the best finished one is given. The rules are those of Hugging Face's
+// transformers, and told in the Python twin, attn_runtime/generate/beam.py.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "generate/graphs/steps.h"
+#include "generate/options.h"
+
+namespace attn {
+
+class BeamSearch {
+ public:
+  // `limits`: most tokens of each row's answer. `stops` has a place for every token of the vocabulary.
+  BeamSearch(const std::vector<size_t>& limits, std::vector<uint8_t> stops, int64_t pad, const GenerateOptions& options);
+
+  // From the logits of each prompt, [rows / beams, vocabulary], on.
+  void generate(Steps& model, Logits logits, const std::string& where);
+  Generated result() const;
+
+ private:
+  struct Answer {
+    double score;
+    std::vector<int64_t> tokens;
+  };
+  // The search of one row. Beams are numbered as the row's own rows of the step are.
+  struct Row {
+    size_t limit;
+    bool going;
+    std::vector<double> sums;                   // of log probabilities, of each beam
+    std::vector<std::vector<int64_t>> sequences;  // of each beam
+    std::vector<Answer> finished;               // best first
+    std::vector<size_t> parents;                // which beam each beam goes on from
+  };
+
+  // Go one token on, from log probabilities [vocabulary, beams] that the sums are added to.
+  void step(Row& row, const std::vector<double>& sums);
+  Answer best(const Row& row) const;
+  double score(double sum, size_t length) const;
+
+  std::vector<Row> rows_;
+  std::vector<uint8_t> stops_;
+  int64_t pad_;
+  GenerateOptions options_;
+  size_t beams_, keep_, steps_ = 0;
+  std::vector<size_t> best_, on_;
+};
+
+}  // namespace attn

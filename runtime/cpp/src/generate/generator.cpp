@@ -1,0 +1,242 @@
+#include "generate/generator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "generate/beam.h"
+#include "generate/greedy.h"
+#include "generate/sampling.h"
+#include "util/error.h"
+
+namespace attn {
+namespace {
+
+constexpr size_t most_plans = 4;
+
+Generated result_of(Answers& answers, bool with_scores, double length_penalty) {
+  Generated made;
+  if (with_scores) {
+    for (size_t row = 0; row < answers.sums.size(); ++row) {
+      const auto length = static_cast<double>(std::max<size_t>(answers.tokens[row].size(), 1));
+      made.scores.push_back(answers.sums[row] / std::pow(length, length_penalty));
+    }
+  }
+  made.tokens = std::move(answers.tokens);
+  made.stopped = std::move(answers.stopped);
+  made.steps = answers.steps();
+  return made;
+}
+
+int64_t whole_rows(size_t rows, int64_t beams) { return static_cast<int64_t>(rows) * beams; }
+
+}  // namespace
+
+std::shared_ptr<Generator> Generator::open(std::shared_ptr<const Bundle> bundle, OpenOptions options) {
+  if (options.graph) {
+    throw usage_error("graph: got \"" + *options.graph + "\"; a generator opens all of its graphs, leave it out (" + bundle->where + ")");
+  }
+  auto made = std::make_shared<Generator>();
+  made->bundle = bundle;
+  made->wiring = std::make_shared<const Wiring>(Wiring::of(*bundle, options.precision));
+  made->precision = options.precision;
+  options.stop_spinning = true;  // the graphs take turns on the same cores, and a session that waits busily holds up the others
+  const auto open_graph = [&](const Sides& graph) {
+    options.graph = graph.name;
+    auto session = Session::open(bundle, options);
+    // All on the device and by the backend that the first one found.
+    options.device = session->device;
+    options.backend = session->backend;
+    return session;
+  };
+  if (made->wiring->encoder) made->sessions_.encoder = open_graph(*made->wiring->encoder);
+  made->sessions_.first = open_graph(made->wiring->first);
+  made->sessions_.step = open_graph(made->wiring->step);
+  const Session& told = made->sessions_.encoder ? *made->sessions_.encoder : *made->sessions_.first;
+  made->backend = told.backend;
+  made->device = told.device;
+  made->choice = told.choice;
+  return made;
+}
+
+Generator::Alone::Alone(Generator& generator) : generator_(generator) {
+  if (generator.writer_ == std::this_thread::get_id()) {
+    throw usage_error("the generator on " + generator.wiring->where + " is in use: on_token can't call it; open another");
+  }
+  generator.busy_.lock();
+  generator.writer_ = std::this_thread::get_id();
+}
+
+Generator::Alone::~Alone() {
+  generator_.writer_ = std::thread::id();
+  generator_.busy_.unlock();
+}
+
+Generated Generator::generate(const std::map<std::string, View>& inputs, const GenerateOptions& options) {
+  options.check(wiring->vocabulary, wiring->where);
+  const Prompts given = prompts(inputs);
+  const size_t rows = given.lengths.size();
+  if (whole_rows(rows, options.beams) > wiring->most_rows) {
+    throw input_error("got " + std::to_string(rows) + " rows" + (options.beams > 1 ? " of " + std::to_string(options.beams) + " beams" : "") +
+                      "; the graphs take up to " + std::to_string(wiring->most_rows) +
+                      " rows: give fewer, or re-export with a larger batch (" + wiring->where + ")");
+  }
+  const std::vector<size_t> most = limits(options.max_length, given.lengths);
+  std::vector<uint8_t> stops(static_cast<size_t>(wiring->vocabulary));
+  for (const int64_t token : options.stop ? *options.stop : wiring->stop) stops[static_cast<size_t>(token)] = 1;
+
+  const Alone alone(*this);
+  Answers answers(most, stops, wiring->pad);
+  if (!answers.going()) return result_of(answers, true, options.length_penalty);
+  Plan& model = plan(given, static_cast<size_t>(options.beams));
+  const Logits logits = model.start(given.source, given.tokens, given.lengths);
+  if (options.beams > 1) {
+    BeamSearch search(most, stops, wiring->pad, options);
+    search.generate(model, logits, wiring->where);
+    return search.result();
+  }
+  Choose choose = likeliest;
+  if (options.sample) choose = Sampler(*options.sample, rows);
+  generate_each(model, logits, answers, choose, wiring->where, options.on_token, options.scores);
+  return result_of(answers, options.scores, options.length_penalty);
+}
+
+Generator::Followed Generator::follow(const std::map<std::string, View>& inputs, const std::vector<std::vector<int64_t>>& answers,
+                                      double length_penalty) {
+  const Prompts given = prompts(inputs);
+  const size_t rows = given.lengths.size();
+  const std::vector<size_t> room = limits(std::nullopt, given.lengths);
+  std::vector<size_t> lengths(rows);
+  bool fits = answers.size() == rows && whole_rows(rows, 1) <= wiring->most_rows;
+  for (size_t row = 0; fits && row < rows; ++row) {
+    lengths[row] = answers[row].size();
+    fits = lengths[row] <= room[row] &&
+           std::all_of(answers[row].begin(), answers[row].end(), [&](int64_t token) { return token >= 0 && token < wiring->vocabulary; });
+  }
+  if (!fits) {
+    size_t longest = 0;
+    for (const auto& answer : answers) longest = std::max(longest, answer.size());
+    throw input_error("answers of " + std::to_string(longest) + " tokens in " + std::to_string(answers.size()) + " rows; expected up to " +
+                      std::to_string(wiring->most_rows) + " rows, " + std::to_string(wiring->max_length) +
+                      " tokens with the prompt, each of 0.." + std::to_string(wiring->vocabulary - 1) + " (" + wiring->where + ")");
+  }
+  const Alone alone(*this);
+  Followed found{std::vector<double>(rows), std::vector<double>(rows)};
+  Answers followed(lengths, std::vector<uint8_t>(static_cast<size_t>(wiring->vocabulary)), wiring->pad);
+  if (!followed.going()) return found;
+  const auto as_given = [&](const Logits& logits, size_t row) {
+    const auto token = static_cast<size_t>(answers[row][followed.steps()]);
+    found.behind[row] = std::max(found.behind[row], largest_of(logits, row) - logits.at(row, token));
+    return token;
+  };
+  Plan& model = plan(given, 1);
+  generate_each(model, model.start(given.source, given.tokens, given.lengths), followed, as_given, wiring->where, {}, true);
+  found.scores = result_of(followed, true, length_penalty).scores;
+  return found;
+}
+
+const Precision& Generator::precision_of(const std::string& graph) const { return bundle->graph(graph).precision(precision, wiring->where); }
+
+Plan& Generator::plan(const Prompts& given, size_t beams) {
+  PlanShape shape{given.lengths.size(), beams, given.width, {}};
+  for (const auto& [name, view] : given.source) shape.source[name] = view.shape;
+  const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const Plan& each) { return each.shape() == shape; });
+  if (found != plans_.end()) {
+    plans_.splice(plans_.begin(), plans_, found);
+  } else {
+    plans_.emplace_front(wiring, sessions_, std::move(shape));
+    if (plans_.size() > most_plans) plans_.pop_back();
+  }
+  return plans_.front();
+}
+
+Generator::Prompts Generator::prompts(std::map<std::string, View> inputs) const {
+  Prompts made;
+  std::vector<uint8_t> all;
+  if (const auto tokens = inputs.find("tokens"); !wiring->encoder && tokens != inputs.end() && !inputs.count("tokens_mask")) {
+    all.assign(elements(tokens->second.shape), 1);
+    inputs["tokens_mask"] = {ATTN_BOOL, tokens->second.shape, all.data()};
+  }
+  std::map<std::string, Signature> signatures;
+  for (const auto& [name, view] : inputs) signatures[name] = {view.dtype, view.shape};
+  check_shapes(wiring->inputs, signatures, wiring->where);
+  for (const TensorSpec& spec : wiring->inputs) {
+    check_memory("input", spec.name, inputs.at(spec.name), wiring->where);
+    check_values(spec, inputs.at(spec.name));
+  }
+  if (wiring->begin) {
+    const auto rows = static_cast<size_t>(inputs.begin()->second.shape.at(0));
+    made.source = std::move(inputs);
+    made.begins.assign(rows, *wiring->begin);
+    made.tokens = made.begins.data();
+    made.width = 1;
+    made.lengths.assign(rows, 1);
+    return made;
+  }
+  const View &tokens = inputs.at("tokens"), &mask = inputs.at("tokens_mask");
+  made.tokens = tokens.as<int64_t>();
+  made.width = static_cast<size_t>(tokens.shape[1]);
+  for (size_t row = 0; row < static_cast<size_t>(tokens.shape[0]); ++row) {
+    const uint8_t *begin = mask.as<uint8_t>() + row * made.width, *end = begin + made.width;
+    const uint8_t* padding = std::find(begin, end, 0);
+    if (std::any_of(padding, end, [](uint8_t set) { return set != 0; })) {
+      throw input_error("input \"tokens_mask\": expected every row padded at its end alone (" + wiring->where + ")");
+    }
+    made.lengths.push_back(static_cast<size_t>(padding - begin));
+  }
+  for (size_t row = 0; row < made.lengths.size(); ++row) {
+    if (made.lengths[row]) continue;
+    throw input_error("input \"tokens\": row " + std::to_string(row) + " is empty; expected a prompt of one token or more (" + wiring->where +
+                      ")");
+  }
+  const size_t longest = *std::max_element(made.lengths.begin(), made.lengths.end());
+  if (static_cast<int64_t>(longest) > wiring->max_length) {
+    throw input_error("input \"tokens\": a prompt of " + std::to_string(longest) + " tokens; the model takes rows of up to " +
+                      std::to_string(wiring->max_length) + ", answer included (" + wiring->where + ")");
+  }
+  return made;
+}
+
+// A token that the table lacks would be read beyond its end on a GPU.
+void Generator::check_values(const TensorSpec& spec, const View& value) const {
+  std::optional<int64_t> low = spec.low, high = spec.high;
+  if (spec.name == "tokens" && !wiring->encoder) {
+    low = 0;
+    high = wiring->vocabulary;
+  }
+  if ((!low && !high) || elements(value.shape) == 0) return;
+  int64_t least = 0, most = 0;
+  const auto look = [&](auto zero) {
+    using T = decltype(zero);
+    const T* values = value.as<T>();
+    const auto [a, b] = std::minmax_element(values, values + elements(value.shape));
+    least = static_cast<int64_t>(*a);
+    most = static_cast<int64_t>(*b);
+  };
+  switch (value.dtype) {
+    case ATTN_INT8: look(int8_t{}); break;
+    case ATTN_INT16: look(int16_t{}); break;
+    case ATTN_INT32: look(int32_t{}); break;
+    case ATTN_INT64: look(int64_t{}); break;
+    case ATTN_UINT8: look(uint8_t{}); break;
+    case ATTN_UINT16: look(uint16_t{}); break;
+    case ATTN_UINT32: look(uint32_t{}); break;
+    default: return;
+  }
+  if ((low && least < *low) || (high && most >= *high)) {
+    throw input_error("input \"" + spec.name + "\": values " + std::to_string(least) + ".." + std::to_string(most) + "; expected " +
+                      (low ? std::to_string(*low) : "None") + ".." + (high ? std::to_string(*high - 1) : "None") + " (" + wiring->where + ")");
+  }
+}
+
+// Most tokens of each answer: what was asked for, and what the model has room for behind each prompt.
+std::vector<size_t> Generator::limits(std::optional<int64_t> asked, const std::vector<size_t>& lengths) const {
+  std::vector<size_t> found;
+  for (const size_t length : lengths) {
+    const int64_t room = wiring->max_length - static_cast<int64_t>(length);
+    found.push_back(static_cast<size_t>(asked ? std::min(*asked, room) : room));
+  }
+  return found;
+}
+
+}  // namespace attn

@@ -1,0 +1,79 @@
+// Prompts in, tokens out. The Python twin is attn_runtime/generate/generator.py.
+#pragma once
+
+#include <atomic>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bundle/bundle.h"
+#include "generate/graphs/graph_io.h"
+#include "generate/graphs/step_graphs.h"
+#include "generate/graphs/steps.h"
+#include "generate/options.h"
+
+namespace attn {
+
+// One generation at a time: a call from another thread waits.
+class Generator {
+ public:
+  // All graphs on one device. Raises bundle_error where the bundle has no generator, or graphs that do not fit together, and what
+  // Session::open raises.
+  static std::shared_ptr<Generator> open(std::shared_ptr<const Bundle> bundle, OpenOptions options);
+
+  std::shared_ptr<const Bundle> bundle;
+  std::shared_ptr<const Wiring> wiring;
+  std::string backend, device, choice;
+  std::optional<std::string> precision;  // that was asked for
+
+  // Answers for a batch of prompts: the encoder's inputs, or tokens int64 [rows, prompt], padded at the end, and tokens_mask bool of the same
+  // shape, which may be left out where no row is padded. A row's answer does not depend on the rows beside it.
+  Generated generate(const std::map<std::string, View>& inputs, const GenerateOptions& options);
+
+  // What answers that are given would have scored, and how far the furthest of a row's tokens is behind the likeliest one there, in
+  // logits.
+  struct Followed {
+    std::vector<double> scores, behind;
+  };
+  Followed follow(const std::map<std::string, View>& inputs, const std::vector<std::vector<int64_t>>& answers, double length_penalty);
+
+  // The precision that a graph runs in: where none was asked for, its own first one.
+  const Precision& precision_of(const std::string& graph) const;
+
+ private:
+  struct Prompts {
+    std::map<std::string, View> source;  // the encoder's inputs
+    const int64_t* tokens = nullptr;     // [rows, width], that answers start from
+    size_t width = 0;
+    std::vector<size_t> lengths;         // how many of each row count
+    std::vector<int64_t> begins;         // what `tokens` points to, where a token begins every answer
+  };
+
+  Prompts prompts(std::map<std::string, View> inputs) const;
+  void check_values(const TensorSpec& spec, const View& value) const;
+  std::vector<size_t> limits(std::optional<int64_t> asked, const std::vector<size_t>& lengths) const;
+  Plan& plan(const Prompts& prompts, size_t beams);
+
+  Sessions sessions_;
+  // One generation at a time. usage_error for one inside another, in on_token, which would wait for ever.
+  class Alone {
+   public:
+    explicit Alone(Generator& generator);
+    ~Alone();
+    Alone(const Alone&) = delete;
+    Alone& operator=(const Alone&) = delete;
+
+   private:
+    Generator& generator_;
+  };
+
+  std::mutex busy_;
+  std::atomic<std::thread::id> writer_{};
+  std::list<Plan> plans_;  // the newest first; their buffers are kept for the next prompts of the same shape
+};
+
+}  // namespace attn

@@ -1,0 +1,87 @@
+// The graphs of a generator bound to buffers that they share, for prompts of one shape. The encoder writes its memory where `first` reads it;
+// `first` writes what is carried where `step` reads it; `step` reads a cache that is written in place. No tensor is copied from graph to
+// graph, but where beams need rows more than once. The Python twin is attn_runtime/generate/plan.py.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "generate/graphs/graph_io.h"
+#include "generate/graphs/kv_cache.h"
+#include "generate/graphs/steps.h"
+#include "session/session.h"
+
+namespace attn {
+
+// rows of the prompt, rows of the step for each of them, tokens of the prompt, shapes of the encoder's inputs.
+struct PlanShape {
+  size_t rows, beams, prompt;
+  std::map<std::string, Shape> source;
+
+  bool operator==(const PlanShape& other) const {
+    return rows == other.rows && beams == other.beams && prompt == other.prompt && source == other.source;
+  }
+};
+
+// One session a graph. `encoder` is null for a decoder-only model.
+struct Sessions {
+  std::shared_ptr<Session> encoder, first, step;
+};
+
+// One generation at a time: `start`, then `advance` (and `reorder`) as often as one likes. Rows of the step are called rows here: each row
+// of the prompt has `beams` of them, one behind the other.
+class Plan : public Steps {
+ public:
+  Plan(std::shared_ptr<const Wiring> wiring, const Sessions& sessions, PlanShape shape);
+
+  const PlanShape& shape() const { return shape_; }
+  size_t rows() const override { return rows_; }
+  // Read the prompts: tokens int64 [rows of the prompt, prompt], of which `lengths` count. Answers the logits behind each one's last token,
+  // [rows of the prompt, vocabulary], overwritten by the next generation.
+  Logits start(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths);
+  Logits advance(const std::vector<int64_t>& tokens, const std::vector<uint8_t>& active) override;
+  void reorder(const std::vector<size_t>& parents, const std::vector<uint8_t>& active) override;
+
+  Cache& cache() { return *cache_; }  // for tests, which break it
+  uint64_t moved() const;             // bytes written into caches so far
+
+ private:
+  struct Bound {
+    std::unique_ptr<Cache> cache;
+    std::unique_ptr<Binding> call;
+  };
+  struct Repeated {
+    View wide, narrow;
+  };
+
+  Tensor& buffer(const std::string& name, attn_dtype dtype, Shape shape);
+  Logits logits(const View& view, size_t rows);
+  void write_pending(const std::vector<uint8_t>& active);
+  void grow(size_t entries);
+  void use(int64_t capacity);
+
+  std::shared_ptr<const Wiring> wiring_;
+  std::shared_ptr<Session> step_session_;
+  PlanShape shape_;
+  size_t rows_;
+  std::vector<TensorSpec> cached_;  // the step's past_* inputs, in the order of wiring.cache
+  std::vector<std::unique_ptr<Tensor>> buffers_;
+  std::unique_ptr<Binding> encoder_, first_;
+  Entries prompt_, fresh_;
+  std::map<std::string, View> carried_;
+  std::vector<Repeated> repeated_;
+  View token_, position_, logits_;
+  std::vector<float> widened_;  // of float16 logits
+  std::map<int64_t, Bound> steps_;
+  Cache* cache_ = nullptr;
+  Binding* step_ = nullptr;
+  size_t place_ = 0;             // of the next token, while it is the same for all rows
+  std::vector<size_t> places_;  // of each row's, where it is not
+  bool pending_ = false;
+};
+
+}  // namespace attn

@@ -1,0 +1,43 @@
+// One answer a row: the likeliest token each time, a drawn one, or a given one. The Python twin is attn_runtime/generate/greedy.py.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "generate/graphs/steps.h"
+
+namespace attn {
+
+// The next token of a row that is under way.
+using Choose = std::function<size_t(const Logits&, size_t row)>;
+
+// What has been chosen for each row, and which rows are under way.
+class Answers {
+ public:
+  // `stops` has a place for every token of the vocabulary.
+  Answers(std::vector<size_t> limits, std::vector<uint8_t> stops, int64_t pad);
+
+  const std::vector<uint8_t>& active() const { return active_; }
+  bool going() const { return left_ > 0; }
+  size_t steps() const { return steps_; }
+  // Take the next token of each row that is under way; of the others it becomes padding.
+  void add(std::vector<int64_t>& tokens);
+  void cancel();
+
+  std::vector<std::vector<int64_t>> tokens;  // of each row
+  std::vector<Stopped> stopped;
+  std::vector<double> sums;  // of log probabilities
+
+ private:
+  std::vector<size_t> limits_;
+  std::vector<uint8_t> stops_, active_;
+  int64_t pad_;
+  size_t left_ = 0, steps_ = 0;
+};
+
+// Fill `answers`, from the logits behind the prompts on. `on_token` may be empty; when it answers false the generation is over.
+void generate_each(Steps& model, Logits logits, Answers& answers, const Choose& choose, const std::string& where,
+                   const std::function<bool(size_t, int64_t)>& on_token, bool with_scores);
+
+}  // namespace attn

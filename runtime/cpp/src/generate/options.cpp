@@ -1,0 +1,87 @@
+#include "generate/options.h"
+
+#include <cmath>
+
+#include "engine/struct_size.h"
+#include "util/error.h"
+
+namespace attn {
+namespace {
+
+constexpr int64_t most_tokens = 2147483647, most_beams = 4096;  // as in manifest.schema.json
+constexpr uint64_t seed_end = uint64_t{1} << 63;
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
+}
+
+void expect(bool good, const std::string& problem) {
+  if (!good) throw usage_error(problem);
+}
+
+}  // namespace
+
+GenerateOptions GenerateOptions::of(const attn_generate_options* given) {
+  attn_generate_options all = ATTN_GENERATE_OPTIONS_INIT;
+  if (given) {
+    all = whole_options(*given, all, sizeof(size_t), "attn_generate_options",
+                        "attn_generate_options: size is " + std::to_string(given->size) + "; set it with ATTN_GENERATE_OPTIONS_INIT");
+  }
+  GenerateOptions made;
+  expect(all.max_length >= -1 && all.max_length <= most_tokens,
+         "max_length: got " + std::to_string(all.max_length) + ", expected a whole number of tokens, 0 or more, or -1 for the model's own");
+  if (all.max_length >= 0) made.max_length = all.max_length;
+  made.beams = all.beams;
+  made.length_penalty = all.length_penalty;
+  made.early_stop = all.early_stop != 0;
+  made.scores = all.scores != 0;
+  if (all.sample) {
+    Sample sample;
+    sample.temperature = all.temperature;
+    if (all.top_k != 0) sample.top_k = all.top_k;
+    if (all.top_p != 1) sample.top_p = all.top_p;
+    sample.seed = all.seed;
+    made.sample = sample;
+  }
+  expect(all.stop || !all.stop_count,
+         "stop is NULL, and stop_count " + std::to_string(all.stop_count) + "; expected 0 for the model's own");
+  // A number below 0 becomes one that no memory holds.
+  expect(all.stop_count <= static_cast<size_t>(most_tokens),
+         "stop_count: got " + std::to_string(all.stop_count) + ", expected up to " + std::to_string(most_tokens));
+  if (all.stop) made.stop = std::vector<int64_t>(all.stop, all.stop + all.stop_count);
+  if (all.on_token) {
+    made.on_token = [call = all.on_token, user = all.user](size_t row, int64_t token) { return call(row, token, user) == 0; };
+  }
+  return made;
+}
+
+void GenerateOptions::check(int64_t vocabulary, const std::string& where) const {
+  expect(!max_length || (*max_length >= 0 && *max_length <= most_tokens),
+         "max_length: got " + std::to_string(max_length.value_or(0)) + ", expected a whole number of tokens, 0 or more");
+  expect(beams >= 1 && beams <= most_beams, "beams: got " + std::to_string(beams) + ", expected 1..4096");
+  expect(length_penalty >= 0 && length_penalty <= 100,
+         "length_penalty: got " + number(length_penalty) + ", expected a number of 0..100");
+  if (sample) {
+    expect(beams == 1, "got " + std::to_string(beams) +
+                           " beams and sampling; expected one of the two: draw with one beam, or search with beams");
+    expect(sample->temperature > 0 && std::isfinite(sample->temperature),
+           "temperature: got " + number(sample->temperature) + ", expected a number above 0; leave sampling out for the likeliest token");
+    expect(!sample->top_k || *sample->top_k >= 1, "top_k: got " + std::to_string(sample->top_k.value_or(0)) + ", expected 1 or more");
+    expect(!sample->top_p || (*sample->top_p > 0 && *sample->top_p <= 1),
+           "top_p: got " + number(sample->top_p.value_or(0)) + ", expected a number above 0 and up to 1");
+    expect(sample->seed < seed_end, "seed: got " + std::to_string(sample->seed) + ", expected a whole number below 2^63");
+  }
+  expect(beams <= vocabulary, "beams: got " + std::to_string(beams) + ", but the model has " + std::to_string(vocabulary) +
+                                  " tokens to choose from; take " + std::to_string(vocabulary) + " or fewer (" + where + ")");
+  for (const int64_t token : stop.value_or(std::vector<int64_t>())) {
+    expect(token >= 0, "stop: got " + std::to_string(token) + ", expected tokens, whole numbers of 0 or more");
+    expect(token < vocabulary, "stop: got token " + std::to_string(token) + ", the model has 0.." + std::to_string(vocabulary - 1) +
+                                   " (" + where + ")");
+  }
+  expect(!on_token || beams == 1,
+         "on_token: the tokens of a beam search are known when it is over; take one beam to follow them");
+}
+
+}  // namespace attn

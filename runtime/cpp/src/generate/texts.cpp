@@ -1,0 +1,62 @@
+#include "generate/texts.h"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <set>
+
+#include "util/unicode.h"
+
+namespace attn {
+namespace {
+
+std::string note_of(const std::string& text, const std::vector<std::string>& words) {
+  std::string told;
+  std::set<std::string> before;
+  for (const std::string& word : words) {
+    if (before.insert(word).second) told += (told.empty() ? "\"" : ", \"") + printable(word, 40) + "\"";
+  }
+  return "words that the model does not know: " + told + " (in \"" + printable(text, 40) + "\")";
+}
+
+template <typename T>
+void append(std::vector<T>& all, std::vector<T>& more) {
+  std::move(more.begin(), more.end(), std::back_inserter(all));
+}
+
+}  // namespace
+
+TextAnswers generate_texts(Generator& generator, const Text& text, const std::vector<std::string>& texts, const GenerateOptions& options) {
+  options.check(generator.wiring->vocabulary, generator.wiring->where);
+  TextAnswers made;
+  for (const std::string& each : texts) {
+    text.encode({each});
+    const std::vector<std::string> words = text.unknown_words(each);
+    if (!words.empty()) made.notes.push_back(note_of(each, words));
+  }
+  const auto at_once = static_cast<size_t>(std::max<int64_t>(1, generator.wiring->most_rows / options.beams));
+  bool ended = false;
+  for (size_t begin = 0; begin < texts.size() && !ended; begin += at_once) {
+    const auto from = texts.begin() + static_cast<std::ptrdiff_t>(begin);
+    const auto count = static_cast<std::ptrdiff_t>(std::min(at_once, texts.size() - begin));
+    const Tensors tensors = text.encode({from, from + count});
+    std::map<std::string, View> inputs;
+    for (const auto& [name, tensor] : tensors) inputs[name] = tensor.view();
+    GenerateOptions part = options;
+    if (options.on_token) {
+      part.on_token = [&options, begin](size_t row, int64_t token) { return options.on_token(begin + row, token); };
+    }
+    Generated found = generator.generate(inputs, part);
+    ended = std::count(found.stopped.begin(), found.stopped.end(), Stopped::cancelled) > 0;
+    append(made.answers.tokens, found.tokens);
+    append(made.answers.scores, found.scores);
+    append(made.answers.stopped, found.stopped);
+    made.answers.steps = std::max(made.answers.steps, found.steps);
+  }
+  made.answers.tokens.resize(texts.size());  // of an end before the last batch: empty answers
+  made.answers.stopped.resize(texts.size(), Stopped::cancelled);
+  if (!made.answers.scores.empty()) made.answers.scores.resize(texts.size(), std::numeric_limits<double>::quiet_NaN());
+  return made;
+}
+
+}  // namespace attn

@@ -1,0 +1,174 @@
+#include "ort/backend.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "bundle/external_data.h"
+#include "engine/gpus.h"
+#include "ort/engine.h"
+#include "ort/placement.h"
+#include "ort/providers.h"
+
+namespace attn {
+namespace {
+
+// Optimizers that are left out, ";" between them. On float16 graphs on the CPU, in 1.24 to 1.31, NchwcTransformer ends the process on Transpose
+// before MatMul (microsoft/onnxruntime issue 28392), and the others read an epsilon of float16 as 1e-5: as attn_runtime/ort_half.py.
+// In 1.18, AttentionFusion reads behind the end of a node's inputs and ends the process; 1.19 does not.
+std::string left_out(bool half, uint32_t api_version) {
+  std::string names = half ? "NchwcTransformer;SimplifiedLayerNormFusion;LayerNormFusion" : "";
+  if (api_version < 19) names += (names.empty() ? "" : ";") + std::string("AttentionFusion");
+  return names;
+}
+
+// The cores this process is bound to; 0, ONNX Runtime's own choice, when it may use them all. That choice pins a thread to every core of the
+// machine, and prints an error for each it may not use.
+int threads_when_bound() {
+  cpu_set_t usable;
+  CPU_ZERO(&usable);
+  if (sched_getaffinity(0, sizeof usable, &usable) != 0) return 0;
+  const int count = CPU_COUNT(&usable);
+  return count == sysconf(_SC_NPROCESSORS_ONLN) ? 0 : count;
+}
+
+std::string joined_notes(const std::string& a, const std::string& b) { return a.empty() ? b : a + "; " + b; }
+
+// TensorRT may round float32 products, and no option of the providers forbids it.
+std::string tf32_note() {
+  const char* set = std::getenv("NVIDIA_TF32_OVERRIDE");
+  if (set && std::string(set) == "0") return "";
+  return "may round float32 products to TF32; set NVIDIA_TF32_OVERRIDE=0 before the process starts to keep float32";
+}
+
+class Ort : public Backend {
+ public:
+  const char* name() const override { return "ort"; }
+
+  std::optional<std::string> why_not(const std::string& device, const OpenOptions& options) override {
+    return why_not_with(device, options, {kCudaProvider});
+  }
+
+  std::unique_ptr<Engine> open(const GraphFile& graph, const std::string& device, const OpenOptions& options) override {
+    const OrtLibrary& library = OrtLibrary::load(options.library);
+    if (device == "cpu") return open_ort(library, graph, device, options, "", nullptr);
+    return open_ort(library, graph, device, options, kCudaProvider,
+                    [&](OrtSessionOptions& session) { append_cuda(library, session, cuda_options(device)); });
+  }
+
+ protected:
+  static std::optional<std::string> why_not_with(const std::string& device, const OpenOptions& options,
+                                                 const std::vector<std::string>& providers) {
+    try {
+      const OrtLibrary& library = OrtLibrary::load(options.library);
+      if (device == "cpu") return std::nullopt;
+      // The driver first: without it no library helps.
+      if (auto reason = why_no_gpu(device)) return reason;
+      for (const std::string& provider : providers) {
+        if (auto reason = why_provider_fails(library, provider)) return reason;
+      }
+      return std::nullopt;
+    } catch (const Error& error) {
+      return error.what();
+    }
+  }
+};
+
+class OrtTensorrt : public Ort {
+ public:
+  const char* name() const override { return "ort_tensorrt"; }
+  bool automatic() const override { return false; }  // it builds engines for minutes at the first run
+
+  std::optional<std::string> why_not(const std::string& device, const OpenOptions& options) override {
+    if (device == "cpu") return "TensorRT needs a GPU; take device cuda";
+    return why_not_with(device, options, {kTensorrtProvider, kCudaProvider});
+  }
+
+  std::unique_ptr<Engine> open(const GraphFile& graph, const std::string& device, const OpenOptions& options) override {
+    const OrtLibrary& library = OrtLibrary::load(options.library);
+    const ProviderOptions told = tensorrt_options(graph, device, options);
+    auto engine = open_ort(library, graph, device, options, kTensorrtProvider, [&](OrtSessionOptions& session) {
+      append_tensorrt(library, session, told);
+      append_cuda(library, session, cuda_options(device));  // runs what TensorRT does not take
+    });
+    engine->note = joined_notes(engine->note, tf32_note());
+    return engine;
+  }
+};
+
+class OrtRtx : public Ort {
+ public:
+  const char* name() const override { return "ort_rtx"; }
+  bool automatic() const override { return false; }  // it compiles the engine when it opens
+
+  std::optional<std::string> why_not(const std::string& device, const OpenOptions& options) override {
+    if (device == "cpu") return "TensorRT-RTX needs a GPU; take device cuda";
+    if (auto reason = why_not_with(device, options, {})) return reason;
+    return register_plugin(OrtLibrary::load(options.library), plugin());
+  }
+
+  std::unique_ptr<Engine> open(const GraphFile& graph, const std::string& device, const OpenOptions& options) override {
+    const OrtLibrary& library = OrtLibrary::load(options.library);
+    const ProviderOptions told = rtx_options(graph, options);
+    auto engine = open_ort(library, graph, device, options, kRtxProvider, [&](OrtSessionOptions& session) {
+      append_plugin(library, session, plugin(), gpu_bus_address(gpu_number(device)), told);
+    });
+    engine->note = joined_notes(engine->note, tf32_note());
+    return engine;
+  }
+
+ private:
+  static Plugin plugin() {
+    const char* named = std::getenv("ATTN_ORT_RTX");
+    return {kRtxProvider, named && *named ? named : "libonnxruntime_providers_nv_tensorrt_rtx.so"};
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& graph, const std::string& device, const OpenOptions& options,
+                                 const std::string& provider, const std::function<void(OrtSessionOptions&)>& add_providers) {
+  const std::filesystem::path& file = graph.precision->file;
+  check_external_data(file, graph.where);
+  const OrtApi& api = *library.api;
+  OrtSessionOptions* raw = nullptr;
+  library.check(api.CreateSessionOptions(&raw));
+  const OrtHeld<OrtSessionOptions> session_options = held(raw, api.ReleaseSessionOptions);
+  const auto say = [&](const char* key, const char* value) { library.check(api.AddSessionConfigEntry(raw, key, value)); };
+  library.check(api.SetIntraOpNumThreads(raw, options.threads ? options.threads : threads_when_bound()));
+  if (options.low_memory && device == "cpu") say("session.disable_prepacking", "1");
+  if (options.stop_spinning) say("session.force_spinning_stop", "1");
+  const bool half = graph.precision->type == "fp16";
+  if (const std::string names = left_out(half, library.api_version); !names.empty()) {
+    say("optimization.disable_specified_optimizers", names.c_str());
+  }
+  std::shared_ptr<PlacementLog> log;
+  if (add_providers) {
+    log = std::make_shared<PlacementLog>();
+    library.check(api.SetUserLoggingFunction(raw, PlacementLog::hear, log.get()));
+    library.check(api.SetSessionLogSeverityLevel(raw, ORT_LOGGING_LEVEL_VERBOSE));
+    add_providers(*raw);
+  } else {
+    // Errors come as statuses; printing them as well would be chatter.
+    library.check(api.SetSessionLogSeverityLevel(raw, ORT_LOGGING_LEVEL_FATAL));
+  }
+  OrtSession* session = nullptr;
+  if (const auto failure = library.failure(api.CreateSession(library.env, file.c_str(), raw, &session))) {
+    throw explain_open(*failure, graph.where, file.filename().string(), device);
+  }
+  OrtHeld<OrtSession> keep = held(session, api.ReleaseSession);
+  if (log) {
+    log->stop();
+    check_placed(log->placed(), graph.where, device, provider);
+  }
+  auto engine = make_ort_engine(library, std::move(keep), log, graph, device, add_providers ? OrtPlace::gpu : OrtPlace::host);
+  if (half && device == "cpu") engine->note = "computes fp16 in fp32 between the nodes: an overflow of fp16 would not show";
+  return engine;
+}
+
+std::unique_ptr<Backend> ort_backend() { return std::make_unique<Ort>(); }
+std::unique_ptr<Backend> ort_tensorrt_backend() { return std::make_unique<OrtTensorrt>(); }
+std::unique_ptr<Backend> ort_rtx_backend() { return std::make_unique<OrtRtx>(); }
+
+}  // namespace attn

@@ -1,0 +1,227 @@
+#include "preprocess/wav.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+#include <system_error>
+
+#include "util/error.h"
+#include "util/files.h"
+
+namespace attn {
+namespace {
+
+constexpr uint64_t max_bytes = uint64_t{256} << 20;  // 23 minutes of 48 kHz stereo in 16 bits
+constexpr unsigned pcm = 1, ieee_float = 3, extensible = 0xFFFE;
+// All but the first two bytes of the extensible header's format GUID, which are the old tag.
+constexpr std::array<uint8_t, 14> guid_tail = {0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x80, 0x00, 0x00, 0xaa, 0x00, 0x38, 0x9b, 0x71};
+constexpr const char* convert = "Convert it to 16-bit PCM, as with: ffmpeg -i IN -c:a pcm_s16le OUT.wav";
+
+struct Chunk {
+  const uint8_t* data;
+  size_t size;
+};
+
+struct Format {
+  unsigned tag, channels;
+  uint32_t rate;
+  unsigned bits;
+};
+
+uint32_t number(const uint8_t* data, size_t bytes) {
+  uint32_t value = 0;
+  for (size_t i = 0; i < bytes; ++i) value |= uint32_t{data[i]} << (8 * i);
+  return value;
+}
+
+bool says(const uint8_t* data, const char* text) { return std::memcmp(data, text, 4) == 0; }
+
+// As Python shows bytes: b'ID3\x04'.
+std::string shown_bytes(const uint8_t* data, size_t size) {
+  const bool single = std::find(data, data + size, '\'') != data + size && std::find(data, data + size, '"') == data + size;
+  const char quote = single ? '"' : '\'';
+  std::string out = std::string("b") + quote;
+  for (size_t i = 0; i < size; ++i) {
+    const char c = static_cast<char>(data[i]);
+    if (c == quote || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c == '\t' || c == '\n' || c == '\r') {
+      out += c == '\t' ? "\\t" : c == '\n' ? "\\n" : "\\r";
+    } else if (data[i] < 32 || data[i] > 126) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", unsigned{data[i]});
+      out += escaped;
+    } else {
+      out += c;
+    }
+  }
+  return out + quote;
+}
+
+// A chunk's name, without the spaces that fill it up; what a terminal can't show is a question mark.
+std::string kind_of(const uint8_t* data) {
+  std::string name;
+  for (size_t i = 0; i < 4; ++i) name += data[i] < 32 || data[i] > 126 ? '?' : static_cast<char>(data[i]);
+  const auto first = name.find_first_not_of(' ');
+  return first == std::string::npos ? "" : name.substr(first, name.find_last_not_of(' ') - first + 1);
+}
+
+class Reader {
+ public:
+  Reader(const uint8_t* data, size_t size, const std::string& name) : data_(data), size_(size), name_(name) {}
+
+  Recording read() {
+    if (size_ < 12 || (!says(data_, "RIFF") && !says(data_, "RF64")) || !says(data_ + 8, "WAVE")) {
+      const std::string what = size_ ? "it starts with " + shown_bytes(data_, std::min(size_, size_t{4})) : "the file is empty";
+      refuse(what + "; expected a WAV file (RIFF ... WAVE). " + convert);
+    }
+    if (says(data_, "RF64")) refuse(std::string("is RF64, for more than 4 GB. ") + convert);
+    find_chunks();
+    if (!format_ || !samples_) {
+      refuse(std::string("a WAV file without its ") + (format_ ? "data" : "format") + " chunk: truncated or damaged.");
+    }
+    const Format format = read_format();
+    Recording found{read_samples(format), format.channels, format.rate};
+    if (found.samples.empty()) refuse("holds no samples.");
+    const auto bad = std::count_if(found.samples.begin(), found.samples.end(), [](float value) { return !std::isfinite(value); });
+    if (bad) refuse(std::to_string(bad) + " samples are NaN or infinite.");
+    return found;
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& problem) const { throw input_error("recording " + name_ + ": " + problem); }
+
+  // The first format and data chunk. What programs leave behind or between them (tags, cue points) is skipped.
+  void find_chunks() {
+    for (size_t at = 12; at + 8 <= size_ && !samples_;) {
+      const uint8_t* head = data_ + at;
+      const uint32_t size = number(head + 4, 4);
+      const size_t there = std::min<size_t>(size, size_ - at - 8);
+      // A program that writes to a pipe can't go back and fill the size in: this one says "until the end".
+      if (there < size && !(says(head, "data") && size == 0xFFFFFFFF)) {
+        refuse("truncated: its " + kind_of(head) + " chunk has " + std::to_string(size) + " bytes, " + std::to_string(there) +
+               " are there. Copy or record it again.");
+      }
+      if (says(head, "fmt ") && !format_) format_ = Chunk{head + 8, there};
+      if (says(head, "data")) samples_ = Chunk{head + 8, there};
+      at += 8 + size_t{size} + size % 2;
+    }
+  }
+
+  // With an extensible header resolved to the tag that it holds.
+  Format read_format() const {
+    const uint8_t* chunk = format_->data;
+    if (format_->size < 16) {
+      refuse("its format chunk has " + std::to_string(format_->size) + " bytes, expected 16 or more: damaged.");
+    }
+    Format found{number(chunk, 2), number(chunk + 2, 2), number(chunk + 4, 4), number(chunk + 14, 2)};
+    const unsigned block = number(chunk + 12, 2);
+    if (found.tag == extensible && format_->size >= 40 && std::equal(guid_tail.begin(), guid_tail.end(), chunk + 26)) {
+      found.tag = number(chunk + 24, 2);
+    }
+    if (found.tag != pcm && found.tag != ieee_float) {
+      refuse("is " + compression(found.tag) + "; expected PCM or float samples. " + convert);
+    }
+    const bool is_pcm = found.tag == pcm;
+    const bool known = is_pcm ? found.bits == 8 || found.bits == 16 || found.bits == 24 || found.bits == 32
+                              : found.bits == 32 || found.bits == 64;
+    if (!known) {
+      refuse(std::to_string(found.bits) + " bits a sample; expected " + (is_pcm ? "8, 16, 24 or 32" : "32 or 64") + ". " + convert);
+    }
+    if (!found.channels || found.rate < 1 || found.rate > 1000000 || block != found.channels * found.bits / 8) {
+      refuse(std::to_string(found.channels) + " channels at " + std::to_string(found.rate) + " Hz in blocks of " +
+             std::to_string(block) + " bytes: its header is damaged.");
+    }
+    return found;
+  }
+
+  static std::string compression(unsigned tag) {
+    switch (tag) {
+      case 2: return "ADPCM";
+      case 6: return "A-law";
+      case 7: return "mu-law";
+      case 17: return "IMA ADPCM";
+      case 49: return "GSM 6.10";
+      case 80: return "MPEG";
+      case 85: return "MP3";
+      case 255: return "AAC";
+      default: break;
+    }
+    char text[24];
+    std::snprintf(text, sizeof text, "in format 0x%04x", tag);
+    return text;
+  }
+
+  std::vector<float> read_samples(const Format& format) const {
+    const size_t bytes = format.bits / 8, block = format.channels * bytes;
+    if (samples_->size % block) {
+      refuse(std::to_string(samples_->size) + " bytes of samples are no whole number of frames of " + std::to_string(format.channels) +
+             " x " + std::to_string(format.bits) + " bits: truncated or damaged.");
+    }
+    std::vector<float> found(samples_->size / bytes);
+    for (size_t i = 0; i < found.size(); ++i) {
+      const uint8_t* at = samples_->data + i * bytes;
+      found[i] = format.tag == ieee_float ? real(at, bytes) : whole(at, bytes);
+    }
+    return found;
+  }
+
+  static float real(const uint8_t* at, size_t bytes) {
+    const uint32_t low = number(at, 4);
+    if (bytes == 4) {
+      float value;
+      std::memcpy(&value, &low, sizeof value);
+      return value;
+    }
+    const uint64_t bits = uint64_t{number(at + 4, 4)} << 32 | low;
+    double value;
+    std::memcpy(&value, &bits, sizeof value);
+    return static_cast<float>(value);  // beyond float32 it becomes infinite, which is told
+  }
+
+  static float whole(const uint8_t* at, size_t bytes) {
+    if (bytes == 1) return static_cast<float>(*at - 128) / 128;  // the only size that is unsigned
+    // In the upper bytes of 32 bits, so that the sign comes along; the scale is a power of two, and rounds nothing.
+    const uint32_t bits = number(at, bytes) << (8 * (4 - bytes));
+    int32_t value;
+    std::memcpy(&value, &bits, sizeof value);
+    return static_cast<float>(value) / 2147483648.0f;
+  }
+
+  const uint8_t* data_;
+  size_t size_;
+  const std::string& name_;
+  std::optional<Chunk> format_, samples_;
+};
+
+}  // namespace
+
+Recording parse_wav(const uint8_t* data, size_t size, const std::string& name) { return Reader(data, size, name).read(); }
+
+Recording read_wav(const std::filesystem::path& path) {
+  const std::string name = path.filename().string();
+  std::vector<uint8_t> data;
+  try {
+    const auto kind = std::filesystem::status(path).type();
+    if (kind != std::filesystem::file_type::regular) {
+      const bool folder = kind == std::filesystem::file_type::directory;
+      throw input_error("recording " + path.string() + ": " + (folder ? "is a folder, expected a file" : "there is no such file") + ".");
+    }
+    const File file(path);
+    if (file.size() > max_bytes) {
+      throw input_error("recording " + name + ": " + std::to_string(file.size()) + " bytes, at most " + std::to_string(max_bytes) +
+                        " are read. Cut it.");
+    }
+    data.resize(file.size());
+    data.resize(file.read_at(0, data.data(), data.size()));
+  } catch (const std::system_error& error) {
+    throw input_error("recording " + name + ": can't be read: " + error.code().message());
+  }
+  return parse_wav(data.data(), data.size(), name);
+}
+
+}  // namespace attn

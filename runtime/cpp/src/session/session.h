@@ -1,0 +1,60 @@
+// An open graph: names, dtypes and ranges are checked here, once for every backend. The Python twin is attn_runtime/session.py.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace attn {
+
+// input_error for memory that is not there, or not aligned to its elements: whoever computes on it reads whole elements, and from
+// an odd address that is slow, or ends the process. `side` is "input" or "output".
+void check_memory(const char* side, const std::string& name, const View& view, const std::string& where);
+
+// Buffers that stay, by name, and the call on them. Keeps its session's engine alive.
+class Binding {
+ public:
+  std::map<std::string, View> inputs, outputs;
+  void run() { call->run(); }
+
+  std::string where;
+  std::vector<Tensor> made;  // the buffers that nobody gave
+  std::shared_ptr<Engine> engine;
+  std::unique_ptr<BoundCall> call;
+};
+
+class Session {
+ public:
+  static std::shared_ptr<Session> open(std::shared_ptr<const Bundle> bundle, const OpenOptions& options);
+
+  std::shared_ptr<const Bundle> bundle;
+  std::string backend, device, choice, precision, where;
+  std::vector<TensorSpec> inputs, outputs;
+
+  // All inputs by name; every output, in new memory. May be called from many threads.
+  Tensors run(const std::map<std::string, View>& given) const;
+  // Into memory of the caller, by name; `room` bytes at each. dtype and shape are filled in, also where there is too little room
+  // (input_error). Outputs that are not named are not computed for the caller's sake.
+  struct Wanted {
+    View view;
+    size_t room;
+  };
+  void run_into(const std::map<std::string, View>& given, std::map<std::string, Wanted>& wanted) const;
+  // Dims by name (what is left out takes its opt), and buffers of the caller for some inputs and outputs.
+  std::unique_ptr<Binding> bind(const std::map<std::string, int64_t>& sizes, const std::map<std::string, View>& inputs,
+                                const std::map<std::string, View>& outputs) const;
+
+  std::shared_ptr<Engine> engine;
+
+ private:
+  std::vector<View> checked(const std::map<std::string, View>& given) const;
+  // The outputs' shapes where they follow from the inputs'; else none, and a run tells.
+  std::optional<std::vector<Signature>> known_outputs(const std::vector<Shape>& input_shapes) const;
+  std::vector<Signature> learnt_outputs(const std::vector<Shape>& input_shapes) const;
+  std::vector<Shape> shapes(const std::map<std::string, int64_t>& sizes, const std::map<std::string, View>& given) const;
+};
+
+}  // namespace attn

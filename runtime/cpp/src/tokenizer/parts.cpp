@@ -1,0 +1,69 @@
+#include <algorithm>
+
+#include "tokenizer/parts.h"
+#include "util/error.h"
+
+namespace attn {
+
+TokenizerPart::TokenizerPart(const Json& value, std::string what, const std::string& where)
+    : value_(value), what_(std::move(what)), where_(where) {
+  if (!value_.is_object()) refuse("got " + shown(value_) + ", expected an object");
+  type_ = text("type");
+}
+
+const Json* TokenizerPart::find(const char* key) {
+  asked_.emplace_back(key);
+  const auto found = value_.find(key);
+  return found == value_.end() || found->is_null() ? nullptr : &*found;
+}
+
+std::string TokenizerPart::text(const char* key) {
+  const Json* found = find(key);
+  if (!found || !found->is_string()) refuse(std::string(key) + " is " + (found ? shown(*found) : "missing") + ", expected a text");
+  return found->get<std::string>();
+}
+
+bool TokenizerPart::flag(const char* key) {
+  const Json* found = find(key);
+  if (!found || !found->is_boolean()) {
+    refuse(std::string(key) + " is " + (found ? shown(*found) : "missing") + ", expected true or false");
+  }
+  return found->get<bool>();
+}
+
+const Json& TokenizerPart::list(const char* key) {
+  const Json* found = find(key);
+  if (!found || !found->is_array()) refuse(std::string(key) + " is " + (found ? shown(*found) : "missing") + ", expected a list");
+  return *found;
+}
+
+std::u32string TokenizerPart::pattern() {
+  const Json* found = find("pattern");
+  if (!found || !found->is_object() || found->size() != 1 || !found->contains("String") || !found->at("String").is_string()) {
+    refuse("the pattern " + (found ? shown(*found) : std::string("null")) + R"( is not supported; it knows {"String": TEXT})");
+  }
+  std::u32string wanted = code_points(found->at("String").get<std::string>());
+  if (wanted.empty()) refuse("an empty pattern is not supported");
+  return wanted;
+}
+
+void TokenizerPart::expect_no_more() const {
+  for (const auto& [key, ignored] : value_.items()) {
+    if (std::find(asked_.begin(), asked_.end(), key) == asked_.end()) refuse("its " + shown(Json(key)) + " is not supported");
+  }
+}
+
+void TokenizerPart::refuse(const std::string& problem) const {
+  throw bundle_error(where_ + ": asset tokenizer: " + what_ + (type_.empty() ? "" : " " + printable(type_, 40)) + ": " + problem +
+                     " (in C++). Give tokens, or use attn-run");
+}
+
+void TokenizerPart::refuse_type(const std::string& known) const { refuse("is not supported; supported are " + known); }
+
+size_t find_in(const Characters& text, const std::u32string& wanted, size_t at) {
+  const auto found = std::search(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(), wanted.begin(), wanted.end(),
+                                 [](const Character& character, char32_t value) { return character.value == value; });
+  return static_cast<size_t>(found - text.begin());
+}
+
+}  // namespace attn

@@ -1,0 +1,69 @@
+// The steps of a tokenizer, each read from its part of tokenizer.json: normalizers, pre-tokenizers, decoders.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "format/json.h"
+#include "util/unicode.h"
+
+namespace attn {
+
+// Changes the characters of a text, before it is split.
+class Normalizer {
+ public:
+  virtual ~Normalizer() = default;
+  virtual void apply(Characters& text) const = 0;
+};
+
+// Splits each piece of a text into smaller ones.
+class PreTokenizer {
+ public:
+  virtual ~PreTokenizer() = default;
+  virtual std::vector<Characters> split(Characters text) const = 0;
+};
+
+// Changes the words that become a text again, which are then put together without anything between them.
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+  virtual void apply(std::vector<std::string>& words) const = 0;
+};
+
+// Each raises bundle_error, opened by `where`, for what is not among what it knows; a null is no step at all (nullptr).
+std::unique_ptr<Normalizer> read_normalizer(const Json& part, const std::string& where);
+std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& part, const std::string& where);
+std::unique_ptr<Decoder> read_decoder(const Json& part, const std::string& where);
+
+// One part of the file, whose every key is asked for: one that nobody asked for would change tokens unseen.
+class TokenizerPart {
+ public:
+  // `what` names it in messages: "normalizer".
+  TokenizerPart(const Json& value, std::string what, const std::string& where);
+
+  const std::string& type() const { return type_; }
+  const std::string& what() const { return what_; }
+  const std::string& where() const { return where_; }
+  std::string text(const char* key);
+  bool flag(const char* key);
+  const Json& list(const char* key);
+  std::u32string pattern();            // of a Split or Replace: a plain string
+  const Json* find(const char* key);   // nullptr where it is missing or null
+  void expect_no_more() const;         // raises for a key that nobody asked for
+
+  // `problem` is a full clause: 'the type "NFKC" is not supported; it knows ...'
+  [[noreturn]] void refuse(const std::string& problem) const;
+  [[noreturn]] void refuse_type(const std::string& known) const;
+
+ private:
+  const Json& value_;
+  std::string what_, type_;
+  const std::string& where_;
+  std::vector<std::string> asked_;
+};
+
+// Where `wanted` begins in `text`, from `at` on; text.size() where it does not.
+size_t find_in(const Characters& text, const std::u32string& wanted, size_t at);
+
+}  // namespace attn

@@ -1,0 +1,121 @@
+// The C interface of generators: what somebody else's program may hand in.
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "c_api/errors.h"
+#include "support/bundles.h"
+
+namespace attn {
+namespace {
+
+using attn_test::bundles_folder;
+
+class CGenerators : public testing::Test {
+ protected:
+  void SetUp() override {
+    ATTN_NEEDS_BUNDLES();
+    ASSERT_EQ(attn_bundle_open((bundles_folder() / "speaker.attn").c_str(), &bundle), ATTN_OK) << attn_last_error();
+    attn_open_options open = ATTN_OPEN_OPTIONS_INIT;
+    open.device = "cpu";
+    ASSERT_EQ(attn_generator_open(bundle, &open, &generator), ATTN_OK) << attn_last_error();
+    options.max_length = 4;
+  }
+  void TearDown() override {
+    attn_result_close(result);
+    attn_generator_close(generator);
+    attn_bundle_close(bundle);
+  }
+
+  attn_tensor source() { return {"source", ATTN_INT64, tokens, sizeof tokens, 2, {1, 3}}; }
+  attn_tensor source_mask() { return {"source_mask", ATTN_BOOL, mask, sizeof mask, 2, {1, 3}}; }
+  int generate(attn_tensor first, attn_tensor second) {
+    const attn_tensor inputs[] = {first, second};
+    return attn_generator_generate(generator, inputs, 2, &options, &result);
+  }
+
+  attn_bundle* bundle = nullptr;
+  attn_generator* generator = nullptr;
+  attn_result* result = nullptr;
+  attn_generate_options options = ATTN_GENERATE_OPTIONS_INIT;
+  int64_t tokens[3] = {3, 4, 5};
+  unsigned char mask[3] = {1, 1, 1};
+};
+
+TEST_F(CGenerators, RefuseMemoryThatIsNotThere) {
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_OK) << attn_last_error();
+  attn_tensor bad = source();
+  bad.data = nullptr;
+  EXPECT_EQ(generate(bad, source_mask()), ATTN_ERROR_INPUT);
+  EXPECT_STREQ(attn_last_error(), "input \"source\": its data is NULL; expected 24 bytes for int64 [1, 3] (bundle speaker.attn)");
+  bad = source_mask();
+  bad.data = nullptr;
+  EXPECT_EQ(generate(source(), bad), ATTN_ERROR_INPUT);
+  alignas(8) unsigned char odd[32] = {};
+  bad = source();
+  bad.data = odd + 3;
+  EXPECT_EQ(generate(bad, source_mask()), ATTN_ERROR_INPUT);
+  EXPECT_NE(std::string(attn_last_error()).find("not aligned to the 8 bytes of a int64"), std::string::npos) << attn_last_error();
+}
+
+TEST_F(CGenerators, RefuseStopTokensThatAreNotThere) {
+  options.stop_count = 3;
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE);
+  EXPECT_STREQ(attn_last_error(), "stop is NULL, and stop_count 3; expected 0 for the model's own");
+  options.stop = tokens;
+  options.stop_count = static_cast<size_t>(-1);
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE) << attn_last_error();
+}
+
+TEST_F(CGenerators, RefuseOptionsOfANewerProgram) {
+  struct {
+    attn_generate_options known;
+    void* later;
+  } newer = {ATTN_GENERATE_OPTIONS_INIT, nullptr};
+  newer.known.size = sizeof newer;
+  const attn_tensor inputs[] = {source(), source_mask()};
+  EXPECT_EQ(attn_generator_generate(generator, inputs, 2, &newer.known, &result), ATTN_OK) << attn_last_error();
+  attn_result_close(result);
+  result = nullptr;
+  newer.later = &newer;
+  EXPECT_EQ(attn_generator_generate(generator, inputs, 2, &newer.known, &result), ATTN_ERROR_USAGE);
+  EXPECT_NE(std::string(attn_last_error()).find("does not know"), std::string::npos);
+}
+
+TEST_F(CGenerators, CannotBeCalledByWhatTheyCall) {
+  struct Inner {
+    attn_generator* generator;
+    attn_tensor inputs[2];
+    int status = ATTN_OK;
+    std::string message{};
+  } inner{generator, {source(), source_mask()}};
+  options.on_token = [](size_t, int64_t, void* user) {
+    Inner& tried = *static_cast<Inner*>(user);
+    attn_result* none = nullptr;
+    tried.status = attn_generator_generate(tried.generator, tried.inputs, 2, nullptr, &none);
+    tried.message = attn_last_error();
+    return 0;
+  };
+  options.user = &inner;
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_OK) << attn_last_error();
+  EXPECT_EQ(inner.status, ATTN_ERROR_USAGE);
+  EXPECT_EQ(inner.message, "the generator on bundle speaker.attn is in use: on_token can't call it; open another");
+  EXPECT_STREQ(attn_last_error(), "");  // of the outer call
+  options.on_token = nullptr;
+  attn_result_close(result);
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_OK) << attn_last_error();  // and it is free again
+}
+
+TEST_F(CGenerators, ScoreNoTextThatWasNotBegun) {
+  const std::vector<const char*> texts(40, "a cat");
+  options.scores = 1;
+  options.on_token = [](size_t, int64_t, void*) { return 1; };
+  ASSERT_EQ(attn_generator_generate_text(generator, texts.data(), texts.size(), &options, &result), ATTN_OK) << attn_last_error();
+  ASSERT_EQ(attn_result_rows(result), texts.size());
+  EXPECT_FALSE(std::isnan(attn_result_score(result, 0)));
+  EXPECT_TRUE(std::isnan(attn_result_score(result, texts.size() - 1)));
+}
+
+}  // namespace
+}  // namespace attn

@@ -1,0 +1,263 @@
+// The C interface of sessions: what somebody else's program may hand in.
+#include <cstring>
+#include <limits>
+
+#include "c_api/errors.h"
+#include "support/bundles.h"
+#include "support/scratch.h"
+
+namespace attn {
+namespace {
+
+using attn_test::bundles_folder;
+
+class CSessions : public testing::Test {
+ protected:
+  void SetUp() override {
+    ATTN_NEEDS_BUNDLES();
+    ASSERT_EQ(attn_bundle_open((bundles_folder() / "gemm.attn").c_str(), &bundle), ATTN_OK) << attn_last_error();
+    attn_open_options options = ATTN_OPEN_OPTIONS_INIT;
+    options.device = "cpu";
+    ASSERT_EQ(attn_session_open(bundle, &options, &session), ATTN_OK) << attn_last_error();
+  }
+  void TearDown() override {
+    attn_session_close(session);
+    attn_bundle_close(bundle);
+  }
+
+  attn_tensor x(int64_t rows = 1) { return {"x", ATTN_FLOAT32, values, static_cast<size_t>(rows) * 64, 2, {rows, 16}}; }
+  attn_tensor y(size_t bytes = sizeof(answers)) { return {"y", static_cast<attn_dtype>(0), answers, bytes, 0, {}}; }
+  // The message of a run that must fail.
+  std::string run(attn_tensor input, attn_tensor output, int status) {
+    EXPECT_EQ(attn_session_run(session, &input, 1, &output, 1), status) << attn_last_error();
+    return attn_last_error();
+  }
+
+  attn_bundle* bundle = nullptr;
+  attn_session* session = nullptr;
+  alignas(64) float values[64] = {1, 2, 3};
+  alignas(64) float answers[40] = {};
+};
+
+TEST_F(CSessions, RunFillsTheOutputIn) {
+  attn_tensor in = x(2), out = y();
+  ASSERT_EQ(attn_session_run(session, &in, 1, &out, 1), ATTN_OK) << attn_last_error();
+  EXPECT_STREQ(attn_last_error(), "");
+  EXPECT_EQ(out.dtype, ATTN_FLOAT32);
+  EXPECT_EQ(out.rank, 2u);
+  EXPECT_EQ(out.shape[0], 2);
+  EXPECT_EQ(out.shape[1], 10);
+  EXPECT_NE(answers[0], 0);
+}
+
+TEST_F(CSessions, TooLittleRoomTellsHowMuchIsNeeded) {
+  attn_tensor in = x(2), out = y(79);
+  answers[19] = -7;
+  EXPECT_EQ(attn_session_run(session, &in, 1, &out, 1), ATTN_ERROR_INPUT);
+  EXPECT_STREQ(attn_last_error(), "output \"y\": float32 [2, 10] takes 80 bytes, and there is room for 79 (bundle gemm.attn).");
+  EXPECT_EQ(out.shape[0], 2);
+  EXPECT_EQ(out.dtype, ATTN_FLOAT32);
+  EXPECT_EQ(answers[19], -7);  // nothing was written
+}
+
+TEST_F(CSessions, TensorsThatCannotBeAreRefused) {
+  attn_tensor bad = x();
+  const int no_dtype = 99;  // what C lets anybody write
+  std::memcpy(&bad.dtype, &no_dtype, sizeof no_dtype);
+  EXPECT_NE(run(bad, y(), ATTN_ERROR_INPUT).find("expected an attn_dtype"), std::string::npos);
+  bad = x(), bad.rank = 9;
+  EXPECT_NE(run(bad, y(), ATTN_ERROR_INPUT).find("expected at most 8"), std::string::npos);
+  bad = x(), bad.shape[0] = -1;
+  EXPECT_NE(run(bad, y(), ATTN_ERROR_INPUT).find("expected sizes of 0 or more"), std::string::npos);
+  bad = x(), bad.shape[0] = bad.shape[1] = std::numeric_limits<int64_t>::max();
+  EXPECT_NE(run(bad, y(), ATTN_ERROR_INPUT), "");
+  bad = x(), bad.bytes = 63;
+  EXPECT_NE(run(bad, y(), ATTN_ERROR_INPUT).find("takes 64 bytes, and `bytes` is 63"), std::string::npos);
+  bad = x(), bad.data = nullptr;
+  EXPECT_NE(run(bad, y(), ATTN_ERROR_INPUT).find("its data is NULL"), std::string::npos);
+  bad = x(), bad.name = nullptr;
+  EXPECT_EQ(run(bad, y(), ATTN_ERROR_USAGE), "inputs[0] has no name; every tensor needs one");
+  attn_tensor out = y();
+  out.name = "z";
+  EXPECT_EQ(run(x(), out, ATTN_ERROR_USAGE), "unknown output \"z\"; available: y (bundle gemm.attn)");
+  out = y(), out.data = nullptr;
+  EXPECT_NE(run(x(), out, ATTN_ERROR_INPUT).find("its data is NULL"), std::string::npos);
+  attn_tensor twice[] = {x(), x()};
+  out = y();
+  EXPECT_EQ(attn_session_run(session, twice, 2, &out, 1), ATTN_ERROR_USAGE);
+  EXPECT_EQ(attn_session_run(session, nullptr, 1, &out, 1), ATTN_ERROR_USAGE);
+  EXPECT_EQ(attn_session_run(session, twice, 1, nullptr, 1), ATTN_ERROR_USAGE);
+  EXPECT_EQ(attn_session_run(nullptr, twice, 1, &out, 1), ATTN_ERROR_USAGE);
+  EXPECT_EQ(attn_session_run(session, twice, 1, nullptr, 0), ATTN_OK) << attn_last_error();  // nothing is wanted
+}
+
+TEST_F(CSessions, NothingIsWrittenWhereOpeningFails) {
+  attn_open_options options = ATTN_OPEN_OPTIONS_INIT;
+  options.device = "gpu";
+  auto* before = reinterpret_cast<attn_session*>(this);
+  attn_session* got = before;
+  EXPECT_EQ(attn_session_open(bundle, &options, &got), ATTN_ERROR_USAGE);
+  EXPECT_EQ(got, before);
+  EXPECT_EQ(attn_session_open(nullptr, &options, &got), ATTN_ERROR_USAGE);
+  EXPECT_EQ(attn_session_open(bundle, &options, nullptr), ATTN_ERROR_USAGE);
+  attn_session_close(nullptr);
+  attn_binding_close(nullptr);
+}
+
+TEST_F(CSessions, OptionsOfOtherVersionsAreReadAsFarAsTheyGo) {
+  struct Newer {
+    attn_open_options known;
+    void* later;
+  } newer{ATTN_OPEN_OPTIONS_INIT, nullptr};
+  newer.known.size = sizeof newer, newer.known.device = "cpu";
+  attn_session* got = nullptr;
+  ASSERT_EQ(attn_session_open(bundle, &newer.known, &got), ATTN_OK) << attn_last_error();
+  attn_session_close(got);
+  newer.later = &newer;
+  EXPECT_EQ(attn_session_open(bundle, &newer.known, &got), ATTN_ERROR_USAGE);
+  EXPECT_NE(std::string(attn_last_error()).find("does not know"), std::string::npos);
+
+  attn_open_options older = ATTN_OPEN_OPTIONS_INIT;
+  older.size = offsetof(attn_open_options, cache), older.device = "cpu";
+  older.cache = older.library = reinterpret_cast<const char*>(1);  // behind the end of an older struct: not to be read
+  ASSERT_EQ(attn_session_open(bundle, &older, &got), ATTN_OK) << attn_last_error();
+  attn_session_close(got);
+  for (const size_t size : {size_t{0}, size_t{8}, std::numeric_limits<size_t>::max()}) {
+    older.size = size;
+    EXPECT_EQ(attn_session_open(bundle, &older, &got), ATTN_ERROR_USAGE) << size;
+  }
+  attn_open_options negative = ATTN_OPEN_OPTIONS_INIT;
+  negative.threads = -1;
+  EXPECT_EQ(attn_session_open(bundle, &negative, &got), ATTN_ERROR_USAGE);
+  negative.threads = 100000;  // which would be started, one and all
+  EXPECT_EQ(attn_session_open(bundle, &negative, &got), ATTN_ERROR_USAGE);
+  EXPECT_STREQ(attn_last_error(), "threads: got 100000, expected 0 (all cores) or up to 1024");
+}
+
+TEST_F(CSessions, MessagesAreOneLineOfText) {
+  const attn_size strange[] = {{"\xff\n\x1b[31m", 1}};
+  attn_binding* call = nullptr;
+  EXPECT_EQ(attn_session_bind(session, strange, 1, nullptr, 0, nullptr, 0, &call), ATTN_ERROR_USAGE);
+  EXPECT_STREQ(attn_last_error(), "unknown dim \"\uFFFD\uFFFD\uFFFD[31m\"; available: batch (bundle gemm.attn)");
+  const std::string endless(1 << 20, 'x');
+  const attn_size long_one[] = {{endless.c_str(), 1}};
+  EXPECT_EQ(attn_session_bind(session, long_one, 1, nullptr, 0, nullptr, 0, &call), ATTN_ERROR_USAGE);
+  EXPECT_LT(std::strlen(attn_last_error()), 20000u);
+}
+
+TEST_F(CSessions, SpecsAreListed) {
+  EXPECT_EQ(attn_session_input_count(session), 1u);
+  const attn_spec* spec = attn_session_input(session, 0);
+  ASSERT_NE(spec, nullptr);
+  EXPECT_STREQ(spec->name, "x");
+  EXPECT_STREQ(spec->unit, "standard deviations");
+  EXPECT_STREQ(spec->dims[0].name, "batch");
+  EXPECT_EQ(spec->dims[0].max, 4);
+  EXPECT_EQ(spec->dims[1].name, nullptr);
+  EXPECT_EQ(spec->has_low, 0);
+  EXPECT_EQ(attn_session_input(session, 1), nullptr);
+  EXPECT_EQ(attn_session_output(nullptr, 0), nullptr);
+  EXPECT_STREQ(attn_session_precision(session), "fp32");
+  EXPECT_STREQ(attn_session_backend(session), "ort");
+}
+
+TEST_F(CSessions, BindingsGiveTheirBuffersByName) {
+  const attn_size two[] = {{"batch", 2}, {"batch", 2}};
+  attn_binding* call = nullptr;
+  ASSERT_EQ(attn_session_bind(session, two, 2, nullptr, 0, nullptr, 0, &call), ATTN_OK) << attn_last_error();
+  attn_tensor in{}, out{};
+  ASSERT_EQ(attn_binding_input(call, "x", &in), ATTN_OK);
+  ASSERT_EQ(attn_binding_output(call, "y", &out), ATTN_OK);
+  EXPECT_EQ(in.bytes, 128u);
+  std::memcpy(in.data, values, in.bytes);
+  ASSERT_EQ(attn_binding_run(call), ATTN_OK) << attn_last_error();
+  attn_tensor again = x(2), into = y();
+  ASSERT_EQ(attn_session_run(session, &again, 1, &into, 1), ATTN_OK);
+  EXPECT_EQ(std::memcmp(out.data, answers, 80), 0);
+  EXPECT_EQ(attn_binding_output(call, "x", &out), ATTN_ERROR_USAGE);
+  EXPECT_STREQ(attn_last_error(), "unknown output \"x\"; available: y (bundle gemm.attn)");
+  EXPECT_EQ(attn_binding_input(call, nullptr, &out), ATTN_ERROR_USAGE);
+  EXPECT_EQ(attn_binding_input(call, "x", nullptr), ATTN_ERROR_USAGE);
+  EXPECT_EQ(attn_binding_run(nullptr), ATTN_ERROR_USAGE);
+  attn_binding_close(call);
+  const attn_size differ[] = {{"batch", 1}, {"batch", 2}};
+  EXPECT_EQ(attn_session_bind(session, differ, 2, nullptr, 0, nullptr, 0, &call), ATTN_ERROR_USAGE);
+  const attn_size nameless[] = {{nullptr, 1}};
+  EXPECT_EQ(attn_session_bind(session, nameless, 1, nullptr, 0, nullptr, 0, &call), ATTN_ERROR_USAGE);
+}
+
+TEST_F(CSessions, VerifyTellsOfEachOutput) {
+  std::vector<std::string> told;
+  const auto tell = [](const attn_check* check, void* user) {
+    static_cast<std::vector<std::string>*>(user)->push_back(std::string(check->graph) + "/" + check->test_case + "/" + check->output +
+                                                            (check->passed ? " passed" : " failed"));
+  };
+  attn_open_options options = ATTN_OPEN_OPTIONS_INIT;
+  options.device = "cpu";
+  EXPECT_EQ(attn_bundle_verify(bundle, &options, tell, &told), ATTN_OK) << attn_last_error();
+  EXPECT_EQ(told, (std::vector<std::string>{"model/min/y passed", "model/opt/y passed", "model/max/y passed"}));
+  EXPECT_EQ(attn_bundle_verify(bundle, &options, nullptr, nullptr), ATTN_OK);
+  EXPECT_EQ(attn_bundle_verify(nullptr, &options, nullptr, nullptr), ATTN_ERROR_USAGE);
+  attn_bundle* wrong = nullptr;
+  ASSERT_EQ(attn_bundle_open((bundles_folder() / "wrong.attn").c_str(), &wrong), ATTN_OK);
+  EXPECT_EQ(attn_bundle_verify(wrong, &options, nullptr, nullptr), ATTN_ERROR_PARITY);
+  EXPECT_NE(std::string(attn_last_error_details()).find("|error|"), std::string::npos);
+  attn_bundle_close(wrong);
+}
+
+// What is asked of a bundle's assets is written when all is well, and otherwise not at all, but for a shape that lacks room.
+class CInputs : public testing::Test {
+ protected:
+  void SetUp() override { ATTN_NEEDS_BUNDLES(); }
+  void TearDown() override { attn_bundle_close(bundle); }
+  void open(const char* name) {
+    ASSERT_EQ(attn_bundle_open((bundles_folder() / name).c_str(), &bundle), ATTN_OK) << attn_last_error();
+  }
+
+  attn_bundle* bundle = nullptr;
+  alignas(8) unsigned char room[4096] = {}, more[64] = {};
+  attn_tensor tensor{nullptr, static_cast<attn_dtype>(0), room, sizeof room, 0, {}};
+};
+
+TEST_F(CInputs, PicturesAreWrittenWhole) {
+  open("pictures.attn");
+  EXPECT_EQ(attn_bundle_image(bundle, nullptr, 2, 2, 1, &tensor), ATTN_ERROR_USAGE);
+  EXPECT_EQ(tensor.rank, 0u);
+  const uint8_t pixels[4] = {};
+  tensor.data = room + 1;
+  EXPECT_EQ(attn_bundle_image(bundle, pixels, 2, 2, 1, &tensor), ATTN_ERROR_INPUT);
+  EXPECT_NE(std::string(attn_last_error()).find("not aligned to the 4 bytes"), std::string::npos) << attn_last_error();
+  tensor.data = room;
+  EXPECT_EQ(attn_bundle_image(bundle, pixels, 2, 2, 1, &tensor), ATTN_OK) << attn_last_error();
+  EXPECT_STREQ(tensor.name, "image");
+  EXPECT_EQ(tensor.bytes, sizeof room);
+}
+
+TEST_F(CInputs, RecordingsAreWrittenWhole) {
+  open("recordings.attn");
+  const float samples[2] = {0, std::numeric_limits<float>::infinity()};
+  EXPECT_EQ(attn_bundle_audio(bundle, samples, 2, 1, 16000, &tensor), ATTN_ERROR_INPUT);
+  EXPECT_EQ(tensor.rank, 0u);
+  tensor.data = room + 2;
+  EXPECT_EQ(attn_bundle_audio(bundle, samples, 1, 1, 16000, &tensor), ATTN_ERROR_INPUT);
+  EXPECT_NE(std::string(attn_last_error()).find("not aligned to the 4 bytes"), std::string::npos) << attn_last_error();
+}
+
+TEST_F(CInputs, TextsAreWrittenWhole) {
+  open("speaker.attn");
+  const char* texts[] = {"a cat"};
+  attn_tensor mask{nullptr, static_cast<attn_dtype>(0), more, 1, 0, {}};
+  EXPECT_EQ(attn_bundle_text(bundle, texts, 1, &tensor, &mask), ATTN_ERROR_INPUT);
+  EXPECT_EQ(tensor.name, nullptr);
+  EXPECT_EQ(room[0], 0);
+  mask.bytes = sizeof more, tensor.bytes = 1;
+  EXPECT_EQ(attn_bundle_text(bundle, texts, 1, &tensor, &mask), ATTN_ERROR_INPUT);
+  EXPECT_EQ(mask.shape[1], 2);  // the shapes of both
+  tensor.bytes = sizeof room;
+  EXPECT_EQ(attn_bundle_text(bundle, texts, 1, &tensor, &mask), ATTN_OK) << attn_last_error();
+  EXPECT_NE(room[0], 0);
+  EXPECT_STREQ(mask.name, "source_mask");
+}
+
+}  // namespace
+}  // namespace attn

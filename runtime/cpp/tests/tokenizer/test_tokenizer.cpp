@@ -1,0 +1,110 @@
+// The tokenizer: what is refused. What it answers is held against the `tokenizers` library in tests/cpp/test_tokenizer.py.
+#include <gtest/gtest.h>
+
+#include "support/scratch.h"
+#include "tokenizer/tokenizer.h"
+#include "util/unicode.h"
+
+namespace attn {
+namespace {
+
+Json valid() {
+  return Json::parse(R"({
+    "version": "1.0", "truncation": null, "padding": null,
+    "added_tokens": [{"id": 0, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+                      "special": true}],
+    "normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null,
+    "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+    "model": {"type": "WordLevel", "vocab": {"[PAD]": 0, "[UNK]": 1, "a": 2, "cat": 3, ".": 4}, "unk_token": "[UNK]"}})");
+}
+
+std::string refused(const std::string& pointer, const std::string& value) {
+  Json changed = valid();
+  changed[Json::json_pointer(pointer)] = Json::parse(value);
+  return raised([&] { Tokenizer(changed, "bundle a.attn"); });
+}
+
+TEST(Tokenizer, ReadsAndWrites) {
+  const Tokenizer tokenizer(valid(), "bundle a.attn");
+  const auto found = tokenizer.encode(U"A [PAD]dog.");
+  ASSERT_EQ(found.size(), 4U);
+  EXPECT_EQ(found[1].token, 0);
+  EXPECT_EQ(found[2].token, 1);
+  EXPECT_EQ(found[2].begin, 7U);
+  EXPECT_EQ(found[2].end, 10U);
+  EXPECT_EQ(tokenizer.decode({2, 0, 3, 4, 99}), "a cat.");
+  EXPECT_TRUE(tokenizer.encode(U"").empty());
+}
+
+TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
+  EXPECT_EQ(refused("/normalizer", R"({"type": "NFKC"})"),
+            "bundle a.attn: asset tokenizer: normalizer NFKC: is not supported; supported are NFC, Lowercase, Replace and Sequence (in C++). "
+            "Give tokens, or use attn-run");
+  const std::pair<const char*, const char*> cases[] = {
+      {"/version", R"("2.0")"},
+      {"/surprise", "1"},
+      {"/padding", "[]"},
+      {"/normalizer", R"({"type": "Sequence", "normalizers": [null]})"},
+      {"/pre_tokenizer", R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Isolated"})"},
+      {"/decoder", R"({"type": "WordPiece", "prefix": "##", "cleanup": null})"},
+      {"/post_processor", R"({"type": "TemplateProcessing"})"},
+      {"/normalizer", R"({"type": "Lowercase", "more": true})"},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "a+"}, "content": "b"})"},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"String": ""}, "content": "b"})"},
+      {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "Strip"}]})"},
+      {"/normalizer", R"("Lowercase")"},
+      {"/normalizer", R"({})"},
+      {"/pre_tokenizer", R"({"type": "ByteLevel"})"},
+      {"/pre_tokenizer", R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Isolated", "invert": true})"},
+      {"/pre_tokenizer", R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Odd", "invert": false})"},
+      {"/decoder", R"({"type": "BPEDecoder", "suffix": ""})"},
+      {"/decoder", R"({"type": "Replace", "pattern": {"Regex": "a"}, "content": ""})"},
+      {"/model", "null"},
+      {"/model", R"({"type": "BPE"})"},
+      {"/model/vocab", "[1]"},
+      {"/model/vocab/a", "-1"},
+      {"/model/vocab/a", "3"},
+      {"/model/vocab/a", "4294967296"},
+      {"/model/unk_token", "null"},
+      {"/added_tokens", "7"},
+      {"/added_tokens/0/content", R"("")"},
+      {"/added_tokens/0/content", R"("<new>")"},
+      {"/added_tokens/0/id", "1"},
+      {"/added_tokens/0/lstrip", "true"},
+      {"/added_tokens/0/normalized", "true"},
+      {"/added_tokens/0/special", "null"},
+  };
+  for (const auto& [pointer, value] : cases) {
+    const std::string message = refused(pointer, value);
+    EXPECT_EQ(message.rfind("bundle a.attn: asset tokenizer: ", 0), 0U) << pointer << " " << value << ": " << message;
+    EXPECT_EQ(message.find('\n'), std::string::npos);
+    EXPECT_LT(message.size(), 400U);
+  }
+}
+
+TEST(Tokenizer, RefusesToFillTheMemory) {
+  std::string steps;
+  for (int i = 0; i < 9; ++i) {
+    steps += std::string(i ? "," : "") + R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaaaaaaaaaaaa"})";
+  }
+  EXPECT_EQ(refused("/normalizer", R"({"type": "Sequence", "normalizers": [)" + steps + "]}"),
+            "bundle a.attn: asset tokenizer: its replacements may make a text more than 4096 times as long; re-export the bundle");
+}
+
+TEST(Tokenizer, TellsOfAnUnknownWordWithoutAToken) {
+  Json changed = valid();
+  changed["model"]["unk_token"] = "[NONE]";
+  const Tokenizer tokenizer(changed, "bundle a.attn");
+  EXPECT_EQ(tokenizer.encode(U"a cat").size(), 2U);
+  EXPECT_EQ(raised([&] { tokenizer.encode(U"a dog"); }), "WordLevel error: Missing [UNK] token from the vocabulary");
+}
+
+TEST(Printable, ShowsNothingThatATerminalActsOn) {
+  EXPECT_EQ(printable("a\x1b[31m\nb"), "a\xEF\xBF\xBD[31m\xEF\xBF\xBD" "b");
+  EXPECT_EQ(printable("caf\xC3\xA9", 3), "caf...");
+  EXPECT_EQ(printable("\xFF" "a"), "\xEF\xBF\xBD" "a");
+  EXPECT_EQ(printable("\xE2\x80\xAE"), "\xEF\xBF\xBD");  // right-to-left override
+}
+
+}  // namespace
+}  // namespace attn

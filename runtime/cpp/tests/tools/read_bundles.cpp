@@ -1,0 +1,71 @@
+// What the C++ readers say of bundles, manifests and tensor files, one line of JSON each, for tests that hold them against Python's.
+//
+//   attn_read_bundles bundles PATH...     read all that each offers: open, golden cases, assets
+//   attn_read_bundles manifests           standard input: documents, each behind its length as 4 bytes, little end first
+//   attn_read_bundles tensors PATH...     safetensors files
+#include <cstdio>
+#include <iostream>
+#include <string>
+
+#include "bundle/manifest.h"
+#include "c_api/errors.h"
+
+namespace {
+
+void print(const char* stage, int status, const std::string& message) {
+  const attn::Json line{{"stage", stage}, {"status", status}, {"message", message}};
+  std::cout << line.dump(-1, ' ', true, attn::Json::error_handler_t::replace) << std::endl;
+}
+
+template <typename Read>
+void tell(const char* stage, Read read) {
+  const int status = attn::guarded(read);
+  print(status ? stage : "", status, attn_last_error());
+}
+
+void read_bundle(const char* path) {
+  attn_bundle* bundle = nullptr;
+  if (const int status = attn_bundle_open(path, &bundle)) return print("open", status, attn_last_error());
+  tell("use", [&] {
+    for (const attn::Graph& graph : bundle->bundle->graphs) {
+      for (const attn::GoldenCase& golden : graph.golden) {
+        bundle->bundle->golden_inputs(graph, golden);
+        bundle->bundle->golden_outputs(graph, golden);
+      }
+    }
+    for (const auto& [name, file] : bundle->bundle->manifest.at("assets").items()) bundle->bundle->asset(name);
+  });
+  attn_bundle_close(bundle);
+}
+
+bool next_document(std::string& document) {
+  unsigned char length[4];
+  if (!std::cin.read(reinterpret_cast<char*>(length), sizeof length)) return false;
+  document.resize(length[0] | length[1] << 8 | length[2] << 16 | static_cast<size_t>(length[3]) << 24);
+  return static_cast<bool>(std::cin.read(document.data(), static_cast<std::streamsize>(document.size())));
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const std::string what = count > 1 ? arguments[1] : "";
+  if (what == "manifests") {
+    const std::string where = "bundle a.attn";
+    for (std::string document; next_document(document);) {
+      tell("manifest", [&] { attn::check_manifest(attn::parse_json(document, where + ": manifest.json"), where); });
+    }
+    return 0;
+  }
+  if (what != "bundles" && what != "tensors") {
+    std::fprintf(stderr, "usage: attn_read_bundles bundles|manifests|tensors [PATH...]\n");
+    return 2;
+  }
+  for (int i = 2; i < count; ++i) {
+    if (what == "bundles") {
+      read_bundle(arguments[i]);
+    } else {
+      tell("tensors", [&] { attn::read_safetensors(arguments[i], "bundle a.attn"); });
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,129 @@
+// The arithmetic of 'equal', and float16 on its bits.
+#include <cmath>
+#include <limits>
+
+#include "support/scratch.h"
+#include "util/half.h"
+#include "verify/compare.h"
+
+namespace attn {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+template <typename T>
+Tensor tensor(attn_dtype dtype, const std::vector<T>& values, Shape shape = {}) {
+  Tensor made("y", dtype, shape.empty() ? Shape{static_cast<int64_t>(values.size())} : shape);
+  std::copy(values.begin(), values.end(), static_cast<T*>(made.buffer.data()));
+  return made;
+}
+
+Tensor floats(const std::vector<float>& values) { return tensor(ATTN_FLOAT32, values); }
+
+Difference compared(const Tensor& expected, const Tensor& got, Tolerance tolerance = {1e-3, 1e-2}) {
+  return compare("y", expected, &got, tolerance);
+}
+
+TEST(Compare, TheLimitFollowsTheLargestReference) {
+  const Difference found = compared(floats({0, 10}), floats({0.05F, 10}));
+  EXPECT_DOUBLE_EQ(found.limit, 1e-3 + 1e-2 * 10);
+  EXPECT_NEAR(found.max_error, 0.05, 1e-8);
+  EXPECT_EQ(found.max_reference, 10);
+  EXPECT_TRUE(found.passed);
+  EXPECT_FALSE(compared(floats({0, 10}), floats({0.2F, 10})).passed);
+}
+
+TEST(Compare, TheWorstElementsComeFirst) {
+  const Tensor expected = tensor<float>(ATTN_FLOAT32, {0, 0, 0, 0, 0, 0}, {2, 3});
+  const Tensor got = tensor<float>(ATTN_FLOAT32, {1, 0, 5, 0, 3, 0}, {2, 3});
+  const Difference found = compared(expected, got);
+  ASSERT_EQ(found.worst.size(), 3u);
+  EXPECT_EQ(found.worst[0].index, (Shape{0, 2}));
+  EXPECT_EQ(found.worst[1].index, (Shape{1, 1}));
+  EXPECT_EQ(found.worst[2].got, 1);
+  EXPECT_EQ(worst_table({{"min", found}}),
+            "case  output  index   expected  got  |error|  allowed\n"
+            "min   y       [0, 2]  0         5    5        0.001\n"
+            "min   y       [1, 1]  0         3    3        0.001\n"
+            "min   y       [0, 0]  0         1    1        0.001");
+}
+
+TEST(Compare, WhatCannotBeComparedHasNotPassed) {
+  EXPECT_EQ(compare("y", floats({1}), nullptr, {1, 1}).problem, "missing");
+  EXPECT_EQ(compared(floats({1}), floats({1, 2})).problem, "shape [2], expected [1]");
+  EXPECT_EQ(compared(floats({1}), tensor<double>(ATTN_FLOAT64, {1})).problem, "dtype float64, expected float32");
+  for (const Difference& each : {compare("y", floats({1}), nullptr, {1, 1}), compared(floats({1}), floats({1, 2}))}) EXPECT_FALSE(each.passed);
+}
+
+TEST(Compare, NansAndInfinitiesHaveToBeInTheSamePlaces) {
+  EXPECT_TRUE(compared(floats({kNan, kInfinity, -kInfinity, 1}), floats({kNan, kInfinity, -kInfinity, 1})).passed);
+  const Difference one = compared(floats({1, 2}), floats({kNan, 2}));
+  EXPECT_FALSE(one.passed);
+  EXPECT_TRUE(std::isinf(one.max_error));
+  EXPECT_EQ(one.problem, "NaN in 1 of 2 places where only one side has it");
+  EXPECT_FALSE(compared(floats({kNan, 2}), floats({1, 2})).passed);
+  EXPECT_FALSE(compared(floats({kInfinity}), floats({-kInfinity})).passed);
+  EXPECT_FALSE(compared(floats({1}), floats({kInfinity})).passed);
+  EXPECT_EQ(compared(floats({kInfinity, 2}), floats({kInfinity, 2})).max_reference, 2);  // an infinite limit would allow anything
+}
+
+TEST(Compare, IntegersAreEqualOrNot) {
+  const int64_t large = (int64_t{1} << 53) + 1;
+  EXPECT_TRUE(compared(tensor<int64_t>(ATTN_INT64, {large}), tensor<int64_t>(ATTN_INT64, {large})).passed);
+  const Difference found = compared(tensor<int64_t>(ATTN_INT64, {large, 3}), tensor<int64_t>(ATTN_INT64, {large - 1, 3}), {1e9, 1});
+  EXPECT_FALSE(found.passed);  // in doubles they are the same
+  EXPECT_EQ(found.problem, "1 of 2 differ");
+  EXPECT_EQ(found.max_error, 1);
+  EXPECT_FALSE(compared(tensor<uint8_t>(ATTN_BOOL, {1}), tensor<uint8_t>(ATTN_BOOL, {0}), {9, 9}).passed);
+}
+
+TEST(Compare, NothingIsEqualToNothing) {
+  EXPECT_TRUE(compared(floats({}), floats({})).passed);
+  EXPECT_TRUE(compared(tensor<float>(ATTN_FLOAT32, {}, {0, 3}), tensor<float>(ATTN_FLOAT32, {}, {0, 3})).passed);
+}
+
+TEST(Compare, AnOutputOfNoReferenceIsAFailure) {
+  Tensors expected, got;
+  expected.emplace("y", floats({1}));
+  got.emplace("y", floats({1}));
+  got.emplace("z", floats({1}));
+  const auto found = compare_all(expected, got, {0, 0});
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_TRUE(found[0].passed);
+  EXPECT_EQ(found[1].problem, "not in the reference");
+}
+
+TEST(Half, EveryHalfSurvivesTheWayToFloatAndBack) {
+  for (uint32_t half = 0; half < 0x10000; ++half) {
+    const float value = float_of_half(static_cast<uint16_t>(half));
+    if (std::isnan(value)) {
+      EXPECT_TRUE(std::isnan(float_of_half(half_of_float(value))));
+    } else {
+      ASSERT_EQ(half_of_float(value), half) << value;
+    }
+  }
+}
+
+TEST(Half, RoundsToNearestEven) {
+  const std::pair<float, uint16_t> cases[] = {
+      {1.0F, 0x3c00},        {1.0F + 0x1p-11F, 0x3c00}, {1.0F + 0x1.8p-10F, 0x3c02}, {1.0F + 0x1.002p-11F, 0x3c01},
+      {65519.0F, 0x7bff},    {65520.0F, 0x7c00},        {1e9F, 0x7c00},              {-1e9F, 0xfc00},
+      {0x1p-24F, 0x0001},    {0x1p-25F, 0x0000},        {0x1.01p-25F, 0x0001},       {0x1.8p-24F, 0x0002},
+      {0x1.ffcp-15F, 0x0400} /* rounds up into the normal numbers */,                {-0.0F, 0x8000}};
+  for (const auto& [value, half] : cases) EXPECT_EQ(half_of_float(value), half) << value;
+  EXPECT_EQ(float_of_half(0x0001), 0x1p-24F);
+  EXPECT_EQ(float_of_half(0x3555), 0.333251953125F);
+}
+
+TEST(Half, OnlyWhatTheFileHasInHalfChanges) {
+  const Tensor halves = halved(floats({1, 2}));
+  EXPECT_EQ(halves.dtype, ATTN_FLOAT16);
+  EXPECT_EQ(halved(tensor<int64_t>(ATTN_INT64, {7})).dtype, ATTN_INT64);
+  const Tensor back = widened(halves, ATTN_FLOAT32);
+  EXPECT_TRUE(compared(floats({1, 2}), back, {0, 0}).passed);
+  EXPECT_EQ(widened(halves, ATTN_FLOAT16).dtype, ATTN_FLOAT16);
+}
+
+}  // namespace
+}  // namespace attn
