@@ -23,7 +23,7 @@ def test_another_version(cpp_build: Path, cpp_environment: dict[str, str], libra
     # Not the answers of Python's version bit for bit: kernels differ from one to the next.
     done = subprocess.run(
         [
-            cpp_build / "tests" / "attn_test_running",
+            cpp_build / "tests" / "attn_test_session",
             "--gtest_brief=1",
             "--gtest_filter=-*AnswerExactlyWhatPythonAnswers",
         ],

@@ -34,12 +34,12 @@ Tool = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def tool(cpp_build: Path) -> Tool:
-    """A run of attn_generating_tool: its arguments and what it reads -> what it answers."""
+    """A run of attn_generate_tool: its arguments and what it reads -> what it answers."""
 
     def run(value: Any, *arguments: str | Path) -> Any:
         given = json.dumps(value).encode()
         done = subprocess.run(
-            [cpp_build / "tests" / "attn_generating_tool", *arguments], input=given, capture_output=True, timeout=120
+            [cpp_build / "tests" / "attn_generate_tool", *arguments], input=given, capture_output=True, timeout=120
         )
         assert done.returncode == 0, done.stderr.decode()
         return json.loads(done.stdout)

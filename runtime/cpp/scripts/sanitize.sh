@@ -17,8 +17,8 @@ build() { # build PRESET TARGET...
 }
 
 asan() {
-  build asan attn_test_reading attn_test_running attn_test_generating attn_test_header attn_test_trt
-  for name in reading running generating header trt; do
+  build asan attn_test_bundle attn_test_session attn_test_generate attn_test_header attn_test_trt
+  for name in bundle session generate header trt; do
     # detect_leaks: what ONNX Runtime keeps until the end of the process is reachable, and no leak.
     ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
       "build/cpp/asan/tests/attn_test_$name" --gtest_brief=1
@@ -26,15 +26,15 @@ asan() {
 }
 
 tsan() {
-  build tsan attn_test_running
+  build tsan attn_test_session
   # Nothing is suppressed: told to overlook what ONNX Runtime locks, TSan reports its unlocking.
-  TSAN_OPTIONS=halt_on_error=1 build/cpp/tsan/tests/attn_test_running --gtest_brief=1
+  TSAN_OPTIONS=halt_on_error=1 build/cpp/tsan/tests/attn_test_session --gtest_brief=1
 }
 
 valgrind() {
-  build tests attn_test_running
+  build tests attn_test_session
   command valgrind --quiet --error-exitcode=1 --suppressions=runtime/cpp/tests/support/valgrind.supp --leak-check=full \
-    --errors-for-leak-kinds=definite build/cpp/tests/tests/attn_test_running --gtest_brief=1 \
+    --errors-for-leak-kinds=definite build/cpp/tests/tests/attn_test_session --gtest_brief=1 \
     --gtest_filter='CSessions.*:Sessions.ABinding*:Sessions.Outputs*:Sessions.Answer*'
 }
 

@@ -99,7 +99,7 @@ run_cpp() {
     rm -rf "$here/bundles-across"
     "$python" tests/cpp/make_bundles.py "$here/bundles-across"
     ATTN_TEST_BUNDLES="$here/bundles-across" ATTN_TEST_ACROSS=1 qemu-aarch64-static -L "$root" \
-        build/cpp/aarch64/tests/attn_test_running --gtest_brief=1 --gtest_filter='*AnswerExactlyWhatPythonAnswers:*Verif*'
+        build/cpp/aarch64/tests/attn_test_session --gtest_brief=1 --gtest_filter='*AnswerExactlyWhatPythonAnswers:*Verif*'
     library=$(find build/cpp/aarch64 -name 'libattn_runtime.so.*.*' | head -n 1)
     echo "C++ passed; $(basename "$library") needs $(aarch64-linux-gnu-objdump -T "$library" | grep -o 'GLIBC_[0-9.]*' | sort -V | tail -n 1)," \
         "$(aarch64-linux-gnu-objdump -T "$library" | grep -o 'GLIBCXX_[0-9.]*' | sort -V | tail -n 1)"

@@ -69,7 +69,4 @@ class Bundle {
   Tensors golden_outputs(const Graph& graph, const GoldenCase& golden) const;
 };
 
-// All tensors of a safetensors file (header up to 4 MiB). Raises bundle_error.
-Tensors read_safetensors(const std::filesystem::path& path, const std::string& where);
-
 }  // namespace attn

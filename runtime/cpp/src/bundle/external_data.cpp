@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <set>
 
-#include "format/json.h"
 #include "format/protobuf.h"
 #include "util/error.h"
 #include "util/files.h"
+#include "util/text.h"
+#include "util/unicode.h"
 
 namespace attn {
 namespace fs = std::filesystem;
@@ -49,7 +50,7 @@ std::vector<std::string> locations(WireFile& file) {
       });
       if (key.end - key.begin != 8 || file.bytes(key.begin, key.end) != "location") continue;
       const std::string location = file.bytes(value.begin, value.end);
-      if (const char* problem = utf8_problem(location)) throw BrokenMessage(std::string("a location that is not UTF-8: ") + problem);
+      if (!is_utf8(location)) throw BrokenMessage("a location that is not UTF-8");
       if (known.insert(location).second) found.push_back(location);
       continue;
     }

@@ -4,7 +4,7 @@
 #include <array>
 #include <set>
 
-#include "bundle/bundle.h"
+#include "format/json.h"
 #include "util/error.h"
 
 namespace attn {

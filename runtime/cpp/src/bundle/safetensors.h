@@ -44,4 +44,7 @@ class SafetensorsFile {
 Tensors read_tensors(const std::filesystem::path& path, const std::vector<TensorSpec>& specs, const std::map<std::string, int64_t>& sizes,
                      const std::string& where);
 
+// All tensors of a safetensors file (header up to 4 MiB). Raises bundle_error.
+Tensors read_safetensors(const std::filesystem::path& path, const std::string& where);
+
 }  // namespace attn

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <mutex>
+#include <stdexcept>
 
-#include "bundle/pattern.h"
+#include "bundle/patterns.h"
+#include "util/unicode.h"
 
 namespace attn {
 
@@ -83,14 +83,6 @@ int compare(const Json& a, const Json& b) {
   return (a.get<int64_t>() > b.get<int64_t>()) - (a.get<int64_t>() < b.get<int64_t>());
 }
 
-const Pattern& compiled(const std::string& pattern) {
-  static std::mutex lock;
-  static std::map<std::string, Pattern> known;
-  const std::lock_guard<std::mutex> held(lock);
-  const auto found = known.find(pattern);
-  return found != known.end() ? found->second : known.emplace(pattern, Pattern(pattern)).first->second;
-}
-
 // "LEAST to MOST THINGS", where `size` is not between the two; none where it is.
 Problem out_of_range(size_t size, const Json& schema, const char* least, const char* most, const char* things) {
   const Json *low = find(schema, least), *high = find(schema, most);
@@ -150,7 +142,9 @@ class Finder {
     const std::u32string text = code_points(value.get_ref<const std::string&>());
     if (auto range = out_of_range(text.size(), schema, "minLength", "maxLength", "characters")) return wrong(at, value, *range);
     const Json* pattern = find(schema, "pattern");
-    if (pattern && !compiled(pattern->get_ref<const std::string&>()).matches(text)) {
+    const PatternCheck fits = pattern ? check_of_pattern(pattern->get_ref<const std::string&>()) : nullptr;
+    if (pattern && !fits) throw std::logic_error("the schema has a pattern that is not known here: " + pattern->dump());
+    if (fits && !fits(text)) {
       const Json* description = find(schema, "description");
       return wrong(at, value, description ? description->get<std::string>() : "a match of " + pattern->get<std::string>());
     }

@@ -1,3 +1,5 @@
+#include "c_api/bundle.h"
+
 #include "c_api/errors.h"
 
 using attn::guarded;

@@ -2,7 +2,8 @@
 #include <new>
 
 #include "c_api/errors.h"
-#include "util/unicode.h"
+#include "util/spec.h"
+#include "util/text.h"
 
 namespace attn {
 namespace {

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "c_api/bundle.h"
 #include "c_api/errors.h"
 #include "c_api/specs.h"
 #include "c_api/tensors.h"
@@ -48,12 +49,12 @@ int attn_generator_open(const attn_bundle* bundle, const attn_open_options* opti
     const auto& given = required(bundle, "bundle")->bundle;
     auto made = std::make_unique<attn_generator>();
     made->generator = Generator::open(given, OpenOptions::of(options));
-    const Wiring& wiring = *made->generator->wiring;
-    made->inputs = CSpecs(wiring.inputs);
+    const GraphIO& graph_io = *made->generator->graph_io;
+    made->inputs = CSpecs(graph_io.inputs);
     // Also for prompts of tokens: what comes back is text where the bundle can tell it. A tokenizer that is not supported here is told when
     // texts are given.
     try {
-      if (Text::is_in(*given)) made->text = Text::open(*given, wiring.inputs, wiring.where);
+      if (Text::is_in(*given)) made->text = Text::open(*given, graph_io.inputs, graph_io.where);
     } catch (const Error&) {
     }
     *generator = made.release();
@@ -70,9 +71,9 @@ const attn_spec* attn_generator_input(const attn_generator* generator, size_t in
   return generator ? generator->inputs.at(index) : nullptr;
 }
 
-int64_t attn_generator_max_length(const attn_generator* generator) { return generator ? generator->generator->wiring->max_length : 0; }
+int64_t attn_generator_max_length(const attn_generator* generator) { return generator ? generator->generator->graph_io->max_length : 0; }
 
-int64_t attn_generator_vocabulary(const attn_generator* generator) { return generator ? generator->generator->wiring->vocabulary : 0; }
+int64_t attn_generator_vocabulary(const attn_generator* generator) { return generator ? generator->generator->graph_io->vocabulary : 0; }
 
 int attn_generator_generate(attn_generator* generator, const attn_tensor* inputs, size_t input_count, const attn_generate_options* options,
                             attn_result** result) {
@@ -93,7 +94,7 @@ int attn_generator_generate_text(attn_generator* generator, const char* const* t
     required(texts, "texts");
     std::vector<std::string> given;
     for (size_t i = 0; i < count; ++i) given.emplace_back(required(texts[i], "texts"));
-    if (!generator->text) Text::open(*found.bundle, found.wiring->inputs, found.wiring->where);  // tells what is missing
+    if (!generator->text) Text::open(*found.bundle, found.graph_io->inputs, found.graph_io->where);  // tells what is missing
     TextAnswers answers = generate_texts(*generator->generator, *generator->text, given, GenerateOptions::of(options));
     auto made = result_of(std::move(answers.answers), *generator);
     made->notes = std::move(answers.notes);

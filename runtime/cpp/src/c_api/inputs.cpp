@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "c_api/bundle.h"
 #include "c_api/errors.h"
 #include "c_api/tensors.h"
 #include "preprocess/audio.h"
@@ -44,7 +45,7 @@ const TensorSpec& input_of(const attn::Bundle& bundle, const char* asset, const 
   const auto name = recipe.at("input").get<std::string>();
   const TensorSpec* spec = find_input(bundle, name);
   if (!spec || spec->dtype != ATTN_FLOAT32 || spec->dims.size() != rank) {
-    throw attn::bundle_error(bundle.where + ": asset " + asset + ": expected an input " + attn::shown(Json(name)) + " of float32 " + axes +
+    throw attn::bundle_error(bundle.where + ": asset " + asset + ": expected an input " + attn::shown(name) + " of float32 " + axes +
                              ", found " + (spec ? spec->text() : "none") + "; re-export the bundle");
   }
   return *spec;

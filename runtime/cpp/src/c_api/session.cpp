@@ -1,6 +1,7 @@
 // Sessions, bindings and the proof, as C sees them.
 #include <cmath>
 
+#include "c_api/bundle.h"
 #include "c_api/errors.h"
 #include "c_api/specs.h"
 #include "c_api/tensors.h"

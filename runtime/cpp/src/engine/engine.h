@@ -62,7 +62,4 @@ class Backend {
   virtual std::unique_ptr<Engine> open(const GraphFile& graph, const std::string& device, const OpenOptions& options) = 0;
 };
 
-// Every backend of this build, in the order in which a choice is made.
-const std::vector<std::unique_ptr<Backend>>& backends();
-
 }  // namespace attn

@@ -6,7 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "util/text.h"
 
 namespace attn {
 
@@ -14,7 +15,7 @@ namespace attn {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t max_json_bytes = size_t{16} << 20;  // nobody's manifest is larger
-constexpr size_t max_json_depth = 900;               // about what Python's reader takes
+constexpr size_t max_json_depth = 900;               // no manifest comes near it
 
 // The value that `data` spells in UTF-8. Whole floats come back as integers: in JSON 1.0 and 1 are one number. Raises bundle_error, opened
 // by `where`, for anything but strict JSON.
@@ -27,12 +28,5 @@ Json read_json(const std::filesystem::path& path, const std::string& where);
 
 // A value from an untrusted file for a one-line message: ASCII, escaped and cut at `limit` characters.
 std::string shown(const Json& value, size_t limit = 80);
-std::string shown(const std::vector<std::string>& values);
-
-// What is wrong with text that should be UTF-8, in the words of Python's codec; nullptr where nothing is.
-const char* utf8_problem(std::string_view text);
-
-// Code points of valid UTF-8.
-std::u32string code_points(std::string_view text);
 
 }  // namespace attn

@@ -7,6 +7,7 @@
 
 #include "generate/graphs/steps.h"
 #include "generate/options.h"
+#include "generate/result.h"
 
 namespace attn {
 

@@ -12,7 +12,7 @@
 namespace attn {
 namespace {
 
-constexpr size_t most_plans = 4;
+constexpr size_t most_shapes = 4;
 
 Generated result_of(Answers& answers, bool with_scores, double length_penalty) {
   Generated made;
@@ -38,7 +38,7 @@ std::shared_ptr<Generator> Generator::open(std::shared_ptr<const Bundle> bundle,
   }
   auto made = std::make_shared<Generator>();
   made->bundle = bundle;
-  made->wiring = std::make_shared<const Wiring>(Wiring::of(*bundle, options.precision));
+  made->graph_io = std::make_shared<const GraphIO>(GraphIO::of(*bundle, options.precision));
   made->precision = options.precision;
   options.stop_spinning = true;  // the graphs take turns on the same cores, and a session that waits busily holds up the others
   const auto open_graph = [&](const Sides& graph) {
@@ -49,9 +49,9 @@ std::shared_ptr<Generator> Generator::open(std::shared_ptr<const Bundle> bundle,
     options.backend = session->backend;
     return session;
   };
-  if (made->wiring->encoder) made->sessions_.encoder = open_graph(*made->wiring->encoder);
-  made->sessions_.first = open_graph(made->wiring->first);
-  made->sessions_.step = open_graph(made->wiring->step);
+  if (made->graph_io->encoder) made->sessions_.encoder = open_graph(*made->graph_io->encoder);
+  made->sessions_.first = open_graph(made->graph_io->first);
+  made->sessions_.step = open_graph(made->graph_io->step);
   const Session& told = made->sessions_.encoder ? *made->sessions_.encoder : *made->sessions_.first;
   made->backend = told.backend;
   made->device = told.device;
@@ -61,7 +61,7 @@ std::shared_ptr<Generator> Generator::open(std::shared_ptr<const Bundle> bundle,
 
 Generator::Alone::Alone(Generator& generator) : generator_(generator) {
   if (generator.writer_ == std::this_thread::get_id()) {
-    throw usage_error("the generator on " + generator.wiring->where + " is in use: on_token can't call it; open another");
+    throw usage_error("the generator on " + generator.graph_io->where + " is in use: on_token can't call it; open another");
   }
   generator.busy_.lock();
   generator.writer_ = std::this_thread::get_id();
@@ -73,31 +73,31 @@ Generator::Alone::~Alone() {
 }
 
 Generated Generator::generate(const std::map<std::string, View>& inputs, const GenerateOptions& options) {
-  options.check(wiring->vocabulary, wiring->where);
+  options.check(graph_io->vocabulary, graph_io->where);
   const Prompts given = prompts(inputs);
   const size_t rows = given.lengths.size();
-  if (whole_rows(rows, options.beams) > wiring->most_rows) {
+  if (whole_rows(rows, options.beams) > graph_io->most_rows) {
     throw input_error("got " + std::to_string(rows) + " rows" + (options.beams > 1 ? " of " + std::to_string(options.beams) + " beams" : "") +
-                      "; the graphs take up to " + std::to_string(wiring->most_rows) +
-                      " rows: give fewer, or re-export with a larger batch (" + wiring->where + ")");
+                      "; the graphs take up to " + std::to_string(graph_io->most_rows) +
+                      " rows: give fewer, or re-export with a larger batch (" + graph_io->where + ")");
   }
   const std::vector<size_t> most = limits(options.max_length, given.lengths);
-  std::vector<uint8_t> stops(static_cast<size_t>(wiring->vocabulary));
-  for (const int64_t token : options.stop ? *options.stop : wiring->stop) stops[static_cast<size_t>(token)] = 1;
+  std::vector<uint8_t> stops(static_cast<size_t>(graph_io->vocabulary));
+  for (const int64_t token : options.stop ? *options.stop : graph_io->stop) stops[static_cast<size_t>(token)] = 1;
 
   const Alone alone(*this);
-  Answers answers(most, stops, wiring->pad);
+  Answers answers(most, stops, graph_io->pad);
   if (!answers.going()) return result_of(answers, true, options.length_penalty);
-  Plan& model = plan(given, static_cast<size_t>(options.beams));
+  StepGraphs& model = step_graphs(given, static_cast<size_t>(options.beams));
   const Logits logits = model.start(given.source, given.tokens, given.lengths);
   if (options.beams > 1) {
-    BeamSearch search(most, stops, wiring->pad, options);
-    search.generate(model, logits, wiring->where);
+    BeamSearch search(most, stops, graph_io->pad, options);
+    search.generate(model, logits, graph_io->where);
     return search.result();
   }
   Choose choose = likeliest;
   if (options.sample) choose = Sampler(*options.sample, rows);
-  generate_each(model, logits, answers, choose, wiring->where, options.on_token, options.scores);
+  generate_each(model, logits, answers, choose, graph_io->where, options.on_token, options.scores);
   return result_of(answers, options.scores, options.length_penalty);
 }
 
@@ -107,67 +107,67 @@ Generator::Followed Generator::follow(const std::map<std::string, View>& inputs,
   const size_t rows = given.lengths.size();
   const std::vector<size_t> room = limits(std::nullopt, given.lengths);
   std::vector<size_t> lengths(rows);
-  bool fits = answers.size() == rows && whole_rows(rows, 1) <= wiring->most_rows;
+  bool fits = answers.size() == rows && whole_rows(rows, 1) <= graph_io->most_rows;
   for (size_t row = 0; fits && row < rows; ++row) {
     lengths[row] = answers[row].size();
     fits = lengths[row] <= room[row] &&
-           std::all_of(answers[row].begin(), answers[row].end(), [&](int64_t token) { return token >= 0 && token < wiring->vocabulary; });
+           std::all_of(answers[row].begin(), answers[row].end(), [&](int64_t token) { return token >= 0 && token < graph_io->vocabulary; });
   }
   if (!fits) {
     size_t longest = 0;
     for (const auto& answer : answers) longest = std::max(longest, answer.size());
     throw input_error("answers of " + std::to_string(longest) + " tokens in " + std::to_string(answers.size()) + " rows; expected up to " +
-                      std::to_string(wiring->most_rows) + " rows, " + std::to_string(wiring->max_length) +
-                      " tokens with the prompt, each of 0.." + std::to_string(wiring->vocabulary - 1) + " (" + wiring->where + ")");
+                      std::to_string(graph_io->most_rows) + " rows, " + std::to_string(graph_io->max_length) +
+                      " tokens with the prompt, each of 0.." + std::to_string(graph_io->vocabulary - 1) + " (" + graph_io->where + ")");
   }
   const Alone alone(*this);
   Followed found{std::vector<double>(rows), std::vector<double>(rows)};
-  Answers followed(lengths, std::vector<uint8_t>(static_cast<size_t>(wiring->vocabulary)), wiring->pad);
+  Answers followed(lengths, std::vector<uint8_t>(static_cast<size_t>(graph_io->vocabulary)), graph_io->pad);
   if (!followed.going()) return found;
   const auto as_given = [&](const Logits& logits, size_t row) {
     const auto token = static_cast<size_t>(answers[row][followed.steps()]);
     found.behind[row] = std::max(found.behind[row], largest_of(logits, row) - logits.at(row, token));
     return token;
   };
-  Plan& model = plan(given, 1);
-  generate_each(model, model.start(given.source, given.tokens, given.lengths), followed, as_given, wiring->where, {}, true);
+  StepGraphs& model = step_graphs(given, 1);
+  generate_each(model, model.start(given.source, given.tokens, given.lengths), followed, as_given, graph_io->where, {}, true);
   found.scores = result_of(followed, true, length_penalty).scores;
   return found;
 }
 
-const Precision& Generator::precision_of(const std::string& graph) const { return bundle->graph(graph).precision(precision, wiring->where); }
+const Precision& Generator::precision_of(const std::string& graph) const { return bundle->graph(graph).precision(precision, graph_io->where); }
 
-Plan& Generator::plan(const Prompts& given, size_t beams) {
-  PlanShape shape{given.lengths.size(), beams, given.width, {}};
+StepGraphs& Generator::step_graphs(const Prompts& given, size_t beams) {
+  PromptShape shape{given.lengths.size(), beams, given.width, {}};
   for (const auto& [name, view] : given.source) shape.source[name] = view.shape;
-  const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const Plan& each) { return each.shape() == shape; });
-  if (found != plans_.end()) {
-    plans_.splice(plans_.begin(), plans_, found);
+  const auto found = std::find_if(step_graphs_.begin(), step_graphs_.end(), [&](const StepGraphs& each) { return each.shape() == shape; });
+  if (found != step_graphs_.end()) {
+    step_graphs_.splice(step_graphs_.begin(), step_graphs_, found);
   } else {
-    plans_.emplace_front(wiring, sessions_, std::move(shape));
-    if (plans_.size() > most_plans) plans_.pop_back();
+    step_graphs_.emplace_front(graph_io, sessions_, std::move(shape));
+    if (step_graphs_.size() > most_shapes) step_graphs_.pop_back();
   }
-  return plans_.front();
+  return step_graphs_.front();
 }
 
 Generator::Prompts Generator::prompts(std::map<std::string, View> inputs) const {
   Prompts made;
   std::vector<uint8_t> all;
-  if (const auto tokens = inputs.find("tokens"); !wiring->encoder && tokens != inputs.end() && !inputs.count("tokens_mask")) {
+  if (const auto tokens = inputs.find("tokens"); !graph_io->encoder && tokens != inputs.end() && !inputs.count("tokens_mask")) {
     all.assign(elements(tokens->second.shape), 1);
     inputs["tokens_mask"] = {ATTN_BOOL, tokens->second.shape, all.data()};
   }
   std::map<std::string, Signature> signatures;
   for (const auto& [name, view] : inputs) signatures[name] = {view.dtype, view.shape};
-  check_shapes(wiring->inputs, signatures, wiring->where);
-  for (const TensorSpec& spec : wiring->inputs) {
-    check_memory("input", spec.name, inputs.at(spec.name), wiring->where);
+  check_shapes(graph_io->inputs, signatures, graph_io->where);
+  for (const TensorSpec& spec : graph_io->inputs) {
+    check_memory("input", spec.name, inputs.at(spec.name), graph_io->where);
     check_values(spec, inputs.at(spec.name));
   }
-  if (wiring->begin) {
+  if (graph_io->begin) {
     const auto rows = static_cast<size_t>(inputs.begin()->second.shape.at(0));
     made.source = std::move(inputs);
-    made.begins.assign(rows, *wiring->begin);
+    made.begins.assign(rows, *graph_io->begin);
     made.tokens = made.begins.data();
     made.width = 1;
     made.lengths.assign(rows, 1);
@@ -180,19 +180,19 @@ Generator::Prompts Generator::prompts(std::map<std::string, View> inputs) const 
     const uint8_t *begin = mask.as<uint8_t>() + row * made.width, *end = begin + made.width;
     const uint8_t* padding = std::find(begin, end, 0);
     if (std::any_of(padding, end, [](uint8_t set) { return set != 0; })) {
-      throw input_error("input \"tokens_mask\": expected every row padded at its end alone (" + wiring->where + ")");
+      throw input_error("input \"tokens_mask\": expected every row padded at its end alone (" + graph_io->where + ")");
     }
     made.lengths.push_back(static_cast<size_t>(padding - begin));
   }
   for (size_t row = 0; row < made.lengths.size(); ++row) {
     if (made.lengths[row]) continue;
-    throw input_error("input \"tokens\": row " + std::to_string(row) + " is empty; expected a prompt of one token or more (" + wiring->where +
+    throw input_error("input \"tokens\": row " + std::to_string(row) + " is empty; expected a prompt of one token or more (" + graph_io->where +
                       ")");
   }
   const size_t longest = *std::max_element(made.lengths.begin(), made.lengths.end());
-  if (static_cast<int64_t>(longest) > wiring->max_length) {
+  if (static_cast<int64_t>(longest) > graph_io->max_length) {
     throw input_error("input \"tokens\": a prompt of " + std::to_string(longest) + " tokens; the model takes rows of up to " +
-                      std::to_string(wiring->max_length) + ", answer included (" + wiring->where + ")");
+                      std::to_string(graph_io->max_length) + ", answer included (" + graph_io->where + ")");
   }
   return made;
 }
@@ -200,9 +200,9 @@ Generator::Prompts Generator::prompts(std::map<std::string, View> inputs) const 
 // A token that the table lacks would be read beyond its end on a GPU.
 void Generator::check_values(const TensorSpec& spec, const View& value) const {
   std::optional<int64_t> low = spec.low, high = spec.high;
-  if (spec.name == "tokens" && !wiring->encoder) {
+  if (spec.name == "tokens" && !graph_io->encoder) {
     low = 0;
-    high = wiring->vocabulary;
+    high = graph_io->vocabulary;
   }
   if ((!low && !high) || elements(value.shape) == 0) return;
   int64_t least = 0, most = 0;
@@ -225,7 +225,7 @@ void Generator::check_values(const TensorSpec& spec, const View& value) const {
   }
   if ((low && least < *low) || (high && most >= *high)) {
     throw input_error("input \"" + spec.name + "\": values " + std::to_string(least) + ".." + std::to_string(most) + "; expected " +
-                      (low ? std::to_string(*low) : "None") + ".." + (high ? std::to_string(*high - 1) : "None") + " (" + wiring->where + ")");
+                      (low ? std::to_string(*low) : "None") + ".." + (high ? std::to_string(*high - 1) : "None") + " (" + graph_io->where + ")");
   }
 }
 
@@ -233,7 +233,7 @@ void Generator::check_values(const TensorSpec& spec, const View& value) const {
 std::vector<size_t> Generator::limits(std::optional<int64_t> asked, const std::vector<size_t>& lengths) const {
   std::vector<size_t> found;
   for (const size_t length : lengths) {
-    const int64_t room = wiring->max_length - static_cast<int64_t>(length);
+    const int64_t room = graph_io->max_length - static_cast<int64_t>(length);
     found.push_back(static_cast<size_t>(asked ? std::min(*asked, room) : room));
   }
   return found;

@@ -13,8 +13,8 @@
 #include "bundle/bundle.h"
 #include "generate/graphs/graph_io.h"
 #include "generate/graphs/step_graphs.h"
-#include "generate/graphs/steps.h"
 #include "generate/options.h"
+#include "generate/result.h"
 
 namespace attn {
 
@@ -26,7 +26,7 @@ class Generator {
   static std::shared_ptr<Generator> open(std::shared_ptr<const Bundle> bundle, OpenOptions options);
 
   std::shared_ptr<const Bundle> bundle;
-  std::shared_ptr<const Wiring> wiring;
+  std::shared_ptr<const GraphIO> graph_io;
   std::string backend, device, choice;
   std::optional<std::string> precision;  // that was asked for
 
@@ -56,7 +56,7 @@ class Generator {
   Prompts prompts(std::map<std::string, View> inputs) const;
   void check_values(const TensorSpec& spec, const View& value) const;
   std::vector<size_t> limits(std::optional<int64_t> asked, const std::vector<size_t>& lengths) const;
-  Plan& plan(const Prompts& prompts, size_t beams);
+  StepGraphs& step_graphs(const Prompts& prompts, size_t beams);
 
   Sessions sessions_;
   // One generation at a time. usage_error for one inside another, in on_token, which would wait for ever.
@@ -73,7 +73,7 @@ class Generator {
 
   std::mutex busy_;
   std::atomic<std::thread::id> writer_{};
-  std::list<Plan> plans_;  // the newest first; their buffers are kept for the next prompts of the same shape
+  std::list<StepGraphs> step_graphs_;  // the newest first; their buffers are kept for the next prompts of the same shape
 };
 
 }  // namespace attn

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "generate/graphs/steps.h"
+#include "generate/result.h"
 
 namespace attn {
 

@@ -27,14 +27,14 @@ void append(std::vector<T>& all, std::vector<T>& more) {
 }  // namespace
 
 TextAnswers generate_texts(Generator& generator, const Text& text, const std::vector<std::string>& texts, const GenerateOptions& options) {
-  options.check(generator.wiring->vocabulary, generator.wiring->where);
+  options.check(generator.graph_io->vocabulary, generator.graph_io->where);
   TextAnswers made;
   for (const std::string& each : texts) {
     text.encode({each});
     const std::vector<std::string> words = text.unknown_words(each);
     if (!words.empty()) made.notes.push_back(note_of(each, words));
   }
-  const auto at_once = static_cast<size_t>(std::max<int64_t>(1, generator.wiring->most_rows / options.beams));
+  const auto at_once = static_cast<size_t>(std::max<int64_t>(1, generator.graph_io->most_rows / options.beams));
   bool ended = false;
   for (size_t begin = 0; begin < texts.size() && !ended; begin += at_once) {
     const auto from = texts.begin() + static_cast<std::ptrdiff_t>(begin);

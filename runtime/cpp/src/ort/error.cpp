@@ -4,6 +4,8 @@
 #include <cctype>
 #include <initializer_list>
 
+#include "util/text.h"
+
 namespace attn {
 namespace {
 
@@ -58,26 +60,11 @@ const char* name_of(OrtErrorCode code) {
 
 }  // namespace
 
-std::string one_line(const std::string& said) {
-  constexpr size_t longest = 400;
-  std::string text;
-  bool gap = false;
-  for (const char c : said) {
-    if (std::isspace(static_cast<unsigned char>(c))) {
-      gap = !text.empty();
-      continue;
-    }
-    if (gap) text += ' ';
-    gap = false;
-    text += std::iscntrl(static_cast<unsigned char>(c)) ? '?' : c;  // it may quote names out of a file
-  }
-  cut_places(text);
-  if (text.size() > longest) return text.substr(0, longest) + "...";
-  while (!text.empty() && text.back() == '.') text.pop_back();
-  return text;
+std::string OrtFailure::line() const {
+  std::string told = text;
+  cut_places(told);
+  return one_line(std::string(name_of(code)) + " : " + told);
 }
-
-std::string OrtFailure::line() const { return one_line(std::string(name_of(code)) + " : " + text); }
 
 Error explain_open(const OrtFailure& failure, const std::string& where, const std::string& name, const std::string& device) {
   const std::string text = failure.line();

@@ -1,4 +1,4 @@
-// What an error of ONNX Runtime amounts to, in the words of the Python runtime (attn_runtime/ort_engine.py, backends/ort.py).
+// What an error of ONNX Runtime amounts to. The Python twin is attn_runtime/ort_engine.py.
 #pragma once
 
 #include <onnxruntime_c_api.h>
@@ -9,14 +9,11 @@
 
 namespace attn {
 
-// One line of at most 400 characters, without places in ONNX Runtime's source and without control characters.
-std::string one_line(const std::string& said);
-
 struct OrtFailure {
   OrtErrorCode code;
   std::string text;
 
-  std::string line() const;  // "INVALID_ARGUMENT : ...", which is how it reads in Python too
+  std::string line() const;  // "INVALID_ARGUMENT : ...", without places in ONNX Runtime's source
 };
 
 // While a graph of `where` is opened from the file `name` on `device`.

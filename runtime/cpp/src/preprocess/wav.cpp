@@ -10,6 +10,7 @@
 
 #include "util/error.h"
 #include "util/files.h"
+#include "util/text.h"
 
 namespace attn {
 namespace {
@@ -39,29 +40,6 @@ uint32_t number(const uint8_t* data, size_t bytes) {
 
 bool says(const uint8_t* data, const char* text) { return std::memcmp(data, text, 4) == 0; }
 
-// As Python shows bytes: b'ID3\x04'.
-std::string shown_bytes(const uint8_t* data, size_t size) {
-  const bool single = std::find(data, data + size, '\'') != data + size && std::find(data, data + size, '"') == data + size;
-  const char quote = single ? '"' : '\'';
-  std::string out = std::string("b") + quote;
-  for (size_t i = 0; i < size; ++i) {
-    const char c = static_cast<char>(data[i]);
-    if (c == quote || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\t' || c == '\n' || c == '\r') {
-      out += c == '\t' ? "\\t" : c == '\n' ? "\\n" : "\\r";
-    } else if (data[i] < 32 || data[i] > 126) {
-      char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\x%02x", unsigned{data[i]});
-      out += escaped;
-    } else {
-      out += c;
-    }
-  }
-  return out + quote;
-}
-
 // A chunk's name, without the spaces that fill it up; what a terminal can't show is a question mark.
 std::string kind_of(const uint8_t* data) {
   std::string name;
@@ -76,7 +54,7 @@ class Reader {
 
   Recording read() {
     if (size_ < 12 || (!says(data_, "RIFF") && !says(data_, "RF64")) || !says(data_ + 8, "WAVE")) {
-      const std::string what = size_ ? "it starts with " + shown_bytes(data_, std::min(size_, size_t{4})) : "the file is empty";
+      const std::string what = size_ ? "it starts with " + shown(std::string(data_, data_ + std::min(size_, size_t{4}))) : "the file is empty";
       refuse(what + "; expected a WAV file (RIFF ... WAVE). " + convert);
     }
     if (says(data_, "RF64")) refuse(std::string("is RF64, for more than 4 GB. ") + convert);

@@ -1,5 +1,6 @@
-// Every backend of this build. Putting one here is registering it.
-#include "engine/engine.h"
+// Putting a backend here is registering it.
+#include "session/backends.h"
+
 #include "ort/backend.h"
 #include "trt/backend.h"
 

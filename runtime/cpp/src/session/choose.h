@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "session/backends.h"
 
 namespace attn {
 

@@ -49,7 +49,7 @@ std::u32string TokenizerPart::pattern() {
 
 void TokenizerPart::expect_no_more() const {
   for (const auto& [key, ignored] : value_.items()) {
-    if (std::find(asked_.begin(), asked_.end(), key) == asked_.end()) refuse("its " + shown(Json(key)) + " is not supported");
+    if (std::find(asked_.begin(), asked_.end(), key) == asked_.end()) refuse("its " + shown(key) + " is not supported");
   }
 }
 

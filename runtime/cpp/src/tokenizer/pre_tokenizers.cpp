@@ -165,7 +165,7 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& value, const std::s
     std::u32string wanted = part.pattern();
     const std::string name = part.text("behavior");
     const std::optional<Behavior> behavior = behavior_of(name);
-    if (!behavior) part.refuse("the behavior " + shown(Json(name)) + " is not supported");
+    if (!behavior) part.refuse("the behavior " + shown(name) + " is not supported");
     if (part.flag("invert")) part.refuse("invert is not supported");
     made = std::make_unique<Split>(std::move(wanted), *behavior);
   } else if (part.type() == "Sequence") {

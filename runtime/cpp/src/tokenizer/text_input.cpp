@@ -85,9 +85,9 @@ std::vector<std::string> Text::unknown_words(const std::string& text) const {
 std::vector<Tokenizer::Found> Text::encoded(const std::string& text) const {
   const std::string named = "text \"" + printable(text, 40) + "\"";
   const std::string allowed = std::to_string(length_.min) + ".." + std::to_string(length_.max);
-  if (const char* problem = utf8_problem(text)) throw input_error(named + ": is no UTF-8 text: " + problem + " (" + where_ + ")");
+  if (!is_utf8(text)) throw input_error(named + ": is no UTF-8 text (" + where_ + ")");
   const std::u32string values = code_points(text);
-  if (std::all_of(values.begin(), values.end(), is_python_space)) {
+  if (std::all_of(values.begin(), values.end(), is_blank)) {
     throw input_error(named + ": is empty; expected " + allowed + " tokens (" + where_ + ")");
   }
   std::vector<Tokenizer::Found> found;

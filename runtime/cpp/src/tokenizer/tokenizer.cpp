@@ -43,7 +43,7 @@ Tokenizer::Tokenizer(const Json& value, const std::string& where) : where_(where
   static const std::set<std::string> known = {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                                               "post_processor", "decoder", "model"};
   for (const auto& [key, ignored] : value.items()) {
-    if (!known.count(key)) refuse("its " + shown(Json(key)) + " is not supported");
+    if (!known.count(key)) refuse("its " + shown(key) + " is not supported");
   }
   // Truncation and padding mean nothing here: a text that is too long is refused, not cut, and padding is for the batch at hand.
   for (const char* key : {"truncation", "padding"}) {
@@ -70,11 +70,11 @@ void Tokenizer::read_model(const Json& whole) {
   part.expect_no_more();
   for (const auto& [word, token] : vocabulary->items()) {
     if (!token.is_number_integer() || token.get<int64_t>() < 0 || token.get<int64_t>() > UINT32_MAX) {
-      part.refuse("the token of " + shown(Json(word)) + " is " + shown(token) + ", expected a whole number, 0 or more");
+      part.refuse("the token of " + shown(word) + " is " + shown(token) + ", expected a whole number, 0 or more");
     }
     tokens_.emplace(word, token.get<int64_t>());
     const auto [twin, added] = words_.emplace(token.get<int64_t>(), word);
-    if (!added) part.refuse("the words " + shown(Json(twin->second)) + " and " + shown(Json(word)) + " have one token");
+    if (!added) part.refuse("the words " + shown(twin->second) + " and " + shown(word) + " have one token");
   }
 }
 
@@ -88,14 +88,14 @@ void Tokenizer::read_added(const Json& whole) {
     const std::string& word = content.get_ref<const std::string&>();
     const auto token = tokens_.find(word);
     if (token == tokens_.end() || member(each, "id") != token->second) {
-      refuse("the added token " + shown(Json(word)) + " is not in the model's vocab with that id, which is not supported");
+      refuse("the added token " + shown(word) + " is not in the model's vocab with that id, which is not supported");
     }
     for (const char* key : {"single_word", "lstrip", "rstrip", "normalized"}) {
       if (member(each, key) != false) {
-        refuse("the added token " + shown(Json(word)) + " has " + key + " " + shown(member(each, key)) + ", only false is supported");
+        refuse("the added token " + shown(word) + " has " + key + " " + shown(member(each, key)) + ", only false is supported");
       }
     }
-    if (!member(each, "special").is_boolean()) refuse("the added token " + shown(Json(word)) + " does not say whether it is special");
+    if (!member(each, "special").is_boolean()) refuse("the added token " + shown(word) + " does not say whether it is special");
     if (member(each, "special").get<bool>()) special_.insert(token->second);
     std::u32string letters = code_points(word);
     const char32_t first = letters.front();

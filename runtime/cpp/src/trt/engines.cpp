@@ -23,15 +23,12 @@ bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-// What a shell reads as one word; as Python's shlex.quote.
+// What a shell reads as one word.
 std::string quoted(const std::string& word) {
-  const std::string safe = "@%+=:,./-_";
-  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [&](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || safe.find(c) != std::string::npos;
-  });
-  if (plain) return word;
+  constexpr char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_";
+  if (!word.empty() && word.find_first_not_of(plain) == word.npos) return word;
   std::string text = "'";
-  for (const char c : word) text += c == '\'' ? "'\"'\"'" : std::string(1, c);
+  for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
   return text + "'";
 }
 

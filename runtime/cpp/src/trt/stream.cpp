@@ -8,7 +8,7 @@
 
 namespace attn {
 
-struct TrtLane::Context {
+struct TrtStream::Context {
   Context(const TrtOpened& opened, size_t profile, void* stream, void* scratch)
       : opened(opened), handle(opened.open_context(profile, stream, scratch)) {}
   ~Context() { opened.plugin.close_context(handle); }
@@ -21,7 +21,7 @@ struct TrtLane::Context {
   std::map<int32_t, bool> growing;
 };
 
-TrtLane::TrtLane(std::shared_ptr<const TrtOpened> opened) : opened_(std::move(opened)), gpu_(*opened_->gpu) {
+TrtStream::TrtStream(std::shared_ptr<const TrtOpened> opened) : opened_(std::move(opened)), gpu_(*opened_->gpu) {
   const Gpu::Current current(gpu_);
   for (const TrtTensor& tensor : opened_->inputs) inputs_.emplace_back(gpu_, tensor);
   for (const TrtTensor& tensor : opened_->outputs) outputs_.emplace_back(gpu_, tensor);
@@ -35,7 +35,7 @@ TrtLane::TrtLane(std::shared_ptr<const TrtOpened> opened) : opened_(std::move(op
   }
 }
 
-TrtLane::~TrtLane() {
+TrtStream::~TrtStream() {
   try {
     const Gpu::Current current(gpu_);
     contexts_.clear();
@@ -45,7 +45,7 @@ TrtLane::~TrtLane() {
   }
 }
 
-void TrtLane::run(const std::vector<View>& inputs) {
+void TrtStream::run(const std::vector<View>& inputs) {
   const Gpu::Current current(gpu_);
   // Refused before anything is put on the stream.
   Context& context = context_for(inputs);
@@ -64,7 +64,7 @@ void TrtLane::run(const std::vector<View>& inputs) {
   }
 }
 
-TrtLane::Context& TrtLane::context_for(const std::vector<View>& inputs) {
+TrtStream::Context& TrtStream::context_for(const std::vector<View>& inputs) {
   const auto same = [](const Side& side, const View& view) { return side.shape == view.shape; };
   if (last_ && std::equal(inputs_.begin(), inputs_.end(), inputs.begin(), same)) return *last_;
   std::vector<Shape> shapes;
@@ -75,7 +75,7 @@ TrtLane::Context& TrtLane::context_for(const std::vector<View>& inputs) {
   return *context;
 }
 
-bool TrtLane::stage(const std::vector<View>& inputs) {
+bool TrtStream::stage(const std::vector<View>& inputs) {
   bool changed = false;
   for (size_t i = 0; i < inputs.size(); ++i) {
     Side& side = inputs_[i];
@@ -94,7 +94,7 @@ bool TrtLane::stage(const std::vector<View>& inputs) {
   return changed;
 }
 
-void TrtLane::prepare(Context& context) {
+void TrtStream::prepare(Context& context) {
   const attn_trt_plugin& plugin = opened_->plugin;
   std::array<char, ATTN_TRT_WHY> why{};
   last_ = nullptr;
@@ -125,7 +125,7 @@ void TrtLane::prepare(Context& context) {
   last_ = &context;
 }
 
-void TrtLane::address(Context& context, const TrtTensor& tensor, void* memory) {
+void TrtStream::address(Context& context, const TrtTensor& tensor, void* memory) {
   void*& set = context.addresses[tensor.number];
   if (set == memory) return;
   std::array<char, ATTN_TRT_WHY> why{};
@@ -133,7 +133,7 @@ void TrtLane::address(Context& context, const TrtTensor& tensor, void* memory) {
   set = memory;
 }
 
-void TrtLane::execute(Context& context) {
+void TrtStream::execute(Context& context) {
   const attn_trt_plugin& plugin = opened_->plugin;
   std::array<char, ATTN_TRT_WHY> why{};
   for (const Side& side : inputs_) {
@@ -153,7 +153,7 @@ void TrtLane::execute(Context& context) {
 }
 
 // Called by TensorRT, inside of enqueue: nothing may be raised through it.
-void* TrtLane::grow(void* side, uint64_t bytes) {
+void* TrtStream::grow(void* side, uint64_t bytes) {
   try {
     return static_cast<Side*>(side)->device.at_least(bytes);
   } catch (const Error&) {

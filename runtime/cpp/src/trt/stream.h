@@ -12,14 +12,14 @@ namespace attn {
 
 // Runs one call after another. Belongs to one thread at a time. Every call waits for its own work, so buffers may grow and the caller's may go
 // when it returns. A call whose shapes are those of the last one allocates nothing.
-class TrtLane {
+class TrtStream {
  public:
-  explicit TrtLane(std::shared_ptr<const TrtOpened> opened);
-  ~TrtLane();
-  TrtLane(const TrtLane&) = delete;
-  TrtLane& operator=(const TrtLane&) = delete;
+  explicit TrtStream(std::shared_ptr<const TrtOpened> opened);
+  ~TrtStream();
+  TrtStream(const TrtStream&) = delete;
+  TrtStream& operator=(const TrtStream&) = delete;
 
-  // The answers lie in memory of the lane until the next call. Raises input_error for shapes that no profile covers.
+  // The answers lie in memory of the stream until the next call. Raises input_error for shapes that no profile covers.
   void run(const std::vector<View>& inputs);
   const Shape& shape(size_t output) const { return outputs_[output].shape; }
   const void* data(size_t output) const { return outputs_[output].host.data(); }

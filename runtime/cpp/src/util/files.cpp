@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <deque>
 
-#include "format/json.h"
 #include "util/error.h"
+#include "util/text.h"
 
 namespace attn {
 namespace fs = std::filesystem;
@@ -86,9 +86,7 @@ fs::path inside(const fs::path& root, const std::string& relative, const std::st
     throw bundle_error(where + ": " + relative + " is a loop of links; re-export the bundle");
   }
   if (!lies_in(real, root)) {
-    const std::string name = real.string();
-    throw bundle_error(where + ": " + relative + " is a link out of the bundle, to " +
-                       (utf8_problem(name) ? "a name that is not UTF-8" : shown(name, 160)) +
+    throw bundle_error(where + ": " + relative + " is a link out of the bundle, to " + shown(real.string(), 160) +
                        "; copy the file in or re-export the bundle");
   }
   return real;

@@ -2,7 +2,7 @@
 
 #include <dlfcn.h>
 
-#include "ort/error.h"
+#include "util/text.h"
 
 namespace attn {
 

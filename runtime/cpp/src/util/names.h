@@ -12,7 +12,7 @@ class Error;
 // "a, b, c"
 std::string joined(const std::vector<std::string>& words, const char* between = ", ");
 
-// The most similar of `known`, none where nothing is. As Python's difflib.get_close_matches measures it.
+// The one of `known` with the fewest letters to change; none where that is more than a third of them.
 std::optional<std::string> nearest(const std::string& name, const std::vector<std::string>& known);
 
 // "did you mean NAME? ", or "".

@@ -1,4 +1,4 @@
-// What a tensor may look like, in the words of the manifest and of the messages. The Python twin is attn_runtime/spec.py.
+// What a tensor may look like, as the manifest and the messages have it. The Python twin is attn_runtime/spec.py.
 #pragma once
 
 #include <attn/runtime.h>
@@ -48,8 +48,8 @@ std::optional<attn_dtype> dtype_of(const std::string& name);
 const char* name_of(attn_dtype dtype);
 size_t size_of(attn_dtype dtype);
 
-// Hold every input against its spec: missing or unknown names, dtypes, ranks, ranges, and dims that have two sizes. The messages are those
-// of spec.py's check_shapes, word for word. Raises input_error. `where` names the graph, as in "bundle translate.attn".
+// Hold every input against its spec: missing or unknown names, dtypes, ranks, ranges, and dims that have two sizes. Raises
+// input_error. `where` names the graph, as in "bundle translate.attn".
 void check_shapes(const std::vector<TensorSpec>& specs, const std::map<std::string, Signature>& given, const std::string& where);
 
 }  // namespace attn

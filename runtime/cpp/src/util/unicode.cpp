@@ -5,8 +5,6 @@
 #include <iterator>
 #include <utility>
 
-#include "format/json.h"
-
 namespace attn {
 namespace {
 
@@ -178,7 +176,9 @@ bool is_white_space(char32_t value) {
          (value >= 0x2000 && value <= 0x200A) || value == 0x2028 || value == 0x2029 || value == 0x202F || value == 0x205F || value == 0x3000;
 }
 
-bool is_python_space(char32_t value) { return is_white_space(value) || (value >= 0x1C && value <= 0x1F); }
+bool is_blank(char32_t value) { return is_white_space(value) || (value >= 0x1C && value <= 0x1F); }
+
+bool is_printed(char32_t value) { return !find_range(not_printed, value); }
 
 bool is_word_character(char32_t value) { return find_range(word_characters, value) != nullptr; }
 
@@ -208,19 +208,42 @@ std::string to_utf8(const std::u32string& text) {
   return made;
 }
 
-std::string printable(std::string_view text, size_t limit) {
-  constexpr char32_t replacement = 0xFFFD;
-  std::u32string values;
-  if (utf8_problem(text)) {
-    for (const char byte : text) values += static_cast<unsigned char>(byte) < 0x80 ? static_cast<char32_t>(byte) : replacement;
-  } else {
-    values = code_points(text);
+bool is_utf8(std::string_view text) {
+  const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  for (size_t i = 0; i < text.size();) {
+    const unsigned lead = at(i);
+    const size_t length = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
+    if (!length) return false;
+    for (size_t k = 1; k < length; ++k) {
+      if (i + k >= text.size()) return false;
+      unsigned low = 0x80, high = 0xBF;
+      if (k == 1) {  // no overlong form, no surrogate, nothing beyond U+10FFFF
+        if (lead == 0xE0) low = 0xA0;
+        if (lead == 0xED) high = 0x9F;
+        if (lead == 0xF0) low = 0x90;
+        if (lead == 0xF4) high = 0x8F;
+      }
+      if (at(i + k) < low || at(i + k) > high) return false;
+    }
+    i += length;
   }
-  for (char32_t& value : values) {
-    if (find_range(not_printed, value)) value = replacement;
+  return true;
+}
+
+std::u32string code_points(std::string_view text) {
+  std::u32string found;
+  found.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    const size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    char32_t c = length == 1 ? lead : lead & (0x7Fu >> length);
+    for (size_t k = 1; k < length && i + k < text.size(); ++k) {
+      c = (c << 6) | (static_cast<unsigned char>(text[i + k]) & 0x3Fu);
+    }
+    found += c;
+    i += length;
   }
-  if (values.size() <= limit) return to_utf8(values);
-  return to_utf8(values.substr(0, limit)) + "...";
+  return found;
 }
 
 }  // namespace attn

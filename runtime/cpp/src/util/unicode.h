@@ -22,13 +22,14 @@ void lower_case(Characters& text);
 void compose(Characters& text);
 
 bool is_white_space(char32_t value);       // the property White_Space
-bool is_python_space(char32_t value);      // what Python's str.strip takes off: a few controls as well
+bool is_blank(char32_t value);             // white space, and the four separators among the controls
 bool is_word_character(char32_t value);    // what \w of a regular expression matches
 
+bool is_printed(char32_t value);           // not what changes what a terminal shows: controls, most separators, private use
+
+bool is_utf8(std::string_view text);
+std::u32string code_points(std::string_view text);  // of valid UTF-8
 void append_utf8(std::string& text, char32_t value);
 std::string to_utf8(const std::u32string& text);
-
-// Text of a bundle or a user for a message: one line of at most `limit` characters, and no control sequences. Of any bytes.
-std::string printable(std::string_view text, size_t limit = 200);
 
 }  // namespace attn

@@ -36,11 +36,11 @@ std::optional<std::string> reference(const Bundle& bundle) {
   return std::nullopt;
 }
 
-GeneratedCase read_case(const Bundle& bundle, const Wiring& wiring, const Json& entry) {
+GeneratedCase read_case(const Bundle& bundle, const GraphIO& graph_io, const Json& entry) {
   const std::string where = bundle.where + ": generated case " + shown(entry.at("case"));
   GeneratedCase made;
   made.name = entry.at("case").get<std::string>();
-  made.inputs = read_tensors(bundle.file(entry.at("inputs").get<std::string>()), wiring.inputs, {}, where);
+  made.inputs = read_tensors(bundle.file(entry.at("inputs").get<std::string>()), graph_io.inputs, {}, where);
   Tensors answers = read_tensors(bundle.file(entry.at("outputs").get<std::string>()), answer_specs(), {}, where);
   std::set<int64_t> rows;
   for (const Tensors* tensors : {&made.inputs, &answers}) {
@@ -77,8 +77,8 @@ bool has_generated_cases(const Bundle& bundle) {
 
 void for_generated_cases(const Bundle& bundle, const std::function<void(const GeneratedCase&)>& each) {
   if (!has_generated_cases(bundle)) return;
-  const Wiring wiring = Wiring::of(bundle, reference(bundle));
-  for (const Json& entry : bundle.manifest.at("generation")) each(read_case(bundle, wiring, entry));
+  const GraphIO graph_io = GraphIO::of(bundle, reference(bundle));
+  for (const Json& entry : bundle.manifest.at("generation")) each(read_case(bundle, graph_io, entry));
 }
 
 }  // namespace attn

@@ -22,7 +22,7 @@ std::string rounded(double value) {
 // What the stored tolerance of the generator's precision allows a logit to be off, next to the largest golden logit.
 double logit_error(const Generator& generator) {
   double allowed = 0;
-  for (const std::string& name : {generator.wiring->first.name, generator.wiring->step.name}) {
+  for (const std::string& name : {generator.graph_io->first.name, generator.graph_io->step.name}) {
     const Graph& graph = generator.bundle->graph(name);
     double largest = 0;
     for (const GoldenCase& golden : graph.golden) {
@@ -104,7 +104,7 @@ class Try {
   Try(Generator& generator, const GeneratedCase& golden, std::optional<size_t> row, double logit_error)
       : generator_(generator), golden_(golden), row_(row), logit_error_(logit_error) {
     const size_t begin = row.value_or(0), end = row ? *row + 1 : golden.rows();
-    const auto& specs = generator.wiring->inputs;
+    const auto& specs = generator.graph_io->inputs;
     const bool half = std::any_of(specs.begin(), specs.end(), [](const TensorSpec& spec) { return spec.dtype == ATTN_FLOAT16; });
     for (const auto& [name, tensor] : golden.inputs) {
       Tensor part = cut(tensor, begin, end);
@@ -125,7 +125,7 @@ class Try {
       grown = std::max(grown, std::pow(static_cast<double>(std::max<size_t>(answer.size(), 1)), 1 - golden.length_penalty));
     }
     const double score_error = 2 * logit_error * grown;
-    const bool is_float32 = generator.precision_of(generator.wiring->step.name).type == "fp32";
+    const bool is_float32 = generator.precision_of(generator.graph_io->step.name).type == "fp32";
     allowed_ = is_float32 ? golden.tolerance : std::max(golden.tolerance, score_error);
     decided_ = golden.margin > 2 * (golden.beams == 1 ? logit_error : std::max(score_error, golden.tolerance));
   }

@@ -48,14 +48,6 @@ TEST(Largest, AreThoseOfASort) {
   }
 }
 
-TEST(RandomStream, DrawsNumpysNumbers) {
-  // numpy.random.Generator(numpy.random.PCG64(seed)).random()
-  RandomStream zero(0), large(9223372036854775807ULL);
-  EXPECT_EQ(zero.next(), 0.6369616873214543);
-  EXPECT_EQ(zero.next(), 0.2697867137638703);
-  EXPECT_EQ(large.next(), 0.1754661243027813);
-}
-
 Logits one_row(const std::vector<float>& values) { return {values.data(), ATTN_FLOAT32, 1, values.size()}; }
 
 TEST(Likeliest, IsTheFirstOfEqualOnes) {

@@ -3,7 +3,6 @@
 
 #include "support/scratch.h"
 #include "tokenizer/tokenizer.h"
-#include "util/unicode.h"
 
 namespace attn {
 namespace {
@@ -97,13 +96,6 @@ TEST(Tokenizer, TellsOfAnUnknownWordWithoutAToken) {
   const Tokenizer tokenizer(changed, "bundle a.attn");
   EXPECT_EQ(tokenizer.encode(U"a cat").size(), 2U);
   EXPECT_EQ(raised([&] { tokenizer.encode(U"a dog"); }), "WordLevel error: Missing [UNK] token from the vocabulary");
-}
-
-TEST(Printable, ShowsNothingThatATerminalActsOn) {
-  EXPECT_EQ(printable("a\x1b[31m\nb"), "a\xEF\xBF\xBD[31m\xEF\xBF\xBD" "b");
-  EXPECT_EQ(printable("caf\xC3\xA9", 3), "caf...");
-  EXPECT_EQ(printable("\xFF" "a"), "\xEF\xBF\xBD" "a");
-  EXPECT_EQ(printable("\xE2\x80\xAE"), "\xEF\xBF\xBD");  // right-to-left override
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 // What the inner parts of generation answer, for tests that hold them against Python's. Standard input and output are one JSON document.
 //
-//   attn_generating_tool tokenize TOKENIZER.json    texts -> [token, begin, end] of each, or what was refused
-//   attn_generating_tool decode TOKENIZER.json      rows of tokens -> texts
-//   attn_generating_tool unicode                    texts -> [in lower case, in normal form C] of each
-//   attn_generating_tool random                     seeds -> the first numbers that each draws
-//   attn_generating_tool replay BUNDLE PRECISION    (no input) what is generated again: [case, whether it passed, problem] of each try
-//   attn_generating_tool generators BUNDLE...       (no input) what opening each bundle's generator and reading its cases says
+//   attn_generate_tool tokenize TOKENIZER.json    texts -> [token, begin, end] of each, or what was refused
+//   attn_generate_tool decode TOKENIZER.json      rows of tokens -> texts
+//   attn_generate_tool unicode                    texts -> [in lower case, in normal form C] of each
+//   attn_generate_tool random                     seeds -> the first numbers that each draws
+//   attn_generate_tool replay BUNDLE PRECISION    (no input) what is generated again: [case, whether it passed, problem] of each try
+//   attn_generate_tool generators BUNDLE...       (no input) what opening each bundle's generator and reading its cases says
 #include <cstdio>
 #include <iostream>
 #include <iterator>
@@ -75,7 +75,7 @@ attn::Json answer(const std::string& what, int count, char** arguments) {
     for (int i = 0; i < count; ++i) {
       const int status = attn::guarded([&] {
         const auto bundle = attn::Bundle::open(arguments[i]);
-        attn::Wiring::of(*bundle, std::nullopt);
+        attn::GraphIO::of(*bundle, std::nullopt);
         attn::for_generated_cases(*bundle, [](const attn::GeneratedCase&) {});
       });
       rows.push_back({status, attn_last_error()});
@@ -94,7 +94,7 @@ int main(int count, char** arguments) {
   const std::string what = count > 1 ? arguments[1] : "";
   const bool file = what == "tokenize" || what == "decode";
   if (!((what == "replay" && count == 4) || what == "random" || what == "unicode" || what == "generators" || (file && count == 3))) {
-    std::fprintf(stderr, "usage: attn_generating_tool tokenize FILE|decode FILE|unicode|random|replay BUNDLE PRECISION|generators BUNDLE...\n");
+    std::fprintf(stderr, "usage: attn_generate_tool tokenize FILE|decode FILE|unicode|random|replay BUNDLE PRECISION|generators BUNDLE...\n");
     return 2;
   }
   const int status = attn::guarded([&] { std::cout << answer(what, count - 2, arguments + 2).dump() << std::endl; });

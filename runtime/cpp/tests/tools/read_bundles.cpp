@@ -3,12 +3,17 @@
 //   attn_read_bundles bundles PATH...     read all that each offers: open, golden cases, assets
 //   attn_read_bundles manifests           standard input: documents, each behind its length as 4 bytes, little end first
 //   attn_read_bundles tensors PATH...     safetensors files
+//   attn_read_bundles patterns            standard input: [[pattern of a schema, text], ..] -> whether each matches, null for an unknown one
 #include <cstdio>
 #include <iostream>
 #include <string>
 
 #include "bundle/manifest.h"
+#include "bundle/patterns.h"
+#include "bundle/safetensors.h"
+#include "c_api/bundle.h"
 #include "c_api/errors.h"
+#include "util/unicode.h"
 
 namespace {
 
@@ -38,6 +43,15 @@ void read_bundle(const char* path) {
   attn_bundle_close(bundle);
 }
 
+attn::Json matches(const attn::Json& questions) {
+  attn::Json answers = attn::Json::array();
+  for (const attn::Json& each : questions) {
+    const auto check = attn::check_of_pattern(each[0].get<std::string>());
+    answers.push_back(check ? attn::Json(check(attn::code_points(each[1].get<std::string>()))) : attn::Json());
+  }
+  return answers;
+}
+
 bool next_document(std::string& document) {
   unsigned char length[4];
   if (!std::cin.read(reinterpret_cast<char*>(length), sizeof length)) return false;
@@ -56,8 +70,12 @@ int main(int count, char** arguments) {
     }
     return 0;
   }
+  if (what == "patterns") {
+    std::cout << matches(attn::Json::parse(std::cin)).dump() << std::endl;
+    return 0;
+  }
   if (what != "bundles" && what != "tensors") {
-    std::fprintf(stderr, "usage: attn_read_bundles bundles|manifests|tensors [PATH...]\n");
+    std::fprintf(stderr, "usage: attn_read_bundles bundles|manifests|tensors|patterns [PATH...]\n");
     return 2;
   }
   for (int i = 2; i < count; ++i) {

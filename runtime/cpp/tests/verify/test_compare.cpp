@@ -1,9 +1,8 @@
-// The arithmetic of 'equal', and float16 on its bits.
+// The arithmetic of 'equal'.
 #include <cmath>
 #include <limits>
 
 #include "support/scratch.h"
-#include "util/half.h"
 #include "verify/compare.h"
 
 namespace attn {
@@ -94,29 +93,7 @@ TEST(Compare, AnOutputOfNoReferenceIsAFailure) {
   EXPECT_EQ(found[1].problem, "not in the reference");
 }
 
-TEST(Half, EveryHalfSurvivesTheWayToFloatAndBack) {
-  for (uint32_t half = 0; half < 0x10000; ++half) {
-    const float value = float_of_half(static_cast<uint16_t>(half));
-    if (std::isnan(value)) {
-      EXPECT_TRUE(std::isnan(float_of_half(half_of_float(value))));
-    } else {
-      ASSERT_EQ(half_of_float(value), half) << value;
-    }
-  }
-}
-
-TEST(Half, RoundsToNearestEven) {
-  const std::pair<float, uint16_t> cases[] = {
-      {1.0F, 0x3c00},        {1.0F + 0x1p-11F, 0x3c00}, {1.0F + 0x1.8p-10F, 0x3c02}, {1.0F + 0x1.002p-11F, 0x3c01},
-      {65519.0F, 0x7bff},    {65520.0F, 0x7c00},        {1e9F, 0x7c00},              {-1e9F, 0xfc00},
-      {0x1p-24F, 0x0001},    {0x1p-25F, 0x0000},        {0x1.01p-25F, 0x0001},       {0x1.8p-24F, 0x0002},
-      {0x1.ffcp-15F, 0x0400} /* rounds up into the normal numbers */,                {-0.0F, 0x8000}};
-  for (const auto& [value, half] : cases) EXPECT_EQ(half_of_float(value), half) << value;
-  EXPECT_EQ(float_of_half(0x0001), 0x1p-24F);
-  EXPECT_EQ(float_of_half(0x3555), 0.333251953125F);
-}
-
-TEST(Half, OnlyWhatTheFileHasInHalfChanges) {
+TEST(Compare, OnlyWhatTheFileHasInHalfChanges) {
   const Tensor halves = halved(floats({1, 2}));
   EXPECT_EQ(halves.dtype, ATTN_FLOAT16);
   EXPECT_EQ(halved(tensor<int64_t>(ATTN_INT64, {7})).dtype, ATTN_INT64);

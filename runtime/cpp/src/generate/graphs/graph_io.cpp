@@ -55,8 +55,8 @@ class Reader {
   Reader(const Bundle& bundle, const Json& asset, const std::optional<std::string>& precision)
       : bundle_(bundle), asset_(asset), precision_(precision) {}
 
-  Wiring read() {
-    Wiring made;
+  GraphIO read() {
+    GraphIO made;
     made.where = bundle_.where;
     made.first = sides("first");
     made.step = sides("step");
@@ -106,7 +106,7 @@ class Reader {
   }
 
  private:
-  void finish(Wiring& made) const {
+  void finish(GraphIO& made) const {
     made.vocabulary = vocabulary(made.first);
     if (vocabulary(made.step) != made.vocabulary) {
       refuse("graphs " + made.first.name + " and " + made.step.name + " choose from different numbers of tokens");
@@ -146,7 +146,7 @@ class Reader {
     const auto name = asset_.at(role).get<std::string>();
     const auto graph = std::find_if(bundle_.graphs.begin(), bundle_.graphs.end(), [&](const Graph& each) { return each.name == name; });
     if (graph == bundle_.graphs.end()) {
-      refuse(std::string(role) + " is graph " + shown(Json(name)) + ", the bundle has " + joined(graph_names(bundle_)));
+      refuse(std::string(role) + " is graph " + shown(name) + ", the bundle has " + joined(graph_names(bundle_)));
     }
     std::vector<std::string> known;
     for (const Precision& each : graph->precisions) known.push_back(each.name);
@@ -235,7 +235,7 @@ const TensorSpec* Sides::input(const std::string& wanted) const { return find(in
 
 const TensorSpec* Sides::output(const std::string& wanted) const { return find(outputs, wanted); }
 
-Wiring Wiring::of(const Bundle& bundle, const std::optional<std::string>& precision) {
+GraphIO GraphIO::of(const Bundle& bundle, const std::optional<std::string>& precision) {
   const std::optional<Json> asset = bundle.asset("generation");
   if (!asset) {
     throw bundle_error(bundle.where + ": is no generator: it has no assets/generation.json; its graphs are " +

@@ -21,9 +21,9 @@ struct Sides {
   const TensorSpec* output(const std::string& wanted) const;
 };
 
-struct Wiring {
+struct GraphIO {
   // Raises bundle_error where there is no generator or where its parts do not fit.
-  static Wiring of(const Bundle& bundle, const std::optional<std::string>& precision);
+  static GraphIO of(const Bundle& bundle, const std::optional<std::string>& precision);
 
   std::string where;
   std::optional<Sides> encoder;  // none for a decoder-only model

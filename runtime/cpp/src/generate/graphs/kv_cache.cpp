@@ -31,19 +31,19 @@ void Entries::clear() {
   for (const Tensor& part : parts) std::memset(part.buffer.data(), 0, part.buffer.bytes());
 }
 
-Cache::Cache(const std::vector<TensorSpec>& specs, int64_t rows, int64_t capacity)
+KvCache::KvCache(const std::vector<TensorSpec>& specs, int64_t rows, int64_t capacity)
     : past(specs, rows, capacity),
       mask("past_mask", ATTN_BOOL, {rows, capacity}),
       specs_(specs),
       capacity_(capacity),
       rows_(static_cast<size_t>(rows)) {}
 
-void Cache::clear() {
+void KvCache::clear() {
   std::memset(mask.buffer.data(), 0, mask.buffer.bytes());
   past.clear();  // what is masked is multiplied by zero, which must not be a NaN of an earlier generation
 }
 
-void Cache::put_prompt(const Entries& prompt, const std::vector<size_t>& lengths, size_t copies) {
+void KvCache::put_prompt(const Entries& prompt, const std::vector<size_t>& lengths, size_t copies) {
   size_t longest = 0;
   for (size_t row = 0; row < lengths.size(); ++row) {
     const size_t length = std::min(lengths[row], static_cast<size_t>(capacity_));
@@ -56,17 +56,17 @@ void Cache::put_prompt(const Entries& prompt, const std::vector<size_t>& lengths
   if (copies == 1) past.copy(0, 0, prompt, 0, 0, rows_, longest);
 }
 
-void Cache::put(const Entries& fresh, size_t place) {
+void KvCache::put(const Entries& fresh, size_t place) {
   past.copy(0, place, fresh, 0, 0, rows_, 1);
   for (size_t row = 0; row < rows_; ++row) mask_row(row)[place] = 1;
 }
 
-void Cache::put_row(const Entries& fresh, size_t row, size_t place) {
+void KvCache::put_row(const Entries& fresh, size_t row, size_t place) {
   past.copy(row, place, fresh, row, 0, 1, 1);
   mask_row(row)[place] = 1;
 }
 
-void Cache::reorder(const std::vector<size_t>& parents, const std::vector<size_t>& lengths) {
+void KvCache::reorder(const std::vector<size_t>& parents, const std::vector<size_t>& lengths) {
   for (const auto& [target, source] : moves(parents)) {
     if ((target == spare_row || source == spare_row) && !spare_) spare_.emplace(specs_, 1, capacity_);
     if (target == spare_row) {
@@ -79,7 +79,7 @@ void Cache::reorder(const std::vector<size_t>& parents, const std::vector<size_t
   }
 }
 
-void Cache::take_over(const Cache& smaller) {
+void KvCache::take_over(const KvCache& smaller) {
   past.copy(0, 0, smaller.past, 0, 0, rows_, static_cast<size_t>(smaller.capacity_));
   const auto count = static_cast<size_t>(smaller.capacity_);
   for (size_t row = 0; row < rows_; ++row) std::memcpy(mask_row(row), smaller.mask.view().as<uint8_t>() + row * count, count);

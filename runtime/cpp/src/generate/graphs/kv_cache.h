@@ -33,9 +33,9 @@ class Entries {
   uint64_t moved = 0;         // bytes written by copies so far
 };
 
-class Cache {
+class KvCache {
  public:
-  Cache(const std::vector<TensorSpec>& specs, int64_t rows, int64_t capacity);
+  KvCache(const std::vector<TensorSpec>& specs, int64_t rows, int64_t capacity);
 
   int64_t capacity() const { return capacity_; }
   void clear();
@@ -49,7 +49,7 @@ class Cache {
   // another one takes the place of are copied. Masks stay: rows that go on from one another are of one prompt.
   void reorder(const std::vector<size_t>& parents, const std::vector<size_t>& lengths);
   // Let this cache, which is clear, hold what a smaller one holds.
-  void take_over(const Cache& smaller);
+  void take_over(const KvCache& smaller);
 
   Entries past;
   Tensor mask;  // bool [rows, capacity]: which entries are filled

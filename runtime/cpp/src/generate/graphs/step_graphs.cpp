@@ -7,9 +7,9 @@
 namespace attn {
 namespace {
 
-std::vector<TensorSpec> cached_specs(const Wiring& wiring) {
+std::vector<TensorSpec> cached_specs(const GraphIO& graph_io) {
   std::vector<TensorSpec> specs;
-  for (const std::string& name : wiring.cache) specs.push_back(*wiring.step.input("past_" + name));
+  for (const std::string& name : graph_io.cache) specs.push_back(*graph_io.step.input("past_" + name));
   return specs;
 }
 
@@ -28,12 +28,12 @@ void repeat_rows(const View& wide, const View& narrow) {
 
 }  // namespace
 
-Plan::Plan(std::shared_ptr<const Wiring> wiring, const Sessions& sessions, PlanShape shape)
-    : wiring_(std::move(wiring)),
+StepGraphs::StepGraphs(std::shared_ptr<const GraphIO> graph_io, const Sessions& sessions, PromptShape shape)
+    : graph_io_(std::move(graph_io)),
       step_session_(sessions.step),
       shape_(std::move(shape)),
       rows_(shape_.rows * shape_.beams),
-      cached_(cached_specs(*wiring_)),
+      cached_(cached_specs(*graph_io_)),
       prompt_(cached_, whole(shape_.rows), whole(shape_.prompt)),
       fresh_(cached_, whole(rows_), 1) {
   std::map<std::string, View> flow;
@@ -54,15 +54,15 @@ Plan::Plan(std::shared_ptr<const Wiring> wiring, const Sessions& sessions, PlanS
                                         {"tokens_mask", buffer("tokens_mask", ATTN_BOOL, prompt).view()}};
   // A device may run the call once when it is bound, and nothing to look at is nothing to test with.
   std::memset(inputs.at("tokens_mask").data, 1, inputs.at("tokens_mask").bytes());
-  for (const TensorSpec& spec : wiring_->first.inputs) {
+  for (const TensorSpec& spec : graph_io_->first.inputs) {
     if (const auto found = flow.find(spec.name); found != flow.end()) inputs.insert(*found);
   }
-  const attn_dtype first_logits = wiring_->first.output("logits")->dtype, step_logits = wiring_->step.output("logits")->dtype;
-  std::map<std::string, View> outputs = {{"logits", buffer("logits", first_logits, {whole(shape_.rows), wiring_->vocabulary}).view()}};
-  for (size_t i = 0; i < cached_.size(); ++i) outputs["new_" + wiring_->cache[i]] = prompt_.parts[i].view();
+  const attn_dtype first_logits = graph_io_->first.output("logits")->dtype, step_logits = graph_io_->step.output("logits")->dtype;
+  std::map<std::string, View> outputs = {{"logits", buffer("logits", first_logits, {whole(shape_.rows), graph_io_->vocabulary}).view()}};
+  for (size_t i = 0; i < cached_.size(); ++i) outputs["new_" + graph_io_->cache[i]] = prompt_.parts[i].view();
   first_ = sessions.first->bind({}, inputs, outputs);
   add(first_->outputs);
-  for (const std::string& name : wiring_->carried) {
+  for (const std::string& name : graph_io_->carried) {
     const View narrow = flow.at(name);
     if (shape_.beams == 1) {
       carried_[name] = narrow;
@@ -75,23 +75,23 @@ Plan::Plan(std::shared_ptr<const Wiring> wiring, const Sessions& sessions, PlanS
   }
   token_ = buffer("token", ATTN_INT64, {whole(rows_), 1}).view();
   position_ = buffer("position", ATTN_INT64, {whole(rows_), 1}).view();
-  logits_ = buffer("logits", step_logits, {whole(rows_), wiring_->vocabulary}).view();
+  logits_ = buffer("logits", step_logits, {whole(rows_), graph_io_->vocabulary}).view();
 }
 
-Tensor& Plan::buffer(const std::string& name, attn_dtype dtype, Shape shape) {
+Tensor& StepGraphs::buffer(const std::string& name, attn_dtype dtype, Shape shape) {
   buffers_.push_back(std::make_unique<Tensor>(name, dtype, std::move(shape)));
   return *buffers_.back();
 }
 
-Logits Plan::logits(const View& view, size_t rows) {
-  const auto vocabulary = static_cast<size_t>(wiring_->vocabulary);
+Logits StepGraphs::logits(const View& view, size_t rows) {
+  const auto vocabulary = static_cast<size_t>(graph_io_->vocabulary);
   if (view.dtype != ATTN_FLOAT16) return {view.data, view.dtype, rows, vocabulary};
   widened_.resize(rows * vocabulary);
   widen_halves(view.as<uint16_t>(), widened_.size(), widened_.data());
   return {widened_.data(), ATTN_FLOAT32, rows, vocabulary};
 }
 
-Logits Plan::start(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths) {
+Logits StepGraphs::start(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths) {
   if (encoder_) {
     for (const auto& [name, view] : source) std::memcpy(encoder_->inputs.at(name).data, view.data, view.bytes());
     encoder_->run();
@@ -106,7 +106,7 @@ Logits Plan::start(const std::map<std::string, View>& source, const int64_t* tok
   first_->run();
   for (const Repeated& each : repeated_) repeat_rows(each.wide, each.narrow);
   const auto [shortest, longest] = std::minmax_element(lengths.begin(), lengths.end());
-  use(capacity_for(whole(*longest) + 1, wiring_->capacities));
+  use(capacity_for(whole(*longest) + 1, graph_io_->capacities));
   cache_->put_prompt(prompt_, lengths, shape_.beams);
   place_ = *longest;
   pending_ = false;
@@ -117,7 +117,7 @@ Logits Plan::start(const std::map<std::string, View>& source, const int64_t* tok
   return logits(first_->outputs.at("logits"), shape_.rows);
 }
 
-Logits Plan::advance(const std::vector<int64_t>& tokens, const std::vector<uint8_t>& active) {
+Logits StepGraphs::advance(const std::vector<int64_t>& tokens, const std::vector<uint8_t>& active) {
   write_pending(active);
   size_t furthest = place_;
   if (!places_.empty()) {
@@ -129,7 +129,7 @@ Logits Plan::advance(const std::vector<int64_t>& tokens, const std::vector<uint8
   grow(furthest + 1);
   std::copy(tokens.begin(), tokens.end(), token_.as<int64_t>());
   // A row that has no room for an answer stands behind its last place; what it is told there is not looked at.
-  const int64_t last = wiring_->max_length - 1;
+  const int64_t last = graph_io_->max_length - 1;
   for (size_t row = 0; row < rows_; ++row) {
     position_.as<int64_t>()[row] = places_.empty() ? whole(place_) : std::min(whole(places_[row]), last);
   }
@@ -138,19 +138,19 @@ Logits Plan::advance(const std::vector<int64_t>& tokens, const std::vector<uint8
   return logits(logits_, rows_);
 }
 
-void Plan::reorder(const std::vector<size_t>& parents, const std::vector<uint8_t>& active) {
+void StepGraphs::reorder(const std::vector<size_t>& parents, const std::vector<uint8_t>& active) {
   write_pending(active);
   cache_->reorder(parents, places_.empty() ? std::vector<size_t>(rows_, place_) : places_);
 }
 
-uint64_t Plan::moved() const {
+uint64_t StepGraphs::moved() const {
   uint64_t sum = 0;
   for (const auto& [capacity, bound] : steps_) sum += bound.cache->past.moved;
   return sum;
 }
 
 // Write the newest entry of each row into the cache. Not after the last step: nobody would read it.
-void Plan::write_pending(const std::vector<uint8_t>& active) {
+void StepGraphs::write_pending(const std::vector<uint8_t>& active) {
   if (!pending_) return;
   pending_ = false;
   if (places_.empty()) {
@@ -166,27 +166,27 @@ void Plan::write_pending(const std::vector<uint8_t>& active) {
 }
 
 // Make room for so many entries, or for as many as the graph takes.
-void Plan::grow(size_t entries) {
-  const int64_t capacity = capacity_for(whole(entries), wiring_->capacities);
+void StepGraphs::grow(size_t entries) {
+  const int64_t capacity = capacity_for(whole(entries), graph_io_->capacities);
   if (capacity <= cache_->capacity()) return;
-  const Cache& smaller = *cache_;
+  const KvCache& smaller = *cache_;
   use(capacity);
   cache_->take_over(smaller);
 }
 
 // Make the cache of this capacity, bound once, the one that steps read; it is empty.
-void Plan::use(int64_t capacity) {
+void StepGraphs::use(int64_t capacity) {
   auto found = steps_.find(capacity);
   if (found == steps_.end()) {
     Bound made;
-    made.cache = std::make_unique<Cache>(cached_, whole(rows_), capacity);
+    made.cache = std::make_unique<KvCache>(cached_, whole(rows_), capacity);
     std::map<std::string, View> inputs = carried_, outputs = {{"logits", logits_}};
     inputs["token"] = token_;
     inputs["position"] = position_;
     inputs["past_mask"] = made.cache->mask.view();
     for (size_t i = 0; i < cached_.size(); ++i) {
       inputs[cached_[i].name] = made.cache->past.parts[i].view();
-      outputs["new_" + wiring_->cache[i]] = fresh_.parts[i].view();
+      outputs["new_" + graph_io_->cache[i]] = fresh_.parts[i].view();
     }
     made.call = step_session_->bind({}, inputs, outputs);
     found = steps_.emplace(capacity, std::move(made)).first;

@@ -18,11 +18,11 @@
 namespace attn {
 
 // rows of the prompt, rows of the step for each of them, tokens of the prompt, shapes of the encoder's inputs.
-struct PlanShape {
+struct PromptShape {
   size_t rows, beams, prompt;
   std::map<std::string, Shape> source;
 
-  bool operator==(const PlanShape& other) const {
+  bool operator==(const PromptShape& other) const {
     return rows == other.rows && beams == other.beams && prompt == other.prompt && source == other.source;
   }
 };
@@ -34,11 +34,11 @@ struct Sessions {
 
 // One generation at a time: `start`, then `advance` (and `reorder`) as often as one likes. Rows of the step are called rows here: each row
 // of the prompt has `beams` of them, one behind the other.
-class Plan : public Steps {
+class StepGraphs : public Steps {
  public:
-  Plan(std::shared_ptr<const Wiring> wiring, const Sessions& sessions, PlanShape shape);
+  StepGraphs(std::shared_ptr<const GraphIO> graph_io, const Sessions& sessions, PromptShape shape);
 
-  const PlanShape& shape() const { return shape_; }
+  const PromptShape& shape() const { return shape_; }
   size_t rows() const override { return rows_; }
   // Read the prompts: tokens int64 [rows of the prompt, prompt], of which `lengths` count. Answers the logits behind each one's last token,
   // [rows of the prompt, vocabulary], overwritten by the next generation.
@@ -46,12 +46,12 @@ class Plan : public Steps {
   Logits advance(const std::vector<int64_t>& tokens, const std::vector<uint8_t>& active) override;
   void reorder(const std::vector<size_t>& parents, const std::vector<uint8_t>& active) override;
 
-  Cache& cache() { return *cache_; }  // for tests, which break it
+  KvCache& cache() { return *cache_; }  // for tests, which break it
   uint64_t moved() const;             // bytes written into caches so far
 
  private:
   struct Bound {
-    std::unique_ptr<Cache> cache;
+    std::unique_ptr<KvCache> cache;
     std::unique_ptr<Binding> call;
   };
   struct Repeated {
@@ -64,11 +64,11 @@ class Plan : public Steps {
   void grow(size_t entries);
   void use(int64_t capacity);
 
-  std::shared_ptr<const Wiring> wiring_;
+  std::shared_ptr<const GraphIO> graph_io_;
   std::shared_ptr<Session> step_session_;
-  PlanShape shape_;
+  PromptShape shape_;
   size_t rows_;
-  std::vector<TensorSpec> cached_;  // the step's past_* inputs, in the order of wiring.cache
+  std::vector<TensorSpec> cached_;  // the step's past_* inputs, in the order of graph_io.cache
   std::vector<std::unique_ptr<Tensor>> buffers_;
   std::unique_ptr<Binding> encoder_, first_;
   Entries prompt_, fresh_;
@@ -77,7 +77,7 @@ class Plan : public Steps {
   View token_, position_, logits_;
   std::vector<float> widened_;  // of float16 logits
   std::map<int64_t, Bound> steps_;
-  Cache* cache_ = nullptr;
+  KvCache* cache_ = nullptr;
   Binding* step_ = nullptr;
   size_t place_ = 0;             // of the next token, while it is the same for all rows
   std::vector<size_t> places_;  // of each row's, where it is not

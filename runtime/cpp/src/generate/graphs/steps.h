@@ -1,4 +1,4 @@
-// What a search for answers needs of a model, and what it leaves behind.
+// What a search for answers needs of a model.
 #pragma once
 
 #include <cstddef>
@@ -18,16 +18,6 @@ class Steps {
   virtual Logits advance(const std::vector<int64_t>& tokens, const std::vector<uint8_t>& active) = 0;
   // Let row i go on from what row parents[i], of the same prompt, has read so far.
   virtual void reorder(const std::vector<size_t>& parents, const std::vector<uint8_t>& active) = 0;
-};
-
-enum class Stopped { stop, length, cancelled };
-
-// One answer for each row. The Python twin is attn_runtime/generate/result.py.
-struct Generated {
-  std::vector<std::vector<int64_t>> tokens;  // without begin and prompt, with the stop token where there is one
-  std::vector<double> scores;                // sums of log probabilities over length to the power of length_penalty; or empty
-  std::vector<Stopped> stopped;
-  size_t steps = 0;  // tokens chosen for the row that took longest
 };
 
 }  // namespace attn

@@ -1,0 +1,55 @@
+#include "util/text.h"
+
+#include <cctype>
+#include <nlohmann/json.hpp>
+
+#include "util/unicode.h"
+
+namespace attn {
+
+std::string printable(std::string_view text, size_t limit) {
+  constexpr char32_t replacement = 0xFFFD;
+  std::u32string values;
+  if (is_utf8(text)) {
+    values = code_points(text);
+  } else {
+    for (const char byte : text) values += static_cast<unsigned char>(byte) < 0x80 ? static_cast<char32_t>(byte) : replacement;
+  }
+  for (char32_t& value : values) {
+    if (!is_printed(value)) value = replacement;
+  }
+  if (values.size() <= limit) return to_utf8(values);
+  return to_utf8(values.substr(0, limit)) + "...";
+}
+
+std::string shown(const std::string& text, size_t limit) {
+  return cut(nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace), limit);
+}
+
+std::string shown(const std::vector<std::string>& texts) {
+  return cut(nlohmann::json(texts).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace), 80);
+}
+
+std::string cut(const std::string& text, size_t limit) {
+  return text.size() <= limit ? text : text.substr(0, limit) + "... (" + std::to_string(text.size()) + " characters)";
+}
+
+std::string one_line(const std::string& report) {
+  constexpr size_t longest = 400;
+  std::string text;
+  bool gap = false;
+  for (const char c : report) {
+    if (std::isspace(static_cast<unsigned char>(c))) {
+      gap = !text.empty();
+      continue;
+    }
+    if (gap) text += ' ';
+    gap = false;
+    text += std::iscntrl(static_cast<unsigned char>(c)) ? '?' : c;  // it may quote names out of a file
+  }
+  if (text.size() > longest) return text.substr(0, longest) + "...";
+  while (!text.empty() && text.back() == '.') text.pop_back();
+  return text;
+}
+
+}  // namespace attn

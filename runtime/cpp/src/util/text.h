@@ -1,0 +1,23 @@
+// Text out of files, libraries and users for a message: one line, cut, and nothing in it that a terminal acts on.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace attn {
+
+// As it is, of at most `limit` characters: a control character, or a byte that is no UTF-8, becomes U+FFFD.
+std::string printable(std::string_view text, size_t limit = 200);
+
+// In quotes, as JSON in ASCII; the bytes may be any.
+std::string shown(const std::string& text, size_t limit = 80);
+std::string shown(const std::vector<std::string>& texts);
+
+// The first `limit` bytes of ASCII, and how many there are where that is not all.
+std::string cut(const std::string& text, size_t limit);
+
+// What a library reported: its spaces and line breaks as one space each, without the last full stop.
+std::string one_line(const std::string& report);
+
+}  // namespace attn
