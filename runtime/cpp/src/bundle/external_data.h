@@ -1,5 +1,5 @@
 // Which other files an ONNX file makes a runtime read: ONNX Runtime up to 1.23 opens /etc/passwd as gladly as model.onnx.data. The Python
-// twin is attn_runtime/external_data.py.
+// twin is attn_runtime/onnx_file/external_data.py.
 #pragma once
 
 #include <filesystem>

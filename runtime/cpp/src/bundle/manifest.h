@@ -1,5 +1,5 @@
 // What makes a manifest valid: the published schema, and the rules between values that no schema can state. The Python twin is
-// attn_runtime/manifest.py.
+// attn_runtime/bundle/manifest.py.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// A bundle that a killed export had set aside is put back. The Python twin is attn_runtime/staging.py.
+// A bundle that a killed export had set aside is put back. The Python twin is attn_runtime/files/atomic_write.py.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,5 @@
-// safetensors files, read without trust: a header of JSON, and the tensors' bytes without a gap. The Python twin is attn_runtime/tensors.py.
+// safetensors files, read without trust: a header of JSON, and the tensors' bytes without a gap. The Python twin is
+// attn_runtime/bundle/tensor_files.py.
 #pragma once
 
 #include <cstdint>

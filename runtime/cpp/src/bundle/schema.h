@@ -1,4 +1,4 @@
-// The part of JSON Schema (draft 2020-12) that manifest.schema.json uses. The Python twin is attn_runtime/schema.py.
+// The part of JSON Schema (draft 2020-12) that manifest.schema.json uses. The Python twin is attn_runtime/files/json_schema.py.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// Which NVIDIA GPUs the driver shows, asked of the driver itself. The Python twin is attn_runtime/cuda.py.
+// Which NVIDIA GPUs the driver shows, asked of the driver itself. The Python twin is attn_runtime/device/gpus.py.
 #pragma once
 
 #include <optional>

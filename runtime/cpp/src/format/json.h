@@ -1,5 +1,5 @@
 // JSON as a bundle may hold it: of bounded size and depth, with no key twice, no NaN or infinity, no integer beyond 64 bits.
-// The Python twin is attn_runtime/strict_json.py.
+// The Python twin is attn_runtime/files/strict_json.py.
 #pragma once
 
 #include <filesystem>

@@ -1,5 +1,5 @@
 // The protobuf wire format, as far as reading an ONNX file takes: field by field, without loading what is not asked for. The Python twin is
-// attn_runtime/wire.py.
+// attn_runtime/onnx_file/protobuf.py.
 #pragma once
 
 #include <array>

@@ -225,7 +225,7 @@ void Generator::check_values(const TensorSpec& spec, const View& value) const {
   }
   if ((low && least < *low) || (high && most >= *high)) {
     throw input_error("input \"" + spec.name + "\": values " + std::to_string(least) + ".." + std::to_string(most) + "; expected " +
-                      (low ? std::to_string(*low) : "None") + ".." + (high ? std::to_string(*high - 1) : "None") + " (" + graph_io->where + ")");
+                      (low ? std::to_string(*low) : "") + ".." + (high ? std::to_string(*high - 1) : "") + " (" + graph_io->where + ")");
   }
 }
 

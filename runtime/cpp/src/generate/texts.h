@@ -1,5 +1,5 @@
 // Texts in, texts out: translations of a model with an encoder, continuations of one without. The Python twin is
-// attn_runtime/generate/texts.py.
+// attn_runtime/generate/text_generation.py.
 #pragma once
 
 #include <string>

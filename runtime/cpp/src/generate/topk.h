@@ -1,4 +1,4 @@
-// The largest of many numbers, in an order that does not depend on how they were found. The Python twin is attn_runtime/generate/top.py.
+// The largest of many numbers, in an order that does not depend on how they were found. The Python twin is attn_runtime/generate/topk.py.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// A session of ONNX Runtime as an Engine. The Python twin is attn_runtime/ort_engine.py.
+// A session of ONNX Runtime as an Engine. The Python twin is attn_runtime/ort/engine.py.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// What an error of ONNX Runtime amounts to. The Python twin is attn_runtime/ort_engine.py.
+// What an error of ONNX Runtime amounts to. The Python twin is attn_runtime/ort/engine.py.
 #pragma once
 
 #include <onnxruntime_c_api.h>

@@ -1,5 +1,5 @@
 // Where ONNX Runtime really put the nodes of a graph. It moves to the CPU what a provider lacks, and says nothing but in its log.
-// The Python twin is attn_runtime/ort_placement.py.
+// The Python twin is attn_runtime/ort/placement.py.
 #pragma once
 
 #include <onnxruntime_c_api.h>

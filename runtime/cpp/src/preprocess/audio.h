@@ -1,4 +1,5 @@
-// From a recording to the waveform that an audio model takes, by the bundle's asset audio.json. The Python twin is attn_runtime/audio.py.
+// From a recording to the waveform that an audio model takes, by the bundle's asset audio.json. The Python twin is
+// attn_runtime/preprocess/audio.py.
 #pragma once
 
 #include <cstddef>

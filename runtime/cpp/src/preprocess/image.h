@@ -1,5 +1,5 @@
-// From pixels to the tensor that an image model takes, by the bundle's asset image.json. The Python twin is attn_runtime/image.py, and the
-// values are the same: those of Pillow and numpy.
+// From pixels to the tensor that an image model takes, by the bundle's asset image.json. The Python twin is
+// attn_runtime/preprocess/image.py, and the values are the same: those of Pillow and numpy.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
 // Change the sample rate of a signal: a windowed sinc, evaluated where the new samples lie. The Python twin, which tells more of it, is
-// attn_runtime/resample.py.
+// attn_runtime/preprocess/resampling.py.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Read a WAV file: PCM of 8 to 32 bits and IEEE float of 32 or 64, any number of channels. The Python twin is attn_runtime/wav_file.py.
+// Read a WAV file: PCM of 8 to 32 bits and IEEE float of 32 or 64, any number of channels. The Python twin is attn_runtime/preprocess/wav.py.
 #pragma once
 
 #include <cstddef>

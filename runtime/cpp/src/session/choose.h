@@ -1,5 +1,5 @@
 // Which backend runs a graph on which device, and the sentence that tells why the others were passed over. The Python twin is
-// attn_runtime/choose.py.
+// attn_runtime/session/backend_choice.py.
 #pragma once
 
 #include <memory>

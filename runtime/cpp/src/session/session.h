@@ -1,4 +1,4 @@
-// An open graph: names, dtypes and ranges are checked here, once for every backend. The Python twin is attn_runtime/session.py.
+// An open graph: names, dtypes and ranges are checked here, once for every backend. The Python twin is attn_runtime/session/session.py.
 #pragma once
 
 #include <map>

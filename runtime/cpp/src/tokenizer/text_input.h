@@ -1,5 +1,5 @@
 // From texts to the tokens that a model takes, and back: by the bundle's assets text.json and tokenizer.json. The Python twin is
-// attn_runtime/text.py.
+// attn_runtime/preprocess/text.py.
 #pragma once
 
 #include <cstdint>

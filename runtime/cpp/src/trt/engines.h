@@ -1,5 +1,5 @@
 // Where engines lie and which of them fits: BUNDLE/engines/GRAPH.PRECISION.FLAVOUR.engine, its key beside it. None is ever built here. The
-// Python twin is attn_runtime/trt/engines.py.
+// Python twin is attn_runtime/trt/engine_files.py.
 #pragma once
 
 #include <filesystem>

@@ -70,7 +70,7 @@ std::vector<Mismatch> mismatches(const EngineKey& key, const WantedEngine& wante
   const auto compare = [&](const char* field, const std::string& want, const std::string& have) {
     if (want != have) found.push_back({field, want, have});
   };
-  compare("graph", wanted.graph, key.graph.value_or("None"));
+  compare("graph", wanted.graph, key.graph.value_or("none"));
   compare("precision", wanted.precision, key.precision);
   compare("type", wanted.type, key.type);
   compare("model_sha256", wanted.model_sha256, key.model_sha256);

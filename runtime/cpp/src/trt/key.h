@@ -1,5 +1,5 @@
 // The key of an engine: what it was built from, with and for. Lies beside it as NAME.engine.json; an engine is trusted only with it. The
-// Python twin is attn_runtime/trt/key.py, the form attn_runtime/trt/engine.schema.json.
+// Python twin is attn_runtime/trt/engine_key.py, the form attn_runtime/trt/engine.schema.json.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Which of an engine's profiles a call runs with. The Python twin is attn_runtime/trt/profile_choice.py.
+// Which of an engine's profiles a call runs with. The Python twin is attn_runtime/trt/run/profile_choice.py.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// A stream, and what runs on it: execution contexts, memory on both sides. The Python twin is attn_runtime/trt/lane.py.
+// A stream, and what runs on it: execution contexts, memory on both sides. The Python twin is attn_runtime/trt/run/stream.py.
 #pragma once
 
 #include <map>

@@ -141,7 +141,7 @@ void check_shapes(const std::vector<TensorSpec>& specs, const std::map<std::stri
           throw input_error(got + "; axis " + std::to_string(axis) + " is fixed at " + std::to_string(dim.opt) + ": " + spec.text() +
                             " (" + where + ").");
         }
-        const std::string name = dim.name.value_or("None");
+        const std::string name = dim.name.value_or("?");
         throw input_error(got + "; dim " + name + " allows " + std::to_string(dim.min) + ".." + std::to_string(dim.max) + " (" + where +
                           "). Re-export with --dim " + name + "=" + std::to_string(std::min(dim.min, size)) + ":" +
                           std::to_string(dim.opt) + ":" + std::to_string(std::max(dim.max, size)) + ".");

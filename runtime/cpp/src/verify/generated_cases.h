@@ -1,5 +1,5 @@
 // What PyTorch generated when the bundle was made: manifest.json's `generation`, read without trust. The Python twin is
-// attn_runtime/generate/cases.py.
+// attn_runtime/generate/recorded_cases.py.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,4 @@
-// Hold a bundle, as this machine runs it, against what PyTorch answered when it was made. The Python twin is attn_runtime/verify.py.
+// Hold a bundle, as this machine runs it, against what PyTorch answered when it was made. The Python twin is attn_runtime/tasks/verification.py.
 #pragma once
 
 #include <functional>

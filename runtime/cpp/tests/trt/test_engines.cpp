@@ -46,7 +46,7 @@ TEST(TrtEngines, WhatDiffersIsTold) {
   EXPECT_EQ(told([](Json& key) { key["flavour"] = "rtx"; }), "flavour (wanted tensorrt, found rtx)");
   EXPECT_EQ(told([](Json& key) { key["os"] = "linux-riscv64"; }), "os (wanted " + os_name() + ", found linux-riscv64)");
   EXPECT_EQ(told([](Json& key) { key["compute_capabilities"] = {"8.0", "9.0"}; }), "compute capability (wanted 8.9, found 8.0, 9.0)");
-  EXPECT_EQ(told([](Json& key) { key["graph"] = nullptr; }), "graph (wanted model, found None)");
+  EXPECT_EQ(told([](Json& key) { key["graph"] = nullptr; }), "graph (wanted model, found none)");
   EXPECT_EQ(told([](Json& key) { key["precision"] = "fp16", key["type"] = "fp16"; }),
             "precision (wanted fp32, found fp16); type (wanted fp32, found fp16)");
   const std::string other = told([](Json& key) { key["model_sha256"] = std::string(64, 'a'); });

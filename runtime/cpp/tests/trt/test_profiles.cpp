@@ -18,7 +18,7 @@ TEST(TrtProfiles, TheNearestThatCoversIsTaken) {
   EXPECT_EQ(choose_profile({kSmall, kSmall}, {"x"}, {{2, 3}}, "w", "c"), 0U);
 }
 
-TEST(TrtProfiles, WhatNoneCoversIsToldAsInPython) {
+TEST(TrtProfiles, WhatNoneCoversIsTold) {
   const auto told = [](const std::vector<TrtProfile>& profiles, const std::vector<std::string>& names, const std::vector<Shape>& shapes) {
     return raised([&] { choose_profile(profiles, names, shapes, "bundle a.attn, engine e", "attn-run compile a.attn"); }, ATTN_ERROR_INPUT);
   };

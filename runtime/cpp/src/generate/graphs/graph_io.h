@@ -1,5 +1,5 @@
 // Which output feeds which input, from assets/generation.json and the graphs, checked once when a generator is opened. The Python twin is
-// attn_runtime/generate/wiring.py.
+// attn_runtime/generate/graphs/graph_io.py.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // The past keys and values of every row, in buffers of one capacity. Nothing here grows with each step: one entry a row is written, and the
 // mask's bit for it is set. When the buffers are full, ones of twice the capacity take their place, so that all the copying of a generation
-// of n tokens comes to less than 2n entries. The Python twin is attn_runtime/generate/cache.py.
+// of n tokens comes to less than 2n entries. The Python twin is attn_runtime/generate/graphs/kv_cache.py.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // The graphs of a generator bound to buffers that they share, for prompts of one shape. The encoder writes its memory where `first` reads it;
 // `first` writes what is carried where `step` reads it; `step` reads a cache that is written in place. No tensor is copied from graph to
-// graph, but where beams need rows more than once. The Python twin is attn_runtime/generate/plan.py.
+// graph, but where beams need rows more than once. The Python twin is attn_runtime/generate/graphs/step_graphs.py.
 #pragma once
 
 #include <map>

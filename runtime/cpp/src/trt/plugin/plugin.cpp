@@ -1,5 +1,5 @@
 // The plugin libattn_runtime_trt.so: plugin.h by TensorRT 8.6, 10.3 and later, 11, or TensorRT-RTX, whichever the headers are of. The
-// library is loaded while the program runs and never linked. The Python twin is attn_runtime/trt/library_executor.py.
+// library is loaded while the program runs and never linked. The Python twin is attn_runtime/trt/run/executor_trt10.py.
 //
 // TensorRT answers NULL or false where it fails and tells why in its log: every answer is checked here. A GPU must be known to be there
 // before any of it is called: without a driver some versions crash.

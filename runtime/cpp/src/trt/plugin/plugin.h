@@ -1,6 +1,6 @@
 /* Between libattn_runtime and its plugin libattn_runtime_trt: TensorRT's calls as plain C, so that the library itself is compiled without
  * TensorRT's headers. Each function is one or two calls of TensorRT; what needs thought lies in the library. The Python twin
- * is attn_runtime/trt/executor.py.
+ * is attn_runtime/trt/run/executor.py.
  *
  * A function that can fail answers 0, or else has written why, in one line, to `why` (ATTN_TRT_WHY bytes). Tensors are numbered as
  * the engine numbers them. Contexts may be made from one thread at a time; a context belongs to one thread and one stream at a time. */
