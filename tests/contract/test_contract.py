@@ -12,17 +12,18 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from attn_export import pipeline, step
 from attn_export.isolate import Isolated
-from attn_export.live import verify_live
-from attn_export.source import load_source
+from attn_export.parity.against_module import verify_live
+from attn_export.passes import _base as step
+from attn_export.pipeline import pipeline
+from attn_export.source.resolve import load_source
 from attn_models import registry
 from attn_runtime import backends
-from attn_runtime.bundle import Bundle
+from attn_runtime.bundle.reader import Bundle
 from attn_runtime.compare import compare_all
 from attn_runtime.errors import BundleError, ParityError
-from attn_runtime.session import open_session
-from attn_runtime.verify import verify
+from attn_runtime.session.session import open_session
+from attn_runtime.tasks.verification import verify
 
 
 @pytest.fixture(params=backends.names())

@@ -11,21 +11,17 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.cpp_bundles import make_bundles
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "runtime" / "cpp"
 FETCHED = ROOT / "build" / "onnxruntime"
 BUILD_SECONDS = 1500
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from make_bundles import make_bundles  # noqa: E402
 
 
 def why_no_build() -> str | None:
@@ -83,7 +79,7 @@ def cpp_build() -> Path:
 
 @pytest.fixture(scope="session")
 def cpp_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of what make_bundles.py makes; once for all processes of a run."""
+    """The folder of what tests/support/cpp_bundles.py makes; once for all processes of a run."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cpp-bundles"
     with alone("cpp-bundles"):

@@ -157,8 +157,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def attn_export(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Runs the command line in this process and gives what a shell would see."""
-    from attn_export.cli import cli
-    from attn_runtime.cli_common import run_cli
+    from attn_export.cli.app import cli
+    from attn_runtime.cli.options import run_cli
 
     def run(*arguments: object) -> Ran:
         capsys.readouterr()
@@ -174,15 +174,13 @@ def attn_export(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
 def _small_translator(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Exported once for all tests about generators, which share a group for that: a bundle of three graphs."""
     from attn_export.console import Console
-    from attn_export.pipeline import Options, export
-    from attn_export.source import load_source
+    from attn_export.pipeline.pipeline import Options, export
+    from attn_export.source.resolve import load_source
 
     target = tmp_path_factory.mktemp("generators") / "translator.attn"
-    data = str(Path(__file__).parents[1] / "data")
     with pytest.MonkeyPatch.context() as patch, io.StringIO() as said:
-        patch.setattr(sys, "path", [data, *sys.path])
         patch.setattr(sys, "stderr", said)
-        export(load_source("small_generators:translator"), target, Options(), Console())
+        export(load_source("support.small_generators:translator"), target, Options(), Console())
         return target, said.getvalue()
 
 

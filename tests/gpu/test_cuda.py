@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attn_export.console import Console
-from attn_export.pipeline import Options, export
-from attn_export.source import load_source
+from attn_export.pipeline.pipeline import Options, export
+from attn_export.source.resolve import load_source
 from attn_models import registry
-from attn_runtime.session import open_session
-from attn_runtime.verify import verify
+from attn_runtime.session.session import open_session
+from attn_runtime.tasks.verification import verify
 
 
 @pytest.mark.parametrize("model", registry.names())

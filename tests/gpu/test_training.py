@@ -1,15 +1,11 @@
 """Training on a GPU: bf16 by default, and weights that are as good as those of the CPU."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from attn_models import loop
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
-
-import training_worker
+from attn_models.training import loop
 from safetensors.torch import load_file
+from support import training_worker
 
 
 def test_a_training_on_the_gpu_is_in_bf16_and_close_to_that_of_the_cpu(torch_with_cuda: Any, tmp_path: Path) -> None:

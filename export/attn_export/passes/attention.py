@@ -1,7 +1,7 @@
 """Attention that TensorRT can't fuse, written so that it can: the same numbers from equal heads.
 
 For TensorRT alone: on other engines the repeated queries and keys are more arithmetic for nothing, so this pass is not
-in the default order. docs/attention.md says what it gains.
+in the default order. docs/attention/fusion.md says what it gains.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import onnx
 
-from ..attention import written_out
-from ..attention_match import matches
-from ..attention_plan import Left, plan
-from ..attention_rewrite import Rewriter, opset_of, opset_problem
-from ..graph import GraphFacts
-from ..graph_view import views
+from ..attention.blocks import written_out
+from ..attention.match import matches
+from ..attention.rewrite import Rewriter, opset_of, opset_problem
+from ..attention.trt_plan import Left, plan
 from ..isolate import Isolated
-from ..step import Outcome
+from ..onnx_graph.graph_index import views
+from ..onnx_graph.onnx_file import GraphFacts
+from ._base import Outcome
 
 
 @dataclass(frozen=True)

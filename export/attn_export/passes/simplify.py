@@ -11,9 +11,9 @@ from pathlib import Path
 import onnx
 from attn_runtime.errors import StageError
 
-from ..graph import GraphFacts, facts, names_read
 from ..isolate import Isolated, TaskFailed
-from ..step import Outcome
+from ..onnx_graph.onnx_file import GraphFacts, facts, names_read
+from ._base import Outcome
 
 #: Folding may turn a computed constant into stored data; beyond this growth the smaller file is worth the nodes.
 _MOST_GROWTH = 1.05

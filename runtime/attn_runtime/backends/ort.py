@@ -12,16 +12,16 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import cuda
+from ..device import gpus as cuda
 from ..errors import AttnError, BackendError, BundleError
-from ..external_data import check_external_data
-from ..onnx_nodes import read_graph
-from ..ort_engine import OrtEngine, one_line
-from ..ort_gpu import GpuEngine, GraphIds
-from ..ort_half import CPU_NOTE, LEFT_OUT_ON_HALF
-from ..ort_memory import on_gpu
-from ..ort_placement import RECORD, check_on_gpu
-from ..ort_providers import CPU, CUDA, ProviderState, provider_states, why_provider_fails
+from ..onnx_file.external_data import check_external_data
+from ..onnx_file.graph import read_graph
+from ..ort.device_memory import on_gpu
+from ..ort.engine import OrtEngine, one_line
+from ..ort.fp16_workarounds import CPU_NOTE, LEFT_OUT_ON_HALF
+from ..ort.gpu_engine import GpuEngine, GraphIds
+from ..ort.placement import RECORD, check_on_gpu
+from ..ort.providers import CPU, CUDA, ProviderState, provider_states, why_provider_fails
 from . import GraphFile, OpenOptions
 
 ABOUT = "ONNX Runtime on the CPU, or on an NVIDIA GPU through its CUDA provider"

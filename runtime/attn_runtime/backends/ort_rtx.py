@@ -11,13 +11,13 @@ import threading
 from functools import cache
 from typing import Any
 
-from .. import cuda
+from ..device import gpus as cuda
 from ..errors import BackendError
-from ..ort_build import cache_folder, profile_shapes, tf32_note
-from ..ort_engine import one_line
-from ..ort_gpu import GraphIds
-from ..ort_placement import check_on_gpu
-from ..trt.flavour import version_tuple
+from ..ort.engine import one_line
+from ..ort.gpu_engine import GraphIds
+from ..ort.placement import check_on_gpu
+from ..ort.tensorrt_provider import cache_folder, profile_shapes, tf32_note
+from ..trt.library import version_tuple
 from . import Engine, GraphFile, OpenOptions, ort
 
 ABOUT = "ONNX Runtime on an NVIDIA RTX GPU through the TensorRT-RTX plugin provider"

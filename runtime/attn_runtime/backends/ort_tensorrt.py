@@ -3,11 +3,11 @@ by name only."""
 
 from __future__ import annotations
 
-from .. import cuda
-from ..ort_build import cache_folder, profile_shapes, tf32_note
-from ..ort_gpu import GraphIds
-from ..ort_placement import check_on_gpu
-from ..ort_providers import CUDA, TENSORRT
+from ..device import gpus as cuda
+from ..ort.gpu_engine import GraphIds
+from ..ort.placement import check_on_gpu
+from ..ort.providers import CUDA, TENSORRT
+from ..ort.tensorrt_provider import cache_folder, profile_shapes, tf32_note
 from . import Engine, GraphFile, OpenOptions, ort
 
 ABOUT = "ONNX Runtime on an NVIDIA GPU through its TensorRT provider"

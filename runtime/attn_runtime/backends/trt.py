@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from .. import cuda
 from ..device import cuda_device
-from ..trt import flavour, flavour_choice
+from ..device import gpus as cuda
+from ..trt import library as flavour
+from ..trt import library_choice as flavour_choice
 from . import GraphFile, OpenOptions
 
 if TYPE_CHECKING:
-    from ..trt.runner import EngineRunner
+    from ..trt.run.engine_pool import EngineRunner
 
 ABOUT = "a compiled TensorRT or TensorRT-RTX engine on an NVIDIA GPU"
 AUTOMATIC = True
@@ -44,6 +45,6 @@ def why_not(device: str) -> str | None:
 
 def open(graph: GraphFile, device: str, options: OpenOptions) -> EngineRunner:
     """Open the engine that fits this machine. BackendError where there is none, EngineError where it is damaged."""
-    from ..trt.opening import open_runner
+    from ..trt.run.open_engine import open_runner
 
     return open_runner(graph, device, options)

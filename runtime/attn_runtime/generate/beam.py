@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .graphs.step_graphs import Plan
 from .greedy import check_finite, log_sum_exp
 from .options import GenerateOptions
-from .plan import Plan
 from .result import Stopped
-from .top import largest
+from .topk import largest
 
 #: Below every score that counts; of beams that are not there yet and of answers that are not finished.
 _NEVER = -1.0e9

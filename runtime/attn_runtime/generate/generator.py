@@ -14,19 +14,19 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import as_array
-from ..bundle import Bundle
+from ..bundle.reader import Bundle
+from ..device.input_arrays import as_array
 from ..errors import InputError, UsageError
-from ..session import Session, open_session
+from ..session.session import Session, open_session
 from ..spec import TensorSpec, check_shapes, signature
 from .beam import BeamSearch
+from .graphs.buffers import memory_of
+from .graphs.graph_io import Wiring
+from .graphs.step_graphs import Plan, Sessions, Shape
 from .greedy import Answers, Given, generate_each, likeliest
-from .memory import memory_of
 from .options import GenerateOptions
-from .plan import Plan, Sessions, Shape
 from .result import Generated
 from .sampling import Sampler
-from .wiring import Wiring
 
 #: Shapes whose buffers are kept for the next prompts of the same shape.
 _MOST_PLANS = 4

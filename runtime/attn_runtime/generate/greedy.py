@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError
-from .plan import Plan
+from .graphs.step_graphs import Plan
 from .result import Stopped
 
 Logits = NDArray[Any]

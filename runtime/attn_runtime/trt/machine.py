@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..cuda import compute_capability
-from . import flavour
+from ..device.gpus import compute_capability
+from . import library as flavour
 
 
 @dataclass(frozen=True)
