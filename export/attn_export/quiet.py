@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def hushed(verbose: bool = False) -> Iterator[io.StringIO]:
+def captured_output(verbose: bool = False) -> Iterator[io.StringIO]:
     """Collects Python-level stdout, stderr, warnings and log records; with `verbose` they pass to stderr instead."""
     if verbose:
         with contextlib.redirect_stdout(sys.stderr):

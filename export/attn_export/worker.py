@@ -97,9 +97,9 @@ def intermediates(**arguments: Any) -> dict[str, Any]:
 
 
 def blame(**arguments: Any) -> dict[str, Any]:
-    from .precision.sensitivity import blame_here
+    from .precision.sensitivity import measure_here
 
-    return blame_here(**arguments)
+    return measure_here(**arguments)
 
 
 def warm_autocast() -> dict[str, Any]:

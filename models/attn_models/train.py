@@ -47,12 +47,14 @@ def main(name: str, out: Path | None, channels: str | None, quiet: bool, **setti
     out = out or Path("runs") / name
     try:
         spec = registry.get(name)
-        from .training import loop
-        from .training import malloc as allocator  # only now: --help and a misspelt name need no torch
+        from .training import (
+            loop,
+            malloc,  # only now: --help and a misspelt name need no torch
+        )
 
-        allocator.keep_freed_memory()
+        malloc.keep_freed_memory()
 
-        options = loop.Options(out, channels=int(channels) if channels else None, quiet=quiet, **settings)
+        options = loop.TrainOptions(out, channels=int(channels) if channels else None, quiet=quiet, **settings)
         metrics = loop.train(spec, options)
     except AttnError as error:
         if leads:

@@ -25,7 +25,7 @@ from attn_export.attention.blocks import find_blocks
 from attn_runtime.errors import AttnError, BackendError
 from attn_runtime.files.whole_file import write_file
 from attn_runtime.text_format import bytes_text
-from attn_runtime.trt import library as flavours
+from attn_runtime.trt import library
 from attn_runtime.trt.build.network import BuildOptions, Built, build
 from attn_runtime.trt.fused_attention import fusion
 from grid import sections
@@ -49,7 +49,7 @@ class Answer:
         return bool(self.cell.expected) and self.cell.expected != self.outcome
 
 
-def survey(cell: Cell, flavour: flavours.Flavour, folder: Path) -> Answer:
+def survey(cell: Cell, flavour: library.Library, folder: Path) -> Answer:
     """Build one cell."""
     model = graph(cell)
     path = folder / "cell.onnx"
@@ -67,7 +67,7 @@ def survey(cell: Cell, flavour: flavours.Flavour, folder: Path) -> Answer:
     return Answer(cell, "fused" if found.fused else "unfused", kernel, found.why_not, built.scratch)
 
 
-def document(answers: Mapping[str, Sequence[Answer]], flavour: flavours.Flavour) -> str:
+def document(answers: Mapping[str, Sequence[Answer]], flavour: library.Library) -> str:
     """The whole page."""
     every = [a for several in answers.values() for a in several]
     surprises = [(section, a) for section, several in answers.items() for a in several if a.surprise]
@@ -144,12 +144,12 @@ def _hushed() -> Iterator[None]:
         os.close(kept)
 
 
-def chosen_flavour(name: str | None) -> flavours.Flavour:
+def chosen_flavour(name: str | None) -> library.Library:
     """The one asked for, or the first that is here. Raises BackendError when it is not."""
-    reasons = {n: flavours.why_unavailable(n) for n in ([name] if name else ("tensorrt", "rtx"))}
+    reasons = {n: library.why_unavailable(n) for n in ([name] if name else ("tensorrt", "rtx"))}
     for found, reason in reasons.items():
         if reason is None:
-            return flavours.load(found)
+            return library.load(found)
     raise BackendError("no TensorRT to survey: " + "; ".join(f"{n}: {reason}" for n, reason in reasons.items()))
 
 

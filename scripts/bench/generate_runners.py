@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from attn_models import reference_generation as decode
+from attn_models import reference_generation
 from attn_models.spec import ModelSpec
 from numpy.typing import NDArray
 
@@ -83,11 +83,13 @@ class PyTorchCached(Runner):
         self.spec, self.module = replace(spec, generation=endless), module
 
     def write(self, prompt: Tokens, new: int) -> Tokens:
-        return decode.cached(self.module, self.spec, _prompt(self.spec, prompt), new, scores=False).tokens.numpy()
+        return reference_generation.cached(
+            self.module, self.spec, _prompt(self.spec, prompt), new, scores=False
+        ).tokens.numpy()
 
     def margin(self, prompt: Tokens, new: int) -> float:
         """Least gap, in logits, between what is chosen and what comes next."""
-        return decode.cached(self.module, self.spec, _prompt(self.spec, prompt), new).margin
+        return reference_generation.cached(self.module, self.spec, _prompt(self.spec, prompt), new).margin
 
 
 class NoCache(Runner):

@@ -18,7 +18,7 @@ from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import UsageError
 from attn_runtime.session.session import open_session
 from attn_runtime.trt import library as flavour
-from attn_runtime.trt import library_choice as flavour_choice
+from attn_runtime.trt import library_choice
 from attn_runtime.trt.build.compile import compile_engine
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -85,7 +85,7 @@ def _why_not_backend(name: str) -> str | None:
 
 def _why_not_trt(name: str) -> str | None:
     reason = find_gpus().problem or trt.why_unavailable() or trt.why_not("cuda")
-    return reason or flavour_choice.why_not(name) or flavour_choice.why_no_run(name)
+    return reason or library_choice.why_not(name) or library_choice.why_no_run(name)
 
 
 def _eager(job: Job) -> Opened:

@@ -12,9 +12,9 @@ from attn_runtime.bundle.reader import Bundle, Graph
 from attn_runtime.compare import compare_all
 from attn_runtime.session.session import Session
 from attn_runtime.spec import named_dims
-from attn_runtime.trt.run.engine_pool import EngineRunner
+from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.open_engine import specs_of
-from attn_runtime.trt.run.stream import LaneOptions
+from attn_runtime.trt.run.stream import StreamOptions
 from support.host_device import HostDevice
 from support.ort_executor import OrtExecutor
 
@@ -36,8 +36,8 @@ def opened(graph: Graph, cuda_graph: bool) -> Session:
     ]
     file = GraphFile(graph.precisions["fp32"].file, "bundle", graph.inputs, graph.outputs)
     executor = OrtExecutor(device, file.file, profiles)
-    options = LaneOptions("engine", "attn-run compile", cuda_graph)
-    return Session("trt", EngineRunner(device, executor, *specs_of(executor, file), options), "trt", "bundle")
+    options = StreamOptions("engine", "attn-run compile", cuda_graph)
+    return Session("trt", EnginePool(device, executor, *specs_of(executor, file), options), "trt", "bundle")
 
 
 @pytest.mark.parametrize("cuda_graph", [False, True])

@@ -17,7 +17,7 @@ from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import AttnError, BundleError
 from attn_runtime.generate import GenerateOptions, Sample, open_generator
 from attn_runtime.generate import Generator as PythonGenerator
-from attn_runtime.generate.graphs.graph_io import Wiring
+from attn_runtime.generate.graphs.graph_io import GraphIO
 from attn_runtime.generate.recorded_cases import generated_cases
 from attn_runtime.generate.text_generation import generate_texts
 from attn_runtime.generate.verify import replay
@@ -326,7 +326,7 @@ def alike(message: str) -> str:
 def python_says(path: Path) -> str:
     try:
         bundle = Bundle.open(path)
-        Wiring.of(bundle)
+        GraphIO.of(bundle)
         for _ in generated_cases(bundle):
             pass
     except BundleError as error:

@@ -14,7 +14,7 @@ def test_a_training_on_the_gpu_is_in_bf16_and_close_to_that_of_the_cpu(torch_wit
     found = {}
     for device, precision in (("cpu", "auto"), ("cuda", "fp32"), ("cuda", "auto")):
         out = tmp_path / f"{device}-{precision}"
-        metrics = loop.train(spec, loop.Options(out=out, device=device, precision=precision, quiet=True))
+        metrics = loop.train(spec, loop.TrainOptions(out=out, device=device, precision=precision, quiet=True))
         found[out.name] = (metrics, load_file(out / loop.WEIGHTS))
     assert [metrics.precision for metrics, _ in found.values()] == ["fp32", "fp32", "bf16"]
     (cpu, weights), (_, in_fp32), (gpu, in_bf16) = found.values()

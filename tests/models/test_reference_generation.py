@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from attn_models import reference_generation as decode
+from attn_models import reference_generation
 from attn_models.spec import GenerationSpec
 from attn_runtime.errors import InputError, UsageError
 from torch import nn
@@ -46,7 +46,7 @@ def table_spec(max_length=12):
 
 
 def prompt(*rows):
-    return decode.together([{"tokens": torch.tensor([row])} for row in rows], PAD)
+    return reference_generation.together([{"tokens": torch.tensor([row])} for row in rows], PAD)
 
 
 def every_answer(module, start, limit):
@@ -68,7 +68,9 @@ def test_with_beams_enough_for_everything_the_best_of_all_answers_is_found(seed,
     answers = every_answer(module, [1, 2], limit=4)
     scores = {answer: total / len(answer) ** length_penalty for answer, total in answers.items()}
     best = max(scores, key=scores.get)
-    found = decode.beam(module, table_spec(), prompt([1, 2]), beams=700, length_penalty=length_penalty, max_length=4)
+    found = reference_generation.beam(
+        module, table_spec(), prompt([1, 2]), beams=700, length_penalty=length_penalty, max_length=4
+    )
     assert tuple(found.tokens[0].tolist()) == best
     assert found.lengths.tolist() == [len(best)]
     assert found.scores[0] == pytest.approx(scores[best], abs=1e-5)
@@ -79,8 +81,8 @@ def test_with_beams_enough_for_everything_the_best_of_all_answers_is_found(seed,
 def test_one_beam_is_greedy():
     for seed in range(8):
         module, rows = Table(seed), prompt([1], [2, 3, 1], [3, 3])
-        greedy = decode.greedy(module, table_spec(), rows, 8)
-        one = decode.beam(module, table_spec(), rows, beams=1, length_penalty=1.0, max_length=8)
+        greedy = reference_generation.greedy(module, table_spec(), rows, 8)
+        one = reference_generation.beam(module, table_spec(), rows, beams=1, length_penalty=1.0, max_length=8)
         assert torch.equal(greedy.tokens, one.tokens) and torch.equal(greedy.lengths, one.lengths)
         assert torch.allclose(greedy.scores, one.scores, atol=1e-6)
 
@@ -91,7 +93,7 @@ def test_greedy_by_hand():
     module.table[0, 1, 2], module.table[0, 1, 3] = 4.0, 1.5
     module.table[1, 2, 3] = 2.0
     module.table[2, 3, STOP] = 5.0
-    found = decode.greedy(module, table_spec(), prompt([1]), 10, length_penalty=2.0)
+    found = reference_generation.greedy(module, table_spec(), prompt([1]), 10, length_penalty=2.0)
     assert found.tokens.tolist() == [[2, 3, STOP]]
     assert found.lengths.tolist() == [3]
     first = 4.0 - math.log(math.exp(4.0) + math.exp(1.5) + 3)
@@ -104,9 +106,9 @@ def test_greedy_by_hand():
 def test_of_equal_tokens_the_lowest_is_taken():
     module = Table(0, flat=True)
     module.table[..., STOP] = -9.0
-    found = decode.greedy(module, table_spec(), prompt([3]), 2)
+    found = reference_generation.greedy(module, table_spec(), prompt([3]), 2)
     assert found.tokens.tolist() == [[1, 1]] and found.margin == 0.0
-    found = decode.beam(module, table_spec(), prompt([3]), 2, 1.0, 2)
+    found = reference_generation.beam(module, table_spec(), prompt([3]), 2, 1.0, 2)
     assert found.tokens.tolist() == [[1, 1]] and found.margin == 0.0
 
 
@@ -118,8 +120,8 @@ def test_a_row_of_a_padded_batch_is_answered_as_if_alone(way):
 
         def answer(batch, module=module):
             if way == "greedy":
-                return decode.greedy(module, table_spec(), batch, 7)
-            return decode.beam(module, table_spec(), batch, 3, 1.0, 7)
+                return reference_generation.greedy(module, table_spec(), batch, 7)
+            return reference_generation.beam(module, table_spec(), batch, 3, 1.0, 7)
 
         together = answer(prompt(*rows))
         alone = [answer(prompt(row)) for row in rows]
@@ -136,13 +138,13 @@ def test_the_margin_is_how_far_logits_may_move_without_changing_an_answer():
     changed = 0
     for seed in range(30):
         module = Table(seed)
-        before = decode.greedy(module, table_spec(), prompt([1], [2]), 6)
+        before = reference_generation.greedy(module, table_spec(), prompt([1], [2]), 6)
         noise = torch.rand(module.table.shape, generator=torch.Generator().manual_seed(seed)) - 0.5  # -0.5..0.5
         moved = Table(seed)
         moved.table = module.table + noise * before.margin * 0.99
-        assert torch.equal(decode.greedy(moved, table_spec(), prompt([1], [2]), 6).tokens, before.tokens)
+        assert torch.equal(reference_generation.greedy(moved, table_spec(), prompt([1], [2]), 6).tokens, before.tokens)
         moved.table = module.table + noise * before.margin * 20
-        after = decode.greedy(moved, table_spec(), prompt([1], [2]), 6).tokens
+        after = reference_generation.greedy(moved, table_spec(), prompt([1], [2]), 6).tokens
         changed += not torch.equal(after, before.tokens)
     assert changed > 3, "a noise well beyond the margin should show"
 
@@ -153,7 +155,7 @@ def test_the_margin_of_beams_knows_how_near_a_stop_token_was_to_being_left_out()
     module.table[0, 3] = torch.tensor([0.0, 1.0, -0.01, -9.0, -9.0])
     module.table[3, 1] = torch.tensor([-9.0, 1.0, -8.0, -9.0, -9.0])
     module.table[3, 2] = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4])
-    found = decode.beam(module, table_spec(), prompt([3]), beams=2, length_penalty=0.0, max_length=2)
+    found = reference_generation.beam(module, table_spec(), prompt([3]), beams=2, length_penalty=0.0, max_length=2)
     assert found.margin == pytest.approx(0.01, abs=1e-6)
 
 
@@ -162,8 +164,8 @@ def test_a_row_ends_at_the_models_own_limit_too():
     module.table[..., STOP] = -9.0
     rows = prompt([1], [1, 2, 3], [1, 2, 3, 2])
     for found in (
-        decode.greedy(module, table_spec(max_length=4), rows, 8),
-        decode.beam(module, table_spec(max_length=4), rows, 2, 1.0, 8),
+        reference_generation.greedy(module, table_spec(max_length=4), rows, 8),
+        reference_generation.beam(module, table_spec(max_length=4), rows, 2, 1.0, 8),
     ):
         assert found.lengths.tolist() == [3, 1, 0]
         assert found.tokens.shape == (3, 3)
@@ -172,8 +174,8 @@ def test_a_row_ends_at_the_models_own_limit_too():
 
 def test_nothing_asked_for_is_nothing_made():
     for found in (
-        decode.greedy(Table(0), table_spec(), prompt([1]), 0),
-        decode.beam(Table(0), table_spec(), prompt([1]), 2, 1.0, 0),
+        reference_generation.greedy(Table(0), table_spec(), prompt([1]), 0),
+        reference_generation.beam(Table(0), table_spec(), prompt([1]), 2, 1.0, 0),
     ):
         assert found.tokens.shape == (1, 0) and found.lengths.tolist() == [0] and found.margin == math.inf
 
@@ -200,14 +202,14 @@ def test_nothing_asked_for_is_nothing_made():
 )
 def test_prompts_that_cant_be_continued(rows, error, said):
     with pytest.raises(error, match=said):
-        decode.greedy(Table(0), table_spec(), rows, 3)
+        reference_generation.greedy(Table(0), table_spec(), rows, 3)
 
 
 def test_a_length_or_number_of_beams_that_makes_no_sense():
     with pytest.raises(UsageError, match="max_length: got -1"):
-        decode.greedy(Table(0), table_spec(), prompt([1]), -1)
+        reference_generation.greedy(Table(0), table_spec(), prompt([1]), -1)
     with pytest.raises(UsageError, match="beams: got 0"):
-        decode.beam(Table(0), table_spec(), prompt([1]), 0, 1.0, 3)
+        reference_generation.beam(Table(0), table_spec(), prompt([1]), 0, 1.0, 3)
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +249,7 @@ def test_beams_find_what_hugging_face_finds(small_gpt, length_penalty, early_sto
             output_scores=True,
             return_dict_in_generate=True,
         )
-        ours = decode.beam(small_gpt, spec, {"tokens": tokens}, beams, length_penalty, 9, early_stop)
+        ours = reference_generation.beam(small_gpt, spec, {"tokens": tokens}, beams, length_penalty, 9, early_stop)
         assert ours.margin > 1e-6
         assert torch.equal(ours.tokens, theirs.sequences[:, 4:])
         assert torch.allclose(ours.scores, theirs.sequences_scores, atol=1e-4)

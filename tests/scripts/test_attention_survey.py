@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from attn_runtime.trt import library as flavours
+from attn_runtime.trt import library
 from grid import sections
 from survey import Answer, document, survey
 
@@ -16,10 +16,10 @@ SCRIPTS = Path(__file__).parents[2] / "scripts" / "attention_survey"
 
 
 @pytest.fixture(scope="module")
-def rtx() -> flavours.Flavour:
-    if reason := flavours.why_unavailable("rtx"):
+def rtx() -> library.Library:
+    if reason := library.why_unavailable("rtx"):
         pytest.skip(reason)
-    return flavours.load("rtx")
+    return library.load("rtx")
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -27,7 +27,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=120)
 
 
-def test_a_few_cells_become_a_page(rtx: flavours.Flavour, tmp_path: Path) -> None:
+def test_a_few_cells_become_a_page(rtx: library.Library, tmp_path: Path) -> None:
     ran = run("--quick", "--flavour", "rtx", "-o", tmp_path / "survey.md")
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""  # the library's own complaints about what it refuses are in the page
@@ -45,7 +45,7 @@ def test_a_few_cells_become_a_page(rtx: flavours.Flavour, tmp_path: Path) -> Non
     assert "builds, unfused, when marked decomposable" in rows[3]
 
 
-def test_a_surprise_is_told_at_the_top(rtx: flavours.Flavour, tmp_path: Path) -> None:
+def test_a_surprise_is_told_at_the_top(rtx: library.Library, tmp_path: Path) -> None:
     cell = sections(quick=True)["Types"][1]
     answer = survey(replace(cell, expected="unfused", queries=64), rtx, tmp_path)
     assert answer == Answer(answer.cell, "fused", "_gemm_mha_v2", "", answer.scratch)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from attn_runtime.device import cuda_device
-from attn_runtime.device import gpus as cuda
-from attn_runtime.trt import library_choice as flavour_choice
+from attn_runtime.device import cuda_device, gpus
+from attn_runtime.trt import library_choice
 
 
 def why_no_device() -> str | None:
     """None where the device layer works: a driver, a GPU, cuda-python."""
-    return cuda.why_not("cuda") or cuda_device.why_unavailable()
+    return gpus.why_not("cuda") or cuda_device.why_unavailable()
 
 
 def why_no_library(name: str) -> str | None:
     """None where this flavour of TensorRT builds engines and runs them."""
-    return why_no_device() or flavour_choice.why_not(name) or flavour_choice.why_no_run(name)
+    return why_no_device() or library_choice.why_not(name) or library_choice.why_no_run(name)

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from attn_models.recipe import Recipe, Split
 from attn_models.training import loop
-from attn_models.training.distributed import sync_batch_norm as global_norm
+from attn_models.training.distributed import sync_batch_norm
 from attn_models.zoo.attentionnet import MODEL
 from torch import nn
 from torch.nn import functional as F
@@ -138,15 +138,15 @@ def killed_at(spec, number):
 
 def run(job):
     spec = globals()[job.pop("model")]()
-    convert = global_norm.convert
+    convert = sync_batch_norm.convert
     if job.pop("plain", False):
-        global_norm.convert = lambda module: module
+        sync_batch_norm.convert = lambda module: module
     if kill := job.pop("kill", None):
         spec = killed_at(spec, kill)
     try:
-        return loop.train(spec, loop.Options(out=Path(job.pop("out")), **job))
+        return loop.train(spec, loop.TrainOptions(out=Path(job.pop("out")), **job))
     finally:
-        global_norm.convert = convert
+        sync_batch_norm.convert = convert
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from ..onnx_graph.graph_index import Size
 from .match import Match
-from .trt_plan import Plan, beside
+from .trt_plan import TrtRewritePlan, beside
 
 _LOWEST_OPSET = 13  # Unsqueeze takes its axes as an input from here on
 
@@ -44,7 +44,7 @@ class Rewriter:
         self._gone: set[int] = set()
         self._stale: set[str] = set()
 
-    def rewrite(self, match: Match, plan: Plan) -> None:
+    def rewrite(self, match: Match, plan: TrtRewritePlan) -> None:
         """Change the nodes of one block; `finish` puts the new ones into the graph."""
         scores, values = match.scores.node, match.values.node
         by_columns = match.values.side == 0  # the values stand on the left: [..., Dv, keys]
@@ -70,7 +70,7 @@ class Rewriter:
         values.input[:] = [weights, v.name]
         self._behind(values, plan, by_columns, length)
 
-    def _values(self, v: _Chain, plan: Plan, by_columns: bool) -> None:
+    def _values(self, v: _Chain, plan: TrtRewritePlan, by_columns: bool) -> None:
         """To [batch, heads * parts, keys, size]."""
         if plan.parts == 1:
             v.lift(plan.rank)
@@ -89,7 +89,7 @@ class Rewriter:
         v.reshape(batch, plan.heads * plan.parts, plan.size, -1)
         v.add("Transpose", perm=[0, 1, 3, 2])
 
-    def _between(self, match: Match, plan: Plan) -> str:
+    def _between(self, match: Match, plan: TrtRewritePlan) -> str:
         """Scores have rank 4 now: give masks of rank 3 an axis of heads, count the softmax's axis from behind, and leave
         the weights as the softmax gives them. Returns their name."""
         for node in match.nodes:
@@ -127,7 +127,7 @@ class Rewriter:
         q.add("Pad", q.side("Concat", self.sizes(*[0] * 6), odd, self.sizes(0), axis=0))
         return length
 
-    def _behind(self, values: onnx.NodeProto, plan: Plan, by_columns: bool, length: str) -> None:
+    def _behind(self, values: onnx.NodeProto, plan: TrtRewritePlan, by_columns: bool, length: str) -> None:
         """Put the heads together again, under the name that the block's result had."""
         result = values.output[0]
         values.output[0] = self.fresh(f"{result}_heads")
@@ -227,7 +227,7 @@ class _Chain:
     def reshape(self, *shape: int) -> None:
         self.add("Reshape", self.owner.sizes(*shape))
 
-    def repeat(self, plan: Plan, *matrix: int) -> None:
+    def repeat(self, plan: TrtRewritePlan, *matrix: int) -> None:
         """[batch, heads, ...] -> [batch, heads * parts, ...], each head `parts` times in a row; `matrix` is the rest."""
         if plan.heads == 1:
             self.add("Expand", self.owner.sizes(1, plan.parts, 1, 1))

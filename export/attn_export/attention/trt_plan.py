@@ -26,7 +26,7 @@ _BELOW = {"Cast", "Identity", "Dropout", "Where", "Transpose"}
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrtRewritePlan:
     """`size` is the new head size, `parts` the heads that each old head becomes; `rank` that of the scores, 2 to 4.
 
     `split`: the queries are dealt to two heads instead, for a block that needs nothing but a second head; their number,
@@ -59,7 +59,7 @@ class Left:
     reason: str = ""
 
 
-def plan(match: Match, block: AttentionBlock) -> Plan | Left:
+def plan(match: Match, block: AttentionBlock) -> TrtRewritePlan | Left:
     """What to make of a block, whatever its precision is now."""
     view = match.view
     shape = view.shape(match.scores.node.output[0]) or view.shape(match.softmax.input[0])
@@ -90,7 +90,7 @@ def plan(match: Match, block: AttentionBlock) -> Plan | Left:
         return Left(
             f"its mask {of_heads} differs from head to head, and the heads would have to be {parts} times as many"
         )
-    return Plan(rank, dk, dv, size, parts, heads)
+    return TrtRewritePlan(rank, dk, dv, size, parts, heads)
 
 
 def _size(dk: int, dv: int, at_least: int) -> tuple[int, int] | None:
@@ -105,14 +105,14 @@ def _size(dk: int, dv: int, at_least: int) -> tuple[int, int] | None:
     return best[1:] if best is not None else None
 
 
-def _split(match: Match, rank: int, dk: int, dv: int) -> Plan | Left:
+def _split(match: Match, rank: int, dk: int, dv: int) -> TrtRewritePlan | Left:
     """One head at a batch of 1 whose values can't be dealt to two heads: deal the queries."""
     for name in beside(match):
         if not match.view.is_one_number(name):
             return Left(f"one head at a batch of 1, with the mask {name}; a batch of 2 or a dynamic batch fuses")
     length, _ = product_sizes(match.view, match.scores.node, match.scores.other)
     size = max(_SMALLEST, -(-max(dk, dv) // _STEP) * _STEP)
-    return Plan(rank, dk, dv, size, 1, 1, length if isinstance(length, int) else "?")
+    return TrtRewritePlan(rank, dk, dv, size, 1, 1, length if isinstance(length, int) else "?")
 
 
 def _problem(match: Match, rank: int) -> str:

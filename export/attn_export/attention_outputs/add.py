@@ -19,11 +19,11 @@ from attn_runtime.errors import ParityError, UsageError
 from attn_runtime.random_inputs import draw_inputs
 from torch import nn
 
-from ..reference.answers import Answer, ask
+from ..reference.answers import Answer, run_module
 from ..reference.shape_cases import Case, trace_sizes
 from ..reference.signature import Signature
 from ..source.resolve import Source, SourceGraph
-from .recorder import STEM, Attention, Watch, find
+from .recorder import STEM, Attention, AttentionRecorder, find
 
 #: What --with-attention means without a pattern.
 EVERY = ".*"
@@ -61,7 +61,7 @@ def add_attention(source: Source, pattern: str = EVERY, seed: int = 0) -> tuple[
             entry = {"graph": graph.name, "output": attention.output, "module": attention.call.module}
             maps.append(entry | {"query": axis_json(query), "key": axis_json(key)})
             notes += [note] if note else []
-        graphs.append(replace(graph, watch=Watch(graph.module, mine, _names(source))) if mine else graph)
+        graphs.append(replace(graph, watch=AttentionRecorder(graph.module, mine, _names(source))) if mine else graph)
     if step is not None:
         notes.append(
             f"graph {step} has no attention outputs: it runs for every token, and another graph shows them all"
@@ -77,11 +77,11 @@ def find_in(source: Source, graph: SourceGraph, seed: int) -> list[tuple[Attenti
     signature = Signature(graph.module, graph.inputs, [o.name for o in graph.outputs], source.by_position)
     sizes = trace_sizes(graph.inputs)
     inputs = draw_inputs(graph.inputs, sizes, seed)
-    ask(signature, Case("trace", sizes), inputs)  # names the outputs
+    run_module(signature, Case("trace", sizes), inputs)  # names the outputs
     leading = {value.shape[0] for value in inputs.values() if value.ndim}
     found = find(
         graph.module,
-        lambda: ask(signature, Case("trace", sizes), inputs),
+        lambda: run_module(signature, Case("trace", sizes), inputs),
         leading.pop() if len(leading) == 1 else None,
         _names(source),
         [*signature.output_names, *inputs],
@@ -97,7 +97,7 @@ def signature_for(source: Source, graph: SourceGraph, outputs: Sequence[str]) ->
     if any(name.startswith(STEM) for name in outputs):
         weights = [attention for attention, _ in find_in(source, graph, seed=0) if attention.output in outputs]
     own = [name for name in outputs if name not in {a.output for a in weights}]
-    watch = Watch(graph.module, weights, _names(source)) if weights else None
+    watch = AttentionRecorder(graph.module, weights, _names(source)) if weights else None
     return Signature(graph.module, graph.inputs, own, source.by_position, watch)
 
 
@@ -156,7 +156,7 @@ def axis_json(axis: AttentionAxis) -> dict[str, Any]:
 def check_same(plain: Signature, answers: Sequence[Answer], tolerance: Tolerance) -> None:
     """ParityError unless `answers`, given with attention weights beside them, are those of the `plain` module."""
     for answer in answers:
-        expected = ask(plain, answer.case, answer.inputs).outputs
+        expected = run_module(plain, answer.case, answer.inputs).outputs
         got = {name: value for name, value in answer.outputs.items() if name in expected}
         for difference in compare_all(expected, got, tolerance):
             if not difference.passed:

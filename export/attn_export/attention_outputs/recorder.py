@@ -25,8 +25,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from ..capture.patches._replace import replaced
-from ..reference.mha_fastpath import plain_attention
-from .softmax_trace import Trail, softmax_axis
+from ..reference.mha_fastpath import fastpath_disabled
+from .softmax_trace import SoftmaxTrace, softmax_axis
 
 #: How the names of these outputs begin.
 STEM = "attention"
@@ -80,7 +80,7 @@ def find(
     `batch` is the batch's size in that run, where it is known; weights of rank 3 are divided into heads by it. `names`
     are the paths by which the modules are told of, those in `module` when left out; `taken` are names of other outputs.
     """
-    with torch.inference_mode(), plain_attention():
+    with torch.inference_mode(), fastpath_disabled():
         finder = _Finder(module, names)
         with finder.watching():
             run()
@@ -97,7 +97,7 @@ def find(
     return found
 
 
-class Watch:
+class AttentionRecorder:
     """Makes the weights of the chosen attention further answers of a module. `attn_export.reference.signature` takes one."""
 
     def __init__(
@@ -251,7 +251,7 @@ class _Finder(_Watching):
         super().__init__(module, names)
         self.shapes: dict[Call, tuple[Sequence[int], int]] = {}
         self._fused: set[Call] = set()
-        self._trail: Trail[Call] = Trail([*module.parameters(), *module.buffers()])
+        self._trail: SoftmaxTrace[Call] = SoftmaxTrace([*module.parameters(), *module.buffers()])
 
     def attends(self) -> list[Call]:
         return [call for call in self.shapes if call in self._fused or call in self._trail.multiplied]

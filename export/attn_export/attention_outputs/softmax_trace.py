@@ -57,7 +57,7 @@ def softmax_axis(function: Any, args: Any, keywords: Any) -> int | None:
     return axis if isinstance(axis, int) else None
 
 
-class Trail(Generic[Origin]):
+class SoftmaxTrace(Generic[Origin]):
     """Follows softmax results; `multiplied` holds the origins of those that met values."""
 
     def __init__(self, constants: Iterable[Tensor]) -> None:

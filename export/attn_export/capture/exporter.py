@@ -13,14 +13,13 @@ import torch
 from attn_runtime.errors import AttnError, CaptureError, UsageError
 from attn_runtime.spec import TensorSpec
 
-from ..onnx_graph import onnx_file as graph
-from ..quiet import hushed
+from ..onnx_graph import onnx_file
+from ..quiet import captured_output
 from ..reference.answers import Arrays
-from ..reference.mha_fastpath import plain_attention
+from ..reference.mha_fastpath import fastpath_disabled
 from ..reference.signature import Signature, to_torch
-from . import dynamic_shape_errors as specialise
+from . import dynamic_shape_errors, unsupported_ops
 from . import patches as cures
-from . import unsupported_ops as untranslated
 
 #: The highest opset whose attention every target takes: from 23 on the exporter emits the Attention operator, which
 #: TensorRT-RTX builds only for half precision and some head sizes. See docs/decisions/0002.
@@ -59,19 +58,19 @@ def capture(
     """
     write = _dynamo if exporter == "dynamo" else _torchscript
     with (
-        hushed(verbose),
+        captured_output(verbose),
         torch.no_grad(),
-        plain_attention(),
+        fastpath_disabled(),
         signature.flat() as module,
         cures.applied(module) as applied,
     ):
         model = write(signature, module, tuple(to_torch(example).values()), opset, target)
     _name_outputs(model, signature)
-    graph.name_dims(model, signature.inputs)
+    onnx_file.name_dims(model, signature.inputs)
     if exporter == "torchscript":
         target.unlink()
-    graph.save(model, target)
-    found = graph.facts(target)
+    onnx_file.save(model, target)
+    found = onnx_file.read_info(target)
     return Captured(target, found.opset, exporter, found.nodes, list(applied))
 
 
@@ -87,13 +86,13 @@ def _dynamo(
         }
         for s in signature.inputs
     }
-    with specialise.watch() as records:
+    with dynamic_shape_errors.watch() as records:
         try:
             program = torch.export.export(module, args, dynamic_shapes=shapes, strict=False)
         except AttnError:
             raise
         except (Exception, SystemExit) as problem:
-            raise CaptureError(specialise.explain(problem, records, signature.inputs)) from problem
+            raise CaptureError(dynamic_shape_errors.explain(problem, records, signature.inputs)) from problem
     try:
         exported = torch.onnx.export(
             program,
@@ -104,7 +103,7 @@ def _dynamo(
             verbose=False,
         )
     except (Exception, SystemExit) as problem:
-        raise CaptureError(untranslated.explain(problem, program)) from problem
+        raise CaptureError(unsupported_ops.explain(problem, program)) from problem
     assert exported is not None
     return exported.model
 
@@ -128,7 +127,7 @@ def _torchscript(
             do_constant_folding=True,
         )
     except (Exception, SystemExit) as problem:
-        raise CaptureError(untranslated.explain(problem)) from problem
+        raise CaptureError(unsupported_ops.explain(problem)) from problem
     model = ir.load(target)
     ir.external_data.load_to_model(model)
     return model
@@ -147,5 +146,5 @@ def _name_outputs(model: ir.Model, signature: Signature) -> None:
 def unused_inputs(path: Path, inputs: Sequence[TensorSpec]) -> list[str]:
     """Inputs that no node of the graph reads: the module ignores them, or reads them only in training."""
     model = onnx.load(path, load_external_data=False)
-    read = graph.names_read(model.graph)
+    read = onnx_file.names_read(model.graph)
     return [s.name for s in inputs if s.name not in read]

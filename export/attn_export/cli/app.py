@@ -128,7 +128,7 @@ def to_onnx(
     check_target(output, force)  # before the seconds that importing torch takes
     console = Console(quiet)
     with console.stage("load") as line:
-        from ..pipeline.pipeline import Options, export
+        from ..pipeline.pipeline import ExportOptions, export
         from ..source.resolve import load_source
 
         loaded = load_source(
@@ -146,7 +146,7 @@ def to_onnx(
             line.done(found.line)
         for note in found.notes:
             console.note(note)
-    options = Options(
+    options = ExportOptions(
         opset=opset,
         exporter=exporter,
         output_names=tuple(n.strip() for n in output_names.split(",")) if output_names else (),
@@ -210,9 +210,9 @@ def verify(
         result["replay"] = report.to_json()
     if source is not None:
         with console.stage("live") as line:
-            from ..parity.against_module import verify_live
+            from ..parity.against_module import verify_against
 
-            checks = verify_live(
+            checks = verify_against(
                 path,
                 source,
                 checkpoint=checkpoint,

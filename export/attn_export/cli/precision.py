@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from attn_runtime.spec import TensorSpec
 
     from ..console import Console
-    from ..precision.typed_graph import Typed
+    from ..precision.typed_graph import TypedGraph
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -169,7 +169,7 @@ class Half:
 _ATTENTION = "attention"
 
 
-def to_json(made: list[Typed]) -> dict[str, Any]:
+def to_json(made: list[TypedGraph]) -> dict[str, Any]:
     return {"precisions": [typed.to_json() for typed in made]}
 
 

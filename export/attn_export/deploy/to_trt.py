@@ -29,7 +29,7 @@ _PASSES = ("attention",)
 
 
 @dataclass(frozen=True)
-class Plan:
+class CompileRequest:
     """What is left to do: `path` and `arguments` are those of `compile_engine`; `notes` are for a person."""
 
     path: Path
@@ -46,7 +46,7 @@ def prepare(
     half_io: bool = False,
     skip: Sequence[str] = (),
     console: Console,
-) -> Plan:
+) -> CompileRequest:
     """Make the precision `kind` ("fp32", "fp16", "bf16", None for what is there) unless it is there, and find what the
     build has to know.
 
@@ -66,7 +66,7 @@ def prepare(
 
 def _bundle(
     path: Path, kind: str | None, graph: str | None, half_io: bool, skip: Sequence[str], console: Console
-) -> Plan:
+) -> CompileRequest:
     found = Bundle.open(path).graph(graph)
     notes: list[str] = []
     there = found.precisions.get(kind or "")
@@ -81,7 +81,7 @@ def _bundle(
     arguments: dict[str, Any] = {"graph": found.name, "precision": kind, "exact": exact}
     if (blocks := _unrecorded(found, kind, exact)) is not None:
         arguments["blocks"] = blocks
-    return Plan(path, arguments, tuple(notes))
+    return CompileRequest(path, arguments, tuple(notes))
 
 
 def _unrecorded(graph: Graph, kind: str | None, exact: bool) -> tuple[AttentionBlock, ...] | None:
@@ -101,7 +101,7 @@ def _plain(
     half_io: bool,
     skip: Sequence[str],
     console: Console,
-) -> Plan:
+) -> CompileRequest:
     source = find_source(path, graph, None)
     if kind in _HALF and source.type != kind:
         from ..precision.convert import convert_file
@@ -120,9 +120,11 @@ def _plain(
             console=console,
         )
         kept = tuple(node["node"] for node in typed.kept)
-        return Plan(typed.path, {"precision": kind, "kept": kept, "blocks": typed.blocks}, (f"wrote {target}",))
+        return CompileRequest(
+            typed.path, {"precision": kind, "kept": kept, "blocks": typed.blocks}, (f"wrote {target}",)
+        )
     blocks = find_blocks(onnx.load(path, load_external_data=False))
-    return Plan(path, {"precision": kind, "blocks": blocks})
+    return CompileRequest(path, {"precision": kind, "blocks": blocks})
 
 
 def _check_ours(target: Path) -> None:

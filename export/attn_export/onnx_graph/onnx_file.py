@@ -18,7 +18,7 @@ from .external import EXTERNAL_FROM_BYTES
 
 
 @dataclass(frozen=True)
-class Border:
+class IoInfo:
     """One graph input or output as the file declares it; a dynamic axis is its name or expression."""
 
     name: str
@@ -27,16 +27,16 @@ class Border:
 
 
 @dataclass(frozen=True)
-class GraphFacts:
-    inputs: tuple[Border, ...]
-    outputs: tuple[Border, ...]
+class GraphInfo:
+    inputs: tuple[IoInfo, ...]
+    outputs: tuple[IoInfo, ...]
     opset: int
     nodes: int
     weight_bytes: int
     data_files: tuple[str, ...]
 
 
-def facts(path: Path) -> GraphFacts:
+def read_info(path: Path) -> GraphInfo:
     """Read the graph without its external weights. BundleError for a file that is no ONNX model."""
     try:
         model = onnx.load(path, load_external_data=False)
@@ -51,7 +51,7 @@ def facts(path: Path) -> GraphFacts:
     }
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     initializers = {t.name for t in graph.initializer}
-    return GraphFacts(
+    return GraphInfo(
         tuple(_border(v) for v in graph.input if v.name not in initializers),
         tuple(_border(v) for v in graph.output),
         opset,
@@ -87,11 +87,11 @@ def _bytes(tensor: onnx.TensorProto) -> int:
     return count * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
 
 
-def _border(value: onnx.ValueInfoProto) -> Border:
+def _border(value: onnx.ValueInfoProto) -> IoInfo:
     tensor = value.type.tensor_type
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else "unknown"
     axes = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim)
-    return Border(value.name, dtype, axes)
+    return IoInfo(value.name, dtype, axes)
 
 
 def name_dims(model: ir.Model, specs: Sequence[TensorSpec]) -> None:

@@ -16,7 +16,7 @@ from attn_runtime.session.session import Session, open_session
 from attn_runtime.spec import Dim, TensorSpec
 
 from ..attention_outputs.add import signature_for
-from ..reference.answers import ask
+from ..reference.answers import run_module
 from ..reference.shape_cases import corner_cases
 from ..reference.signature import Signature
 from ..source.resolve import ONLY, SourceGraph, load_source
@@ -26,7 +26,7 @@ from .judge import Check, parity_error
 _UNDECLARED = 1 << 20
 
 
-def verify_live(
+def verify_against(
     path: Path,
     source: str,
     *,
@@ -79,7 +79,7 @@ class _Record:
 def _compare(part: SourceGraph, record: _Record, session: Session, signature: Signature, seed: int) -> list[Check]:
     checks: list[Check] = []
     for number, case in enumerate(corner_cases(part.inputs)):
-        answer = ask(signature, case, draw_inputs(part.inputs, case.sizes, seed + number))
+        answer = run_module(signature, case, draw_inputs(part.inputs, case.sizes, seed + number))
         got = session.run(halved(answer.inputs) if record.half_io else answer.inputs)
         got = widened(got, answer.outputs) if record.half_io else got
         checks.extend(Check(case, d) for d in compare_all(answer.outputs, got, record.tolerance))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from attn_models import reference_generation as decode
+from attn_models import reference_generation
 from attn_models.spec import GenerationSpec, GraphSpec, ModelSpec
 from attn_runtime.bundle.writer import BundleWriter
 from attn_runtime.compare import Tolerance
@@ -51,8 +51,8 @@ class Written:
     name: str
     prompts: tuple[Prompt, ...]
     inputs: dict[str, Tensor]
-    answer: decode.Decoded
-    alone: tuple[decode.Decoded, ...]
+    answer: reference_generation.Decoded
+    alone: tuple[reference_generation.Decoded, ...]
     beams: int
     max_length: int
     logit_error: float
@@ -207,7 +207,7 @@ def _fitting(source: Source, spec: GenerationSpec, room: _Room, seed: int) -> li
     refused: InputError | None = None
     for number in range(4):
         for prompt in spec.prompts(seed + number):
-            prompt = decode.together([prompt], spec.asset["pad"])
+            prompt = reference_generation.together([prompt], spec.asset["pad"])
             own = [i for i in graphs[name].inputs if spec.asset["encoder"] or i.name in ("tokens", "tokens_mask")]
             shapes = {n: (str(v.dtype).removeprefix("torch."), tuple(v.shape)) for n, v in prompt.items()}
             try:
@@ -222,10 +222,12 @@ def _fitting(source: Source, spec: GenerationSpec, room: _Room, seed: int) -> li
     return found[:_CANDIDATES]
 
 
-def _decode(source: Source, spec: GenerationSpec, prompt: Prompt, beams: int, most: int) -> decode.Decoded:
+def _decode(
+    source: Source, spec: GenerationSpec, prompt: Prompt, beams: int, most: int
+) -> reference_generation.Decoded:
     if beams == 1:
-        return decode.greedy(source.module, spec, prompt, most, LENGTH_PENALTY)
-    return decode.beam(source.module, spec, prompt, beams, LENGTH_PENALTY, most)
+        return reference_generation.greedy(source.module, spec, prompt, most, LENGTH_PENALTY)
+    return reference_generation.beam(source.module, spec, prompt, beams, LENGTH_PENALTY, most)
 
 
 def _case(
@@ -251,8 +253,8 @@ def _case(
 
 def _together(
     source: Source, spec: GenerationSpec, prompts: Sequence[Prompt], beams: int, most: int
-) -> tuple[dict[str, Tensor], decode.Decoded]:
-    batch = decode.together(prompts, spec.asset["pad"])
+) -> tuple[dict[str, Tensor], reference_generation.Decoded]:
+    batch = reference_generation.together(prompts, spec.asset["pad"])
     return batch, _decode(source, spec, batch, beams, most)
 
 
@@ -272,7 +274,7 @@ def _widest(prompts: Sequence[Prompt], margins: Sequence[float], rows: int) -> l
 
 
 @torch.no_grad()
-def _largest_logit(source: Source, spec: GenerationSpec, batch: Prompt, answer: decode.Decoded) -> float:
+def _largest_logit(source: Source, spec: GenerationSpec, batch: Prompt, answer: reference_generation.Decoded) -> float:
     if spec.asset["encoder"] is not None:
         begin = torch.full((len(answer.tokens), 1), spec.asset["begin"])
         tokens, context = torch.cat([begin, answer.tokens], 1), batch
@@ -292,15 +294,15 @@ def _same_alone(case: Written) -> None:
 
 
 def _same_with_cache(case: Written, source: Source, model: ModelSpec) -> None:
-    together = decode.cached(source.module, model, case.inputs, case.max_length, LENGTH_PENALTY)
+    together = reference_generation.cached(source.module, model, case.inputs, case.max_length, LENGTH_PENALTY)
     what, instead = "PyTorch with the cache of the exported graphs", "without a cache"
     for row, prompt in enumerate(case.prompts):
         _hold(case, row, together, row, what, instead)
-        alone = decode.cached(source.module, model, prompt, case.max_length, LENGTH_PENALTY)
+        alone = reference_generation.cached(source.module, model, prompt, case.max_length, LENGTH_PENALTY)
         _hold(case, row, alone, 0, f"{what}, of the row alone,", instead)
 
 
-def _hold(case: Written, row: int, got: decode.Decoded, at: int, what: str, instead: str) -> None:
+def _hold(case: Written, row: int, got: reference_generation.Decoded, at: int, what: str, instead: str) -> None:
     """ParityError unless row `at` of `got` is row `row` of the case: the same tokens, and its score within tolerance."""
     if not case.decided:
         return

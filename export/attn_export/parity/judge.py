@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from ..isolate import Isolated, TaskFailed
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
-from ..onnx_graph.onnx_file import facts
+from ..onnx_graph.onnx_file import read_info
 from ..reference.answers import Answer, Arrays
 from ..reference.shape_cases import Case
 from .padding import Padded, paddings
@@ -72,7 +72,7 @@ class Verdict:
         return max((c.difference.relative_error for c in self.checks), default=0.0)
 
 
-class Judge:
+class ParityChecker:
     """Holds what PyTorch answered and runs any graph of the model against it."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Judge:
         self._batch = batch_dim(inputs, answers)
         self._padded: list[Padded] | None = None
 
-    def judge(self, graph: Path, stage: str, after: Sequence[str] = ()) -> Verdict:
+    def check(self, graph: Path, stage: str, after: Sequence[str] = ()) -> Verdict:
         """Verdict with every check passed; ParityError (with the table of worst elements) otherwise.
 
         `after` names the stages before this one, for the message. Raises StageError when ONNX Runtime dies of it.
@@ -136,7 +136,7 @@ class Judge:
                 pair = [str(Path(folder) / f"{number}.{kind}.safetensors") for kind in ("in", "out")]
                 save_file({n: np.ascontiguousarray(v) for n, v in inputs.items()}, pair[0])
                 pairs.append(pair)
-            large = facts(graph).weight_bytes >= EXTERNAL_FROM_BYTES
+            large = read_info(graph).weight_bytes >= EXTERNAL_FROM_BYTES
             try:
                 self._isolated.run("answers", f"{stage} in ONNX Runtime", graph=str(graph), cases=pairs, large=large)
             except TaskFailed as problem:

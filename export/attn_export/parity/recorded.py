@@ -18,7 +18,7 @@ from attn_runtime.text_format import finite_or_none
 from safetensors.numpy import load_file, save_file
 
 from ..isolate import Isolated
-from ..onnx_graph.onnx_file import GraphFacts
+from ..onnx_graph.onnx_file import GraphInfo
 from ..reference.shape_cases import corner_cases
 
 #: Of max|reference|. fp16 rounds to 5e-4 and bf16, with three bits less, to 4e-3: the same depth of arithmetic.
@@ -38,7 +38,7 @@ class RecordedCase:
 
 
 @dataclass(frozen=True)
-class Record:
+class ReferenceSet:
     """`against` is who answered: "PyTorch", or the fp32 graph where no other answer is known."""
 
     cases: tuple[RecordedCase, ...]
@@ -91,7 +91,7 @@ def tolerance_for(kind: str, rtol: float | None, fp32: Tolerance) -> Tolerance:
     return Tolerance(_ATOL_OVER_FP32 * fp32.atol, chosen)
 
 
-def golden_record(bundle: Bundle, graph: Graph) -> Record:
+def golden_record(bundle: Bundle, graph: Graph) -> ReferenceSet:
     """The golden cases of a bundle's graph, each read and checked once. BundleError where there are none."""
     if not graph.golden:
         raise BundleError(
@@ -102,12 +102,12 @@ def golden_record(bundle: Bundle, graph: Graph) -> Record:
     cases = tuple(RecordedCase(g.name, dict(g.sizes), g.inputs, g.outputs) for g in graph.golden)
     classifies = bundle.manifest["task"] == "image-classification" or "labels" in bundle.manifest["assets"]
     ranks = {len(o.dims) for o in graph.outputs}
-    return Record(cases, "PyTorch", classifies and ranks == {2})
+    return ReferenceSet(cases, "PyTorch", classifies and ranks == {2})
 
 
 def own_record(
-    graph: Path, facts: GraphFacts, specs: Sequence[TensorSpec] | None, folder: Path, isolated: Isolated, seed: int = 0
-) -> Record:
+    graph: Path, facts: GraphInfo, specs: Sequence[TensorSpec] | None, folder: Path, isolated: Isolated, seed: int = 0
+) -> ReferenceSet:
     """Answers of the fp32 graph itself, in ONNX Runtime, to drawn inputs at every corner of `specs`; for a plain file.
 
     Without `specs`, an axis of unknown size is tried at 1, 2, 3 and 5. UsageError for an integer input without a range.
@@ -125,7 +125,7 @@ def own_record(
         cases=[[str(c.inputs), str(c.outputs)] for c in cases],
         large=False,
     )
-    return Record(tuple(cases), "the fp32 graph")
+    return ReferenceSet(tuple(cases), "the fp32 graph")
 
 
 def _spec(name: str, dtype: str, axes: Sequence[int | str]) -> TensorSpec:
@@ -133,7 +133,7 @@ def _spec(name: str, dtype: str, axes: Sequence[int | str]) -> TensorSpec:
 
 
 def check(
-    graph: Path, record: Record, tolerance: Tolerance, folder: Path, isolated: Isolated, large: bool = False
+    graph: Path, record: ReferenceSet, tolerance: Tolerance, folder: Path, isolated: Isolated, large: bool = False
 ) -> list[HalfCheck]:
     """Run `graph` (float32 at its border) on every case; one check per output. TaskFailed when it can't be run."""
     got = [folder / f"{number}.got.safetensors" for number in range(len(record.cases))]

@@ -17,11 +17,11 @@ from attn_runtime.suggest import did_you_mean
 
 from .. import passes
 from ..isolate import Isolated
-from ..onnx_graph.onnx_file import GraphFacts, facts
+from ..onnx_graph.onnx_file import GraphInfo, read_info
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PassResult:
     """What a pass gave. `path` is the graph to go on with: the source itself when nothing better came of it."""
 
     path: Path
@@ -32,13 +32,13 @@ class Pass(Protocol):
     name: str
     summary: str
 
-    def requires(self, before: GraphFacts) -> str:
+    def requires(self, before: GraphInfo) -> str:
         """Why this pass can't work on such a graph; empty when it can."""
 
-    def run(self, source: Path, target: Path, isolated: Isolated) -> Outcome:
+    def run(self, source: Path, target: Path, isolated: Isolated) -> PassResult:
         """Read `source`, write `target` beside it (they may share one data file); never change `source`."""
 
-    def ensures(self, before: GraphFacts, after: GraphFacts) -> str:
+    def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
         """What the pass broke of its promise; empty when it kept it. Numbers are the judge's matter."""
 
 
@@ -47,9 +47,9 @@ class Applied:
     """A pass that ran: facts of the graph before and after it."""
 
     name: str
-    before: GraphFacts
-    after: GraphFacts
-    outcome: Outcome
+    before: GraphInfo
+    after: GraphInfo
+    outcome: PassResult
 
 
 def names() -> list[str]:
@@ -63,13 +63,13 @@ def get(name: str) -> Pass:
     return found
 
 
-def apply(chosen: Pass, source: Path, target: Path, isolated: Isolated) -> Applied:
+def run_pass(chosen: Pass, source: Path, target: Path, isolated: Isolated) -> Applied:
     """Run one pass between its conditions. PassError names the pass and the condition that did not hold."""
-    before = facts(source)
+    before = read_info(source)
     if reason := chosen.requires(before):
         raise PassError(f'pass "{chosen.name}" can\'t run: {reason}. Leave it out with --skip-pass {chosen.name}.')
     outcome = chosen.run(source, target, isolated)
-    after = facts(outcome.path)
+    after = read_info(outcome.path)
     if broken := (same_border(before, after) or chosen.ensures(before, after)):
         raise PassError(
             f'pass "{chosen.name}" broke its contract: {broken}. Leave it out with --skip-pass {chosen.name}.'
@@ -77,7 +77,7 @@ def apply(chosen: Pass, source: Path, target: Path, isolated: Isolated) -> Appli
     return Applied(chosen.name, before, after, outcome)
 
 
-def same_border(before: GraphFacts, after: GraphFacts) -> str:
+def same_border(before: GraphInfo, after: GraphInfo) -> str:
     """No pass may change what callers see: names, order, dtypes and axes of inputs and outputs."""
     for kind in ("inputs", "outputs"):
         old, new = getattr(before, kind), getattr(after, kind)

@@ -17,8 +17,8 @@ from ..attention.rewrite import Rewriter, opset_of, opset_problem
 from ..attention.trt_plan import Left, plan
 from ..isolate import Isolated
 from ..onnx_graph.graph_index import views
-from ..onnx_graph.onnx_file import GraphFacts
-from ._base import Outcome
+from ..onnx_graph.onnx_file import GraphInfo
+from ._base import PassResult
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ class Attention:
     name = "attention"
     summary = "write attention that TensorRT can't fuse in an equal form that it can (for TensorRT alone)"
 
-    def requires(self, before: GraphFacts) -> str:
+    def requires(self, before: GraphInfo) -> str:
         return opset_problem(before.opset)
 
-    def run(self, source: Path, target: Path, isolated: Isolated) -> Outcome:
+    def run(self, source: Path, target: Path, isolated: Isolated) -> PassResult:
         model = onnx.load(source, load_external_data=False)
         done = rewrite(model)
         if not done.changed:
-            return Outcome(source, "; ".join(done.notes) or "every block can be fused as it is")
+            return PassResult(source, "; ".join(done.notes) or "every block can be fused as it is")
         onnx.save(model, target)
-        return Outcome(target, "; ".join((f"rewrote {', '.join(done.changed)}", *done.notes)))
+        return PassResult(target, "; ".join((f"rewrote {', '.join(done.changed)}", *done.notes)))
 
-    def ensures(self, before: GraphFacts, after: GraphFacts) -> str:
+    def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
         if after.opset != before.opset:
             return f"the opset was {before.opset} and is {after.opset}"
         if after.data_files != before.data_files:

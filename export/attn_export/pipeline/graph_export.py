@@ -18,16 +18,16 @@ from ..attention_outputs.add import check_same
 from ..capture.exporter import capture, unused_inputs
 from ..console import Console
 from ..isolate import Isolated
-from ..parity.judge import Judge, Verdict
+from ..parity.judge import ParityChecker, Verdict
 from ..passes import _base as step
-from ..reference.answers import Answer, ask, record
+from ..reference.answers import Answer, record_answers, run_module
 from ..reference.golden import MOST_BYTES, Golden, choose
 from ..reference.shape_cases import corner_cases, trace_sizes
 from ..reference.signature import Signature
 from ..source.resolve import ONLY, Source, SourceGraph
 
 if TYPE_CHECKING:
-    from .pipeline import Options
+    from .pipeline import ExportOptions
 
 
 @dataclass
@@ -53,7 +53,7 @@ class GraphExport:
     name: str
     label: str
     signature: Signature
-    judge: Judge
+    checker: ParityChecker
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     tolerance: Tolerance
@@ -78,8 +78,8 @@ class GraphExport:
         return f"golden/{'' if self.name == ONLY else f'{self.name}.'}{case}.{side}.safetensors"
 
 
-def ask_pytorch(
-    source: Source, graph: SourceGraph, tolerance: Tolerance, opset: int, options: Options, isolated: Isolated,
+def record_reference(
+    source: Source, graph: SourceGraph, tolerance: Tolerance, opset: int, options: ExportOptions, isolated: Isolated,
     console: Console,
 ) -> GraphExport:  # fmt: skip
     """What PyTorch answers at every corner: what each form of this graph will be held against."""
@@ -88,7 +88,7 @@ def ask_pytorch(
     signature = Signature(graph.module, graph.inputs, names, source.by_position, graph.watch)
     with console.stage("reference") as line:
         cases = corner_cases(graph.inputs)
-        answers = record(
+        answers = record_answers(
             signature, cases, options.seed, source.example, lambda text: console.note(label + text), tolerance
         )
         if graph.watch is not None:
@@ -99,21 +99,26 @@ def ask_pytorch(
         line.done(f"{label}PyTorch's answers at {_shapes(answers)}")
     extra = [g.answer for g in golden if g.answer.case.sizes != g.checked]
     stored = [replace(a, case=replace(a.case, name=f"{a.case.name}-stored")) for a in extra]
-    judge = Judge(
+    checker = ParityChecker(
         graph.inputs,
         [*answers, *stored],
         tolerance,
         isolated,
-        lambda inputs: ask(signature, answers[0].case, inputs).outputs,
+        lambda inputs: run_module(signature, answers[0].case, inputs).outputs,
     )
     outputs = _outputs(graph, signature, answers)
     return GraphExport(
-        graph.name, label, signature, judge, graph.inputs, outputs, tolerance, opset, options.exporter, golden
+        graph.name, label, signature, checker, graph.inputs, outputs, tolerance, opset, options.exporter, golden
     )
 
 
 def export_graph(
-    work: GraphExport, place: Path, passes: Sequence[step.Pass], options: Options, isolated: Isolated, console: Console
+    work: GraphExport,
+    place: Path,
+    passes: Sequence[step.Pass],
+    options: ExportOptions,
+    isolated: Isolated,
+    console: Console,
 ) -> None:
     """Capture to `place` and run every pass beside it, checking each; the graph to publish is left at `place`."""
     example = draw_inputs(work.inputs, trace_sizes(work.inputs), options.seed)
@@ -128,16 +133,16 @@ def export_graph(
             console.note(f"{work.label}cure {cure}")
     for name in unused_inputs(place, work.inputs):
         console.note(f'{work.label}input "{name}" is never read by the graph: the answers do not depend on it')
-    work.stages.append(checked(work, "capture", place, console, after=captured.nodes))
+    work.stages.append(checked_stage(work, "capture", place, console, after=captured.nodes))
     current = place
     for number, chosen in enumerate(passes):
         with console.stage(chosen.name) as line:
-            done = step.apply(chosen, current, place.with_name(f"{place.stem}.{number}.onnx"), isolated)
+            done = step.run_pass(chosen, current, place.with_name(f"{place.stem}.{number}.onnx"), isolated)
             line.done(f"{work.label}{done.before.nodes} -> {done.after.nodes} nodes; {done.outcome.note}")
         before, after, note = done.before.nodes, done.after.nodes, done.outcome.note
         if done.outcome.path != current:
             current = done.outcome.path
-            stage = checked(work, chosen.name, current, console, before=before, after=after, note=note)
+            stage = checked_stage(work, chosen.name, current, console, before=before, after=after, note=note)
         else:  # the very graph that was judged already
             stage = Stage(chosen.name, before, after, False, note, work.stages[-1].verdict)
         work.stages.append(stage)
@@ -149,14 +154,14 @@ def export_graph(
         current.replace(place)
 
 
-def checked(
+def checked_stage(
     work: GraphExport, name: str, path: Path, console: Console, *, after: int, before: int | None = None, note: str = ""
 ) -> Stage:
-    """The stage `name`, its graph at `path` held against PyTorch. Raises what Judge.judge raises."""
+    """The stage `name`, its graph at `path` held against PyTorch. Raises what ParityChecker.check raises."""
     with console.stage("check") as line:
-        verdict = work.judge.judge(path, f"{work.label}{name}", [s.name for s in work.stages])
+        verdict = work.checker.check(path, f"{work.label}{name}", [s.name for s in work.stages])
         line.done(
-            f"{work.label}{name} = PyTorch at {_shapes(work.judge.answers)}, "
+            f"{work.label}{name} = PyTorch at {_shapes(work.checker.answers)}, "
             f"worst error {verdict.worst:.1e} of max|reference| (allowed {work.tolerance.rtol:.0e})"
         )
     for blurred in sorted({c.difference.output for c in verdict.checks if c.difference.blurred}):

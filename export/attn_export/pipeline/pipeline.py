@@ -16,13 +16,13 @@ from attn_runtime.suggest import did_you_mean
 from ..capture.exporter import EXPORTERS, check_opset
 from ..console import Console
 from ..isolate import Isolated
-from ..onnx_graph import onnx_file as graph
+from ..onnx_graph import onnx_file
 from ..onnx_graph.shared_weights import share
 from ..parity.generation import Written, prove, write_cases
 from ..passes import _base as step
 from ..source.resolve import Source
 from . import manifest
-from .graph_export import GraphExport, ask_pytorch, checked, export_graph
+from .graph_export import GraphExport, checked_stage, export_graph, record_reference
 
 #: The passes of every export, in order. Joining it is a deliberate line.
 DEFAULT_PASSES = ("simplify",)
@@ -31,7 +31,7 @@ WEIGHTS = "weights.data"
 
 
 @dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """What the user may choose. `passes` are added to the default ones, `skip` taken away; sizes in elements."""
 
     opset: int | None = None
@@ -77,7 +77,7 @@ class Export:
         }
 
 
-def plan(options: Options) -> list[step.Pass]:
+def plan(options: ExportOptions) -> list[step.Pass]:
     """The passes to run, in order. UsageError for names that are unknown, or skipped without being there."""
     if options.exporter not in EXPORTERS:
         raise UsageError(
@@ -91,7 +91,7 @@ def plan(options: Options) -> list[step.Pass]:
     return [step.get(name) for name in dict.fromkeys(wanted) if name not in options.skip]
 
 
-def export(source: Source, target: Path, options: Options, console: Console) -> Export:
+def export(source: Source, target: Path, options: ExportOptions, console: Console) -> Export:
     """Export `source` to `target`, NAME.attn (a bundle) or NAME.onnx (a plain graph with its metadata).
 
     Raises the errors of `attn_runtime.errors`; nothing is written, and what was there stays, unless all checks pass.
@@ -112,7 +112,7 @@ def export(source: Source, target: Path, options: Options, console: Console) -> 
     with Isolated(options.stage_seconds) as isolated:
         isolated.start("warm")  # imports ONNX Runtime and onnxsim while PyTorch answers and traces
         for part in source.graphs:
-            done.graphs[part.name] = ask_pytorch(source, part, tolerance, opset, options, isolated, console)
+            done.graphs[part.name] = record_reference(source, part, tolerance, opset, options, isolated, console)
         if source.generation is not None:
             done.written = write_cases(source, tolerance, options.seed, console)
         writer = BundleWriter(target, options.force) if target.suffix == ".attn" else OnnxWriter(target, options.force)
@@ -120,7 +120,7 @@ def export(source: Source, target: Path, options: Options, console: Console) -> 
             for work in done.graphs.values():
                 place = writer.path(work.file) if isinstance(writer, BundleWriter) else writer.path()
                 export_graph(work, place, passes, options, isolated, console)
-                work.data = graph.facts(place).data_files
+                work.data = onnx_file.read_info(place).data_files
             if len(done.graphs) > 1 and isinstance(writer, BundleWriter):
                 _share_weights(done, writer, console)
             with console.stage("write") as line:
@@ -129,7 +129,7 @@ def export(source: Source, target: Path, options: Options, console: Console) -> 
     return done
 
 
-def _check_several(source: Source, target: Path, options: Options) -> None:
+def _check_several(source: Source, target: Path, options: ExportOptions) -> None:
     """UsageError for what makes sense for one graph alone."""
     if len(source.graphs) == 1:
         return
@@ -153,10 +153,10 @@ def _share_weights(done: Export, writer: BundleWriter, console: Console) -> None
         shared = share(list(paths.values()), writer.path(WEIGHTS))
         line.done(f"{shared.together / 1e6:.1f} MB in {len(paths)} graphs, {shared.once / 1e6:.1f} MB in {WEIGHTS}")
     for name, work in done.graphs.items():
-        work.data = graph.facts(paths[name]).data_files
+        work.data = onnx_file.read_info(paths[name]).data_files
         # No new form of the graph, and no new stage: the last one's checks are made of its final files.
         nodes = work.stages[-1].nodes_after
-        work.stages[-1].verdict = checked(work, "shared weights", paths[name], console, after=nodes).verdict
+        work.stages[-1].verdict = checked_stage(work, "shared weights", paths[name], console, after=nodes).verdict
 
 
 def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: Isolated, console: Console) -> int:
@@ -164,7 +164,7 @@ def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: Isolated, 
     versions = manifest.versions(isolated.run("warm", "versions"))
     if isinstance(writer, OnnxWriter):
         path = writer.path()
-        graph.annotate(path, manifest.metadata(done, versions))
+        onnx_file.annotate(path, manifest.metadata(done, versions))
         size = sum(f.stat().st_size for f in path.parent.iterdir())
         writer.commit()
         return size

@@ -18,13 +18,13 @@ from onnx import TensorProto
 
 from ..console import Console
 from ..isolate import Isolated
-from ..onnx_graph.onnx_file import facts
-from ..parity.recorded import Record, golden_record, own_record, tolerance_for
-from . import fp32_search as keep
+from ..onnx_graph.onnx_file import read_info
+from ..parity.recorded import ReferenceSet, golden_record, own_record, tolerance_for
+from . import fp32_search
 from .bisection import Bisection, bisect, half_kind
 from .convert import SECONDS, embedded_inputs, job_for, save_whole, workshop
 from .modelopt_autocast import read_cast
-from .typed_graph import Typed, halve
+from .typed_graph import TypedGraph, convert_graph
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Bisected:
     kind: str | None
     cases: tuple[str, ...]
     found: Bisection
-    mended: Typed | None = None
+    mended: TypedGraph | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -93,15 +93,15 @@ def bisect_model(
         job = job_for(source, kind, record, tolerance_for(kind, rtol, limits), half_io, work / "mend", isolated)
         own = read_cast(other)
         # What the graph keeps already, and what its ranges ask for; what of it is not needed is dropped again.
-        needed = keep.start(job).in_fp32 | {*own.in_fp32, *own.moved_in_fp32}
-        typed = halve(job, graph or "model", console, keep.attempt(job, needed, "own"))
+        needed = fp32_search.start(job).in_fp32 | {*own.in_fp32, *own.moved_in_fp32}
+        typed = convert_graph(job, graph or "model", console, fp32_search.attempt(job, needed, "own"))
         with OnnxWriter(mend, force) as writer:
             save_whole(typed, writer)
             writer.commit()
         return replace(result, mended=replace(typed, path=mend))
 
 
-Named = tuple[Path, Path, str, Record, Tolerance]
+Named = tuple[Path, Path, str, ReferenceSet, Tolerance]
 
 
 def _named(
@@ -123,7 +123,7 @@ def _named(
             path,
             other,
             other.name,
-            own_record(path, facts(path), inputs or embedded_inputs(path), folder, isolated),
+            own_record(path, read_info(path), inputs or embedded_inputs(path), folder, isolated),
             Tolerance(),
         )
     bundle = Bundle.open(path)
@@ -161,7 +161,7 @@ def _file(against: str, known: list[str]) -> Path:
     return file
 
 
-def _cases(record: Record, case: str | None) -> Record:
+def _cases(record: ReferenceSet, case: str | None) -> ReferenceSet:
     if case is None:
         return record
     known = [c.name for c in record.cases]

@@ -14,7 +14,7 @@ from attn_runtime.text_format import finite_or_none
 
 from ..isolate import Isolated
 from .activations import Spread, compare_intermediates
-from .element_types import HALF, typed_graph
+from .element_types import HALF, tensor_types
 from .emulation import rounded
 from .modelopt_autocast import LIMIT, UNIT
 
@@ -92,7 +92,7 @@ class Bisection:
 
 def half_kind(model: onnx.ModelProto) -> str | None:
     """ "fp16" or "bf16", whichever the graph has tensors of; None for a graph in fp32."""
-    types = set(typed_graph(model).elements())
+    types = set(tensor_types(model).elements())
     return next((kind for kind, element in HALF.items() if element in types), None)
 
 

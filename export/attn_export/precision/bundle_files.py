@@ -13,21 +13,21 @@ import onnx
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.bundle.writer import BundleWriter
 
-from ..onnx_graph.onnx_file import facts
+from ..onnx_graph.onnx_file import read_info
 from ..onnx_graph.shared_weights import share
 from ..passes import attention
-from .typed_graph import Typed
+from .typed_graph import TypedGraph
 
 
 def write_precision(
     bundle: Path,
     opened: Bundle,
     kind: str,
-    found: Mapping[str, Sequence[Typed]],
+    found: Mapping[str, Sequence[TypedGraph]],
     prove: Callable[[Bundle], object] | None = None,
-) -> list[Typed]:
+) -> list[TypedGraph]:
     """Put what was made for each graph into the bundle, in one step, unless `prove` raises on the bundle as it will be."""
-    made: list[Typed] = []
+    made: list[TypedGraph] = []
     manifest: dict[str, Any] = {**opened.manifest, "graphs": dict(opened.manifest["graphs"])}
     manifest["versions"] = {**manifest["versions"], "nvidia-modelopt": version("nvidia-modelopt")}
     with BundleWriter(bundle, amends=opened) as writer:
@@ -38,21 +38,21 @@ def write_precision(
         if len(placed) > 1:
             share([typed.path for forms in placed.values() for typed in forms], writer.path(f"weights.{kind}.data"))
         for name, forms in placed.items():
-            written = [(typed, facts(typed.path).data_files) for typed in forms]
+            written = [(typed, read_info(typed.path).data_files) for typed in forms]
             manifest["graphs"][name] = _entry(opened.manifest["graphs"][name], kind, written, writer)
             made.extend(forms)
         writer.commit(manifest, prove)
     return made
 
 
-def _place(found: Sequence[Typed], stem: str, writer: BundleWriter) -> list[Typed]:
+def _place(found: Sequence[TypedGraph], stem: str, writer: BundleWriter) -> list[TypedGraph]:
     """Move what was made into the bundle under its names; the data file of the first is shared by the others."""
     written = []
     data: dict[str, str] = {}
     for typed in found:
         path = writer.path(f"{stem}.{typed.name}.onnx")
         model = onnx.load(typed.path, load_external_data=False)
-        for location in facts(typed.path).data_files:
+        for location in read_info(typed.path).data_files:
             if location not in data:
                 data[location] = f"{path.name}.data"
                 shutil.move(typed.path.parent / location, writer.path(data[location]))
@@ -73,7 +73,7 @@ def share_mode(graph: Path, *data: Path) -> None:
 
 
 def _entry(
-    before: Mapping[str, Any], kind: str, written: Sequence[tuple[Typed, tuple[str, ...]]], writer: BundleWriter
+    before: Mapping[str, Any], kind: str, written: Sequence[tuple[TypedGraph, tuple[str, ...]]], writer: BundleWriter
 ) -> dict[str, Any]:
     """A graph's part of the manifest with the new precisions in the place of old ones of their names."""
     names = (kind, f"{kind}-trt")
@@ -91,7 +91,7 @@ def _entry(
     return {**before, "precisions": precisions, "stages": stages}
 
 
-def _precision(typed: Typed, data: Sequence[str]) -> dict[str, Any]:
+def _precision(typed: TypedGraph, data: Sequence[str]) -> dict[str, Any]:
     entry = {
         "file": typed.path.name,
         "data": list(data),
@@ -104,7 +104,7 @@ def _precision(typed: Typed, data: Sequence[str]) -> dict[str, Any]:
     return entry | ({"target": typed.target} if typed.target else {})
 
 
-def stage_entry(typed: Typed) -> dict[str, Any]:
+def stage_entry(typed: TypedGraph) -> dict[str, Any]:
     """The conversion as one of the manifest's stages."""
     return {
         "name": typed.kind if typed.target is None else attention.PASS.name,

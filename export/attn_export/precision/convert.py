@@ -21,17 +21,17 @@ from attn_runtime.spec import TensorSpec
 from ..console import Console
 from ..isolate import Isolated, TaskFailed
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
-from ..onnx_graph.onnx_file import facts
+from ..onnx_graph.onnx_file import read_info
 from ..parity.generation import prove
-from ..parity.recorded import Record, golden_record, own_record, tolerance_for
+from ..parity.recorded import ReferenceSet, golden_record, own_record, tolerance_for
 from ..passes import attention
 from .activations import ranges
 from .bisection import half_kind
 from .bundle_files import share_mode, stage_entry, write_precision
 from .element_types import HALF
-from .fp32_search import Job
+from .fp32_search import Conversion
 from .modelopt_autocast import MOST_BYTES, require_autocast
-from .typed_graph import Typed, for_tensorrt, halve
+from .typed_graph import TypedGraph, convert_graph, for_tensorrt
 
 SECONDS = 600.0
 #: The metadata property of a plain file that says how it was checked.
@@ -47,7 +47,7 @@ def add_precision(
     skip: Sequence[str] = (),
     console: Console,
     stage_seconds: float = SECONDS,
-) -> list[Typed]:
+) -> list[TypedGraph]:
     """Write model.`kind`.onnx, held against every golden case, into the bundle, for each of its graphs.
 
     `kind` is "fp16" or "bf16"; `half_io` makes float32 inputs and outputs float16; `rtol` is the share of max|reference|
@@ -112,7 +112,7 @@ def convert_file(
     console: Console,
     stage_seconds: float = SECONDS,
     force: bool = False,
-) -> Typed:
+) -> TypedGraph:
     """Convert the plain fp32 graph at `path` to `target`, NAME.onnx, held against the fp32 graph's own answers.
 
     The answers are ONNX Runtime's, to inputs drawn at the corners of `inputs` (by default what the file's metadata says,
@@ -133,7 +133,7 @@ def convert_file(
 
 def bundle_job(
     opened: Bundle, graph: str, kind: str, half_io: bool, rtol: float | None, work: Path, isolated: Isolated
-) -> Job:
+) -> Conversion:
     """What converting one graph of a bundle takes. BundleError where it has no fp32 precision or no golden cases."""
     found = opened.graph(graph)
     if "fp32" not in found.precisions:
@@ -156,21 +156,21 @@ def file_job(
     inputs: Sequence[TensorSpec] | None,
     work: Path,
     isolated: Isolated,
-) -> Job:
+) -> Conversion:
     """What converting a plain file takes."""
     _check_source(path)
     folder = work / "record"
     folder.mkdir()
-    record = own_record(path, facts(path), inputs or embedded_inputs(path), folder, isolated)
+    record = own_record(path, read_info(path), inputs or embedded_inputs(path), folder, isolated)
     return job_for(path, kind, record, tolerance_for(kind, rtol, Tolerance()), half_io, work / "graph", isolated)
 
 
 def job_for(
-    source: Path, kind: str, record: Record, tolerance: Tolerance, half_io: bool, work: Path, isolated: Isolated
-) -> Job:
+    source: Path, kind: str, record: ReferenceSet, tolerance: Tolerance, half_io: bool, work: Path, isolated: Isolated
+) -> Conversion:
     """What converting the graph at `source` takes; `work` is made. UsageError for a graph that can't be converted."""
     work.mkdir()
-    before, model = facts(source), _check_source(source)
+    before, model = read_info(source), _check_source(source)
     names = [node.name for node in model.graph.node]
     if "" in names or len(set(names)) < len(names):
         source = _named(source, work)
@@ -179,12 +179,12 @@ def job_for(
         largest = ranges(source, record.inputs, isolated)
     except TaskFailed as problem:
         raise PassError(f"the fp32 graph can't be measured: {problem}") from problem
-    return Job(source, kind, record, tolerance, half_io, isolated, work, largest, large)
+    return Conversion(source, kind, record, tolerance, half_io, isolated, work, largest, large)
 
 
 def _check_source(source: Path) -> onnx.ModelProto:
     """The graph, without its external weights. UsageError where it is too large, or in half precision already."""
-    size = facts(source).weight_bytes
+    size = read_info(source).weight_bytes
     if size > MOST_BYTES:
         raise UsageError(
             f"{source.name} has {size / 1e9:.1f} GB of weights; AutoCast holds them as one protobuf message, which ends at "
@@ -237,16 +237,16 @@ def workshop(stage_seconds: float, autocast: bool = True) -> Iterator[tuple[Path
         yield Path(folder), isolated
 
 
-def _forms(job: Job, graph: str, skip: Sequence[str], console: Console) -> list[Typed]:
+def _forms(job: Conversion, graph: str, skip: Sequence[str], console: Console) -> list[TypedGraph]:
     """The typed graph, and the one for TensorRT where that is another."""
-    typed = halve(job, graph, console)
+    typed = convert_graph(job, graph, console)
     if attention.PASS.name in skip:
         return [typed]
     rewritten = for_tensorrt(job, typed, console)
     return [typed] if rewritten is None else [typed, rewritten]
 
 
-def save_whole(typed: Typed, writer: OnnxWriter) -> None:
+def save_whole(typed: TypedGraph, writer: OnnxWriter) -> None:
     """Write a typed graph, and its data where it has any, to the places of a plain file, with how it was checked."""
     target = writer.path()
     model = onnx.load(typed.path)
@@ -260,7 +260,7 @@ def save_whole(typed: Typed, writer: OnnxWriter) -> None:
             tensor["dtype"] = "float16" if tensor["dtype"] == "float32" else tensor["dtype"]
         properties[KEY] = json.dumps(embedded)
     onnx.helper.set_model_props(model, properties)
-    if facts(typed.path).data_files:
+    if read_info(typed.path).data_files:
         onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data", size_threshold=1024)
         share_mode(target, target.with_name(f"{target.name}.data"))
     else:

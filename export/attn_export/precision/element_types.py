@@ -30,7 +30,7 @@ def element(kind: onnx.TypeProto | None) -> int:
     return int(kind.tensor_type.elem_type) if which == "tensor_type" else 0
 
 
-class TypedGraph:
+class TensorTypes:
     """A graph with the type of every name that its nodes may read, its outer graphs' included."""
 
     def __init__(self, graph: onnx.GraphProto, types: Types, opsets: dict[str, int]) -> None:
@@ -48,11 +48,11 @@ class TypedGraph:
             for body in self.bodies(node):
                 yield from body.elements()
 
-    def bodies(self, node: onnx.NodeProto) -> Iterator[TypedGraph]:
+    def bodies(self, node: onnx.NodeProto) -> Iterator[TensorTypes]:
         """The bodies of an If, Loop or Scan, in the order of its attributes."""
         for attribute in node.attribute:
             for body in (attribute.g,) if attribute.HasField("g") else attribute.graphs:
-                yield TypedGraph(body, self.types | _declared(body), self.opsets)
+                yield TensorTypes(body, self.types | _declared(body), self.opsets)
 
     def check(self, node: onnx.NodeProto) -> None:
         """BundleError, with the node's name, when it mixes types, takes one that its operator lacks, or hides one."""
@@ -85,7 +85,7 @@ class TypedGraph:
                 )
 
 
-def typed_graph(model: onnx.ModelProto) -> TypedGraph:
+def tensor_types(model: onnx.ModelProto) -> TensorTypes:
     """The main graph of `model`, its types inferred. External weights need not be loaded.
 
     Raises BundleError for a graph that onnx's inference can't read.
@@ -95,7 +95,7 @@ def typed_graph(model: onnx.ModelProto) -> TypedGraph:
     except Exception as problem:
         raise BundleError(f"the graph's types can't be inferred: {' '.join(str(problem).split())[:300]}") from problem
     opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in inferred.opset_import}
-    return TypedGraph(inferred.graph, _declared(inferred.graph), opsets)
+    return TensorTypes(inferred.graph, _declared(inferred.graph), opsets)
 
 
 def _declared(graph: onnx.GraphProto) -> Types:

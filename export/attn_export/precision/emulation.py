@@ -16,7 +16,7 @@ import onnx.inliner
 from attn_runtime.errors import BundleError
 from onnx import TensorProto, helper, numpy_helper
 
-from .element_types import HALVES, TypedGraph, element, typed_graph
+from .element_types import HALVES, TensorTypes, element, tensor_types
 
 #: What a tensor is called before it is rounded, and while it is in half precision. No exporter makes such names.
 EXACT, HALVED, ENTERED = "//exact", "//half", "//entered"
@@ -49,11 +49,11 @@ def rounded(typed: onnx.ModelProto, between: bool = True) -> onnx.ModelProto:
     """
     model = onnx.ModelProto()
     model.CopyFrom(onnx.inliner.inline_local_functions(typed) if typed.functions else typed)
-    _round(model.graph, typed_graph(model), {}, between, top=True)
+    _round(model.graph, tensor_types(model), {}, between, top=True)
     return model
 
 
-def _round(graph: onnx.GraphProto, types: TypedGraph, entered: Mapping[str, str], between: bool, top: bool) -> None:
+def _round(graph: onnx.GraphProto, types: TensorTypes, entered: Mapping[str, str], between: bool, top: bool) -> None:
     """Rewrite `graph` in place. `entered` maps the names of half inputs of the outermost graph to their rounding."""
     nodes: list[onnx.NodeProto] = []
     renamed = dict(entered)

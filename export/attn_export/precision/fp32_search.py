@@ -18,11 +18,11 @@ from attn_runtime.errors import PassError
 from safetensors.numpy import load_file
 
 from ..isolate import Isolated, TaskFailed
-from ..parity.recorded import HalfCheck, Record, RecordedCase, check, passed, worst
+from ..parity.recorded import HalfCheck, RecordedCase, ReferenceSet, check, passed, worst
 from .activations import STANDS_FOR_INFINITY, compare_intermediates
 from .emulation import rounded
 from .modelopt_autocast import LIMIT, Cast, autocast, computes, fp32_nodes
-from .sensitivity import Blame, blame
+from .sensitivity import Sensitivity, measure_sensitivity
 
 #: Conversions tried in one search, and again to drop what is not needed.
 MOST_ATTEMPTS, MOST_DROPS = 12, 8
@@ -33,7 +33,7 @@ _AIM = 0.7
 
 
 @dataclass(frozen=True)
-class Job:
+class Conversion:
     """One graph to convert.
 
     source      fp32, with a unique name on every node
@@ -44,7 +44,7 @@ class Job:
 
     source: Path
     kind: str
-    record: Record
+    record: ReferenceSet
     tolerance: Tolerance
     half_io: bool
     isolated: Isolated
@@ -64,7 +64,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Candidate:
     """A typed graph and what its twin answered. `keep` is what was asked for, `cast.in_fp32` what came of it."""
 
     cast: Cast
@@ -87,12 +87,12 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Settled:
+class SearchResult:
     """The end of a search. `blames` holds, per tensor kept for drift, what its rounding alone does to the answers."""
 
-    best: Attempt
+    best: Candidate
     attempts: int
-    blames: tuple[Blame, ...] = ()
+    blames: tuple[Sensitivity, ...] = ()
 
     @property
     def fp32_tensors(self) -> frozenset[str]:
@@ -105,7 +105,7 @@ class Settled:
         return self.best.passed
 
 
-def start(job: Job) -> Attempt:
+def start(job: Conversion) -> Candidate:
     """AutoCast's own choice, by the ranges that it sees at the record's inputs."""
     folder = job.work / "calibration"
     folder.mkdir()
@@ -116,17 +116,17 @@ def start(job: Job) -> Attempt:
     return _judged(job, _cast(job, "start", calibration=folder), frozenset())
 
 
-def attempt(job: Job, keep: frozenset[str], name: str) -> Attempt:
+def attempt(job: Conversion, keep: frozenset[str], name: str) -> Candidate:
     """Exactly `keep` in fp32, and what has no half precision."""
     return _judged(job, _cast(job, name, keep=sorted(keep)), keep)
 
 
-def plain(job: Job) -> Attempt:
+def plain(job: Conversion) -> Candidate:
     """Everything in half precision, whatever its range: what a conversion without a check gives."""
     return attempt(replace(job, largest={}), frozenset(), "plain")
 
 
-def _cast(job: Job, name: str, *, calibration: Path | None = None, keep: Sequence[str] = ()) -> Cast:
+def _cast(job: Conversion, name: str, *, calibration: Path | None = None, keep: Sequence[str] = ()) -> Cast:
     folder = job.work / name
     folder.mkdir(exist_ok=True)
     return autocast(
@@ -141,12 +141,12 @@ def _cast(job: Job, name: str, *, calibration: Path | None = None, keep: Sequenc
     )
 
 
-def _judged(job: Job, cast: Cast, keep: frozenset[str]) -> Attempt:
+def _judged(job: Conversion, cast: Cast, keep: frozenset[str]) -> Candidate:
     twin, checks = judge(job, cast.path)
-    return Attempt(cast, twin, keep, tuple(checks))
+    return Candidate(cast, twin, keep, tuple(checks))
 
 
-def judge(job: Job, typed: Path) -> tuple[Path, list[HalfCheck]]:
+def judge(job: Conversion, typed: Path) -> tuple[Path, list[HalfCheck]]:
     """The rounded twin of `typed`, written beside it, and its answers against the record.
 
     An engine may round between any two operators, or nowhere inside what it fuses: of both ends, each check is the worse.
@@ -165,20 +165,22 @@ def judge(job: Job, typed: Path) -> tuple[Path, list[HalfCheck]]:
     return twins[True], [max(both, key=lambda c: c.ratio) for both in zip(*found.values(), strict=True)]
 
 
-def settle(job: Job, first: Attempt) -> Settled:
+def search(job: Conversion, first: Candidate) -> SearchResult:
     """From a first attempt to one that passes with few nodes in fp32; the best one found, passed or not."""
-    settled = Settled(first, 1) if first.passed else _search(job, first)
+    settled = SearchResult(first, 1) if first.passed else _search(job, first)
     return _dropped(job, settled) if settled.passed else settled
 
 
-def _search(job: Job, first: Attempt) -> Settled:
+def _search(job: Conversion, first: Candidate) -> SearchResult:
     """Leave unrounded what moves the answers most, until they hold."""
     wiring = Wiring(onnx.load(job.source, load_external_data=False))
     best, keep, tried = first, first.in_fp32, 1
-    chosen: dict[str, Blame] = {}
+    chosen: dict[str, Sensitivity] = {}
     while not best.passed and tried < MOST_ATTEMPTS:
         blames = [
-            b for b in blame(job.source, best.twin, [_worst_case(best)], job.tolerance, job.isolated) if b.ratio > 0
+            b
+            for b in measure_sensitivity(job.source, best.twin, [_worst_case(best)], job.tolerance, job.isolated)
+            if b.ratio > 0
         ]
         fresh = [b for b in blames if not wiring.carriers(b.tensor) <= keep]
         before, count = best, _needed(fresh)
@@ -197,14 +199,14 @@ def _search(job: Job, first: Attempt) -> Settled:
             break
         keep = best.in_fp32
         chosen |= {b.tensor: b for b in fresh if wiring.carriers(b.tensor) <= best.keep}
-    return Settled(best, tried, tuple(chosen.values()))
+    return SearchResult(best, tried, tuple(chosen.values()))
 
 
-def _worst_case(found: Attempt) -> RecordedCase:
+def _worst_case(found: Candidate) -> RecordedCase:
     return worst(found.checks).case
 
 
-def _needed(blames: Sequence[Blame]) -> int:
+def _needed(blames: Sequence[Sensitivity]) -> int:
     """How many of the worst must go so that the rest, as independent noise, ends under the limit."""
     left = sum(min(b.ratio, 1e9) ** 2 for b in blames)
     for count, each in enumerate(blames):
@@ -214,7 +216,7 @@ def _needed(blames: Sequence[Blame]) -> int:
     return len(blames)
 
 
-def _dropped(job: Job, settled: Settled) -> Settled:
+def _dropped(job: Conversion, settled: SearchResult) -> SearchResult:
     """Try without what was kept, all of it first, then halves, down to single nodes.
 
     What overflows with a value that is meant stays: it would pass by luck. A number that stands for infinity may be the
@@ -239,7 +241,7 @@ def _dropped(job: Job, settled: Settled) -> Settled:
     return replace(settled, best=best, attempts=settled.attempts + tries)
 
 
-def _stays_finite(job: Job, now: Attempt) -> bool:
+def _stays_finite(job: Conversion, now: Candidate) -> bool:
     """Whether what was finite in fp32 is; only values near the type's limit can have become infinite."""
     made = {name for node in onnx.load(now.twin, load_external_data=False).graph.node for name in node.output}
     names = [name for name, most in job.largest.items() if name in made and most > LIMIT[job.kind] / 2]

@@ -22,7 +22,7 @@ from onnx import helper, numpy_helper
 
 from ..isolate import Isolated, TaskFailed
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
-from .element_types import HALF, typed_graph
+from .element_types import HALF, tensor_types
 from .emulation import MOVES
 
 #: The greatest finite number of each type.
@@ -108,7 +108,7 @@ _NO_ARITHMETIC = frozenset(
 
 def fp32_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """The nodes of the main graph that make fp32 tensors, casts and constants aside."""
-    types = typed_graph(model)
+    types = tensor_types(model)
     for node in model.graph.node:
         made = [types.element(name) for name in node.output if name]
         if node.op_type not in _NO_ARITHMETIC and onnx.TensorProto.FLOAT in made:

@@ -28,7 +28,7 @@ BUDGET_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Blame:
+class Sensitivity:
     """One rounding. `ratio` is max|error| / limit of the worst output with this rounding alone.
 
     tensor      name in the fp32 graph of what is rounded: a tensor or a weight
@@ -40,14 +40,14 @@ class Blame:
     ratio: float
 
 
-def blame(
+def measure_sensitivity(
     source: Path,
     twin: Path,
     cases: Sequence[RecordedCase],
     tolerance: Tolerance,
     isolated: Isolated,
     budget_seconds: float = BUDGET_SECONDS,
-) -> list[Blame]:
+) -> list[Sensitivity]:
     """Every rounding of `twin`, the worst first. Weights too large to lie in the files are always rounded."""
     found = isolated.run(
         "blame",
@@ -58,10 +58,12 @@ def blame(
         tolerance=[tolerance.atol, tolerance.rtol],
         budget=min(budget_seconds, isolated.seconds / 2),
     )
-    return sorted((Blame(*row) for row in found["rows"]), key=lambda b: -b.ratio)
+    return sorted((Sensitivity(*row) for row in found["rows"]), key=lambda b: -b.ratio)
 
 
-def blame_here(source: str, twin: str, cases: list[list[str]], tolerance: list[float], budget: float) -> dict[str, Any]:
+def measure_here(
+    source: str, twin: str, cases: list[list[str]], tolerance: list[float], budget: float
+) -> dict[str, Any]:
     """The task of the child process."""
     from safetensors.numpy import load_file
 

@@ -18,13 +18,13 @@ from attn_runtime.text_format import finite_or_none, worst_table
 from ..attention.blocks import find_blocks
 from ..console import Console
 from ..isolate import TaskFailed
-from ..onnx_graph.onnx_file import facts
+from ..onnx_graph.onnx_file import read_info
 from ..parity.recorded import HalfCheck, worst
 from ..passes import attention
-from . import fp32_search as keep
+from . import fp32_search
 from .activations import STANDS_FOR_INFINITY
 from .bisection import bisect, limit_text, short
-from .fp32_search import Attempt, Job, Settled, Wiring
+from .fp32_search import Candidate, Conversion, SearchResult, Wiring
 from .modelopt_autocast import LIMIT
 
 #: Beyond this share of a type's greatest number, unseen inputs may well overflow.
@@ -32,7 +32,7 @@ _CLOSE = 0.5
 
 
 @dataclass(frozen=True)
-class Typed:
+class TypedGraph:
     """A graph in half precision that holds against its record.
 
     name        in the manifest: "fp16", "bf16", "fp16-trt"
@@ -99,7 +99,7 @@ class Typed:
         }
 
 
-def halve(job: Job, graph: str, console: Console, first: Attempt | None = None) -> Typed:
+def convert_graph(job: Conversion, graph: str, console: Console, first: Candidate | None = None) -> TypedGraph:
     """A typed graph that holds against the record of `job`, with as few nodes in fp32 as the search finds.
 
     `first` is where to start: by default AutoCast's own choice. Raises ParityError, with the first node at fault, when
@@ -107,7 +107,7 @@ def halve(job: Job, graph: str, console: Console, first: Attempt | None = None) 
     """
     kind = job.kind
     with console.stage(kind) as line:
-        settled = keep.settle(job, first or keep.start(job))
+        settled = fp32_search.search(job, first or fp32_search.start(job))
         if not settled.passed:
             raise _failure(job, settled.best)
         typed = _typed(job, graph, settled)
@@ -117,7 +117,7 @@ def halve(job: Job, graph: str, console: Console, first: Attempt | None = None) 
     return typed
 
 
-def for_tensorrt(job: Job, typed: Typed, console: Console) -> Typed | None:
+def for_tensorrt(job: Conversion, typed: TypedGraph, console: Console) -> TypedGraph | None:
     """`typed` with attention rewritten so that TensorRT fuses it, held against the record; None if all of it does already.
 
     The weights of a large graph stay in the data file of `typed`, beside which the new file is written.
@@ -132,28 +132,28 @@ def for_tensorrt(job: Job, typed: Typed, console: Console) -> Typed | None:
             line.done("nothing to rewrite for TensorRT")
             return None
         onnx.save(model, path)
-        _, checks = keep.judge(job, path)
+        _, checks = fp32_search.judge(job, path)
         worst_check = worst(checks)
         if not worst_check.difference.passed:
             raise _parity(job, checks, f"{typed.name} with attention rewritten for TensorRT", "")
         line.done(f"rewritten for TensorRT: {', '.join(done.changed)}")
     made = replace(
         typed, name=f"{typed.name}-trt", path=path, blocks=find_blocks(model), checks=tuple(checks),
-        nodes_before=typed.nodes_after, nodes_after=facts(path).nodes, note=f"rewritten: {', '.join(done.changed)}"[:8000],
+        nodes_before=typed.nodes_after, nodes_after=read_info(path).nodes, note=f"rewritten: {', '.join(done.changed)}"[:8000],
     )  # fmt: skip
     _tell(job, made, console)
     return made
 
 
-def _typed(job: Job, graph: str, settled: Settled) -> Typed:
+def _typed(job: Conversion, graph: str, settled: SearchResult) -> TypedGraph:
     path = settled.best.cast.path
-    before, after = facts(job.source), facts(path)
+    before, after = read_info(job.source), read_info(path)
     kept = tuple(_kept(job, settled))
     computing = Wiring(onnx.load(job.source, load_external_data=False)).computing
     names = {k["node"] for k in kept}
     inside = settled.fp32_tensors
     half = [v for name, v in job.largest.items() if name not in inside and v < STANDS_FOR_INFINITY]
-    return Typed(
+    return TypedGraph(
         job.kind, path, job.kind, graph, kept, len(names) / max(1, len(computing)),
         find_blocks(onnx.load(path, load_external_data=False)), job.tolerance, settled.best.checks, job.half_io,
         before.nodes, after.nodes, max(half, default=0.0), "; ".join(_lines(kept))[:8000],
@@ -164,7 +164,7 @@ def _lines(kept: tuple[Mapping[str, str], ...]) -> list[str]:
     return list(dict.fromkeys(f"kept in fp32: {k['module'] or k['node']} ({k['reason']})" for k in kept))
 
 
-def _kept(job: Job, settled: Settled) -> list[dict[str, str]]:
+def _kept(job: Conversion, settled: SearchResult) -> list[dict[str, str]]:
     told: list[dict[str, str]] = []
     source = read_graph(job.source, job.source.name).node_by_name()
     wiring = Wiring(onnx.load(job.source, load_external_data=False))
@@ -177,7 +177,7 @@ def _kept(job: Job, settled: Settled) -> list[dict[str, str]]:
     return told
 
 
-def _reason(job: Job, node: Node, settled: Settled, wiring: Wiring) -> str:
+def _reason(job: Conversion, node: Node, settled: SearchResult, wiring: Wiring) -> str:
     limit = LIMIT[job.kind]
     most = max((job.largest.get(n, 0.0) for n in (*node.outputs, *node.inputs)), default=0.0)
     if most > limit:
@@ -190,7 +190,7 @@ def _reason(job: Job, node: Node, settled: Settled, wiring: Wiring) -> str:
     return f"{node.op_type} has no {job.kind} here"
 
 
-def _failure(job: Job, best: Attempt) -> ParityError:
+def _failure(job: Conversion, best: Candidate) -> ParityError:
     found = bisect(
         job.source, best.twin, [(c.name, c.inputs) for c in job.record.cases], job.isolated, job.work, job.kind
     )
@@ -202,7 +202,7 @@ def _failure(job: Job, best: Attempt) -> ParityError:
     return _parity(job, list(best.checks), job.kind, at)
 
 
-def _parity(job: Job, checks: list[HalfCheck], what: str, at: str) -> ParityError:
+def _parity(job: Conversion, checks: list[HalfCheck], what: str, at: str) -> ParityError:
     failed = [c for c in checks if not c.difference.passed]
     bad = worst(failed)
     d = bad.difference
@@ -216,7 +216,7 @@ def _parity(job: Job, checks: list[HalfCheck], what: str, at: str) -> ParityErro
     )
 
 
-def _confirm(job: Job, path: Path) -> None:
+def _confirm(job: Conversion, path: Path) -> None:
     """That the typed file itself is a sound graph: onnx's checker, and for fp16 ONNX Runtime, which has its kernels."""
     try:
         onnx.checker.check_model(str(path), full_check=True)
@@ -235,7 +235,7 @@ def _confirm(job: Job, path: Path) -> None:
         raise PassError(f"the {job.kind} graph is not sound: {' '.join(str(problem).split())[:400]}") from problem
 
 
-def _tell(job: Job, typed: Typed, console: Console) -> None:
+def _tell(job: Conversion, typed: TypedGraph, console: Console) -> None:
     with console.stage("check") as line:
         bad = worst(typed.checks)
         agreement = typed.argmax_agreement

@@ -14,8 +14,8 @@ from attn_runtime.compare import Tolerance, compare_all
 from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.random_inputs import draw_inputs
 
-from ..quiet import hushed
-from .mha_fastpath import plain_attention
+from ..quiet import captured_output
+from .mha_fastpath import fastpath_disabled
 from .shape_cases import Case
 from .signature import Signature, to_numpy, to_torch
 
@@ -31,10 +31,10 @@ class Answer:
     outputs: Arrays
 
 
-def ask(signature: Signature, case: Case, inputs: Arrays) -> Answer:
+def run_module(signature: Signature, case: Case, inputs: Arrays) -> Answer:
     """Run the module once. CaptureError, naming the shape, when it fails there."""
     try:
-        with hushed(), torch.inference_mode(), plain_attention():
+        with captured_output(), torch.inference_mode(), fastpath_disabled():
             outputs = to_numpy(signature(to_torch(inputs)))
     except CaptureError:
         raise
@@ -50,7 +50,7 @@ def ask(signature: Signature, case: Case, inputs: Arrays) -> Answer:
     return Answer(case, inputs, outputs)
 
 
-def record(
+def record_answers(
     signature: Signature,
     cases: Sequence[Case],
     seed: int,
@@ -64,16 +64,18 @@ def record(
     when a call changes the module: nothing could be held against such a module. UsageError for sizes beyond memory.
     """
     before = {name: buffer.clone() for name, buffer in signature.module.named_buffers()}
-    answers = [ask(signature, case, _drawn(signature, case, seed + number)) for number, case in enumerate(cases)]
+    answers = [run_module(signature, case, _drawn(signature, case, seed + number)) for number, case in enumerate(cases)]
     _refuse_state(signature, before)
     if example is not None:
         sizes = {
             d.name: n for s in signature.inputs for d, n in zip(s.dims, example[s.name].shape, strict=True) if d.name
         }
-        answers.append(ask(signature, Case("example", sizes), {s.name: example[s.name] for s in signature.inputs}))
+        answers.append(
+            run_module(signature, Case("example", sizes), {s.name: example[s.name] for s in signature.inputs})
+        )
     # Where most is drawn, something random shows best; one number may come out the same by luck.
     most = max(answers, key=lambda a: sum(v.size for v in a.outputs.values()))
-    for difference in compare_all(most.outputs, ask(signature, most.case, most.inputs).outputs, tolerance):
+    for difference in compare_all(most.outputs, run_module(signature, most.case, most.inputs).outputs, tolerance):
         if not difference.passed:
             raise CaptureError(
                 f'PyTorch answers differently when asked twice (output "{difference.output}"): something random is left on '

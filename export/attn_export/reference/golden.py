@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
-from .answers import Answer, Arrays, ask
+from .answers import Answer, Arrays, run_module
 from .shape_cases import Case
 from .signature import Signature
 
@@ -42,9 +42,9 @@ def choose(signature: Signature, answers: Sequence[Answer], seed: int, most: int
             else:
                 stored = Answer(Case(answer.case.name, sizes), draw_inputs(signature.inputs, sizes, seed + number), {})
             if _bytes(stored) <= most:  # the inputs fit; now the outputs must, too
-                stored = ask(signature, stored.case, stored.inputs)
+                stored = run_module(signature, stored.case, stored.inputs)
         if not stored.outputs:
-            stored = ask(signature, stored.case, stored.inputs)
+            stored = run_module(signature, stored.case, stored.inputs)
         chosen.append(Golden(stored, answer.case.sizes, seed + number))
     return chosen
 

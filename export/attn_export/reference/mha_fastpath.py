@@ -14,7 +14,7 @@ import torch
 
 
 @contextmanager
-def plain_attention() -> Iterator[None]:
+def fastpath_disabled() -> Iterator[None]:
     """Keeps PyTorch's fast path off while it is open."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -23,7 +23,7 @@ from attn_runtime.errors import CaptureError, CheckpointError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
 
-from ..quiet import hushed
+from ..quiet import captured_output
 
 _UNBOUNDED = 1 << 30
 #: What a size may be made of: sympy's own notation for symbols and arithmetic, as in
@@ -42,7 +42,7 @@ def load(path: Path, dims: Mapping[str, Dim], declare: bool = True) -> tuple[nn.
     Raises CaptureError for inputs that are not positional tensors, CheckpointError for a file that is missing, damaged
     or holds pickled code, UsageError for a dim that the program leaves unbounded and the user did not bound.
     """
-    with hushed():
+    with captured_output():
         program = _load_without_pickle(path)
         module = program.module()
     if (spec := program.call_spec.in_spec) is not None:

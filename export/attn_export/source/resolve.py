@@ -27,10 +27,9 @@ from attn_runtime.spec import Dim, TensorSpec, named_dims
 from attn_runtime.suggest import did_you_mean
 from torch import nn
 
-from ..quiet import hushed
+from ..quiet import captured_output
 from ..reference.signature import Watch
-from . import input_specs as shapes
-from . import pt2
+from . import input_specs, pt2
 from .assets import read_assets
 from .checkpoint import load_checkpoint, refuse_nan, silent_gates
 
@@ -110,7 +109,7 @@ def load_source(
     if ref.endswith(".pt2"):
         if arguments or checkpoint:
             raise UsageError(f"{ref} holds its own weights and code; --config and --checkpoint don't apply")
-        module, own_inputs = pt2.load(Path(ref), shapes.parse_dims(dims), declare=not (inputs or example or specs))
+        module, own_inputs = pt2.load(Path(ref), input_specs.parse_dims(dims), declare=not (inputs or example or specs))
         kind, name = "pt2", Path(ref).stem
     elif ":" in ref:
         built, rest = _call(ref, arguments)
@@ -138,7 +137,7 @@ def load_source(
     if gates := silent_gates(module):
         notes.append(f"{', '.join(gates)} is 0: what it scales takes no part, and parity proves nothing about it")
 
-    arrays = shapes.load_example(example) if example else None
+    arrays = input_specs.load_example(example) if example else None
     known = spec.graphs if spec else (GraphSpec(ONLY, own_inputs, ()),)
     chosen = _choose(ref, known, graph, specs)
     if len(chosen) > 1 and not specs and (inputs or example):
@@ -191,7 +190,7 @@ def _choose(
 def _view(ref: str, graph: GraphSpec, module: nn.Module, kind: str) -> nn.Module:
     """The module that `graph` is, in the mode of the whole one."""
     try:
-        with hushed():
+        with captured_output():
             seen = graph.view(module)
     except AttnError:
         raise
@@ -231,7 +230,7 @@ def _declare(
     kind: str,
 ) -> dict[str, tuple[TensorSpec, ...]]:
     """Graph name -> its inputs, with what the command line says of them. A dim's range holds in every graph that has it."""
-    parsed = shapes.parse_dims(dims)
+    parsed = input_specs.parse_dims(dims)
     if len(graphs) == 1:
         return {graphs[0].name: _declare_one(ref, graphs[0].inputs, inputs, parsed, example, kind)}
     every = {g.name: named_dims(g.inputs) for g in graphs}
@@ -243,7 +242,8 @@ def _declare(
                 f"known: {', '.join(known) or 'none'}"
             )
     return {
-        g.name: shapes.override_dims(g.inputs, {n: d for n, d in parsed.items() if n in every[g.name]}) for g in graphs
+        g.name: input_specs.override_dims(g.inputs, {n: d for n, d in parsed.items() if n in every[g.name]})
+        for g in graphs
     }
 
 
@@ -256,15 +256,15 @@ def _declare_one(
     kind: str,
 ) -> tuple[TensorSpec, ...]:
     if inputs:
-        specs = shapes.parse_inputs(inputs, dims)
+        specs = input_specs.parse_inputs(inputs, dims)
         if own and kind != "pt2" and [s.name for s in specs] != [s.name for s in own]:
             raise UsageError(
                 f"{ref} has the inputs {', '.join(s.name for s in own)}; --input named {', '.join(s.name for s in specs)}"
             )
     elif example is not None and not own:
-        specs = shapes.specs_from_example(example, dims)
+        specs = input_specs.specs_from_example(example, dims)
     elif own:
-        specs = own if kind == "pt2" else shapes.override_dims(own, dims)
+        specs = own if kind == "pt2" else input_specs.override_dims(own, dims)
     else:
         raise UsageError(
             f"{ref}: the inputs are not known; add --input 'NAME:DTYPE[AXIS,...]' with --dim, or --example FILE.npz"
@@ -287,7 +287,7 @@ def _call(ref: str, arguments: Mapping[str, Any]) -> tuple[nn.Module | ModelSpec
     if here not in sys.path:
         sys.path.insert(0, here)  # as `python -m` does
     try:
-        with hushed():
+        with captured_output():
             found = importlib.import_module(module_name)
     except ModuleNotFoundError as problem:
         if problem.name is None or not (module_name + ".").startswith(problem.name + "."):
@@ -324,7 +324,7 @@ def _call(ref: str, arguments: Mapping[str, Any]) -> tuple[nn.Module | ModelSpec
 
 def _build(ref: str, build: Any, arguments: Mapping[str, Any]) -> nn.Module | ModelSpec:
     try:
-        with hushed():
+        with captured_output():
             built = build(**arguments)
     except AttnError:
         raise

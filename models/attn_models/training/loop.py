@@ -22,8 +22,7 @@ from ..data import image_folder
 from ..recipe import Recipe, Split
 from ..spec import ModelSpec
 from . import amp as precision
-from . import checkpoint
-from . import history as log
+from . import checkpoint, history
 from .class_weights import class_weights
 from .distributed import sharding
 from .distributed.processes import World, open_world
@@ -37,7 +36,7 @@ WEIGHTS, STATE, METRICS, LOG = "model.safetensors", "training.safetensors", "met
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainOptions:
     """None means the recipe's own value.
 
     limit          the first samples of each split only, for a quick trial
@@ -66,7 +65,7 @@ class Options:
     channels: int | None = None
 
 
-def train(spec: ModelSpec, options: Options) -> Metrics:
+def train(spec: ModelSpec, options: TrainOptions) -> Metrics:
     """Train `spec` and write weights and metrics to `options.out`; the first process of several does the writing.
 
     Raises UsageError for settings that make no training, InputError for an image that can't be read, CheckpointError
@@ -99,7 +98,7 @@ def train(spec: ModelSpec, options: Options) -> Metrics:
 class _Training:
     """One training, from the first epoch (or the one after an interruption) to the files of its result."""
 
-    def __init__(self, spec: ModelSpec, recipe: Recipe, options: Options, world: World) -> None:
+    def __init__(self, spec: ModelSpec, recipe: Recipe, options: TrainOptions, world: World) -> None:
         if options.limit is not None:
             splits = {name: getattr(recipe, name).first(options.limit) for name in ("train", "validation", "test")}
             recipe = replace(recipe, **splits)
@@ -167,7 +166,7 @@ class _Training:
         if not self.rows or len(self.rows) == self.recipe.epochs:
             return bool(self.rows)
         patience = self.recipe.patience
-        return patience is not None and self.rows[-1].epoch - log.best(self.rows).epoch >= patience
+        return patience is not None and self.rows[-1].epoch - history.best(self.rows).epoch >= patience
 
     def _epoch_and_validation(self, report: Report) -> Row:
         epoch, started = len(self.rows), time.perf_counter()
@@ -221,7 +220,7 @@ class _Training:
         return evaluate(self.module, self.recipe, split, self.world, self.class_weights)
 
     def _now_is_best(self) -> bool:
-        return bool(self.rows) and log.best(self.rows) is self.rows[-1]
+        return bool(self.rows) and history.best(self.rows) is self.rows[-1]
 
     def _keep_best(self) -> None:
         """Before the module's weights change: copy them if they are the best so far."""
@@ -234,7 +233,7 @@ class _Training:
         if self.world.leads:
             run = {**self.settings, "rows": [asdict(row) for row in self.rows]}
             checkpoint.save_state(self.options.out / STATE, tensors, run)
-            checkpoint.write_whole(self.options.out / LOG, log.as_csv(self.rows).encode())
+            checkpoint.write_whole(self.options.out / LOG, history.as_csv(self.rows).encode())
 
     def _read_state(self) -> dict[str, Tensor]:
         path = self.options.out / STATE
@@ -259,7 +258,7 @@ class _Training:
         return metrics
 
     def _metrics(self, score: Score) -> Metrics:
-        recipe, best = self.recipe, log.best(self.rows)
+        recipe, best = self.recipe, history.best(self.rows)
         return Metrics(
             model=self.spec.name,
             measure=recipe.measure,

@@ -188,9 +188,9 @@ def assets() -> dict[str, Any]:
 
 def recipe() -> Recipe:
     """How it is trained on synthesised words, or on stored spectra of them where there is no synthesiser."""
-    from ..data.speech import splits as word_splits
+    from ..data.speech import splits
 
-    return word_splits.recipe()
+    return splits.recipe()
 
 
 MODEL = ModelSpec(

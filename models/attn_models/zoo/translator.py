@@ -29,8 +29,8 @@ from attn_runtime.spec import Dim, TensorSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import reference_generation as decode
-from ..data.translation import text as translation_text
+from .. import reference_generation
+from ..data.translation import text
 from ..data.translation.text import BEGIN, END, LONGEST, PAD
 from ..recipe import Inputs, Recipe, Split
 from ..spec import AttentionAxis, AttentionSpec, GenerationSpec, GraphSpec, ModelSpec
@@ -226,7 +226,7 @@ class Translator(nn.Module):
 
     def __init__(
         self,
-        vocabulary: int = len(translation_text.tokens()),
+        vocabulary: int = len(text.tokens()),
         width: int = 128,
         heads: int = 4,
         layers: int = 2,
@@ -326,9 +326,9 @@ def logits(module: nn.Module, prompt: Mapping[str, Tensor], tokens: Tensor) -> T
 def prompts(seed: int, vocabulary: int) -> list[dict[str, Tensor]]:
     """Sources of 1 to LONGEST tokens. With the vocabulary of the grammar they are sentences, with another one noise."""
     lengths = (5, 1, LONGEST, 8)
-    if vocabulary == len(translation_text.tokens()):
-        sentences = [translation_text.sentence(seed + n, length) for n, length in enumerate(lengths)]
-        sources = [translation_text.encode([s], len(translation_text.tokenizer().encode(s).ids)) for s in sentences]
+    if vocabulary == len(text.tokens()):
+        sentences = [text.sentence(seed + n, length) for n, length in enumerate(lengths)]
+        sources = [text.encode([s], len(text.tokenizer().encode(s).ids)) for s in sentences]
     else:
         random = Random(seed)
         sources = [torch.tensor([[random.randrange(END + 1, vocabulary) for _ in range(n)]]) for n in lengths]
@@ -337,7 +337,7 @@ def prompts(seed: int, vocabulary: int) -> list[dict[str, Tensor]]:
 
 def recipe() -> Recipe:
     """How the translator is trained on the sentences of the grammar."""
-    train, validation, test = (_split(part) for part in translation_text.parts())
+    train, validation, test = (_split(part) for part in text.parts())
     return Recipe(
         train,
         validation,
@@ -356,9 +356,9 @@ def recipe() -> Recipe:
     )
 
 
-def _split(pairs: Sequence[translation_text.Pair]) -> Split:
-    source = translation_text.encode([p.english for p in pairs], LONGEST)
-    target = translation_text.encode([p.french for p in pairs], LONGEST + 1, end=True)
+def _split(pairs: Sequence[text.Pair]) -> Split:
+    source = text.encode([p.english for p in pairs], LONGEST)
+    target = text.encode([p.french for p in pairs], LONGEST + 1, end=True)
     shifted = torch.cat([torch.full((len(target), 1), BEGIN), target[:, :-1]], dim=1)
     return Split({"source": source, "source_mask": source != PAD, "target": shifted}, target)
 
@@ -372,7 +372,7 @@ def _predict(module: nn.Module, inputs: Inputs) -> Tensor:
     """Greedy answers, as they are generated: int64 [n, T]. Of `target` only the length is used."""
     length = inputs["target"].shape[1]
     prompt = {name: inputs[name] for name in ("source", "source_mask")}
-    answer = decode.cached(module, MODEL, prompt, length).tokens
+    answer = reference_generation.cached(module, MODEL, prompt, length).tokens
     return F.pad(answer, (0, length - answer.shape[1]), value=PAD)
 
 
@@ -456,7 +456,7 @@ def of_size(
     """A translator of any size. One whose vocabulary is not the grammar's has no words: it is for measuring."""
     config = {"vocabulary": vocabulary, "width": width, "heads": heads, "layers": layers, "feed_forward": feed_forward}
     config["max_length"] = max_length
-    spoken = vocabulary == len(translation_text.tokens())
+    spoken = vocabulary == len(text.tokens())
     source = AttentionAxis("tokens", of="source")
     return ModelSpec(
         name="translator",
@@ -464,7 +464,7 @@ def of_size(
         summary="encoder-decoder Transformer, English to French, with a cache",
         build=lambda **other: Translator(**{**config, **other}),
         graphs=graphs(vocabulary, width, heads, layers, max_length),
-        assets=translation_text.assets if spoken else None,
+        assets=text.assets if spoken else None,
         recipe=recipe if spoken else None,
         generation=generation(vocabulary, layers, max_length),
         attention=(
@@ -477,4 +477,4 @@ def of_size(
     )
 
 
-MODEL = of_size(len(translation_text.tokens()), width=128, heads=4, layers=2, feed_forward=256)
+MODEL = of_size(len(text.tokens()), width=128, heads=4, layers=2, feed_forward=256)

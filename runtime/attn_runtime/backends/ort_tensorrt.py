@@ -3,7 +3,7 @@ by name only."""
 
 from __future__ import annotations
 
-from ..device import gpus as cuda
+from ..device import gpus
 from ..ort.gpu_engine import GraphIds
 from ..ort.placement import check_on_gpu
 from ..ort.providers import CUDA, TENSORRT
@@ -44,7 +44,7 @@ def tensorrt_options(graph: GraphFile, device: str, options: OpenOptions) -> dic
     No `trt_fp16_enable`: it lets TensorRT compute an fp32 graph in fp16. Without it, ONNX Runtime makes the network
     strongly typed, and the types are those of the graph.
     """
-    told = {"device_id": str(cuda.device_number(device))}
+    told = {"device_id": str(gpus.device_number(device))}
     told |= {f"trt_profile_{end}_shapes": text for end, text in profile_shapes(graph.inputs or (), graph.where).items()}
     if options.workspace is not None:
         told["trt_max_workspace_size"] = str(options.workspace)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..device import cuda_device
-from ..device import gpus as cuda
+from ..device import cuda_device, gpus
 from ..trt import library as flavour
-from ..trt import library_choice as flavour_choice
+from ..trt import library_choice
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ def _state(name: str) -> FlavourState:
     if problem := flavour.why_unavailable(name):
         return FlavourState(name, None, problem, problem, problem)
     loaded = flavour.load(name)
-    no_gpu = cuda.find_gpus().problem
+    no_gpu = gpus.find_gpus().problem
     # TensorRT times its kernels on the GPU that it builds for; RTX leaves that to the machine that runs the engine.
     no_build = no_gpu if name == "tensorrt" else None
-    no_run = no_gpu or cuda_device.why_unavailable() or flavour_choice.why_no_run(name)
+    no_run = no_gpu or cuda_device.why_unavailable() or library_choice.why_no_run(name)
     return FlavourState(name, loaded.version, None, no_build, no_run)

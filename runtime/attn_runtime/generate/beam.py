@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .graphs.step_graphs import Plan
+from .graphs.step_graphs import StepGraphs
 from .greedy import check_finite, log_sum_exp
 from .options import GenerateOptions
 from .result import Stopped
@@ -82,7 +82,9 @@ class BeamSearch:
         self.steps = 0
         self._cancelled = False
 
-    def generate(self, plan: Plan, logits: NDArray[Any], where: str, is_cancelled: Callable[[], object] | None) -> None:
+    def generate(
+        self, plan: StepGraphs, logits: NDArray[Any], where: str, is_cancelled: Callable[[], object] | None
+    ) -> None:
         beams = self._beams
         logits = np.repeat(logits, beams, 0)  # the prompt was read once, not once a beam
         while any(row.going for row in self._rows):

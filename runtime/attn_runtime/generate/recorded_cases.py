@@ -15,7 +15,7 @@ from ..bundle.tensor_files import read_tensors
 from ..errors import BundleError
 from ..files.strict_json import shown
 from ..spec import Dim, TensorSpec
-from .graphs.graph_io import Wiring
+from .graphs.graph_io import GraphIO
 
 _ANY = 2**31 - 1
 _ROWS = Dim("rows", 0, 0, _ANY)
@@ -59,7 +59,7 @@ def generated_cases(bundle: Bundle) -> Iterator[GeneratedCase]:
     found = bundle.manifest.get("generation", [])
     if not found:
         return
-    wiring = Wiring.of(bundle, _reference(bundle))
+    wiring = GraphIO.of(bundle, _reference(bundle))
     for entry in found:
         where = f"bundle {bundle.path.name}: generated case {shown(entry['case'])}"
         given = read_tensors(bundle.file(entry["inputs"]), wiring.inputs, {}, where)

@@ -25,7 +25,7 @@ _OLD = {"tensorrt": (8, 6)}
 
 
 @dataclass(frozen=True)
-class Flavour:
+class Library:
     """`api` is the imported module, `version` its full version ("1.7.1.116")."""
 
     name: str
@@ -74,11 +74,11 @@ def why_unavailable(name: str) -> str | None:
     return None
 
 
-def load(name: str) -> Flavour:
+def load(name: str) -> Library:
     """The flavour `name`; call `why_unavailable` first."""
     check_name(name)
     api = importlib.import_module(_KNOWN[name][0])
-    return Flavour(name, str(api.__version__), api)
+    return Library(name, str(api.__version__), api)
 
 
 def version_tuple(version: str) -> tuple[int, ...]:

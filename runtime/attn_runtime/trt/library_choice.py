@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from ..device.gpus import compute_capability, find_gpus
 from ..errors import BackendError, UsageError
 from ..suggest import did_you_mean
-from . import library as flavour
+from . import library
 from .build.network import capabilities, portable_set
-from .library import Flavour
+from .library import Library
 
 
-def choose(name: str, wanted: Sequence[str] = ()) -> Flavour:
+def choose(name: str, wanted: Sequence[str] = ()) -> Library:
     """The flavour `name`, or for "auto" `tensorrt` where it loads and has a GPU to build on, else `rtx`.
 
     `wanted` are compute capabilities to build for, which `rtx` alone can do. Raises UsageError for an unknown name or
     capability, BackendError with the install lines when the library can't build here.
     """
-    names = ["auto", *flavour.names()]
+    names = ["auto", *library.names()]
     if name not in names:
         raise UsageError(
             f'unknown flavour of TensorRT "{name}"; {did_you_mean(name, names)}available: {", ".join(names)}'
@@ -31,12 +31,12 @@ def choose(name: str, wanted: Sequence[str] = ()) -> Flavour:
         problem = why_not(name)
         if problem:
             raise BackendError(f"{name} can't build here: {problem}")
-        return _checked(flavour.load(name), wanted)
+        return _checked(library.load(name), wanted)
     problems = {}
     for candidate in ("rtx",) if wanted else ("tensorrt", "rtx"):
         problem = why_not(candidate)
         if problem is None:
-            return _checked(flavour.load(candidate), wanted)
+            return _checked(library.load(candidate), wanted)
         problems[candidate] = problem
     told = "; ".join(f"{candidate}: {problem}" for candidate, problem in problems.items())
     raise BackendError(f"no TensorRT can build here: {told}")
@@ -44,7 +44,7 @@ def choose(name: str, wanted: Sequence[str] = ()) -> Flavour:
 
 def why_not(name: str) -> str | None:
     """None when the flavour can build on this machine, else the reason and what would help."""
-    problem = flavour.why_unavailable(name)
+    problem = library.why_unavailable(name)
     if problem is None and name == "tensorrt" and (missing := find_gpus().problem):
         return f"it builds on a GPU, and {missing}"
     return problem
@@ -52,10 +52,10 @@ def why_not(name: str) -> str | None:
 
 def why_no_run(name: str, number: int = 0) -> str | None:
     """None when engines of the flavour run on GPU `number`, else the reason. Ask the driver first: this loads the library."""
-    problem = flavour.why_unavailable(name)
+    problem = library.why_unavailable(name)
     if problem is not None:
         return problem
-    loaded = flavour.load(name)
+    loaded = library.load(name)
     known, here = capabilities(loaded), compute_capability(number)
     if not known or here is None or here in known:
         return None
@@ -65,7 +65,7 @@ def why_no_run(name: str, number: int = 0) -> str | None:
     )
 
 
-def gpus_to_build_for(found: Flavour, wanted: Sequence[str], notes: list[str]) -> tuple[str, ...]:
+def gpus_to_build_for(found: Library, wanted: Sequence[str], notes: list[str]) -> tuple[str, ...]:
     """The compute capabilities to name to `rtx`: those `wanted`; else none, which makes a portable engine, unless that
     would leave out the GPU that is here. Where nothing builds for that GPU, a note is added."""
     here = compute_capability() if found.name == "rtx" else None
@@ -80,7 +80,7 @@ def gpus_to_build_for(found: Flavour, wanted: Sequence[str], notes: list[str]) -
     return ()
 
 
-def _checked(found: Flavour, wanted: Sequence[str]) -> Flavour:
+def _checked(found: Library, wanted: Sequence[str]) -> Library:
     known = capabilities(found)
     for text in wanted:
         if text not in known:

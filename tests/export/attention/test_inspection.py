@@ -14,10 +14,10 @@ import onnx
 import pytest
 from attn_export.cli.app import cli
 from attn_export.console import Console
-from attn_export.pipeline.pipeline import Options, export
+from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.source.resolve import load_source
 from attn_runtime.cli.options import run_cli
-from attn_runtime.trt import library as flavour
+from attn_runtime.trt import library
 from onnx import TensorProto, helper, numpy_helper
 
 Run = Callable[..., Any]
@@ -62,7 +62,7 @@ def build():
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A block that fuses and one that does not as it is written; engines of fp32, fp16 and fp16 rewritten."""
-    if reason := flavour.why_unavailable("rtx"):
+    if reason := library.why_unavailable("rtx"):
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("inspect")
     (folder / "inspected_net.py").write_text(NET)
@@ -70,7 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         source = load_source("inspected_net:build", inputs=["x:float32[batch,16,32]"], dims=["batch=1:2:4"])
-        export(source, target, Options(), Console(True))
+        export(source, target, ExportOptions(), Console(True))
     for options in (["--fp16"], ["--fp16", "--skip-pass", "attention"], []):
         assert shell("to-trt", target, *options, "--quiet") == 0
     yield target

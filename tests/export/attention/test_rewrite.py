@@ -17,7 +17,7 @@ from attn_export.isolate import Isolated
 from attn_export.passes import _base as step
 from attn_export.passes.attention import Rewritten, rewrite
 from attn_export.source.resolve import load_source
-from attn_runtime.trt import library as flavour
+from attn_runtime.trt import library
 from attn_runtime.trt.build.network import Profile, build
 from attn_runtime.trt.fused_attention import BlockFusion, fusion
 from onnx import TensorProto, helper, numpy_helper
@@ -99,7 +99,7 @@ def rewritten(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Rewritten]:
 def built(model: onnx.ModelProto, folder: Path, shapes: Profile | None = None) -> tuple[BlockFusion, int]:
     """What became of the model's one block in a real engine, and its scratch memory in bytes."""
     onnx.save(model, folder / "cell.onnx")
-    result = build(flavour.load("rtx"), folder / "cell.onnx", [p for p in [shapes or profile(model)] if p])
+    result = build(library.load("rtx"), folder / "cell.onnx", [p for p in [shapes or profile(model)] if p])
     assert result.plan is not None, result.errors
     (found,) = fusion(find_blocks(model), result.layers)
     assert result.scratch is not None
@@ -108,7 +108,7 @@ def built(model: onnx.ModelProto, folder: Path, shapes: Profile | None = None) -
 
 @pytest.fixture
 def rtx() -> None:
-    if reason := flavour.why_unavailable("rtx"):
+    if reason := library.why_unavailable("rtx"):
         pytest.skip(reason)
 
 
@@ -300,7 +300,7 @@ def test_as_a_pass_it_leaves_the_weights_where_they_are(isolated: Isolated, tmp_
     source = tmp_path / "m.onnx"
     onnx.save(model, source, save_as_external_data=True, location="m.onnx.data", size_threshold=0)
     data = (tmp_path / "m.onnx.data").read_bytes()
-    done = step.apply(step.get("attention"), source, tmp_path / "m.0.onnx", isolated)
+    done = step.run_pass(step.get("attention"), source, tmp_path / "m.0.onnx", isolated)
     assert done.outcome.path == tmp_path / "m.0.onnx"
     assert done.outcome.note == "rewrote softmax"
     assert done.after.data_files == ("m.onnx.data",)
@@ -313,7 +313,7 @@ def test_as_a_pass_it_leaves_the_weights_where_they_are(isolated: Isolated, tmp_
 
 def test_as_a_pass_it_says_that_there_is_nothing_to_do(isolated: Isolated, tmp_path: Path) -> None:
     onnx.save(graph(BASE), tmp_path / "m.onnx")
-    done = step.apply(step.get("attention"), tmp_path / "m.onnx", tmp_path / "m.0.onnx", isolated)
+    done = step.run_pass(step.get("attention"), tmp_path / "m.onnx", tmp_path / "m.0.onnx", isolated)
     assert done.outcome.path == tmp_path / "m.onnx"
     assert done.outcome.note == "every block can be fused as it is"
     assert not (tmp_path / "m.0.onnx").exists()

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attn_export.attention_outputs import recorder as attention_watch
+from attn_export.attention_outputs import recorder
 from attn_export.attention_outputs.add import add_attention, axes, check_same, choose
-from attn_export.attention_outputs.recorder import Attention, Call, Watch, attend, find
+from attn_export.attention_outputs.recorder import Attention, AttentionRecorder, Call, attend, find
 from attn_export.cli.app import cli
-from attn_export.parity.against_module import verify_live
-from attn_export.reference.answers import ask
-from attn_export.reference.mha_fastpath import plain_attention
+from attn_export.parity.against_module import verify_against
+from attn_export.reference.answers import run_module
+from attn_export.reference.mha_fastpath import fastpath_disabled
 from attn_export.reference.shape_cases import Case
 from attn_export.reference.signature import Signature
 from attn_export.source.resolve import load_source
@@ -145,7 +145,7 @@ def found_in(module: nn.Module, *given: Tensor, **options: Any) -> list[Attentio
 
 @torch.no_grad()
 def watched(module: nn.Module, *given: Tensor) -> tuple[Any, dict[str, Tensor]]:
-    with plain_attention(), Watch(module, found_in(module, *given))() as seen:
+    with fastpath_disabled(), AttentionRecorder(module, found_in(module, *given))() as seen:
         answer = module(*given)
         return answer, dict(seen())
 
@@ -165,7 +165,7 @@ def test_attention_of_every_kind_is_found_by_the_path_of_its_module() -> None:
         torch.testing.assert_close(seen.sum(-1), torch.ones_like(seen.sum(-1)))
     torch.testing.assert_close(weights["attention_mha"].mean(1), answer["mean"])
     assert (weights["attention_encoder_layers_0_self_attn"][0, ..., -2:] == 0).all(), "padding keys"
-    with torch.no_grad(), plain_attention():
+    with torch.no_grad(), fastpath_disabled():
         plain = module(tokens(), padding())
     for name, expected in plain.items():
         torch.testing.assert_close(answer[name], expected)
@@ -324,7 +324,7 @@ def test_the_graph_has_the_weights_and_the_same_answers(bundle: Path) -> None:
         assert [o.name for o in session.outputs] == ["features", "mean", *(m["output"] for m in told)]
         got = session.run({"x": x.numpy(), "padded": padded.numpy()})
     module = Everything().eval()
-    with torch.no_grad(), plain_attention():
+    with torch.no_grad(), fastpath_disabled():
         expected = module(x, padded)
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value.numpy(), rtol=1e-4, atol=1e-5)
@@ -334,7 +334,7 @@ def test_the_graph_has_the_weights_and_the_same_answers(bundle: Path) -> None:
 
 
 def test_the_bundle_is_verified_live_with_its_weights(bundle: Path) -> None:
-    checks = verify_live(bundle, "attention_nets:Everything", backend="ort", device="cpu")
+    checks = verify_against(bundle, "attention_nets:Everything", backend="ort", device="cpu")
     assert {c.difference.output for c in checks} >= {"features", "attention_fused"}
 
 
@@ -343,14 +343,14 @@ def test_weights_that_change_the_answers_are_no_export(nets: Path, monkeypatch: 
         answer, weights = attend(*args, **keywords)
         return answer * 1.001, weights
 
-    monkeypatch.setattr(attention_watch, "attend", wrong)
+    monkeypatch.setattr(recorder, "attend", wrong)
     source = load_source(
         "attention_nets:Everything", inputs=[INPUTS[1], INPUTS[3]], dims=["batch=1:2:3", "length=4:5:6"]
     )
     watching, _ = add_attention(source, "fused")
     (graph,) = watching.graphs
     given = {"x": tokens().numpy(), "padded": padding().numpy()}
-    answer = ask(Signature(graph.module, graph.inputs, watch=graph.watch), Case("opt", {}), given)
+    answer = run_module(Signature(graph.module, graph.inputs, watch=graph.watch), Case("opt", {}), given)
     with pytest.raises(ParityError, match='changes PyTorch\'s own answers: output "features" at case "opt"'):
         check_same(Signature(graph.module, graph.inputs), [answer], source.tolerance)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from attn_export.capture import dynamic_shape_errors as specialise
+from attn_export.capture import dynamic_shape_errors
 from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
@@ -19,9 +19,9 @@ X = TensorSpec("x", "float32", (Dim("batch", 1, 8, 32), Dim("T", 2, 16, 64), Dim
 def explained(module: nn.Module, shape: tuple[int, ...] = (8, 16, 3)) -> str:
     dims = {d.name: torch.export.Dim(str(d.name), min=d.min, max=d.max) for d in X.dims if d.dynamic}
     shapes = {"x": {axis: dims[d.name] for axis, d in enumerate(X.dims) if d.dynamic}}
-    with specialise.watch() as records, pytest.raises(Exception) as caught:
+    with dynamic_shape_errors.watch() as records, pytest.raises(Exception) as caught:
         torch.export.export(module.eval(), (torch.randn(shape),), dynamic_shapes=shapes, strict=False)
-    text = specialise.explain(caught.value, records, [X])
+    text = dynamic_shape_errors.explain(caught.value, records, [X])
     assert "\n" not in text
     return text
 
@@ -209,7 +209,7 @@ def test_an_error_of_the_model_itself() -> None:
 def test_a_dynamic_model_is_blamed_for_nothing_and_pytorch_is_restored() -> None:
     before = dict(vars(ShapeEnv))
     batch = torch.export.Dim("batch", min=1, max=32)
-    with specialise.watch() as records:
+    with dynamic_shape_errors.watch() as records:
         assert dict(vars(ShapeEnv)) != before
         torch.export.export(nn.Linear(3, 3), (torch.randn(8, 3),), dynamic_shapes=({0: batch},), strict=False)
     assert [r for r in records if r.excludes("batch", 1) or r.excludes("batch", 32)] == []
@@ -217,14 +217,14 @@ def test_a_dynamic_model_is_blamed_for_nothing_and_pytorch_is_restored() -> None
 
 
 def test_a_pytorch_that_can_not_be_listened_to_still_names_the_dim(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain_watch = specialise.watch.__enter__
+    plain_watch = dynamic_shape_errors.watch.__enter__
 
-    def deaf(self: specialise.watch) -> list[specialise.Record]:
+    def deaf(self: dynamic_shape_errors.watch) -> list[dynamic_shape_errors.Record]:
         records = plain_watch(self)
         self.__exit__(None, None, None)
         return records
 
-    monkeypatch.setattr(specialise.watch, "__enter__", deaf)
+    monkeypatch.setattr(dynamic_shape_errors.watch, "__enter__", deaf)
     assert explained(Views()) == (
         "dim batch was asked to be 1..32 but the model fixes it to 8; fix it with --dim batch=8, or change the model"
     )

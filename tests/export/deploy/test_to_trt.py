@@ -12,17 +12,17 @@ import onnx
 import pytest
 from attn_export.cli.app import cli
 from attn_export.console import Console
-from attn_export.pipeline.pipeline import Options, export
+from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import FusionError, OutputError, UsageError
-from attn_runtime.trt import library as flavour
+from attn_runtime.trt import library
 from attn_runtime.trt.engine_files import find_engine, find_engine_beside
 from attn_runtime.trt.machine import this_machine
 from click.testing import CliRunner, Result
 
 pytestmark = [
-    pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx"))),
+    pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx"))),
     pytest.mark.timeout(600),
 ]
 
@@ -59,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "trt_nets.py").write_text(NETS)
     sys.path.insert(0, str(folder))
     source = load_source("trt_nets:net", inputs=["x:float32[batch,T,64]"], dims=["batch=1:2:4", "T=4:16:32"])
-    export(source, folder / "net.attn", Options(), Console(True))
+    export(source, folder / "net.attn", ExportOptions(), Console(True))
     yield folder
     sys.path.remove(str(folder))
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from attn_export.isolate import Isolated
-from attn_export.parity.judge import Judge, Rows, batch_dim, take_rows
+from attn_export.parity.judge import ParityChecker, Rows, batch_dim, take_rows
 from attn_export.reference.answers import Answer
 from attn_export.reference.shape_cases import corner_cases
 from attn_runtime.compare import Tolerance
@@ -57,16 +57,16 @@ def isolated() -> Iterator[Isolated]:
         yield child
 
 
-def judge(isolated: Isolated, ask: Callable[..., dict[str, np.ndarray]] = module) -> Judge:
+def judge(isolated: Isolated, ask: Callable[..., dict[str, np.ndarray]] = module) -> ParityChecker:
     answers = []
     for number, case in enumerate(corner_cases(INPUTS)):
         inputs = draw_inputs(INPUTS, case.sizes, number)
         answers.append(Answer(case, inputs, ask(inputs)))
-    return Judge(INPUTS, answers, Tolerance(), isolated, ask)
+    return ParityChecker(INPUTS, answers, Tolerance(), isolated, ask)
 
 
 def test_the_right_graph_passes_everywhere(isolated: Isolated, tmp_path: Path) -> None:
-    verdict = judge(isolated).judge(graph(tmp_path / "g.onnx"), "capture")
+    verdict = judge(isolated).check(graph(tmp_path / "g.onnx"), "capture")
     assert {c.case.name for c in verdict.checks} == {"min", "opt", "max", "odd"}
     assert {c.name for c in verdict.consistency} == {"rows-permuted", "row-alone"}
     assert all(c.passed for c in verdict.consistency)
@@ -77,7 +77,7 @@ def test_one_weight_off_by_a_little_is_seen_and_placed(isolated: Isolated, tmp_p
     weight = WEIGHT.copy()
     weight[:, 2] *= 1.001
     with pytest.raises(ParityError, match=r"^squeeze \(after capture\) does not match PyTorch") as told:
-        judge(isolated).judge(graph(tmp_path / "g.onnx", weight), "squeeze", ["capture"])
+        judge(isolated).check(graph(tmp_path / "g.onnx", weight), "squeeze", ["capture"])
     assert "Nothing was written" in str(told.value)
     assert "\n" not in str(told.value)
     first = told.value.details.splitlines()[1]
@@ -86,17 +86,17 @@ def test_one_weight_off_by_a_little_is_seen_and_placed(isolated: Isolated, tmp_p
 
 def test_nan_is_seen(isolated: Isolated, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match="NaN in"):
-        judge(isolated).judge(graph(tmp_path / "g.onnx", after="log"), "capture")
+        judge(isolated).check(graph(tmp_path / "g.onnx", after="log"), "capture")
 
 
 def test_a_missing_output_is_seen(isolated: Isolated, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match="missing"):
-        judge(isolated).judge(graph(tmp_path / "g.onnx", name="z"), "capture")
+        judge(isolated).check(graph(tmp_path / "g.onnx", name="z"), "capture")
 
 
 def test_a_graph_that_runs_at_one_shape_only_is_seen(isolated: Isolated, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match="The graph can't be run"):
-        judge(isolated).judge(graph(tmp_path / "g.onnx", rows=4), "capture")
+        judge(isolated).check(graph(tmp_path / "g.onnx", rows=4), "capture")
 
 
 def test_rows_that_lean_on_each_other_are_the_graphs_fault_when_pytorchs_do_not(
@@ -109,11 +109,11 @@ def test_rows_that_lean_on_each_other_are_the_graphs_fault_when_pytorchs_do_not(
         "y": np.stack([base.outputs["y"][(base.inputs["x"] == row).all(1).argmax()] for row in inputs["x"]])
     }
     with pytest.raises(ParityError, match="does not match itself in a batch"):
-        leaning.judge(graph(tmp_path / "g.onnx", after="centred"), "capture")
+        leaning.check(graph(tmp_path / "g.onnx", after="centred"), "capture")
 
 
 def test_rows_that_lean_on_each_other_in_pytorch_too_are_noted(isolated: Isolated, tmp_path: Path) -> None:
-    verdict = judge(isolated, centred).judge(graph(tmp_path / "g.onnx", after="centred"), "capture")
+    verdict = judge(isolated, centred).check(graph(tmp_path / "g.onnx", after="centred"), "capture")
     alone = next(c for c in verdict.consistency if c.name == "row-alone")
     assert not alone.passed
     assert "PyTorch's own answers depend on the other rows along batch" in alone.note

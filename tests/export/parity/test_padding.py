@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from attn_export.isolate import Isolated
-from attn_export.parity.judge import Judge
+from attn_export.parity.judge import ParityChecker
 from attn_export.parity.padding import Padded, paddings
 from attn_export.reference.answers import Answer
 from attn_export.reference.shape_cases import corner_cases
@@ -127,7 +127,7 @@ def judged(isolated: Isolated, path: Path, ask: Callable[[Arrays], Arrays], faul
         if fault == "careless":
             inputs["mask"][:] = True  # else it would already differ from PyTorch's answers
         answers.append(Answer(case, inputs, ask(inputs)))
-    return Judge((X, MASK), answers, Tolerance(), isolated, ask).judge(path, "capture")
+    return ParityChecker((X, MASK), answers, Tolerance(), isolated, ask).check(path, "capture")
 
 
 def test_a_graph_that_heeds_its_mask_passes(isolated: Isolated, tmp_path: Path):

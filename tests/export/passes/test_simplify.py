@@ -8,9 +8,9 @@ import onnx
 import pytest
 from attn_export.isolate import Isolated
 from attn_export.onnx_graph import onnx_file as graph_module
-from attn_export.onnx_graph.onnx_file import facts
+from attn_export.onnx_graph.onnx_file import read_info
 from attn_export.passes import _base as step
-from attn_export.passes._base import Outcome
+from attn_export.passes._base import PassResult
 from attn_runtime.errors import PassError, UsageError
 from onnx import TensorProto, helper, numpy_helper
 
@@ -57,7 +57,7 @@ def test_what_can_be_folded_is_and_the_answers_stay(isolated: Isolated, tmp_path
     import onnxruntime
 
     source = foldable(tmp_path / "m.onnx")
-    done = step.apply(step.get("simplify"), source, tmp_path / "m.0.onnx", isolated)
+    done = step.run_pass(step.get("simplify"), source, tmp_path / "m.0.onnx", isolated)
     assert done.before.nodes == 4
     assert done.after.nodes == 2
     assert done.outcome.path == tmp_path / "m.0.onnx"
@@ -68,7 +68,7 @@ def test_what_can_be_folded_is_and_the_answers_stay(isolated: Isolated, tmp_path
 
 
 def test_nodes_keep_the_module_path_that_onnxsim_drops(isolated: Isolated, tmp_path: Path) -> None:
-    done = step.apply(step.get("simplify"), foldable(tmp_path / "m.onnx"), tmp_path / "m.0.onnx", isolated)
+    done = step.run_pass(step.get("simplify"), foldable(tmp_path / "m.onnx"), tmp_path / "m.0.onnx", isolated)
     model = onnx.load(done.outcome.path)
     matmul = next(n for n in model.graph.node if n.op_type == "MatMul")
     assert [(p.key, p.value) for p in matmul.metadata_props] == [("namespace", "net.attention")]
@@ -81,7 +81,7 @@ def test_a_graph_that_would_grow_is_kept_as_it_was(isolated: Isolated, tmp_path:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Add", ["h", "b"], ["y"])]
     source = save(tmp_path / "m.onnx", nodes, {"w": one, "b": one[0]}, "y")
     before = source.read_bytes()
-    done = step.apply(step.get("simplify"), source, tmp_path / "m.0.onnx", isolated)
+    done = step.run_pass(step.get("simplify"), source, tmp_path / "m.0.onnx", isolated)
     assert done.outcome.path == source
     assert "kept the graph as captured" in done.outcome.note
     assert source.read_bytes() == before
@@ -93,7 +93,7 @@ def test_external_weights_stay_where_they_are(isolated: Isolated, tmp_path: Path
 
     source = foldable(tmp_path / "m.onnx", external=True)
     data = (tmp_path / "m.onnx.data").read_bytes()
-    done = step.apply(step.get("simplify"), source, tmp_path / "m.0.onnx", isolated)
+    done = step.run_pass(step.get("simplify"), source, tmp_path / "m.0.onnx", isolated)
     assert done.after.nodes < done.before.nodes
     assert done.after.data_files == ("m.onnx.data",)
     assert (tmp_path / "m.onnx.data").read_bytes() == data
@@ -111,10 +111,10 @@ class Spoils:
     def __init__(self, broken: str) -> None:
         self.broken = broken
 
-    def requires(self, before: graph_module.GraphFacts) -> str:
+    def requires(self, before: graph_module.GraphInfo) -> str:
         return "it wants more nodes" if self.broken == "requires" else ""
 
-    def run(self, source: Path, target: Path, isolated: Isolated) -> Outcome:
+    def run(self, source: Path, target: Path, isolated: Isolated) -> PassResult:
         model = onnx.load(source)
         if self.broken == "name":
             model.graph.node[-1].output[0] = model.graph.output[0].name = "other"
@@ -123,9 +123,9 @@ class Spoils:
         if self.broken == "dtype":
             model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
         onnx.save(model, target)
-        return Outcome(target)
+        return PassResult(target)
 
-    def ensures(self, before: graph_module.GraphFacts, after: graph_module.GraphFacts) -> str:
+    def ensures(self, before: graph_module.GraphInfo, after: graph_module.GraphInfo) -> str:
         return "it promised less" if self.broken == "ensures" else ""
 
 
@@ -141,7 +141,7 @@ class Spoils:
 )
 def test_a_pass_that_breaks_its_contract_is_named(isolated: Isolated, tmp_path: Path, broken: str, says: str) -> None:
     with pytest.raises(PassError) as told:
-        step.apply(Spoils(broken), foldable(tmp_path / "m.onnx"), tmp_path / "m.0.onnx", isolated)
+        step.run_pass(Spoils(broken), foldable(tmp_path / "m.onnx"), tmp_path / "m.0.onnx", isolated)
     assert 'pass "spoils"' in str(told.value)
     assert says in str(told.value)
 
@@ -149,7 +149,7 @@ def test_a_pass_that_breaks_its_contract_is_named(isolated: Isolated, tmp_path: 
 def test_simplify_promises_opset_and_size(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    before = facts(foldable(tmp_path / "m.onnx"))
+    before = read_info(foldable(tmp_path / "m.onnx"))
     simplify = step.get("simplify")
     assert simplify.ensures(before, before) == ""
     assert "opset was 18 and is 21" in simplify.ensures(before, replace(before, opset=21))
@@ -169,5 +169,5 @@ def test_facts_count_the_bodies_of_branches(tmp_path: Path) -> None:
     value = [helper.make_tensor_value_info("x", 1, [2]), helper.make_tensor_value_info("c", 9, [])]
     model = helper.make_model(helper.make_graph([node], "g", value, [helper.make_tensor_value_info("y", 1, [2])]))
     onnx.save(model, tmp_path / "m.onnx")
-    assert facts(tmp_path / "m.onnx").nodes == 3
+    assert read_info(tmp_path / "m.onnx").nodes == 3
     assert graph_module.names_read(model.graph) >= {"x", "c"}

@@ -11,10 +11,10 @@ import onnx
 import pytest
 from attn_export.console import Console
 from attn_export.onnx_graph import onnx_file as graph
-from attn_export.parity.against_module import verify_live
+from attn_export.parity.against_module import verify_against
 from attn_export.passes import _base as step
 from attn_export.pipeline import pipeline
-from attn_export.pipeline.pipeline import Options, export
+from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import CaptureError, ParityError, UsageError
@@ -36,7 +36,7 @@ def run(
     **options: Any,
 ) -> pipeline.Export:
     source = load_source(ref, inputs=inputs, dims=dims, example=example, config=config)
-    return export(source, target, Options(**options), Console(True))
+    return export(source, target, ExportOptions(**options), Console(True))
 
 
 def test_a_bundle_holds_the_graph_the_proof_and_the_account_of_it(project: Path) -> None:
@@ -129,18 +129,18 @@ class BreaksParity:
     name = "breaks"
     summary = "for tests"
 
-    def requires(self, before: graph.GraphFacts) -> str:
+    def requires(self, before: graph.GraphInfo) -> str:
         return ""
 
-    def ensures(self, before: graph.GraphFacts, after: graph.GraphFacts) -> str:
+    def ensures(self, before: graph.GraphInfo, after: graph.GraphInfo) -> str:
         return ""
 
-    def run(self, source: Path, target: Path, isolated: object) -> step.Outcome:
+    def run(self, source: Path, target: Path, isolated: object) -> step.PassResult:
         model = onnx.load(source)
         softmax = next(n for n in model.graph.node if n.op_type == "Softmax")
         next(a for a in softmax.attribute if a.name == "axis").i = 1
         onnx.save(model, target)
-        return step.Outcome(target)
+        return step.PassResult(target)
 
 
 def test_a_pass_that_breaks_parity_is_an_error_that_names_it_and_the_old_bundle_stays(
@@ -162,7 +162,7 @@ def test_a_pass_that_breaks_parity_is_an_error_that_names_it_and_the_old_bundle_
 
 def test_rows_that_depend_on_their_neighbours_are_recorded(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load_source("nets:BatchCentred", inputs=X, dims=DIMS)
-    export(loaded, project / "b.attn", Options(), Console())
+    export(loaded, project / "b.attn", ExportOptions(), Console())
     told = capsys.readouterr().err
     assert told.count("PyTorch's own answers depend on the other rows along batch") == 1
     consistency = Bundle.open(project / "b.attn").manifest["graphs"]["model"]["consistency"]
@@ -172,7 +172,7 @@ def test_rows_that_depend_on_their_neighbours_are_recorded(project: Path, capsys
 
 def test_an_input_that_nothing_reads_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load_source("nets:Ignores", inputs=[*X, "unused:float32[batch]"], dims=DIMS)
-    export(loaded, project / "i.attn", Options(), Console())
+    export(loaded, project / "i.attn", ExportOptions(), Console())
     assert 'input "unused" is never read' in capsys.readouterr().err
 
 
@@ -233,7 +233,7 @@ def test_a_looser_tolerance_is_stored(project: Path) -> None:
     tolerance = Bundle.open(project / "a.attn").graph().precisions["fp32"].tolerance
     assert (tolerance.atol, tolerance.rtol) == (1e-4, 1e-3)
     run("nets:attention", project / "a.onnx", atol=1e-4, rtol=1e-3)
-    checks = verify_live(project / "a.onnx", "nets:attention")
+    checks = verify_against(project / "a.onnx", "nets:attention")
     assert all(c.difference.limit > 1e-4 for c in checks)  # the tolerance in the file, not the default one
 
 
@@ -246,7 +246,7 @@ def test_a_padded_transformer_is_held_to_its_own_arithmetic(project: Path) -> No
 
 def test_an_output_that_the_absolute_limit_swallows_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load_source("nets:Tiny", inputs=X, dims=DIMS)
-    export(loaded, project / "t.attn", Options(), Console())
+    export(loaded, project / "t.attn", ExportOptions(), Console())
     assert 'output "output" is so small' in capsys.readouterr().err
 
 

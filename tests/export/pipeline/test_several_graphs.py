@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from attn_export.cli.app import cli as attn_export_cli
-from attn_export.parity.against_module import verify_live
+from attn_export.parity.against_module import verify_against
 from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.cli.app import cli as attn_run
 from attn_runtime.errors import FusionError, UsageError
 from attn_runtime.tasks.info import describe, info_lines
 from attn_runtime.tasks.verification import verify
-from attn_runtime.trt import library as flavour
+from attn_runtime.trt import library
 from click.testing import CliRunner
 
 #: Shares the exported bundle with the other files about generators.
@@ -44,21 +44,21 @@ def test_progress_says_which_graph_it_is_about(small_translator_log: str) -> Non
 
 
 def test_live_goes_through_every_graph_or_the_one_that_is_named(small_translator: Path) -> None:
-    outputs = {c.difference.output for c in verify_live(small_translator, "support.small_generators:translator")}
+    outputs = {c.difference.output for c in verify_against(small_translator, "support.small_generators:translator")}
     assert {"memory", "logits", "new_key_0", "cross_key_0"} <= outputs
     assert {
         c.difference.output
-        for c in verify_live(small_translator, "support.small_generators:translator", graph="encoder")
+        for c in verify_against(small_translator, "support.small_generators:translator", graph="encoder")
     } == {"memory"}
     with pytest.raises(UsageError, match='no graph "encoder"'):
-        verify_live(small_translator, "support.small_generators:lm")
+        verify_against(small_translator, "support.small_generators:lm")
 
 
 def test_another_models_graph_is_told_by_its_name(small_translator: Path) -> None:
     from attn_runtime.errors import ParityError
 
     with pytest.raises(ParityError, match="graph encoder does not match PyTorch"):
-        verify_live(small_translator, "support.small_generators:translator", config=["seed=4"])
+        verify_against(small_translator, "support.small_generators:translator", config=["seed=4"])
 
 
 @pytest.mark.parametrize(
@@ -112,11 +112,11 @@ def test_one_graph_of_several_is_a_plain_file_too(attn_export: Callable[..., Any
     )
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["precisions"]["fp32"]["file"] == "step.onnx"
-    assert verify_live(out, "support.small_generators:lm", config=["layers=1"], graph="step")
+    assert verify_against(out, "support.small_generators:lm", config=["layers=1"], graph="step")
     assert [p.name for p in tmp_path.iterdir()] == ["step.onnx"]
 
 
-needs_rtx = pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
+needs_rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 
 
 @needs_rtx

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from attn_export.isolate import Isolated
-from attn_export.precision import activations as intermediates
+from attn_export.precision import activations
 from attn_export.precision.activations import compare_intermediates, ranges
 from attn_export.precision.bisection import bisect
 from attn_runtime.errors import UsageError
@@ -138,11 +138,11 @@ def test_tensors_are_compared_a_few_at_a_time_with_one_result(isolated: Isolated
 
 
 def test_no_tensor_is_left_out_between_two_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intermediates, "_FIRST_CHUNK", 1)
+    monkeypatch.setattr(activations, "_FIRST_CHUNK", 1)
     graph, names = chain(tmp_path / "a.onnx", False), ["scaled", "centre", "out", "back"]
     inputs = str(case(tmp_path / "a.st", 20)[1])
     for budget in (1, 1 << 30):
-        rows = intermediates.compare_here(str(graph), str(graph), names, [inputs], budget, str(tmp_path))["rows"]
+        rows = activations.compare_here(str(graph), str(graph), names, [inputs], budget, str(tmp_path))["rows"]
         assert [row[0] for row in rows] == names
 
 
@@ -172,13 +172,13 @@ Run = Callable[..., Any]
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A net with its fp16 graph, exported once."""
     from attn_export.console import Console
-    from attn_export.pipeline.pipeline import Options, export
+    from attn_export.pipeline.pipeline import ExportOptions, export
     from attn_export.precision.convert import add_precision
     from attn_export.source.resolve import load_source
 
     target = tmp_path_factory.mktemp("bisect") / "a.attn"
     loaded = load_source("support.deep_nets:Small", inputs=["x:float32[batch,T,64]"], dims=["batch=1:2:3", "T=4:6:9"])
-    export(loaded, target, Options(), Console(True))
+    export(loaded, target, ExportOptions(), Console(True))
     add_precision(target, "fp16", skip=["attention"], console=Console(True))
     yield target
 

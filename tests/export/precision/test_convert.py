@@ -15,13 +15,13 @@ import onnxruntime
 import pytest
 from attn_export.console import Console
 from attn_export.parity.recorded import check, golden_record
-from attn_export.pipeline.pipeline import Options, export
+from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision import fp32_search as keep
 from attn_export.precision.bundle_files import write_precision
 from attn_export.precision.convert import add_precision, bundle_job, convert_file, workshop
 from attn_export.precision.emulation import rounded
 from attn_export.precision.modelopt_autocast import computes
-from attn_export.precision.typed_graph import Typed, halve
+from attn_export.precision.typed_graph import TypedGraph, convert_graph
 from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.compare import Tolerance
@@ -46,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         if not target.exists():
             dims = ["batch=2", "T=8"] if name == "Small" else DIMS
             source = load_source(f"support.deep_nets:{name}", inputs=inputs, dims=dims, example=example)
-            export(source, target, Options(**options), Console(True))
+            export(source, target, ExportOptions(**options), Console(True))
         return target
 
     yield make
@@ -124,7 +124,7 @@ def test_what_the_plain_conversion_breaks_holds_with_few_nodes_in_fp32(
     with workshop(120) as (work, isolated):
         job = bundle_job(Bundle.open(bundle), "model", "fp16", False, None, work, isolated)
         assert keep.plain(job).ratio > 1
-        typed = halve(job, "model", Console(True))
+        typed = convert_graph(job, "model", Console(True))
         assert twin_error(bundle, typed.path) < 1e-2
     assert next(k["reason"] for k in typed.kept if k["module"] == place).startswith(reason)
     assert typed.share == len(typed.kept) / arithmetic(bundle / "model.onnx")
@@ -140,7 +140,7 @@ def test_a_mask_that_never_masks_all_needs_nothing_in_fp32(made: Made) -> None:
         first = keep.start(job)
         # AutoCast's ranges alone keep every layer's sum and softmax.
         assert len(first.cast.in_fp32) >= 12 and first.passed
-        typed = halve(job, "model", Console(True), first)
+        typed = convert_graph(job, "model", Console(True), first)
         assert typed.kept == ()
         assert twin_error(bundle, typed.path) < 1e-2
 
@@ -246,7 +246,7 @@ def test_engines_come_along_and_an_old_precision_is_replaced(made: Made, tmp_pat
 
 def test_attention_for_tensorrt_comes_as_a_file_of_its_own(tmp_path: Path) -> None:
     source = load_source("attentionnet", inputs=(), dims=["batch=2"])
-    export(source, tmp_path / "net.attn", Options(), Console(True))
+    export(source, tmp_path / "net.attn", ExportOptions(), Console(True))
     found = add_precision(tmp_path / "net.attn", "fp16", console=Console(True))
     assert [(t.name, t.target) for t in found] == [("fp16", None), ("fp16-trt", "tensorrt")]
     graph = Bundle.open(tmp_path / "net.attn").graph()
@@ -275,7 +275,7 @@ def test_large_weights_lie_beside_the_graph_once_for_all_its_forms(made: Made, t
         path = tmp_path / f"{name}.onnx"
         model = onnx.load(bundle / "model.onnx")
         onnx.save(model, path, save_as_external_data=True, location="typed.data", size_threshold=0)
-        typed = Typed(name, path, "fp16", "model", (), 0.0, (), Tolerance(1e-5, 1e-2), (), False, 1, 1, 1.0)
+        typed = TypedGraph(name, path, "fp16", "model", (), 0.0, (), Tolerance(1e-5, 1e-2), (), False, 1, 1, 1.0)
         forms.append(typed)
     write_precision(bundle, Bundle.open(bundle), "fp16", {"model": forms})
     graph = Bundle.open(bundle).graph()
@@ -306,7 +306,7 @@ def test_a_wrong_class_shows_in_the_agreement(made: Made) -> None:
 def test_a_plain_file_is_held_against_its_own_fp32_answers(made: Made, tmp_path: Path) -> None:
     source = shutil.copy(made("LargeLogits") / "model.onnx", tmp_path / "model.onnx")
     typed = convert_file(Path(source), tmp_path / "half.onnx", "fp16", console=Console(True))
-    assert isinstance(typed, Typed) and typed.path == tmp_path / "half.onnx"
+    assert isinstance(typed, TypedGraph) and typed.path == tmp_path / "half.onnx"
     assert {k["module"] for k in typed.kept} == {"layers.3.attention"}
     session = onnxruntime.InferenceSession(tmp_path / "half.onnx", disabled_optimizers=list(LEFT_OUT_ON_HALF))
     x = np.random.default_rng(5).standard_normal((2, 9, 64)).astype(np.float32)

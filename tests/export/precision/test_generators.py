@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from attn_export.console import Console
-from attn_export.parity.against_module import verify_live
+from attn_export.parity.against_module import verify_against
 from attn_export.precision.convert import add_precision
 from attn_runtime.bundle.reader import Bundle, sha256_of
 from attn_runtime.errors import ParityError
@@ -66,7 +66,7 @@ def test_golden_cases_and_what_is_written_hold(half: Path, monkeypatch: pytest.M
     assert {c.graph for c in report.cases} == {"encoder", "first", "step"}
     assert len(report.generation) == 11 and all(r.passed for r in report.generation)
     assert all(r.same for r in report.generation if r.beams == 1)
-    assert verify_live(half, "support.small_generators:translator", precision="fp16")
+    assert verify_against(half, "support.small_generators:translator", precision="fp16")
 
 
 def test_progress_says_what_it_did_and_what_is_undecided(converted: tuple[Path, str]) -> None:

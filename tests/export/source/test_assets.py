@@ -70,7 +70,7 @@ def test_a_model_trained_on_a_folder_is_exported_with_what_it_was_trained_on(tmp
             pixels = random.integers(level - 30, level + 30, (20, 24), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "set" / label / f"{number}.png")
     trained = tmp_path / "trained"
-    loop.train(MODEL, loop.Options(out=trained, data=tmp_path / "set", size=16, epochs=1, quiet=True))
+    loop.train(MODEL, loop.TrainOptions(out=trained, data=tmp_path / "set", size=16, epochs=1, quiet=True))
 
     command = image_folder.export_command(MODEL, trained).replace("'", "").split()
     result = CliRunner().invoke(cli, command[1:])

@@ -15,8 +15,7 @@ import pytest
 import torch
 from attn_models.recipe import Recipe, Split
 from attn_models.train import main
-from attn_models.training import amp as precision
-from attn_models.training import checkpoint, loop, schedule
+from attn_models.training import amp, checkpoint, loop, schedule
 from attn_models.training.class_weights import class_weights
 from attn_models.training.distributed import sharding
 from attn_models.training.distributed.processes import World
@@ -147,7 +146,7 @@ def tiny(loss=F.cross_entropy, **settings):
 
 
 def options(out, **more):
-    return loop.Options(out=out, quiet=True, **more)
+    return loop.TrainOptions(out=out, quiet=True, **more)
 
 
 def test_the_seed_decides_the_weights(tmp_path):
@@ -442,7 +441,7 @@ def test_gradients_are_clipped_together():
 
 
 def test_auto_precision_is_float32_on_the_cpu():
-    assert precision.choose("auto", torch.device("cpu")) == "fp32"
+    assert amp.choose("auto", torch.device("cpu")) == "fp32"
 
 
 def test_a_validation_loss_that_is_not_finite_ends_the_training(tmp_path):

@@ -7,9 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from attn_models.data.speech import espeak as spoken_words
-from attn_models.data.speech import splits as word_splits
-from attn_models.data.speech import stored_words
+from attn_models.data.speech import espeak, splits, stored_words
 from attn_models.data.speech.espeak import LABELS, PARTS, SAMPLE_RATE, SAMPLES, SILENCE, SPEAKERS, plan
 from attn_models.zoo.keywords import (
     BANDS,
@@ -182,7 +180,7 @@ def test_no_speaker_is_in_two_parts_and_the_plan_is_fixed():
 
 def test_the_synthesiser_speaks_and_says_the_same_in_every_process():
     try:
-        spoken_words.find()
+        espeak.find()
     except UsageError as missing:
         pytest.skip(str(missing))
     script = (
@@ -211,7 +209,7 @@ def test_a_cache_is_read_and_its_words_lie_in_the_middle(tmp_path):
         "parts": np.array([0, 2]),
     }
     save_file(words, tmp_path / "w.safetensors")
-    parts = spoken_words.load(tmp_path / "w.safetensors")
+    parts = espeak.load(tmp_path / "w.safetensors")
     assert {part: len(clips.labels) for part, clips in parts.items()} == {"train": 1, "validation": 0, "test": 1}
     (clip,) = parts["test"].waveforms
     np.testing.assert_array_equal(np.flatnonzero(clip), [7998, 7999, 8000])
@@ -222,7 +220,7 @@ def test_disturbing_draws_from_the_generator_alone_and_keeps_to_full_scale():
     clips[:32, 6000:10000] = (12000 * torch.sin(torch.arange(4000) * 0.3)).to(torch.int16)
 
     def drawn(seed: int, voices: bool) -> torch.Tensor:
-        return word_splits.disturbed(clips, torch.Generator().manual_seed(seed), voices)
+        return splits.disturbed(clips, torch.Generator().manual_seed(seed), voices)
 
     for voices in (False, True):
         got = drawn(0, voices)
@@ -240,8 +238,8 @@ def test_stored_words_stand_in_where_there_is_no_synthesiser(monkeypatch):
     def missing() -> None:
         raise UsageError("no speech synthesiser")
 
-    monkeypatch.setattr(word_splits, "load", missing)
-    recipe = word_splits.recipe()
+    monkeypatch.setattr(splits, "load", missing)
+    recipe = splits.recipe()
     assert stored_words.FILE.stat().st_size < 1_000_000
     batch = recipe.train[:40]
     spectra = recipe.augment(dict(batch.inputs), torch.Generator().manual_seed(0))["waveform"]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from attn_models import reference_generation as decode
+from attn_models import reference_generation
 from attn_models.data import stories
 from attn_models.zoo.lm import MODEL, First, LanguageModel, RMSNorm, Step, answered, of_size, rotary_tables, rotate
 from attn_runtime.errors import UsageError
@@ -188,9 +188,9 @@ def test_a_broken_cache_is_noticed(net, rows, broken):
 def test_greedy_with_and_without_a_cache_write_the_same():
     torch.manual_seed(0)
     module = SPEC.build().eval()
-    prompt = decode.together(SPEC.generation.prompts(0), stories.PAD)
-    slow = decode.greedy(module, SPEC.generation, prompt, 12)
-    quick = decode.cached(module, SPEC, prompt, 12)
+    prompt = reference_generation.together(SPEC.generation.prompts(0), stories.PAD)
+    slow = reference_generation.greedy(module, SPEC.generation, prompt, 12)
+    quick = reference_generation.cached(module, SPEC, prompt, 12)
     assert slow.tokens.tolist() == quick.tokens.tolist()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from attn_models.data import scans as scans_data
+from attn_models.data import scans
 from attn_models.data.scans import LABELS, draw
 from attn_models.zoo.scans import IMAGE, MODEL, mirrored
 from attn_runtime.errors import UsageError
@@ -67,7 +67,7 @@ def test_the_model_takes_what_its_specs_say():
 
 
 def test_a_folder_of_scans_reads_back_as_drawn(tmp_path):
-    result = CliRunner().invoke(scans_data.main, [str(tmp_path / "scans"), "--count", "12", "--seed", "7"])
+    result = CliRunner().invoke(scans.main, [str(tmp_path / "scans"), "--count", "12", "--seed", "7"])
     assert result.exit_code == 0, result.output
     images, targets = draw(12, 7)
     files = sorted((tmp_path / "scans").rglob("*.png"), key=lambda file: file.stem)
@@ -75,5 +75,5 @@ def test_a_folder_of_scans_reads_back_as_drawn(tmp_path):
     plain = {**IMAGE, "scale": 1.0, "mean": [0.0], "std": [1.0]}
     for file, image in zip(files, images, strict=True):
         np.testing.assert_array_equal(load_image(file, plain)[0, 0], image)
-    again = CliRunner().invoke(scans_data.main, [str(tmp_path / "scans")])
+    again = CliRunner().invoke(scans.main, [str(tmp_path / "scans")])
     assert again.exit_code == UsageError.exit_code and "is there already" in again.output

@@ -8,8 +8,8 @@ from pathlib import Path
 import attn_runtime
 import pytest
 import torch
-from attn_models import reference_generation as decode
-from attn_models.data.translation import text as translation_text
+from attn_models import reference_generation
+from attn_models.data.translation import text
 from attn_models.spec import whole
 from attn_models.zoo import translator
 from attn_models.zoo.translator import MODEL, Attention, StepView, Translator
@@ -42,7 +42,9 @@ def module(spec):
 def batch(rows=5, longest=9, seed=0):
     random = torch.Generator().manual_seed(seed)
     sources = [torch.randint(4, 40, (1, 1 + (longest - 1) * n // (rows - 1)), generator=random) for n in range(rows)]
-    return decode.together([{"source": s, "source_mask": torch.ones_like(s, dtype=torch.bool)} for s in sources], 0)
+    return reference_generation.together(
+        [{"source": s, "source_mask": torch.ones_like(s, dtype=torch.bool)} for s in sources], 0
+    )
 
 
 def run(spec, module, graph, **values):
@@ -92,13 +94,13 @@ def test_the_cache_gives_the_logits_of_the_whole_model(spec, module, first):
 def test_what_is_generated_with_the_cache_is_what_is_generated_without(spec, module):
     prompt = batch(rows=8)
     for max_length in (15, 6, 1):
-        plain = decode.greedy(module, spec.generation, prompt, max_length)
-        cached = decode.cached(module, spec, prompt, max_length)
+        plain = reference_generation.greedy(module, spec.generation, prompt, max_length)
+        cached = reference_generation.cached(module, spec, prompt, max_length)
         assert torch.equal(cached.tokens, plain.tokens) and torch.equal(cached.lengths, plain.lengths)
         assert torch.allclose(cached.scores, plain.scores, atol=1e-5)
         assert cached.margin == pytest.approx(plain.margin, abs=1e-3)
         if max_length == 15:
-            quick = decode.cached(module, spec, prompt, max_length, scores=False)
+            quick = reference_generation.cached(module, spec, prompt, max_length, scores=False)
             assert (
                 torch.equal(quick.tokens, plain.tokens) and quick.scores.isnan().all() and quick.margin != quick.margin
             )
@@ -153,8 +155,8 @@ def test_a_step_that_is_broken_is_noticed(spec, module, broken):
     with torch.no_grad():
         whole_logits = module(**prompt, target=target)
     assert (logits_by_cache(wrong, module, prompt, target) - whole_logits).abs().max() > 0.05
-    plain = decode.greedy(module, spec.generation, prompt, 12)
-    cached = decode.cached(module, wrong, prompt, 12)
+    plain = reference_generation.greedy(module, spec.generation, prompt, 12)
+    cached = reference_generation.cached(module, wrong, prompt, 12)
     assert not torch.equal(cached.tokens, plain.tokens)
 
 
@@ -173,11 +175,11 @@ def test_padding_changes_nothing(spec, module):
                 target[row : row + 1],
             )
             assert torch.allclose(alone[0], together[row], atol=1e-4)
-    answers = decode.greedy(module, spec.generation, prompt, 10)
+    answers = reference_generation.greedy(module, spec.generation, prompt, 10)
     for row, length in enumerate(lengths):
         one = {name: tensor[row : row + 1, :length] for name, tensor in prompt.items()}
         assert torch.equal(
-            decode.greedy(module, spec.generation, one, 10).tokens[0, : answers.lengths[row]],
+            reference_generation.greedy(module, spec.generation, one, 10).tokens[0, : answers.lengths[row]],
             answers.tokens[row, : answers.lengths[row]],
         )
 
@@ -208,7 +210,10 @@ def test_of_a_source_without_tokens_the_first_one_counts(spec, module):
     source = torch.tensor([[7, 9, 11]])
     empty = {"source": source, "source_mask": torch.zeros(1, 3, dtype=torch.bool)}
     first = {"source": source, "source_mask": torch.tensor([[True, False, False]])}
-    found, expected = decode.cached(module, spec, empty, 5), decode.cached(module, spec, first, 5)
+    found, expected = (
+        reference_generation.cached(module, spec, empty, 5),
+        reference_generation.cached(module, spec, first, 5),
+    )
     assert torch.equal(found.tokens, expected.tokens) and torch.allclose(found.scores, expected.scores)
 
 
@@ -257,7 +262,7 @@ def test_prompts_are_sentences_of_different_lengths():
     prompts = MODEL.generation.prompts(0)
     assert len({p["source"].shape[1] for p in prompts}) > 2
     assert all(p["source"].shape == p["source_mask"].shape and p["source_mask"].all() for p in prompts)
-    assert all((p["source"] > translation_text.END).all() for p in prompts)
+    assert all((p["source"] > text.END).all() for p in prompts)
     assert all(torch.equal(a["source"], b["source"]) for a, b in zip(prompts, MODEL.generation.prompts(0), strict=True))
     assert not all(
         a["source"].shape == b["source"].shape and torch.equal(a["source"], b["source"])
@@ -269,9 +274,9 @@ def test_a_translator_of_another_size_is_for_measuring():
     large = translator.of_size(vocabulary=300, width=64, heads=8, layers=3, feed_forward=128)
     assert large.assets is None and large.recipe is None
     module = large.build().eval()
-    prompts = decode.together(large.generation.prompts(0), 0)
+    prompts = reference_generation.together(large.generation.prompts(0), 0)
     assert prompts["source"].max() < 300
-    assert decode.cached(module, large, prompts, 3).tokens.shape == (4, 3)
+    assert reference_generation.cached(module, large, prompts, 3).tokens.shape == (4, 3)
     with pytest.raises(UsageError, match="width 30: expected a multiple of twice the heads, 8"):
         translator.of_size(vocabulary=300, width=30, heads=4, layers=1, feed_forward=8).build()
 
@@ -284,12 +289,12 @@ def recipe():
 def test_what_is_trained_on_is_what_is_generated(recipe):
     for split in (recipe.train, recipe.validation, recipe.test):
         source, mask, target = (split.inputs[name] for name in ("source", "source_mask", "target"))
-        assert torch.equal(mask, source != translation_text.PAD)
-        assert target[:, 0].eq(translation_text.BEGIN).all()
+        assert torch.equal(mask, source != text.PAD)
+        assert target[:, 0].eq(text.BEGIN).all()
         assert torch.equal(target[:, 1:], split.targets[:, :-1])
-        assert split.targets.eq(translation_text.END).sum(1).eq(1).all()
+        assert split.targets.eq(text.END).sum(1).eq(1).all()
     row = recipe.test.targets[0]
-    assert translation_text.decode(row[row > translation_text.END]) == translation_text.EXAMPLE[1]
+    assert text.decode(row[row > text.END]) == text.EXAMPLE[1]
 
 
 def test_the_loss_is_a_sum_over_words_and_not_over_padding(recipe):
@@ -301,7 +306,7 @@ def test_the_loss_is_a_sum_over_words_and_not_over_padding(recipe):
         -logits[row, place].log_softmax(-1)[token]
         for row, targets in enumerate(part.targets)
         for place, token in enumerate(targets)
-        if token != translation_text.PAD
+        if token != text.PAD
     )
     assert recipe.loss(logits, part.targets, reduction="sum") == pytest.approx(float(by_hand), rel=1e-5)
     assert recipe.units(part.targets).tolist() == [(row != 0).sum() for row in part.targets]
@@ -312,7 +317,7 @@ def test_a_handful_of_sentences_is_learned_and_answered(recipe):
     torch.manual_seed(0)
     module = Translator(width=64, heads=4, layers=1, feed_forward=64).train()
     # decode.cached wants the graphs of this size; the recipe's own predict is of MODEL's size
-    small = translator.of_size(len(translation_text.tokens()), width=64, heads=4, layers=1, feed_forward=64)
+    small = translator.of_size(len(text.tokens()), width=64, heads=4, layers=1, feed_forward=64)
     optimizer = torch.optim.AdamW(module.parameters(), lr=4e-3)
     for _ in range(60):
         optimizer.zero_grad()
@@ -321,9 +326,9 @@ def test_a_handful_of_sentences_is_learned_and_answered(recipe):
         optimizer.step()
     module.eval()
     prompt = {name: few.inputs[name] for name in ("source", "source_mask")}
-    answers = decode.cached(module, small, prompt, few.targets.shape[1]).tokens
+    answers = reference_generation.cached(module, small, prompt, few.targets.shape[1]).tokens
     right = recipe.right(F.pad(answers, (0, few.targets.shape[1] - answers.shape[1])), few.targets)
     assert right.mean() > 0.9
     wrong = {"source": few.inputs["source"].roll(1, 0), "source_mask": few.inputs["source_mask"].roll(1, 0)}
-    answers = decode.cached(module, small, wrong, few.targets.shape[1]).tokens
+    answers = reference_generation.cached(module, small, wrong, few.targets.shape[1]).tokens
     assert recipe.right(F.pad(answers, (0, few.targets.shape[1] - answers.shape[1])), few.targets).mean() < 0.1

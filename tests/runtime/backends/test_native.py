@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from attn_runtime.backends import native
 from attn_runtime.errors import BackendError, BundleError, InputError, UsageError
-from attn_runtime.native import capi as native_library
+from attn_runtime.native import capi
 from attn_runtime.session.session import Session, open_session
 
 needs_library = pytest.mark.skipif(native.why_unavailable() is not None, reason=str(native.why_unavailable()))
@@ -31,7 +31,7 @@ def rows(count: int, seed: int = 0) -> np.ndarray:
 def test_a_library_that_is_not_there_is_told_and_ort_is_taken(
     valid_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(native_library.VARIABLE, "/nowhere/libattn_runtime.so")
+    monkeypatch.setenv(capi.VARIABLE, "/nowhere/libattn_runtime.so")
     with pytest.raises(BackendError, match="is not built; make cpp builds it, or name one in ATTN"):
         open_session(valid_bundle, "cpu", "native")
     assert open_session(valid_bundle, "cpu").backend == "ort"
@@ -39,7 +39,7 @@ def test_a_library_that_is_not_there_is_told_and_ort_is_taken(
 
 def test_a_file_that_is_no_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libattn_runtime.so").write_bytes(b"\x7fELF")
-    monkeypatch.setenv(native_library.VARIABLE, str(tmp_path / "libattn_runtime.so"))
+    monkeypatch.setenv(capi.VARIABLE, str(tmp_path / "libattn_runtime.so"))
     assert "does not load" in str(native.why_unavailable())
 
 
@@ -47,11 +47,11 @@ def test_a_file_that_is_no_library_is_told(tmp_path: Path, monkeypatch: pytest.M
 def test_a_library_cut_short_is_told(valid_bundle: Path, tmp_path: Path) -> None:
     """In a process of its own: the loader dies of such a file."""
     cut = tmp_path / "libattn_runtime.so"
-    cut.write_bytes(native_library.path().read_bytes()[:300_000])
+    cut.write_bytes(capi.path().read_bytes()[:300_000])
     code = "from attn_runtime.backends import native; print(native.why_unavailable())"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, native_library.VARIABLE: str(cut)},
+        env={**os.environ, capi.VARIABLE: str(cut)},
         capture_output=True,
         text=True,
     )

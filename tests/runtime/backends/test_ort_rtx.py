@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from attn_runtime.backends import ort_rtx
-from attn_runtime.device import gpus as cuda
+from attn_runtime.device import gpus
 
 plugin = pytest.mark.skipif(
     importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx") is None, reason="the plugin is not installed"
 )
-no_gpu = pytest.mark.skipif(cuda.find_gpus().problem is None, reason="this machine has a GPU")
+no_gpu = pytest.mark.skipif(gpus.find_gpus().problem is None, reason="this machine has a GPU")
 
 # What the plugin links of the driver, as a driver answers that finds no device (100) and whose NVML is not loaded (9).
 _CUDA = """cuCtxCreate_v4 cuCtxDestroy_v2 cuCtxGetCurrent cuCtxPopCurrent_v2 cuCtxPushCurrent_v2 cuCtxSetCurrent

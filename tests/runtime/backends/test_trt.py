@@ -68,7 +68,7 @@ def test_a_library_that_does_not_load_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(flavour, "why_unavailable", lambda name: f"{name} does not load")
     assert trt.why_not("cuda") == "rtx does not load; tensorrt does not load"
     monkeypatch.setattr(flavour, "why_unavailable", lambda name: None if name == "tensorrt" else "not installed")
-    monkeypatch.setattr(flavour, "load", lambda name: flavour.Flavour(name, "10.16", object()))
+    monkeypatch.setattr(flavour, "load", lambda name: flavour.Library(name, "10.16", object()))
     assert trt.why_not("cuda") is None
 
 
@@ -88,9 +88,9 @@ def test_rtx_alone_on_a_gpu_that_it_does_not_run_on(monkeypatch: pytest.MonkeyPa
 @pytest.mark.usefixtures("without_native")
 def test_it_is_tried_before_the_others_on_a_gpu(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no engine it is passed over, with the command that builds one, and the next backend runs."""
-    from attn_runtime.session import backend_choice as choose
+    from attn_runtime.session import backend_choice
 
-    assert next(name for name, *_ in choose.candidates("cuda", None)) == "trt"
+    assert next(name for name, *_ in backend_choice.candidates("cuda", None)) == "trt"
     monkeypatch.setattr(trt, "why_unavailable", lambda: None)
     monkeypatch.setattr(trt, "why_not", lambda device: None if device == "cuda" else "no")
     session = open_session(valid_bundle)

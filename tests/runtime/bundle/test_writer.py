@@ -16,7 +16,7 @@ from attn_runtime.bundle import reader as bundle_module
 from attn_runtime.bundle.reader import Bundle, is_bundle
 from attn_runtime.bundle.writer import BundleWriter, OnnxWriter, check_target
 from attn_runtime.errors import BundleError, OutputError
-from attn_runtime.files import atomic_write as staging
+from attn_runtime.files import atomic_write
 from safetensors.numpy import load_file
 from support.make_hostile_bundles import gemm_model, make_valid_bundle
 
@@ -256,17 +256,17 @@ def test_link_to_a_bundle_stays_a_link(valid_bundle: Path, tmp_path: Path) -> No
 @pytest.fixture
 def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that can't exchange two names (NFS, say)."""
-    monkeypatch.setattr(staging, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(atomic_write, "_exchange", lambda one, other: False)
 
 
 def test_names_are_exchanged_where_the_kernel_can(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "inside").write_text("1")
     (tmp_path / "file").write_text("2")
-    assert staging._exchange(tmp_path / "folder", tmp_path / "file")
+    assert atomic_write._exchange(tmp_path / "folder", tmp_path / "file")
     assert (tmp_path / "folder").read_text() == "2" and (tmp_path / "file" / "inside").read_text() == "1"
     with pytest.raises(FileNotFoundError):
-        staging._exchange(tmp_path / "folder", tmp_path / "none")
+        atomic_write._exchange(tmp_path / "folder", tmp_path / "none")
 
 
 @pytest.mark.usefixtures("no_exchange")
@@ -331,7 +331,7 @@ def test_a_run_killed_in_the_gap_is_undone_before_the_sweep(tmp_path: Path) -> N
     old = tmp_path / ".a.attn.tmp-1-0" / "old" / "a.attn"
     old.mkdir(parents=True)
     (old / "precious").write_text("")
-    staging.Staging(target).discard()
+    atomic_write.Staging(target).discard()
     assert (target / "precious").exists() and [path.name for path in tmp_path.iterdir()] == ["a.attn"]
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from attn_runtime.device import gpus as cuda
+from attn_runtime.device import gpus
 
 _DRIVER = """
 #include <string.h>
@@ -65,6 +65,6 @@ def test_a_driver_that_does_not_start_still_has_a_version(drivers: Path) -> None
     assert "804" in ask(drivers / "broken", "cuda.find_gpus().problem")
 
 
-@pytest.mark.skipif(cuda.find_gpus().problem is None, reason="this machine has a GPU")
+@pytest.mark.skipif(gpus.find_gpus().problem is None, reason="this machine has a GPU")
 def test_without_a_gpu_there_is_no_capability() -> None:
-    assert cuda.compute_capability(0) is None
+    assert gpus.compute_capability(0) is None

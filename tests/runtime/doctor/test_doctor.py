@@ -14,7 +14,7 @@ from attn_runtime.device.gpus import Gpus, find_gpus
 from attn_runtime.device.jetpack import Jetpack
 from attn_runtime.doctor import tensorrt as trt_doctor
 from attn_runtime.doctor.doctor import GpuState, diagnose, diagnosis_lines
-from attn_runtime.trt import library as flavour
+from attn_runtime.trt import library
 
 no_gpu = pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU")
 
@@ -48,7 +48,7 @@ def test_json_and_text_tell_the_same() -> None:
     assert told["providers"][0].keys() == {"name", "listed", "problem", "loads"}
     for name in backends.names():
         assert f"backend {name}:" in text
-    assert [state["flavour"] for state in told["tensorrt"]] == flavour.names()
+    assert [state["flavour"] for state in told["tensorrt"]] == library.names()
     assert f"device auto takes: {told['auto']}" in text
     assert (find_gpus().problem or find_gpus().names[0]) in text
     assert "jetson " not in text or told["jetpack"]
@@ -74,14 +74,14 @@ def test_more_packages() -> None:
 
 
 @no_gpu
-@pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
+@pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 def test_rtx_builds_without_a_gpu_and_does_not_run() -> None:
     (rtx,) = [state for state in trt_doctor.flavour_states() if state.flavour == "rtx"]
-    assert rtx.problem is rtx.why_no_build is None and rtx.version == flavour.load("rtx").version
+    assert rtx.problem is rtx.why_no_build is None and rtx.version == library.load("rtx").version
     assert "driver" in (rtx.why_no_run or "")
 
 
-@pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
+@pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 @pytest.mark.parametrize(("capability", "runs"), [("8.9", True), ("12.0", True), ("8.7", False), ("9.0", False)])
 def test_rtx_runs_on_the_gpus_that_it_knows(capability: str, runs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The list is the library's own; only the GPU is made up."""

@@ -16,13 +16,13 @@ from attn_runtime.bundle.reader import Bundle
 from attn_runtime.device.tensor import DeviceArray
 from attn_runtime.generate import GenerateOptions, Generator, open_generator
 from attn_runtime.generate.graphs.buffers import DeviceMemory, HostStack
-from attn_runtime.generate.graphs.graph_io import Wiring
+from attn_runtime.generate.graphs.graph_io import GraphIO
 from attn_runtime.generate.graphs.step_graphs import Sessions
 from attn_runtime.ort.device_memory import DeviceMemory as OrtMemory
 from attn_runtime.ort.gpu_engine import GpuEngine
 from attn_runtime.session.session import Session
-from attn_runtime.trt.run.engine_pool import EngineRunner
-from attn_runtime.trt.run.stream import LaneOptions
+from attn_runtime.trt.run.engine_pool import EnginePool
+from attn_runtime.trt.run.stream import StreamOptions
 from support.host_device import HostDevice
 from support.ort_executor import OrtExecutor
 from support.tiny_generators import Tiny, drawn_prompts, inputs_of, write_bundle
@@ -50,8 +50,8 @@ def tensorrt(bundle: Bundle, file: GraphFile, device: HostDevice) -> Session:
     assert file.inputs is not None and file.outputs is not None
     profile = {s.name: tuple(tuple(getattr(d, e) for d in s.dims) for e in ("min", "opt", "max")) for s in file.inputs}
     executor = OrtExecutor(device, file.file, [profile])
-    options = LaneOptions(file.where, "attn-run compile", False, 8)
-    runner = EngineRunner(device, executor, file.inputs, file.outputs, options)
+    options = StreamOptions(file.where, "attn-run compile", False, 8)
+    runner = EnginePool(device, executor, file.inputs, file.outputs, options)
     return Session("trt", runner, "trt on cuda:0", file.where, bundle, file.precision)
 
 
@@ -65,7 +65,7 @@ def onnx_runtime(bundle: Bundle, file: GraphFile, device: HostDevice) -> Session
 def on_device(bundle: Bundle, request: pytest.FixtureRequest) -> Iterator[tuple[Generator, HostDevice]]:
     device = HostDevice()
     device.use()
-    wiring = Wiring.of(bundle)
+    wiring = GraphIO.of(bundle)
     opened: list[Session | None] = []
     for sides in (wiring.encoder, wiring.first, wiring.step):
         if sides is None:

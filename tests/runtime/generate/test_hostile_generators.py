@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BundleError
-from attn_runtime.generate.graphs.graph_io import Wiring
+from attn_runtime.generate.graphs.graph_io import GraphIO
 from attn_runtime.generate.recorded_cases import generated_cases
 from support.hostile_generators import ATTACKS, make_generator_bundle
 from support.make_hostile_bundles import Attack
@@ -21,7 +21,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def use(path: Path) -> None:
     bundle = Bundle.open(path)
-    Wiring.of(bundle)
+    GraphIO.of(bundle)
     for _ in generated_cases(bundle):
         pass
 

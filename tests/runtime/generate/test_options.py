@@ -13,7 +13,7 @@ import pytest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import AttnError, BackendError, BundleError, InputError, UsageError
 from attn_runtime.generate import GenerateOptions, Generator, Sample, open_generator
-from attn_runtime.generate.graphs.graph_io import Wiring
+from attn_runtime.generate.graphs.graph_io import GraphIO
 from support.tiny_generators import Tiny, asset_of, drawn_prompts, greedy_of, inputs_of, logits_of, write_bundle
 
 TRANSLATOR = Tiny(layers=1, max_length=24, seed=2)
@@ -190,16 +190,16 @@ def test_threads_take_turns(writer: Generator) -> None:
 
 
 def test_logits_that_are_not_finite_are_told(writer: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    from attn_runtime.generate.graphs.step_graphs import Plan
+    from attn_runtime.generate.graphs.step_graphs import StepGraphs
 
-    advance = Plan.advance
+    advance = StepGraphs.advance
 
-    def damaged(plan: Plan, *rest: Any) -> Any:
+    def damaged(plan: StepGraphs, *rest: Any) -> Any:
         logits = advance(plan, *rest)
         logits[0, 3] = np.nan
         return logits
 
-    monkeypatch.setattr(Plan, "advance", damaged)
+    monkeypatch.setattr(StepGraphs, "advance", damaged)
     inputs = inputs_of(WRITER, drawn_prompts(WRITER, [6]))
     for options in (GenerateOptions(), GenerateOptions(beams=2), GenerateOptions(sample=Sample())):
         with pytest.raises(BackendError, match=r"logits of row 0 are nan at step 1: .* precision fp32"):
@@ -303,7 +303,7 @@ def test_the_room_of_the_exported_cache_limits_a_row(folder: Path) -> None:
     bundle = Bundle.open(folder / "writer.attn")
     asset = bundle.asset("generation") | {"max_length": 100}
     bundle.asset = lambda name: asset  # type: ignore[method-assign]
-    assert Wiring.of(bundle).max_length == WRITER.max_length + 1
+    assert GraphIO.of(bundle).max_length == WRITER.max_length + 1
 
 
 def test_low_memory_answers_the_same(folder: Path, writer: Generator) -> None:

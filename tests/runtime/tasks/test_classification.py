@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attn_runtime.cli import options as cli_common
+from attn_runtime.cli import options
 from attn_runtime.cli.app import cli
 from attn_runtime.errors import InputError, UsageError
 from attn_runtime.preprocess.wav import write_wav
@@ -187,7 +187,7 @@ def test_a_bundle_that_does_not_classify(tmp_path: Path, valid_bundle: Path) -> 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:
-        cli_common.run_cli(cli, "attn-run", [str(a) for a in arguments])
+        options.run_cli(cli, "attn-run", [str(a) for a in arguments])
     told = capsys.readouterr()
     return int(ended.value.code or 0), told.out, told.err
 

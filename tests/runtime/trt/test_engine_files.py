@@ -14,7 +14,7 @@ import onnx
 import pytest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BackendError, EngineError, OutputError
-from attn_runtime.trt import engine_files as engines
+from attn_runtime.trt import engine_files
 from attn_runtime.trt.engine_files import (  # fmt: skip
     EngineStaging,
     bundle_digest,
@@ -245,7 +245,7 @@ def test_a_key_is_never_seen_beside_another_engine(valid_bundle: Path, monkeypat
     def watched(self: Path, to: Path) -> Path:
         done = rename(self, to)
         if key_path(target).exists():
-            told = engines.read_key(key_path(target)).engine_sha256
+            told = engine_files.read_key(key_path(target)).engine_sha256
             seen.append(target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() == told)
         return done
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from attn_runtime.bundle.attention_block import AttentionBlock
-from attn_runtime.trt import library as flavour
+from attn_runtime.trt import library
 from attn_runtime.trt.fused_attention import UNKNOWN, BlockFusion, fusion
 from attn_runtime.trt.layers import Layer, layers_in
 
@@ -159,7 +159,7 @@ REAL = [
 @pytest.mark.parametrize(("fields", "fused", "says"), REAL)
 def test_real_builds(fields: dict[str, object], fused: bool, says: str, tmp_path: Path) -> None:
     """What the library itself made, by the words that the survey uses."""
-    if reason := flavour.why_unavailable("rtx"):
+    if reason := library.why_unavailable("rtx"):
         pytest.skip(reason)
     attention = pytest.importorskip("attn_export.attention.blocks")
     onnx = pytest.importorskip("onnx")
@@ -168,7 +168,7 @@ def test_real_builds(fields: dict[str, object], fused: bool, says: str, tmp_path
 
     model = graph(Cell(**{"heads": 4, "queries": 64, **fields}))  # type: ignore[arg-type]
     onnx.save(model, tmp_path / "m.onnx")
-    built = build(flavour.load("rtx"), tmp_path / "m.onnx", [p for p in [profile(model)] if p])
+    built = build(library.load("rtx"), tmp_path / "m.onnx", [p for p in [profile(model)] if p])
     assert built.plan is not None, built.errors
     (block,) = attention.find_blocks(model)
     found = one(block, built.layers)

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import BackendError, EngineError
-from attn_runtime.trt import library as flavour
+from attn_runtime.trt import library
 from attn_runtime.trt.build.network import build
-from attn_runtime.trt.run import executor_trt10 as library_executor
+from attn_runtime.trt.run import executor_trt10
 from attn_runtime.trt.run.executor import IoTensor
 from attn_runtime.trt.run.executor_trt10 import LibraryContext, LibraryExecutor, _allocator
 from support.make_graphs import add
 
-reasons = {name: flavour.why_unavailable(name) for name in flavour.names()}
+reasons = {name: library.why_unavailable(name) for name in library.names()}
 FLAVOURS = [name for name, reason in reasons.items() if reason is None]
 pytestmark = pytest.mark.skipif(not FLAVOURS, reason="; ".join(filter(None, reasons.values())))
 no_gpu = pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU; tests/gpu uses it")
@@ -39,12 +39,12 @@ HOLDS = {
 
 @pytest.fixture(params=FLAVOURS)
 def trt(request: pytest.FixtureRequest) -> Any:
-    return flavour.load(request.param).api
+    return library.load(request.param).api
 
 
 def uses() -> Iterator[tuple[str, str, int | None]]:
     """(class, attribute, number of arguments or None where it is no call) of all that is used of the library."""
-    tree = ast.parse(inspect.getsource(library_executor))
+    tree = ast.parse(inspect.getsource(executor_trt10))
     calls = {id(node.func): len(node.args) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and (held := HOLDS.get(ast.unparse(node.value))):
@@ -81,14 +81,14 @@ def test_every_call_is_one_that_the_library_has(trt: Any) -> None:
 
 def test_every_enum_value_is_one_that_the_library_has(trt: Any) -> None:
     is_rtx = hasattr(trt, "DynamicShapesKernelSpecializationStrategy")
-    tree = ast.parse(inspect.getsource(library_executor))
+    tree = ast.parse(inspect.getsource(executor_trt10))
     written = (ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute))
     found = {m.groups() for text in written if (m := re.fullmatch(r"(?:self\._)?trt\.([A-Z]\w+)\.([A-Z_]+)", text))}
     assert len(found) >= 6
     for enum, value in found:
         if is_rtx or enum not in ("DynamicShapesKernelSpecializationStrategy", "CudaGraphStrategy"):
             assert hasattr(getattr(trt, enum), value), f"{enum} has no {value}"
-    for name in library_executor._DTYPES:
+    for name in executor_trt10._DTYPES:
         assert hasattr(trt.DataType, name)
         assert getattr(trt.DataType, name).name == name
 
@@ -119,7 +119,7 @@ def test_an_output_allocator_of_the_library(trt: Any) -> None:
 @no_gpu
 @pytest.mark.parametrize("name", FLAVOURS)
 def test_a_plan_without_a_gpu_is_an_error_and_no_crash(name: str, tmp_path: Path) -> None:
-    found = flavour.load(name)
+    found = library.load(name)
     shape = (1, 1), (2, 2), (4, 4)
     built = build(found, add(tmp_path / "add.onnx"), [{"a": shape, "b": shape}])
     if built.plan is None:

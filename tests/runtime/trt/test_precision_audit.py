@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attn_runtime.errors import PrecisionError
-from attn_runtime.trt import library as flavour
+from attn_runtime.trt import library
 from attn_runtime.trt.build import network
 from attn_runtime.trt.layers import Layer, LayerTensor, layers_in
 from attn_runtime.trt.precision_audit import Audit, audit
 from support import trt_graphs as graphs
 
-rtx = pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
+rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 
 
 def built(file: Path, **shapes: network.Shape) -> network.Built:
     """Of a batch of 1 to 4."""
     profile = {name: ((1, *rest), (2, *rest), (4, *rest)) for name, rest in shapes.items()}
-    made = network.build(flavour.load("rtx"), file, [profile])
+    made = network.build(library.load("rtx"), file, [profile])
     assert made.plan is not None, made.errors
     return made
 

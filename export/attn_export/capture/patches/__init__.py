@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from attn_runtime.errors import UsageError
 
-from ._patch import Applied, Cure
+from ._patch import Applied, Patch
 
 __all__ = ["ORDER", "Applied", "Cure", "all_cures", "applied"]
 
@@ -34,10 +34,10 @@ ORDER = (
 )
 
 
-def all_cures() -> list[Cure]:
+def all_cures() -> list[Patch]:
     """Every cure of this folder, in the order in which they are entered."""
     files = [f.name for f in pkgutil.iter_modules(__path__) if not f.name.startswith("_")]
-    found: list[Cure] = [importlib.import_module(f"{__name__}.{file}").CURE for file in files]
+    found: list[Patch] = [importlib.import_module(f"{__name__}.{file}").CURE for file in files]
     return sorted(found, key=lambda c: (ORDER.index(c.name) if c.name in ORDER else len(ORDER), c.name))
 
 

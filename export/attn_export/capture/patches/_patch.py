@@ -14,7 +14,7 @@ Effect = Callable[[], str | None]
 
 
 @dataclass(frozen=True)
-class Cure:
+class Patch:
     """`enter(module)` makes the change, yields its Effect and undoes the change on leaving.
 
     routine: applied to nearly every model and without any effect on its numbers, so that it belongs in the manifest

@@ -14,7 +14,7 @@ import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.jit._trace import is_tracing
 
-from ._patch import Cure, Effect, Tally, counted
+from ._patch import Effect, Patch, Tally, counted
 from ._replace import replaced
 
 Attend = Callable[..., torch.Tensor]
@@ -137,4 +137,4 @@ def _expand(tensor: torch.Tensor, shape: Sequence[int | torch.SymInt]) -> torch.
     return tensor.expand(*sizes) if grows else tensor
 
 
-CURE = Cure("attention-rank", _enter)
+CURE = Patch("attention-rank", _enter)

@@ -15,7 +15,7 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 
-from ._patch import Cure, Effect, Tally, counted
+from ._patch import Effect, Patch, Tally, counted
 from ._replace import replaced
 
 
@@ -58,4 +58,4 @@ def _apart(operands: Any, tally: Tally) -> Any:
     return pytree.tree_map(own, operands)
 
 
-CURE = Cure("cond-aliases", _enter)
+CURE = Patch("cond-aliases", _enter)

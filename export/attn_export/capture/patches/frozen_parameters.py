@@ -17,7 +17,7 @@ from itertools import chain
 
 import torch
 
-from ._patch import Cure, Effect, counted
+from ._patch import Effect, Patch, counted
 
 
 @contextmanager
@@ -36,4 +36,4 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
             tensor.requires_grad_(True)
 
 
-CURE = Cure("frozen-parameters", _enter, routine=True)
+CURE = Patch("frozen-parameters", _enter, routine=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ._patch import Cure, Effect, Tally, counted
+from ._patch import Effect, Patch, Tally, counted
 from ._replace import replaced
 
 
@@ -60,4 +60,4 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
         )
 
 
-CURE = Cure("fully-masked-rows", _enter)
+CURE = Patch("fully-masked-rows", _enter)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ._patch import Cure, Effect, counted
+from ._patch import Effect, Patch, counted
 
 _WANTED = "batched_mm"
 _FIELD = "_experts_implementation"
@@ -44,4 +44,4 @@ def _chooses_experts(module: torch.nn.Module) -> bool:
     return hasattr(type(module), "_apply_gate") and hasattr(getattr(module, "config", None), _FIELD)
 
 
-CURE = Cure("moe-experts", _enter)
+CURE = Patch("moe-experts", _enter)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ._patch import Cure, Effect, Tally, counted
+from ._patch import Effect, Patch, Tally, counted
 from ._replace import replaced
 
 
@@ -39,4 +39,4 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
         )
 
 
-CURE = Cure("transformer-causal", _enter)
+CURE = Patch("transformer-causal", _enter)

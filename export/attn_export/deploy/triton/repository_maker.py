@@ -13,7 +13,7 @@ from typing import Any
 
 from attn_runtime.bundle.reader import Bundle, Graph, Precision
 from attn_runtime.errors import BundleError, UsageError
-from attn_runtime.generate.graphs.graph_io import Wiring
+from attn_runtime.generate.graphs.graph_io import GraphIO
 from attn_runtime.spec import TensorSpec
 from attn_runtime.suggest import did_you_mean
 
@@ -218,7 +218,7 @@ def _generator(bundle: Bundle, name: str, options: TritonOptions) -> tuple[Model
             f"bundle {bundle.path.name}: a generator is served by the Python backend, through attn-runtime, which finds "
             "engines by itself; leave --format and --accelerator out"
         )
-    wiring = Wiring.of(bundle, options.precision)
+    wiring = GraphIO.of(bundle, options.precision)
     texts = bundle.asset("text") is not None and bundle.asset("tokenizer") is not None
     most = min(
         spec.dims[0].max

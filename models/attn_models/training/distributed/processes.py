@@ -13,8 +13,7 @@ from attn_runtime.errors import BackendError
 from torch import Tensor, nn
 
 from ...recipe import Split
-from . import sharding
-from . import sync_batch_norm as global_norm
+from . import sharding, sync_batch_norm
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class World:
         if not self.group:
             return module
         on_cuda = self.device.type == "cuda"
-        module = nn.SyncBatchNorm.convert_sync_batchnorm(module) if on_cuda else global_norm.convert(module)
+        module = nn.SyncBatchNorm.convert_sync_batchnorm(module) if on_cuda else sync_batch_norm.convert(module)
         if fsdp:
             return sharding.shard(module, self.device)
         # The running statistics are equal everywhere already; no need to send rank 0's before every step.

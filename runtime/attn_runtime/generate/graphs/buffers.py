@@ -98,7 +98,7 @@ def repeat_rows(target: NDArray[Any], source: NDArray[Any]) -> None:
     target.reshape(rows, len(target) // rows, *source.shape[1:])[...] = source[:, None]
 
 
-class DeviceStack:
+class DeviceCache:
     """See `Stack`: one array on the device where its parts can begin at addresses that engines take, else one for each."""
 
     def __init__(self, session: Session, parts: int, shape: tuple[int, int, int, int], dtype: str) -> None:
@@ -156,7 +156,7 @@ class DeviceMemory:
         self._session = session
 
     def stack(self, parts: int, shape: tuple[int, int, int, int], dtype: str) -> Stack:
-        return DeviceStack(self._session, parts, shape, dtype)
+        return DeviceCache(self._session, parts, shape, dtype)
 
     def repeat(self, target: DeviceArray, source: DeviceArray) -> None:
         rows, piece = source.shape[0], source.nbytes // source.shape[0]

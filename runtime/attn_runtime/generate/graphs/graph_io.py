@@ -29,7 +29,7 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class Wiring:
+class GraphIO:
     """How the graphs of a generator fit together.
 
     encoder     None for a decoder-only model
@@ -61,7 +61,7 @@ class Wiring:
         return tuple(self.first.inputs[name] for name in _OF_FIRST)
 
     @classmethod
-    def of(cls, bundle: Bundle, precision: str | None = None) -> Wiring:
+    def of(cls, bundle: Bundle, precision: str | None = None) -> GraphIO:
         """The wiring of a bundle's generator. Raises BundleError where there is none or where its parts do not fit."""
         where = f"bundle {bundle.path.name}"
         asset = bundle.asset("generation")
@@ -77,7 +77,7 @@ class _Reader:
     def __init__(self, bundle: Bundle, asset: Mapping[str, Any], precision: str | None, where: str) -> None:
         self.bundle, self.asset, self.precision, self.where = bundle, asset, precision, where
 
-    def read(self) -> Wiring:
+    def read(self) -> GraphIO:
         asset = self.asset
         first, step = self.sides("first"), self.sides("step")
         encoder = self.sides("encoder") if asset["encoder"] is not None else None
@@ -108,7 +108,7 @@ class _Reader:
 
     def wiring(
         self, encoder: Sides | None, first: Sides, step: Sides, cache: tuple[str, ...], carried: tuple[str, ...]
-    ) -> Wiring:
+    ) -> GraphIO:
         asset = self.asset
         vocabulary = self.vocabulary(first)
         if self.vocabulary(step) != vocabulary:
@@ -123,7 +123,7 @@ class _Reader:
         places = (
             step.inputs["position"].high or asset["max_length"]
         )  # behind its table's end a GPU reads what lies there
-        return Wiring(
+        return GraphIO(
             self.where,
             encoder,
             first,

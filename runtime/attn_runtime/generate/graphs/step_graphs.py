@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...session.session import BoundCall, Session
 from .buffers import Memory, repeat_rows
-from .graph_io import Wiring
+from .graph_io import GraphIO
 from .kv_cache import Cache, Entries, capacity_for
 
 
@@ -41,13 +41,13 @@ class Sessions:
         return [session for session in (self.encoder, self.first, self.step) if session is not None]
 
 
-class Plan:
+class StepGraphs:
     """One generation at a time: `start`, then `advance` (and `reorder`) as often as one likes.
 
     Rows of the step are called rows here: each row of the prompt has `beams` of them, one behind the other.
     """
 
-    def __init__(self, wiring: Wiring, sessions: Sessions, shape: Shape, memory: Memory) -> None:
+    def __init__(self, wiring: GraphIO, sessions: Sessions, shape: Shape, memory: Memory) -> None:
         self._wiring, self._sessions, self._shape, self._memory = wiring, sessions, shape, memory
         self.rows = shape.rows * shape.beams
         flow: dict[str, Any] = {}

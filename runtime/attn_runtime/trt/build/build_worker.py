@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from .. import library as flavour
+from .. import library
 from . import network
 from ..layers import Layer, LayerTensor
 from .callbacks import Phases
@@ -81,7 +81,7 @@ def _build(request: Mapping[str, Any], replies: TextIO, cancelled: threading.Eve
     reporter = threading.Thread(target=report)
     reporter.start()
     try:
-        return network.build(flavour.load(request["flavour"]), Path(request["file"]), profiles, options, tell)
+        return network.build(library.load(request["flavour"]), Path(request["file"]), profiles, options, tell)
     finally:
         over.set()
         reporter.join()  # what is written next must not be written into its line

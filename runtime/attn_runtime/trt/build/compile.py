@@ -22,7 +22,7 @@ from ...files.whole_file import write_file
 from .build_process import build_apart
 from ..precision_audit import Audit, audit
 from ..engine_files import EngineStaging, check_engine_target, engine_place, find_engine, read_plan
-from ..library import Flavour
+from ..library import Library
 from ..library_choice import choose, gpus_to_build_for
 from ..fused_attention import BlockFusion, fusion
 from ..engine_key import EngineKey
@@ -31,7 +31,7 @@ from .network import BuildOptions, Built, Profile, portable_set
 from .diagnose import explain
 from ..profiles import ShapeTexts, check_coverage, given_profiles, make_profiles
 from .progress import BuildProgress
-from .onnx_source import Source, find_source
+from .onnx_source import BuildInput, find_source
 from .preflight import check_traps, unfused_notes
 
 
@@ -159,7 +159,7 @@ def _check_numbers(workspace: int | None, level: int | None) -> None:
         raise UsageError(f"builder level: got {level}, expected 0 to 5")
 
 
-def _check_typing(source: Source, flavour: Flavour, weak: bool) -> None:
+def _check_typing(source: BuildInput, flavour: Library, weak: bool) -> None:
     if weak and not flavour.types_weakly:
         raise UsageError(
             f"--weakly-typed: every network of {flavour.name} {flavour.version} has the types of its graph; leave it out"
@@ -183,7 +183,7 @@ def _check_typing(source: Source, flavour: Flavour, weak: bool) -> None:
         )
 
 
-def _fitting(source: Source, flavour: Flavour, weak: bool) -> Compiled | None:
+def _fitting(source: BuildInput, flavour: Library, weak: bool) -> Compiled | None:
     """The engine that is there, where it is this very build's."""
     if not source.path.is_dir() or source.graph is None:
         return None
@@ -199,7 +199,7 @@ def _fitting(source: Source, flavour: Flavour, weak: bool) -> Compiled | None:
     return Compiled(found.path, key, key.audit, key.attention, key.scratch, 0.0, ("it was there and fits",), True)
 
 
-def _check_requirement(source: Source, require_fused: bool, notes: list[str]) -> None:
+def _check_requirement(source: BuildInput, require_fused: bool, notes: list[str]) -> None:
     """What can't be known must not be passed off as fused. A Softmax alone may be a classifier's."""
     signs = {"Attention", "MultiHeadAttention"} | ({"Softmax"} if source.blocks is None else set())
     has_attention = any(node.op_type in signs for node in source.onnx.nodes)
@@ -212,7 +212,7 @@ def _check_requirement(source: Source, require_fused: bool, notes: list[str]) ->
         )
 
 
-def _profiles(source: Source, asked: Sequence[Profile] | ShapeTexts | None) -> tuple[Profile, ...]:
+def _profiles(source: BuildInput, asked: Sequence[Profile] | ShapeTexts | None) -> tuple[Profile, ...]:
     if asked is None or isinstance(asked, ShapeTexts):
         texts = asked or ShapeTexts()
         profiles = make_profiles(texts.min, texts.opt, texts.max, source.inputs, source.where)
@@ -223,7 +223,7 @@ def _profiles(source: Source, asked: Sequence[Profile] | ShapeTexts | None) -> t
 
 
 def _target(
-    source: Source, flavour: Flavour, asked: str | os.PathLike[str] | None, capabilities: Sequence[str]
+    source: BuildInput, flavour: Library, asked: str | os.PathLike[str] | None, capabilities: Sequence[str]
 ) -> Path:
     if asked is not None:
         target = Path(asked)
@@ -235,7 +235,7 @@ def _target(
     return target
 
 
-def _timing_cache(flavour: Flavour, asked: str | os.PathLike[str] | None, notes: list[str]) -> Path | None:
+def _timing_cache(flavour: Library, asked: str | os.PathLike[str] | None, notes: list[str]) -> Path | None:
     if asked is None:
         return None
     path = Path(asked)
@@ -261,8 +261,8 @@ def _read_cache(path: Path | None) -> bytes | None:
 
 def _needed(
     built: Built,
-    source: Source,
-    flavour: Flavour,
+    source: BuildInput,
+    flavour: Library,
     profiles: Sequence[Profile],
     options: BuildOptions,
     staging: EngineStaging,
@@ -292,7 +292,7 @@ def _require(attention: Sequence[BlockFusion], where: str) -> None:
         )
 
 
-def _notes(built: Built, source: Source, attention: Sequence[BlockFusion]) -> list[str]:
+def _notes(built: Built, source: BuildInput, attention: Sequence[BlockFusion]) -> list[str]:
     kernels = {node for layer in built.layers if "_mha" in layer.tactic for node in layer.nodes}
     notes = list(unfused_notes(source.onnx, sorted(kernels)))
     notes += [
@@ -302,8 +302,8 @@ def _notes(built: Built, source: Source, attention: Sequence[BlockFusion]) -> li
 
 
 def _key(
-    source: Source,
-    flavour: Flavour,
+    source: BuildInput,
+    flavour: Library,
     profiles: Sequence[Profile],
     options: BuildOptions,
     built: Built,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..library import Flavour
+from ..library import Library
 from .fp32_guard import PRODUCTS, hold_float32, layer_types, node_name
 from ..layers import DTYPES, Layer, layers_in, scratch_bytes
 from .callbacks import Phases, make_logger, make_monitor
@@ -72,7 +72,7 @@ class Built:
 
 
 def build(
-    flavour: Flavour,
+    flavour: Library,
     path: Path,
     profiles: Sequence[Profile],
     options: BuildOptions = BuildOptions(),
@@ -140,7 +140,7 @@ def build(
     )
 
 
-def _network_flags(flavour: Flavour, weak: bool) -> int:
+def _network_flags(flavour: Library, weak: bool) -> int:
     """Bits looked up by name: STRONGLY_TYPED is another one in each major version, and gone where every network is."""
     known = flavour.api.NetworkDefinitionCreationFlag
     wanted = [] if weak else ["STRONGLY_TYPED"]
@@ -162,7 +162,7 @@ def _choose_types(trt: Any, network: Any, config: Any, kept: Sequence[str]) -> N
                 layer.set_output_type(output, trt.float32)
 
 
-def capabilities(flavour: Flavour) -> dict[str, Any]:
+def capabilities(flavour: Library) -> dict[str, Any]:
     """The GPUs that this `rtx` builds for, "8.9" -> enum value, oldest first."""
     known = getattr(flavour.api, "ComputeCapability", None)
     members = getattr(known, "__members__", {})
@@ -170,7 +170,7 @@ def capabilities(flavour: Flavour) -> dict[str, Any]:
     return dict(sorted(found.items(), key=lambda item: float(item[0])))
 
 
-def portable_set(flavour: Flavour) -> tuple[str, ...]:
+def portable_set(flavour: Library) -> tuple[str, ...]:
     """What an `rtx` engine runs on when no GPU is named: "8.0 and later", of those that the library knows."""
     return tuple(text for text in capabilities(flavour) if float(text) >= 8.0)
 

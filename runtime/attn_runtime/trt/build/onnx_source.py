@@ -20,7 +20,7 @@ TYPES = ("fp32", "fp16", "bf16")
 
 
 @dataclass(frozen=True)
-class Source:
+class BuildInput:
     """path       as the caller named it: the bundle, or the ONNX file
     name       of the model, for people
     where      opens messages
@@ -53,7 +53,7 @@ class Source:
     several_graphs: bool = False
 
 
-def find_source(path: Path, graph: str | None, precision: str | None, exact: bool = False) -> Source:
+def find_source(path: Path, graph: str | None, precision: str | None, exact: bool = False) -> BuildInput:
     """Open the bundle or ONNX file at `path`. `exact` takes the file of that very precision.
 
     Raises BundleError where it is missing, damaged or hostile, UsageError for an unknown graph or precision.
@@ -63,7 +63,7 @@ def find_source(path: Path, graph: str | None, precision: str | None, exact: boo
     return _of_bundle(Bundle.open(path), graph, precision, exact)
 
 
-def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None, exact: bool) -> Source:
+def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None, exact: bool) -> BuildInput:
     found = bundle.graph(graph)
     where = bundle.label(found)
     asked = precision or found.default_precision
@@ -75,7 +75,7 @@ def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None, exact: 
         )
     name, entry = (asked, found.precisions[asked]) if exact else found.precision_for(asked, "tensorrt")
     specs, _ = found.borders(name)
-    return Source(
+    return BuildInput(
         bundle.path,
         bundle.name,
         where,
@@ -96,7 +96,7 @@ def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None, exact: 
     )
 
 
-def _plain(path: Path, graph: str | None, precision: str | None) -> Source:
+def _plain(path: Path, graph: str | None, precision: str | None) -> BuildInput:
     where = f"file {path.name}"
     if path.name == MANIFEST:
         raise BundleError(f"{path}: a bundle is compiled by its folder; take {path.parent}")
@@ -117,7 +117,7 @@ def _plain(path: Path, graph: str | None, precision: str | None) -> Source:
     if specs and [spec.name for spec in specs] == list(onnx.inputs):
         inputs = list(map(input_of, specs))
     strict = precision is not None
-    return Source(path, path.stem, where, path, digest, onnx, None, kind, kind, kind, strict, (), None, tuple(inputs))
+    return BuildInput(path, path.stem, where, path, digest, onnx, None, kind, kind, kind, strict, (), None, tuple(inputs))
 
 
 def _type_of(onnx: OnnxGraph) -> str:

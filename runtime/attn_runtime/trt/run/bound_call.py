@@ -15,9 +15,9 @@ from ...device.buffers import Buffer, host_view
 from ...device.interface import DEFAULT_STREAM, Device
 from ...device.tensor import DeviceArray
 from ...errors import BackendError, InputError, UsageError
-from .context import Copy, Prepared, capture, put, put_copies
+from .context import ContextState, Copy, capture, put, put_copies
 from .executor import Executor, IoTensor, Shape
-from .stream import Lane
+from .stream import ExecutionStream
 
 HostArrays = Mapping[str, NDArray[Any]]
 DeviceArrays = Mapping[str, DeviceArray]
@@ -37,7 +37,7 @@ class BoundRun:
         self,
         device: Device,
         executor: Executor,
-        lane: Lane,
+        lane: ExecutionStream,
         inputs: HostArrays | DeviceArrays,
         outputs: HostArrays | DeviceArrays,
         is_pinned: Callable[[NDArray[Any]], bool],
@@ -57,7 +57,7 @@ class BoundRun:
         self._running = threading.Lock()
         self._on_device = any(isinstance(value, DeviceArray) for value in self._arrays.values())
         self._values_vary = any(self._tensors[name].on_host for name in inputs)
-        self._prepared: Prepared | None = None
+        self._prepared: ContextState | None = None
         device.use()
         try:
             self._addresses = {name: self._place(name) for name in self._arrays}
@@ -142,7 +142,7 @@ class BoundRun:
             if name in self._host and not self._tensors[name].on_host
         ]
 
-    def _warm_up(self, executor: Executor, prepared: Prepared) -> None:
+    def _warm_up(self, executor: Executor, prepared: ContextState) -> None:
         for target, source in self._staged:
             np.copyto(target, source)
         self._run(prepared)
@@ -152,7 +152,7 @@ class BoundRun:
         after = self._copies(arrays, into_device=False)
         self._graph = capture(self._device, self._lane.stream, self._before, prepared.context, after)
 
-    def _run(self, prepared: Prepared) -> None:
+    def _run(self, prepared: ContextState) -> None:
         """Without a graph."""
         stream = self._lane.stream
         on_host = {n: a for n, a in self._addresses.items() if n in self._shapes and self._tensors[n].on_host}

@@ -14,7 +14,7 @@ from .executor import Context, Grows, Shape
 Copy = tuple[int, int, int]
 
 
-class Prepared:
+class ContextState:
     """Belongs to one lane. `outputs` are the shapes that `prepare` found; -1 where they follow from values."""
 
     def __init__(self, context: Context) -> None:
@@ -69,7 +69,7 @@ class Prepared:
 class Captured:
     """A CUDA graph with the context whose memory it works in."""
 
-    def __init__(self, device: Device, prepared: Prepared, graph: int) -> None:
+    def __init__(self, device: Device, prepared: ContextState, graph: int) -> None:
         self._device, self.prepared, self.graph = device, prepared, graph
 
     def close(self) -> None:

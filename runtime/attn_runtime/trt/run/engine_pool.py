@@ -21,12 +21,12 @@ from ...errors import AttnError, BackendError
 from ...spec import TensorSpec
 from .bound_call import BoundRun
 from .executor import Executor, Shape
-from .stream import Feed, Lane, LaneOptions
+from .stream import ExecutionStream, Feed, StreamOptions
 
 Array = NDArray[Any]
 
 
-class EngineRunner:
+class EnginePool:
     """Runs one engine for many threads, at most `most_lanes` calls at a time; further ones wait.
 
     A lane is an execution context per profile with a stream, scratch memory and buffers of its own, made when it is first
@@ -42,7 +42,7 @@ class EngineRunner:
         executor: Executor,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
-        options: LaneOptions,
+        options: StreamOptions,
         *,
         most_lanes: int = 4,
         note: str | None = None,
@@ -59,7 +59,7 @@ class EngineRunner:
         device.use()
         self._intake_event = device.create_event()
         self.intake = Intake(device.dlpack_type, device.number, device.create_stream(), self._wait_for, device.use)
-        self._pool: Pool[Lane] = Pool(self._make_lane, most_lanes)
+        self._pool: Pool[ExecutionStream] = Pool(self._make_lane, most_lanes)
         try:
             with self._told(), self._pool.take() as lane:
                 self._check_capturable(lane)
@@ -132,9 +132,9 @@ class EngineRunner:
         except Exception as error:
             raise self.explain(error) from error
 
-    def _make_lane(self) -> Lane:
+    def _make_lane(self) -> ExecutionStream:
         with self._making:
-            return Lane(self._on, self._executor, self._blocks, self.intake.stream, self._options)
+            return ExecutionStream(self._on, self._executor, self._blocks, self.intake.stream, self._options)
 
     def _is_pinned(self, array: Array) -> bool:
         owned = self._pinned.get(array.ctypes.data) if array.nbytes else None
@@ -146,7 +146,7 @@ class EngineRunner:
             self._on.record(self._intake_event, stream)
             self._on.wait(self.intake.stream, self._intake_event)
 
-    def _check_capturable(self, lane: Lane) -> None:
+    def _check_capturable(self, lane: ExecutionStream) -> None:
         """Refuse `cuda_graph` now where it can't be, instead of at some later call."""
         executor = self._executor
         if not self._options.cuda_graph or any(t.is_input and t.on_host for t in executor.tensors):

@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import BackendError, EngineError
 from ...spec import DTYPES
 from ..build.network import Profile
-from ..library import Flavour
+from ..library import Library
 from .executor import Grows, IoTensor, Shape
 
 #: TensorRT's DataType names -> numpy's dtype names
@@ -31,7 +31,7 @@ class LibraryExecutor:
     """
 
     def __init__(
-        self, flavour: Flavour, plan: bytes, where: str, cuda_graph: bool = False, cache: bytes | None = None
+        self, flavour: Library, plan: bytes, where: str, cuda_graph: bool = False, cache: bytes | None = None
     ) -> None:
         trt = flavour.api
         self._trt, self._where, self._cuda_graph = trt, where, cuda_graph

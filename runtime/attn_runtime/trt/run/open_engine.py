@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...backends import GraphFile, OpenOptions
-from ...device import gpus as cuda
+from ...device import gpus
 from ...device.cuda_device import CudaDevice
 from ...errors import BackendError
 from ...spec import Dim, TensorSpec
@@ -14,17 +14,17 @@ from ..build.network import Profile
 from ..engine_files import SUFFIX, EngineFile, build_command, find_engine, find_engine_beside, key_path, read_plan
 from ..engine_key import EngineKey, Wanted, mismatch_text, mismatches, read_key
 from ..machine import Machine, this_machine
-from .engine_pool import EngineRunner
+from .engine_pool import EnginePool
 from .executor import Executor, IoTensor
 from .executor_trt8 import OldExecutor
 from .executor_trt10 import LibraryExecutor
 from .kernel_cache import RuntimeCache
-from .stream import LaneOptions
+from .stream import StreamOptions
 
 
-def open_runner(graph: GraphFile, device: str, options: OpenOptions) -> EngineRunner:
+def open_runner(graph: GraphFile, device: str, options: OpenOptions) -> EnginePool:
     """Open the engine that fits this machine. BackendError where there is none, EngineError where it is damaged."""
-    number = cuda.device_number(device)
+    number = gpus.device_number(device)
     found = find(graph, this_machine(number))
     plan = read_plan(found)
     gpu = CudaDevice(number)
@@ -39,12 +39,12 @@ def open_runner(graph: GraphFile, device: str, options: OpenOptions) -> EngineRu
         gpu.use()
         cache.save(executor.cache_bytes())
 
-    return EngineRunner(
+    return EnginePool(
         gpu,
         executor,
         inputs,
         outputs,
-        LaneOptions(where, _command(graph, found), options.cuda_graph),
+        StreamOptions(where, _command(graph, found), options.cuda_graph),
         note=cache.why_not_kept if found.key.flavour == "rtx" else None,
         on_close=keep_kernels,
     )

@@ -16,7 +16,7 @@ from ...device.interface import ALIGNMENT, Device
 from ...device.memory_pool import Block, Blocks
 from ...device.tensor import DeviceArray, DeviceTensor
 from ...errors import BackendError
-from .context import Captured, Copy, Prepared, capture, put, put_copies
+from .context import Captured, ContextState, Copy, capture, put, put_copies
 from .cuda_graph_cache import GraphCache
 from .executor import Executor, IoTensor, Shape, inputs_of, outputs_of
 from .profile_choice import choose_profile
@@ -25,7 +25,7 @@ Feed = Mapping[str, NDArray[Any] | DeviceTensor]
 
 
 @dataclass(frozen=True)
-class LaneOptions:
+class StreamOptions:
     """`where` and `command` (which builds the engine) are for messages; `most_graphs` bounds what is captured."""
 
     where: str
@@ -34,20 +34,20 @@ class LaneOptions:
     most_graphs: int = 8
 
 
-class Lane:
+class ExecutionStream:
     """Runs one call after another. Belongs to one thread at a time; `Pool` sees to that.
 
     Every call waits for its own work, so buffers may grow and the caller's tensors may go when it returns. A captured graph
     holds copies in, execution and copies out; it is thrown away when a buffer that it uses grows. `close` frees all.
     """
 
-    def __init__(self, device: Device, executor: Executor, blocks: Blocks, intake: int, options: LaneOptions) -> None:
+    def __init__(self, device: Device, executor: Executor, blocks: Blocks, intake: int, options: StreamOptions) -> None:
         device.use()
         self._device, self._executor, self._blocks, self._intake = device, executor, blocks, intake
         self._options = options
         self._inputs, self._outputs = inputs_of(executor), outputs_of(executor)
         self._dtypes = {tensor.name: np.dtype(tensor.dtype) for tensor in executor.tensors}
-        self._contexts: dict[int, Prepared] = {}
+        self._contexts: dict[int, ContextState] = {}
         self._profiles: dict[tuple[Shape, ...], int] = {}
         self._graphs: GraphCache[Captured] = GraphCache(options.most_graphs)
         self._growths = 0
@@ -109,7 +109,7 @@ class Lane:
 
     # --- one call -------------------------------------------------------------------------------------------------
 
-    def _execute(self, feed: Feed, on_device: bool) -> tuple[Prepared, dict[str, Block]]:
+    def _execute(self, feed: Feed, on_device: bool) -> tuple[ContextState, dict[str, Block]]:
         self._device.use()
         shapes = {name: tuple(feed[name].shape) for name in self._inputs}
         self._profile(shapes)  # refused before anything is put on the stream, which nobody would wait for then
@@ -161,8 +161,13 @@ class Lane:
         return own
 
     def _plain(
-        self, prepared: Prepared, shapes: Mapping[str, Shape], values: bytes, lent: Mapping[str, int], on_device: bool
-    ) -> tuple[Prepared, dict[str, Block]]:
+        self,
+        prepared: ContextState,
+        shapes: Mapping[str, Shape],
+        values: bytes,
+        lent: Mapping[str, int],
+        on_device: bool,
+    ) -> tuple[ContextState, dict[str, Block]]:
         """The call without a graph; device results are written where they stay."""
         self._prepare(prepared, shapes, values, lent)
         blocks: dict[str, Block] = {}
@@ -185,14 +190,16 @@ class Lane:
             put_copies(self._device, self.stream, self._copies_out(prepared))
         return prepared, blocks
 
-    def _prepare(self, prepared: Prepared, shapes: Mapping[str, Shape], values: bytes, lent: Mapping[str, int]) -> None:
+    def _prepare(
+        self, prepared: ContextState, shapes: Mapping[str, Shape], values: bytes, lent: Mapping[str, int]
+    ) -> None:
         on_host = {name: self._pinned[name].address for name, t in self._inputs.items() if t.on_host}
         prepared.prepare(shapes, values, on_host)
         for name, tensor in self._inputs.items():
             if not tensor.on_host:
                 prepared.set_address(name, lent[name] if name in lent else self._on_device[name].address)
 
-    def _own_outputs(self, prepared: Prepared, names: Iterable[str], pinned: bool) -> None:
+    def _own_outputs(self, prepared: ContextState, names: Iterable[str], pinned: bool) -> None:
         """Let these outputs be written to buffers of the lane, as large as they will be."""
         for name in names:
             if -1 in prepared.outputs[name]:
@@ -213,7 +220,7 @@ class Lane:
 
     def _capture(
         self, key: Hashable, shapes: Mapping[str, Shape], values: bytes, lent: Mapping[str, int], on_device: bool
-    ) -> Prepared:
+    ) -> ContextState:
         """Run once in a context of the graph's own, which is this call and the warm-up, and record that."""
         self._graphs.make_room()  # before the new context takes memory
         prepared = self.new_context(shapes)
@@ -241,16 +248,16 @@ class Lane:
 
     # --- pieces ---------------------------------------------------------------------------------------------------
 
-    def _context(self, shapes: Mapping[str, Shape]) -> Prepared:
+    def _context(self, shapes: Mapping[str, Shape]) -> ContextState:
         number = self._profile(shapes)
         if number not in self._contexts:
             self._contexts[number] = self.new_context(shapes)
         return self._contexts[number]
 
-    def new_context(self, shapes: Mapping[str, Shape]) -> Prepared:
+    def new_context(self, shapes: Mapping[str, Shape]) -> ContextState:
         """A context of the lane's stream and scratch memory; who asks for it closes it, before the lane."""
         context = self._executor.create_context(self._profile(shapes), self.stream, self._scratch.address)
-        return Prepared(context)
+        return ContextState(context)
 
     def _profile(self, shapes: Mapping[str, Shape]) -> int:
         key = tuple(shapes.values())
@@ -268,14 +275,14 @@ class Lane:
             if name not in lent and not tensor.on_host
         ]
 
-    def _copies_out(self, prepared: Prepared) -> list[Copy]:
+    def _copies_out(self, prepared: ContextState) -> list[Copy]:
         return [
             (self._pinned[name].address, self._on_device[name].address, self._nbytes(prepared, name))
             for name, tensor in self._outputs.items()
             if not tensor.on_host
         ]
 
-    def _copied_blocks(self, prepared: Prepared, names: list[str] | None = None) -> dict[str, Block]:
+    def _copied_blocks(self, prepared: ContextState, names: list[str] | None = None) -> dict[str, Block]:
         """Blocks that outputs are copied into, from the buffers that graphs and allocators write to."""
         blocks = {}
         for name in self._outputs if names is None else names:
@@ -285,5 +292,5 @@ class Lane:
             put_copies(self._device, self.stream, [(blocks[name].address, source, nbytes)])
         return blocks
 
-    def _nbytes(self, prepared: Prepared, name: str) -> int:
+    def _nbytes(self, prepared: ContextState, name: str) -> int:
         return size_of(prepared.shape(name), self._dtypes[name])

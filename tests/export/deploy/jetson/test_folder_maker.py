@@ -18,8 +18,7 @@ from typing import Any
 
 import pytest
 from attn_export.deploy.folder import DeployFolder
-from attn_export.deploy.jetson import cpp_library as jetson_cpp
-from attn_export.deploy.jetson import wheels as jetson_wheels
+from attn_export.deploy.jetson import cpp_library, wheels
 from attn_export.deploy.jetson.folder_maker import JetsonOptions, deploy_jetson
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BundleError, EngineError, OutputError, StageError, UsageError
@@ -89,7 +88,7 @@ def test_the_wheel_of_an_installed_attn_runtime_is_the_one_it_came_from(folder: 
     subprocess.run([*pip, "--target", tmp_path / "site", wheel], check=True)
     (installed,) = metadata.distributions(name="attn-runtime", path=[str(tmp_path / "site")])
     (tmp_path / "made").mkdir()
-    jetson_wheels.repack(installed, tmp_path / "made")
+    wheels.repack(installed, tmp_path / "made")
     (again,) = (tmp_path / "made").iterdir()
     assert again.name == wheel.name
 
@@ -306,11 +305,11 @@ def test_a_failure_leaves_the_old_folder(gemm: Path, tmp_path: Path, monkeypatch
     def fails(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(jetson_wheels.shutil, "copytree", fails)
+    monkeypatch.setattr(wheels.shutil, "copytree", fails)
     with pytest.raises(OutputError, match=r"can't write .*nx: No space left on device; what was there is unchanged"):
         deploy_jetson(gemm, tmp_path / "nx", NX)
     monkeypatch.undo()
-    monkeypatch.setattr(jetson_wheels, "_TIMEOUT_S", 0.001)
+    monkeypatch.setattr(wheels, "_TIMEOUT_S", 0.001)
     with pytest.raises(StageError, match="the wheel of attn-runtime can't be built: .*timed out"):
         deploy_jetson(gemm, tmp_path / "nx", NX)
     assert (tmp_path / "nx/deploy.json").read_bytes() == before
@@ -337,10 +336,10 @@ def test_an_order_names_no_path_out_of_its_folder(tmp_path: Path, name: str) -> 
 def test_without_a_compiler_it_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with DeployFolder(tmp_path / "x", "deploy.json") as making:
-        (note,) = jetson_cpp.add_cpp(making, release_for(BOARDS["orin-nx"], None), "auto")
+        (note,) = cpp_library.add_cpp(making, release_for(BOARDS["orin-nx"], None), "auto")
         assert re.fullmatch(r"no C\+\+ library: cmake is not installed; apt-get install cmake", note)
         with pytest.raises(StageError, match="can't be built for aarch64: cmake is not installed"):
-            jetson_cpp.add_cpp(making, release_for(BOARDS["orin-nx"], None), "yes")
+            cpp_library.add_cpp(making, release_for(BOARDS["orin-nx"], None), "yes")
         assert not (making.path / "cpp").exists()
 
 
@@ -351,14 +350,14 @@ def test_a_library_for_a_newer_libc_is_refused(tmp_path: Path) -> None:
     library = installed / "libattn_runtime.so.1"
     (installed / "libattn_runtime.so").symlink_to(library.name)
     library.write_bytes(b"\x7fELF...GLIBC_2.17\0GLIBC_2.34\0GLIBC_2.4\0GLIBCXX_3.4.30\0")
-    assert jetson_cpp.needed_glibc(library.read_bytes()) == (2, 34)
+    assert cpp_library.needed_glibc(library.read_bytes()) == (2, 34)
     with DeployFolder(tmp_path / "x", "deploy.json") as making:
         release = release_for(BOARDS["orin-nx"], None)
-        assert "need glibc 2.34" in jetson_cpp._add(making, tmp_path / "installed", release)[0]
+        assert "need glibc 2.34" in cpp_library._add(making, tmp_path / "installed", release)[0]
         assert (making.path / "cpp/lib/libattn_runtime.so").read_bytes() == library.read_bytes()
         library.write_bytes(library.read_bytes() + b"GLIBC_2.38\0")
         with pytest.raises(StageError, match=r"needs glibc 2\.38, JetPack 6\.2 has 2\.35"):
-            jetson_cpp._add(making, tmp_path / "installed", release)
+            cpp_library._add(making, tmp_path / "installed", release)
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

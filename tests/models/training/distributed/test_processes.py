@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from attn_models.training import checkpoint, loop
-from attn_models.training.distributed import sync_batch_norm as global_norm
+from attn_models.training.distributed import sync_batch_norm
 from attn_runtime.errors import BackendError
 from safetensors.torch import load_file
 from support import training_worker
@@ -143,8 +143,8 @@ def _state_after_first_epoch(folder: Path) -> bytes:
 def test_conversion_keeps_parameters_and_buffers():
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Sequential(torch.nn.BatchNorm2d(4, eps=0.5)))
     before = {name: id(t) for name, t in (*net.named_parameters(), *net.named_buffers())}
-    global_norm.convert(net)
-    assert isinstance(net[1][0], global_norm.GlobalBatchNorm2d) and net[1][0].eps == 0.5
+    sync_batch_norm.convert(net)
+    assert isinstance(net[1][0], sync_batch_norm.GlobalBatchNorm2d) and net[1][0].eps == 0.5
     assert {name: id(t) for name, t in (*net.named_parameters(), *net.named_buffers())} == before
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from attn_runtime.generate import GenerateOptions, Generator, open_generator
 from attn_runtime.generate.graphs.kv_cache import Cache, capacity_for
-from attn_runtime.generate.graphs.step_graphs import Plan
+from attn_runtime.generate.graphs.step_graphs import StepGraphs
 from support.tiny_generators import Tiny, drawn_prompts, greedy_of, inputs_of, write_bundle
 
 # Sharp enough that another cache gives other tokens; nothing stops an answer early.
@@ -36,11 +36,11 @@ def generator(bundle: Path) -> Iterator[Generator]:
         yield opened
 
 
-def plan_of(generator: Generator) -> Plan:
+def plan_of(generator: Generator) -> StepGraphs:
     return next(reversed(generator._plans.values()))
 
 
-def each_step(generator: Generator, tiny: Tiny, look: Callable[[Plan], Any], rows: int = 3) -> list[Any]:
+def each_step(generator: Generator, tiny: Tiny, look: Callable[[StepGraphs], Any], rows: int = 3) -> list[Any]:
     """What `look` sees at each step of a generation of as many tokens as there is room for."""
     seen: list[Any] = []
     inputs = inputs_of(tiny, drawn_prompts(tiny, LENGTHS[:rows]))
@@ -55,7 +55,7 @@ def each_step(generator: Generator, tiny: Tiny, look: Callable[[Plan], Any], row
 def test_the_step_reads_and_writes_the_same_addresses_while_the_capacity_stays(
     generator: Generator, tiny: Tiny
 ) -> None:
-    def look(plan: Plan) -> Any:
+    def look(plan: StepGraphs) -> Any:
         arrays = {**plan._step.inputs, **plan._step.outputs}
         return plan._cache.capacity, tuple((name, array.ctypes.data) for name, array in arrays.items())
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 from support import trt_graphs as graphs
-from attn_runtime.cli import compile as cli_compile
+from attn_runtime.cli import compile
 from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import (AttnError, BackendError, BundleError, EngineError, FusionError, OutputError, PrecisionError, StageError, UsageError)  # fmt: skip
-from attn_runtime.trt.build import build_process as apart
-from attn_runtime.trt import library as flavour, library_choice as flavour_choice
+from attn_runtime.trt.build import build_process
+from attn_runtime.trt import library, library_choice
 from attn_runtime.trt.build.compile import compile_engine
 from attn_runtime.trt.engine_files import find_engine, find_engine_beside, key_path, read_plan
 from attn_runtime.trt.library_choice import choose
@@ -33,7 +33,7 @@ from attn_runtime.trt.profiles import ShapeTexts
 from attn_runtime.trt.build.progress import BuildProgress
 from support.make_hostile_bundles import edit, rehash
 
-rtx = pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
+rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 BATCHES = ShapeTexts(("x:1x64",), ("x:2x64",), ("x:4x64",))
 
 
@@ -56,7 +56,7 @@ def test_a_bundle_gets_an_engine_that_this_machine_finds(precision: str, valid_b
     assert done.path == valid_bundle / "engines" / f"model.{precision}.rtx.engine"
     key = done.key
     assert key.profiles == ({"x": ((1, 16), (2, 16), (4, 16))},)
-    assert (key.flavour, key.version) == ("rtx", flavour.load("rtx").version) and not key.tf32
+    assert (key.flavour, key.version) == ("rtx", library.load("rtx").version) and not key.tf32
     assert key.compute_capabilities[0] == "8.0" and "9.0" not in key.compute_capabilities
     assert key.audit.counts == {"float32": 1} and key.type == "fp32"
     found = find_engine(Bundle.open(valid_bundle), "model", precision, this_machine())
@@ -190,14 +190,14 @@ def test_fp32_labelled_fp16_is_exit_code_5_and_keeps_the_old_engine(valid_bundle
 def test_no_library_that_can_build(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendError, match="tensorrt can't build here: "):
         choose("tensorrt")
-    monkeypatch.setattr(flavour, "why_unavailable", lambda name: f"{name} is not installed; pip install it")
+    monkeypatch.setattr(library, "why_unavailable", lambda name: f"{name} is not installed; pip install it")
     with pytest.raises(BackendError, match="no TensorRT can build here: tensorrt: .*pip install.*; rtx: .*pip install"):
         choose("auto")
 
 
 @pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU")
 def test_the_full_library_needs_a_gpu_to_build_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flavour, "why_unavailable", lambda name: None)
+    monkeypatch.setattr(library, "why_unavailable", lambda name: None)
     with pytest.raises(BackendError, match="it builds on a GPU, and no NVIDIA driver"):
         choose("tensorrt")
     with pytest.raises(UsageError, match="only rtx builds for others"):
@@ -218,9 +218,9 @@ def test_the_full_library_needs_a_gpu_to_build_on(monkeypatch: pytest.MonkeyPatc
 def test_the_gpu_that_is_here_is_built_for(
     here: str | None, asked: list[str], named: tuple[str, ...], noted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flavour_choice, "compute_capability", lambda: here)
+    monkeypatch.setattr(library_choice, "compute_capability", lambda: here)
     notes: list[str] = []
-    assert flavour_choice.gpus_to_build_for(flavour.load("rtx"), asked, notes) == named
+    assert library_choice.gpus_to_build_for(library.load("rtx"), asked, notes) == named
     assert [("the GPU here has 9.0" in note) for note in notes] == [True] * noted
 
 
@@ -393,7 +393,7 @@ def test_modules_in_the_current_folder_are_not_taken(valid_bundle: Path, tmp_pat
 def test_last_words_are_the_last_line_that_says_something(tmp_path: Path) -> None:
     with (tmp_path / "said").open("w+") as said:
         said.write("one\nInternal Error:   two\n\n")
-        assert apart._last_words(said) == "Internal Error: two"
+        assert build_process._last_words(said) == "Internal Error: two"
 
 
 # --- the command line ---------------------------------------------------------------------------------------------
@@ -434,7 +434,7 @@ def test_a_timing_cache_is_not_pretended_to_be_used(valid_bundle: Path, tmp_path
     [("1024", 1024), ("512KiB", 2**19), ("2GiB", 2**31), ("1.5 gib", 3 * 2**29), ("64mib", 2**26)],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert cli_compile.size_in_bytes(None, None, text) == size  # type: ignore[arg-type]
+    assert compile.size_in_bytes(None, None, text) == size  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

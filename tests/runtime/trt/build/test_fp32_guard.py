@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from support import trt_graphs as graphs
 from attn_runtime.errors import PrecisionError
-from attn_runtime.trt import library as flavour
+from attn_runtime.trt import library
 from attn_runtime.trt.build import network
 from attn_runtime.trt.precision_audit import audit
 
-pytestmark = pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
+pytestmark = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 
 
 def built(file: Path, shapes: dict[str, network.Shape], kept: tuple[str, ...] = ()) -> network.Built:
     profile = {name: ((1, *rest), (2, *rest), (4, *rest)) for name, rest in shapes.items()}
-    made = network.build(flavour.load("rtx"), file, [profile], network.BuildOptions(kept=kept))
+    made = network.build(library.load("rtx"), file, [profile], network.BuildOptions(kept=kept))
     assert made.plan is not None, made.errors
     return made
 

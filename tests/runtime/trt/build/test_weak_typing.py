@@ -11,7 +11,7 @@ import pytest
 from attn_runtime.errors import EngineError, PrecisionError, UsageError
 from attn_runtime.trt.precision_audit import audit
 from attn_runtime.trt.build.compile import _check_typing
-from attn_runtime.trt.library import Flavour
+from attn_runtime.trt.library import Library
 from attn_runtime.trt.layers import Layer, LayerTensor
 from attn_runtime.trt.build.network import _choose_types, _network_flags
 from attn_runtime.trt.profiles import GraphInput
@@ -23,9 +23,9 @@ BITS = {
 }
 
 
-def library(version: str) -> Flavour:
+def library(version: str) -> Library:
     flags = IntEnum("NetworkDefinitionCreationFlag", BITS[version])
-    return Flavour("tensorrt", version, SimpleNamespace(NetworkDefinitionCreationFlag=flags))
+    return Library("tensorrt", version, SimpleNamespace(NetworkDefinitionCreationFlag=flags))
 
 
 @pytest.mark.parametrize(

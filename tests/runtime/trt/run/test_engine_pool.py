@@ -21,9 +21,9 @@ from attn_runtime.device.tensor import DeviceArray, borrow
 from attn_runtime.errors import BackendError, InputError, UsageError
 from attn_runtime.session.session import Session
 from attn_runtime.trt.build.network import Profile
-from attn_runtime.trt.run.engine_pool import EngineRunner
+from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.open_engine import specs_of
-from attn_runtime.trt.run.stream import LaneOptions
+from attn_runtime.trt.run.stream import StreamOptions
 from onnx import TensorProto, helper
 from support.host_device import HostDevice
 from support.make_graphs import add, embed, floats, integers, nonzero, save
@@ -52,8 +52,8 @@ class Rig:
         self.lent: list[int] = []
         self.executor = OrtExecutor(self.device, model, profiles, **executor)
         inputs, outputs = specs_of(self.executor, graph or GraphFile(model, "file m.onnx"))
-        options = LaneOptions("engine m.engine", "attn-run compile m.onnx", cuda_graph, most_graphs)
-        self.runner = EngineRunner(self.device, self.executor, inputs, outputs, options, most_lanes=most_lanes)
+        options = StreamOptions("engine m.engine", "attn-run compile m.onnx", cuda_graph, most_graphs)
+        self.runner = EnginePool(self.device, self.executor, inputs, outputs, options, most_lanes=most_lanes)
         self.session = Session("trt", self.runner, "trt on cuda:0", "file m.onnx")
 
     def run(self, *shape: int, seed: int = 0) -> np.ndarray:
@@ -480,7 +480,7 @@ def test_an_engine_that_can_not_run_fails_when_it_is_opened(tmp_path: Path) -> N
     device.most_bytes = 10**5
     specs = specs_of(executor, GraphFile(tmp_path / "add.onnx", "file add.onnx"))
     with pytest.raises(BackendError, match="cudaErrorMemoryAllocation"):
-        EngineRunner(device, executor, *specs, LaneOptions("engine", "build"))
+        EnginePool(device, executor, *specs, StreamOptions("engine", "build"))
     assert executor.closed and device.alive == (0, 0, 0) and device.allocated == device.pinned == 0
 
 
@@ -490,7 +490,7 @@ def test_what_is_done_at_the_end_is_done_once_while_the_engine_lives(tmp_path: P
         device.use()
         executor = OrtExecutor(device, add(tmp_path / "add.onnx"), [ADD])
         specs = specs_of(executor, GraphFile(tmp_path / "add.onnx", "file add.onnx"))
-        runner = EngineRunner(device, executor, *specs, LaneOptions("e", "c"), on_close=partial(_note, executor, alive))
+        runner = EnginePool(device, executor, *specs, StreamOptions("e", "c"), on_close=partial(_note, executor, alive))
         end(runner)
         del runner
         gc.collect()
