@@ -25,8 +25,8 @@ from attn_export.source.resolve import load_source
 from attn_runtime.errors import AttnError
 from attn_runtime.text_format import bytes_text
 from attn_runtime.trt import library as flavour
-from attn_runtime.trt.build.compile import compile_engine
-from attn_runtime.trt.build.network import build
+from attn_runtime.trt.builder.compile import compile_engine
+from attn_runtime.trt.builder.network import build
 from attn_runtime.trt.fused_attention import fusion
 from support.attention_cells import Cell, graph
 

@@ -26,7 +26,7 @@ from attn_runtime.errors import AttnError, BackendError
 from attn_runtime.files.whole_file import write_file
 from attn_runtime.text_format import bytes_text
 from attn_runtime.trt import library
-from attn_runtime.trt.build.network import BuildOptions, Built, build
+from attn_runtime.trt.builder.network import BuildOptions, Built, build
 from attn_runtime.trt.fused_attention import fusion
 from grid import sections
 from support.attention_cells import BATCH, LENGTH, Cell, graph, profile

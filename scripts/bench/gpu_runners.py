@@ -19,7 +19,7 @@ from attn_runtime.errors import UsageError
 from attn_runtime.session.session import open_session
 from attn_runtime.trt import library as flavour
 from attn_runtime.trt import library_choice
-from attn_runtime.trt.build.compile import compile_engine
+from attn_runtime.trt.builder.compile import compile_engine
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 

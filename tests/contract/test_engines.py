@@ -14,7 +14,7 @@ from attn_runtime.errors import BackendError, EngineError
 from attn_runtime.session.session import open_session
 from attn_runtime.tasks.verification import verify
 from attn_runtime.trt import library as flavour
-from attn_runtime.trt.build.compile import compile_engine
+from attn_runtime.trt.builder.compile import compile_engine
 from attn_runtime.trt.engine_files import find_engine, read_plan
 from attn_runtime.trt.engine_key import EngineKey
 from attn_runtime.trt.machine import Machine

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from attn_runtime.session.session import Session
-from attn_runtime.trt.build.compile import compile_engine
+from attn_runtime.trt.builder.compile import compile_engine
 
 from support.make_graphs import add
 

@@ -11,7 +11,7 @@ from attn_runtime.cli.compile import build, build_options, graphs_of, tell_all
 from attn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from attn_runtime.trt.build.compile import Compiled
+    from attn_runtime.trt.builder.compile import Compiled
 
 
 @click.command("to-trt")

@@ -1,6 +1,6 @@
 """From a bundle or a plain ONNX file to a TensorRT engine: the precision first, where it is not there yet, then the build.
 
-The build is `attn_runtime.trt.build.compile.compile_engine`, the one call that a device without onnx makes too.
+The build is `attn_runtime.trt.builder.compile.compile_engine`, the one call that a device without onnx makes too.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.bundle.reader import Bundle, Graph
 from attn_runtime.errors import OutputError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
-from attn_runtime.trt.build.network import Profile
-from attn_runtime.trt.build.onnx_source import find_source
+from attn_runtime.trt.builder.network import Profile
+from attn_runtime.trt.builder.onnx_source import find_source
 from attn_runtime.trt.profiles import ShapeTexts, make_profiles
 
 from ..attention.blocks import find_blocks

@@ -16,8 +16,8 @@ from ..errors import AttnError, UsageError
 from .options import print_json
 
 if TYPE_CHECKING:
-    from ..trt.build.compile import Compiled
-    from ..trt.build.progress import BuildProgress
+    from ..trt.builder.compile import Compiled
+    from ..trt.builder.progress import BuildProgress
 
 # Imports of our own are inside the functions: --help must not wait for numpy.
 
@@ -146,7 +146,7 @@ def build(
     **options: Any,
 ) -> Compiled:  # fmt: skip
     """`compile_engine` with progress on stderr unless `silent`."""
-    from ..trt.build.compile import compile_engine
+    from ..trt.builder.compile import compile_engine
     from ..trt.profiles import ShapeTexts
 
     shapes = ShapeTexts(min_shapes, opt_shapes, max_shapes)
@@ -194,7 +194,7 @@ def tell(done: Compiled, quiet: bool, as_json: bool) -> None:
 
 def _lines(done: Compiled) -> Iterator[str]:
     from ..text_format import bytes_text, printable
-    from ..trt.build.progress import seconds_text
+    from ..trt.builder.progress import seconds_text
     from ..trt.profiles import profile_text
 
     key = done.key

@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import BundleError, EngineError
 from ..files.json_schema import find_problem
 from ..files.strict_json import parse_json, read_json, shown
-from .build.network import Profile
+from .builder.network import Profile
 from .fused_attention import BlockFusion
 from .machine import Machine
 from .precision_audit import Audit

@@ -8,7 +8,7 @@ from ..device.gpus import compute_capability, find_gpus
 from ..errors import BackendError, UsageError
 from ..suggest import did_you_mean
 from . import library
-from .build.network import capabilities, portable_set
+from .builder.network import capabilities, portable_set
 from .library import Library
 
 

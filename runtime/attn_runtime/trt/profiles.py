@@ -14,7 +14,7 @@ from typing import NoReturn
 from ..errors import UsageError
 from ..spec import TensorSpec
 from ..suggest import did_you_mean
-from .build.network import Profile, Shape
+from .builder.network import Profile, Shape
 
 _ENDS = ("min", "opt", "max")
 _OPTIONS = ("--minShapes", "--optShapes", "--maxShapes")

@@ -16,7 +16,7 @@ from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import BackendError, EngineError
 from attn_runtime.session.session import open_session
 from attn_runtime.trt import library as flavour
-from attn_runtime.trt.build.compile import compile_engine
+from attn_runtime.trt.builder.compile import compile_engine
 from attn_runtime.trt.engine_files import find_engine, read_plan
 from attn_runtime.trt.machine import this_machine
 from attn_runtime.trt.run.kernel_cache import RuntimeCache

@@ -24,7 +24,7 @@ PRELUDE = """
 import os, resource, signal, sys, time
 from pathlib import Path
 import numpy as np
-from attn_runtime import staging
+from attn_runtime.files import atomic_write
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BundleError, OutputError
 from attn_runtime.bundle.writer import BundleWriter, OnnxWriter
@@ -74,12 +74,12 @@ def rewrite(target: Path) -> None:
     ("moment", "survivor"),
     {
         "while writing": ("BundleWriter.commit = kill", "gemm"),
-        "before publishing": ("staging.Staging.publish = kill", "gemm"),
-        "before the exchange": ("staging._exchange = kill", "gemm"),
-        "after the exchange": ("staging.Staging.discard = kill", "killed"),
+        "before publishing": ("atomic_write.Staging.publish = kill", "gemm"),
+        "before the exchange": ("atomic_write._exchange = kill", "gemm"),
+        "after the exchange": ("atomic_write.Staging.discard = kill", "killed"),
         "in two steps, old set aside": (
             """
-            staging._exchange = lambda one, other: False
+            atomic_write._exchange = lambda one, other: False
             rename = Path.rename
             Path.rename = lambda self, to: kill() if to == target else rename(self, to)
             """,
@@ -87,8 +87,8 @@ def rewrite(target: Path) -> None:
         ),
         "in two steps, new in place": (
             """
-            staging._exchange = lambda one, other: False
-            staging._flush_one = lambda path: kill() if path == target.parent else None
+            atomic_write._exchange = lambda one, other: False
+            atomic_write._flush_one = lambda path: kill() if path == target.parent else None
             """,
             "killed",
         ),
@@ -144,7 +144,7 @@ def test_live_run_is_waited_for(valid_bundle: Path) -> None:
     """Without exchange there is a gap; a reader that falls into it waits for the writer, and takes nothing from it."""
     process = child(
         """
-        staging._exchange = lambda one, other: False
+        atomic_write._exchange = lambda one, other: False
         rename = Path.rename
         def slow(self, to):
             if to == target:

@@ -46,7 +46,7 @@ def drivers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ask(driver: Path, question: str) -> str:
     """What a Python of its own answers, which finds the driver in that folder."""
-    code = f"from attn_runtime import cuda; print({question})"
+    code = f"from attn_runtime.device import gpus; print({question})"
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "LD_LIBRARY_PATH": str(driver)}, capture_output=True, text=True
     )
@@ -55,14 +55,14 @@ def ask(driver: Path, question: str) -> str:
 
 
 def test_capabilities_and_version_come_from_the_driver(drivers: Path) -> None:
-    asked = "cuda.compute_capability(), cuda.compute_capability(1), cuda.compute_capability(2), cuda.driver_version()"
+    asked = "gpus.compute_capability(), gpus.compute_capability(1), gpus.compute_capability(2), gpus.driver_version()"
     assert ask(drivers / "good", asked) == "8.9 12.0 None 12.9"
 
 
 def test_a_driver_that_does_not_start_still_has_a_version(drivers: Path) -> None:
-    asked = "cuda.compute_capability(), cuda.driver_version(), cuda.find_gpus().names"
+    asked = "gpus.compute_capability(), gpus.driver_version(), gpus.find_gpus().names"
     assert ask(drivers / "broken", asked) == "None 12.9 ()"
-    assert "804" in ask(drivers / "broken", "cuda.find_gpus().problem")
+    assert "804" in ask(drivers / "broken", "gpus.find_gpus().problem")
 
 
 @pytest.mark.skipif(gpus.find_gpus().problem is None, reason="this machine has a GPU")

@@ -163,7 +163,7 @@ def test_real_builds(fields: dict[str, object], fused: bool, says: str, tmp_path
         pytest.skip(reason)
     attention = pytest.importorskip("attn_export.attention.blocks")
     onnx = pytest.importorskip("onnx")
-    from attn_runtime.trt.build.network import build
+    from attn_runtime.trt.builder.network import build
     from support.attention_cells import Cell, graph, profile
 
     model = graph(Cell(**{"heads": 4, "queries": 64, **fields}))  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import pytest
 from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import BackendError, EngineError
 from attn_runtime.trt import library
-from attn_runtime.trt.build.network import build
+from attn_runtime.trt.builder.network import build
 from attn_runtime.trt.run import executor_trt10
 from attn_runtime.trt.run.executor import IoTensor
 from attn_runtime.trt.run.executor_trt10 import LibraryContext, LibraryExecutor, _allocator

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from attn_runtime.errors import PrecisionError
 from attn_runtime.trt import library
-from attn_runtime.trt.build import network
+from attn_runtime.trt.builder import network
 from attn_runtime.trt.layers import Layer, LayerTensor, layers_in
 from attn_runtime.trt.precision_audit import Audit, audit
 from support import trt_graphs as graphs

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import BackendError, EngineError
 from ...spec import DTYPES
-from ..build.network import Profile
+from ..builder.network import Profile
 from ..library import Library
 from .executor import Grows, IoTensor, Shape
 

@@ -10,7 +10,7 @@ from ...device.cuda_device import CudaDevice
 from ...errors import BackendError
 from ...spec import Dim, TensorSpec
 from .. import library as flavour
-from ..build.network import Profile
+from ..builder.network import Profile
 from ..engine_files import SUFFIX, EngineFile, build_command, find_engine, find_engine_beside, key_path, read_plan
 from ..engine_key import EngineKey, Wanted, mismatch_text, mismatches, read_key
 from ..machine import Machine, this_machine

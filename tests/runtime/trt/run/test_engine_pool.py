@@ -20,7 +20,7 @@ from attn_runtime.device.interface import DEFAULT_STREAM
 from attn_runtime.device.tensor import DeviceArray, borrow
 from attn_runtime.errors import BackendError, InputError, UsageError
 from attn_runtime.session.session import Session
-from attn_runtime.trt.build.network import Profile
+from attn_runtime.trt.builder.network import Profile
 from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.open_engine import specs_of
 from attn_runtime.trt.run.stream import StreamOptions

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...bundle.attention_block import AttentionBlock
+from ...bundle.manifest import MANIFEST
 from ...bundle.reader import Bundle
 from ...errors import BundleError, UsageError
-from ...bundle.manifest import MANIFEST
-from ...suggest import did_you_mean
 from ...onnx_file.graph import OnnxGraph, read_graph
 from ...spec import TensorSpec
+from ...suggest import did_you_mean
 from ..engine_files import bundle_digest, file_digest
 from ..profiles import GraphInput, input_of, input_of_file
 
@@ -117,7 +117,9 @@ def _plain(path: Path, graph: str | None, precision: str | None) -> BuildInput:
     if specs and [spec.name for spec in specs] == list(onnx.inputs):
         inputs = list(map(input_of, specs))
     strict = precision is not None
-    return BuildInput(path, path.stem, where, path, digest, onnx, None, kind, kind, kind, strict, (), None, tuple(inputs))
+    return BuildInput(
+        path, path.stem, where, path, digest, onnx, None, kind, kind, kind, strict, (), None, tuple(inputs)
+    )
 
 
 def _type_of(onnx: OnnxGraph) -> str:

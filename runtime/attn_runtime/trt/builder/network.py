@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..library import Library
-from .fp32_guard import PRODUCTS, hold_float32, layer_types, node_name
 from ..layers import DTYPES, Layer, layers_in, scratch_bytes
+from ..library import Library
 from .callbacks import Phases, make_logger, make_monitor
+from .fp32_guard import PRODUCTS, hold_float32, layer_types, node_name
 
 Shape = tuple[int, ...]
 #: input name -> (min, opt, max) shape; one mapping is one optimization profile

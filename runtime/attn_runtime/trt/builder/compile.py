@@ -17,22 +17,22 @@ from ...bundle.attention_block import AttentionBlock
 from ...bundle.reader import Bundle
 from ...device.gpus import compute_capability
 from ...errors import BackendError, EngineError, FusionError, OutputError, UsageError
-from ...text_format import columns, printable
 from ...files.whole_file import write_file
-from .build_process import build_apart
-from ..precision_audit import Audit, audit
+from ...text_format import columns, printable
 from ..engine_files import EngineStaging, check_engine_target, engine_place, find_engine, read_plan
+from ..engine_key import EngineKey
+from ..fused_attention import BlockFusion, fusion
 from ..library import Library
 from ..library_choice import choose, gpus_to_build_for
-from ..fused_attention import BlockFusion, fusion
-from ..engine_key import EngineKey
 from ..machine import os_name, this_machine
-from .network import BuildOptions, Built, Profile, portable_set
-from .diagnose import explain
+from ..precision_audit import Audit, audit
 from ..profiles import ShapeTexts, check_coverage, given_profiles, make_profiles
-from .progress import BuildProgress
+from .build_process import build_apart
+from .diagnose import explain
+from .network import BuildOptions, Built, Profile, portable_set
 from .onnx_source import BuildInput, find_source
 from .preflight import check_traps, unfused_notes
+from .progress import BuildProgress
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from .. import library
-from . import network
 from ..layers import Layer, LayerTensor
+from . import network
 from .callbacks import Phases
 
 #: Seconds between two reports of progress, and how long a cancelled build may take to end by itself.

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...errors import EngineError, OutputError, StageError
+from .build_worker import built_from_json
 from .network import BuildOptions, Built, Profile
 from .progress import BuildProgress, Estimate
-from .build_worker import built_from_json
 
 #: Seconds that a cancelled child gets to end by itself.
 _PATIENCE = 1.5
 # Not `-m`: that would look for every module in the current folder first, where a json.py may lie.
-_CHILD = "import sys; sys.path[:] = filter(None, sys.path); from attn_runtime.trt.build.build_worker import main; main()"
+_CHILD = (
+    "import sys; sys.path[:] = filter(None, sys.path); from attn_runtime.trt.builder.build_worker import main; main()"
+)
 
 
 def build_apart(

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import trt_graphs as graphs
 from attn_runtime.errors import PrecisionError
 from attn_runtime.trt import library
-from attn_runtime.trt.build import network
+from attn_runtime.trt.builder import network
 from attn_runtime.trt.precision_audit import audit
+from support import trt_graphs as graphs
 
 pytestmark = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from attn_runtime.trt.build.progress import Estimate, fraction_done, seconds_text
+from attn_runtime.trt.builder.progress import Estimate, fraction_done, seconds_text
 
 
 @pytest.mark.parametrize(

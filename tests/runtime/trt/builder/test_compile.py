@@ -16,21 +16,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import trt_graphs as graphs
-from attn_runtime.cli import compile
 from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.bundle.reader import Bundle
+from attn_runtime.cli import compile
 from attn_runtime.device.gpus import find_gpus
-from attn_runtime.errors import (AttnError, BackendError, BundleError, EngineError, FusionError, OutputError, PrecisionError, StageError, UsageError)  # fmt: skip
-from attn_runtime.trt.build import build_process
+from attn_runtime.errors import (  # fmt: skip
+    AttnError,
+    BackendError,
+    BundleError,
+    EngineError,
+    FusionError,
+    OutputError,
+    PrecisionError,
+    StageError,
+    UsageError,
+)
 from attn_runtime.trt import library, library_choice
-from attn_runtime.trt.build.compile import compile_engine
+from attn_runtime.trt.builder import build_process
+from attn_runtime.trt.builder.compile import compile_engine
+from attn_runtime.trt.builder.network import BuildOptions
+from attn_runtime.trt.builder.progress import BuildProgress
 from attn_runtime.trt.engine_files import find_engine, find_engine_beside, key_path, read_plan
 from attn_runtime.trt.library_choice import choose
 from attn_runtime.trt.machine import this_machine
-from attn_runtime.trt.build.network import BuildOptions
 from attn_runtime.trt.profiles import ShapeTexts
-from attn_runtime.trt.build.progress import BuildProgress
+from support import trt_graphs as graphs
 from support.make_hostile_bundles import edit, rehash
 
 rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
@@ -238,7 +248,7 @@ def children() -> Iterator[int]:
     """The workers of this test's processes that are still there."""
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"attn_runtime.trt.build.build_worker" in place.read_bytes():
+            if b"attn_runtime.trt.builder.build_worker" in place.read_bytes():
                 yield int(place.parent.name)
         except OSError:
             continue
@@ -373,7 +383,7 @@ def test_a_child_that_nobody_waits_for_cancels_its_build(tmp_path: Path) -> None
     options = {**vars(BuildOptions()), "timing_cache": None}
     request = {"flavour": "rtx", "file": str(file), "profiles": [{"x": [[1, 64]] * 3}], "options": options,
                "plan": str(tmp_path / "plan"), "new_timing_cache": str(tmp_path / "cache")}  # fmt: skip
-    command = [sys.executable, "-m", "attn_runtime.trt.build.build_worker"]
+    command = [sys.executable, "-m", "attn_runtime.trt.builder.build_worker"]
     done = subprocess.run(command, input=json.dumps(request) + "\n", capture_output=True, text=True)
     assert json.loads(done.stdout.splitlines()[-1])["built"]["plan"] is None and not (tmp_path / "plan").exists()
 
@@ -384,7 +394,7 @@ def test_modules_in_the_current_folder_are_not_taken(valid_bundle: Path, tmp_pat
     folder.mkdir()
     for name in ("json", "attn_runtime", "tensorrt_rtx"):
         (folder / f"{name}.py").write_text(f"raise SystemExit('{name} of the current folder')")
-    script = "import sys; sys.path.remove(''); from attn_runtime.trt.build.compile import compile_engine; "
+    script = "import sys; sys.path.remove(''); from attn_runtime.trt.builder.compile import compile_engine; "
     script += f"compile_engine({str(valid_bundle)!r})"
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

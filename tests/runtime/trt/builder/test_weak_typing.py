@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from attn_runtime.errors import EngineError, PrecisionError, UsageError
-from attn_runtime.trt.precision_audit import audit
-from attn_runtime.trt.build.compile import _check_typing
-from attn_runtime.trt.library import Library
+from attn_runtime.trt.builder.compile import _check_typing
+from attn_runtime.trt.builder.network import _choose_types, _network_flags
 from attn_runtime.trt.layers import Layer, LayerTensor
-from attn_runtime.trt.build.network import _choose_types, _network_flags
+from attn_runtime.trt.library import Library
+from attn_runtime.trt.precision_audit import audit
 from attn_runtime.trt.profiles import GraphInput
 
 BITS = {

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from support import trt_graphs as graphs
 from attn_runtime.errors import EngineError, UsageError
 from attn_runtime.onnx_file.graph import read_graph
 from attn_runtime.trt import library as flavour
-from attn_runtime.trt.build import network
-from attn_runtime.trt.build.compile import Compiled, compile_engine
-from attn_runtime.trt.build.diagnose import clean
+from attn_runtime.trt.builder import network
+from attn_runtime.trt.builder.compile import Compiled, compile_engine
+from attn_runtime.trt.builder.diagnose import clean
+from attn_runtime.trt.builder.preflight import check_traps
 from attn_runtime.trt.profiles import ShapeTexts
-from attn_runtime.trt.build.preflight import check_traps
 from onnx import TensorProto, helper
+from support import trt_graphs as graphs
 
 pytestmark = pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
 MODULE = r'node "attn" \(Attention, module encoder.attn, /src/net.py:34\)'
@@ -89,7 +89,7 @@ def test_attention_that_can_not_fuse_is_taken_apart_and_told(
 
 def test_without_that_permission_the_library_refuses_it(tmp_path: Path) -> None:
     """So the tests above are of our doing, not of a library that has learnt it."""
-    from attn_runtime.trt.build import network
+    from attn_runtime.trt.builder import network
 
     file = graphs.attention(tmp_path / "m.onnx", head_size=320)
     refused = network.build(flavour.load("rtx"), file, [{}])
