@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[2] / "tests"))
 from support.attention_cells import MASKS, Cell
 
 #: head sizes that were tried before, at 8 heads and 1024 positions

@@ -28,6 +28,8 @@ from attn_runtime.trt import library as flavour
 from attn_runtime.trt.builder.compile import compile_engine
 from attn_runtime.trt.builder.network import build
 from attn_runtime.trt.fused_attention import fusion
+
+sys.path.append(str(Path(__file__).parents[2] / "tests"))
 from support.attention_cells import Cell, graph
 
 SIZES = (32, 64, 128)
