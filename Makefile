@@ -50,10 +50,10 @@ test:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 bench: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/bench.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/bench/bench.py
 
 bench-cpp: install cpp
-	$(BIN)/python scripts/bench_cpp.py
+	$(BIN)/python scripts/bench/bench_cpp.py
 
 # Translates a sentence from C++, with the bundle of `make demo`.
 demo-cpp: install cpp
@@ -64,7 +64,7 @@ fuzz-cpp:
 	runtime/cpp/scripts/install_tools.sh fuzz
 	runtime/cpp/scripts/fuzz.sh 60
 
-# The C++ runtime and the Python one on aarch64, under qemu: docs/jetson.md.
+# The C++ runtime and the Python one on aarch64, under qemu: docs/use/jetson.md.
 test-aarch64: install
 	runtime/cpp/scripts/test_aarch64.sh
 

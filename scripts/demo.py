@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from attn_models.digits import save_test_images
+from attn_models.data.digits import save_test_images
 
 DEMO = Path("demo")
 TRAINED = DEMO / "train"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from attn_runtime.native_library import onnxruntime_library
+from attn_runtime.native.capi import onnxruntime_library
 from demo import DEMO, EXPECTED, FRENCH, SENTENCE, TRANSLATOR, run, train
 
 PROGRAM = Path("build/cpp/release/examples/translate")

@@ -11,8 +11,8 @@ import sys
 from collections import defaultdict
 
 import torch
-from attn_models import stories
-from attn_models.lm import MODEL
+from attn_models.data import stories
+from attn_models.zoo.lm import MODEL
 from safetensors.torch import load_file
 
 COUNT, SEED = 1000, 77

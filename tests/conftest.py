@@ -1,7 +1,6 @@
-"""How tests are dealt to processes: a file to one process, a folder below tests/export, ... too, and a model to one process.
+"""How tests are dealt to processes: a file to one process, and of the contract tests a model to one process.
 
-The tests of such a folder share bundles that take a while to export; the contract tests take minutes a model, and share what
-is exported and trained of it.
+The contract tests take minutes a model, and share what is exported and trained of it.
 """
 
 from __future__ import annotations
@@ -51,9 +50,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def group(nodeid: str, models: Sequence[str]) -> str:
-    """tests/contract/test_x.py::test_y[MODEL-z] -> MODEL; tests/a/b/test_x.py::test_y -> tests/a/b; else the file."""
+    """tests/contract/test_x.py::test_y[MODEL-z] -> MODEL; else the file."""
     file, _, test = nodeid.partition("::")
     if file.startswith("tests/contract/"):
         named = [word for word in re.split(r"[\[\]-]", test) if word in models]
         return named[0] if named else file
-    return file if file.count("/") == 2 else file.rpartition("/")[0]
+    return file

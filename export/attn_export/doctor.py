@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attn_runtime.doctor import Diagnosis, diagnose
+from attn_runtime.doctor.doctor import Diagnosis, diagnose
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxsim", "nvidia-modelopt", "scikit-learn")
 

@@ -77,7 +77,7 @@ def warm() -> dict[str, Any]:
 
 def generate(bundle: str, precision: str | None) -> dict[str, Any]:
     """What the bundle writes of its generated cases, on the CPU: one entry per batch and per row."""
-    from attn_runtime.bundle import Bundle
+    from attn_runtime.bundle.reader import Bundle
     from attn_runtime.generate.verify import replay
 
     opened = Bundle.open(bundle, check_hashes=False)
@@ -85,21 +85,21 @@ def generate(bundle: str, precision: str | None) -> dict[str, Any]:
 
 
 def autocast(**arguments: Any) -> dict[str, Any]:
-    from .autocast import convert_here
+    from .precision.modelopt_autocast import convert_here
 
     return convert_here(**arguments)
 
 
 def intermediates(**arguments: Any) -> dict[str, Any]:
-    from .intermediates import compare_here
+    from .precision.activations import compare_here
 
     return compare_here(**arguments)
 
 
 def blame(**arguments: Any) -> dict[str, Any]:
-    from .blame import blame_here
+    from .precision.sensitivity import measure_here
 
-    return blame_here(**arguments)
+    return measure_here(**arguments)
 
 
 def warm_autocast() -> dict[str, Any]:

@@ -47,11 +47,14 @@ def main(name: str, out: Path | None, channels: str | None, quiet: bool, **setti
     out = out or Path("runs") / name
     try:
         spec = registry.get(name)
-        from . import allocator, loop  # only now: --help and a misspelt name need no torch
+        from .training import (
+            loop,
+            malloc,  # only now: --help and a misspelt name need no torch
+        )
 
-        allocator.keep_freed_memory()
+        malloc.keep_freed_memory()
 
-        options = loop.Options(out, channels=int(channels) if channels else None, quiet=quiet, **settings)
+        options = loop.TrainOptions(out, channels=int(channels) if channels else None, quiet=quiet, **settings)
         metrics = loop.train(spec, options)
     except AttnError as error:
         if leads:
@@ -66,7 +69,7 @@ def main(name: str, out: Path | None, channels: str | None, quiet: bool, **setti
             click.echo(line)
         click.echo(f"{out / loop.WEIGHTS}")
         if options.data is not None:
-            from .image_folder import export_command
+            from .data.image_folder import export_command
 
             click.echo(f"to export it: {export_command(spec, out)}")
 

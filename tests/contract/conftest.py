@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from attn_export.console import Console
-from attn_export.pipeline import Options, export
-from attn_export.precision import add_precision
-from attn_export.source import load_source
+from attn_export.pipeline.pipeline import ExportOptions, export
+from attn_export.precision.convert import add_precision
+from attn_export.source.resolve import load_source
 from attn_models import registry
 
 
@@ -38,7 +38,7 @@ def trained(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def precisions(model: str) -> tuple[str, ...]:
     """fp16 for every model, bf16 for every third one: it takes the same path with another type, and minutes for all. With
-    ATTN_TEST_ALL in the environment every model gets both; scripts/models_table.py measures all of them too."""
+    ATTN_TEST_ALL in the environment every model gets both; scripts/bench/models_table.py measures all of them too."""
     both = os.environ.get("ATTN_TEST_ALL") or registry.names().index(model) % 3 == 1
     return ("fp32", "fp16", "bf16") if both else ("fp32", "fp16")
 
@@ -47,7 +47,7 @@ def precisions(model: str) -> tuple[str, ...]:
 def bundle(model: str, precisions: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model, untrained but awake, exported as a user would, in its precisions."""
     target = tmp_path_factory.mktemp("bundle") / f"{model}.attn"
-    export(load_source(model), target, Options(), Console(True))
+    export(load_source(model), target, ExportOptions(), Console(True))
     for kind in precisions[1:]:
         add_precision(target, kind, console=Console(True))
     return target

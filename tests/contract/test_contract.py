@@ -12,17 +12,18 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from attn_export import pipeline, step
 from attn_export.isolate import Isolated
-from attn_export.live import verify_live
-from attn_export.source import load_source
+from attn_export.parity.against_module import verify_against
+from attn_export.passes import _base as step
+from attn_export.pipeline import pipeline
+from attn_export.source.resolve import load_source
 from attn_models import registry
 from attn_runtime import backends
-from attn_runtime.bundle import Bundle
+from attn_runtime.bundle.reader import Bundle
 from attn_runtime.compare import compare_all
 from attn_runtime.errors import BundleError, ParityError
-from attn_runtime.session import open_session
-from attn_runtime.verify import verify
+from attn_runtime.session.session import open_session
+from attn_runtime.tasks.verification import verify
 
 
 @pytest.fixture(params=backends.names())
@@ -80,7 +81,7 @@ def test_every_backend_answers_as_pytorch_did(bundle: Path, backend: str) -> Non
 
 
 def test_fresh_inputs_match_the_living_module(model: str, bundle: Path) -> None:
-    checks = verify_live(bundle, model, seed=1234)
+    checks = verify_against(bundle, model, seed=1234)
     assert checks
     assert all(c.difference.passed for c in checks)
 
@@ -90,7 +91,7 @@ def test_every_other_pass_keeps_the_answers(chosen: str, bundle: Path, tmp_path:
     """The default passes are in the bundle that all the other tests look at; these go over its graphs once more."""
     with Isolated(120) as isolated:
         for graph in Bundle.open(bundle, check_hashes=False).graphs.values():
-            done = step.apply(step.get(chosen), graph.precisions["fp32"].file, tmp_path / "after.onnx", isolated)
+            done = step.run_pass(step.get(chosen), graph.precisions["fp32"].file, tmp_path / "after.onnx", isolated)
             with open_session(done.outcome.path) as session:
                 for case in graph.cases():
                     found = compare_all(case.outputs, session.run(case.inputs), graph.precisions["fp32"].tolerance)

@@ -3,24 +3,20 @@ as PyTorch did, over profiles, pooled contexts, staging, CUDA graphs and buffers
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from attn_runtime.backends import GraphFile
-from attn_runtime.bundle import Bundle, Graph
+from attn_runtime.bundle.reader import Bundle, Graph
 from attn_runtime.compare import compare_all
-from attn_runtime.session import Session
+from attn_runtime.session.session import Session
 from attn_runtime.spec import named_dims
-from attn_runtime.trt.lane import LaneOptions
-from attn_runtime.trt.opening import specs_of
-from attn_runtime.trt.runner import EngineRunner
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "data"))  # the tests' import mode adds no folder of its own
-
-from host_device import HostDevice
-from ort_executor import OrtExecutor
+from attn_runtime.trt.run.engine_pool import EnginePool
+from attn_runtime.trt.run.open_engine import specs_of
+from attn_runtime.trt.run.stream import StreamOptions
+from support.host_device import HostDevice
+from support.ort_executor import OrtExecutor
 
 
 @pytest.fixture
@@ -40,8 +36,8 @@ def opened(graph: Graph, cuda_graph: bool) -> Session:
     ]
     file = GraphFile(graph.precisions["fp32"].file, "bundle", graph.inputs, graph.outputs)
     executor = OrtExecutor(device, file.file, profiles)
-    options = LaneOptions("engine", "attn-run compile", cuda_graph)
-    return Session("trt", EngineRunner(device, executor, *specs_of(executor, file), options), "trt", "bundle")
+    options = StreamOptions("engine", "attn-run compile", cuda_graph)
+    return Session("trt", EnginePool(device, executor, *specs_of(executor, file), options), "trt", "bundle")
 
 
 @pytest.mark.parametrize("cuda_graph", [False, True])

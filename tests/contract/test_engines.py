@@ -9,15 +9,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from attn_runtime.bundle import Bundle
+from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BackendError, EngineError
-from attn_runtime.session import open_session
-from attn_runtime.trt import flavour
-from attn_runtime.trt.compile import compile_engine
-from attn_runtime.trt.engines import find_engine, read_plan
-from attn_runtime.trt.key import EngineKey
+from attn_runtime.session.session import open_session
+from attn_runtime.tasks.verification import verify
+from attn_runtime.trt import library as flavour
+from attn_runtime.trt.builder.compile import compile_engine
+from attn_runtime.trt.engine_files import find_engine, read_plan
+from attn_runtime.trt.engine_key import EngineKey
 from attn_runtime.trt.machine import Machine
-from attn_runtime.verify import verify
 
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 

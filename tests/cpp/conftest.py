@@ -6,26 +6,20 @@ skip. runtime/cpp/scripts/install_tools.sh and runtime/cpp/scripts/fetch_onnxrun
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.cpp_bundles import make_bundles
+from support.once import alone, once
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "runtime" / "cpp"
 FETCHED = ROOT / "build" / "onnxruntime"
 BUILD_SECONDS = 1500
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from make_bundles import make_bundles  # noqa: E402
 
 
 def why_no_build() -> str | None:
@@ -48,20 +42,10 @@ def onnxruntime_library() -> Path:
     return next(iter(sorted(folder.glob("libonnxruntime.so.*"))), FETCHED / "lib" / "libonnxruntime.so.1")
 
 
-@contextmanager
-def alone(name: str) -> Iterator[None]:
-    """One process at a time: pytest-xdist's share the build and the bundles."""
-    lock = ROOT / "build" / f"{name}.lock"
-    lock.parent.mkdir(exist_ok=True)
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-
-
 def build(preset: str, *targets: str) -> Path:
     """Configure and build; incremental, so the second process finds nothing to do. Returns the build folder."""
     folder = ROOT / "build" / "cpp" / preset
-    with alone(f"cpp-{preset}"):
+    with alone(ROOT / "build" / f"cpp-{preset}.lock"):
         for command in (
             ["cmake", "--preset", preset],
             ["cmake", "--build", str(folder), "--parallel", "2", *(["--target", *targets] if targets else [])],
@@ -83,14 +67,8 @@ def cpp_build() -> Path:
 
 @pytest.fixture(scope="session")
 def cpp_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of what make_bundles.py makes; once for all processes of a run."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cpp-bundles"
-    with alone("cpp-bundles"):
-        if not (folder / "complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            make_bundles(folder)
-    return folder
+    """The folder of what tests/support/cpp_bundles.py makes; once for all processes of a run."""
+    return once(tmp_path_factory, "cpp-bundles", make_bundles)
 
 
 @pytest.fixture(scope="session")

@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attn_runtime.bundle import Bundle
+from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import AttnError, BundleError
 from attn_runtime.generate import GenerateOptions, Sample, open_generator
 from attn_runtime.generate import Generator as PythonGenerator
-from attn_runtime.generate.cases import generated_cases
-from attn_runtime.generate.texts import generate_texts
+from attn_runtime.generate.graphs.graph_io import GraphIO
+from attn_runtime.generate.recorded_cases import generated_cases
+from attn_runtime.generate.text_generation import generate_texts
 from attn_runtime.generate.verify import replay
-from attn_runtime.generate.wiring import Wiring
-from generator_library import Generator, Refused, Row
-from hostile_generators import ATTACKS, make_generator_bundle
-from idle import WIDE, busy
-from message_places import place
-from tiny_generators import Tiny, case_of, drawn_prompts, inputs_of, write_bundle
-from tiny_texts import WORDS, text_assets
+from support.generator_library import Generator, Refused, Row
+from support.hostile_generators import ATTACKS, make_generator_bundle
+from support.idle import WIDE, busy
+from support.message_places import place
+from support.tiny_generators import Tiny, case_of, drawn_prompts, inputs_of, write_bundle
+from support.tiny_texts import WORDS, text_assets
 
 BUNDLE_STATUS = 8
 TRANSLATOR = Tiny(layers=2, max_length=40, batch=12, key_heads=1, seed=3)
@@ -106,7 +106,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def test_its_threads_sleep_behind_a_generation(library: Path, cpp_environment: dict[str, str], tmp_path: Path) -> None:
-    """tests/runtime/test_spinning.py shows that they would not of themselves."""
+    """tests/runtime/ort/test_spinning.py shows that they would not of themselves."""
     path = write_bundle(tmp_path / "wide.attn", WIDE)
     inputs = inputs_of(WIDE, drawn_prompts(WIDE, [32] * 8))
     with Generator(library, path, None, Path(cpp_environment["ATTN_ONNXRUNTIME"]), threads=2) as generator:
@@ -325,7 +325,7 @@ def test_every_attack_is_refused_alike(tool: Tool, hostile: list[Path]) -> None:
 def python_says(path: Path) -> str:
     try:
         bundle = Bundle.open(path)
-        Wiring.of(bundle)
+        GraphIO.of(bundle)
         for _ in generated_cases(bundle):
             pass
     except BundleError as error:

@@ -7,27 +7,23 @@ import resource
 import shutil
 import struct
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attn_runtime.bundle import Bundle
+from attn_runtime.bundle.manifest import check_manifest
+from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BundleError
-from attn_runtime.manifest import check_manifest
-from attn_runtime.strict_json import parse_json
+from attn_runtime.files.strict_json import parse_json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
-
-from hostile_generators import ATTACKS as GENERATOR_ATTACKS
-from hostile_generators import make_generator_bundle
-from make_hostile_bundles import ATTACKS, make_hostile_bundles
-from manifest_strategies import mutated
-from message_places import is_one_line, place
+from support.hostile_generators import ATTACKS as GENERATOR_ATTACKS
+from support.hostile_generators import make_generator_bundle
+from support.make_hostile_bundles import ATTACKS, make_hostile_bundles
+from support.manifest_strategies import mutated
+from support.message_places import is_one_line, place
 
 BUNDLE_STATUS = 8
 

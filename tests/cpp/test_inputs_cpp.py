@@ -7,29 +7,24 @@ import ctypes
 import re
 import struct
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from attn_runtime.audio import load_audio, prepare
-from attn_runtime.bundle import Bundle
-from attn_runtime.classify import classify
+from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import AttnError
-from attn_runtime.image import prepare as prepare_image
+from attn_runtime.preprocess.audio import load_audio, prepare
+from attn_runtime.preprocess.image import prepare as prepare_image
+from attn_runtime.preprocess.text import open_text
+from attn_runtime.preprocess.wav import write_wav
 from attn_runtime.spec import Dim, TensorSpec
-from attn_runtime.text import open_text
-from attn_runtime.wav_file import write_wav
+from attn_runtime.tasks.classification import classify
 from onnx import helper
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
-
-import small_classifiers
-import wav_files
-from message_places import is_one_line, place
+from support import small_classifiers, wav_files
+from support.message_places import is_one_line, place
 
 INPUT_STATUS = 7
 #: Run an example program by its name, with arguments.

@@ -1,6 +1,6 @@
 """The installed library, found by a user's own project: from C and C++, by CMake and pkg-config, out of a folder that was moved.
 
-What is built is what docs/cpp.md and the head of runtime.h show.
+What is built is what docs/cpp/runtime.md and the head of runtime.h show.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from make_graphs import brightness_classifier
+from support.make_graphs import brightness_classifier
 
 ROOT = Path(__file__).parents[2]
 HEADER = ROOT / "runtime" / "cpp" / "include" / "attn" / "runtime.h"
@@ -30,7 +30,7 @@ def run(*command: str | Path, env: dict[str, str] | None = None, status: int = 0
 
 
 def block(language: str) -> str:
-    """The first block of that language in docs/cpp.md."""
+    """The first block of that language in docs/cpp/runtime.md."""
     found = re.search(rf"^```{language}\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
     assert found
     return found[1]

@@ -103,7 +103,9 @@ def with_marks() -> dict[str, Any]:
 
 
 def of_models() -> dict[str, Any]:
-    from attn_models import stories, textclassifier, translation_text
+    from attn_models.data import stories
+    from attn_models.data.translation import text as translation_text
+    from attn_models.zoo import textclassifier
 
     made = {"translator": translation_text.tokenizer().to_str(), "textclassifier": textclassifier.tokenizer().to_str()}
     return {**{name: json.loads(text) for name, text in made.items()}, "lm": stories.tokenizer()}

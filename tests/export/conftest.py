@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.once import once
 
 NETS = '''
 import dataclasses
@@ -157,8 +158,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def attn_export(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Runs the command line in this process and gives what a shell would see."""
-    from attn_export.cli import cli
-    from attn_runtime.cli_common import run_cli
+    from attn_export.cli.app import cli
+    from attn_runtime.cli.options import run_cli
 
     def run(*arguments: object) -> Ran:
         capsys.readouterr()
@@ -170,29 +171,27 @@ def attn_export(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     return run
 
 
-@pytest.fixture(scope="session")
-def _small_translator(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Exported once for all tests about generators, which share a group for that: a bundle of three graphs."""
+def _export_small_translator(folder: Path) -> None:
+    """A bundle of three graphs, and what the export said."""
     from attn_export.console import Console
-    from attn_export.pipeline import Options, export
-    from attn_export.source import load_source
+    from attn_export.pipeline.pipeline import ExportOptions, export
+    from attn_export.source.resolve import load_source
 
-    target = tmp_path_factory.mktemp("generators") / "translator.attn"
-    data = str(Path(__file__).parents[1] / "data")
-    with pytest.MonkeyPatch.context() as patch, io.StringIO() as said:
-        patch.setattr(sys, "path", [data, *sys.path])
-        patch.setattr(sys, "stderr", said)
-        export(load_source("small_generators:translator"), target, Options(), Console())
-        return target, said.getvalue()
+    with pytest.MonkeyPatch.context() as patch, io.StringIO() as log:
+        patch.setattr(sys, "stderr", log)
+        export(
+            load_source("support.small_generators:translator"), folder / "translator.attn", ExportOptions(), Console()
+        )
+        (folder / "log.txt").write_text(log.getvalue())
 
 
-@pytest.fixture
-def small_translator(_small_translator: tuple[Path, str]) -> Path:
+@pytest.fixture(scope="session")
+def small_translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be changed; copy it first."""
-    return _small_translator[0]
+    return once(tmp_path_factory, "small-translator", _export_small_translator) / "translator.attn"
 
 
 @pytest.fixture
-def small_translator_log(_small_translator: tuple[Path, str]) -> str:
+def small_translator_log(small_translator: Path) -> str:
     """What the export said."""
-    return _small_translator[1]
+    return small_translator.with_name("log.txt").read_text()

@@ -10,12 +10,12 @@ import pytest
 import torch
 from attn_export import doctor
 from attn_export.doctor import diagnose_export
-from attn_runtime.doctor import diagnose
+from attn_runtime.doctor.doctor import diagnose
 
 
 def test_it_tells_of_torch_without_importing_it() -> None:
     code = (
-        "import sys; from attn_export.cli import main; sys.argv = ['attn-export', 'doctor', '--json']\n"
+        "import sys; from attn_export.cli.app import main; sys.argv = ['attn-export', 'doctor', '--json']\n"
         "try: main()\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

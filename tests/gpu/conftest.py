@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "data"))  # the tests' import mode adds no folder of its own
-
 from attn_runtime.backends import ort, trt
-from attn_runtime.trt import flavour
-from gpu_here import why_no_device, why_no_library
+from attn_runtime.trt import library as flavour
+from support.gpu_here import why_no_device, why_no_library
 
 
 @pytest.fixture(autouse=True, scope="module")  # before a module's own fixtures export anything

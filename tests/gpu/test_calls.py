@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adder import build, check, drawn
 from attn_runtime.backends import GraphFile
 from attn_runtime.device.cuda_device import CudaDevice
-from attn_runtime.session import Session, open_session
-from attn_runtime.trt import flavour
-from attn_runtime.trt.lane import LaneOptions
-from attn_runtime.trt.opening import specs_of
-from attn_runtime.trt.runner import EngineRunner
-from gpu_here import why_no_library
-from threads import in_threads
+from attn_runtime.session.session import Session, open_session
+from attn_runtime.trt import library
+from attn_runtime.trt.run.engine_pool import EnginePool
+from attn_runtime.trt.run.open_engine import specs_of
+from attn_runtime.trt.run.stream import StreamOptions
+from support.adder import build, check, drawn
+from support.gpu_here import why_no_library
+from support.threads import in_threads
 
 # In cycles of the GPU, some milliseconds: whoever does not wait reads what was there before.
 _LONG = 10_000_000
@@ -28,7 +28,7 @@ def cuda_graph(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-@pytest.fixture(params=["torch", *flavour.names()])
+@pytest.fixture(params=["torch", *library.names()])
 def session(request: pytest.FixtureRequest, cuda_graph: bool, tmp_path: Path) -> Iterator[Session]:
     """z = a + b."""
     if request.param == "torch":
@@ -43,11 +43,11 @@ def session(request: pytest.FixtureRequest, cuda_graph: bool, tmp_path: Path) ->
 
 
 def by_torch(cuda_graph: bool) -> Session:
-    from torch_executor import TorchExecutor
+    from support.torch_executor import TorchExecutor
 
     device, executor = CudaDevice(0), TorchExecutor()
     specs = specs_of(executor, GraphFile(Path("add.onnx"), "file add.onnx"))
-    runner = EngineRunner(device, executor, *specs, LaneOptions("add by torch", "nothing", cuda_graph))
+    runner = EnginePool(device, executor, *specs, StreamOptions("add by torch", "nothing", cuda_graph))
     return Session("trt", runner, "trt on cuda:0", "file add.onnx")
 
 

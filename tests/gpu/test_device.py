@@ -6,10 +6,10 @@ import threading
 
 import numpy as np
 import pytest
-from attn_runtime.device.blocks import Blocks
 from attn_runtime.device.buffers import Buffer, pinned_array
 from attn_runtime.device.cuda_device import CudaDevice
 from attn_runtime.device.interface import ALIGNMENT
+from attn_runtime.device.memory_pool import Blocks
 from attn_runtime.device.tensor import DeviceArray
 from attn_runtime.errors import BackendError
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from attn_export.console import Console
-from attn_export.pipeline import Options, export
-from attn_export.precision import add_precision
-from attn_export.source import load_source
+from attn_export.pipeline.pipeline import ExportOptions, export
+from attn_export.precision.convert import add_precision
+from attn_export.source.resolve import load_source
 from attn_models import registry
 from attn_runtime import backends
-from attn_runtime.bundle import Bundle
-from attn_runtime.draw import draw_inputs
+from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import UsageError
-from attn_runtime.session import Session, open_session
-from attn_runtime.verify import verify
+from attn_runtime.random_inputs import draw_inputs
+from attn_runtime.session.session import Session, open_session
+from attn_runtime.tasks.verification import verify
 
 MODEL = registry.names()[0]
 Arrays = Mapping[str, np.ndarray]
@@ -58,7 +58,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
         if not made:
             pytest.importorskip("modelopt", reason="modelopt makes the fp16 graph, and is not installed")
             path = tmp_path_factory.mktemp("gpu") / "m.attn"
-            export(load_source(MODEL), path, Options(), Console(True))
+            export(load_source(MODEL), path, ExportOptions(), Console(True))
             add_precision(path, "fp16", console=Console(True))
             made.append(path)
         return made[0]

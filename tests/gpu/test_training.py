@@ -1,15 +1,11 @@
 """Training on a GPU: bf16 by default, and weights that are as good as those of the CPU."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from attn_models import loop
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
-
-import training_worker
+from attn_models.training import loop
 from safetensors.torch import load_file
+from support import training_worker
 
 
 def test_a_training_on_the_gpu_is_in_bf16_and_close_to_that_of_the_cpu(torch_with_cuda: Any, tmp_path: Path) -> None:
@@ -18,7 +14,7 @@ def test_a_training_on_the_gpu_is_in_bf16_and_close_to_that_of_the_cpu(torch_wit
     found = {}
     for device, precision in (("cpu", "auto"), ("cuda", "fp32"), ("cuda", "auto")):
         out = tmp_path / f"{device}-{precision}"
-        metrics = loop.train(spec, loop.Options(out=out, device=device, precision=precision, quiet=True))
+        metrics = loop.train(spec, loop.TrainOptions(out=out, device=device, precision=precision, quiet=True))
         found[out.name] = (metrics, load_file(out / loop.WEIGHTS))
     assert [metrics.precision for metrics, _ in found.values()] == ["fp32", "fp32", "bf16"]
     (cpu, weights), (_, in_fp32), (gpu, in_bf16) = found.values()

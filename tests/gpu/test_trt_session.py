@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from adder import build, check, drawn
 from attn_export.console import Console
-from attn_export.pipeline import Options, export
-from attn_export.precision import add_precision
-from attn_export.source import load_source
+from attn_export.pipeline.pipeline import ExportOptions, export
+from attn_export.precision.convert import add_precision
+from attn_export.source.resolve import load_source
 from attn_models import registry
 from attn_runtime.errors import BackendError, InputError
-from attn_runtime.session import open_session
-from attn_runtime.trt.compile import compile_engine
-from attn_runtime.verify import verify
-from make_graphs import nonzero
+from attn_runtime.session.session import open_session
+from attn_runtime.tasks.verification import verify
+from attn_runtime.trt.builder.compile import compile_engine
+from support.adder import build, check, drawn
+from support.make_graphs import nonzero
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def adder(library: str, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module", params=registry.names())
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("gpu") / f"{request.param}.attn"
-    export(load_source(str(request.param)), target, Options(), Console(True))
+    export(load_source(str(request.param)), target, ExportOptions(), Console(True))
     return target
 
 

@@ -13,6 +13,7 @@ from attn_models.spec import ModelSpec
 from attn_runtime.errors import UsageError
 
 FOLDER = Path(attn_models.__file__).parent
+ZOO = FOLDER / "zoo"
 
 
 def test_every_name_is_a_model_that_bears_it():
@@ -31,7 +32,7 @@ def test_a_new_file_with_a_model_is_found(tmp_path, monkeypatch):
     (tmp_path / "fresh.py").write_text("import torch\n\nMODEL = 1\n")
     (tmp_path / "typed.py").write_text("MODEL: ModelSpec = 1\n")
     (tmp_path / "helper.py").write_text("# MODEL = no\nMODELS = []\n\ndef f():\n    MODEL = 1\n")
-    monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
+    monkeypatch.setattr(registry, "ZOO", tmp_path)
     assert registry.names() == ["fresh", "typed"]
 
 
@@ -54,7 +55,9 @@ COMPANIONS = {"stored_words.py"}
 
 def test_generic_code_names_no_model():
     root = FOLDER.parents[1]
-    models = {FOLDER / f"{name}.py" for name in registry.names()} | {FOLDER / name for name in COMPANIONS}
+    models = {ZOO / f"{name}.py" for name in registry.names()} | {
+        FOLDER / "data" / "speech" / name for name in COMPANIONS
+    }
     files = [f for part in ("models", "export", "runtime") for f in (root / part).rglob("*.py") if f not in models]
     assert len(files) > 10
     found = {str(f.relative_to(root)): _models_named_in(f.read_text(encoding="utf-8")) for f in files}
@@ -63,10 +66,10 @@ def test_generic_code_names_no_model():
 
 def test_the_search_for_model_names_finds_them():
     assert _models_named_in('if name == "attentionnet":\n    pass')
-    assert _models_named_in("from attn_models.attentionnet import MODEL")
+    assert _models_named_in("from attn_models.zoo.attentionnet import MODEL")
     assert _models_named_in("isinstance(module, AttentionNet)")
     assert _models_named_in("from . import attentionnet")
-    assert _models_named_in('run("attn_models.attentionnet:MODEL")')
+    assert _models_named_in('run("attn_models.zoo.attentionnet:MODEL")')
     assert not _models_named_in("from .recipe import Recipe\nattentionnets = 1")
     assert not _models_named_in('"""As in `attn-export to-onnx attentionnet`."""\nf(help="such as attentionnet")')
 
@@ -77,7 +80,7 @@ def _models_named_in(source: str) -> list[str]:
     Words that contain a name don't count, nor do variables: "vit" is in "sensitivity", and keywords are many things.
     """
     models = registry.names()
-    classes = {name for model in models for name in vars(importlib.import_module(f"attn_models.{model}"))}
+    classes = {name for model in models for name in vars(importlib.import_module(f"attn_models.zoo.{model}"))}
     words = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Name) and node.id in classes and not node.id.isupper():
@@ -88,5 +91,5 @@ def _models_named_in(source: str) -> list[str]:
         elif isinstance(node, ast.Import):
             words += [alias.name.rpartition(".")[2] for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            words.append(node.value.removeprefix("attn_models.").partition(":")[0])
+            words.append(node.value.removeprefix("attn_models.zoo.").partition(":")[0])
     return [word for word in words if word in models]

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-
-DATA = Path(__file__).parent.parent / "data"
-sys.path.insert(0, str(DATA))  # the tests' import mode adds no folder of its own
-
-from make_hostile_bundles import make_hostile_bundles, make_valid_bundle  # noqa: E402
+from support.make_hostile_bundles import make_hostile_bundles, make_valid_bundle
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Attention that TensorRT can't fuse, written so that it can: the same numbers from equal heads.
 
 For TensorRT alone: on other engines the repeated queries and keys are more arithmetic for nothing, so this pass is not
-in the default order. docs/attention.md says what it gains.
+in the default order. docs/attention/fusion.md says what it gains.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import onnx
 
-from ..attention import written_out
-from ..attention_match import matches
-from ..attention_plan import Left, plan
-from ..attention_rewrite import Rewriter, opset_of, opset_problem
-from ..graph import GraphFacts
-from ..graph_view import views
+from ..attention.blocks import written_out
+from ..attention.match import matches
+from ..attention.rewrite import Rewriter, opset_of, opset_problem
+from ..attention.trt_plan import Left, plan
 from ..isolate import Isolated
-from ..step import Outcome
+from ..onnx_graph.graph_index import views
+from ..onnx_graph.onnx_file import GraphInfo
+from ._base import PassResult
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ class Attention:
     name = "attention"
     summary = "write attention that TensorRT can't fuse in an equal form that it can (for TensorRT alone)"
 
-    def requires(self, before: GraphFacts) -> str:
+    def requires(self, before: GraphInfo) -> str:
         return opset_problem(before.opset)
 
-    def run(self, source: Path, target: Path, isolated: Isolated) -> Outcome:
+    def run(self, source: Path, target: Path, isolated: Isolated) -> PassResult:
         model = onnx.load(source, load_external_data=False)
         done = rewrite(model)
         if not done.changed:
-            return Outcome(source, "; ".join(done.notes) or "every block can be fused as it is")
+            return PassResult(source, "; ".join(done.notes) or "every block can be fused as it is")
         onnx.save(model, target)
-        return Outcome(target, "; ".join((f"rewrote {', '.join(done.changed)}", *done.notes)))
+        return PassResult(target, "; ".join((f"rewrote {', '.join(done.changed)}", *done.notes)))
 
-    def ensures(self, before: GraphFacts, after: GraphFacts) -> str:
+    def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
         if after.opset != before.opset:
             return f"the opset was {before.opset} and is {after.opset}"
         if after.data_files != before.data_files:

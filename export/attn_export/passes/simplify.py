@@ -11,9 +11,9 @@ from pathlib import Path
 import onnx
 from attn_runtime.errors import StageError
 
-from ..graph import GraphFacts, facts, names_read
 from ..isolate import Isolated, TaskFailed
-from ..step import Outcome
+from ..onnx_graph.onnx_file import GraphInfo, names_read, read_info
+from ._base import PassResult
 
 #: Folding may turn a computed constant into stored data; beyond this growth the smaller file is worth the nodes.
 _MOST_GROWTH = 1.05
@@ -34,11 +34,11 @@ class Simplify:
     name = "simplify"
     summary = "fold constants and merge nodes with onnxsim, where that makes the graph smaller"
 
-    def requires(self, before: GraphFacts) -> str:
+    def requires(self, before: GraphInfo) -> str:
         return ""
 
-    def run(self, source: Path, target: Path, isolated: Isolated) -> Outcome:
-        before = facts(source)
+    def run(self, source: Path, target: Path, isolated: Isolated) -> PassResult:
+        before = read_info(source)
         bare = target.with_suffix(".bare.onnx")
         weights = _without_external_weights(source, bare)
         tried: list[tuple[int, int, int, str, Path]] = []
@@ -58,7 +58,7 @@ class Simplify:
                 notes.append(f"{label} gave up ({str(problem)[:120]})")
                 continue
             _restore(source, given, weights)
-            after = facts(given)
+            after = read_info(given)
             if foreign := _domains(given) - _domains(source):
                 notes.append(f"{label} brought in operators of {', '.join(sorted(foreign))}")
                 continue
@@ -68,14 +68,14 @@ class Simplify:
         best = min(tried, default=None)
         if best is not None and best[0] < before.nodes:
             best[4].replace(target)
-            outcome = Outcome(target, f"kept {best[3]}")
+            outcome = PassResult(target, f"kept {best[3]}")
         else:
-            outcome = Outcome(source, f"kept the graph as captured ({'; '.join(notes)})")
+            outcome = PassResult(source, f"kept the graph as captured ({'; '.join(notes)})")
         for left in (bare, *target.parent.glob(f"{target.stem}.[0-9].onnx")):
             left.unlink(missing_ok=True)
         return outcome
 
-    def ensures(self, before: GraphFacts, after: GraphFacts) -> str:
+    def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
         if after.opset != before.opset:
             return f"the opset was {before.opset} and is {after.opset}"
         if after.nodes > before.nodes:

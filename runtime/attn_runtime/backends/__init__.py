@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from numpy.typing import NDArray
 
 from ..errors import AttnError, UsageError
-from ..nearest import did_you_mean
 from ..spec import TensorSpec
+from ..suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from ..bundle import Bundle, GoldenCase
+    from ..bundle.reader import Bundle, GoldenCase
     from ..device.tensor import DeviceArray, DeviceTensor, Intake
 
 Array = NDArray[Any]

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import native_library as native
 from ..errors import AttnError, BackendError
-from ..ort_half import CPU_NOTE
+from ..native import capi as native
+from ..ort.fp16_workarounds import CPU_NOTE
 from . import Array, GraphFile, OpenOptions
 
 ABOUT = "the C++ runtime over ONNX Runtime, on the CPU"

@@ -12,16 +12,16 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import cuda
+from ..device import gpus
 from ..errors import AttnError, BackendError, BundleError
-from ..external_data import check_external_data
-from ..onnx_nodes import read_graph
-from ..ort_engine import OrtEngine, one_line
-from ..ort_gpu import GpuEngine, GraphIds
-from ..ort_half import CPU_NOTE, LEFT_OUT_ON_HALF
-from ..ort_memory import on_gpu
-from ..ort_placement import RECORD, check_on_gpu
-from ..ort_providers import CPU, CUDA, ProviderState, provider_states, why_provider_fails
+from ..onnx_file.external_data import check_external_data
+from ..onnx_file.graph import read_graph
+from ..ort.device_memory import on_gpu
+from ..ort.engine import OrtEngine, one_line
+from ..ort.fp16_workarounds import CPU_NOTE, LEFT_OUT_ON_HALF
+from ..ort.gpu_engine import GpuEngine, GraphIds
+from ..ort.placement import RECORD, check_on_gpu
+from ..ort.providers import CPU, CUDA, ProviderState, provider_states, why_provider_fails
 from . import GraphFile, OpenOptions
 
 ABOUT = "ONNX Runtime on the CPU, or on an NVIDIA GPU through its CUDA provider"
@@ -64,7 +64,7 @@ def why_not(device: str) -> str | None:
 def why_not_provider(provider: str, device: str) -> str | None:
     """None when a GPU `device` is there and ONNX Runtime's built-in `provider` loads, else the reason."""
     # The driver first: without it no wheel helps, and the libraries need not be loaded to know.
-    return cuda.why_not(device) or why_provider_fails(library(), provider)
+    return gpus.why_not(device) or why_provider_fails(library(), provider)
 
 
 def providers() -> list[ProviderState]:
@@ -94,7 +94,7 @@ def gpu_engine(session: Any, graph: GraphFile, device: str, graphs: GraphIds | N
     `waits`: the provider waits for other libraries' work itself. Where neither it nor cuda-python does, no tensors on the
     GPU are taken: they could be read before they are complete.
     """
-    number = cuda.device_number(device)
+    number = gpus.device_number(device)
     memory, missing = on_gpu(number)
     engine = GpuEngine(library(), session, graph, number, graphs, memory)
     engine.note = missing
@@ -106,7 +106,7 @@ def gpu_engine(session: Any, graph: GraphFile, device: str, graphs: GraphIds | N
 def cuda_provider(device: str, cuda_graph: bool = False) -> tuple[str, dict[str, str]]:
     """The CUDA provider with its options, as `create` takes it."""
     # float32 means float32: TF32 keeps 10 bits of the mantissa and would fail the stored tolerance.
-    options = {"device_id": str(cuda.device_number(device)), "use_tf32": "0"}
+    options = {"device_id": str(gpus.device_number(device)), "use_tf32": "0"}
     return CUDA, {**options, "enable_cuda_graph": "1"} if cuda_graph else options
 
 

@@ -11,13 +11,13 @@ import threading
 from functools import cache
 from typing import Any
 
-from .. import cuda
+from ..device import gpus
 from ..errors import BackendError
-from ..ort_build import cache_folder, profile_shapes, tf32_note
-from ..ort_engine import one_line
-from ..ort_gpu import GraphIds
-from ..ort_placement import check_on_gpu
-from ..trt.flavour import version_tuple
+from ..ort.engine import one_line
+from ..ort.gpu_engine import GraphIds
+from ..ort.placement import check_on_gpu
+from ..ort.tensorrt_provider import cache_folder, profile_shapes, tf32_note
+from ..trt.library import version_tuple
 from . import Engine, GraphFile, OpenOptions, ort
 
 ABOUT = "ONNX Runtime on an NVIDIA RTX GPU through the TensorRT-RTX plugin provider"
@@ -53,7 +53,7 @@ def why_not(device: str) -> str | None:
     """None when the plugin loads and offers `device`, else the reason. The driver is asked first: the plugin needs it."""
     if device == "cpu":
         return "TensorRT-RTX needs a GPU; take device cuda"
-    return cuda.why_not(device) or _why_not_capable(device) or register() or _why_not_offered(device)
+    return gpus.why_not(device) or _why_not_capable(device) or register() or _why_not_offered(device)
 
 
 def why_not_capability(capability: str) -> str | None:
@@ -117,7 +117,7 @@ def rtx_options(graph: GraphFile, options: OpenOptions) -> dict[str, str]:
 
 
 def _why_not_capable(device: str) -> str | None:
-    capability = cuda.compute_capability(cuda.device_number(device))
+    capability = gpus.compute_capability(gpus.device_number(device))
     return why_not_capability(capability) if capability else None
 
 
@@ -131,11 +131,11 @@ def _why_not_offered(device: str) -> str | None:
 def _offered(device: str) -> Any | None:
     """The plugin's device for `device`. It leaves out the GPUs that it can't use, so that a place in its list says little."""
     found = [each for each in ort.library().get_ep_devices() if each.ep_name == RTX]
-    number = cuda.device_number(device)
-    wanted = (cuda.bus_address(number) or "").casefold()
+    number = gpus.device_number(device)
+    wanted = (gpus.bus_address(number) or "").casefold()
     for each in found:
         if wanted and each.device.metadata.get("pci_bus_id", "").casefold() == wanted:
             return each
     # Windows tells no bus; there, the lists are the same when they are as long.
     told = any("pci_bus_id" in each.device.metadata for each in found)
-    return found[number] if not told and number < len(found) == len(cuda.find_gpus().names) else None
+    return found[number] if not told and number < len(found) == len(gpus.find_gpus().names) else None

@@ -3,11 +3,11 @@ by name only."""
 
 from __future__ import annotations
 
-from .. import cuda
-from ..ort_build import cache_folder, profile_shapes, tf32_note
-from ..ort_gpu import GraphIds
-from ..ort_placement import check_on_gpu
-from ..ort_providers import CUDA, TENSORRT
+from ..device import gpus
+from ..ort.gpu_engine import GraphIds
+from ..ort.placement import check_on_gpu
+from ..ort.providers import CUDA, TENSORRT
+from ..ort.tensorrt_provider import cache_folder, profile_shapes, tf32_note
 from . import Engine, GraphFile, OpenOptions, ort
 
 ABOUT = "ONNX Runtime on an NVIDIA GPU through its TensorRT provider"
@@ -44,7 +44,7 @@ def tensorrt_options(graph: GraphFile, device: str, options: OpenOptions) -> dic
     No `trt_fp16_enable`: it lets TensorRT compute an fp32 graph in fp16. Without it, ONNX Runtime makes the network
     strongly typed, and the types are those of the graph.
     """
-    told = {"device_id": str(cuda.device_number(device))}
+    told = {"device_id": str(gpus.device_number(device))}
     told |= {f"trt_profile_{end}_shapes": text for end, text in profile_shapes(graph.inputs or (), graph.where).items()}
     if options.workspace is not None:
         told["trt_max_workspace_size"] = str(options.workspace)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..bundle import GoldenCase
+from ..bundle.reader import GoldenCase
 from ..errors import AttnError, BackendError, InputError
 from . import Array, GraphFile, OpenOptions
 

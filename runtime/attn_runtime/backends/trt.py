@@ -9,13 +9,12 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from .. import cuda
-from ..device import cuda_device
-from ..trt import flavour, flavour_choice
+from ..device import cuda_device, gpus
+from ..trt import library, library_choice
 from . import GraphFile, OpenOptions
 
 if TYPE_CHECKING:
-    from ..trt.runner import EngineRunner
+    from ..trt.run.engine_pool import EnginePool
 
 ABOUT = "a compiled TensorRT or TensorRT-RTX engine on an NVIDIA GPU"
 AUTOMATIC = True
@@ -36,14 +35,14 @@ def why_not(device: str) -> str | None:
     """None when a GPU is there and a flavour runs on it, else the reason. The driver first: without it some versions crash."""
     if device == "cpu":
         return "TensorRT engines run on an NVIDIA GPU; take device cuda"
-    if reason := cuda.why_not(device):
+    if reason := gpus.why_not(device):
         return reason
-    reasons = [flavour_choice.why_no_run(name, cuda.device_number(device)) for name in flavour.names()]
+    reasons = [library_choice.why_no_run(name, gpus.device_number(device)) for name in library.names()]
     return "; ".join(reason for reason in reasons if reason) if all(reasons) else None
 
 
-def open(graph: GraphFile, device: str, options: OpenOptions) -> EngineRunner:
+def open(graph: GraphFile, device: str, options: OpenOptions) -> EnginePool:
     """Open the engine that fits this machine. BackendError where there is none, EngineError where it is damaged."""
-    from ..trt.opening import open_runner
+    from ..trt.run.open_engine import open_runner
 
     return open_runner(graph, device, options)

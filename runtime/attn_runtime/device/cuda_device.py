@@ -22,7 +22,7 @@ def why_unavailable() -> str | None:
 
 
 class CudaDevice:
-    """See `Device`. Ask `attn_runtime.cuda.why_not` first: without a driver the first call raises BackendError."""
+    """See `Device`. Ask `attn_runtime.device.gpus.why_not` first: without a driver the first call raises BackendError."""
 
     dlpack_type = DLPACK_CUDA
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from . import dlpack
-from .blocks import Block
 from .buffers import Buffer, host_view, size_of
 from .interface import DEFAULT_STREAM, DLPACK_CUDA, Device
+from .memory_pool import Block
 
 
 def _nothing() -> None:

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .graphs.step_graphs import StepGraphs
 from .greedy import check_finite, log_sum_exp
 from .options import GenerateOptions
-from .plan import Plan
 from .result import Stopped
-from .top import largest
+from .topk import largest
 
 #: Below every score that counts; of beams that are not there yet and of answers that are not finished.
 _NEVER = -1.0e9
@@ -82,7 +82,9 @@ class BeamSearch:
         self.steps = 0
         self._cancelled = False
 
-    def generate(self, plan: Plan, logits: NDArray[Any], where: str, is_cancelled: Callable[[], object] | None) -> None:
+    def generate(
+        self, plan: StepGraphs, logits: NDArray[Any], where: str, is_cancelled: Callable[[], object] | None
+    ) -> None:
         beams = self._beams
         logits = np.repeat(logits, beams, 0)  # the prompt was read once, not once a beam
         while any(row.going for row in self._rows):

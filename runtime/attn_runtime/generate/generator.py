@@ -14,19 +14,19 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import as_array
-from ..bundle import Bundle
+from ..bundle.reader import Bundle
+from ..device.input_arrays import as_array
 from ..errors import InputError, UsageError
-from ..session import Session, open_session
+from ..session.session import Session, open_session
 from ..spec import TensorSpec, check_shapes, signature
 from .beam import BeamSearch
+from .graphs.buffers import memory_of
+from .graphs.graph_io import GraphIO
+from .graphs.step_graphs import Sessions, Shape, StepGraphs
 from .greedy import Answers, Given, generate_each, likeliest
-from .memory import memory_of
 from .options import GenerateOptions
-from .plan import Plan, Sessions, Shape
 from .result import Generated
 from .sampling import Sampler
-from .wiring import Wiring
 
 #: Shapes whose buffers are kept for the next prompts of the same shape.
 _MOST_PLANS = 4
@@ -54,7 +54,7 @@ def open_generator(
     Raises BundleError where the bundle has no generator, or graphs that do not fit together.
     """
     bundle = path if isinstance(path, Bundle) else Bundle.open(path)
-    wiring = Wiring.of(bundle, precision)
+    wiring = GraphIO.of(bundle, precision)
     options: dict[str, Any] = {"precision": precision, "threads": threads, "cuda_graph": cuda_graph}
     # The graphs take turns on the same cores: one's threads, waiting busily for its next call, would hold up the others.
     options |= {"cache": cache, "low_memory": low_memory, "stop_spinning": True}
@@ -82,7 +82,7 @@ class Generator:
     precision        which of the bundle's precisions it runs
     """
 
-    def __init__(self, bundle: Bundle, wiring: Wiring, sessions: Sessions) -> None:
+    def __init__(self, bundle: Bundle, wiring: GraphIO, sessions: Sessions) -> None:
         self.bundle, self.wiring, self.where = bundle, wiring, wiring.where
         self._sessions: Sessions | None = sessions
         self.inputs = wiring.inputs
@@ -90,7 +90,7 @@ class Generator:
         self.backend, self.device, self.choice = sessions.first.backend, sessions.first.device, sessions.first.choice
         self.precision = sessions.first.precision
         self._memory = memory_of(sessions.all())
-        self._plans: OrderedDict[Shape, Plan] = OrderedDict()
+        self._plans: OrderedDict[Shape, StepGraphs] = OrderedDict()
         self._busy, self._writer = threading.Lock(), 0
 
     def generate(
@@ -224,10 +224,10 @@ class Generator:
             finally:
                 self._writer = 0
 
-    def _plan(self, shape: Shape) -> Plan:
+    def _plan(self, shape: Shape) -> StepGraphs:
         if self._sessions is None:
             raise UsageError(f"the generator on {self.where} is closed; open another")
-        plan = self._plans.pop(shape, None) or Plan(self.wiring, self._sessions, shape, self._memory)
+        plan = self._plans.pop(shape, None) or StepGraphs(self.wiring, self._sessions, shape, self._memory)
         self._plans[shape] = plan
         while len(self._plans) > _MOST_PLANS:
             self._plans.popitem(last=False)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError
-from .plan import Plan
+from .graphs.step_graphs import StepGraphs
 from .result import Stopped
 
 Logits = NDArray[Any]
@@ -94,7 +94,7 @@ class Answers:
 
 
 def generate_each(
-    plan: Plan,
+    plan: StepGraphs,
     logits: Logits,
     answers: Answers,
     choose: Choose,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .options import Sample
-from .top import largest
+from .topk import largest
 
 
 class Sampler:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import Bundle, halved
-from .cases import GeneratedCase, generated_cases
+from ..bundle.reader import Bundle, halved
 from .generator import Generator, open_generator
 from .options import GenerateOptions
+from .recorded_cases import GeneratedCase, generated_cases
 from .result import Generated
 
 

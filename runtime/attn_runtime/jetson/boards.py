@@ -1,4 +1,4 @@
-"""Boards and JetPack releases as data, and what can't be had on them. docs/jetson.md is this table for people.
+"""Boards and JetPack releases as data, and what can't be had on them. docs/use/jetson.md is this table for people.
 
 Where a fact comes from stands beside it as a key of SOURCES; figures without one are ours.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from ..nearest import did_you_mean
+from ..suggest import did_you_mean
 
 _MIB, _GIB = 2**20, 2**30
 

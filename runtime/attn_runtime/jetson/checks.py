@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bundle import sha256_of
-from ..report import bytes_text, printable
-from ..trt.flavour import version_tuple
+from ..bundle.reader import sha256_of
+from ..text_format import bytes_text, printable
+from ..trt.library import version_tuple
 from .boards import BOARDS, Board, board_of, find_release
+from .deploy_manifest import Order
 from .memory import available_memory
-from .order import Order
 
 #: Bytes that have to be free on the disk beside what the engines take.
 _DISK = 256 * 2**20

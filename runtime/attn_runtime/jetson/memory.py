@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EngineError
-from ..report import bytes_text
+from ..text_format import bytes_text
 
 _MIB = 2**20
 # What a build takes beside its scratch memory: the library and its kernels with a CUDA context, and the weights as they are

@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..bundle import Bundle, Graph
+from ..bundle.reader import Bundle, Graph
+from ..device.jetpack import host_root
 from ..errors import AttnError, BackendError, OutputError, UsageError
-from ..jetpack import host_root
-from ..nearest import did_you_mean
-from ..report import bytes_text, printable
-from ..staging import Staging
+from ..files.atomic_write import Staging
+from ..suggest import did_you_mean
+from ..text_format import bytes_text, printable
 from .boards import find_board
 from .checks import Check, check_files, check_machine
+from .deploy_manifest import Order, read_order
 from .memory import available_memory, plan_build
-from .order import Order, read_order
-from .page import page
-from .steps import Step, run_step
+from .report_page import page
+from .setup_steps import Step, run_step
 
 REPORT, PAGE, LOCK = "report.json", "report.html", ".setup.lock"
 SCHEMA_VERSION = 1

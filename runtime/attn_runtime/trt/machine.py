@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..cuda import compute_capability
-from . import flavour
+from ..device.gpus import compute_capability
+from . import library
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Machine:
 
 def this_machine(number: int = 0) -> Machine:
     """This machine, with GPU `number`. Loads every flavour that is installed."""
-    usable = [name for name in flavour.names() if flavour.why_unavailable(name) is None]
-    return Machine({name: flavour.load(name).version for name in usable}, compute_capability(number), os_name())
+    usable = [name for name in library.names() if library.why_unavailable(name) is None]
+    return Machine({name: library.load(name).version for name in usable}, compute_capability(number), os_name())
 
 
 def os_name() -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from ..errors import UsageError
-from ..nearest import did_you_mean
 from ..spec import TensorSpec
-from .network import Profile, Shape
+from ..suggest import did_you_mean
+from .builder.network import Profile, Shape
 
 _ENDS = ("min", "opt", "max")
 _OPTIONS = ("--minShapes", "--optShapes", "--maxShapes")

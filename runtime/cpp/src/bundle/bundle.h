@@ -1,4 +1,4 @@
-// A bundle that was opened, checked and hashed. The format is docs/bundle.md, the Python twin attn_runtime/bundle.py.
+// A bundle that was opened, checked and hashed. The format is docs/format/bundle.md, the Python twin attn_runtime/bundle/reader.py.
 #pragma once
 
 #include <filesystem>
@@ -48,7 +48,7 @@ struct Graph {
 
 class Bundle {
  public:
-  // Raises bundle_error for what docs/bundle.md says a reader must refuse.
+  // Raises bundle_error for what docs/format/bundle.md says a reader must refuse.
   static std::shared_ptr<const Bundle> open(const std::filesystem::path& path);
 
   std::filesystem::path path;

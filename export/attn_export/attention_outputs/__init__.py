@@ -1,0 +1,1 @@
+"""--with-attention: the weights of chosen attention as further outputs of a graph."""

@@ -1,0 +1,1 @@
+"""An nn.Module becomes an ONNX file."""

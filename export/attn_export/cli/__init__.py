@@ -1,0 +1,10 @@
+"""The command line `attn-export`: each command turns its options into one public call and prints what that returns."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """What the console script calls. Imports the commands only now."""
+    from .app import main as run
+
+    run()

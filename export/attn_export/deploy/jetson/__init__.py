@@ -1,0 +1,1 @@
+"""A bundle into a folder that sets itself up on a Jetson board."""

@@ -1,0 +1,160 @@
+"""From a bundle or a plain ONNX file to a TensorRT engine: the precision first, where it is not there yet, then the build.
+
+The build is `attn_runtime.trt.builder.compile.compile_engine`, the one call that a device without onnx makes too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from attn_runtime.bundle.attention_block import AttentionBlock
+from attn_runtime.bundle.reader import Bundle, Graph
+from attn_runtime.errors import OutputError, UsageError
+from attn_runtime.spec import Dim, TensorSpec
+from attn_runtime.trt.builder.network import Profile
+from attn_runtime.trt.builder.onnx_source import find_source
+from attn_runtime.trt.profiles import ShapeTexts, make_profiles
+
+from ..attention.blocks import find_blocks
+from ..console import Console
+
+#: What --fp16 and --bf16 make; fp32 is what export has made already.
+_HALF = ("fp16", "bf16")
+#: The passes that can be left out.
+_PASSES = ("attention",)
+
+
+@dataclass(frozen=True)
+class CompileRequest:
+    """What is left to do: `path` and `arguments` are those of `compile_engine`; `notes` are for a person."""
+
+    path: Path
+    arguments: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def prepare(
+    path: Path,
+    kind: str | None,
+    *,
+    shapes: ShapeTexts,
+    graph: str | None = None,
+    half_io: bool = False,
+    skip: Sequence[str] = (),
+    console: Console,
+) -> CompileRequest:
+    """Make the precision `kind` ("fp32", "fp16", "bf16", None for what is there) unless it is there, and find what the
+    build has to know.
+
+    A bundle gets its new precision written into it; for a plain NAME.onnx, NAME.`kind`.onnx is written beside it.
+    `half_io` and `skip` ("attention") are those of the conversion. Raises what the conversion raises; then bundle and
+    files are as they were.
+    """
+    for name in skip:
+        if name not in _PASSES:
+            raise UsageError(f"--skip-pass {name}: the passes of to-trt are: {', '.join(_PASSES)}")
+    if half_io and kind not in _HALF:
+        raise UsageError("--half-io belongs to --fp16: an fp32 graph's inputs and outputs are float32")
+    if path.is_file():
+        return _plain(path, kind, shapes, graph, half_io, skip, console)
+    return _bundle(path, kind, graph, half_io, skip, console)
+
+
+def _bundle(
+    path: Path, kind: str | None, graph: str | None, half_io: bool, skip: Sequence[str], console: Console
+) -> CompileRequest:
+    found = Bundle.open(path).graph(graph)
+    notes: list[str] = []
+    there = found.precisions.get(kind or "")
+    if kind in _HALF and (there is None or (half_io and not there.half_io)):
+        from ..precision.convert import add_precision  # imports torch, which nothing else here needs
+
+        add_precision(path, kind, half_io=half_io, skip=skip, console=console)
+        found = Bundle.open(path).graph(graph)
+    elif kind in _HALF and there is not None and there.half_io and not half_io:
+        notes.append(f"the bundle's {kind} takes and gives float16 (made with --half-io); that is what is compiled")
+    exact = bool(skip)
+    arguments: dict[str, Any] = {"graph": found.name, "precision": kind, "exact": exact}
+    if (blocks := _unrecorded(found, kind, exact)) is not None:
+        arguments["blocks"] = blocks
+    return CompileRequest(path, arguments, tuple(notes))
+
+
+def _unrecorded(graph: Graph, kind: str | None, exact: bool) -> tuple[AttentionBlock, ...] | None:
+    """The attention blocks of the file that is compiled, where the bundle does not tell of them."""
+    name = kind or graph.default_precision
+    if name not in graph.precisions:
+        return None  # the build says which there are
+    entry = graph.precisions[name] if exact else graph.precision_for(name, "tensorrt")[1]
+    return None if entry.attention is not None else find_blocks(onnx.load(entry.file, load_external_data=False))
+
+
+def _plain(
+    path: Path,
+    kind: str | None,
+    shapes: ShapeTexts,
+    graph: str | None,
+    half_io: bool,
+    skip: Sequence[str],
+    console: Console,
+) -> CompileRequest:
+    source = find_source(path, graph, None)
+    if kind in _HALF and source.type != kind:
+        from ..precision.convert import convert_file
+
+        target = path.with_name(f"{path.stem}.{kind}.onnx")
+        _check_ours(target)
+        profiles = make_profiles(shapes.min, shapes.opt, shapes.max, source.inputs, source.where)
+        typed = convert_file(
+            path,
+            target,
+            kind,
+            half_io=half_io,
+            inputs=source.specs or _specs(source.inputs, profiles),
+            skip=skip,
+            tensorrt=True,
+            console=console,
+        )
+        kept = tuple(node["node"] for node in typed.kept)
+        return CompileRequest(
+            typed.path, {"precision": kind, "kept": kept, "blocks": typed.blocks}, (f"wrote {target}",)
+        )
+    blocks = find_blocks(onnx.load(path, load_external_data=False))
+    return CompileRequest(path, {"precision": kind, "blocks": blocks})
+
+
+def _check_ours(target: Path) -> None:
+    """OutputError where a file is in the way that no conversion wrote: nobody named it as the output."""
+    from ..precision.convert import CHECKED
+
+    if not target.exists():
+        return
+    try:
+        properties = {p.key for p in onnx.load(target, load_external_data=False).metadata_props}
+    except Exception:  # whatever it is, it is not ours
+        properties = set()
+    if CHECKED not in properties:
+        raise OutputError(
+            f"{target} is there and was not made by a conversion; compile it as it is, move it away, or take attn-export "
+            f"convert with -o"
+        )
+
+
+def _specs(inputs: Sequence[Any], profiles: Sequence[Profile]) -> tuple[TensorSpec, ...]:
+    """The inputs with the ranges that the profiles span: what the conversion is held against the fp32 graph at."""
+    specs = []
+    for i in inputs:
+        dims = []
+        for number, axis in enumerate(i.axes or ()):
+            spans = [tuple(end[number] for end in profile[i.name]) for profile in profiles if i.name in profile]
+            low, opt, high = (
+                (min(s[0] for s in spans), spans[0][1], max(s[2] for s in spans)) if spans else (axis.opt,) * 3
+            )
+            # An axis without a name is its own; one that varies needs one to be told of.
+            dims.append(Dim(axis.name or (f"{i.name}_{number}" if low != high else None), low, opt, high))
+        specs.append(TensorSpec(i.name, i.dtype, tuple(dims)))
+    return tuple(specs)

@@ -1,0 +1,1 @@
+"""Facts and edits of an ONNX file."""

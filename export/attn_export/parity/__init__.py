@@ -1,0 +1,1 @@
+"""What is held against PyTorch, and what counts as equal."""

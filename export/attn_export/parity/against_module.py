@@ -1,0 +1,103 @@
+"""A bundle or ONNX file against the living module: fresh inputs at every corner, answered by PyTorch and by a session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+from attn_runtime.bundle.reader import Bundle, halved, is_bundle, widened
+from attn_runtime.compare import Tolerance, compare_all
+from attn_runtime.random_inputs import draw_inputs
+from attn_runtime.session.session import Session, open_session
+from attn_runtime.spec import Dim, TensorSpec
+
+from ..attention_outputs.add import signature_for
+from ..reference.answers import run_module
+from ..reference.shape_cases import corner_cases
+from ..reference.signature import Signature
+from ..source.resolve import ONLY, SourceGraph, load_source
+from .judge import Check, parity_error
+
+#: A graph of other makers declares no ranges; these sizes are tried instead of its "any".
+_UNDECLARED = 1 << 20
+
+
+def verify_against(
+    path: Path,
+    source: str,
+    *,
+    checkpoint: Path | None = None,
+    config: Sequence[str] = (),
+    backend: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    graph: str | None = None,
+    seed: int = 1,
+) -> list[Check]:
+    """Checks of every output at every corner of each graph's own ranges, all passed.
+
+    `graph` takes one graph of a bundle that has several; of a plain file it says which graph of the source it is. Raises
+    ParityError otherwise, with the same table as an export. `seed` should not be the export's: the point is to see inputs
+    that the golden cases do not hold.
+    """
+    checks: list[Check] = []
+    with ExitStack() as stack:
+        opened: dict[str, Session] = {}
+        if is_bundle(path):
+            bundle = Bundle.open(path)
+            for name in [bundle.graph(graph).name] if graph else list(bundle.graphs):
+                session = open_session(bundle, device, backend, graph=name, precision=precision)
+                opened[name] = stack.enter_context(session)
+        else:
+            opened[graph or ONLY] = stack.enter_context(open_session(path, device, backend, precision=precision))
+        records = {name: _record(path, name, session) for name, session in opened.items()}
+        specs = {name: tuple(map(_bounded, record.inputs)) for name, record in records.items()}
+        loaded = load_source(source, specs=specs, checkpoint=checkpoint, config=config)
+        for part in loaded.graphs:
+            session, record = opened[part.name], records[part.name]
+            signature = signature_for(loaded, part, [o.name for o in session.outputs])
+            found = _compare(part, record, session, signature, seed)
+            if any(not c.difference.passed for c in found):
+                raise parity_error(f"{path}, graph {part.name}" if len(opened) > 1 else str(path), found)
+            checks.extend(found)
+    return checks
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What the export wrote of a graph: inputs as PyTorch takes them, and whether the file's borders are float16."""
+
+    inputs: tuple[TensorSpec, ...]
+    tolerance: Tolerance
+    half_io: bool = False
+
+
+def _compare(part: SourceGraph, record: _Record, session: Session, signature: Signature, seed: int) -> list[Check]:
+    checks: list[Check] = []
+    for number, case in enumerate(corner_cases(part.inputs)):
+        answer = run_module(signature, case, draw_inputs(part.inputs, case.sizes, seed + number))
+        got = session.run(halved(answer.inputs) if record.half_io else answer.inputs)
+        got = widened(got, answer.outputs) if record.half_io else got
+        checks.extend(Check(case, d) for d in compare_all(answer.outputs, got, record.tolerance))
+    return checks
+
+
+def _record(path: Path, graph: str, session: Session) -> _Record:
+    if is_bundle(path) and session.precision is not None:
+        found = Bundle.open(path, check_hashes=False).graph(graph)
+        precision = found.precisions[session.precision]
+        return _Record(found.inputs, precision.tolerance, precision.half_io)
+    properties = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
+    try:
+        stored = json.loads(properties["attn_export.checked"])["tolerance"]
+        return _Record(session.inputs, Tolerance(float(stored["atol"]), float(stored["rtol"])))
+    except (KeyError, TypeError, ValueError):
+        return _Record(session.inputs, Tolerance())  # a graph of other makers
+
+
+def _bounded(spec: TensorSpec) -> TensorSpec:
+    return replace(spec, dims=tuple(Dim(d.name, 1, 2, 5) if d.max > _UNDECLARED else d for d in spec.dims))

@@ -1,0 +1,111 @@
+"""An export, told in the words of the bundle's manifest and of an ONNX file's metadata."""
+
+from __future__ import annotations
+
+import json
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..reference.golden import Golden
+
+if TYPE_CHECKING:
+    from .graph_export import GraphExport, Stage
+    from .pipeline import Export
+
+_PACKAGES = ("attn-export", "attn-runtime", "onnxscript", "onnx-ir", "numpy")
+
+
+def versions(child: dict[str, Any]) -> dict[str, str]:
+    """What made the bundle; `child` has the versions that the isolated stages ran with."""
+    found = {"python": platform.python_version(), "torch": torch.__version__, **child}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def golden_reference(work: GraphExport, golden: Golden) -> dict[str, Any]:
+    case = golden.answer.case
+    return {
+        "case": case.name,
+        "sizes": case.sizes,
+        "checked_sizes": golden.checked,
+        "seed": golden.seed,
+        "inputs": work.golden_file(case.name, "inputs"),
+        "outputs": work.golden_file(case.name, "outputs"),
+    }
+
+
+def graph_entry(work: GraphExport) -> dict[str, Any]:
+    return {
+        "inputs": [s.to_json() for s in work.inputs],
+        "outputs": [s.to_json() for s in work.outputs],
+        "opset": work.opset,
+        "exporter": work.exporter,
+        "precisions": {
+            "fp32": {
+                "file": work.file,
+                "data": list(work.data),
+                "tolerance": work.tolerance.to_json(),
+                "attention": [block.to_json() for block in work.attention],
+            }
+        },
+        "cures": work.cures,
+        "stages": [_stage(s) for s in work.stages],
+        "consistency": [c.to_json() for c in work.stages[-1].verdict.consistency],
+        "golden": [golden_reference(work, g) for g in work.golden],
+    }
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "precision": "fp32",
+        "nodes_before": stage.nodes_before,
+        "nodes_after": stage.nodes_after,
+        "kept": stage.kept,
+        "note": stage.note,
+        "checks": [c.to_json() for c in stage.verdict.checks],
+    }
+
+
+def bundle(name: str, done: Export, found: dict[str, str]) -> dict[str, Any]:
+    """The manifest without `files`, which the writer fills in."""
+    return {
+        "schema_version": 1,
+        "name": name,
+        "task": done.source.task,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "source": done.source.provenance,
+        "versions": found,
+        "graphs": {name: graph_entry(work) for name, work in done.graphs.items()},
+        **({"generation": [case.to_json() for case in done.written]} if done.written else {}),
+        "assets": {PurePosixPath(name).stem: f"assets/{name}" for name in done.source.assets},
+    }
+
+
+def metadata(done: Export, found: dict[str, str]) -> dict[str, str]:
+    """The metadata of a plain .onnx: what a session needs to check inputs, and how the graph was checked."""
+    entry = graph_entry(done.graph)
+    return {
+        "attn_export.graph": json.dumps(
+            {
+                "inputs": entry["inputs"],
+                "outputs": entry["outputs"],
+                "assets": {PurePosixPath(n).stem: v for n, v in done.source.assets.items()},
+            }
+        ),
+        "attn_export.checked": json.dumps(
+            {k: entry[k] for k in ("stages", "consistency", "cures", "exporter")}
+            | {"tolerance": done.graph.tolerance.to_json()}
+        ),
+        "attn_export.source": json.dumps(done.source.provenance, default=str),
+        "attn_export.versions": json.dumps(found),
+    }

@@ -1,0 +1,184 @@
+"""The one place that knows the order: ask PyTorch, capture, check, then pass by pass with a check after each, write."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attn_runtime.bundle.writer import BundleWriter, OnnxWriter, check_target
+from attn_runtime.compare import Tolerance
+from attn_runtime.errors import UsageError
+from attn_runtime.suggest import did_you_mean
+
+from ..capture.exporter import EXPORTERS, check_opset
+from ..console import Console
+from ..isolate import Isolated
+from ..onnx_graph import onnx_file
+from ..onnx_graph.shared_weights import share
+from ..parity.generation import Written, prove, write_cases
+from ..passes import _base as step
+from ..source.resolve import Source
+from . import manifest
+from .graph_export import GraphExport, checked_stage, export_graph, record_reference
+
+#: The passes of every export, in order. Joining it is a deliberate line.
+DEFAULT_PASSES = ("simplify",)
+#: The data file of a bundle with several graphs.
+WEIGHTS = "weights.data"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the user may choose. `passes` are added to the default ones, `skip` taken away; sizes in elements."""
+
+    opset: int | None = None
+    exporter: str = "dynamo"
+    output_names: Sequence[str] = ()
+    passes: Sequence[str] = ()
+    skip: Sequence[str] = ()
+    atol: float | None = None
+    rtol: float | None = None
+    seed: int = 0
+    stage_seconds: float = 600.0
+    force: bool = False
+    verbose: bool = False
+
+
+@dataclass
+class Export:
+    """Everything known at the end of an export: what was exported, and each of its graphs by name, and what PyTorch wrote."""
+
+    source: Source
+    graphs: dict[str, GraphExport] = field(default_factory=dict)
+    written: list[Written] = field(default_factory=list)
+
+    @property
+    def graph(self) -> GraphExport:
+        """The graph of an export that has one."""
+        (only,) = self.graphs.values()
+        return only
+
+    @property
+    def worst_error(self) -> float:
+        return max(g.worst_error for g in self.graphs.values())
+
+    def to_json(self, target: Path) -> dict[str, Any]:
+        """The result for scripts: what was written, and the manifest's account of how it was checked."""
+        told = {name: manifest.graph_entry(g) for name, g in self.graphs.items()}
+        return {
+            "output": str(target),
+            "name": self.source.name,
+            "worst_relative_error": self.worst_error,
+            "notes": self.source.notes,
+            **(next(iter(told.values())) if len(told) == 1 else {"graphs": told}),
+        }
+
+
+def plan(options: ExportOptions) -> list[step.Pass]:
+    """The passes to run, in order. UsageError for names that are unknown, or skipped without being there."""
+    if options.exporter not in EXPORTERS:
+        raise UsageError(
+            f"--exporter {options.exporter}: {did_you_mean(options.exporter, EXPORTERS)}available: {', '.join(EXPORTERS)}"
+        )
+    wanted = [step.get(name).name for name in (*DEFAULT_PASSES, *options.passes)]
+    for name in options.skip:
+        step.get(name)
+        if name not in wanted:
+            raise UsageError(f"--skip-pass {name}: it would not run anyway; the passes are: {', '.join(wanted)}")
+    return [step.get(name) for name in dict.fromkeys(wanted) if name not in options.skip]
+
+
+def export(source: Source, target: Path, options: ExportOptions, console: Console) -> Export:
+    """Export `source` to `target`, NAME.attn (a bundle) or NAME.onnx (a plain graph with its metadata).
+
+    Raises the errors of `attn_runtime.errors`; nothing is written, and what was there stays, unless all checks pass.
+    """
+    passes = plan(options)
+    opset = check_opset(options.opset, options.exporter)
+    check_target(target, options.force)
+    _check_several(source, target, options)
+    tolerance = Tolerance(
+        source.tolerance.atol if options.atol is None else options.atol,
+        source.tolerance.rtol if options.rtol is None else options.rtol,
+    )
+    if not (math.isfinite(tolerance.atol) and 0 <= tolerance.rtol < 1):
+        raise UsageError(
+            f"--atol {tolerance.atol:g} --rtol {tolerance.rtol:g}: expected finite limits, and rtol under 1"
+        )
+    done = Export(source)
+    with Isolated(options.stage_seconds) as isolated:
+        isolated.start("warm")  # imports ONNX Runtime and onnxsim while PyTorch answers and traces
+        for part in source.graphs:
+            done.graphs[part.name] = record_reference(source, part, tolerance, opset, options, isolated, console)
+        if source.generation is not None:
+            done.written = write_cases(source, tolerance, options.seed, console)
+        writer = BundleWriter(target, options.force) if target.suffix == ".attn" else OnnxWriter(target, options.force)
+        with writer:
+            for work in done.graphs.values():
+                place = writer.path(work.file) if isinstance(writer, BundleWriter) else writer.path()
+                export_graph(work, place, passes, options, isolated, console)
+                work.data = onnx_file.read_info(place).data_files
+            if len(done.graphs) > 1 and isinstance(writer, BundleWriter):
+                _share_weights(done, writer, console)
+            with console.stage("write") as line:
+                size = _write(done, writer, isolated, console)
+                line.done(f"{target}: {size / 1e6:.1f} MB")
+    return done
+
+
+def _check_several(source: Source, target: Path, options: ExportOptions) -> None:
+    """UsageError for what makes sense for one graph alone."""
+    if len(source.graphs) == 1:
+        return
+    names = ", ".join(g.name for g in source.graphs)
+    if target.suffix == ".onnx":
+        raise UsageError(
+            f"{source.name} has {len(source.graphs)} graphs ({names}), and {target.name} holds one; "
+            f"write {target.stem}.attn, or take one of them with --graph NAME"
+        )
+    if options.output_names:
+        raise UsageError(
+            f"--output-names: {source.name} has {len(source.graphs)} graphs ({names}), each with outputs of its own; "
+            "leave it out, or take one of them with --graph NAME"
+        )
+
+
+def _share_weights(done: Export, writer: BundleWriter, console: Console) -> None:
+    """Put the weights of all graphs in one file, each once, and hold what is published against PyTorch again."""
+    paths = {name: writer.path(work.file) for name, work in done.graphs.items()}
+    with console.stage("weights") as line:
+        shared = share(list(paths.values()), writer.path(WEIGHTS))
+        line.done(f"{shared.together / 1e6:.1f} MB in {len(paths)} graphs, {shared.once / 1e6:.1f} MB in {WEIGHTS}")
+    for name, work in done.graphs.items():
+        work.data = onnx_file.read_info(paths[name]).data_files
+        # No new form of the graph, and no new stage: the last one's checks are made of its final files.
+        nodes = work.stages[-1].nodes_after
+        work.stages[-1].verdict = checked_stage(work, "shared weights", paths[name], console, after=nodes).verdict
+
+
+def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: Isolated, console: Console) -> int:
+    """Add metadata and golden cases to the graphs in place, and publish; returns the bytes written."""
+    versions = manifest.versions(isolated.run("warm", "versions"))
+    if isinstance(writer, OnnxWriter):
+        path = writer.path()
+        onnx_file.annotate(path, manifest.metadata(done, versions))
+        size = sum(f.stat().st_size for f in path.parent.iterdir())
+        writer.commit()
+        return size
+    for work in done.graphs.values():
+        for golden in work.golden:
+            reference = manifest.golden_reference(work, golden)
+            writer.add_tensors(reference["inputs"], golden.answer.inputs)
+            writer.add_tensors(reference["outputs"], golden.answer.outputs)
+    for name, value in done.source.assets.items():
+        writer.add_json(f"assets/{name}", value)
+    for case in done.written:
+        case.store(writer)
+    bundle = writer.commit(
+        manifest.bundle(writer.target.stem, done, versions),
+        (lambda staged: prove(staged.path, isolated, console)) if done.written else None,
+    )
+    return sum(f["size"] for f in bundle.manifest["files"].values())

@@ -1,0 +1,1 @@
+"""Graphs in fewer bits: converted, and proven against PyTorch's answers."""

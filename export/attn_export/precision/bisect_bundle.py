@@ -1,0 +1,174 @@
+"""Bisect what the user names: a bundle or a plain graph, against one of its precisions or another file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+from attn_runtime.bundle.reader import Bundle, Graph
+from attn_runtime.bundle.writer import OnnxWriter, check_target
+from attn_runtime.compare import Tolerance
+from attn_runtime.errors import BundleError, UsageError
+from attn_runtime.spec import TensorSpec
+from attn_runtime.suggest import did_you_mean
+from onnx import TensorProto
+
+from ..console import Console
+from ..isolate import Isolated
+from ..onnx_graph.onnx_file import read_info
+from ..parity.recorded import ReferenceSet, golden_record, own_record, tolerance_for
+from . import fp32_search
+from .bisection import Bisection, bisect, half_kind
+from .convert import SECONDS, embedded_inputs, job_for, save_whole, workshop
+from .modelopt_autocast import read_cast
+from .typed_graph import TypedGraph, convert_graph
+
+
+@dataclass(frozen=True)
+class Bisected:
+    """`kind` is the other graph's half precision, None for fp32; `mended` is what was written with `mend`, if asked."""
+
+    reference: str
+    against: str
+    kind: str | None
+    cases: tuple[str, ...]
+    found: Bisection
+    mended: TypedGraph | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "reference": self.reference,
+            "against": self.against,
+            "precision": self.kind or "fp32",
+            "cases": list(self.cases),
+            **self.found.to_json(),
+            "mended": None if self.mended is None else self.mended.to_json(),
+        }
+
+
+def bisect_model(
+    path: Path,
+    against: str | None = None,
+    *,
+    graph: str | None = None,
+    case: str | None = None,
+    inputs: Sequence[TensorSpec] | None = None,
+    mend: Path | None = None,
+    rtol: float | None = None,
+    force: bool = False,
+    console: Console,
+    stage_seconds: float = SECONDS,
+) -> Bisected:
+    """Compare the fp32 graph of `path` with another of the same model, tensor by tensor, and optionally mend that one.
+
+    path      a bundle, compared at its golden cases (or at `case` alone), or an .onnx, at inputs that are drawn: at the
+              corners of `inputs`, by default what the file's metadata says
+    against   a precision of the bundle, or an .onnx file; by default the bundle's only other precision
+    mend      an .onnx to write: the graph of `against`, in its own precision, with in fp32 what has to be
+
+    Raises UsageError for names that are unknown and for a graph of another model, BundleError for damaged files and a
+    bundle without golden cases, ParityError when mending finds no way.
+    """
+    if mend is not None:
+        if mend.suffix != ".onnx":
+            raise UsageError(f"-o {mend}: got suffix {mend.suffix or '(none)'}, expected NAME.onnx")
+        check_target(mend, force)
+    with workshop(stage_seconds, autocast=mend is not None) as (work, isolated):
+        source, other, label, record, limits = _named(path, against, graph, inputs, work, isolated)
+        chosen = _cases(record, case)
+        with console.stage("bisect") as line:
+            cases = [(c.name, c.inputs) for c in chosen.cases]
+            found = bisect(source, other, cases, isolated, work)
+            line.done(f"{len(found.steps)} tensors of {source.name} and {label} at {len(cases)} shapes")
+        kind = half_kind(onnx.load(other, load_external_data=False))
+        result = Bisected(path.name, label, kind, tuple(c.name for c in chosen.cases), found)
+        if mend is None:
+            return result
+        if kind is None:
+            raise UsageError(f"-o {mend}: {label} is in fp32, where there is nothing to keep; leave -o out")
+        half_io = any(i.type.tensor_type.elem_type == TensorProto.FLOAT16 for i in _load(other).graph.input)
+        job = job_for(source, kind, record, tolerance_for(kind, rtol, limits), half_io, work / "mend", isolated)
+        own = read_cast(other)
+        # What the graph keeps already, and what its ranges ask for; what of it is not needed is dropped again.
+        needed = fp32_search.start(job).in_fp32 | {*own.in_fp32, *own.moved_in_fp32}
+        typed = convert_graph(job, graph or "model", console, fp32_search.attempt(job, needed, "own"))
+        with OnnxWriter(mend, force) as writer:
+            save_whole(typed, writer)
+            writer.commit()
+        return replace(result, mended=replace(typed, path=mend))
+
+
+Named = tuple[Path, Path, str, ReferenceSet, Tolerance]
+
+
+def _named(
+    path: Path,
+    against: str | None,
+    graph: str | None,
+    inputs: Sequence[TensorSpec] | None,
+    work: Path,
+    isolated: Isolated,
+) -> Named:
+    """(fp32 graph, other graph, its name, what to run both on, the fp32 graph's tolerance)."""
+    if path.is_file():
+        if against is None:
+            raise UsageError(f"{path.name} is a plain graph; name the other one with --against FILE.onnx")
+        other = _file(against, [])
+        folder = work / "drawn"
+        folder.mkdir()
+        return (
+            path,
+            other,
+            other.name,
+            own_record(path, read_info(path), inputs or embedded_inputs(path), folder, isolated),
+            Tolerance(),
+        )
+    bundle = Bundle.open(path)
+    found = bundle.graph(graph)
+    if "fp32" not in found.precisions:
+        raise BundleError(
+            f"bundle {found.bundle}: graph {found.name} has no precision fp32 to compare with; export it again"
+        )
+    record = golden_record(bundle, found)
+    other, label = _against(found, against)
+    return found.precisions["fp32"].file, other, label, record, found.precisions["fp32"].tolerance
+
+
+def _against(graph: Graph, against: str | None) -> tuple[Path, str]:
+    others = [name for name in graph.precisions if name != "fp32"]
+    if against is None:
+        plain = [n for n in others if graph.precisions[n].target is None]
+        if len(plain) != 1:
+            raise UsageError(
+                f"bundle {graph.bundle} has {len(plain)} precisions beside fp32 to bisect; name one with --against "
+                f"({', '.join([*others, 'FILE.onnx'])}), or make one with attn-export convert"
+            )
+        against = plain[0]
+    if against in graph.precisions:
+        return graph.precisions[against].file, against
+    file = _file(against, others)
+    return file, file.name
+
+
+def _file(against: str, known: list[str]) -> Path:
+    file = Path(against)
+    if file.suffix != ".onnx" or not file.is_file():
+        what = f"; {did_you_mean(against, known)}available: {', '.join(known)}, or an .onnx file" if known else ""
+        raise UsageError(f"--against {against}: neither a precision that is there nor an existing .onnx file{what}")
+    return file
+
+
+def _cases(record: ReferenceSet, case: str | None) -> ReferenceSet:
+    if case is None:
+        return record
+    known = [c.name for c in record.cases]
+    if case not in known:
+        raise UsageError(f"--case {case}: {did_you_mean(case, known)}available: {', '.join(known)}")
+    return replace(record, cases=tuple(c for c in record.cases if c.name == case))
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    return onnx.load(path, load_external_data=False)

@@ -1,0 +1,117 @@
+"""Half precision, written into a bundle: its files under their names, and what the manifest says of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+from attn_runtime.bundle.reader import Bundle
+from attn_runtime.bundle.writer import BundleWriter
+
+from ..onnx_graph.onnx_file import read_info
+from ..onnx_graph.shared_weights import share
+from ..passes import attention
+from .typed_graph import TypedGraph
+
+
+def write_precision(
+    bundle: Path,
+    opened: Bundle,
+    kind: str,
+    found: Mapping[str, Sequence[TypedGraph]],
+    prove: Callable[[Bundle], object] | None = None,
+) -> list[TypedGraph]:
+    """Put what was made for each graph into the bundle, in one step, unless `prove` raises on the bundle as it will be."""
+    made: list[TypedGraph] = []
+    manifest: dict[str, Any] = {**opened.manifest, "graphs": dict(opened.manifest["graphs"])}
+    manifest["versions"] = {**manifest["versions"], "nvidia-modelopt": version("nvidia-modelopt")}
+    with BundleWriter(bundle, amends=opened) as writer:
+        placed = {}
+        for name, forms in found.items():
+            file = opened.manifest["graphs"][name]["precisions"]["fp32"]["file"]
+            placed[name] = _place(forms, Path(file).stem, writer)
+        if len(placed) > 1:
+            share([typed.path for forms in placed.values() for typed in forms], writer.path(f"weights.{kind}.data"))
+        for name, forms in placed.items():
+            written = [(typed, read_info(typed.path).data_files) for typed in forms]
+            manifest["graphs"][name] = _entry(opened.manifest["graphs"][name], kind, written, writer)
+            made.extend(forms)
+        writer.commit(manifest, prove)
+    return made
+
+
+def _place(found: Sequence[TypedGraph], stem: str, writer: BundleWriter) -> list[TypedGraph]:
+    """Move what was made into the bundle under its names; the data file of the first is shared by the others."""
+    written = []
+    data: dict[str, str] = {}
+    for typed in found:
+        path = writer.path(f"{stem}.{typed.name}.onnx")
+        model = onnx.load(typed.path, load_external_data=False)
+        for location in read_info(typed.path).data_files:
+            if location not in data:
+                data[location] = f"{path.name}.data"
+                shutil.move(typed.path.parent / location, writer.path(data[location]))
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = data[entry.value]
+        onnx.save(model, path)
+        share_mode(path, *(path.with_name(name) for name in data.values()))
+        written.append(replace(typed, path=path))
+    return written
+
+
+def share_mode(graph: Path, *data: Path) -> None:
+    """Let those who may read the graph read its data: onnx writes it for its owner alone."""
+    for file in data:
+        file.chmod(graph.stat().st_mode & 0o777)
+
+
+def _entry(
+    before: Mapping[str, Any], kind: str, written: Sequence[tuple[TypedGraph, tuple[str, ...]]], writer: BundleWriter
+) -> dict[str, Any]:
+    """A graph's part of the manifest with the new precisions in the place of old ones of their names."""
+    names = (kind, f"{kind}-trt")
+    new = {typed.path.name for typed, _ in written} | {name for _, data in written for name in data}
+    for name in names:
+        old = before["precisions"].get(name)
+        for file in () if old is None else (old["file"], *old["data"]):
+            if file not in new:
+                writer.remove(file)
+    precisions = {n: e for n, e in before["precisions"].items() if n not in names}
+    stages = [s for s in before["stages"] if s["precision"] not in names]
+    for typed, data in written:
+        precisions[typed.name] = _precision(typed, data)
+        stages.append(stage_entry(typed))
+    return {**before, "precisions": precisions, "stages": stages}
+
+
+def _precision(typed: TypedGraph, data: Sequence[str]) -> dict[str, Any]:
+    entry = {
+        "file": typed.path.name,
+        "data": list(data),
+        "tolerance": typed.tolerance.to_json(),
+        "type": typed.kind,
+        "half_io": typed.half_io,
+        "kept": [dict(k) for k in typed.kept],
+        "attention": [b.to_json() for b in typed.blocks],
+    }
+    return entry | ({"target": typed.target} if typed.target else {})
+
+
+def stage_entry(typed: TypedGraph) -> dict[str, Any]:
+    """The conversion as one of the manifest's stages."""
+    return {
+        "name": typed.kind if typed.target is None else attention.PASS.name,
+        "precision": typed.name,
+        "nodes_before": typed.nodes_before,
+        "nodes_after": typed.nodes_after,
+        "kept": True,
+        "note": typed.note,
+        "checks": [c.to_json() for c in typed.checks],
+    }

@@ -1,0 +1,214 @@
+"""NVIDIA ModelOpt's AutoCast, at arm's length: from an fp32 graph to a strongly typed one in fp16 or bf16.
+
+AutoCast decides by ranges: a node that reads or makes a value beyond the type's limit stays in fp32. Which values occur
+it learns from the golden inputs. Everything here runs in the child process (`convert_here`, a task of worker.py), for
+AutoCast logs, prints and now and then crashes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from attn_runtime.errors import BackendError, PassError
+from onnx import helper, numpy_helper
+
+from ..isolate import Isolated, TaskFailed
+from ..onnx_graph.external import EXTERNAL_FROM_BYTES
+from .element_types import HALF, tensor_types
+from .emulation import MOVES
+
+#: The greatest finite number of each type.
+LIMIT = {"fp16": 65504.0, "bf16": 3.3895313892515355e38}
+#: Half the distance from 1 to the next number: the relative error of one rounding.
+UNIT = {"fp16": 2.0**-11, "bf16": 2.0**-8}
+
+_NEEDED = ("modelopt", "onnx_graphsurgeon", "polygraphy", "onnxconverter_common")
+
+#: Protobuf ends at 2 GiB, and AutoCast holds the whole fp32 graph as one message to infer its types.
+MOST_BYTES = (2 << 30) - (64 << 20)
+
+
+def require_autocast() -> None:
+    """BackendError, with the line that installs it, unless AutoCast is here. Imports nothing."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BackendError(
+            f"half precision needs NVIDIA ModelOpt's AutoCast: {', '.join(missing)} not installed; "
+            "pip install 'attn-export[half]'"
+        )
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A typed graph, and the names of its nodes that are in fp32: those that do arithmetic, and those that move values."""
+
+    path: Path
+    in_fp32: tuple[str, ...]
+    moved_in_fp32: tuple[str, ...]
+
+
+def read_cast(path: Path) -> Cast:
+    """What is in fp32 in the typed graph at `path`. BundleError for a graph whose types can't be told."""
+    nodes = list(fp32_nodes(onnx.load(path, load_external_data=False)))
+    return Cast(path, tuple(n.name for n in nodes if computes(n)), tuple(n.name for n in nodes if not computes(n)))
+
+
+def autocast(
+    source: Path,
+    target: Path,
+    kind: str,
+    isolated: Isolated,
+    *,
+    calibration: Path | None = None,
+    keep: Sequence[str] = (),
+    saturate: Sequence[str] = (),
+    half_io: bool = False,
+) -> Cast:
+    """Write `source` (fp32, every node named) as a strongly typed graph of `kind` to `target`.
+
+    `calibration` is a folder with one .npz of inputs per case: nodes whose values lie beyond LIMIT[kind] there stay in
+    fp32. Without it, only the nodes named in `keep` do (and operators that have no half precision). The tensors named in
+    `saturate` are clipped to the type's range where they are cast to it. Raises PassError with AutoCast's reason when it
+    can't convert the graph.
+    """
+    try:
+        isolated.run(
+            "autocast",
+            kind,
+            source=str(source),
+            target=str(target),
+            kind=kind,
+            calibration=str(calibration) if calibration else None,
+            keep=list(keep),
+            saturate=list(saturate),
+            half_io=half_io,
+        )
+    except TaskFailed as problem:
+        raise PassError(f"AutoCast can't convert {source.name} to {kind}: {problem}") from problem
+    return read_cast(target)
+
+
+def computes(node: onnx.NodeProto) -> bool:
+    """Whether the node does arithmetic, where it has floating-point values at all: it neither moves nor casts them."""
+    return node.op_type not in MOVES and node.op_type not in _NO_ARITHMETIC
+
+
+_NO_ARITHMETIC = frozenset(
+    {"Cast", "CastLike", "Constant", "ConstantOfShape", "Shape", "Size", "Range", "NonZero", "EyeLike", "OneHot"}
+)
+
+
+def fp32_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of the main graph that make fp32 tensors, casts and constants aside."""
+    types = tensor_types(model)
+    for node in model.graph.node:
+        made = [types.element(name) for name in node.output if name]
+        if node.op_type not in _NO_ARITHMETIC and onnx.TensorProto.FLOAT in made:
+            yield node
+
+
+def convert_here(
+    source: str, target: str, kind: str, calibration: str | None, keep: list[str], saturate: list[str], half_io: bool
+) -> dict[str, Any]:
+    """The task of the child process: AutoCast from file to file; module paths are carried over."""
+    from modelopt.onnx.autocast import convert_to_mixed_precision
+
+    limit = LIMIT[kind] if calibration else math.inf
+    typed = convert_to_mixed_precision(
+        source,
+        low_precision_type=kind,
+        nodes_to_exclude=[f"{re.escape(name)}\\Z" for name in keep],
+        data_max=limit,
+        init_max=limit,
+        keep_io_types=not half_io,
+        calibration_data=calibration,
+    )
+    restore(onnx.load(source, load_external_data=False), typed)
+    clip_casts(typed, frozenset(saturate), kind)
+    path = Path(target)
+    if sum(len(t.raw_data) for t in typed.graph.initializer) >= EXTERNAL_FROM_BYTES:
+        onnx.save(typed, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
+    else:
+        onnx.save(typed, path)
+    return {}
+
+
+def restore(source: onnx.ModelProto, typed: onnx.ModelProto) -> None:
+    """Put back what AutoCast drops: the model's properties, each node's module path and source line, the tensors' shapes.
+
+    An inserted cast gets those of the node whose value it casts, or of the one that reads it.
+    """
+    by_output: dict[str, onnx.NodeProto] = {name: node for node in source.graph.node for name in node.output}
+    readers = {name: node for node in reversed(typed.graph.node) for name in node.input}
+
+    def origin(node: onnx.NodeProto) -> onnx.NodeProto | None:
+        for name in node.output:
+            for known in (name, name.removesuffix("_pre_cast")):
+                if known in by_output and by_output[known].op_type == node.op_type:
+                    return by_output[known]
+        if node.op_type != "Cast":
+            return None
+        made = by_output.get(node.input[0].removesuffix("_pre_cast"))
+        reader = readers.get(node.output[0])
+        return made or (origin(reader) if reader is not None and reader is not node else None)
+
+    for node in typed.graph.node:
+        was = origin(node)
+        if was is not None:
+            del node.metadata_props[:]
+            node.metadata_props.extend(was.metadata_props)
+    del typed.metadata_props[:]
+    typed.metadata_props.extend(source.metadata_props)
+    _restore_shapes(source.graph, typed.graph)
+
+
+def _restore_shapes(source: onnx.GraphProto, typed: onnx.GraphProto) -> None:
+    """AutoCast calls different dynamic sizes by one name, and ONNX Runtime then reuses memory that is too small."""
+    shapes = {v.name: v.type.tensor_type.shape for v in (*source.value_info, *source.input, *source.output)}
+    known = []
+    for value in (*typed.value_info, *typed.input, *typed.output):
+        shape = shapes.get(value.name.removesuffix("_pre_cast"))
+        if shape is not None and value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.CopyFrom(shape)
+            known.append(value)
+    names = {v.name for v in known}
+    kept = [v for v in typed.value_info if v.name in names]
+    del typed.value_info[:]
+    typed.value_info.extend(kept)
+    for node in typed.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                del attribute.g.value_info[:]
+
+
+def clip_casts(typed: onnx.ModelProto, saturate: frozenset[str], kind: str) -> None:
+    """Put a Clip to the range of `kind` before each cast of a tensor in `saturate`: a cast alone makes it infinite.
+
+    For numbers that stand for infinity, as the -3.4e38 of masks do; AutoCast does the same to constants.
+    """
+    nodes: list[onnx.NodeProto] = []
+    for node in typed.graph.node:
+        if node.op_type == "Cast" and node.input[0] in saturate and node.attribute[0].i == HALF[kind]:
+            name = node.input[0]
+            clipped = f"{name}_clipped_to_{kind}"
+            if not any(clipped in done.output for done in nodes):
+                nodes.append(helper.make_node("Clip", [name, *_BOUNDS], [clipped], name=clipped))
+                nodes[-1].metadata_props.extend(node.metadata_props)
+            node.input[0] = clipped
+        nodes.append(node)
+    if len(nodes) > len(typed.graph.node):
+        del typed.graph.node[:]
+        typed.graph.node.extend(nodes)
+        for name, value in zip(_BOUNDS, (-LIMIT[kind], LIMIT[kind]), strict=True):
+            typed.graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
+
+
+_BOUNDS = ("half_precision_least", "half_precision_most")

@@ -1,0 +1,161 @@
+"""How much each rounding of a typed graph moves the answers, measured one at a time.
+
+A single operator in fp32 changes nothing here: its inputs come rounded and its output leaves rounded. What counts is which
+tensors are rounded. So the twin gets a switch per rounding, and the graph runs once with each of them alone switched on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from attn_runtime.compare import Tolerance, compare_all
+from onnx import TensorProto, helper, numpy_helper
+
+from ..isolate import Isolated
+from ..parity.recorded import HalfCheck, RecordedCase, worst
+from .activations import probe
+from .emulation import ENTERED, HALVED
+
+SWITCH = "//switch"
+#: Seconds for one round of measuring; a graph too slow for it has neighbouring roundings switched together.
+BUDGET_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """One rounding. `ratio` is max|error| / limit of the worst output with this rounding alone.
+
+    tensor      name in the fp32 graph of what is rounded: a tensor or a weight
+    weight      whether it is a weight
+    """
+
+    tensor: str
+    weight: bool
+    ratio: float
+
+
+def measure_sensitivity(
+    source: Path,
+    twin: Path,
+    cases: Sequence[RecordedCase],
+    tolerance: Tolerance,
+    isolated: Isolated,
+    budget_seconds: float = BUDGET_SECONDS,
+) -> list[Sensitivity]:
+    """Every rounding of `twin`, the worst first. Weights too large to lie in the files are always rounded."""
+    found = isolated.run(
+        "blame",
+        "measuring each rounding",
+        source=str(source),
+        twin=str(twin),
+        cases=[[str(c.inputs), str(c.outputs)] for c in cases],
+        tolerance=[tolerance.atol, tolerance.rtol],
+        budget=min(budget_seconds, isolated.seconds / 2),
+    )
+    return sorted((Sensitivity(*row) for row in found["rows"]), key=lambda b: -b.ratio)
+
+
+def measure_here(
+    source: str, twin: str, cases: list[list[str]], tolerance: list[float], budget: float
+) -> dict[str, Any]:
+    """The task of the child process."""
+    from safetensors.numpy import load_file
+
+    model = onnx.load(twin, load_external_data=False)
+    sites = add_switches(model, onnx.load(source, load_external_data=False))
+    names = [o.name for o in model.graph.output]
+    session = probe(model, Path(twin).parent, ())
+    wanted = {i.name for i in session.get_inputs()}
+    recorded = [RecordedCase(i, {}, Path(i), Path(o)) for i, o in cases]
+    loaded = [(case, load_file(case.inputs), load_file(case.outputs)) for case in recorded]
+    limits = Tolerance(*tolerance)
+
+    def ratio(on: Sequence[int]) -> float:
+        flags = np.zeros(len(sites), np.bool_)
+        flags[list(on)] = True
+        checks: list[HalfCheck] = []
+        for case, inputs, expected in loaded:
+            fed = {n: v for n, v in {**inputs, SWITCH: flags}.items() if n in wanted}
+            got = dict(zip(names, session.run(names, fed), strict=True))
+            checks.extend(HalfCheck(case, d) for d in compare_all(expected, got, limits, keep=0))
+        return worst(checks).ratio
+
+    started = time.monotonic()
+    ratio([])
+    once = time.monotonic() - started
+    together = max(1, int(np.ceil(once * len(sites) / budget)))
+    rows: list[list[Any]] = []
+    for start in range(0, len(sites), together):
+        block = range(start, min(start + together, len(sites)))
+        value = ratio(block)
+        rows.extend([*sites[i], value] for i in block)
+    return {"rows": rows}
+
+
+def add_switches(twin: onnx.ModelProto, source: onnx.ModelProto) -> list[tuple[str, bool]]:
+    """Give a twin one more input, SWITCH: bool [n], and let rounding i happen only where element i is true.
+
+    Returns (tensor of the fp32 graph, whether it is a weight) of each rounding. The roundings of weights that are not
+    stored in `source` itself get no switch.
+    """
+    graph = twin.graph
+    exact_weights = {
+        t.name: t
+        for t in source.graph.initializer
+        if t.data_type == TensorProto.FLOAT and t.data_location != TensorProto.EXTERNAL
+    }
+    halved = {node.output[0]: node for node in graph.node if node.output and node.output[0].endswith(HALVED)}
+    weights = {t.name for t in graph.initializer}
+    known = _names(source.graph)
+    sites: list[tuple[str, bool]] = []
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        nodes.append(node)
+        if node.op_type != "Cast" or not node.input[0].endswith(HALVED):
+            continue
+        name = node.output[0]
+        weight = node.input[0] in weights
+        tensor = in_source(name, known)
+        if weight:
+            if name not in exact_weights:
+                continue
+            kept = onnx.TensorProto()
+            kept.CopyFrom(exact_weights[name])
+            kept.name = f"{name}//wide"
+            graph.initializer.append(kept)
+            exact = kept.name
+        else:
+            exact = halved[node.input[0]].input[0]
+        if tensor is None:
+            continue
+        index = f"{name}//index"
+        graph.initializer.append(numpy_helper.from_array(np.asarray(len(sites), np.int64), index))
+        sites.append((tensor, weight))
+        node.output[0] = f"{name}//rounded"
+        nodes.append(helper.make_node("Gather", [SWITCH, index], [f"{name}//on"]))
+        nodes.append(helper.make_node("Where", [f"{name}//on", node.output[0], exact], [name]))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    graph.input.append(helper.make_tensor_value_info(SWITCH, TensorProto.BOOL, [len(sites)]))
+    return sites
+
+
+def in_source(name: str, known: set[str]) -> str | None:
+    """The fp32 graph's name for a tensor of the typed graph or its twin, whose casts have names of their own."""
+    candidate = name.removesuffix(ENTERED)
+    for suffix in ("", "_cast_to_fp16", "_cast_to_bf16", "_cast_to_fp32", "_pre_cast"):
+        if suffix and not candidate.endswith(suffix):
+            continue
+        if candidate.removesuffix(suffix) in known:
+            return candidate.removesuffix(suffix)
+    return None
+
+
+def _names(graph: onnx.GraphProto) -> set[str]:
+    return {name for node in graph.node for name in node.output} | {v.name for v in (*graph.input, *graph.initializer)}

@@ -1,0 +1,38 @@
+"""Keeps what libraries say (logs, warnings, prints) away from the user, and for --verbose."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def captured_output(verbose: bool = False) -> Iterator[io.StringIO]:
+    """Collects Python-level stdout, stderr, warnings and log records; with `verbose` they pass to stderr instead."""
+    if verbose:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield io.StringIO()
+        return
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    root = logging.getLogger()
+    # torch attaches handlers of its own to these, which write to the real stderr.
+    loggers = [
+        logging.getLogger(n) for n in ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir", "transformers")
+    ]
+    kept = [(logger, logger.handlers[:], logger.propagate) for logger in loggers]
+    root.addHandler(handler)
+    for logger in loggers:
+        logger.handlers, logger.propagate = [], True
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            warnings.simplefilter("ignore")
+            yield said
+    finally:
+        root.removeHandler(handler)
+        for logger, handlers, propagate in kept:
+            logger.handlers, logger.propagate = handlers, propagate

@@ -1,0 +1,122 @@
+"""What PyTorch answers: the module in eval mode, at every case, recorded once and never asked again."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from attn_runtime.compare import Tolerance, compare_all
+from attn_runtime.errors import CaptureError, UsageError
+from attn_runtime.random_inputs import draw_inputs
+
+from ..quiet import captured_output
+from .mha_fastpath import fastpath_disabled
+from .shape_cases import Case
+from .signature import Signature, to_numpy, to_torch
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One case with the inputs drawn for it and PyTorch's outputs."""
+
+    case: Case
+    inputs: Arrays
+    outputs: Arrays
+
+
+def run_module(signature: Signature, case: Case, inputs: Arrays) -> Answer:
+    """Run the module once. CaptureError, naming the shape, when it fails there."""
+    try:
+        with captured_output(), torch.inference_mode(), fastpath_disabled():
+            outputs = to_numpy(signature(to_torch(inputs)))
+    except CaptureError:
+        raise
+    except (Exception, SystemExit) as problem:
+        if type(problem).__module__.startswith("attn_"):
+            raise
+        shapes = ", ".join(f"{n} {v.dtype.name}{list(v.shape)}" for n, v in inputs.items())
+        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:300]
+        raise CaptureError(
+            f'PyTorch itself fails at case "{case.name}" ({shapes}): {type(problem).__name__}: {reason}. '
+            "Narrow the range with --dim, or mend the module."
+        ) from problem
+    return Answer(case, inputs, outputs)
+
+
+def record_answers(
+    signature: Signature,
+    cases: Sequence[Case],
+    seed: int,
+    example: Arrays | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    tolerance: Tolerance = Tolerance(),  # noqa: B008  (frozen)
+) -> list[Answer]:
+    """PyTorch's answers at every case, on inputs drawn from `seed`, and on the user's example when there is one.
+
+    Raises CaptureError when two calls on the same input differ by more than `tolerance` (dropout left on, noise), and
+    when a call changes the module: nothing could be held against such a module. UsageError for sizes beyond memory.
+    """
+    before = {name: buffer.clone() for name, buffer in signature.module.named_buffers()}
+    answers = [run_module(signature, case, _drawn(signature, case, seed + number)) for number, case in enumerate(cases)]
+    _refuse_state(signature, before)
+    if example is not None:
+        sizes = {
+            d.name: n for s in signature.inputs for d, n in zip(s.dims, example[s.name].shape, strict=True) if d.name
+        }
+        answers.append(
+            run_module(signature, Case("example", sizes), {s.name: example[s.name] for s in signature.inputs})
+        )
+    # Where most is drawn, something random shows best; one number may come out the same by luck.
+    most = max(answers, key=lambda a: sum(v.size for v in a.outputs.values()))
+    for difference in compare_all(most.outputs, run_module(signature, most.case, most.inputs).outputs, tolerance):
+        if not difference.passed:
+            raise CaptureError(
+                f'PyTorch answers differently when asked twice (output "{difference.output}"): something random is left on '
+                "in eval mode, such as functional dropout without training=self.training"
+            )
+    for answer in answers:
+        for name, value in answer.outputs.items():
+            if value.dtype.kind == "f" and value.size and (nan := int(np.isnan(value).sum())):
+                if nan == value.size:
+                    raise CaptureError(
+                        f'PyTorch answers only NaN in output "{name}" at case "{answer.case.name}"; parity would prove nothing'
+                    )
+                tell(f'PyTorch answers NaN in {nan} of {value.size} values of "{name}" at case "{answer.case.name}"')
+    return answers
+
+
+def _drawn(signature: Signature, case: Case, seed: int) -> Arrays:
+    size = sum(math.prod(s.shape(case.sizes)) * np.dtype(s.dtype).itemsize for s in signature.inputs)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory // 4:
+        sizes = ", ".join(f"{n}={s}" for n, s in case.sizes.items())
+        raise UsageError(
+            f'case "{case.name}" ({sizes}) has {size / 1e9:.0f} GB of inputs, and this machine {memory / 1e9:.0f} GB of '
+            "memory; narrow the range with --dim"
+        )
+    return draw_inputs(signature.inputs, case.sizes, seed)
+
+
+def _refuse_state(signature: Signature, before: dict[str, torch.Tensor]) -> None:
+    """A graph keeps no state, and weights that the checks themselves have changed are not the user's any more."""
+    changed: list[str] = []
+    for name, buffer in signature.module.named_buffers():
+        was = before.get(name)
+        # one of another shape is a cache that grew
+        if was is None or was.shape != buffer.shape or torch.equal(was.nan_to_num(), buffer.nan_to_num()):
+            continue
+        changed.append(name)
+        with torch.no_grad():
+            buffer.copy_(was)
+    if changed:
+        raise CaptureError(
+            f"the module's forward changes its buffer {', '.join(changed)} in eval mode, which a graph can't; "
+            "guard the change with `if self.training`, or make the state an input and an output"
+        )

@@ -1,0 +1,1 @@
+"""Spoken words: synthesised once, stored, and split for training."""

@@ -1,0 +1,1 @@
+"""English sentences with their French translations, written by a grammar."""

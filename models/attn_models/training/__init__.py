@@ -1,0 +1,1 @@
+"""The training of the reference models, on one process or several."""

@@ -1,0 +1,1 @@
+"""The bundle: read without trust, written whole or not at all."""

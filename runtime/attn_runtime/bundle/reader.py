@@ -1,0 +1,351 @@
+"""Open a NAME.attn bundle without trusting it: manifest, hashes, graphs, golden cases, assets.
+
+Every problem is a BundleError of one line that names the bundle, what was found, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compare import Tolerance
+from ..errors import BundleError
+from ..files.atomic_write import recover
+from ..files.strict_json import read_json, shown
+from ..onnx_file.external_data import check_external_data
+from ..spec import TensorSpec
+from .attention_block import AttentionBlock
+from .manifest import MANIFEST, check_asset, check_manifest
+from .tensor_files import read_tensors
+
+_CHUNK_BYTES = 2**20
+#: How often a bundle may be replaced while it is being opened.
+_PATIENCE = 20
+
+
+def is_bundle(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is a folder with a manifest.json; says nothing of its health."""
+    return (Path(path) / MANIFEST).is_file()
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One ONNX file of a graph, with the external data files it names, and what 'equal' means for its answers.
+
+    type        "fp32", "fp16" or "bf16"
+    target      "tensorrt" when the file was made for that engine alone, else None
+    half_io     whether the graph's float32 inputs and outputs are float16 in this file
+    kept        nodes that stay in fp32 although the type is half: node, operator, module, reason
+    attention   its attention blocks; None where the bundle does not tell
+    sha256      of the ONNX file
+    """
+
+    file: Path
+    data: tuple[Path, ...]
+    tolerance: Tolerance
+    type: str = "fp32"
+    target: str | None = None
+    half_io: bool = False
+    kept: tuple[Mapping[str, str], ...] = ()
+    attention: tuple[AttentionBlock, ...] | None = None
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """Inputs and PyTorch's answers, by tensor name; `sizes` is dim name -> elements."""
+
+    name: str
+    sizes: Mapping[str, int]
+    inputs: dict[str, NDArray[Any]]
+    outputs: dict[str, NDArray[Any]]
+
+    def halved(self) -> GoldenCase:
+        """The case as a file with `half_io` takes it: every float32 tensor as float16."""
+        return replace(self, inputs=halved(self.inputs), outputs=halved(self.outputs))
+
+
+def halved(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Arrays as a file with `half_io` takes and gives them: float32 as float16, the others as they are."""
+    return {n: v.astype(np.float16) if v.dtype == np.float32 else v for n, v in arrays.items()}
+
+
+def widened(arrays: Mapping[str, NDArray[Any]], like: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Answers of a file with `half_io`, in the dtypes of the references `like`: an error is held against PyTorch's float32
+    answers, not against their rounding."""
+    return {n: v.astype(like[n].dtype) for n, v in arrays.items()}
+
+
+@dataclass(frozen=True)
+class GoldenRef:
+    """Where a golden case lies. `checked_sizes` is the corner that was checked, `sizes` what was stored of it."""
+
+    name: str
+    sizes: Mapping[str, int]
+    checked_sizes: Mapping[str, int]
+    seed: int
+    inputs: Path
+    outputs: Path
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One graph of a bundle. `bundle` is the bundle's file name, for messages."""
+
+    name: str
+    bundle: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    precisions: Mapping[str, Precision]
+    golden: tuple[GoldenRef, ...]
+
+    @property
+    def default_precision(self) -> str:
+        """The precision that is meant where none is named: fp32, or the first where there is no fp32."""
+        return "fp32" if "fp32" in self.precisions else next(iter(self.precisions))
+
+    def precision_for(self, name: str, target: str) -> tuple[str, Precision]:
+        """The precision `name`, or the file of the same type and borders that was made for the engine `target`."""
+        asked = self.precisions[name]
+        for other, found in self.precisions.items():
+            if found.target == target and (found.type, found.half_io) == (asked.type, asked.half_io):
+                return other, found
+        return name, asked
+
+    def borders(self, name: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """Inputs and outputs as the file of the precision `name` has them."""
+        if not self.precisions[name].half_io:
+            return self.inputs, self.outputs
+        return tuple(map(_half, self.inputs)), tuple(map(_half, self.outputs))
+
+    def cases(self) -> Iterator[GoldenCase]:
+        """The golden cases in the manifest's order, one in memory at a time.
+
+        Raises BundleError where a file is damaged or a tensor's name, dtype or shape is not the graph's.
+        """
+        for ref in self.golden:
+            where = f"bundle {self.bundle}: golden case {shown(ref.name)}"
+            yield GoldenCase(
+                ref.name,
+                ref.sizes,
+                read_tensors(ref.inputs, self.inputs, ref.sizes, where),
+                read_tensors(ref.outputs, self.outputs, ref.sizes, where),
+            )
+
+
+def _half(spec: TensorSpec) -> TensorSpec:
+    return replace(spec, dtype="float16") if spec.dtype == "float32" else spec
+
+
+class Bundle:
+    """A checked bundle on disk. Make one with `Bundle.open`."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.graphs = {name: self._graph(name, data) for name, data in manifest["graphs"].items()}
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], check_hashes: bool = True) -> Bundle:
+        """Read and check the bundle at `path`.
+
+        Paths, existence and sizes of the files are always checked; `check_hashes=False` leaves out the reading of
+        every file for its sha256, for callers who have checked the same bundle before. Raises BundleError.
+        """
+        path = Path(path)
+        for _ in range(_PATIENCE):
+            recover(path)
+            before = _check_folder(path)
+            try:
+                return cls._open(path, check_hashes)
+            except BundleError:
+                # Half of it may be of one export and half of the next, which replaced it meanwhile.
+                recover(path)
+                if _check_folder(path) == before:
+                    raise
+        raise BundleError(f"bundle {path.name}: it is being replaced over and over; try again later")
+
+    @classmethod
+    def _open(cls, path: Path, check_hashes: bool) -> Bundle:
+        where = f"bundle {path.name}"
+        root = path.resolve()
+        manifest = read_json(_inside(root, MANIFEST, where), where)
+        check_manifest(manifest, where)
+        # All sizes first: they cost nothing, and a hash of gigabytes is wasted on a bundle that lacks a file.
+        for relative, entry in manifest["files"].items():
+            _check_file(_inside(root, relative, where), relative, entry["size"], where)
+        if check_hashes:
+            for relative, entry in manifest["files"].items():
+                _check_hash(root / relative, relative, entry["sha256"], where)
+        bundle = cls(path, manifest)
+        for graph in bundle.graphs.values():
+            for precision in graph.precisions.values():
+                _check_data(precision, where)
+        return bundle
+
+    @property
+    def name(self) -> str:
+        """The model's name, as the manifest has it."""
+        return str(self.manifest["name"])
+
+    def graph(self, name: str | None = None) -> Graph:
+        """The graph `name`, or the only one there is; BundleError with the names otherwise."""
+        if name is None and len(self.graphs) == 1:
+            return next(iter(self.graphs.values()))
+        if name is not None and name in self.graphs:
+            return self.graphs[name]
+        asked = f"has {len(self.graphs)} graphs" if name is None else f"has no graph {shown(name)}"
+        raise BundleError(f"bundle {self.path.name}: {asked}; name one of {', '.join(self.graphs)}")
+
+    def label(self, graph: Graph) -> str:
+        """What messages call `graph`: the bundle, and the graph where there are several."""
+        return f"bundle {self.path.name}" + (f", graph {graph.name}" if len(self.graphs) > 1 else "")
+
+    def file(self, relative: str) -> Path:
+        """The path of a file that the manifest lists (and `open` has checked); BundleError for any other."""
+        if relative not in self.manifest["files"]:
+            near = get_close_matches(relative, self.manifest["files"], 1)
+            hint = f"did you mean {near[0]}?" if near else "see files in manifest.json"
+            raise BundleError(f"bundle {self.path.name}: lists no file {shown(relative)}; {hint}")
+        return self.path / relative
+
+    def asset(self, name: str) -> Any | None:
+        """The parsed JSON of an asset, None when the bundle has none of that name.
+
+        Those in `manifest.ASSET_FORMS` have the form that manifest.schema.json gives under $defs. Raises BundleError.
+        """
+        relative = self.manifest["assets"].get(name)
+        if relative is None:
+            return None
+        where = f"bundle {self.path.name}"
+        value = read_json(self.file(relative), where)
+        check_asset(name, value, where)
+        return value
+
+    def _graph(self, name: str, data: Mapping[str, Any]) -> Graph:
+        return Graph(
+            name,
+            self.path.name,
+            tuple(map(TensorSpec.from_json, data["inputs"])),
+            tuple(map(TensorSpec.from_json, data["outputs"])),
+            {key: self._precision(entry) for key, entry in data["precisions"].items()},
+            tuple(
+                GoldenRef(
+                    golden["case"],
+                    golden["sizes"],
+                    golden["checked_sizes"],
+                    golden["seed"],
+                    self.file(golden["inputs"]),
+                    self.file(golden["outputs"]),
+                )
+                for golden in data["golden"]
+            ),
+        )
+
+    def _precision(self, entry: Mapping[str, Any]) -> Precision:
+        tolerance = entry["tolerance"]
+        return Precision(
+            self.file(entry["file"]),
+            tuple(map(self.file, entry["data"])),
+            Tolerance(float(tolerance["atol"]), float(tolerance["rtol"])),
+            entry.get("type", "fp32"),
+            entry.get("target"),
+            entry.get("half_io", False),
+            tuple(entry.get("kept", ())),
+            tuple(map(AttentionBlock.from_json, entry["attention"])) if "attention" in entry else None,
+            self.manifest["files"][entry["file"]]["sha256"],
+        )
+
+
+def _check_folder(path: Path) -> tuple[int, int]:
+    """What tells the folder from one that replaced it: inodes are used again, so its time of change too."""
+    where = f"bundle {path.name}"
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        near = get_close_matches(path.name, _bundles_beside(path), 1)
+        hint = f"did you mean {near[0]}?" if near else "check the path"
+        raise BundleError(f"{where}: {path} does not exist; {hint}") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{where}: can't open {path}: {error}; check the path and its permissions") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise BundleError(f"{where}: {path} is a file, expected a folder NAME.attn; check the path")
+    return found.st_ino, found.st_mtime_ns
+
+
+def _bundles_beside(path: Path) -> list[str]:
+    try:
+        return [other.name for other in path.parent.iterdir() if other.suffix == ".attn"]
+    except OSError:
+        return []
+
+
+def _inside(root: Path, relative: str, where: str) -> Path:
+    """root/relative with every link followed; BundleError where that leads out of the bundle."""
+    try:
+        real = (root / relative).resolve()
+    except (OSError, RuntimeError):  # a loop of links; Python 3.13 no longer raises for it
+        raise BundleError(f"{where}: {relative} is a loop of links; re-export the bundle") from None
+    if not real.is_relative_to(root):
+        raise BundleError(
+            f"{where}: {relative} is a link out of the bundle, to {shown(str(real), 160)}; "
+            "copy the file in or re-export the bundle"
+        )
+    return real
+
+
+def _check_file(real: Path, relative: str, size: int, where: str) -> None:
+    try:
+        found = real.stat()
+    except OSError as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
+        raise BundleError(f"{where}: {relative} {what}; restore it or re-export the bundle") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise BundleError(f"{where}: {relative} is not a regular file; restore it or re-export the bundle")
+    if found.st_size != size:
+        raise BundleError(
+            f"{where}: {relative} has {found.st_size} bytes, manifest says {size}; "
+            "the file was changed after export; re-export or restore it"
+        )
+
+
+def _check_hash(path: Path, relative: str, expected: str, where: str) -> None:
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise BundleError(f"{where}: can't read {relative}: {error.strerror}; check its permissions") from None
+    if found != expected:
+        raise BundleError(
+            f"{where}: sha256 of {relative} is {found}, manifest says {expected}; "
+            "the file was changed after export; re-export or restore it"
+        )
+
+
+def _check_data(precision: Precision, where: str) -> None:
+    """A graph may only read weights that the manifest lists and `open` has hashed."""
+    listed = {path.resolve() for path in precision.data}
+    for path in check_external_data(precision.file, where):
+        if path not in listed:
+            raise BundleError(
+                f"{where}: {precision.file.name} keeps tensors in {shown(path.name)}, which the manifest does not list "
+                f"as its data, only {shown([data.name for data in precision.data])}; re-export the bundle"
+            )
+
+
+def sha256_of(path: Path) -> str:
+    """The lower-case hexadecimal sha256 of a file, read in chunks. Raises OSError."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_CHUNK_BYTES))
+    with path.open("rb", buffering=0) as f:
+        while count := f.readinto(buffer):
+            digest.update(buffer[:count])
+    return digest.hexdigest()

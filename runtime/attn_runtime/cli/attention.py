@@ -1,0 +1,92 @@
+"""attn-run attention: what a model looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from .options import print_json
+
+_KINDS = {"words": "words", "grid": "cells", "frames": "frames", "index": "entries"}
+
+
+def _cell(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise click.BadParameter(f"got {text!r}, expected ROW,COLUMN of a cell as in 3,5")
+    return int(parts[0]), int(parts[1])
+
+
+@click.command("attention")
+@click.argument("path", type=click.Path())
+@click.argument("given", metavar="INPUT")
+@click.option("--plot", type=click.Path(), help="Write a picture of it, as in attention.png.")
+@click.option("--layer", metavar="N|PATTERN", help="Which layers: a number, or a regular expression in their names.")
+@click.option("--head", default="mean", show_default=True, metavar="N|mean|all", help="Which heads.")
+@click.option(
+    "--query",
+    callback=_cell,
+    metavar="ROW,COL",
+    help="Of an image model, the cell that looks.  [default: the class token, or the mean of all]",
+)
+@click.option("--max-length", type=int, help="Of a model that writes, most tokens of the answer.")
+@click.option("-o", "--output", type=click.Path(), help="Write every map to this .npz.")
+@click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
+@click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def attention(
+    path: str,
+    given: str,
+    plot: str | None,
+    layer: str | None,
+    head: str,
+    query: tuple[int, int] | None,
+    max_length: int | None,
+    output: str | None,
+    precision: str | None,
+    backend: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """What the bundle PATH looked at in INPUT: an image, a recording, a text, or an .npz of inputs.
+
+    The bundle must have been exported with --with-attention.
+    """
+    from ..tasks.maps import attention_maps, save, summary
+
+    if output is not None and not output.endswith(".npz"):
+        raise UsageError(f"output {output}: expected a file NAME.npz")
+    found = attention_maps(path, given, device, backend, precision=precision, max_length=max_length)
+    maps = found.chosen(layer)
+    if plot is not None:
+        from ..tasks.plots.attention import plot_attention
+
+        plot_attention(found, plot, layer=layer, head=head, query=query)
+    if output is not None:
+        save(maps, output)
+    if as_json:
+        print_json(summary(found, maps))
+        return
+    _print(found.title, found.choice, found.notes, summary(found, maps)["maps"])
+
+
+def _print(title: str, choice: str, notes: tuple[str, ...], maps: list[dict[str, Any]]) -> None:
+    from ..text_format import columns, printable
+
+    click.echo(printable(title))
+    for note in notes:
+        click.echo(f"note: {printable(note)}")
+    rows = [("layer", "module", "heads", "queries", "keys", "most weight")]
+    for m in maps:
+        name = f"{m['graph']} {m['module'] or m['output']}"
+        most = m["most"]
+        queries, keys = (f"{m[many]} {_KINDS[m[one]['kind']]}" for many, one in (("queries", "query"), ("keys", "key")))
+        told = printable(f"{most['weight']:.1%} {most['told']}")
+        rows.append((str(m["layer"]), printable(name), str(m["heads"]), queries, keys, told))
+    click.echo(columns(rows))
+    click.echo(choice)

@@ -1,0 +1,57 @@
+"""`attn-run classify`: what texts, recordings or pictures are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import print_json
+
+if TYPE_CHECKING:
+    from ..tasks.classification import Classification
+
+# Imports of our own are inside the functions: --help must not wait for numpy.
+
+
+@click.command("classify")
+@click.argument("path", metavar="BUNDLE", type=click.Path())
+@click.argument("inputs", metavar="INPUT...", nargs=-1)
+@click.option("--file", type=click.Path(), help="A UTF-8 file of further texts, one a line; - for stdin.")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
+@click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
+@click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
+@click.option("--graph", help="Which graph of a bundle that has several.")
+@click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def classify_command(path: str, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Classify each INPUT: a text, a WAV file or a picture, whichever the bundle takes.
+
+    What is done to fit an input to the model (another rate, stereo, unknown words) is said on stderr. Exit code 7: an
+    input is empty, damaged or too long.
+    """
+    from ..tasks.classification import classify
+    from ..text_format import printable
+
+    done = classify(path, inputs, **options)
+    if as_json:
+        print_json(done.to_json())
+        return
+    for found in done.inputs:
+        for note in found.notes:
+            click.echo(f"note: {printable(found.given, 60)}: {printable(note)}", err=True)
+    click.echo("\n".join(_lines(done)))
+
+
+def _lines(done: Classification) -> Iterator[str]:
+    from ..text_format import columns, printable
+
+    rows = []
+    for found in done.inputs:
+        cells = [f"{printable(guess.label)} {guess.probability:.1%}" for guess in found.guesses]
+        rows.append([*cells, printable(found.given, 100)])
+    yield columns(rows)
+    batches = "batch" if done.calls == 1 else "batches"
+    yield f"{done.choice}; {done.calls} {batches}, {done.seconds * 1000:.2f} ms"

@@ -1,0 +1,217 @@
+"""`attn-run compile`, and what it shares with `attn-export to-trt`: options, progress, and what is said at the end."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import AttnError, UsageError
+from .options import print_json
+
+if TYPE_CHECKING:
+    from ..trt.builder.compile import Compiled
+    from ..trt.builder.progress import BuildProgress
+
+# Imports of our own are inside the functions: --help must not wait for numpy.
+
+#: Seconds between two lines of progress where they can't be written over.
+_LINE_EVERY = 10.0
+_UNITS = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def size_in_bytes(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]iB)?", text.strip(), re.IGNORECASE)
+    size = int(Fraction(found[1]) * _UNITS[(found[2] or "").upper()]) if found else 0
+    if not 1 <= size < 2**63:
+        raise click.BadParameter(f"got {text!r}, expected bytes or a size as in 512MiB or 2GiB")
+    return size
+
+
+def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that both commands have; all but `quiet` and `as_json` are arguments of `build`."""
+    for option in reversed(
+        [
+            click.option("--graph", help="This graph alone, of a bundle that has several.  [default: all]"),
+            click.option("--backend", "flavour", default="auto", show_default=True, metavar="auto|tensorrt|rtx",
+                         help="Which library builds. auto: tensorrt on a GPU, else rtx."),
+            click.option("--minShapes", "min_shapes", multiple=True, metavar="SHAPES",
+                         help="Least shapes, as in x:1x3x32x32,y:2x3. Repeat the three options for a second profile."),
+            click.option("--optShapes", "opt_shapes", multiple=True, metavar="SHAPES",
+                         help="Shapes to be fastest at. Alone: the only shapes.  [default: the bundle's ranges]"),
+            click.option("--maxShapes", "max_shapes", multiple=True, metavar="SHAPES", help="Greatest shapes."),
+            click.option("--workspace", callback=size_in_bytes, metavar="SIZE",
+                         help="Most scratch memory, as in 512MiB, 2GiB or bytes.  [default: no limit of ours]"),
+            click.option("--builder-level", "level", type=click.IntRange(0, 5),
+                         help="How hard the builder looks, 0..5.  [default: the library's]"),
+            click.option("--timing-cache", type=click.Path(), help="File of kernel timings, read and written (tensorrt)."),
+            click.option("--compute-capability", "capabilities", multiple=True, metavar="X.Y",
+                         help="Build for this GPU, as in 8.9; repeatable (rtx).  [default: 8.0 and later]"),
+            click.option("--tf32", is_flag=True, help="Let float32 products round their operands to TF32."),
+            click.option("--weakly-typed", "weak", is_flag=True,
+                         help="Let TensorRT 8.6 or 10 choose between float16 and float32 for every layer of an fp16 graph."),
+            click.option("--keep", is_flag=True, help="Leave an engine that fits as it is."),
+            click.option("--require-fused", is_flag=True, help="Exit code 6 unless every attention block is one kernel."),
+            click.option("--saveEngine", "save_engine", type=click.Path(),
+                         help="NAME.engine.  [default: in BUNDLE/engines, or beside the ONNX file]"),
+            click.option("--quiet", "-q", is_flag=True, help="Print errors only."),
+            click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command("compile")
+@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path())
+@click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
+@build_options
+def compile_command(path: str, quiet: bool, as_json: bool, precision: str | None, **options: Any) -> None:
+    """Build a TensorRT engine on this machine, and hold it against what was asked for.
+
+    Writes NAME.engine and its key, NAME.engine.json. Exit code 5: it computes in another precision; 6: attention is not
+    fused (--require-fused); 10: no TensorRT here; 14: the build failed.
+    """
+    silent = quiet or as_json
+    graphs = graphs_of(path, options)
+    each = [(name, partial(build, path, silent, precision=precision, **{**options, "graph": name})) for name in graphs]
+    tell_all(each, quiet, as_json)
+
+
+def graphs_of(path: Any, options: Mapping[str, Any]) -> list[str | None]:
+    """The graphs to build: the one that is named, or all of a bundle. UsageError for options that fit one graph alone."""
+    from ..bundle.reader import Bundle, is_bundle
+
+    named = options["graph"]
+    if named is not None or not is_bundle(path):
+        return [named]
+    graphs = list(Bundle.open(path, check_hashes=False).graphs)  # each build checks the hashes
+    if len(graphs) == 1:
+        return [None]
+    for key, option in _OF_ONE_GRAPH.items():
+        if options.get(key):
+            raise UsageError(
+                f"{option}: the bundle has the graphs {', '.join(graphs)}, with inputs and an engine each; name one with --graph"
+            )
+    return list(graphs)
+
+
+_OF_ONE_GRAPH = {
+    "min_shapes": "--minShapes",
+    "opt_shapes": "--optShapes",
+    "max_shapes": "--maxShapes",
+    "save_engine": "--saveEngine",
+}
+
+
+def tell_all(builds: Sequence[tuple[str | None, Callable[[], Compiled]]], quiet: bool, as_json: bool) -> None:
+    """Run every build and say what came out of it; one that fails does not keep the others from being tried.
+
+    `as_json` prints one document, a list where there are several. Raises the first error when all have been tried.
+    """
+    if len(builds) == 1:
+        return tell(builds[0][1](), quiet, as_json)
+    failed: list[AttnError] = []
+    told: list[Any] = []
+    for name, run in builds:
+        try:
+            done = run()
+        except AttnError as error:
+            failed.append(error)
+            told.append({"graph": name, "error": str(error), "exit_code": error.exit_code})
+            if len(failed) > 1:  # the first is what the command ends with
+                click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            continue
+        told.append({"graph": name, **done.to_json()})
+        if not quiet and not as_json:
+            click.echo(f"graph      {name}")
+            tell(done, quiet, as_json)
+    if as_json:
+        print_json(told)
+    if failed:
+        raise failed[0]
+    return None
+
+
+def build(
+    path: Any, silent: bool, *, min_shapes: tuple[str, ...], opt_shapes: tuple[str, ...], max_shapes: tuple[str, ...],
+    **options: Any,
+) -> Compiled:  # fmt: skip
+    """`compile_engine` with progress on stderr unless `silent`."""
+    from ..trt.builder.compile import compile_engine
+    from ..trt.profiles import ShapeTexts
+
+    shapes = ShapeTexts(min_shapes, opt_shapes, max_shapes)
+    line = ProgressLine(silent)
+    try:
+        return compile_engine(path, profiles=shapes, on_progress=line.show, **options)
+    finally:
+        line.end()
+
+
+class ProgressLine:
+    """Progress on stderr: one line written over and over on a terminal, a line now and then in a pipe."""
+
+    def __init__(self, silent: bool) -> None:
+        self._silent, self._width, self._last = silent, 0, time.monotonic()
+        self._terminal = sys.stderr.isatty()
+
+    def show(self, progress: BuildProgress) -> None:
+        from ..text_format import printable
+
+        text = printable(str(progress), 100)
+        if self._silent:
+            return
+        if self._terminal:
+            click.echo(f"\r{text.ljust(self._width)}", err=True, nl=False)
+            self._width = len(text)
+        elif time.monotonic() - self._last >= _LINE_EVERY:
+            self._last = time.monotonic()
+            click.echo(text, err=True)
+
+    def end(self) -> None:
+        """Clear the line, for what is said next."""
+        if self._width:
+            click.echo(f"\r{' ' * self._width}\r", err=True, nl=False)
+            self._width = 0
+
+
+def tell(done: Compiled, quiet: bool, as_json: bool) -> None:
+    """What came out, on stdout."""
+    if as_json:
+        print_json(done.to_json())
+    elif not quiet:
+        click.echo("\n".join(_lines(done)))
+
+
+def _lines(done: Compiled) -> Iterator[str]:
+    from ..text_format import bytes_text, printable
+    from ..trt.builder.progress import seconds_text
+    from ..trt.profiles import profile_text
+
+    key = done.key
+    scratch = "not told" if done.scratch is None else bytes_text(done.scratch)
+    yield f"engine     {done.path}: {bytes_text(key.engine_size)}, scratch {scratch}, {seconds_text(done.seconds)}"
+    yield (
+        f"for        {key.flavour} {key.version}, {key.os}, compute capability {', '.join(key.compute_capabilities)}, "
+        f"{printable(key.precision)}{', WEAKLY TYPED: TensorRT chose the types' if key.weak else ''}"
+    )
+    for profile in key.profiles:
+        yield f"shapes     {printable(profile_text(profile)) or 'fixed'}"
+    yield f"audit      {done.audit}"
+    if done.attention:
+        fused = sum(block.fused for block in done.attention)
+        yield f"attention  {fused} of {len(done.attention)} blocks fused"
+        for block in done.attention:
+            if not block.fused:
+                yield f"           {printable(block.block.label)}: {block.why_not}; to fuse it: {block.cure}"
+    for note in done.notes:
+        yield f"note       {note}"

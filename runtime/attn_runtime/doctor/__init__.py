@@ -1,0 +1,1 @@
+"""What this machine can run, what it can't and why."""

@@ -1,0 +1,1 @@
+"""Reading and writing bytes that nobody vouches for."""

@@ -1,0 +1,1 @@
+"""The graphs of a generator, bound to the buffers that they share."""

@@ -1,0 +1,201 @@
+"""Which output feeds which input, from assets/generation.json and the graphs, checked once when a generator is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ...bundle.reader import Bundle
+from ...errors import BundleError, UsageError
+from ...files.strict_json import shown
+from ...spec import TensorSpec
+
+FLOATS = ("float16", "float32", "float64")
+#: What the loop itself gives to `first` and `step`, with dtype and rank.
+_OF_FIRST = {"tokens": ("int64", 2), "tokens_mask": ("bool", 2)}
+_OF_STEP = {"token": ("int64", 2), "position": ("int64", 2), "past_mask": ("bool", 2)}
+
+Specs = Mapping[str, TensorSpec]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A graph's inputs and outputs by name, as the chosen precision has them."""
+
+    name: str
+    inputs: Specs
+    outputs: Specs
+
+
+@dataclass(frozen=True)
+class GraphIO:
+    """How the graphs of a generator fit together.
+
+    encoder     None for a decoder-only model
+    cache       the KIND_N of each cached tensor
+    carried     the step's inputs that are the same at every step: outputs of `first` or of the encoder, inputs of the encoder
+    capacities  fewest and most entries that the cache of the step may have
+    max_length  most tokens of a row, prompt included: the model's, or what the exported graph has positions or a cache for
+    vocabulary  how many tokens there are to choose from
+    """
+
+    where: str
+    encoder: Sides | None
+    first: Sides
+    step: Sides
+    cache: tuple[str, ...]
+    carried: tuple[str, ...]
+    begin: int | None
+    stop: tuple[int, ...]
+    pad: int
+    capacities: tuple[int, int]
+    max_length: int
+    vocabulary: int
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the caller gives: the encoder's inputs, or tokens and tokens_mask."""
+        if self.encoder is not None:
+            return tuple(self.encoder.inputs.values())
+        return tuple(self.first.inputs[name] for name in _OF_FIRST)
+
+    @classmethod
+    def of(cls, bundle: Bundle, precision: str | None = None) -> GraphIO:
+        """The wiring of a bundle's generator. Raises BundleError where there is none or where its parts do not fit."""
+        where = f"bundle {bundle.path.name}"
+        asset = bundle.asset("generation")
+        if asset is None:
+            raise BundleError(
+                f"{where}: is no generator: it has no assets/generation.json; its graphs are {', '.join(bundle.graphs)}. "
+                f"attn-run run runs one."
+            )
+        return _Reader(bundle, asset, precision, where).read()
+
+
+class _Reader:
+    def __init__(self, bundle: Bundle, asset: Mapping[str, Any], precision: str | None, where: str) -> None:
+        self.bundle, self.asset, self.precision, self.where = bundle, asset, precision, where
+
+    def read(self) -> GraphIO:
+        asset = self.asset
+        first, step = self.sides("first"), self.sides("step")
+        encoder = self.sides("encoder") if asset["encoder"] is not None else None
+        cache = tuple(asset["cache"])
+        if len(set(cache)) < len(cache):
+            self.refuse(f"cache names {shown(list(cache))}, one of them twice")
+        if len({first.name, step.name, encoder.name if encoder else ""}) < 3:
+            self.refuse("encoder, first and step name one graph twice")
+        self.check_inputs(first, _OF_FIRST)
+        self.check_inputs(step, _OF_STEP)
+        # What flows from graph to graph under its own name.
+        flow: dict[str, TensorSpec] = {}
+        if encoder is not None:
+            flow |= {**encoder.inputs, **encoder.outputs}
+            for name in {*_OF_FIRST, *_OF_STEP} & set(flow):
+                self.refuse(
+                    f'graph {encoder.name} has "{name}", a name that the graphs behind it have for what they are fed'
+                )
+        self.check_flow(first, flow, set(_OF_FIRST))
+        flow |= first.outputs
+        own = {*_OF_STEP, *(f"past_{name}" for name in cache)}
+        self.check_flow(step, flow, own)
+        lengths = {self.check_cached(first, step, name) for name in cache}
+        mask = step.inputs["past_mask"].dims[1]
+        if lengths != {(mask.min, mask.max)}:
+            self.refuse(f"graph {step.name}: the inputs past_* and past_mask allow caches of different sizes")
+        return self.wiring(encoder, first, step, cache, tuple(n for n in step.inputs if n not in own))
+
+    def wiring(
+        self, encoder: Sides | None, first: Sides, step: Sides, cache: tuple[str, ...], carried: tuple[str, ...]
+    ) -> GraphIO:
+        asset = self.asset
+        vocabulary = self.vocabulary(first)
+        if self.vocabulary(step) != vocabulary:
+            self.refuse(f"graphs {first.name} and {step.name} choose from different numbers of tokens")
+        begin = asset["begin"]
+        if (begin is None) != (encoder is None):
+            self.refuse("begin is given for a model with an encoder, and null for one without, whose prompt begins")
+        for name, token in [("begin", begin), ("pad", asset["pad"]), *(("stop", each) for each in asset["stop"])]:
+            if token is not None and token >= vocabulary:
+                self.refuse(f"{name} is token {token}, the graphs have {vocabulary} tokens")
+        capacity = step.inputs["past_mask"].dims[1]
+        places = (
+            step.inputs["position"].high or asset["max_length"]
+        )  # behind its table's end a GPU reads what lies there
+        return GraphIO(
+            self.where,
+            encoder,
+            first,
+            step,
+            cache,
+            carried,
+            begin,
+            tuple(asset["stop"]),
+            asset["pad"],
+            (capacity.min, capacity.max),
+            min(asset["max_length"], capacity.max + 1, places),  # the newest token is not in the cache
+            vocabulary,
+        )
+
+    def sides(self, role: str) -> Sides:
+        name = self.asset[role]
+        if name not in self.bundle.graphs:
+            self.refuse(f"{role} is graph {shown(name)}, the bundle has {', '.join(self.bundle.graphs)}")
+        graph = self.bundle.graphs[name]
+        precision = graph.default_precision if self.precision is None else self.precision
+        if precision not in graph.precisions:
+            raise UsageError(
+                f'unknown precision "{precision}"; available: {", ".join(graph.precisions)} ({self.where}, graph {name})'
+            )
+        inputs, outputs = graph.borders(precision)
+        return Sides(name, {spec.name: spec for spec in inputs}, {spec.name: spec for spec in outputs})
+
+    def check_inputs(self, graph: Sides, wanted: Mapping[str, tuple[str, int]]) -> None:
+        for name, (dtype, rank) in wanted.items():
+            spec = graph.inputs.get(name)
+            if spec is None:
+                self.refuse(f'graph {graph.name} has no input "{name}"; it has {", ".join(graph.inputs)}')
+            if (spec.dtype, len(spec.dims)) != (dtype, rank):
+                self.refuse(f"graph {graph.name}: input {spec}; expected {dtype} of rank {rank}")
+
+    def check_flow(self, graph: Sides, flow: Specs, own: set[str]) -> None:
+        """Every input that the loop does not make comes from a graph before, in the dtype and rank that it is wanted in."""
+        for name, spec in graph.inputs.items():
+            if name in own:
+                continue
+            if name not in flow:
+                self.refuse(
+                    f'graph {graph.name}: nobody gives its input "{name}"; the graphs before have {shown(list(flow))}'
+                )
+            if (flow[name].dtype, len(flow[name].dims)) != (spec.dtype, len(spec.dims)):
+                self.refuse(f"graph {graph.name}: input {spec}, and the graph before it gives {flow[name]}")
+
+    def check_cached(self, first: Sides, step: Sides, name: str) -> tuple[int, int]:
+        """(fewest, most) entries of the cache."""
+        new, past = f"new_{name}", f"past_{name}"
+        found = []
+        for graph, specs, tensor in ((first, first.outputs, new), (step, step.inputs, past), (step, step.outputs, new)):
+            spec = specs.get(tensor)
+            if spec is None:
+                self.refuse(f'graph {graph.name} has no "{tensor}", which cache asks for')
+            dims = spec.dims
+            if spec.dtype not in FLOATS or len(dims) != 4 or dims[1].dynamic or dims[3].dynamic:
+                self.refuse(f"graph {graph.name}: {spec}; expected float [batch, heads, entries, head_size]")
+            found.append((spec.dtype, dims[1].opt, dims[3].opt))
+        if len(set(found)) > 1:
+            self.refuse(
+                f"{new} and {past} differ in dtype, heads or head size between {first.name} and {step.name}: {found}"
+            )
+        return step.inputs[past].dims[2].min, step.inputs[past].dims[2].max
+
+    def vocabulary(self, graph: Sides) -> int:
+        spec = graph.outputs.get("logits")
+        if spec is None or spec.dtype not in FLOATS or len(spec.dims) != 2 or spec.dims[1].dynamic:
+            self.refuse(
+                f"graph {graph.name}: got {spec or 'no output logits'}; expected logits: float[batch, vocabulary]"
+            )
+        return spec.dims[1].opt
+
+    def refuse(self, problem: str) -> NoReturn:
+        raise BundleError(f"{self.where}: asset generation: {problem}; re-export the bundle")

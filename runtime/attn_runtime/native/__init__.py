@@ -1,0 +1,1 @@
+"""The C++ runtime, as this process sees it."""

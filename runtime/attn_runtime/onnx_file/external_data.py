@@ -1,0 +1,73 @@
+"""Which other files an ONNX file makes a runtime read, without onnx and without loading the weights.
+
+An ONNX file may name any path as the place of a tensor's bytes. Runtimes of today refuse paths outside the model's
+folder; ONNX Runtime up to 1.23, the last for Python 3.10, opens `/etc/passwd` as gladly as `model.onnx.data`.
+So the references are read here, from the protobuf wire format, before any runtime sees the file.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import BundleError
+from ..files.strict_json import shown
+from .protobuf import entry, messages, open_message
+
+# Field numbers of onnx.proto3: for each kind of message, the fields worth entering and the kind of what they hold.
+_CHILDREN: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "entry"},
+}
+
+
+def check_external_data(file: Path, where: str) -> list[Path]:
+    """The files that `file` names as holding its tensors, each an existing file inside the folder of `file`.
+
+    Raises BundleError when the file is missing, is no readable ONNX file, or names a path that is absolute, leaves the
+    folder (also through a symbolic link), or does not exist.
+    """
+    folder = file.parent.resolve()
+    found: dict[str, Path] = {}
+    for location in _locations(file, where):
+        if location in found:
+            continue
+        keeps = f"{where}: {file.name} keeps a tensor in {shown(location)}"
+        try:
+            target = (folder / location).resolve()
+            is_file = target.is_file()
+        except (OSError, RuntimeError, ValueError) as error:  # too long a name, a loop of links, a NUL
+            raise BundleError(f"{keeps}, which no file can be called. Export it again.") from error
+        if Path(location).is_absolute() or not target.is_relative_to(folder):
+            raise BundleError(f"{keeps}, outside its own folder. Not opened: a model reads no files but its own.")
+        if not is_file:
+            raise BundleError(f"{keeps}, which is not there. Copy it next to {file.name}.")
+        found[location] = target
+    return list(found.values())
+
+
+def _locations(file: Path, where: str) -> Iterator[str]:
+    with open_message(file, where) as data:
+        yield from _walk(data)
+
+
+def _walk(data: mmap.mmap) -> Iterator[str]:
+    # A stack, not recursion: a hostile file may nest graphs as deep as it likes.
+    pending = [("model", 0, len(data))]
+    while pending:
+        kind, start, end = pending.pop()
+        if kind == "entry":
+            key, value = entry(data, start, end)
+            if key == b"location":
+                yield value.decode()
+            continue
+        children = _CHILDREN[kind]
+        for field, begin, stop in messages(data, start, end):
+            if field in children:
+                pending.append((children[field], begin, stop))

@@ -1,0 +1,1 @@
+"""From a picture, a recording or a text to the tensors that a model takes."""

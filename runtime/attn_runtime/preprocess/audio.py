@@ -1,0 +1,91 @@
+"""From a recording to the waveform that an audio model takes. Training uses the same code.
+
+A recipe is a bundle's `audio` asset: {"input", "sample_rate"}. The samples are averaged over the channels, resampled to
+`sample_rate`, and come out as float32 [1, samples], full scale -1..1. How many samples there may be is the graph's to say.
+Nothing is made louder or quieter. Silence is a recording like any other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .resampling import resample
+from .wav import read_wav
+
+#: That resampling may make: a header that lies of its rate could ask for any number.
+MAX_SAMPLES = 1 << 28
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """`samples` float32 [1, samples]; `notes` say, a line each, what was done to the recording to fit it in."""
+
+    samples: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
+
+
+def load_audio(file: str | os.PathLike[str], recipe: Mapping[str, Any], least: int, most: int) -> Waveform:
+    """The WAV file `file` as the model takes it, of `least` to `most` samples.
+
+    A shorter recording is padded with zeros on both sides, of a longer one the loudest stretch is taken; notes tell.
+    Raises InputError for a file that is no recording.
+    """
+    recording = read_wav(Path(file))
+    return prepare(recording.samples, recording.rate, recipe, least, most)
+
+
+def prepare(samples: NDArray[np.float32], rate: int, recipe: Mapping[str, Any], least: int, most: int) -> Waveform:
+    """As `load_audio`, of float32 [frames] or [frames, channels] at `rate` Hz."""
+    notes: list[str] = []
+    to = int(recipe["sample_rate"])
+    if samples.ndim == 2:
+        channels = samples.shape[1]
+        if channels > 1:
+            notes.append(f"{channels} channels are averaged into one")
+        samples = samples.mean(axis=1, dtype=np.float64).astype(np.float32)
+    beyond = int((np.abs(samples) > 1).sum())
+    if beyond:
+        notes.append(f"{beyond} samples beyond full scale are clipped")
+        samples = np.clip(samples, -1, 1)
+    if rate != to:
+        if max(MAX_SAMPLES, len(samples)) * rate < len(samples) * to:
+            raise InputError(
+                f"recording: {len(samples)} samples at {rate} Hz would be more than {MAX_SAMPLES} at {to} Hz. Cut it."
+            )
+        notes.append(f"resampled from {rate} Hz to {to} Hz")
+        # The sinc overshoots at an edge of full scale.
+        samples = np.clip(resample(samples, rate, to), -1, 1)
+    if len(samples) > most:
+        start = loudest(samples, most)
+        notes.append(
+            f"{len(samples) / to:.2f} s long, the model takes {most / to:.2f} s: the loudest part is used, "
+            f"{start / to:.2f} to {(start + most) / to:.2f} s"
+        )
+        samples = samples[start : start + most]
+    elif len(samples) < least:
+        notes.append(f"{len(samples) / to:.2f} s long, padded with silence to {least / to:.2f} s")
+        samples = centred(samples, least)
+    return Waveform(np.ascontiguousarray(samples, np.float32)[None], tuple(notes))
+
+
+def centred(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """`samples` in the middle of `length`, zeros around; where the zeros are odd in number, one more behind."""
+    before = (length - len(samples)) // 2
+    return np.pad(samples, (before, length - len(samples) - before))
+
+
+def loudest(samples: NDArray[np.float32], length: int) -> int:
+    """Where the `length` samples of most power (less its mean) start; the first of several that are equal."""
+    power = (samples.astype(np.float64) - samples.mean(dtype=np.float64)) ** 2
+    sums = np.concatenate([[0.0], np.cumsum(power)])
+    windows = sums[length:] - sums[:-length]
+    # Sums of many samples differ by rounding; the first that is as good as the best is taken.
+    return int(np.argmax(windows >= windows.max() - 1e-9 * max(sums[-1], 1e-30)))

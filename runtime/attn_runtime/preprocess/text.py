@@ -1,0 +1,195 @@
+"""From texts to the tokens that a model takes, and back: by the bundle's assets text.json and tokenizer.json.
+
+The tokenizer is one of Hugging Face's format; the `tokenizers` library reads it, and is imported when a bundle is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.reader import Bundle
+from ..errors import BackendError, BundleError, InputError, UsageError
+from ..spec import Dim, TensorSpec
+from ..text_format import printable
+
+#: Largest file of texts that is read.
+MAX_BYTES = 16 << 20
+#: Most that a tokenizer's replacements may lengthen a text: nine of "a" by twenty letters each would fill any memory.
+_MOST_GROWTH = 4096
+
+
+class HasAssets(Protocol):
+    """A Session or a Generator."""
+
+    where: str
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+
+    def asset(self, name: str) -> Any | None: ...
+
+
+def open_text(source: Bundle | HasAssets) -> Text:
+    """The tokenizer of a bundle, a session or a generator.
+
+    Raises UsageError where it has none, BundleError where its assets do not fit, BackendError where `tokenizers` is missing.
+    """
+    if isinstance(source, Bundle):
+        where = f"bundle {source.path.name}"
+        inputs: Iterable[TensorSpec] = [spec for graph in source.graphs.values() for spec in graph.inputs]
+    else:
+        where, inputs = source.where, source.inputs
+    recipe, tokenizer = source.asset("text"), source.asset("tokenizer")
+    if recipe is None or tokenizer is None:
+        missing = " and ".join(n for n, a in (("text.json", recipe), ("tokenizer.json", tokenizer)) if a is None)
+        raise UsageError(f"{where}: takes no texts: its assets lack {missing}; attn-run run takes arrays")
+    specs = {spec.name: spec for spec in inputs}
+    for name, dtype in ((recipe["input"], "int64"), (recipe["mask"], "bool")):
+        spec = specs.get(name)
+        if spec is None or spec.dtype != dtype or len(spec.dims) != 2:
+            raise BundleError(
+                f"{where}: asset text: expected an input {printable(name)} of {dtype} [batch, length], found "
+                f"{spec or ', '.join(specs)}; re-export the bundle"
+            )
+    return Text(recipe, _tokenizer(tokenizer, where), specs[recipe["input"]].dims[1], where)
+
+
+class Text:
+    """Texts to tokens and back.
+
+    length  how many tokens a text may have, as the graph allows
+    """
+
+    def __init__(self, recipe: Any, tokenizer: Any, length: Dim, where: str) -> None:
+        self.length, self.where = length, where
+        self._input, self._mask, self._pad, self._unknown = (recipe[n] for n in ("input", "mask", "pad", "unknown"))
+        self._tokenizer = tokenizer
+
+    def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """(tokens int64 [texts, longest], mask bool of the same shape), padded at the end.
+
+        Raises InputError for a text without a token and for one of more than `length.max`.
+        """
+        rows = [self._encoded(text).ids for text in texts]
+        longest = max([len(row) for row in rows] + [self.length.min])
+        tokens = np.full((len(rows), longest), self._pad, np.int64)
+        mask = np.zeros((len(rows), longest), bool)
+        for number, row in enumerate(rows):
+            tokens[number, : len(row)] = row
+            mask[number, : len(row)] = True
+        return tokens, mask
+
+    def inputs(self, texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """`encode`, by the names of the graph's inputs."""
+        return dict(zip((self._input, self._mask), self.encode(texts), strict=True))
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The parts of `text` that the tokenizer does not know, as they are written there."""
+        if self._unknown is None:
+            return []
+        found = self._encoded(text)
+        return [text[a:b] for token, (a, b) in zip(found.ids, found.offsets, strict=True) if token == self._unknown]
+
+    def decode(self, tokens: Sequence[int] | NDArray[np.int64]) -> str:
+        """The text of one row of tokens, without special ones (padding, stop)."""
+        with self._told("can't write an answer"):
+            return str(self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True))
+
+    def names(self, tokens: Sequence[int] | NDArray[np.int64]) -> list[str]:
+        """What the vocabulary calls each token, special ones too; a number without a name is told as it is."""
+        found = [self._tokenizer.id_to_token(int(token)) for token in tokens]
+        return [f"[{token}]" if name is None else str(name) for name, token in zip(found, tokens, strict=True)]
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """What the tokenizer itself can't do, as a word without a token for unknown ones, is the bundle's fault."""
+        with _refused(f"{self.where}: asset tokenizer: {what}"):
+            yield
+
+    def _encoded(self, text: str) -> Any:
+        shown = f'text "{printable(text, 40)}"'
+        if not text.strip():
+            raise InputError(f"{shown}: is empty; expected {self.length.min}..{self.length.max} tokens ({self.where})")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError(f"{shown}: is not valid Unicode: it holds half of a character ({self.where})")
+        with self._told(f"can't read {shown}"):
+            found = self._tokenizer.encode(text)
+        if not found.ids:
+            raise InputError(f"{shown}: the tokenizer finds no token in it ({self.where})")
+        if len(found.ids) > self.length.max:
+            raise InputError(
+                f"{shown}: has {len(found.ids)} tokens; expected {self.length.min}..{self.length.max}: shorten it or cut it "
+                f"in two ({self.where})"
+            )
+        return found
+
+
+def read_lines(file: str) -> list[str]:
+    """The lines of a UTF-8 file, or of stdin for "-". Raises InputError for what can't be read or holds no text."""
+    name = "stdin" if file == "-" else f"file {Path(file).name}"
+    try:
+        if file == "-":
+            if sys.stdin is None:
+                raise InputError("stdin: is closed; give a text, or --file FILE")
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(file).open("rb") as opened:
+                data = opened.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise InputError(f"{name}: more than {MAX_BYTES} bytes; split it")
+        lines = data.decode("utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"file {file}: there is no such file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}: is no UTF-8 text (byte {error.start}); convert it") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: can't be read: {' '.join(str(error).split())}") from error
+    if not any(line.strip() for line in lines):
+        raise InputError(f"{name}: holds no text")
+    return lines
+
+
+def _tokenizer(value: Any, where: str) -> Any:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise BackendError("texts need the tokenizers library; pip install 'attn-runtime[text]'") from error
+    if _growth(value) > _MOST_GROWTH:
+        raise BundleError(
+            f"{where}: asset tokenizer: its replacements may make a text more than {_MOST_GROWTH} times as long; "
+            "re-export the bundle"
+        )
+    with _refused(f"{where}: asset tokenizer"):
+        tokenizer = Tokenizer.from_str(json.dumps(value))
+        # A text that is too long is refused, not cut; padding is for the batch at hand.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    return tokenizer
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """BundleError, opened by `what`, for whatever the library raises."""
+    try:
+        yield
+    except BaseException as error:  # a panic inside the library is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        told = " ".join(str(error).split())
+        raise BundleError(f"{what}: {printable(told, 160)}; re-export the bundle") from error
+
+
+def _growth(value: Any) -> int:
+    """How many times as long the replacements in a tokenizer, one after the other, may make a text."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = value.get("content") if isinstance(value, dict) and value.get("type") == "Replace" else None
+    return math.prod(map(_growth, parts), start=max(1, len(own)) if isinstance(own, str) else 1)

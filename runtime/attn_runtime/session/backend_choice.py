@@ -1,0 +1,80 @@
+"""Which backend runs a graph on which device, and the sentence that tells why the others were passed over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from .. import backends
+from ..backends import Backend, Engine, GraphFile, OpenOptions
+from ..errors import BackendError, UsageError
+from ..suggest import did_you_mean
+
+_DEVICES = ("auto", "cpu", "cuda")
+#: What "auto" tries, best first.
+_AUTO = ("cuda", "cpu")
+
+
+def check_device(device: str) -> None:
+    """UsageError unless `device` is auto, cpu, cuda or cuda:N."""
+    if device in _DEVICES or re.fullmatch(r"cuda:\d{1,3}", device):
+        return
+    near = "did you mean cuda? " if device.startswith(("gpu", "nvidia")) else did_you_mean(device, _DEVICES)
+    raise UsageError(f'unknown device "{device}"; {near}available: auto, cpu, cuda, cuda:N')
+
+
+def candidates(device: str, backend: str | None) -> Iterator[tuple[str, str, Backend, str | None]]:
+    """(backend, device, module, reason against it or None), best first, for what was asked.
+
+    Raises UsageError for an unknown name of either.
+    """
+    check_device(device)
+    modules = {name: backends.get(name) for name in ([backend] if backend else backends.names())}
+    modules = dict(sorted(modules.items(), key=lambda item: getattr(item[1], "RANK", 0)))
+    unavailable = {name: module.why_unavailable() for name, module in modules.items()}
+    for target in _AUTO if device == "auto" else (device,):
+        for name, module in modules.items():
+            if backend or module.AUTOMATIC:
+                yield name, target, module, unavailable[name] or module.why_not(target)
+
+
+def open_engine(graph: GraphFile, device: str, backend: str | None, options: OpenOptions) -> tuple[str, Engine, str]:
+    """(backend name, engine, choice) of the first candidate that opens the graph.
+
+    A device that was named is taken or refused with BackendError; with "auto", a GPU that can't be used is passed
+    over, and `choice` says so. An engine may have a `note`, what else is to be known of its answers.
+    """
+    passed_over: list[tuple[str, str, str]] = []
+    for name, target, module, reason in candidates(device, backend):
+        if reason is None:
+            try:
+                engine = module.open(graph, target, options)
+            except BackendError as error:
+                reason = str(error)
+            else:
+                told = "; ".join(_reasons(passed_over, first=True) + _by_name_only(backend))
+                note = getattr(engine, "note", None)
+                chosen = f"{name} on {engine.device}" + (f" ({note})" if note else "")
+                return name, engine, f"{chosen}; passed over: {told or 'none'}"
+        passed_over.append((name, target, reason))
+    asked = f"backend {backend} can't" if backend else "no backend can"
+    raise BackendError(
+        f"{asked} run {graph.where} on {device}: {'; '.join(_reasons(passed_over))}. See attn-run doctor."
+    )
+
+
+def _reasons(passed_over: Sequence[tuple[str, str, str]], first: bool = False) -> list[str]:
+    """Each reason once, with all the backends it holds for; with `first`, only the first reason of each backend."""
+    together: dict[tuple[str, str], list[str]] = {}
+    told: set[str] = set()
+    for name, target, reason in passed_over:
+        if first and name in told:
+            continue
+        told.add(name)
+        together.setdefault((target, reason), []).append(name)
+    return [f"{', '.join(names)} on {target} ({reason})" for (target, reason), names in together.items()]
+
+
+def _by_name_only(backend: str | None) -> list[str]:
+    others = [] if backend else [name for name in backends.names() if not backends.get(name).AUTOMATIC]
+    return [f"{', '.join(others)} (only when asked for by name)"] if others else []

@@ -1,0 +1,174 @@
+"""Run one file through a graph: arrays, an image or a recording in; every output, and the top classes where there are labels."""
+
+from __future__ import annotations
+
+import os
+import time
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BundleError, InputError, UsageError
+from ..files.whole_file import write_whole
+from ..preprocess.audio import load_audio
+from ..preprocess.image import load_image
+from ..session.session import Session, open_session
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One class of one row. `probability` is 0..1; `label` is the index as text where the bundle has no labels."""
+
+    index: int
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """`top` has, per row of the batch, the likeliest classes first; it is None where the graph is no classifier.
+
+    `seconds` is the time of the call alone, the first of its session. `notes` say what was done to a recording to fit it.
+    """
+
+    outputs: Mapping[str, Array]
+    top: tuple[tuple[Guess, ...], ...] | None
+    backend: str
+    device: str
+    choice: str
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "backend": self.backend,
+            "device": self.device,
+            "choice": self.choice,
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+            "top": None if self.top is None else [[vars(guess) for guess in row] for row in self.top],
+            "outputs": {name: summary(value) for name, value in self.outputs.items()},
+        }
+
+
+def run_file(
+    path: str | os.PathLike[str],
+    file: str | os.PathLike[str],
+    backend: str | None = None,
+    device: str = "auto",
+    *,
+    top: int = 5,
+    output: str | os.PathLike[str] | None = None,
+    graph: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+) -> RunResult:
+    """Run the bundle or ONNX file at `path` on `file`: an .npz of arrays by input name, a recording (.wav) or an image.
+
+    An image goes through the bundle's `image` asset, a recording through `audio`. Where the graph has one output of rank 2
+    with a column for each of the bundle's labels, its softmax gives the `top` classes. `output` is an .npz that gets every
+    output; it is written whole or not at all. Raises InputError for a file that is damaged or does not fit the graph,
+    UsageError for an image or a recording where the graph takes none, OutputError when `output` can't be written, and what
+    `open_session` raises.
+    """
+    if output is not None and Path(output).suffix != ".npz":
+        raise UsageError(f"output {output}: got suffix {Path(output).suffix or '(none)'}, expected .npz")
+    if top < 1:
+        raise UsageError(f"top: got {top}, expected 1 or more")
+    with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:
+        feed, notes = _load(Path(file), session)
+        started = time.perf_counter()
+        outputs = session.run(feed)
+        seconds = time.perf_counter() - started
+        guesses = top_classes(session, outputs, top)
+        if output is not None:
+            write_whole(Path(output), lambda path: np.savez(path, **outputs))  # type: ignore[arg-type]
+        return RunResult(outputs, guesses, session.backend, session.device, session.choice, seconds, notes)
+
+
+def summary(value: Array) -> dict[str, Any]:
+    """dtype, shape, and for numbers the least, mean and greatest of the finite ones and how many are not finite."""
+    told: dict[str, Any] = {"dtype": value.dtype.name, "shape": list(value.shape)}
+    numbers = value.astype(np.float64).ravel()
+    finite = numbers[np.isfinite(numbers)]
+    if finite.size:
+        told |= {"min": float(finite.min()), "mean": float(finite.mean()), "max": float(finite.max())}
+    return {**told, "not_finite": int(numbers.size - finite.size)}
+
+
+def _load(file: Path, session: Session) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Inputs by name, and what was done to the file to make them."""
+    if file.suffix == ".npz":
+        return load_npz(file), ()
+    if file.suffix.lower() == ".wav":
+        recipe = _recipe(file, session, "audio", "a recording")
+        (samples,) = (spec.dims[1] for spec in session.inputs)
+        wave = load_audio(file, recipe, samples.min, samples.max)
+        return {recipe["input"]: wave.samples}, wave.notes
+    recipe = _recipe(file, session, "image", "an image")
+    return {recipe["input"]: load_image(file, recipe)}, ()
+
+
+def load_npz(file: Path) -> dict[str, Array]:
+    """The arrays of an .npz, by name. InputError where it is missing, damaged or holds one array without a name."""
+    try:
+        loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise InputError(
+                f"{file.name}: holds one array without a name. Save it with numpy.savez(file, NAME=array)."
+            )
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except FileNotFoundError:
+        raise InputError(f"input file {file}: there is no such file.") from None
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"input file {file.name}: can't be read as .npz: {' '.join(str(error).split())}") from error
+
+
+def _recipe(file: Path, session: Session, asset: str, what: str) -> Any:
+    """The asset that says how `what` becomes the graph's only input."""
+    names = [spec.name for spec in session.inputs]
+    recipe = session.asset(asset)
+    if recipe is None:
+        raise UsageError(
+            f"{file.name}: {session.where} tells of no way from {what} to its inputs; give an .npz with "
+            f"{', '.join(names)}"
+        )
+    if names != [recipe["input"]]:
+        raise UsageError(
+            f"{file.name}: {what} is input {recipe['input']} only, {session.where} takes {', '.join(names)}; "
+            f"give an .npz with all of them"
+        )
+    return recipe
+
+
+def top_classes(session: Session, outputs: Mapping[str, Array], top: int) -> tuple[tuple[Guess, ...], ...] | None:
+    """The likeliest classes of each row; None where the graph is no classifier: one output, beside attention weights."""
+    labels = session.asset("labels")
+    maps = {entry["output"] for entry in session.asset("attention_maps") or ()}
+    answers = {name: value for name, value in outputs.items() if name not in maps}
+    if labels is None or len(answers) != 1:
+        return None
+    (name, logits), = answers.items()  # fmt: skip
+    if logits.ndim != 2 or logits.dtype.kind != "f":
+        return None
+    if logits.shape[1] != len(labels):
+        raise BundleError(f"{session.where}: has {len(labels)} labels, its {name} {logits.shape[1]} columns.")
+    if not np.isfinite(logits).all():
+        return None  # no order among NaNs; the summary of the output tells how many there are
+    wide = logits.astype(np.float64)
+    exponents = np.exp(wide - wide.max(axis=1, keepdims=True))
+    probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    return tuple(
+        tuple(Guess(int(i), labels[i], float(row[i])) for i in order)
+        for row, order in zip(probabilities, best, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Compile a typed ONNX graph into an engine, in a child process."""

@@ -1,0 +1,185 @@
+"""The command line as a shell sees it: exit codes, one line per error, nothing left behind, nothing lost."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from attn_models import registry
+from attn_models.zoo.attentionnet import AttentionNet
+from attn_runtime.tasks.verification import verify
+
+Run = Callable[..., Any]
+ATTENTION = ["nets:attention", "--input", "x:float32[batch,T,16]", "--dim", "batch=1:2:4", "--dim", "T=1:8:16"]
+
+
+def test_the_stages_the_checks_and_the_result_and_no_chatter(project: Path, attn_export: Run) -> None:
+    ran = attn_export("to-onnx", *ATTENTION, "-o", "a.attn")
+    assert ran.code == 0
+    assert ran.out == ""
+    lines = ran.err.splitlines()
+    stages = [line.split()[0] for line in lines]
+    assert stages[0] == "load"
+    assert stages[-1] == "write"
+    assert {"reference", "capture", "check", "simplify"} <= set(stages)
+    assert set(stages) <= {"load", "reference", "capture", "check", "simplify", "write", "note"}
+    assert "worst error" in ran.err
+
+
+def test_json_is_the_only_thing_on_stdout_and_quiet_is_quiet(project: Path, attn_export: Run) -> None:
+    ran = attn_export("to-onnx", *ATTENTION, "-o", "a.attn", "--json", "--quiet")
+    assert ran.err == ""
+    told = json.loads(ran.out)
+    assert told["worst_relative_error"] < 2e-5
+    assert told["stages"][0]["name"] == "capture"
+
+
+def test_verify_replays_and_compares_live_and_sees_other_weights(project: Path, attn_export: Run) -> None:
+    assert attn_export("to-onnx", *ATTENTION, "-o", "a.attn").code == 0
+    ran = attn_export("verify", "a.attn", "nets:attention", "--json")
+    assert ran.code == 0
+    told = json.loads(ran.out)
+    assert told["replay"]["passed"]
+    assert all(c["passed"] for c in told["live"])
+    other = attn_export("verify", "a.attn", "nets:attention", "--config", "gamma=1.001")
+    assert other.code == 4
+    assert "expected" in other.err
+    assert attn_export("verify", "a.attn", "--config", "gamma=1").code == 2
+
+
+def test_verify_holds_a_plain_onnx_of_any_maker_against_its_source(project: Path, attn_export: Run) -> None:
+    sys.path.insert(0, str(project))
+    module = importlib.import_module("nets").attention().eval()
+    batch, length = torch.export.Dim("batch", min=1, max=99), torch.export.Dim("T", min=1, max=99)
+    torch.onnx.export(
+        module, (torch.randn(2, 3, 16),), "bare.onnx", dynamo=True, verbose=False,
+        dynamic_shapes=({0: batch, 1: length},),
+    )  # fmt: skip
+    assert attn_export("verify", "bare.onnx", "nets:attention").code == 0
+    assert attn_export("verify", "bare.onnx", "nets:attention", "--config", "gamma=2.0").code == 4
+    assert attn_export("verify", "bare.onnx").code == 2
+
+
+def test_bench_measures_and_models_lists(project: Path, attn_export: Run) -> None:
+    assert attn_export("to-onnx", *ATTENTION, "-o", "a.attn").code == 0
+    ran = attn_export("bench", "a.attn", "--batch", "1,2", "--seconds", "0.05", "--warmup", "0.01", "--json")
+    assert ran.code == 0
+    assert "p99" in ran.out
+
+
+def test_models_are_listed_with_task_size_and_how_they_are_trained(attn_export: Run) -> None:
+    listed = attn_export("models").out
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == registry.names()
+    told = {row["name"]: row for row in json.loads(attn_export("models", "--json").out)}
+    assert told["attentionnet"]["task"] == "image-classification"
+    assert told["attentionnet"]["parameters"] == sum(p.numel() for p in AttentionNet().parameters())
+    assert told["attentionnet"]["train"] == "python -m attn_models.train attentionnet"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["to-onx"], 2, "did you mean to-onnx?"),
+        (["to-onnx", "attentionnt", "-o", "x.attn"], 2, "did you mean attentionnet?"),
+        (["to-onnx", "attentionnet", "-o", "x.attn", "--chekpoint", "y"], 2, "--checkpoint"),
+        (["to-onnx", "attentionnet", "-o", "x.attn", "--dim", "bach=1:2:3"], 2, "did you mean batch?"),
+        (["to-onnx", "attentionnet", "-o", "x.attn", "--checkpoint", "absent.pt"], 9, "no such file"),
+        (["to-onnx", "attentionnet", "-o", "x.zip"], 11, "NAME.attn"),
+        (["to-onnx", "attentionnet", "-o", "no/such/x.attn"], 11, "does not exist"),
+        (["to-onnx", "absent.pt2", "-o", "x.attn"], 9, "no such file"),
+        (["to-onnx", "nets:Noisy", "-o", "x.attn", "--input", "x:float32[2]"], 3, "asked twice"),
+        (["to-onnx", *ATTENTION, "-o", "x.attn", "--rtol", "0", "--atol", "0"], 4, "does not match PyTorch"),
+        (["verify", "absent.attn"], 8, "absent.attn"),
+    ],
+)
+def test_bad_input_is_one_line_and_its_own_exit_code(
+    project: Path, attn_export: Run, arguments: list[str], code: int, says: str
+) -> None:
+    before = sorted(p.name for p in project.iterdir())
+    ran = attn_export(*arguments)
+    assert ran.code == code, ran.err
+    error = next(line for line in ran.err.splitlines() if line.startswith("error: "))
+    assert says in error
+    assert "Traceback" not in ran.err
+    assert sorted(p.name for p in project.iterdir() if p.name != "__pycache__") == before
+
+
+def test_a_folder_that_is_no_bundle_is_kept(project: Path, attn_export: Run) -> None:
+    (project / "photos.attn").mkdir()
+    (project / "photos.attn/holiday.jpg").write_text("precious")
+    ran = attn_export("to-onnx", *ATTENTION, "-o", "photos.attn")
+    assert ran.code == 11
+    assert (project / "photos.attn/holiday.jpg").read_text() == "precious"
+    assert attn_export("to-onnx", *ATTENTION, "-o", "photos.attn", "--force").code == 0
+    assert verify(project / "photos.attn").passed
+
+
+def test_a_program_file_is_a_source(project: Path, attn_export: Run) -> None:
+    sys.path.insert(0, str(project))
+    batch = torch.export.Dim("batch", min=1, max=4)
+    module = importlib.import_module("nets").attention().eval()
+    program = torch.export.export(module, (torch.randn(2, 5, 16),), dynamic_shapes=({0: batch},))
+    torch.export.save(program, "a.pt2")
+    assert attn_export("to-onnx", "a.pt2", "-o", "a.attn").code == 0
+    assert attn_export("verify", "a.attn", "a.pt2").code == 0
+    assert verify(project / "a.attn").passed
+
+
+def test_an_example_file_gives_the_shapes(project: Path, attn_export: Run) -> None:
+    np.savez("x.npz", x=np.random.default_rng(0).standard_normal((2, 5, 16), dtype=np.float32))
+    ran = attn_export("to-onnx", "nets:attention", "--example", "x.npz", "--dim", "x.0=1:2:4", "-o", "a.attn")
+    assert ran.code == 0
+    assert "example" in ran.err
+
+
+# A file-size limit makes every further write fail as on a full disk; the export must then leave what was there.
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+sys.argv = ["attn-export", *sys.argv[1:]]
+from attn_export.cli.app import main
+main()
+"""
+
+
+def test_a_full_disk_costs_nothing(project: Path, attn_export: Run) -> None:
+    assert attn_export("to-onnx", *ATTENTION, "-o", "a.attn").code == 0
+    before = {p: p.read_bytes() for p in (project / "a.attn").rglob("*") if p.is_file()}
+    # bytecode caches can't be written either, so none are
+    ran = subprocess.run(
+        [sys.executable, "-B", "-c", LIMITED, "to-onnx", *ATTENTION, "-o", "a.attn"],
+        capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert ran.returncode == 11, ran.stderr
+    assert "what was there is unchanged" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert {p: p.read_bytes() for p in (project / "a.attn").rglob("*") if p.is_file()} == before
+    assert not list(project.glob(".*"))
+
+
+def test_a_stop_from_outside_leaves_nothing_half_written(project: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "attn_export.cli.app", "to-onnx", *ATTENTION, "-o", "a.attn"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith("reference"):  # the next stage writes into the staging folder
+        assert process.poll() is None
+    deadline = time.monotonic() + 60
+    while not list(project.glob(".a.attn.tmp-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.terminate()
+    process.stderr.read()
+    assert process.wait() == 143
+    assert [p.name for p in project.iterdir() if p.name != "__pycache__"] == ["nets.py"]

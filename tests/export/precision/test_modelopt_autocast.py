@@ -1,0 +1,168 @@
+"""AutoCast as it is used here: what it learns from the golden inputs, what it leaves alone, what is put back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from attn_export.isolate import Isolated
+from attn_export.precision import modelopt_autocast as module
+from attn_export.precision.modelopt_autocast import LIMIT, autocast, clip_casts, read_cast, require_autocast
+from attn_runtime.errors import BackendError, PassError
+from onnx import TensorProto, helper, numpy_helper
+
+
+@pytest.fixture(scope="module")
+def isolated() -> Iterator[Isolated]:
+    with Isolated(120) as child:
+        child.start("warm_autocast")
+        yield child
+
+
+def squares(path: Path, opset: int = 20) -> Path:
+    """y = (x * x) @ w: inputs of 300 leave float16's range after the first node."""
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["square"], name="norm.square"),
+        helper.make_node("MatMul", ["square", "w"], ["h"], name="project"),
+        helper.make_node("Relu", ["h"], ["y"], name="relu"),
+    ]
+    for node in nodes:
+        node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=f"['', 'net.{node.name}', 'op']")
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 4]) for n in ("x", "y")]
+    weight = numpy_helper.from_array(np.full((4, 4), 1e-4, np.float32), "w")
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    model.metadata_props.add(key="attn_export.source", value="{}")
+    onnx.save(model, path)
+    return path
+
+
+def calibration(folder: Path, *largest: float) -> Path:
+    folder.mkdir()
+    for number, value in enumerate(largest):
+        np.savez(folder / f"{number}.npz", x=np.full((number + 1, 4), value, np.float32))
+    return folder
+
+
+def test_every_golden_case_counts_as_calibration(isolated: Isolated, tmp_path: Path) -> None:
+    source = squares(tmp_path / "m.onnx")
+    fine = autocast(source, tmp_path / "a.onnx", "fp16", isolated, calibration=calibration(tmp_path / "a", 2, 3))
+    assert fine.in_fp32 == ()
+    # The one case that overflows is the second.
+    kept = autocast(source, tmp_path / "b.onnx", "fp16", isolated, calibration=calibration(tmp_path / "b", 2, 300))
+    assert kept.in_fp32 == ("norm.square", "project")
+    assert autocast(source, tmp_path / "c.onnx", "bf16", isolated, calibration=tmp_path / "b").in_fp32 == ()
+
+
+def test_only_the_nodes_that_are_named_stay(isolated: Isolated, tmp_path: Path) -> None:
+    source = squares(tmp_path / "m.onnx")
+    # A name is neither a pattern nor the beginning of one.
+    for keep, found in (
+        ((), ()),
+        (("relu",), ("relu",)),
+        (("norm.square",), ("norm.square",)),
+        (("re",), ()),
+        ((".*",), ()),
+    ):
+        assert autocast(source, tmp_path / "t.onnx", "fp16", isolated, keep=keep).in_fp32 == found
+
+
+@pytest.mark.parametrize(
+    ("kind", "element", "opset"), [("fp16", TensorProto.FLOAT16, 20), ("bf16", TensorProto.BFLOAT16, 22)]
+)
+def test_names_module_paths_and_properties_stay(
+    isolated: Isolated, tmp_path: Path, kind: str, element: int, opset: int
+) -> None:
+    source = squares(tmp_path / "m.onnx")
+    autocast(source, tmp_path / "t.onnx", kind, isolated, keep=["project"])
+    typed = onnx.load(tmp_path / "t.onnx")
+    onnx.checker.check_model(typed, full_check=True)
+    assert typed.opset_import[0].version == opset
+    told = {n.name: n.metadata_props[0].value for n in typed.graph.node}
+    assert told["norm.square"] == "['', 'net.norm.square', 'op']"
+    assert told["project"] == "['', 'net.project', 'op']"
+    casts = {n.output[0]: n for n in typed.graph.node if n.op_type == "Cast"}
+    # Of the value that is cast; at the graph's input, of the node that reads it.
+    assert told[casts["square_cast_to_fp32"].name] == "['', 'net.norm.square', 'op']"
+    assert told[casts[f"x_cast_to_{kind}"].name] == "['', 'net.norm.square', 'op']"
+    assert [p.key for p in typed.metadata_props] == ["attn_export.source"]
+    assert [v.type.tensor_type.elem_type for v in (*typed.graph.input, *typed.graph.output)] == [TensorProto.FLOAT] * 2
+    assert element in [n.attribute[0].i for n in casts.values()]
+
+
+def test_half_at_the_border(isolated: Isolated, tmp_path: Path) -> None:
+    autocast(squares(tmp_path / "m.onnx"), tmp_path / "t.onnx", "fp16", isolated, half_io=True)
+    graph = onnx.load(tmp_path / "t.onnx").graph
+    assert [v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)] == [TensorProto.FLOAT16] * 2
+    assert [n.op_type for n in graph.node] == ["Mul", "MatMul", "Relu"]
+
+
+def test_a_number_that_stands_for_infinity_is_clipped_before_the_cast(isolated: Isolated, tmp_path: Path) -> None:
+    import onnxruntime
+    from attn_export.precision.emulation import rounded
+
+    source = squares(tmp_path / "m.onnx")
+    x = np.full((1, 4), -3.4e38, np.float32)
+    for saturate, largest in (([], np.inf), (["x"], LIMIT["fp16"])):
+        autocast(source, tmp_path / "t.onnx", "fp16", isolated, saturate=saturate)
+        typed = onnx.load(tmp_path / "t.onnx")
+        clips = [n for n in typed.graph.node if n.op_type == "Clip"]
+        assert len(clips) == len(saturate)
+        typed.graph.output.append(onnx.ValueInfoProto(name="x_cast_to_fp16"))
+        typed.graph.output[-1].type.tensor_type.elem_type = TensorProto.FLOAT16
+        session = onnxruntime.InferenceSession(rounded(typed).SerializeToString())
+        _, entered = session.run(None, {"x": x})
+        assert float(np.abs(entered).max()) == largest
+    assert read_cast(tmp_path / "t.onnx").in_fp32 == ("x_clipped_to_fp16",)
+
+
+def test_clipping_touches_the_named_casts_alone() -> None:
+    nodes = [
+        helper.make_node("Cast", ["a"], ["ah"], to=TensorProto.FLOAT16),
+        helper.make_node("Cast", ["b"], ["bh"], to=TensorProto.FLOAT16),
+        helper.make_node("Cast", ["a"], ["ai"], to=TensorProto.INT64),
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "g", [], []))
+    clip_casts(model, frozenset({"a"}), "fp16")
+    assert [(n.op_type, n.input[0]) for n in model.graph.node] == [
+        ("Clip", "a"), ("Cast", "a_clipped_to_fp16"), ("Cast", "b"), ("Cast", "a"),
+    ]  # fmt: skip
+    bounds = [float(numpy_helper.to_array(t)) for t in model.graph.initializer]
+    assert bounds == [-65504.0, 65504.0]
+
+
+def test_large_weights_go_beside_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EXTERNAL_FROM_BYTES", 16)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="m")]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 64]) for n in ("x", "y")]
+    weight = numpy_helper.from_array(np.eye(64, dtype=np.float32), "w")
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", values[:1], values[1:], [weight]),
+        opset_imports=[helper.make_opsetid("", 20)], ir_version=10,
+    )  # fmt: skip
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    arguments: dict[str, Any] = {"calibration": None, "keep": [], "saturate": [], "half_io": False}
+    module.convert_here(str(tmp_path / "m.onnx"), str(tmp_path / "t.onnx"), "fp16", **arguments)
+    assert (tmp_path / "t.onnx.data").stat().st_size == 64 * 64 * 2
+    assert onnx.load(tmp_path / "t.onnx").graph.initializer[0].data_type == TensorProto.FLOAT16
+
+
+def test_what_autocast_can_not_convert_is_said_in_one_line(isolated: Isolated, tmp_path: Path) -> None:
+    model = onnx.load(squares(tmp_path / "m.onnx"))
+    model.graph.node[1].op_type = "NoSuchOperator"
+    onnx.save(model, tmp_path / "bad.onnx")
+    with pytest.raises(PassError, match=r"AutoCast can't convert bad\.onnx to fp16: ") as refused:
+        autocast(tmp_path / "bad.onnx", tmp_path / "t.onnx", "fp16", isolated)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "t.onnx").exists()
+
+
+def test_without_modelopt_the_line_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_autocast()
+    monkeypatch.setattr(module, "_NEEDED", ("modelopt", "a_module_that_nobody_has"))
+    with pytest.raises(
+        BackendError, match=r"a_module_that_nobody_has not installed; pip install 'attn-export\[half\]'"
+    ):
+        require_autocast()

@@ -1,0 +1,88 @@
+"""--assets FOLDER: a bundle carries the labels and the image asset of its own training, or the export is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from attn_export.cli.app import cli
+from attn_export.source.assets import read_assets
+from attn_models.data import image_folder
+from attn_models.training import loop
+from attn_models.zoo.attentionnet import MODEL
+from attn_runtime.bundle.reader import Bundle
+from attn_runtime.errors import UsageError
+from attn_runtime.preprocess.image import load_image
+from attn_runtime.session.session import open_session
+from attn_runtime.spec import Dim, TensorSpec
+from click.testing import CliRunner
+from PIL import Image
+from safetensors.torch import load_file
+
+IMAGE = {
+    "input": "image", "height": 16, "width": 16, "channels": 1, "resize": "bilinear", "scale": 1 / 255,
+    "mean": [0.5], "std": [0.2],
+}  # fmt: skip
+
+
+def taking(channels=1, size=16):
+    return [TensorSpec("image", "float32", (Dim("batch", 1, 2, 4), *map(Dim.fixed, (channels, size, size))))]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "labels.json").write_text('["a", "b"]')
+    (tmp_path / "image.json").write_text(json.dumps(IMAGE))
+    (tmp_path / "metrics.json").write_text("{}")
+    return tmp_path
+
+
+def test_assets_are_taken_by_name_and_nothing_else(folder):
+    assert read_assets(folder, taking()) == {"labels.json": ["a", "b"], "image.json": IMAGE}
+
+
+def test_assets_that_would_be_wrong_are_refused(folder):
+    with pytest.raises(
+        UsageError, match=r"makes images of \[1, 16, 16\], the graph takes .*add --input 'image:float32"
+    ):
+        read_assets(folder, taking(channels=3))
+    with pytest.raises(UsageError, match=r"makes images of \[1, 16, 16\]"):
+        read_assets(folder, taking(size=32))
+    with pytest.raises(UsageError, match='is for input "image"'):
+        read_assets(folder, [TensorSpec("x", "float32", (Dim("batch", 1, 2, 4),))])
+    (folder / "image.json").write_text(json.dumps({**IMAGE, "channels": 2}))
+    with pytest.raises(UsageError, match="asset image: .*channels") as caught:
+        read_assets(folder, taking())
+    assert "re-export" not in str(caught.value)
+    (folder / "image.json").write_text("{")
+    with pytest.raises(UsageError, match="image.json: can't be read as JSON"):
+        read_assets(folder, taking())
+    with pytest.raises(UsageError, match="none of .*labels.json"):
+        read_assets(folder / "nowhere", taking())
+
+
+def test_a_model_trained_on_a_folder_is_exported_with_what_it_was_trained_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for level, label in ((60, "dark"), (180, "bright")):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for number in range(6):
+            pixels = random.integers(level - 30, level + 30, (20, 24), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "set" / label / f"{number}.png")
+    trained = tmp_path / "trained"
+    loop.train(MODEL, loop.TrainOptions(out=trained, data=tmp_path / "set", size=16, epochs=1, quiet=True))
+
+    command = image_folder.export_command(MODEL, trained).replace("'", "").split()
+    result = CliRunner().invoke(cli, command[1:])
+    assert result.exit_code == 0, result.output
+    bundle = Bundle.open(tmp_path / "trained.attn")
+    assert bundle.asset("labels") == ["bright", "dark"]
+    assert bundle.asset("image") == json.loads((trained / "image.json").read_text())
+
+    net = MODEL.build(classes=2, in_channels=1).eval()
+    net.load_state_dict(load_file(trained / loop.WEIGHTS))
+    image = load_image(tmp_path / "set" / "dark" / "0.png", bundle.asset("image"))
+    with torch.no_grad():
+        expected = net(torch.from_numpy(image)).numpy()
+    with open_session(tmp_path / "trained.attn") as session:
+        np.testing.assert_allclose(session.run({"image": image})["logits"], expected, rtol=1e-4, atol=1e-5)

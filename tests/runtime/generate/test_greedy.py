@@ -1,0 +1,70 @@
+"""Whole answers, held against numpy that computes every token anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attn_runtime.generate import GenerateOptions, Generator, open_generator
+from support.tiny_generators import Tiny, drawn_prompts, greedy_of, inputs_of, write_bundle
+
+TRANSLATOR = Tiny()
+WRITER = Tiny(encoder=False, key_heads=1)
+LENGTHS = [5, 3, 9, 1]
+
+
+@pytest.fixture(scope="module", params=[TRANSLATOR, WRITER], ids=["encoder-decoder", "decoder-only"])
+def tiny(request: pytest.FixtureRequest) -> Tiny:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("greedy") / "tiny.attn", tiny)
+
+
+@pytest.fixture(scope="module", params=["fp32", "fp16"])
+def generator(bundle: Path, request: pytest.FixtureRequest) -> Iterator[Generator]:
+    with open_generator(bundle, "cpu", precision=request.param, threads=1) as opened:
+        yield opened
+
+
+def room(tiny: Tiny, prompt: list[int]) -> int:
+    return tiny.max_length - (1 if tiny.encoder else len(prompt))
+
+
+def test_a_padded_batch_answers_what_no_cache_would(generator: Generator, tiny: Tiny) -> None:
+    prompts = drawn_prompts(tiny, LENGTHS)
+    found = generator.generate(inputs_of(tiny, prompts))
+    wanted = [greedy_of(tiny, prompt, room(tiny, prompt)) for prompt in prompts]
+    assert [found.row(n) for n in range(len(prompts))] == wanted
+    assert max(map(len, wanted)) > 32, "the cache has to grow for this to say anything"
+    assert found.tokens.dtype == np.int64 and found.lengths.tolist() == [len(row) for row in wanted]
+    assert list(found.stopped) == ["stop" if row[-1] in tiny.stop else "length" for row in wanted]
+
+
+def test_a_row_alone_answers_as_in_the_batch(generator: Generator, tiny: Tiny) -> None:
+    prompts = drawn_prompts(tiny, LENGTHS, seed=1)
+    options = GenerateOptions(scores=True)
+    together = generator.generate(inputs_of(tiny, prompts), options)
+    assert together.scores is not None
+    for number, prompt in enumerate(prompts):
+        alone = generator.generate(inputs_of(tiny, [prompt]), options)
+        assert alone.row(0) == together.row(number) and alone.scores is not None
+        np.testing.assert_allclose(alone.scores[0], together.scores[number], rtol=1e-3)
+
+
+def test_what_lies_behind_an_answer_is_padding_even_where_padding_stops_one(generator: Generator, tiny: Tiny) -> None:
+    """Many models have one token for both."""
+    prompts = drawn_prompts(tiny, LENGTHS)
+    for stop in ([0], [5, 0], [7]):
+        found = generator.generate(inputs_of(tiny, prompts), GenerateOptions(stop=stop))
+        for number, prompt in enumerate(prompts):
+            wanted = greedy_of(replace(tiny, stop=tuple(stop)), prompt, room(tiny, prompt))
+            assert found.row(number) == wanted
+            assert (found.tokens[number, len(wanted) :] == 0).all()
+            assert found.stopped[number] == ("stop" if wanted[-1] in stop else "length")
+        assert len(set(found.lengths.tolist())) > 1

@@ -1,0 +1,152 @@
+"""What PyTorch generated is generated again; here numpy stands for PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attn_runtime.bundle.reader import Bundle, GoldenCase
+from attn_runtime.errors import BundleError, InputError
+from attn_runtime.generate import open_generator
+from attn_runtime.generate.recorded_cases import generated_cases
+from attn_runtime.generate.verify import logit_error, replay
+from support.tiny_generators import Tiny, case_of, drawn_prompts, write_bundle
+
+TINY = Tiny(layers=1, max_length=24, seed=2)
+PROMPTS = drawn_prompts(TINY, [4, 2, 7])
+
+
+def bundle(tmp_path: Path, **changed: Any) -> Path:
+    """With one case, of which some values are others than they should be."""
+    case = case_of(TINY, PROMPTS, 20)
+    for name, value in changed.items():
+        place = case["outputs"] if name in case["outputs"] else case
+        place[name] = value(place[name])
+    return write_bundle(tmp_path / "tiny.attn", TINY, [case])
+
+
+@pytest.mark.parametrize("tiny", [TINY, Tiny(encoder=False, key_heads=1)], ids=["encoder-decoder", "decoder-only"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_right_record_passes_in_a_batch_and_alone(tmp_path: Path, tiny: Tiny, precision: str) -> None:
+    path = write_bundle(tmp_path / "tiny.attn", tiny, [case_of(tiny, drawn_prompts(tiny, [4, 2, 7]), 20)])
+    told: list[object] = []
+    results = replay(path, "cpu", precision=precision, threads=1, on_result=told.append)
+    assert [result.row for result in results] == [None, 0, 1, 2] and told == results
+    for result in results:
+        assert result.passed and result.same, result.problem
+        assert result.score_error is not None and result.score_error <= result.allowed_error
+    assert (precision == "fp32") <= all(result.decided for result in results)
+
+
+def other_token(tokens: np.ndarray) -> np.ndarray:
+    tokens[1, 0] = 12 if tokens[1, 0] != 12 else 11
+    return tokens
+
+
+def test_another_token_fails_where_it_was_decided(tmp_path: Path) -> None:
+    results = replay(bundle(tmp_path, tokens=other_token), "cpu", threads=1)
+    assert [result.passed for result in results] == [False, True, False, True]
+    assert results[0].problem.startswith("row 1 of the batch: token 0 is ")
+    assert results[2].problem.startswith("row 1 alone: token 0 is ") and "PyTorch's is 1" in results[2].problem
+
+
+def test_a_worse_token_fails_where_the_case_decides_nothing(tmp_path: Path) -> None:
+    results = replay(bundle(tmp_path, tokens=other_token, margin=lambda _: 1e-6), "cpu", threads=1)
+    assert not any(result.decided for result in results)
+    assert [result.passed for result in results] == [False, True, False, True]
+    assert results[2].problem.startswith("row 1 alone: other tokens, and PyTorch's own score ")
+
+
+def test_a_worse_token_fails_whatever_its_score(tmp_path: Path) -> None:
+    loose = {"margin": lambda _: 1e-6, "tolerance": lambda _: 1e6}
+    results = replay(bundle(tmp_path, tokens=other_token, **loose), "cpu", threads=1)
+    assert [result.passed for result in results] == [False, True, False, True]
+    assert "behind the likeliest, allowed" in results[2].problem
+
+
+@dataclass(frozen=True)
+class Twins(Tiny):
+    """Tokens 11 and 12 are one in all but their number."""
+
+    def weights(self) -> dict[str, np.ndarray]:
+        found = super().weights()
+        found["head"][:, 12], found["embed"][12] = found["head"][:, 11], found["embed"][11]
+        return found
+
+
+def test_another_token_is_told_where_both_are_right(tmp_path: Path) -> None:
+    twins = Twins(layers=1, max_length=24, seed=2)
+    case = case_of(twins, PROMPTS, 20)
+    tokens = case["outputs"]["tokens"]
+    assert (tokens == 11).any()
+    case["outputs"]["tokens"] = np.where(tokens == 11, 12, tokens)
+    results = replay(write_bundle(tmp_path / "twins.attn", twins, [case]), "cpu", threads=1)
+    assert [result.decided for result in results] == [False] * 4
+    assert all(result.passed for result in results) and not results[0].same
+
+
+def test_a_token_that_is_none_of_the_models_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        replay(bundle(tmp_path, tokens=lambda t: t + 99, margin=lambda _: 0), "cpu", threads=1)
+    assert "each of 0..12" in str(raised.value)
+
+
+def test_tokens_that_are_never_written_leave_the_others_decided(tmp_path: Path) -> None:
+    path = bundle(tmp_path)
+    logits = np.array([[3.0, -np.inf, -4.0]], np.float32)
+    case = GoldenCase("min", {}, {}, {"logits": logits})
+    opened = Bundle.open(path)
+    for name, graph in opened.graphs.items():
+        opened.graphs[name] = dataclasses.replace(graph)
+        object.__setattr__(opened.graphs[name], "cases", lambda: iter([case]))
+    with open_generator(opened, "cpu", threads=1) as generator:
+        assert logit_error(opened, generator) == pytest.approx(1e-5 + 4 * 2e-5)
+
+
+def test_a_graph_without_the_precision_of_another_has_its_own(tmp_path: Path) -> None:
+    path = bundle(tmp_path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    precisions = manifest["graphs"]["step"]["precisions"]
+    precisions["other"] = precisions.pop("fp32")
+    del precisions["fp16"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert all(result.passed for result in replay(path, "cpu", threads=1))
+
+
+def test_another_score_fails(tmp_path: Path) -> None:
+    results = replay(bundle(tmp_path, scores=lambda scores: scores + np.float32(2e-4)), "cpu", threads=1)
+    assert not any(result.passed for result in results)
+    assert "scores are off by 0.0002, allowed 0.0001" in results[0].problem
+
+
+def test_a_shorter_record_fails(tmp_path: Path) -> None:
+    results = replay(bundle(tmp_path, lengths=lambda n: n - (n > 1)), "cpu", threads=1)
+    assert not results[0].passed and "PyTorch's is the end" in results[0].problem
+
+
+def test_a_bundle_without_cases_has_nothing_to_replay(tmp_path: Path) -> None:
+    assert replay(write_bundle(tmp_path / "tiny.attn", TINY), "cpu") == []
+
+
+def test_a_margin_without_a_number_is_infinite(tmp_path: Path) -> None:
+    (case,) = generated_cases(Bundle.open(bundle(tmp_path, margin=lambda _: None)))
+    assert case.margin == np.inf
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"lengths": lambda n: n + 30}, "and tokens has"),
+        ({"scores": lambda s: s[:2]}, "have [2, 3] rows"),
+        ({"scores": lambda s: s.astype(np.float64)}, "expected float32"),
+    ],
+)
+def test_a_record_that_does_not_fit_itself_is_refused(tmp_path: Path, changed: dict[str, Any], says: str) -> None:
+    with pytest.raises(BundleError) as raised:
+        list(generated_cases(Bundle.open(bundle(tmp_path, **changed))))
+    assert says in str(raised.value)

@@ -1,0 +1,37 @@
+"""A few words for the tiny generators, as the assets of a bundle that takes texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.tiny_generators import Tiny
+
+WORDS = ["[PAD]", "[END]", "[UNK]", "the", "cat", "sat", "on", "a", "mat", ".", "dog", "ran", "far"]
+
+
+def tokenizer(**changed: Any) -> dict[str, Any]:
+    """assets/tokenizer.json"""
+    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": n, "content": WORDS[n], **special} for n in (0, 1)],
+        "normalizer": {"type": "Lowercase"},
+        "pre_tokenizer": {"type": "Whitespace"},
+        "post_processor": None,
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {"type": "WordLevel", "vocab": {word: n for n, word in enumerate(WORDS)}, "unk_token": "[UNK]"},
+        **changed,
+    }
+
+
+def texts_of(tiny: Tiny, **changed: Any) -> dict[str, Any]:
+    """assets/text.json alone, as `write_bundle` takes it."""
+    names = ("source", "source_mask") if tiny.encoder else ("tokens", "tokens_mask")
+    return {"text": dict(zip(("input", "mask"), names, strict=True)) | {"pad": 0, "unknown": 2} | changed}
+
+
+def text_assets(tiny: Tiny) -> dict[str, Any]:
+    """text and tokenizer, as `write_bundle` takes them."""
+    return texts_of(tiny) | {"tokenizer": tokenizer()}
