@@ -17,8 +17,8 @@ from support.make_graphs import brightness_classifier
 
 ROOT = Path(__file__).parents[2]
 HEADER = ROOT / "runtime" / "cpp" / "include" / "attn" / "runtime.h"
-DOCS = ROOT / "docs" / "cpp.md"
-PAGES = (ROOT / "README.md", DOCS, ROOT / "docs" / "cpp-generation.md")
+DOCS = ROOT / "docs" / "cpp" / "runtime.md"
+PAGES = (ROOT / "README.md", DOCS, ROOT / "docs" / "cpp" / "generation.md")
 
 pytestmark = pytest.mark.timeout(900)
 
