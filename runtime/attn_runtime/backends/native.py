@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import AttnError, BackendError
+from ..interface import Array, GraphFile, OpenOptions
 from ..native import capi as native
 from ..ort.fp16_workarounds import CPU_NOTE
-from . import Array, GraphFile, OpenOptions
 
 ABOUT = "the C++ runtime over ONNX Runtime, on the CPU"
 AUTOMATIC = True

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..device import gpus
 from ..errors import AttnError, BackendError, BundleError
+from ..interface import GraphFile, OpenOptions
 from ..onnx_file.external_data import check_external_data
 from ..onnx_file.graph import read_graph
 from ..ort.device_memory import on_gpu
@@ -22,7 +23,6 @@ from ..ort.fp16_workarounds import CPU_NOTE, LEFT_OUT_ON_HALF
 from ..ort.gpu_engine import GpuEngine, GraphIds
 from ..ort.placement import RECORD, check_on_gpu
 from ..ort.providers import CPU, CUDA, ProviderState, provider_states, why_provider_fails
-from . import GraphFile, OpenOptions
 
 ABOUT = "ONNX Runtime on the CPU, or on an NVIDIA GPU through its CUDA provider"
 AUTOMATIC = True

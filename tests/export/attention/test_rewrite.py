@@ -18,8 +18,9 @@ from attn_export.passes import _base as step
 from attn_export.passes.attention import Rewritten, rewrite
 from attn_export.source.resolve import load_source
 from attn_runtime.trt import library
-from attn_runtime.trt.builder.network import Profile, build
+from attn_runtime.trt.builder.network import build
 from attn_runtime.trt.fused_attention import BlockFusion, fusion
+from attn_runtime.trt.profiles import Profile
 from onnx import TensorProto, helper, numpy_helper
 from support.attention_cells import Cell, graph, profile
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...errors import EngineError, OutputError, StageError
+from ..profiles import Profile
 from .build_worker import built_from_json
-from .network import BuildOptions, Built, Profile
+from .network import BuildOptions, Built
 from .progress import BuildProgress, Estimate
 
 #: Seconds that a cancelled child gets to end by itself.
