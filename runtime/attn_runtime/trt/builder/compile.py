@@ -17,7 +17,7 @@ from ...bundle.attention_block import AttentionBlock
 from ...bundle.reader import Bundle
 from ...device.gpus import compute_capability
 from ...errors import BackendError, EngineError, FusionError, OutputError, UsageError
-from ...files.whole_file import write_file
+from ...files.atomic_write import write_file
 from ...text_format import columns, printable
 from ..engine_files import EngineStaging, check_engine_target, engine_place, find_engine, read_plan
 from ..engine_key import EngineKey
