@@ -1,6 +1,6 @@
 """The child process: runs what can crash or hang (ONNX Runtime on a fresh graph, onnxsim) at arm's length.
 
-One JSON request a line on stdin, one JSON reply a line on stdout. Knows nothing of torch. Started by `isolate.py`.
+One JSON request a line on stdin, one JSON reply a line on stdout. Knows nothing of torch. Started by attn_runtime.child_process.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from attn_export.isolate import Isolated
 from attn_export.parity.against_module import verify_against
 from attn_export.passes import _base as step
 from attn_export.pipeline import pipeline
@@ -20,6 +19,7 @@ from attn_export.source.resolve import load_source
 from attn_models import registry
 from attn_runtime import backends
 from attn_runtime.bundle.reader import Bundle
+from attn_runtime.child_process import Isolated
 from attn_runtime.compare import compare_all
 from attn_runtime.errors import BundleError, ParityError
 from attn_runtime.session.session import open_session

@@ -20,6 +20,7 @@ import torch
 from attn_models import reference_generation
 from attn_models.spec import GenerationSpec, GraphSpec, ModelSpec
 from attn_runtime.bundle.writer import BundleWriter
+from attn_runtime.child_process import Isolated, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import CaptureError, InputError, ParityError
 from attn_runtime.spec import check_shapes
@@ -27,7 +28,6 @@ from attn_runtime.text_format import finite_or_none
 from torch import Tensor
 
 from ..console import Console
-from ..isolate import Isolated, TaskFailed
 from ..source.resolve import Source, SourceGraph
 from .recorded import DEFAULT_RTOL
 

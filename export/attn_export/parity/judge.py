@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attn_runtime.child_process import Isolated, TaskFailed
 from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.errors import ParityError
 from attn_runtime.spec import TensorSpec, named_dims
 from attn_runtime.text_format import finite_or_none, worst_table
 from safetensors.numpy import load_file, save_file
 
-from ..isolate import Isolated, TaskFailed
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
 from ..onnx_graph.onnx_file import read_info
 from ..reference.answers import Answer, Arrays

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 from attn_runtime.bundle.reader import Bundle, Graph
+from attn_runtime.child_process import Isolated
 from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.errors import BundleError, UsageError
-from attn_runtime.ort.fp16_workarounds import LEFT_OUT_ON_HALF
+from attn_runtime.ort.session_options import LEFT_OUT_ON_HALF
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec
 from attn_runtime.text_format import finite_or_none
 from safetensors.numpy import load_file, save_file
 
-from ..isolate import Isolated
 from ..onnx_graph.onnx_file import GraphInfo
 from ..reference.shape_cases import corner_cases
 

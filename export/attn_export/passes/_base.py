@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from attn_runtime.child_process import Isolated
 from attn_runtime.errors import PassError, UsageError
 from attn_runtime.suggest import did_you_mean
 
 from .. import passes
-from ..isolate import Isolated
 from ..onnx_graph.onnx_file import GraphInfo, read_info
 
 

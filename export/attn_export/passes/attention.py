@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+from attn_runtime.child_process import Isolated
 
 from ..attention.blocks import written_out
 from ..attention.match import matches
 from ..attention.rewrite import Rewriter, opset_of, opset_problem
 from ..attention.trt_plan import Left, plan
-from ..isolate import Isolated
 from ..onnx_graph.graph_index import views
 from ..onnx_graph.onnx_file import GraphInfo
 from ._base import PassResult

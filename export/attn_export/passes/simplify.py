@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+from attn_runtime.child_process import Isolated, TaskFailed
 from attn_runtime.errors import StageError
 
-from ..isolate import Isolated, TaskFailed
 from ..onnx_graph.onnx_file import GraphInfo, names_read, read_info
 from ._base import PassResult
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from attn_runtime.bundle.writer import BundleWriter, OnnxWriter, check_target
+from attn_runtime.child_process import Isolated
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import UsageError
 from attn_runtime.suggest import did_you_mean
 
 from ..capture.exporter import EXPORTERS, check_opset
 from ..console import Console
-from ..isolate import Isolated
 from ..onnx_graph import onnx_file
 from ..onnx_graph.shared_weights import share
 from ..parity.generation import Written, prove, write_cases

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+from attn_runtime.child_process import Isolated
 from safetensors.numpy import load_file
-
-from ..isolate import Isolated
 
 #: Tensors of both graphs held at one time, in bytes.
 BUDGET_BYTES = 512 << 20

@@ -13,13 +13,13 @@ import onnx
 from attn_runtime.bundle.onnx_metadata import KEY, read_embedded
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.bundle.writer import OnnxWriter, check_target
+from attn_runtime.child_process import Isolated, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, PassError, UsageError
 from attn_runtime.files.atomic_write import sweep
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
-from ..isolate import Isolated, TaskFailed
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
 from ..onnx_graph.onnx_file import read_info
 from ..parity.generation import prove

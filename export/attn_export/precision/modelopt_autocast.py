@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from attn_runtime.child_process import Isolated, TaskFailed
 from attn_runtime.errors import BackendError, PassError
 from onnx import helper, numpy_helper
 
-from ..isolate import Isolated, TaskFailed
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
 from .element_types import HALF, tensor_types
 from .emulation import MOVES

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from attn_runtime.child_process import Isolated
 from attn_runtime.compare import Tolerance, compare_all
 from onnx import TensorProto, helper, numpy_helper
 
-from ..isolate import Isolated
 from ..parity.recorded import HalfCheck, RecordedCase, worst
 from .activations import probe
 from .emulation import ENTERED, HALVED

@@ -9,15 +9,15 @@ from typing import Any
 
 import onnx
 from attn_runtime.bundle.attention_block import AttentionBlock
+from attn_runtime.child_process import TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import ParityError, PassError
 from attn_runtime.onnx_file.graph import Node, read_graph
-from attn_runtime.ort.fp16_workarounds import LEFT_OUT_ON_HALF
+from attn_runtime.ort.session_options import LEFT_OUT_ON_HALF
 from attn_runtime.text_format import finite_or_none, worst_table
 
 from ..attention.blocks import find_blocks
 from ..console import Console
-from ..isolate import TaskFailed
 from ..onnx_graph.onnx_file import read_info
 from ..parity.recorded import HalfCheck, worst
 from ..passes import attention

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import AttnError, BackendError
 from ..interface import Array, GraphFile, OpenOptions
 from ..native import capi as native
-from ..ort.fp16_workarounds import CPU_NOTE
+from ..ort.session_options import CPU_NOTE
 
 ABOUT = "the C++ runtime over ONNX Runtime, on the CPU"
 AUTOMATIC = True

@@ -19,10 +19,10 @@ from ..onnx_file.external_data import check_external_data
 from ..onnx_file.graph import read_graph
 from ..ort.device_memory import on_gpu
 from ..ort.engine import OrtEngine, one_line
-from ..ort.fp16_workarounds import CPU_NOTE, LEFT_OUT_ON_HALF
 from ..ort.gpu_engine import GpuEngine, GraphIds
 from ..ort.placement import RECORD, check_on_gpu
 from ..ort.providers import CPU, CUDA, ProviderState, provider_states, why_provider_fails
+from ..ort.session_options import CPU_NOTE, LEFT_OUT_ON_HALF
 
 ABOUT = "ONNX Runtime on the CPU, or on an NVIDIA GPU through its CUDA provider"
 AUTOMATIC = True

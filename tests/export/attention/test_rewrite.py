@@ -13,10 +13,10 @@ import onnxruntime
 import pytest
 import torch
 from attn_export.attention.blocks import find_blocks
-from attn_export.isolate import Isolated
 from attn_export.passes import _base as step
 from attn_export.passes.attention import Rewritten, rewrite
 from attn_export.source.resolve import load_source
+from attn_runtime.child_process import Isolated
 from attn_runtime.trt import library
 from attn_runtime.trt.builder.network import build
 from attn_runtime.trt.fused_attention import BlockFusion, fusion

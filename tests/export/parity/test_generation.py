@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 from attn_export.console import Console
-from attn_export.isolate import Isolated
 from attn_export.parity import generation
 from attn_export.parity.generation import Written, prove, write_cases
 from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.source.resolve import Source, load_source
 from attn_models.reference_generation import Decoded
 from attn_runtime.bundle.reader import Bundle, sha256_of
+from attn_runtime.child_process import Isolated
 from attn_runtime.cli.app import cli as attn_run
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import CaptureError, ParityError

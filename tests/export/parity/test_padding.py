@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_export.isolate import Isolated
 from attn_export.parity.judge import ParityChecker
 from attn_export.parity.padding import Padded, paddings
 from attn_export.reference.answers import Answer
 from attn_export.reference.shape_cases import corner_cases
+from attn_runtime.child_process import Isolated
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import ParityError
 from attn_runtime.random_inputs import draw_inputs

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_export.isolate import Isolated
 from attn_export.onnx_graph import onnx_file as graph_module
 from attn_export.onnx_graph.onnx_file import read_info
 from attn_export.passes import _base as step
 from attn_export.passes._base import PassResult
+from attn_runtime.child_process import Isolated
 from attn_runtime.errors import PassError, UsageError
 from onnx import TensorProto, helper, numpy_helper
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import onnx
 import pytest
 from attn_export.console import Console
-from attn_export.isolate import Isolated
 from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision.convert import add_precision
 from attn_export.precision.modelopt_autocast import autocast
 from attn_export.source.resolve import load_source
+from attn_runtime.child_process import Isolated
 from attn_runtime.tasks.verification import verify
 
 DECODER = '''

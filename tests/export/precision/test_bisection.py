@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from attn_export.isolate import Isolated
 from attn_export.precision import activations
 from attn_export.precision.activations import compare_intermediates, ranges
 from attn_export.precision.bisection import bisect
+from attn_runtime.child_process import Isolated
 from attn_runtime.errors import UsageError
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file

@@ -26,7 +26,7 @@ from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, ParityError, UsageError
-from attn_runtime.ort.fp16_workarounds import LEFT_OUT_ON_HALF
+from attn_runtime.ort.session_options import LEFT_OUT_ON_HALF
 from attn_runtime.tasks.verification import verify
 from onnx import TensorProto
 from safetensors.numpy import load_file, save_file

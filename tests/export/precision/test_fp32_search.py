@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_export.isolate import Isolated
 from attn_export.parity.recorded import check, passed
 from attn_export.precision import fp32_search
 from attn_export.precision.convert import file_job, workshop
 from attn_export.precision.fp32_search import Conversion, Wiring
+from attn_runtime.child_process import Isolated
 from onnx import TensorProto, helper, numpy_helper
 
 MakeJob = Callable[..., Conversion]

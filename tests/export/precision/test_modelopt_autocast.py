@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from attn_export.isolate import Isolated
 from attn_export.precision import modelopt_autocast as module
 from attn_export.precision.modelopt_autocast import LIMIT, autocast, clip_casts, read_cast, require_autocast
+from attn_runtime.child_process import Isolated
 from attn_runtime.errors import BackendError, PassError
 from onnx import TensorProto, helper, numpy_helper
 

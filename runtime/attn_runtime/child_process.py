@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from attn_runtime.errors import AttnError, StageError
+from .errors import AttnError, StageError
 
 # Not `-m`: that would look for every module in the current folder first, where a json.py may lie.
 _CHILD = "import sys; sys.path[:] = filter(None, sys.path); from attn_export.worker import main; main()"

@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from attn_export import isolate
-from attn_export.isolate import Isolated, TaskFailed
+from attn_runtime import child_process
+from attn_runtime.child_process import Isolated, TaskFailed
 from attn_runtime.errors import StageError
 
 
@@ -100,7 +100,7 @@ def test_a_child_that_served_well_serves_the_next(monkeypatch: pytest.MonkeyPatc
     assert moved is not first and first.poll() is not None
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert served() is not moved
-    isolate._end_kept()
+    child_process._end_kept()
 
 
 def test_a_child_that_may_still_answer_is_not_kept() -> None:
@@ -121,5 +121,5 @@ def test_a_child_that_died_or_grew_is_not_kept(monkeypatch: pytest.MonkeyPatch) 
     died.kill()
     died.wait()
     assert served() is not died
-    monkeypatch.setattr(isolate, "_MOST_KEPT_BYTES", 1 << 20)
+    monkeypatch.setattr(child_process, "_MOST_KEPT_BYTES", 1 << 20)
     assert served().poll() is not None
