@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from attn_runtime.child_process import Isolated
+from attn_runtime.child_process import ChildProcess
 
 from ..attention.blocks import written_out
 from ..attention.match import matches
@@ -62,7 +62,7 @@ class Attention:
     def requires(self, before: GraphInfo) -> str:
         return opset_problem(before.opset)
 
-    def run(self, source: Path, target: Path, isolated: Isolated) -> PassResult:
+    def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
         model = onnx.load(source, load_external_data=False)
         done = rewrite(model)
         if not done.changed:

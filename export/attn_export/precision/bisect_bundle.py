@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from attn_runtime.bundle.reader import Bundle, Graph
 from attn_runtime.bundle.writer import OnnxWriter, check_target
-from attn_runtime.child_process import Isolated
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.spec import TensorSpec
@@ -110,7 +110,7 @@ def _named(
     graph: str | None,
     inputs: Sequence[TensorSpec] | None,
     work: Path,
-    isolated: Isolated,
+    isolated: ChildProcess,
 ) -> Named:
     """(fp32 graph, other graph, its name, what to run both on, the fp32 graph's tolerance)."""
     if path.is_file():
