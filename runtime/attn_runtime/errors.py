@@ -8,9 +8,16 @@ from __future__ import annotations
 
 
 class AttnError(Exception):
-    """Base of every failure that is the input's, the machine's or the model's, and not a bug."""
+    """Base of every failure that is the input's, the machine's or the model's, and not a bug.
+
+    `details` is printable, of several lines, and may be shown below the message; most errors have none.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class UsageError(AttnError):
@@ -30,29 +37,17 @@ class ParityError(AttnError):
 
     exit_code = 4
 
-    def __init__(self, message: str, details: str = "") -> None:
-        super().__init__(message)
-        self.details = details
-
 
 class PrecisionError(AttnError):
     """An engine computes in another precision than the one asked for. `details` lists its layers."""
 
     exit_code = 5
 
-    def __init__(self, message: str, details: str = "") -> None:
-        super().__init__(message)
-        self.details = details
-
 
 class FusionError(AttnError):
     """Attention was asked to be fused and is not. `details` lists the blocks, with why and what would fuse them."""
 
     exit_code = 6
-
-    def __init__(self, message: str, details: str = "") -> None:
-        super().__init__(message)
-        self.details = details
 
 
 class InputError(AttnError):
@@ -101,7 +96,3 @@ class EngineError(AttnError):
     """An engine can't be built, or the one there is damaged, of another model, or made for another machine."""
 
     exit_code = 14
-
-    def __init__(self, message: str, details: str = "") -> None:
-        super().__init__(message)
-        self.details = details

@@ -23,7 +23,7 @@ from pathlib import Path
 import onnx
 from attn_export.attention.blocks import find_blocks
 from attn_runtime.errors import AttnError, BackendError
-from attn_runtime.files.whole_file import write_file
+from attn_runtime.files.atomic_write import write_file
 from attn_runtime.text_format import bytes_text
 from attn_runtime.trt import library
 from attn_runtime.trt.builder.network import BuildOptions, Built, build

@@ -12,7 +12,6 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from attn_export.isolate import Isolated
 from attn_export.parity.against_module import verify_against
 from attn_export.passes import _base as step
 from attn_export.pipeline import pipeline
@@ -20,6 +19,7 @@ from attn_export.source.resolve import load_source
 from attn_models import registry
 from attn_runtime import backends
 from attn_runtime.bundle.reader import Bundle
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import compare_all
 from attn_runtime.errors import BundleError, ParityError
 from attn_runtime.session.session import open_session
@@ -89,7 +89,7 @@ def test_fresh_inputs_match_the_living_module(model: str, bundle: Path) -> None:
 @pytest.mark.parametrize("chosen", [name for name in step.names() if name not in pipeline.DEFAULT_PASSES])
 def test_every_other_pass_keeps_the_answers(chosen: str, bundle: Path, tmp_path: Path) -> None:
     """The default passes are in the bundle that all the other tests look at; these go over its graphs once more."""
-    with Isolated(120) as isolated:
+    with ChildProcess(120) as isolated:
         for graph in Bundle.open(bundle, check_hashes=False).graphs.values():
             done = step.run_pass(step.get(chosen), graph.precisions["fp32"].file, tmp_path / "after.onnx", isolated)
             with open_session(done.outcome.path) as session:

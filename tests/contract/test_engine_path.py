@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attn_runtime.backends import GraphFile
 from attn_runtime.bundle.reader import Bundle, Graph
 from attn_runtime.compare import compare_all
+from attn_runtime.interface import GraphFile
 from attn_runtime.session.session import Session
 from attn_runtime.spec import named_dims
 from attn_runtime.trt.run.engine_pool import EnginePool

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from attn_runtime.device.interface import ALIGNMENT
 from attn_runtime.errors import BackendError
-from attn_runtime.trt.builder.network import Profile
+from attn_runtime.trt.profiles import Profile
 from attn_runtime.trt.run.executor import Grows, IoTensor, Shape
 
 from support.host_device import HostDevice

@@ -15,9 +15,8 @@ from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.bundle.reader import Bundle, Graph
 from attn_runtime.errors import OutputError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
-from attn_runtime.trt.builder.network import Profile
 from attn_runtime.trt.builder.onnx_source import find_source
-from attn_runtime.trt.profiles import ShapeTexts, make_profiles
+from attn_runtime.trt.profiles import Profile, ShapeTexts, make_profiles
 
 from ..attention.blocks import find_blocks
 from ..console import Console

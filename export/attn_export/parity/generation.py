@@ -20,6 +20,7 @@ import torch
 from attn_models import reference_generation
 from attn_models.spec import GenerationSpec, GraphSpec, ModelSpec
 from attn_runtime.bundle.writer import BundleWriter
+from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import CaptureError, InputError, ParityError
 from attn_runtime.spec import check_shapes
@@ -27,7 +28,6 @@ from attn_runtime.text_format import finite_or_none
 from torch import Tensor
 
 from ..console import Console
-from ..isolate import Isolated, TaskFailed
 from ..source.resolve import Source, SourceGraph
 from .recorded import DEFAULT_RTOL
 
@@ -134,7 +134,7 @@ def write_cases(source: Source, tolerance: Tolerance, seed: int, console: Consol
 
 
 def prove(
-    bundle: Path, isolated: Isolated, console: Console, what: str = "the bundle", precision: str | None = None
+    bundle: Path, isolated: ChildProcess, console: Console, what: str = "the bundle", precision: str | None = None
 ) -> None:
     """Let the runtime write every case of the bundle in the making, in a batch and row by row.
 
@@ -142,9 +142,12 @@ def prove(
     """
     with console.stage("check") as line:
         try:
-            found = isolated.run("generate", f"generation with {what}", bundle=str(bundle), precision=precision)[
-                "results"
-            ]
+            found = isolated.run(
+                "attn_runtime.generate.verify:replay_here",
+                f"generation with {what}",
+                bundle=str(bundle),
+                precision=precision,
+            )["results"]
         except TaskFailed as problem:
             raise ParityError(f"{problem}. What the model writes can't be proven, so nothing was written.") from problem
         failed = [r for r in found if not r["passed"]]

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.errors import ParityError
 from attn_runtime.spec import TensorSpec, named_dims
 from attn_runtime.text_format import finite_or_none, worst_table
 from safetensors.numpy import load_file, save_file
 
-from ..isolate import Isolated, TaskFailed
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
 from ..onnx_graph.onnx_file import read_info
 from ..reference.answers import Answer, Arrays
@@ -80,7 +80,7 @@ class ParityChecker:
         inputs: Sequence[TensorSpec],
         answers: Sequence[Answer],
         tolerance: Tolerance,
-        isolated: Isolated,
+        isolated: ChildProcess,
         ask: Callable[[Arrays], Arrays],
     ) -> None:
         """`ask` gives PyTorch's outputs for any inputs; called only to find out whose fault an inconsistency is."""
@@ -138,7 +138,13 @@ class ParityChecker:
                 pairs.append(pair)
             large = read_info(graph).weight_bytes >= EXTERNAL_FROM_BYTES
             try:
-                self._isolated.run("answers", f"{stage} in ONNX Runtime", graph=str(graph), cases=pairs, large=large)
+                self._isolated.run(
+                    "attn_runtime.ort.file_answers:answers_here",
+                    f"{stage} in ONNX Runtime",
+                    graph=str(graph),
+                    cases=pairs,
+                    large=large,
+                )
             except TaskFailed as problem:
                 raise ParityError(f"{problem}. The graph can't be run, so nothing was written.") from problem
             return [load_file(pair[1]) for pair in pairs]

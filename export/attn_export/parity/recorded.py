@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 from attn_runtime.bundle.reader import Bundle, Graph
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.errors import BundleError, UsageError
-from attn_runtime.ort.fp16_workarounds import LEFT_OUT_ON_HALF
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec
 from attn_runtime.text_format import finite_or_none
 from safetensors.numpy import load_file, save_file
 
-from ..isolate import Isolated
 from ..onnx_graph.onnx_file import GraphInfo
 from ..reference.shape_cases import corner_cases
 
@@ -106,7 +105,12 @@ def golden_record(bundle: Bundle, graph: Graph) -> ReferenceSet:
 
 
 def own_record(
-    graph: Path, facts: GraphInfo, specs: Sequence[TensorSpec] | None, folder: Path, isolated: Isolated, seed: int = 0
+    graph: Path,
+    facts: GraphInfo,
+    specs: Sequence[TensorSpec] | None,
+    folder: Path,
+    isolated: ChildProcess,
+    seed: int = 0,
 ) -> ReferenceSet:
     """Answers of the fp32 graph itself, in ONNX Runtime, to drawn inputs at every corner of `specs`; for a plain file.
 
@@ -119,7 +123,7 @@ def own_record(
         save_file(draw_inputs(inputs, case.sizes, seed + number), paths[0])
         cases.append(RecordedCase(case.name, case.sizes, *paths))
     isolated.run(
-        "answers",
+        "attn_runtime.ort.file_answers:answers_here",
         "the fp32 graph",
         graph=str(graph),
         cases=[[str(c.inputs), str(c.outputs)] for c in cases],
@@ -133,12 +137,19 @@ def _spec(name: str, dtype: str, axes: Sequence[int | str]) -> TensorSpec:
 
 
 def check(
-    graph: Path, record: ReferenceSet, tolerance: Tolerance, folder: Path, isolated: Isolated, large: bool = False
+    graph: Path, record: ReferenceSet, tolerance: Tolerance, folder: Path, isolated: ChildProcess, large: bool = False
 ) -> list[HalfCheck]:
     """Run `graph` (float32 at its border) on every case; one check per output. TaskFailed when it can't be run."""
     got = [folder / f"{number}.got.safetensors" for number in range(len(record.cases))]
     pairs = [[str(case.inputs), str(path)] for case, path in zip(record.cases, got, strict=True)]
-    isolated.run("answers", "the rounded twin", graph=str(graph), cases=pairs, large=large, without=LEFT_OUT_ON_HALF)
+    isolated.run(
+        "attn_runtime.ort.file_answers:answers_here",
+        "the rounded twin",
+        graph=str(graph),
+        cases=pairs,
+        large=large,
+        fp16=True,
+    )
     checks: list[HalfCheck] = []
     for case, path in zip(record.cases, got, strict=True):
         expected, found = load_file(case.outputs), load_file(path)

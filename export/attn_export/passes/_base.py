@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import PassError, UsageError
 from attn_runtime.suggest import did_you_mean
 
 from .. import passes
-from ..isolate import Isolated
 from ..onnx_graph.onnx_file import GraphInfo, read_info
 
 
@@ -35,7 +35,7 @@ class Pass(Protocol):
     def requires(self, before: GraphInfo) -> str:
         """Why this pass can't work on such a graph; empty when it can."""
 
-    def run(self, source: Path, target: Path, isolated: Isolated) -> PassResult:
+    def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
         """Read `source`, write `target` beside it (they may share one data file); never change `source`."""
 
     def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
@@ -53,7 +53,7 @@ class Applied:
 
 
 def names() -> list[str]:
-    return sorted(m.name for m in pkgutil.iter_modules(passes.__path__))
+    return sorted(m.name for m in pkgutil.iter_modules(passes.__path__) if not m.name.startswith("_"))
 
 
 def get(name: str) -> Pass:
@@ -63,7 +63,7 @@ def get(name: str) -> Pass:
     return found
 
 
-def run_pass(chosen: Pass, source: Path, target: Path, isolated: Isolated) -> Applied:
+def run_pass(chosen: Pass, source: Path, target: Path, isolated: ChildProcess) -> Applied:
     """Run one pass between its conditions. PassError names the pass and the condition that did not hold."""
     before = read_info(source)
     if reason := chosen.requires(before):

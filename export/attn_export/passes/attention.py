@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+from attn_runtime.child_process import ChildProcess
 
 from ..attention.blocks import written_out
 from ..attention.match import matches
 from ..attention.rewrite import Rewriter, opset_of, opset_problem
 from ..attention.trt_plan import Left, plan
-from ..isolate import Isolated
 from ..onnx_graph.graph_index import views
 from ..onnx_graph.onnx_file import GraphInfo
 from ._base import PassResult
@@ -62,7 +62,7 @@ class Attention:
     def requires(self, before: GraphInfo) -> str:
         return opset_problem(before.opset)
 
-    def run(self, source: Path, target: Path, isolated: Isolated) -> PassResult:
+    def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
         model = onnx.load(source, load_external_data=False)
         done = rewrite(model)
         if not done.changed:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.errors import StageError
 
-from ..isolate import Isolated, TaskFailed
 from ..onnx_graph.onnx_file import GraphInfo, names_read, read_info
 from ._base import PassResult
 
@@ -37,7 +37,7 @@ class Simplify:
     def requires(self, before: GraphInfo) -> str:
         return ""
 
-    def run(self, source: Path, target: Path, isolated: Isolated) -> PassResult:
+    def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
         before = read_info(source)
         bare = target.with_suffix(".bare.onnx")
         weights = _without_external_weights(source, bare)
@@ -47,7 +47,7 @@ class Simplify:
             given = target.with_suffix(f".{number}.onnx")
             try:
                 isolated.run(
-                    "simplify",
+                    "attn_export.passes._onnxsim:simplify_here",
                     "simplify",
                     source=str(bare),
                     target=str(given),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 from attn_runtime.bundle.attention_block import AttentionBlock
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec, named_dims
@@ -17,7 +18,6 @@ from ..attention.blocks import find_blocks
 from ..attention_outputs.add import check_same
 from ..capture.exporter import capture, unused_inputs
 from ..console import Console
-from ..isolate import Isolated
 from ..parity.judge import ParityChecker, Verdict
 from ..passes import _base as step
 from ..reference.answers import Answer, record_answers, run_module
@@ -79,7 +79,7 @@ class GraphExport:
 
 
 def record_reference(
-    source: Source, graph: SourceGraph, tolerance: Tolerance, opset: int, options: ExportOptions, isolated: Isolated,
+    source: Source, graph: SourceGraph, tolerance: Tolerance, opset: int, options: ExportOptions, isolated: ChildProcess,
     console: Console,
 ) -> GraphExport:  # fmt: skip
     """What PyTorch answers at every corner: what each form of this graph will be held against."""
@@ -117,7 +117,7 @@ def export_graph(
     place: Path,
     passes: Sequence[step.Pass],
     options: ExportOptions,
-    isolated: Isolated,
+    isolated: ChildProcess,
     console: Console,
 ) -> None:
     """Capture to `place` and run every pass beside it, checking each; the graph to publish is left at `place`."""

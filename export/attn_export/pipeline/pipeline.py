@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from attn_runtime.bundle.writer import BundleWriter, OnnxWriter, check_target
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import UsageError
 from attn_runtime.suggest import did_you_mean
 
 from ..capture.exporter import EXPORTERS, check_opset
 from ..console import Console
-from ..isolate import Isolated
 from ..onnx_graph import onnx_file
 from ..onnx_graph.shared_weights import share
 from ..parity.generation import Written, prove, write_cases
@@ -28,6 +28,7 @@ from .graph_export import GraphExport, checked_stage, export_graph, record_refer
 DEFAULT_PASSES = ("simplify",)
 #: The data file of a bundle with several graphs.
 WEIGHTS = "weights.data"
+_WARM_UP = "attn_export.passes._onnxsim:warm_up_here"
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,9 @@ def export(source: Source, target: Path, options: ExportOptions, console: Consol
             f"--atol {tolerance.atol:g} --rtol {tolerance.rtol:g}: expected finite limits, and rtol under 1"
         )
     done = Export(source)
-    with Isolated(options.stage_seconds) as isolated:
-        isolated.start("warm")  # imports ONNX Runtime and onnxsim while PyTorch answers and traces
+    advice = "raise --stage-timeout, or leave the stage out with --skip-pass"
+    with ChildProcess(options.stage_seconds, advice=advice) as isolated:
+        isolated.start(_WARM_UP)  # imports ONNX Runtime and onnxsim while PyTorch answers and traces
         for part in source.graphs:
             done.graphs[part.name] = record_reference(source, part, tolerance, opset, options, isolated, console)
         if source.generation is not None:
@@ -159,9 +161,9 @@ def _share_weights(done: Export, writer: BundleWriter, console: Console) -> None
         work.stages[-1].verdict = checked_stage(work, "shared weights", paths[name], console, after=nodes).verdict
 
 
-def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: Isolated, console: Console) -> int:
+def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: ChildProcess, console: Console) -> int:
     """Add metadata and golden cases to the graphs in place, and publish; returns the bytes written."""
-    versions = manifest.versions(isolated.run("warm", "versions"))
+    versions = manifest.versions(isolated.run(_WARM_UP, "versions"))
     if isinstance(writer, OnnxWriter):
         path = writer.path()
         onnx_file.annotate(path, manifest.metadata(done, versions))

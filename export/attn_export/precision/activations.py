@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+from attn_runtime.child_process import ChildProcess
+from attn_runtime.ort.session_options import cpu_options, make_session
 from safetensors.numpy import load_file
-
-from ..isolate import Isolated
 
 #: Tensors of both graphs held at one time, in bytes.
 BUDGET_BYTES = 512 << 20
@@ -54,7 +54,7 @@ def compare_intermediates(
     other: Path,
     names: Sequence[str],
     cases: Sequence[Path],
-    isolated: Isolated,
+    isolated: ChildProcess,
     budget: int = BUDGET_BYTES,
     data: Path | None = None,
 ) -> dict[str, Spread]:
@@ -64,7 +64,7 @@ def compare_intermediates(
     Raises TaskFailed when ONNX Runtime can't run one of them.
     """
     found = isolated.run(
-        "intermediates",
+        "attn_export.precision.activations:compare_here",
         "comparing tensors",
         reference=str(reference),
         other=str(other),
@@ -76,7 +76,7 @@ def compare_intermediates(
     return {row[0]: Spread(*row) for row in found["rows"]}
 
 
-def ranges(graph: Path, cases: Sequence[Path], isolated: Isolated) -> dict[str, float]:
+def ranges(graph: Path, cases: Sequence[Path], isolated: ChildProcess) -> dict[str, float]:
     """max|value| over all cases, of finite values, of each floating-point tensor of the main graph, inputs included."""
     model = onnx.load(graph, load_external_data=False)
     names = [name for node in model.graph.node for name in node.output if name]
@@ -129,16 +129,9 @@ class _Runner:
 
 def probe(model: onnx.ModelProto, folder: Path, names: Sequence[str]) -> Any:
     """An InferenceSession on the CPU, without optimizations, that has `names` as outputs too. Changes `model`."""
-    import onnxruntime
-
     known = {o.name for o in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return make_session(model.SerializeToString(), cpu_options(large=True, optimizations=False, data_folder=folder))
 
 
 def _row(name: str, reference: Any, other: Any, case: int) -> list[Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 from attn_runtime.bundle.reader import Bundle, Graph
 from attn_runtime.bundle.writer import OnnxWriter, check_target
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.spec import TensorSpec
@@ -17,7 +18,6 @@ from attn_runtime.suggest import did_you_mean
 from onnx import TensorProto
 
 from ..console import Console
-from ..isolate import Isolated
 from ..onnx_graph.onnx_file import read_info
 from ..parity.recorded import ReferenceSet, golden_record, own_record, tolerance_for
 from . import fp32_search
@@ -110,7 +110,7 @@ def _named(
     graph: str | None,
     inputs: Sequence[TensorSpec] | None,
     work: Path,
-    isolated: Isolated,
+    isolated: ChildProcess,
 ) -> Named:
     """(fp32 graph, other graph, its name, what to run both on, the fp32 graph's tolerance)."""
     if path.is_file():

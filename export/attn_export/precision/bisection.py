@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import UsageError
 from attn_runtime.onnx_file.graph import Node, read_graph
 from attn_runtime.text_format import finite_or_none
 
-from ..isolate import Isolated
 from .activations import Spread, compare_intermediates
 from .element_types import HALF, tensor_types
 from .emulation import rounded
@@ -100,7 +100,7 @@ def bisect(
     reference: Path,
     other: Path,
     cases: Sequence[tuple[str, Path]],
-    isolated: Isolated,
+    isolated: ChildProcess,
     work: Path,
     kind: str | None = None,
 ) -> Bisection:

@@ -13,13 +13,13 @@ import onnx
 from attn_runtime.bundle.onnx_metadata import KEY, read_embedded
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.bundle.writer import OnnxWriter, check_target
+from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, PassError, UsageError
 from attn_runtime.files.atomic_write import sweep
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
-from ..isolate import Isolated, TaskFailed
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
 from ..onnx_graph.onnx_file import read_info
 from ..parity.generation import prove
@@ -87,7 +87,7 @@ def _caches_in(kind: str, half_io: bool, console: Console) -> bool:
     return half_io
 
 
-def _prove(staged: Bundle, kind: str, isolated: Isolated, console: Console) -> None:
+def _prove(staged: Bundle, kind: str, isolated: ChildProcess, console: Console) -> None:
     """That the new precision writes what PyTorch wrote. On a CPU bf16 can't be run, which is told."""
     if not staged.manifest.get("generation"):
         return
@@ -132,7 +132,7 @@ def convert_file(
 
 
 def bundle_job(
-    opened: Bundle, graph: str, kind: str, half_io: bool, rtol: float | None, work: Path, isolated: Isolated
+    opened: Bundle, graph: str, kind: str, half_io: bool, rtol: float | None, work: Path, isolated: ChildProcess
 ) -> Conversion:
     """What converting one graph of a bundle takes. BundleError where it has no fp32 precision or no golden cases."""
     found = opened.graph(graph)
@@ -155,7 +155,7 @@ def file_job(
     rtol: float | None,
     inputs: Sequence[TensorSpec] | None,
     work: Path,
-    isolated: Isolated,
+    isolated: ChildProcess,
 ) -> Conversion:
     """What converting a plain file takes."""
     _check_source(path)
@@ -166,7 +166,13 @@ def file_job(
 
 
 def job_for(
-    source: Path, kind: str, record: ReferenceSet, tolerance: Tolerance, half_io: bool, work: Path, isolated: Isolated
+    source: Path,
+    kind: str,
+    record: ReferenceSet,
+    tolerance: Tolerance,
+    half_io: bool,
+    work: Path,
+    isolated: ChildProcess,
 ) -> Conversion:
     """What converting the graph at `source` takes; `work` is made. UsageError for a graph that can't be converted."""
     work.mkdir()
@@ -228,12 +234,16 @@ def check_options(kind: str, half_io: bool, skip: Sequence[str]) -> None:
 
 
 @contextmanager
-def workshop(stage_seconds: float, autocast: bool = True) -> Iterator[tuple[Path, Isolated]]:
+def workshop(stage_seconds: float, autocast: bool = True) -> Iterator[tuple[Path, ChildProcess]]:
     """A folder for attempts, and a child process; with `autocast`, it imports that already."""
-    with tempfile.TemporaryDirectory(prefix="attn-half-") as folder, Isolated(stage_seconds) as isolated:
+    advice = "raise --stage-timeout, or leave the stage out with --skip-pass"
+    with (
+        tempfile.TemporaryDirectory(prefix="attn-half-") as folder,
+        ChildProcess(stage_seconds, advice=advice) as isolated,
+    ):
         if autocast:
             require_autocast()
-            isolated.start("warm_autocast")
+            isolated.start("attn_export.precision.modelopt_autocast:warm_up_here")
         yield Path(folder), isolated
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import PassError
 from safetensors.numpy import load_file
 
-from ..isolate import Isolated, TaskFailed
 from ..parity.recorded import HalfCheck, RecordedCase, ReferenceSet, check, passed, worst
 from .activations import STANDS_FOR_INFINITY, compare_intermediates
 from .emulation import rounded
@@ -47,7 +47,7 @@ class Conversion:
     record: ReferenceSet
     tolerance: Tolerance
     half_io: bool
-    isolated: Isolated
+    isolated: ChildProcess
     work: Path
     largest: Mapping[str, float]
     large: bool = False

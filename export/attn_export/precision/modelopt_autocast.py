@@ -1,7 +1,7 @@
 """NVIDIA ModelOpt's AutoCast, at arm's length: from an fp32 graph to a strongly typed one in fp16 or bf16.
 
 AutoCast decides by ranges: a node that reads or makes a value beyond the type's limit stays in fp32. Which values occur
-it learns from the golden inputs. Everything here runs in the child process (`convert_here`, a task of worker.py), for
+it learns from the golden inputs. Everything here runs in the child process (`convert_here`), for
 AutoCast logs, prints and now and then crashes.
 """
 
@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.errors import BackendError, PassError
 from onnx import helper, numpy_helper
 
-from ..isolate import Isolated, TaskFailed
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
 from .element_types import HALF, tensor_types
 from .emulation import MOVES
@@ -65,7 +65,7 @@ def autocast(
     source: Path,
     target: Path,
     kind: str,
-    isolated: Isolated,
+    isolated: ChildProcess,
     *,
     calibration: Path | None = None,
     keep: Sequence[str] = (),
@@ -81,7 +81,7 @@ def autocast(
     """
     try:
         isolated.run(
-            "autocast",
+            "attn_export.precision.modelopt_autocast:convert_here",
             kind,
             source=str(source),
             target=str(target),
@@ -138,6 +138,13 @@ def convert_here(
         onnx.save(typed, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
     else:
         onnx.save(typed, path)
+    return {}
+
+
+def warm_up_here() -> dict[str, Any]:
+    """Import AutoCast, which takes seconds, while the parent reads and measures."""
+    import modelopt.onnx.autocast  # noqa: F401
+
     return {}
 
 

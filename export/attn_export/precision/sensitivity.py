@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance, compare_all
 from onnx import TensorProto, helper, numpy_helper
 
-from ..isolate import Isolated
 from ..parity.recorded import HalfCheck, RecordedCase, worst
 from .activations import probe
 from .emulation import ENTERED, HALVED
@@ -45,12 +45,12 @@ def measure_sensitivity(
     twin: Path,
     cases: Sequence[RecordedCase],
     tolerance: Tolerance,
-    isolated: Isolated,
+    isolated: ChildProcess,
     budget_seconds: float = BUDGET_SECONDS,
 ) -> list[Sensitivity]:
     """Every rounding of `twin`, the worst first. Weights too large to lie in the files are always rounded."""
     found = isolated.run(
-        "blame",
+        "attn_export.precision.sensitivity:measure_here",
         "measuring each rounding",
         source=str(source),
         twin=str(twin),

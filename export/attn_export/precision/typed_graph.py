@@ -9,15 +9,14 @@ from typing import Any
 
 import onnx
 from attn_runtime.bundle.attention_block import AttentionBlock
+from attn_runtime.child_process import TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import ParityError, PassError
 from attn_runtime.onnx_file.graph import Node, read_graph
-from attn_runtime.ort.fp16_workarounds import LEFT_OUT_ON_HALF
 from attn_runtime.text_format import finite_or_none, worst_table
 
 from ..attention.blocks import find_blocks
 from ..console import Console
-from ..isolate import TaskFailed
 from ..onnx_graph.onnx_file import read_info
 from ..parity.recorded import HalfCheck, worst
 from ..passes import attention
@@ -224,12 +223,12 @@ def _confirm(job: Conversion, path: Path) -> None:
             case = min(job.record.cases, key=lambda c: c.inputs.stat().st_size)
             pair = [str(case.inputs), str(job.work / "confirmed.safetensors")]
             job.isolated.run(
-                "answers",
+                "attn_runtime.ort.file_answers:answers_here",
                 "the fp16 graph itself",
                 graph=str(path),
                 cases=[pair],
                 large=job.large,
-                without=LEFT_OUT_ON_HALF,
+                fp16=True,
             )
     except (TaskFailed, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
         raise PassError(f"the {job.kind} graph is not sound: {' '.join(str(problem).split())[:400]}") from problem

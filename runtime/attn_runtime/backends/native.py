@@ -8,14 +8,17 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping
 from functools import partial
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ..bundle.reader import Bundle
 from ..errors import AttnError, BackendError
+from ..interface import Array, GraphFile, OpenOptions
 from ..native import capi as native
-from ..ort.fp16_workarounds import CPU_NOTE
-from . import Array, GraphFile, OpenOptions
+from ..ort.session_options import CPU_NOTE
 
 ABOUT = "the C++ runtime over ONNX Runtime, on the CPU"
 AUTOMATIC = True
@@ -60,11 +63,38 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> NativeEngine:
         library=str(native.onnxruntime_library()).encode(),
     )
     asked.size = ctypes.sizeof(asked)
-    # It reads and hashes the bundle for itself: two readers of one folder must not trust each other's word.
-    engine = NativeEngine(graph, native.open_session(native.open_bundle(graph.bundle.path), asked))
+    engine = NativeEngine(graph, native.open_session(_BUNDLES.of(graph.bundle), asked))
     if graph.bundle.graph(graph.graph).precisions[graph.precision or ""].type == "fp16":
         engine.note = CPU_NOTE
     return engine
+
+
+class _Bundles:
+    """What the library has read of each `Bundle`, for as long as that lives: its sessions share one reading.
+
+    The library reads and hashes the files for itself: two readers of one folder must not trust each other's word. A bundle
+    that is opened again, as after another export, is read again.
+    """
+
+    def __init__(self) -> None:
+        self._handles: WeakKeyDictionary[Bundle, native.Handle] = WeakKeyDictionary()
+        self._opening: WeakKeyDictionary[Bundle, Lock] = WeakKeyDictionary()
+        self._lock = Lock()
+
+    def of(self, bundle: Bundle) -> native.Handle:
+        """Raises what `native.open_bundle` raises; nothing is remembered then."""
+        with self._lock:
+            opening = self._opening.setdefault(bundle, Lock())
+        with opening:  # threads that want the same one wait for the first; other bundles are read meanwhile
+            handle = self._handles.get(bundle)
+            if handle is None:
+                handle = native.open_bundle(bundle.path)
+                with self._lock:
+                    self._handles[bundle] = handle
+            return handle
+
+
+_BUNDLES = _Bundles()
 
 
 class NativeEngine:

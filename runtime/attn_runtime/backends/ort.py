@@ -14,15 +14,15 @@ from typing import Any
 
 from ..device import gpus
 from ..errors import AttnError, BackendError, BundleError
+from ..interface import GraphFile, OpenOptions
 from ..onnx_file.external_data import check_external_data
 from ..onnx_file.graph import read_graph
 from ..ort.device_memory import on_gpu
 from ..ort.engine import OrtEngine, one_line
-from ..ort.fp16_workarounds import CPU_NOTE, LEFT_OUT_ON_HALF
 from ..ort.gpu_engine import GpuEngine, GraphIds
 from ..ort.placement import RECORD, check_on_gpu
 from ..ort.providers import CPU, CUDA, ProviderState, provider_states, why_provider_fails
-from . import GraphFile, OpenOptions
+from ..ort.session_options import CPU_NOTE, NO_LOG, cpu_options, make_session
 
 ABOUT = "ONNX Runtime on the CPU, or on an NVIDIA GPU through its CUDA provider"
 AUTOMATIC = True
@@ -32,8 +32,8 @@ _GRAPHS = GraphIds("gpu_graph_id", skip=-1)
 # What of an error that opening raises is the GPU's and its libraries' fault, and not the file's.
 _OF_THE_GPU = re.compile(r"CUDA|cuDNN|cuBLAS|TensorRT|EP_FAIL|ProviderLibrary|out of memory", re.IGNORECASE)
 
-# Severities of ONNX Runtime's loggers: 4 is for what ends the process, 2 is what it starts with.
-_NO_LOG, _DEFAULT_LOG = 4, 2
+# The severity that ONNX Runtime's own logger starts with.
+_DEFAULT_LOG = 2
 
 
 def why_unavailable() -> str | None:
@@ -50,7 +50,7 @@ def why_unavailable() -> str | None:
 
 
 def library() -> Any:
-    """The imported onnxruntime; call `why_unavailable` first. No other module imports it."""
+    """The imported onnxruntime; call `why_unavailable` first."""
     import onnxruntime
 
     return onnxruntime
@@ -124,31 +124,26 @@ def create(
     """
     onnxruntime = library()
     check_external_data(graph.file, graph.where)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _NO_LOG  # errors are raised; printing them as well would be chatter
-    options.intra_op_num_threads = wanted.threads or _threads_when_bound()
-    if wanted.low_memory and device == "cpu":
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    if wanted.stop_spinning:
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+    options = cpu_options(
+        threads=wanted.threads or _threads_when_bound(),
+        large=wanted.low_memory and device == "cpu",
+        stop_spinning=wanted.stop_spinning,
+    )
     if device != "cpu":
         options.add_session_config_entry(*RECORD)  # ONNX Runtime before 1.24 ignores it
         # A provider that fails to load is told by the library's own logger, for which a session's options do not count.
-        onnxruntime.set_default_logger_severity(_NO_LOG)
+        onnxruntime.set_default_logger_severity(NO_LOG)
     try:
         if configure is not None:
             configure(options)
         # With a list, ONNX Runtime takes no provider from the options.
         asked = None if configure is not None else [*gpu_providers, CPU]
-        without = {"disabled_optimizers": [*LEFT_OUT_ON_HALF]} if _holds_half(graph) else {}
-        session = onnxruntime.InferenceSession(graph.file, options, asked, enable_fallback=0, **without)
+        return make_session(graph.file, options, fp16=_holds_half(graph), providers=asked)
     except Exception as error:
         raise _open_error(error, graph, device) from error
     finally:
         if device != "cpu":
             onnxruntime.set_default_logger_severity(_DEFAULT_LOG)
-    session.disable_fallback()
-    return session
 
 
 def _holds_half(graph: GraphFile) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..bundle.reader import GoldenCase
 from ..errors import AttnError, BackendError, InputError
-from . import Array, GraphFile, OpenOptions
+from ..interface import Array, GraphFile, OpenOptions
 
 ABOUT = "the stored golden answers, for inputs that match them exactly"
 AUTOMATIC = False

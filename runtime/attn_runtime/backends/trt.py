@@ -10,8 +10,8 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from ..device import cuda_device, gpus
+from ..interface import GraphFile, OpenOptions
 from ..trt import library, library_choice
-from . import GraphFile, OpenOptions
 
 if TYPE_CHECKING:
     from ..trt.run.engine_pool import EnginePool

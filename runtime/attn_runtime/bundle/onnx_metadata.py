@@ -12,10 +12,11 @@ from typing import Any
 from ..errors import BundleError
 from ..files.json_schema import find_problem
 from ..files.strict_json import parse_json
+from ..onnx_file.graph import METADATA_KEY
 from ..spec import TensorSpec
 from .manifest import check_asset, schema
 
-KEY = "attn_export.graph"
+KEY = METADATA_KEY
 
 
 @dataclass(frozen=True)

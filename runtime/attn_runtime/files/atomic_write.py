@@ -1,4 +1,4 @@
-"""Replace a file or folder so that a killed run leaves the old one or the new one, and no litter for long.
+"""Write or replace a file or folder so that a killed run leaves the old one or the new one, and no litter for long.
 
 New content is made in a hidden sibling of the target, `.NAME.tmp-PID-RANDOM/`, held under a lock that the kernel
 drops when the process dies, however it dies. The next writer of the same target finds the lock free and sweeps.
@@ -18,8 +18,10 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from ..errors import OutputError
 
 try:
     import fcntl
@@ -94,6 +96,34 @@ class Staging:
             raise
         # From here on a missing target is one that someone removed, and must not come back.
         old.rename(self.folder / "replaced")
+
+
+def write_whole(file: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file at the path it is given, then put it in the place of `file`.
+
+    Raises OutputError when that can't be done; what was at `file` is then still there.
+    """
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(0, "is a folder")
+        staging = Staging(file)
+        try:
+            write(staging.new / file.name)
+            staging.publish()
+        except BaseException:
+            staging.discard()
+            raise
+    except OSError as error:
+        raise OutputError(f"can't write {file}: {error.strerror or error}") from error
+
+
+def write_file(file: Path, data: bytes) -> None:
+    """Put `data` in the place of `file`. Raises OutputError as `write_whole` does."""
+
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+
+    write_whole(file, write)
 
 
 def recover(target: Path, patience_s: float = 1.0) -> None:

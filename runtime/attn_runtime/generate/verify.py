@@ -91,6 +91,12 @@ def replay(
             opened.close()
 
 
+def replay_here(bundle: str, precision: str | None) -> dict[str, Any]:
+    """A task of a child process: `replay` on the CPU, of a bundle that was just written; its results as JSON."""
+    opened = Bundle.open(bundle, check_hashes=False)
+    return {"results": [result.to_json() for result in replay(opened, "cpu", "ort", precision=precision)]}
+
+
 def logit_error(bundle: Bundle, generator: Generator) -> float:
     """What the stored tolerance of the generator's precision allows a logit to be off, next to the largest golden logit."""
     allowed = 0.0

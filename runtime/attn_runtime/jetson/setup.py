@@ -163,14 +163,14 @@ def _check(run: _Run) -> None:
     run.say(f"checking {run.order.board} with JetPack {run.order.jetpack}")
     run.checks.append(check_files(run.folder, run.order))
     done = run.step(["doctor", "--json"], "doctor")
-    if not isinstance(done.told, dict):
+    if not isinstance(done.document, dict):
         run.checks.append(Check("doctor", "fail", done.error or "it told nothing"))
     else:
-        run.doctor = done.told
+        run.doctor = done.document
         options = run.options
         weights = sum(_weights(run, graph, name) for graph in run.bundle.graphs.values() for name in run.precisions)
         run.checks += check_machine(
-            done.told, run.order, options.device == "cuda", options.any_board, host_root(), run.folder, weights
+            done.document, run.order, options.device == "cuda", options.any_board, host_root(), run.folder, weights
         )
     for check in run.checks:
         run.say(f"  {check.state:4} {check.name}: {check.told}")
@@ -228,7 +228,7 @@ def _build_one(run: _Run, graph: Graph, precision: str) -> dict[str, Any]:
         told["tries"].append(
             {"typing": typing, "exit_code": done.exit_code, "error": done.error, "details": done.details}
         )
-        if done.exit_code == 0 and isinstance(done.told, dict):
+        if done.exit_code == 0 and isinstance(done.document, dict):
             return _built(told, done, typing)
         if done.exit_code not in _TYPING_MAY_HELP:
             break
@@ -245,13 +245,13 @@ def _build_one(run: _Run, graph: Graph, precision: str) -> dict[str, Any]:
 
 
 def _built(told: dict[str, Any], done: Step, typing: str) -> dict[str, Any]:
-    key = done.told["key"]
+    key = done.document["key"]
     fused = [block["fused"] for block in key["attention"]]
     return {
         **told,
-        "state": "kept" if done.told.get("kept") else "built",
+        "state": "kept" if done.document.get("kept") else "built",
         "typing": typing,
-        "engine": Path(done.told["engine"]).name,
+        "engine": Path(done.document["engine"]).name,
         "size": key["engine_size"],
         "scratch": key["scratch"],
         "seconds": done.seconds,
@@ -260,7 +260,7 @@ def _built(told: dict[str, Any], done: Step, typing: str) -> dict[str, Any]:
         "counts": key["audit"]["counts"],
         "unaudited": key["audit"]["unaudited"],
         "attention": {"blocks": len(fused), "fused": sum(fused)},
-        "notes": done.told["notes"],
+        "notes": done.document["notes"],
     }
 
 
@@ -303,7 +303,7 @@ def _verify(run: _Run) -> None:
             continue
         run.say(f"verifying {name} against what PyTorch answered")
         done = run.step(["verify", str(run.bundle.path), "--precision", name, *_where(run), "--json"], f"verify {name}")
-        report = done.told if isinstance(done.told, dict) else None
+        report = done.document if isinstance(done.document, dict) else None
         passed = done.exit_code == 0 and bool(report and report["passed"])
         error = "" if passed else done.error or "it told nothing"
         state = "passed" if passed else "failed"
@@ -335,7 +335,7 @@ def _bench(run: _Run) -> None:
             seconds = run.options.bench_seconds
             command += ["--seconds", str(seconds), "--warmup", str(min(seconds, _WARMUP))]
             done = run.step(command, "bench")
-            report = done.told if done.exit_code == 0 and isinstance(done.told, dict) else None
+            report = done.document if done.exit_code == 0 and isinstance(done.document, dict) else None
             error = "" if report else done.error or "it told nothing"
             run.benches.append({"graph": graph.name, "precision": name, "error": error, "report": report})
             for size in report["results"] if report else ():

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from signal import Signals
-from typing import Any
+from typing import IO, Any
 
-_CHILD = "import sys; sys.path[:] = filter(None, sys.path); from attn_runtime.cli.app import main; main()"
+from ..child_process import how_it_ended, last_words, python_command, wait_or_kill
+
 #: Seconds a step that is stopped gets to clean up behind itself, and between two signs of life.
 _PATIENCE, _EVERY = 5.0, 15.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """How one ended. `told` is the JSON document it printed, None without one; `error` its error in one line, "" for none."""
+    """How one ended. `document` is the JSON that it printed, None without one; `error` its error in one line, "" for none."""
 
     exit_code: int
-    told: Any
+    document: Any
     error: str
     details: str
     seconds: float
@@ -38,13 +36,13 @@ def run_step(
     start = time.monotonic()
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as out,
-        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as printed,
     ):
         process = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, *arguments],
+            python_command("attn_runtime.cli.app:main", *arguments),
             stdin=subprocess.DEVNULL,
             stdout=out,
-            stderr=said,
+            stderr=printed,
             pass_fds=() if keep_open is None else (keep_open,),
             start_new_session=True,
         )
@@ -57,37 +55,24 @@ def run_step(
                     if alive is not None:
                         alive(time.monotonic() - start)
         finally:
-            _end(process)
+            if process.poll() is None:
+                process.terminate()
+                wait_or_kill(process, _PATIENCE)
         out.seek(0)
-        said.seek(0)
-        told = None
+        document = None
         with suppress(ValueError):
-            told = json.loads(out.read())
-        error, details = _error(said.read(), code)
-        return Step(code, told, error, details, round(time.monotonic() - start, 3))
+            document = json.loads(out.read())
+        error, details = _error(printed, code)
+        return Step(code, document, error, details, round(time.monotonic() - start, 3))
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(_PATIENCE)
-    except BaseException as error:
-        with suppress(OSError):
-            os.killpg(process.pid, 9)
-        process.wait()
-        if not isinstance(error, subprocess.TimeoutExpired):
-            raise
-
-
-def _error(said: str, code: int) -> tuple[str, str]:
+def _error(printed: IO[str], code: int) -> tuple[str, str]:
     """The line "error: ..." of attn-run with what follows it, or of a crash its last words."""
     if code == 0:
         return "", ""
-    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
+    printed.seek(0)
+    lines = [line.rstrip() for line in printed if line.strip()]
     for number, line in enumerate(lines):
         if line.startswith("error: "):
             return line.removeprefix("error: "), "\n".join(lines[number + 1 :])[:20_000]
-    how = Signals(-code).name if code < 0 else f"exit code {code}"
-    return f"it died ({how}). Its last words: {lines[-1][:300] if lines else 'none'}", ""
+    return f"it died ({how_it_ended(code)}). Its last words: {last_words(printed)}", ""

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..bundle.onnx_metadata import KEY, read_embedded
 from ..errors import BundleError
 from ..files.strict_json import MAX_JSON_BYTES
-from ..spec import TensorSpec
 from .protobuf import BYTES, FIXED32, VARINT, entry, fields, messages, open_message
 
+#: The metadata property that holds what an export knows beyond the graph; `bundle.onnx_metadata` tells its form.
+METADATA_KEY = "attn_export.graph"
 #: No graph that a GPU runs has more nodes, and no name is longer: more is a file made to exhaust the memory.
 _MOST_NODES = 1_000_000
 _LONGEST = 1 << 16
@@ -64,7 +64,7 @@ class OnnxGraph:
     outputs       of the main graph
     values        every declared type: inputs, outputs, weights (shapes left out), and those between
     opset         of the default domain
-    specs         the inputs' ranges, where the file carries them (see onnx_meta.py)
+    embedded      the text under METADATA_KEY, unchecked; "" where the file has none
     """
 
     nodes: tuple[Node, ...]
@@ -73,7 +73,7 @@ class OnnxGraph:
     values: Mapping[str, Value]
     weights: frozenset[str]
     opset: int
-    specs: tuple[TensorSpec, ...] = ()
+    embedded: str = ""
 
     def node_by_name(self) -> dict[str, Node]:
         return {node.name: node for node in self.nodes}
@@ -88,7 +88,6 @@ def read_graph(file: Path, where: str) -> OnnxGraph:
         reader = _Reader(data, where)
         reader.walk()
     inputs = tuple(name for name in reader.inputs if name not in reader.weights)
-    specs = read_embedded(reader.embedded, f"{where}: {file.name}").inputs if reader.embedded else ()
     return OnnxGraph(
         tuple(reader.nodes),
         inputs,
@@ -96,7 +95,7 @@ def read_graph(file: Path, where: str) -> OnnxGraph:
         reader.values,
         frozenset(reader.weights),
         reader.opset,
-        specs,
+        reader.embedded,
     )
 
 
@@ -122,7 +121,7 @@ class _Reader:
                 self._opset(start, stop)
             elif number == 14 and stop - start <= MAX_JSON_BYTES:
                 key, value = entry(self.data, start, stop)
-                if key == KEY.encode():
+                if key == METADATA_KEY.encode():
                     self.embedded = value.decode()
             elif number == 25:
                 functions.append((start, stop))

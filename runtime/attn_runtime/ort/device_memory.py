@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Array
 from ..device import cuda_device
 from ..device.buffers import pinned_array
 from ..device.interface import Device
 from ..device.memory_pool import Blocks
 from ..device.tensor import DeviceArray
 from ..errors import BackendError
+from ..interface import Array
 
 
 class DeviceMemory:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ..backends import Array, GraphFile
 from ..bundle.onnx_metadata import KEY, read_embedded
 from ..errors import AttnError, BackendError, BundleError, InputError
+from ..interface import Array, GraphFile
 from ..spec import Dim, TensorSpec
 
 #: The end of the range of a dim of which an ONNX file says no more than that it varies.

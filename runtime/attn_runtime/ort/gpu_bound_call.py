@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Array
 from ..device.tensor import DeviceArray, DeviceTensor
+from ..interface import Array
 
 Place = tuple[str, int]
 

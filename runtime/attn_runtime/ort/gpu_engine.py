@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..backends import Array, GraphFile
 from ..device.interface import DEFAULT_STREAM, DLPACK_CPU, DLPACK_CUDA
 from ..device.tensor import DeviceArray, DeviceTensor, Intake
 from ..errors import UsageError
+from ..interface import Array, GraphFile
 from .device_memory import DeviceMemory
 from .engine import OrtEngine, dtype_of
 from .gpu_bound_call import BoundOnGpu, DirectCall, StagedCall, bind_input

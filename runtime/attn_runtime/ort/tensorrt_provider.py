@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..backends import GraphFile
 from ..bundle.reader import sha256_of
 from ..errors import BackendError, OutputError
+from ..interface import GraphFile
 from ..onnx_file.external_data import check_external_data
 from ..spec import TensorSpec
 

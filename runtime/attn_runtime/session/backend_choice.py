@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from .. import backends
-from ..backends import Backend, Engine, GraphFile, OpenOptions
 from ..errors import BackendError, UsageError
+from ..interface import Backend, Engine, GraphFile, OpenOptions
 from ..suggest import did_you_mean
 
 _DEVICES = ("auto", "cpu", "cuda")

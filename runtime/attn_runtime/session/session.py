@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backends import Array, Engine, GraphFile, OpenOptions
 from ..bundle.manifest import MANIFEST
 from ..bundle.reader import Bundle
 from ..device.input_arrays import as_array
 from ..errors import AttnError, BundleError, InputError, UsageError
+from ..interface import Array, Engine, GraphFile, OpenOptions
 from ..spec import check_shapes, named_dims
 from ..suggest import did_you_mean
 from .backend_choice import open_engine

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BundleError, InputError, UsageError
-from ..files.whole_file import write_whole
+from ..files.atomic_write import write_whole
 from ..preprocess.audio import load_audio
 from ..preprocess.image import load_image
 from ..session.session import Session, open_session

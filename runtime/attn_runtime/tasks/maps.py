@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..bundle.reader import Bundle
 from ..errors import BundleError, UsageError
-from ..files.whole_file import write_whole
+from ..files.atomic_write import write_whole
 from .attention_run import Ran, run_graphs
 
 Floats = NDArray[np.floating[Any]]

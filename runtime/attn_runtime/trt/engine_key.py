@@ -17,10 +17,10 @@ from typing import Any
 from ..errors import BundleError, EngineError
 from ..files.json_schema import find_problem
 from ..files.strict_json import parse_json, read_json, shown
-from .builder.network import Profile
 from .fused_attention import BlockFusion
 from .machine import Machine
 from .precision_audit import Audit
+from .profiles import Profile
 
 SCHEMA_VERSION = 1
 #: A key of 65 536 attention blocks would not fit; nobody has them.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..device.gpus import compute_capability, find_gpus
 from ..errors import BackendError, UsageError
 from ..suggest import did_you_mean
 from . import library
-from .builder.network import capabilities, portable_set
 from .library import Library
 
 
@@ -48,6 +48,19 @@ def why_not(name: str) -> str | None:
     if problem is None and name == "tensorrt" and (missing := find_gpus().problem):
         return f"it builds on a GPU, and {missing}"
     return problem
+
+
+def capabilities(library: Library) -> dict[str, Any]:
+    """The GPUs that this `rtx` builds for, "8.9" -> enum value, oldest first."""
+    known = getattr(library.api, "ComputeCapability", None)
+    members = getattr(known, "__members__", {})
+    found = {f"{name[2:-1]}.{name[-1]}": value for name, value in members.items() if name.startswith("SM")}
+    return dict(sorted(found.items(), key=lambda item: float(item[0])))
+
+
+def portable_set(library: Library) -> tuple[str, ...]:
+    """What an `rtx` engine runs on when no GPU is named: "8.0 and later", of those that it knows."""
+    return tuple(text for text in capabilities(library) if float(text) >= 8.0)
 
 
 def why_no_run(name: str, number: int = 0) -> str | None:

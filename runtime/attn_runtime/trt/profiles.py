@@ -14,7 +14,10 @@ from typing import NoReturn
 from ..errors import UsageError
 from ..spec import TensorSpec
 from ..suggest import did_you_mean
-from .builder.network import Profile, Shape
+
+Shape = tuple[int, ...]
+#: input name -> (min, opt, max) shape; one mapping is one optimization profile
+Profile = Mapping[str, tuple[Shape, Shape, Shape]]
 
 _ENDS = ("min", "opt", "max")
 _OPTIONS = ("--minShapes", "--optShapes", "--maxShapes")

@@ -13,13 +13,14 @@ import onnxruntime
 import pytest
 import torch
 from attn_export.attention.blocks import find_blocks
-from attn_export.isolate import Isolated
 from attn_export.passes import _base as step
 from attn_export.passes.attention import Rewritten, rewrite
 from attn_export.source.resolve import load_source
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.trt import library
-from attn_runtime.trt.builder.network import Profile, build
+from attn_runtime.trt.builder.network import build
 from attn_runtime.trt.fused_attention import BlockFusion, fusion
+from attn_runtime.trt.profiles import Profile
 from onnx import TensorProto, helper, numpy_helper
 from support.attention_cells import Cell, graph, profile
 
@@ -286,12 +287,12 @@ def test_two_blocks_in_one_graph() -> None:
 
 
 @pytest.fixture(scope="module")
-def isolated() -> Iterator[Isolated]:
-    with Isolated(60) as child:
+def isolated() -> Iterator[ChildProcess]:
+    with ChildProcess(60) as child:
         yield child
 
 
-def test_as_a_pass_it_leaves_the_weights_where_they_are(isolated: Isolated, tmp_path: Path) -> None:
+def test_as_a_pass_it_leaves_the_weights_where_they_are(isolated: ChildProcess, tmp_path: Path) -> None:
     model = graph(replace(BASE, dtype="float32", size=16, value_size=64))
     weight = numpy_helper.from_array(np.eye(64, dtype=np.float32), "w")
     model.graph.initializer.append(weight)
@@ -311,7 +312,7 @@ def test_as_a_pass_it_leaves_the_weights_where_they_are(isolated: Isolated, tmp_
     assert np.abs(was - now).max() <= 1e-5 * np.abs(was).max()
 
 
-def test_as_a_pass_it_says_that_there_is_nothing_to_do(isolated: Isolated, tmp_path: Path) -> None:
+def test_as_a_pass_it_says_that_there_is_nothing_to_do(isolated: ChildProcess, tmp_path: Path) -> None:
     onnx.save(graph(BASE), tmp_path / "m.onnx")
     done = step.run_pass(step.get("attention"), tmp_path / "m.onnx", tmp_path / "m.0.onnx", isolated)
     assert done.outcome.path == tmp_path / "m.onnx"

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 from attn_export.console import Console
-from attn_export.isolate import Isolated
 from attn_export.parity import generation
 from attn_export.parity.generation import Written, prove, write_cases
 from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.source.resolve import Source, load_source
 from attn_models.reference_generation import Decoded
 from attn_runtime.bundle.reader import Bundle, sha256_of
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.cli.app import cli as attn_run
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import CaptureError, ParityError
@@ -92,7 +92,7 @@ def spoil(bundle: Path, target: Path, change: str) -> Path:
 @pytest.mark.parametrize("change", ["tokens", "scores"])
 def test_tokens_and_scores_are_both_held(small_translator: Path, tmp_path: Path, change: str) -> None:
     spoilt = spoil(small_translator, tmp_path / "t.attn", change)
-    with Isolated() as isolated, pytest.raises(ParityError, match=r"cases greedy, beams"):
+    with ChildProcess() as isolated, pytest.raises(ParityError, match=r"cases greedy, beams"):
         prove(spoilt, isolated, QUIET)
 
 
@@ -127,7 +127,7 @@ def test_a_case_that_is_too_close_is_told_and_never_passed_in_silence(
     small_translator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(small_translator, tmp_path / "same.attn")
-    with Isolated() as isolated:
+    with ChildProcess() as isolated:
         prove(too_close(tmp_path / "same.attn"), isolated, Console())
         said = capsys.readouterr().err
         assert said.count("is undecided in the bundle") == 2 and said.count("it wrote the same tokens") == 2

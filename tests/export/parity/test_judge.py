@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_export.isolate import Isolated
 from attn_export.parity.judge import ParityChecker, Rows, batch_dim, take_rows
 from attn_export.reference.answers import Answer
 from attn_export.reference.shape_cases import corner_cases
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import ParityError
 from attn_runtime.random_inputs import draw_inputs
@@ -52,12 +52,12 @@ def centred(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def isolated() -> Iterator[Isolated]:
-    with Isolated(60) as child:
+def isolated() -> Iterator[ChildProcess]:
+    with ChildProcess(60) as child:
         yield child
 
 
-def judge(isolated: Isolated, ask: Callable[..., dict[str, np.ndarray]] = module) -> ParityChecker:
+def judge(isolated: ChildProcess, ask: Callable[..., dict[str, np.ndarray]] = module) -> ParityChecker:
     answers = []
     for number, case in enumerate(corner_cases(INPUTS)):
         inputs = draw_inputs(INPUTS, case.sizes, number)
@@ -65,7 +65,7 @@ def judge(isolated: Isolated, ask: Callable[..., dict[str, np.ndarray]] = module
     return ParityChecker(INPUTS, answers, Tolerance(), isolated, ask)
 
 
-def test_the_right_graph_passes_everywhere(isolated: Isolated, tmp_path: Path) -> None:
+def test_the_right_graph_passes_everywhere(isolated: ChildProcess, tmp_path: Path) -> None:
     verdict = judge(isolated).check(graph(tmp_path / "g.onnx"), "capture")
     assert {c.case.name for c in verdict.checks} == {"min", "opt", "max", "odd"}
     assert {c.name for c in verdict.consistency} == {"rows-permuted", "row-alone"}
@@ -73,7 +73,7 @@ def test_the_right_graph_passes_everywhere(isolated: Isolated, tmp_path: Path) -
     assert 0 <= verdict.worst < 1e-6
 
 
-def test_one_weight_off_by_a_little_is_seen_and_placed(isolated: Isolated, tmp_path: Path) -> None:
+def test_one_weight_off_by_a_little_is_seen_and_placed(isolated: ChildProcess, tmp_path: Path) -> None:
     weight = WEIGHT.copy()
     weight[:, 2] *= 1.001
     with pytest.raises(ParityError, match=r"^squeeze \(after capture\) does not match PyTorch") as told:
@@ -84,23 +84,23 @@ def test_one_weight_off_by_a_little_is_seen_and_placed(isolated: Isolated, tmp_p
     assert ", 2]" in first  # the column that was spoilt
 
 
-def test_nan_is_seen(isolated: Isolated, tmp_path: Path) -> None:
+def test_nan_is_seen(isolated: ChildProcess, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match="NaN in"):
         judge(isolated).check(graph(tmp_path / "g.onnx", after="log"), "capture")
 
 
-def test_a_missing_output_is_seen(isolated: Isolated, tmp_path: Path) -> None:
+def test_a_missing_output_is_seen(isolated: ChildProcess, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match="missing"):
         judge(isolated).check(graph(tmp_path / "g.onnx", name="z"), "capture")
 
 
-def test_a_graph_that_runs_at_one_shape_only_is_seen(isolated: Isolated, tmp_path: Path) -> None:
+def test_a_graph_that_runs_at_one_shape_only_is_seen(isolated: ChildProcess, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match="The graph can't be run"):
         judge(isolated).check(graph(tmp_path / "g.onnx", rows=4), "capture")
 
 
 def test_rows_that_lean_on_each_other_are_the_graphs_fault_when_pytorchs_do_not(
-    isolated: Isolated, tmp_path: Path
+    isolated: ChildProcess, tmp_path: Path
 ) -> None:
     leaning = judge(isolated, centred)
     # The graph matches its references, but asked again PyTorch gives each row what it gave it in the batch.
@@ -112,7 +112,7 @@ def test_rows_that_lean_on_each_other_are_the_graphs_fault_when_pytorchs_do_not(
         leaning.check(graph(tmp_path / "g.onnx", after="centred"), "capture")
 
 
-def test_rows_that_lean_on_each_other_in_pytorch_too_are_noted(isolated: Isolated, tmp_path: Path) -> None:
+def test_rows_that_lean_on_each_other_in_pytorch_too_are_noted(isolated: ChildProcess, tmp_path: Path) -> None:
     verdict = judge(isolated, centred).check(graph(tmp_path / "g.onnx", after="centred"), "capture")
     alone = next(c for c in verdict.consistency if c.name == "row-alone")
     assert not alone.passed

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_export.isolate import Isolated
 from attn_export.parity.judge import ParityChecker
 from attn_export.parity.padding import Padded, paddings
 from attn_export.reference.answers import Answer
 from attn_export.reference.shape_cases import corner_cases
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import ParityError
 from attn_runtime.random_inputs import draw_inputs
@@ -94,11 +94,11 @@ def test_what_is_no_mask_of_padding_is_not_asked_about():
 
 @pytest.fixture(scope="module")
 def isolated():
-    with Isolated(60) as child:
+    with ChildProcess(60) as child:
         yield child
 
 
-def judged(isolated: Isolated, path: Path, ask: Callable[[Arrays], Arrays], fault: str = ""):
+def judged(isolated: ChildProcess, path: Path, ask: Callable[[Arrays], Arrays], fault: str = ""):
     """A graph of `summed`, or with a fault, held against `ask`."""
     sums = "x" if fault == "careless" else "kept"
     nodes = [
@@ -130,14 +130,14 @@ def judged(isolated: Isolated, path: Path, ask: Callable[[Arrays], Arrays], faul
     return ParityChecker((X, MASK), answers, Tolerance(), isolated, ask).check(path, "capture")
 
 
-def test_a_graph_that_heeds_its_mask_passes(isolated: Isolated, tmp_path: Path):
+def test_a_graph_that_heeds_its_mask_passes(isolated: ChildProcess, tmp_path: Path):
     verdict = judged(isolated, tmp_path / "g.onnx", summed)
     assert {c.name for c in verdict.consistency} == {"padded-mask", "rows-permuted", "row-alone"}
     assert all(c.passed for c in verdict.consistency)
 
 
 def test_a_graph_that_does_not_is_refused_although_it_has_every_recorded_answer_right(
-    isolated: Isolated, tmp_path: Path
+    isolated: ChildProcess, tmp_path: Path
 ):
     with pytest.raises(ParityError, match='"padded-mask".*') as told:
         judged(isolated, tmp_path / "g.onnx", summed, "careless")
@@ -145,7 +145,7 @@ def test_a_graph_that_does_not_is_refused_although_it_has_every_recorded_answer_
     assert 'output "sum"' in str(told.value)
 
 
-def test_where_pytorch_does_not_heed_it_either_that_is_noted(isolated: Isolated, tmp_path: Path):
+def test_where_pytorch_does_not_heed_it_either_that_is_noted(isolated: ChildProcess, tmp_path: Path):
     verdict = judged(isolated, tmp_path / "g.onnx", careless, "careless")
     (padded,) = [c for c in verdict.consistency if c.name == "padded-mask"]
     assert not padded.passed

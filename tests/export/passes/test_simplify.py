@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_export.isolate import Isolated
 from attn_export.onnx_graph import onnx_file as graph_module
 from attn_export.onnx_graph.onnx_file import read_info
 from attn_export.passes import _base as step
 from attn_export.passes._base import PassResult
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import PassError, UsageError
 from onnx import TensorProto, helper, numpy_helper
 
@@ -18,8 +18,8 @@ SHAPE = [2, 4, 4]
 
 
 @pytest.fixture(scope="module")
-def isolated() -> Iterator[Isolated]:
-    with Isolated(60) as child:
+def isolated() -> Iterator[ChildProcess]:
+    with ChildProcess(60) as child:
         yield child
 
 
@@ -53,7 +53,7 @@ def foldable(path: Path, **external: bool) -> Path:
     return save(path, nodes, {"w": one, "a": np.float32([1, 2, 3, 4]), "b": np.float32([4, 3, 2, 1])}, "y", **external)
 
 
-def test_what_can_be_folded_is_and_the_answers_stay(isolated: Isolated, tmp_path: Path) -> None:
+def test_what_can_be_folded_is_and_the_answers_stay(isolated: ChildProcess, tmp_path: Path) -> None:
     import onnxruntime
 
     source = foldable(tmp_path / "m.onnx")
@@ -67,7 +67,7 @@ def test_what_can_be_folded_is_and_the_answers_stay(isolated: Isolated, tmp_path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.0.onnx", "m.onnx"]
 
 
-def test_nodes_keep_the_module_path_that_onnxsim_drops(isolated: Isolated, tmp_path: Path) -> None:
+def test_nodes_keep_the_module_path_that_onnxsim_drops(isolated: ChildProcess, tmp_path: Path) -> None:
     done = step.run_pass(step.get("simplify"), foldable(tmp_path / "m.onnx"), tmp_path / "m.0.onnx", isolated)
     model = onnx.load(done.outcome.path)
     matmul = next(n for n in model.graph.node if n.op_type == "MatMul")
@@ -75,7 +75,7 @@ def test_nodes_keep_the_module_path_that_onnxsim_drops(isolated: Isolated, tmp_p
     assert not [p for p in model.metadata_props if p.key.startswith("onnxsim")]
 
 
-def test_a_graph_that_would_grow_is_kept_as_it_was(isolated: Isolated, tmp_path: Path) -> None:
+def test_a_graph_that_would_grow_is_kept_as_it_was(isolated: ChildProcess, tmp_path: Path) -> None:
     # onnxsim's optimizer turns a matmul with bias on rank 3 into Reshape, Gemm, Reshape; there is nothing to fold.
     one = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Add", ["h", "b"], ["y"])]
@@ -88,7 +88,7 @@ def test_a_graph_that_would_grow_is_kept_as_it_was(isolated: Isolated, tmp_path:
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_external_weights_stay_where_they_are(isolated: Isolated, tmp_path: Path) -> None:
+def test_external_weights_stay_where_they_are(isolated: ChildProcess, tmp_path: Path) -> None:
     import onnxruntime
 
     source = foldable(tmp_path / "m.onnx", external=True)
@@ -114,7 +114,7 @@ class Spoils:
     def requires(self, before: graph_module.GraphInfo) -> str:
         return "it wants more nodes" if self.broken == "requires" else ""
 
-    def run(self, source: Path, target: Path, isolated: Isolated) -> PassResult:
+    def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
         model = onnx.load(source)
         if self.broken == "name":
             model.graph.node[-1].output[0] = model.graph.output[0].name = "other"
@@ -139,7 +139,9 @@ class Spoils:
         ("ensures", "it promised less"),
     ],
 )
-def test_a_pass_that_breaks_its_contract_is_named(isolated: Isolated, tmp_path: Path, broken: str, says: str) -> None:
+def test_a_pass_that_breaks_its_contract_is_named(
+    isolated: ChildProcess, tmp_path: Path, broken: str, says: str
+) -> None:
     with pytest.raises(PassError) as told:
         step.run_pass(Spoils(broken), foldable(tmp_path / "m.onnx"), tmp_path / "m.0.onnx", isolated)
     assert 'pass "spoils"' in str(told.value)

@@ -7,11 +7,11 @@ from pathlib import Path
 import onnx
 import pytest
 from attn_export.console import Console
-from attn_export.isolate import Isolated
 from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision.convert import add_precision
 from attn_export.precision.modelopt_autocast import autocast
 from attn_export.source.resolve import load_source
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.tasks.verification import verify
 
 DECODER = '''
@@ -63,7 +63,7 @@ def test_a_graph_of_many_dynamic_sizes_runs_in_half_precision(decoder: Path) -> 
 
 
 def test_a_tensors_shape_is_what_the_fp32_graph_says(decoder: Path, tmp_path: Path) -> None:
-    with Isolated(120) as isolated:
+    with ChildProcess(120) as isolated:
         autocast(decoder / "model.onnx", tmp_path / "h.onnx", "fp16", isolated)
     before, after = onnx.load(decoder / "model.onnx").graph, onnx.load(tmp_path / "h.onnx").graph
     shapes = {v.name: v.type.tensor_type.shape for v in (*before.value_info, *before.output)}

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from attn_export.isolate import Isolated
 from attn_export.precision import activations
 from attn_export.precision.activations import compare_intermediates, ranges
 from attn_export.precision.bisection import bisect
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import UsageError
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 
 @pytest.fixture(scope="module")
-def isolated() -> Iterator[Isolated]:
-    with Isolated(60) as child:
+def isolated() -> Iterator[ChildProcess]:
+    with ChildProcess(60) as child:
         yield child
 
 
@@ -62,7 +62,7 @@ def case(path: Path, largest: float, offset: float = 0.0, rows: int = 2) -> tupl
     return path.stem, path
 
 
-def test_overflow_is_named_with_place_and_magnitude(isolated: Isolated, tmp_path: Path) -> None:
+def test_overflow_is_named_with_place_and_magnitude(isolated: ChildProcess, tmp_path: Path) -> None:
     cases = [case(tmp_path / "small.st", 10), case(tmp_path / "large.st", 300)]
     found = bisect(chain(tmp_path / "a.onnx", False), chain(tmp_path / "b.onnx", True), cases, isolated, tmp_path)
     first = found.first
@@ -77,7 +77,7 @@ def test_overflow_is_named_with_place_and_magnitude(isolated: Isolated, tmp_path
     ]  # fmt: skip
 
 
-def test_drift_is_named_where_it_starts_not_where_it_shows(isolated: Isolated, tmp_path: Path) -> None:
+def test_drift_is_named_where_it_starts_not_where_it_shows(isolated: ChildProcess, tmp_path: Path) -> None:
     graphs = [chain(tmp_path / f"{half}.onnx", half, mean=1000) for half in (False, True)]
     cases = [case(tmp_path / "c.st", 2, offset=1000)]
     found = bisect(*graphs, cases, isolated, tmp_path)
@@ -89,7 +89,7 @@ def test_drift_is_named_where_it_starts_not_where_it_shows(isolated: Isolated, t
     assert by_name["out"].growth < 3
 
 
-def test_an_overflow_counts_before_a_drift_that_comes_earlier(isolated: Isolated, tmp_path: Path) -> None:
+def test_an_overflow_counts_before_a_drift_that_comes_earlier(isolated: ChildProcess, tmp_path: Path) -> None:
     graphs = [chain(tmp_path / f"{half}.onnx", half, mean=1000) for half in (False, True)]
     cases = [case(tmp_path / "drifts.st", 2, offset=1000), case(tmp_path / "overflows.st", 300)]
     found = bisect(*graphs, cases, isolated, tmp_path)
@@ -97,7 +97,7 @@ def test_an_overflow_counts_before_a_drift_that_comes_earlier(isolated: Isolated
     assert (found.first.node, found.first.case) == ("square", "overflows")
 
 
-def test_without_a_culprit_the_error_creeps(isolated: Isolated, tmp_path: Path) -> None:
+def test_without_a_culprit_the_error_creeps(isolated: ChildProcess, tmp_path: Path) -> None:
     graphs = [chain(tmp_path / f"{half}.onnx", half) for half in (False, True)]
     found = bisect(*graphs, [case(tmp_path / "c.st", 2)], isolated, tmp_path)
     assert found.how == "creep"
@@ -106,7 +106,7 @@ def test_without_a_culprit_the_error_creeps(isolated: Isolated, tmp_path: Path) 
     assert same.first is None and same.limit == float("inf")
 
 
-def test_a_graph_of_another_model_is_refused(isolated: Isolated, tmp_path: Path) -> None:
+def test_a_graph_of_another_model_is_refused(isolated: ChildProcess, tmp_path: Path) -> None:
     other = onnx.load(chain(tmp_path / "b.onnx", True))
     for node in other.graph.node[1:]:
         for position, name in enumerate(node.output):
@@ -120,14 +120,14 @@ def test_a_graph_of_another_model_is_refused(isolated: Isolated, tmp_path: Path)
         bisect(chain(tmp_path / "a.onnx", False), tmp_path / "b.onnx", [case(tmp_path / "c.st", 2)], isolated, tmp_path)
 
 
-def test_weights_beside_the_graph_are_found_from_another_folder(isolated: Isolated, tmp_path: Path) -> None:
+def test_weights_beside_the_graph_are_found_from_another_folder(isolated: ChildProcess, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     graphs = [chain(tmp_path / f"{half}.onnx", half, external=True) for half in (False, True)]
     found = bisect(*graphs, [case(tmp_path / "c.st", 300)], isolated, tmp_path / "work")
     assert found.first is not None and found.first.node == "square"
 
 
-def test_tensors_are_compared_a_few_at_a_time_with_one_result(isolated: Isolated, tmp_path: Path) -> None:
+def test_tensors_are_compared_a_few_at_a_time_with_one_result(isolated: ChildProcess, tmp_path: Path) -> None:
     graphs = [chain(tmp_path / "a.onnx", False), chain(tmp_path / "b.onnx", False, mean=1.5)]
     cases = [case(tmp_path / "a.st", 20)[1], case(tmp_path / "b.st", 3, rows=5)[1]]
     names = ["scaled", "centre", "out", "back"]
@@ -146,14 +146,14 @@ def test_no_tensor_is_left_out_between_two_chunks(tmp_path: Path, monkeypatch: p
         assert [row[0] for row in rows] == names
 
 
-def test_ranges_cover_inputs_and_all_cases(isolated: Isolated, tmp_path: Path) -> None:
+def test_ranges_cover_inputs_and_all_cases(isolated: ChildProcess, tmp_path: Path) -> None:
     cases = [case(tmp_path / "a.st", 20)[1], case(tmp_path / "b.st", 30)[1]]
     found = ranges(chain(tmp_path / "a.onnx", False), cases, isolated)
     assert found == {"x": 30.0, "scaled": 30.0, "centre": 30.0, "out": 900.0, "back": 30.0}
 
 
 def test_numbers_that_stand_for_infinity_do_not_hide_the_error_of_the_others(
-    isolated: Isolated, tmp_path: Path
+    isolated: ChildProcess, tmp_path: Path
 ) -> None:
     graph = chain(tmp_path / "a.onnx", False)
     shifted = chain(tmp_path / "b.onnx", False, mean=0.5)

@@ -26,7 +26,7 @@ from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, ParityError, UsageError
-from attn_runtime.ort.fp16_workarounds import LEFT_OUT_ON_HALF
+from attn_runtime.ort.session_options import BROKEN_ON_FP16
 from attn_runtime.tasks.verification import verify
 from onnx import TensorProto
 from safetensors.numpy import load_file, save_file
@@ -308,7 +308,7 @@ def test_a_plain_file_is_held_against_its_own_fp32_answers(made: Made, tmp_path:
     typed = convert_file(Path(source), tmp_path / "half.onnx", "fp16", console=Console(True))
     assert isinstance(typed, TypedGraph) and typed.path == tmp_path / "half.onnx"
     assert {k["module"] for k in typed.kept} == {"layers.3.attention"}
-    session = onnxruntime.InferenceSession(tmp_path / "half.onnx", disabled_optimizers=list(LEFT_OUT_ON_HALF))
+    session = onnxruntime.InferenceSession(tmp_path / "half.onnx", disabled_optimizers=list(BROKEN_ON_FP16))
     x = np.random.default_rng(5).standard_normal((2, 9, 64)).astype(np.float32)
     got, want = session.run(None, {"x": x})[0], onnxruntime.InferenceSession(source).run(None, {"x": x})[0]
     assert np.abs(got - want).max() < 1e-2 * np.abs(want).max()

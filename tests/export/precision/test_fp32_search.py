@@ -8,24 +8,24 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_export.isolate import Isolated
 from attn_export.parity.recorded import check, passed
 from attn_export.precision import fp32_search
 from attn_export.precision.convert import file_job, workshop
 from attn_export.precision.fp32_search import Conversion, Wiring
+from attn_runtime.child_process import ChildProcess
 from onnx import TensorProto, helper, numpy_helper
 
 MakeJob = Callable[..., Conversion]
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Isolated]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildProcess]:
     with workshop(60) as (_, isolated):
         yield isolated
 
 
 @pytest.fixture
-def job(shop: Isolated, tmp_path: Path) -> MakeJob:
+def job(shop: ChildProcess, tmp_path: Path) -> MakeJob:
     def make(nodes: list[onnx.NodeProto], kind: str = "fp16", **weights: float | list[float]) -> Conversion:
         values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 8]) for n in ("x", "y")]
         initializers = [numpy_helper.from_array(np.float32(np.atleast_1d(v)), n) for n, v in weights.items()]

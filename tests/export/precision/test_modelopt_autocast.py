@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from attn_export.isolate import Isolated
 from attn_export.precision import modelopt_autocast as module
 from attn_export.precision.modelopt_autocast import LIMIT, autocast, clip_casts, read_cast, require_autocast
+from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import BackendError, PassError
 from onnx import TensorProto, helper, numpy_helper
 
 
 @pytest.fixture(scope="module")
-def isolated() -> Iterator[Isolated]:
-    with Isolated(120) as child:
-        child.start("warm_autocast")
+def isolated() -> Iterator[ChildProcess]:
+    with ChildProcess(120) as child:
+        child.start("attn_export.precision.modelopt_autocast:warm_up_here")
         yield child
 
 
@@ -46,7 +46,7 @@ def calibration(folder: Path, *largest: float) -> Path:
     return folder
 
 
-def test_every_golden_case_counts_as_calibration(isolated: Isolated, tmp_path: Path) -> None:
+def test_every_golden_case_counts_as_calibration(isolated: ChildProcess, tmp_path: Path) -> None:
     source = squares(tmp_path / "m.onnx")
     fine = autocast(source, tmp_path / "a.onnx", "fp16", isolated, calibration=calibration(tmp_path / "a", 2, 3))
     assert fine.in_fp32 == ()
@@ -56,7 +56,7 @@ def test_every_golden_case_counts_as_calibration(isolated: Isolated, tmp_path: P
     assert autocast(source, tmp_path / "c.onnx", "bf16", isolated, calibration=tmp_path / "b").in_fp32 == ()
 
 
-def test_only_the_nodes_that_are_named_stay(isolated: Isolated, tmp_path: Path) -> None:
+def test_only_the_nodes_that_are_named_stay(isolated: ChildProcess, tmp_path: Path) -> None:
     source = squares(tmp_path / "m.onnx")
     # A name is neither a pattern nor the beginning of one.
     for keep, found in (
@@ -73,7 +73,7 @@ def test_only_the_nodes_that_are_named_stay(isolated: Isolated, tmp_path: Path) 
     ("kind", "element", "opset"), [("fp16", TensorProto.FLOAT16, 20), ("bf16", TensorProto.BFLOAT16, 22)]
 )
 def test_names_module_paths_and_properties_stay(
-    isolated: Isolated, tmp_path: Path, kind: str, element: int, opset: int
+    isolated: ChildProcess, tmp_path: Path, kind: str, element: int, opset: int
 ) -> None:
     source = squares(tmp_path / "m.onnx")
     autocast(source, tmp_path / "t.onnx", kind, isolated, keep=["project"])
@@ -92,14 +92,14 @@ def test_names_module_paths_and_properties_stay(
     assert element in [n.attribute[0].i for n in casts.values()]
 
 
-def test_half_at_the_border(isolated: Isolated, tmp_path: Path) -> None:
+def test_half_at_the_border(isolated: ChildProcess, tmp_path: Path) -> None:
     autocast(squares(tmp_path / "m.onnx"), tmp_path / "t.onnx", "fp16", isolated, half_io=True)
     graph = onnx.load(tmp_path / "t.onnx").graph
     assert [v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)] == [TensorProto.FLOAT16] * 2
     assert [n.op_type for n in graph.node] == ["Mul", "MatMul", "Relu"]
 
 
-def test_a_number_that_stands_for_infinity_is_clipped_before_the_cast(isolated: Isolated, tmp_path: Path) -> None:
+def test_a_number_that_stands_for_infinity_is_clipped_before_the_cast(isolated: ChildProcess, tmp_path: Path) -> None:
     import onnxruntime
     from attn_export.precision.emulation import rounded
 
@@ -149,7 +149,7 @@ def test_large_weights_go_beside_the_graph(tmp_path: Path, monkeypatch: pytest.M
     assert onnx.load(tmp_path / "t.onnx").graph.initializer[0].data_type == TensorProto.FLOAT16
 
 
-def test_what_autocast_can_not_convert_is_said_in_one_line(isolated: Isolated, tmp_path: Path) -> None:
+def test_what_autocast_can_not_convert_is_said_in_one_line(isolated: ChildProcess, tmp_path: Path) -> None:
     model = onnx.load(squares(tmp_path / "m.onnx"))
     model.graph.node[1].op_type = "NoSuchOperator"
     onnx.save(model, tmp_path / "bad.onnx")

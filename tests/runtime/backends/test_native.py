@@ -7,14 +7,23 @@ import os
 import subprocess
 import sys
 import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from attn_runtime.backends import native
+from attn_runtime.bundle.reader import Bundle
+from attn_runtime.bundle.writer import BundleWriter
 from attn_runtime.errors import BackendError, BundleError, InputError, UsageError
 from attn_runtime.native import capi
 from attn_runtime.session.session import Session, open_session
+from attn_runtime.tasks.verification import verify
+from onnx import TensorProto, helper
+from support import make_graphs
+from support.make_hostile_bundles import dim, valid_manifest
 
 needs_library = pytest.mark.skipif(native.why_unavailable() is not None, reason=str(native.why_unavailable()))
 
@@ -145,10 +154,103 @@ def test_errors_are_those_of_every_backend(valid_bundle: Path, session: Session)
 
 @needs_library
 def test_the_cpp_reader_refuses_for_itself(valid_bundle: Path) -> None:
-    from attn_runtime.bundle.reader import Bundle
-
     opened = Bundle.open(valid_bundle)
     graph = valid_bundle / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"\0")
     with pytest.raises(BundleError, match="sha256 of model.onnx"):
         open_session(opened, "cpu", "native")
+
+
+ROWS = 1 << 21  # of four float32 numbers: 32 MiB, next to which nothing else that is read counts
+
+
+@pytest.fixture(scope="module")
+def three_graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of three graphs, each e[batch, 4] = table[x[batch]], over one file of weights."""
+    path = tmp_path_factory.mktemp("three") / "three.attn"
+    table = np.arange(4 * ROWS, dtype=np.float32).reshape(ROWS, 4)
+    stored = TensorProto(name="table", data_type=TensorProto.FLOAT, dims=table.shape)
+    stored.data_location = TensorProto.EXTERNAL
+    stored.external_data.add(key="location", value="weights.data")
+    manifest = valid_manifest()
+    one = manifest["graphs"].pop("model")
+    manifest["assets"] = {}
+    sides = {"inputs": [("x", "int64", [])], "outputs": [("e", "float32", [dim(None, 4, 4, 4)])]}
+    for side, tensors in sides.items():
+        one[side] = [
+            {"name": name, "dtype": dtype, "dims": [dim("batch", 1, 2, 4), *more]} for name, dtype, more in tensors
+        ]
+    with BundleWriter(path) as writer:
+        writer.path("weights.data").write_bytes(table.tobytes())
+        for name in ("encoder", "first", "step"):
+            gather = helper.make_node("Gather", ["table", "x"], ["e"])
+            make_graphs.save(
+                writer.path(f"{name}.onnx"), [gather], [make_graphs.integers("x", "batch")],
+                [make_graphs.floats("e", "batch", 4)], [stored],
+            )  # fmt: skip
+            files = {side: f"golden/{name}.{side}.safetensors" for side in ("inputs", "outputs")}
+            x = np.array([1, ROWS - 1])
+            writer.add_tensors(files["inputs"], {"x": x})
+            writer.add_tensors(files["outputs"], {"e": table[x]})
+            precision = {"file": f"{name}.onnx", "data": ["weights.data"], "tolerance": {"atol": 0, "rtol": 1e-6}}
+            golden = {**one["golden"][1], "case": "opt", **files}
+            manifest["graphs"][name] = {**one, "precisions": {"fp32": precision}, "golden": [golden]}
+        writer.commit(manifest)
+    return path
+
+
+def bytes_read() -> int:
+    """By this process so far, through read(2); not what is mapped."""
+    text = Path("/proc/self/io").read_text()
+    return int(text.partition("rchar: ")[2].split()[0])
+
+
+@needs_library
+@pytest.mark.skipif(not os.access("/proc/self/io", os.R_OK), reason="needs /proc")
+def test_a_bundle_of_three_graphs_is_read_once_by_each_reader(three_graphs: Path) -> None:
+    """Python hashes the weights, and the library does, once for all sessions of one `Bundle`; ONNX Runtime maps them."""
+    open_session(three_graphs, "cpu", "native", graph="step").run({"x": np.array([3])})  # what is loaded once
+    before = bytes_read()
+    report = verify(three_graphs, "native", "cpu")
+    times = (bytes_read() - before) / (three_graphs / "weights.data").stat().st_size
+    assert report.passed and len(report.cases) == 3 and 1.9 < times < 2.2, times
+
+
+@needs_library
+def test_a_bundle_is_opened_once_by_many_threads_and_given_back_with_it(
+    valid_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[weakref.ref[capi.Handle]] = []
+
+    def slowly(folder: Path) -> capi.Handle:
+        time.sleep(0.1)
+        handle = open_bundle(folder)
+        opened.append(weakref.ref(handle))
+        return handle
+
+    open_bundle = capi.open_bundle
+    monkeypatch.setattr(capi, "open_bundle", slowly)
+    bundle = Bundle.open(valid_bundle)
+    with ThreadPoolExecutor(8) as pool:
+        sessions = [f.result() for f in [pool.submit(open_session, bundle, "cpu", "native") for _ in range(8)]]
+    assert len(opened) == 1
+    open_session(valid_bundle, "cpu", "native")  # opened again, and so read again
+    assert len(opened) == 2
+    bundle = None  # type: ignore[assignment]
+    answers = [session.run({"x": rows(1)})["y"] for session in sessions]
+    np.testing.assert_array_equal(*answers[:2])
+    sessions.clear()
+    gc.collect()
+    assert [handle() for handle in opened] == [None, None]
+
+
+@needs_library
+def test_what_could_not_be_opened_is_tried_again(valid_bundle: Path) -> None:
+    bundle = Bundle.open(valid_bundle)
+    graph = valid_bundle / "model.onnx"
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[:-1] + b"\0")
+    with pytest.raises(BundleError, match="sha256 of model.onnx"):
+        open_session(bundle, "cpu", "native")
+    graph.write_bytes(whole)
+    assert open_session(bundle, "cpu", "native").run({"x": rows(1)})["y"].shape == (1, 10)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_runtime.backends import GraphFile, OpenOptions, ort, ort_tensorrt
+from attn_runtime.backends import ort, ort_tensorrt
 from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import AttnError, BackendError, BundleError, InputError
+from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.onnx_file.external_data import check_external_data
 from attn_runtime.ort.placement import check_placed, heavy_on_cpu
 from attn_runtime.ort.providers import CUDA

@@ -78,7 +78,8 @@ def test_it_registers_once_and_offers_no_gpu_where_the_driver_has_none(driver_wi
 def test_past_all_checks_nothing_is_opened_on_the_cpu(driver_without_gpu: Path, valid_bundle: Path) -> None:
     for driver, reason in ((None, "does not register"), (driver_without_gpu, "offers 0 GPUs")):
         told = run(
-            "from attn_runtime.backends import GraphFile, OpenOptions, ort_rtx; from attn_runtime.errors import *;"
+            "from attn_runtime.backends import ort_rtx; from attn_runtime.interface import GraphFile, OpenOptions;"
+            "from attn_runtime.errors import *;"
             "from pathlib import Path\n"
             f"try: ort_rtx.open(GraphFile(Path({str(valid_bundle / 'model.onnx')!r}), 'm'), 'cuda', OpenOptions())\n"
             "except BackendError as error: print('refused', error)",

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from attn_runtime import backends
-from attn_runtime.backends import GraphFile, trt
+from attn_runtime.backends import trt
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import BackendError, EngineError
+from attn_runtime.interface import GraphFile
 from attn_runtime.session.session import open_session
 from attn_runtime.trt import library as flavour
 from attn_runtime.trt.builder.compile import compile_engine

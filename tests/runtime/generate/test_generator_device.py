@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attn_runtime.backends import GraphFile, OpenOptions, ort
+from attn_runtime.backends import ort
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.device.tensor import DeviceArray
 from attn_runtime.generate import GenerateOptions, Generator, open_generator
 from attn_runtime.generate.graphs.buffers import DeviceMemory, HostStack
 from attn_runtime.generate.graphs.graph_io import GraphIO
 from attn_runtime.generate.graphs.step_graphs import Sessions
+from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.ort.device_memory import DeviceMemory as OrtMemory
 from attn_runtime.ort.gpu_engine import GpuEngine
 from attn_runtime.session.session import Session

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import onnx
 import pytest
 from attn_runtime.errors import BundleError
 from attn_runtime.onnx_file import graph as onnx_nodes
-from attn_runtime.onnx_file.graph import read_graph
+from attn_runtime.onnx_file.graph import METADATA_KEY, read_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -79,15 +78,13 @@ def test_a_node_without_a_name_is_called_as_tensorrt_calls_it(tmp_path: Path) ->
     assert found.nodes[0].name == "node_of_y" and found.values["x"].dims == ("n",)
 
 
-def test_ranges_that_the_file_carries(tmp_path: Path) -> None:
+def test_the_metadata_text_that_the_file_carries(tmp_path: Path) -> None:
     file = graphs.matmul(tmp_path / "m.onnx")
     model = onnx.load(file)
-    dims = [{"name": "batch", "min": 1, "opt": 2, "max": 4}, {"name": None, "min": 64, "opt": 64, "max": 64}]
-    spec = {"name": "x", "dtype": "float32", "dims": dims}
-    told = {"inputs": [spec], "outputs": [{**spec, "name": "y", "dims": [dims[0]]}]}
-    helper.set_model_props(model, {"attn_export.graph": json.dumps(told)})
+    assert read_graph(file, "test").embedded == ""
+    helper.set_model_props(model, {"other": "1", METADATA_KEY: "what an export knows"})
     onnx.save(model, file)
-    assert [str(s) for s in read_graph(file, "test").specs] == ["x: float32[batch=1..4, 64]"]
+    assert read_graph(file, "test").embedded == "what an export knows"
 
 
 def test_every_cut_of_a_file_is_an_error_where_protobuf_has_one(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from attn_runtime.backends import GraphFile, OpenOptions, ort
+from attn_runtime.backends import ort
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.device.buffers import host_view
 from attn_runtime.device.gpus import find_gpus
 from attn_runtime.device.interface import DEFAULT_STREAM
 from attn_runtime.device.tensor import DeviceTensor, borrow
 from attn_runtime.errors import BackendError, InputError, UsageError
+from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.ort.device_memory import DeviceMemory, on_gpu
 from attn_runtime.ort.gpu_bound_call import BoundOnGpu, StagedCall, copies_straight
 from attn_runtime.ort.gpu_engine import GpuEngine, GraphIds

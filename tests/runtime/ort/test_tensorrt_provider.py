@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from attn_runtime.backends import GraphFile, OpenOptions, ort, ort_rtx, ort_tensorrt
+from attn_runtime.backends import ort, ort_rtx, ort_tensorrt
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import BackendError, OutputError
+from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.ort.tensorrt_provider import cache_folder, profile_shapes, tf32_note
 from attn_runtime.session.session import open_session
 from attn_runtime.spec import Dim, TensorSpec

@@ -11,12 +11,13 @@ from attn_runtime.trt import library
 from attn_runtime.trt.builder import network
 from attn_runtime.trt.layers import Layer, LayerTensor, layers_in
 from attn_runtime.trt.precision_audit import Audit, audit
+from attn_runtime.trt.profiles import Shape
 from support import trt_graphs as graphs
 
 rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 
 
-def built(file: Path, **shapes: network.Shape) -> network.Built:
+def built(file: Path, **shapes: Shape) -> network.Built:
     """Of a batch of 1 to 4."""
     profile = {name: ((1, *rest), (2, *rest), (4, *rest)) for name, rest in shapes.items()}
     made = network.build(library.load("rtx"), file, [profile])

@@ -246,7 +246,7 @@ def cache_file() -> Path:
 
 def write(path: Path) -> None:
     """Synthesise everything to `path`, whole or not at all. OutputError when it can't be written."""
-    from attn_runtime.files.whole_file import write_file
+    from attn_runtime.files.atomic_write import write_file
     from safetensors.numpy import save
 
     takes = plan()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BackendError, UsageError
-from ...files.whole_file import write_whole
+from ...files.atomic_write import write_whole
 from ..maps import AttentionMap, AttentionMaps, Axis
 
 #: More cannot be told apart on one page.

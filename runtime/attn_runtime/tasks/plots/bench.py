@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import BackendError, UsageError
-from ...files.whole_file import write_whole
+from ...files.atomic_write import write_whole
 from ..benchmark import BenchReport
 
 

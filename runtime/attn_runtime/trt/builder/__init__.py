@@ -1,1 +1,11 @@
-"""Compile a typed ONNX graph into an engine, in a child process."""
+"""Building an engine from an ONNX graph, in a process of its own.
+
+compile          the one public call, compile_engine
+onnx_source      the file to build: a bundle's precision or a plain ONNX file, with what must be checked of it
+preflight        what would fail or go wrong silently, found before the build
+build_process    the child process that builds; parent's side and child's
+network          parse and build, in this process; callbacks: the library's log and progress
+fp32_guard       keeps the library from computing in half precision what the graph has in float32
+progress         how far a build is, and how long it will take
+diagnose         what the library said, as node, module, source line and advice
+"""

@@ -1,29 +1,31 @@
-"""Build in a child process, and wait for it: what crashes there is an error here, and what interrupts here ends there."""
+"""Build in a child process, and wait for it: what crashes there is an error here, and what interrupts here ends there.
+
+The plan and the timing cache go through files, all else of `Built` through the reply.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import signal
-import subprocess
-import sys
-import tempfile
+import math
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from ... import child_process
+from ...child_process import ChildDied, ChildProcess, TaskFailed
 from ...errors import EngineError, OutputError, StageError
-from .build_worker import built_from_json
-from .network import BuildOptions, Built, Profile
+from .. import library
+from ..layers import Layer, LayerTensor
+from ..profiles import Profile
+from . import network
+from .callbacks import Phases
+from .network import BuildOptions, Built
 from .progress import BuildProgress, Estimate
 
-#: Seconds that a cancelled child gets to end by itself.
-_PATIENCE = 1.5
-# Not `-m`: that would look for every module in the current folder first, where a json.py may lie.
-_CHILD = (
-    "import sys; sys.path[:] = filter(None, sys.path); from attn_runtime.trt.builder.build_worker import main; main()"
-)
+#: Seconds between two reports of progress, and how long a cancelled build may take to end by itself.
+_EVERY, _PATIENCE = 0.25, 1.5
 
 
 def build_apart(
@@ -40,83 +42,121 @@ def build_apart(
     when the disk has no place. However this ends, also by an exception such as KeyboardInterrupt, the child is gone.
     """
     plan, old, new = folder / "plan", folder / "timing_cache", folder / "new_timing_cache"
-    asked: dict[str, Any] = {**vars(options)}
+    request: dict[str, Any] = {**vars(options)}
     if options.timing_cache:
         try:
             old.write_bytes(options.timing_cache)
         except OSError as error:
             raise OutputError(f"can't write beside {folder.parent}: {error.strerror or error}") from error
-    asked["timing_cache"] = None if options.timing_cache is None else str(old) if options.timing_cache else ""
-    request = {
-        "flavour": flavour, "file": str(file), "profiles": [dict(p) for p in profiles], "options": asked,
-        "plan": str(plan), "new_timing_cache": str(new),
-    }  # fmt: skip
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-        told = _exchange(request, said, on_progress)
-    return built_from_json(
-        told,
-        plan.read_bytes() if told["plan"] is not None else None,
-        new.read_bytes() if told["timing_cache"] is not None else None,
-    )
-
-
-def _exchange(
-    request: dict[str, Any], said: IO[str], on_progress: Callable[[BuildProgress], object] | None
-) -> dict[str, Any]:
-    # A session of its own: Ctrl-C on the terminal reaches this process alone, which then ends the child in order.
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CHILD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=said,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdin is not None and process.stdout is not None
+    request["timing_cache"] = None if options.timing_cache is None else str(old) if options.timing_cache else ""
     estimate, start = Estimate(), time.monotonic()
-    try:
-        with contextlib.suppress(BrokenPipeError):  # a child that died is told of below
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-        for line in process.stdout:
-            reply = json.loads(line)
-            if "built" in reply:
-                built: dict[str, Any] = reply["built"]
-                return built
-            if "unwritten" in reply:
-                raise OutputError(
-                    f"the engine was built and can't be written: {reply['unwritten']}; what was there is still there"
-                )
-            progress = estimate.update([tuple(p) for p in reply["phases"]], time.monotonic() - start)
-            if on_progress is not None and on_progress(progress) is False:
-                raise EngineError(f"the build was cancelled after {progress.elapsed:.0f} s; nothing was written")
-        code = process.wait()
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        raise StageError(
-            f"the build of {Path(request['file']).name} died ({how}); nothing was written. Its last words: "
-            f"{_last_words(said) or 'none'}"
+
+    def report(phases: list[list[Any]]) -> None:
+        progress = estimate.update([tuple(phase) for phase in phases], time.monotonic() - start)
+        if on_progress is not None and on_progress(progress) is False:
+            raise EngineError(f"the build was cancelled after {progress.elapsed:.0f} s; nothing was written")
+
+    # Without a limit: a large engine takes hours. In a new child: the library must find none of another's memory.
+    with ChildProcess(math.inf, on_message=report, patience=_PATIENCE, reuse=False) as child:
+        try:
+            reply = child.run(
+                f"{__name__}:build_here",
+                f"the build of {file.name}",
+                flavour=flavour,
+                file=str(file),
+                profiles=[dict(profile) for profile in profiles],
+                options=request,
+                plan=str(plan),
+                new_timing_cache=str(new),
+            )
+        except ChildDied as died:
+            raise StageError(
+                f"the build of {file.name} died ({died.how}); nothing was written. Its last words: {died.last_words}"
+            ) from None
+        except TaskFailed as problem:
+            raise StageError(f"{problem}; nothing was written") from None
+    if "unwritten" in reply:
+        raise OutputError(
+            f"the engine was built and can't be written: {reply['unwritten']}; what was there is still there"
         )
-    finally:
-        _end(process)
+    return built_from_json(
+        reply,
+        plan.read_bytes() if reply["plan"] is not None else None,
+        new.read_bytes() if reply["timing_cache"] is not None else None,
+    )
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ask the child to stop, which the library's progress monitor passes on; kill it if it does not."""
-    assert process.stdin is not None and process.stdout is not None
-    with contextlib.suppress(OSError):
-        process.stdin.close()  # also tells a child that is still building
+def build_here(
+    flavour: str,
+    file: str,
+    profiles: list[dict[str, list[list[int]]]],
+    options: dict[str, Any],
+    plan: str,
+    new_timing_cache: str,
+) -> dict[str, Any]:
+    """The task of the child process: `built_to_json`, or {"unwritten": why} where the disk had no place."""
+    latest: list[Phases] = [()]
+    over = threading.Event()
+
+    def on_progress(phases: Phases) -> bool:
+        latest[0] = phases
+        return not child_process.cancelled()
+
+    def report() -> None:
+        # Also while nothing moves: the one who waits sees the time go by, and may cancel.
+        while not over.wait(_EVERY) and not child_process.cancelled():
+            child_process.send(latest[0])
+
+    cache = options.pop("timing_cache")
+    parsed = BuildOptions(
+        **{**options, "capabilities": tuple(options["capabilities"]), "kept": tuple(options["kept"])},
+        timing_cache=None if cache is None else Path(cache).read_bytes() if cache else b"",
+    )
+    shapes: list[Profile] = [
+        {name: (tuple(low), tuple(opt), tuple(high)) for name, (low, opt, high) in one.items()} for one in profiles
+    ]
+    reporter = threading.Thread(target=report)
+    reporter.start()
     try:
-        process.wait(_PATIENCE)
-    except BaseException:  # too slow, or a second Ctrl-C
-        process.kill()
-        process.wait()
-        if not isinstance(sys.exc_info()[1], subprocess.TimeoutExpired):
-            raise
+        built = network.build(library.load(flavour), Path(file), shapes, parsed, on_progress)
     finally:
-        process.stdout.close()
+        over.set()
+        reporter.join()
+    try:
+        for data, place in ((built.plan, plan), (built.timing_cache, new_timing_cache)):
+            if data is not None:
+                Path(place).write_bytes(data)
+    except OSError as error:
+        return {"unwritten": error.strerror or str(error)}
+    return built_to_json(built)
 
 
-def _last_words(said: IO[str]) -> str:
-    said.seek(0)
-    lines = [" ".join(line.split()) for line in said if line.strip()]
-    return lines[-1][:300] if lines else ""
+def built_to_json(built: Built) -> dict[str, Any]:
+    """Everything but the plan and the timing cache, whose sizes stand in their place."""
+    document = {**vars(built), "layers": [asdict(layer) for layer in built.layers]}
+    document["plan"] = None if built.plan is None else len(built.plan)
+    document["timing_cache"] = None if built.timing_cache is None else len(built.timing_cache)
+    document["problems"] = [asdict(problem) for problem in built.problems]
+    return document
+
+
+def built_from_json(document: Mapping[str, Any], plan: bytes | None, timing_cache: bytes | None) -> Built:
+    """The other way."""
+    return Built(
+        plan,
+        tuple(map(_layer, document["layers"])),
+        document["scratch"],
+        tuple(network.ParserProblem(**problem) for problem in document["problems"]),
+        tuple(document["errors"]),
+        tuple(document["warnings"]),
+        timing_cache,
+        document["products"],
+    )
+
+
+def _layer(document: Mapping[str, Any]) -> Layer:
+    sides = {
+        side: tuple(LayerTensor(t["name"], tuple(t["dims"]), t["dtype"]) for t in document[side])
+        for side in ("inputs", "outputs", "constants")
+    }
+    return Layer(document["name"], document["type"], document["tactic"], nodes=tuple(document["nodes"]), **sides)

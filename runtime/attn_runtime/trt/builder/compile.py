@@ -17,19 +17,19 @@ from ...bundle.attention_block import AttentionBlock
 from ...bundle.reader import Bundle
 from ...device.gpus import compute_capability
 from ...errors import BackendError, EngineError, FusionError, OutputError, UsageError
-from ...files.whole_file import write_file
+from ...files.atomic_write import write_file
 from ...text_format import columns, printable
 from ..engine_files import EngineStaging, check_engine_target, engine_place, find_engine, read_plan
 from ..engine_key import EngineKey
 from ..fused_attention import BlockFusion, fusion
 from ..library import Library
-from ..library_choice import choose, gpus_to_build_for
+from ..library_choice import choose, gpus_to_build_for, portable_set
 from ..machine import os_name, this_machine
 from ..precision_audit import Audit, audit
-from ..profiles import ShapeTexts, check_coverage, given_profiles, make_profiles
+from ..profiles import Profile, ShapeTexts, check_coverage, given_profiles, make_profiles
 from .build_process import build_apart
 from .diagnose import explain
-from .network import BuildOptions, Built, Profile, portable_set
+from .network import BuildOptions, Built
 from .onnx_source import BuildInput, find_source
 from .preflight import check_traps, unfused_notes
 from .progress import BuildProgress

@@ -12,12 +12,9 @@ from typing import Any
 
 from ..layers import DTYPES, Layer, layers_in, scratch_bytes
 from ..library import Library
+from ..profiles import Profile
 from .callbacks import Phases, make_logger, make_monitor
 from .fp32_guard import PRODUCTS, hold_float32, layer_types, node_name
-
-Shape = tuple[int, ...]
-#: input name -> (min, opt, max) shape; one mapping is one optimization profile
-Profile = Mapping[str, tuple[Shape, Shape, Shape]]
 
 
 @dataclass(frozen=True)
@@ -160,19 +157,6 @@ def _choose_types(trt: Any, network: Any, config: Any, kept: Sequence[str]) -> N
         for output in range(layer.num_outputs):
             if layer.get_output(output).dtype in (trt.float16, trt.float32):
                 layer.set_output_type(output, trt.float32)
-
-
-def capabilities(flavour: Library) -> dict[str, Any]:
-    """The GPUs that this `rtx` builds for, "8.9" -> enum value, oldest first."""
-    known = getattr(flavour.api, "ComputeCapability", None)
-    members = getattr(known, "__members__", {})
-    found = {f"{name[2:-1]}.{name[-1]}": value for name, value in members.items() if name.startswith("SM")}
-    return dict(sorted(found.items(), key=lambda item: float(item[0])))
-
-
-def portable_set(flavour: Library) -> tuple[str, ...]:
-    """What an `rtx` engine runs on when no GPU is named: "8.0 and later", of those that the library knows."""
-    return tuple(text for text in capabilities(flavour) if float(text) >= 8.0)
 
 
 def _configure(trt: Any, config: Any, options: BuildOptions) -> str:

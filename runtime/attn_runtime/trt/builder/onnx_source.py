@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...bundle.attention_block import AttentionBlock
 from ...bundle.manifest import MANIFEST
+from ...bundle.onnx_metadata import read_embedded
 from ...bundle.reader import Bundle
 from ...errors import BundleError, UsageError
 from ...onnx_file.graph import OnnxGraph, read_graph
@@ -113,7 +114,7 @@ def _plain(path: Path, graph: str | None, precision: str | None) -> BuildInput:
     for name in onnx.inputs:
         value = onnx.values[name]
         inputs.append(input_of_file(name, value.dtype, value.dims))
-    specs = onnx.specs
+    specs = read_embedded(onnx.embedded, f"{where}: {path.name}").inputs if onnx.embedded else ()
     if specs and [spec.name for spec in specs] == list(onnx.inputs):
         inputs = list(map(input_of, specs))
     strict = precision is not None

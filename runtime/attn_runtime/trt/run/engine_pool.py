@@ -1,4 +1,4 @@
-"""An engine that a session runs: a pool of lanes over one deserialized engine. See `attn_runtime.backends.Engine`."""
+"""An engine that a session runs: a pool of lanes over one deserialized engine. See `attn_runtime.interface.Engine`."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..builder.network import Profile
+from ..profiles import Profile
 
 Shape = tuple[int, ...]
 

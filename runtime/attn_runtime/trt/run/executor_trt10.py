@@ -13,8 +13,8 @@ from typing import Any
 
 from ...errors import BackendError, EngineError
 from ...spec import DTYPES
-from ..builder.network import Profile
 from ..library import Library
+from ..profiles import Profile
 from .executor import Grows, IoTensor, Shape
 
 #: TensorRT's DataType names -> numpy's dtype names

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from ...errors import OutputError
-from ...files.whole_file import write_whole
+from ...files.atomic_write import write_file
 
 SUFFIX = ".kernels"
 
@@ -38,12 +38,8 @@ class RuntimeCache:
         if content is None or content == self._last or self.why_not_kept is not None:
             return
         try:
-            write_whole(self.file, lambda path: _write(path, content))
+            write_file(self.file, content)
         except OutputError as error:
             self.why_not_kept = str(error)
         else:
             self._last = content
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.bundle.reader import Bundle
+from attn_runtime.child_process import python_command
 from attn_runtime.cli import compile
 from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import (  # fmt: skip
@@ -32,7 +33,6 @@ from attn_runtime.errors import (  # fmt: skip
     UsageError,
 )
 from attn_runtime.trt import library, library_choice
-from attn_runtime.trt.builder import build_process
 from attn_runtime.trt.builder.compile import compile_engine
 from attn_runtime.trt.builder.network import BuildOptions
 from attn_runtime.trt.builder.progress import BuildProgress
@@ -248,7 +248,7 @@ def children() -> Iterator[int]:
     """The workers of this test's processes that are still there."""
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"attn_runtime.trt.builder.build_worker" in place.read_bytes():
+            if b"attn_runtime.child_process" in place.read_bytes():
                 yield int(place.parent.name)
         except OSError:
             continue
@@ -381,11 +381,13 @@ def test_a_child_that_nobody_waits_for_cancels_its_build(tmp_path: Path) -> None
     """It ends by itself, with no plan: the library's progress monitor has passed the word on."""
     file = graphs.matmul(tmp_path / "m.onnx")
     options = {**vars(BuildOptions()), "timing_cache": None}
-    request = {"flavour": "rtx", "file": str(file), "profiles": [{"x": [[1, 64]] * 3}], "options": options,
-               "plan": str(tmp_path / "plan"), "new_timing_cache": str(tmp_path / "cache")}  # fmt: skip
-    command = [sys.executable, "-m", "attn_runtime.trt.builder.build_worker"]
-    done = subprocess.run(command, input=json.dumps(request) + "\n", capture_output=True, text=True)
-    assert json.loads(done.stdout.splitlines()[-1])["built"]["plan"] is None and not (tmp_path / "plan").exists()
+    arguments = {"flavour": "rtx", "file": str(file), "profiles": [{"x": [[1, 64]] * 3}], "options": options,
+                 "plan": str(tmp_path / "plan"), "new_timing_cache": str(tmp_path / "cache")}  # fmt: skip
+    request = json.dumps({"task": "attn_runtime.trt.builder.build_process:build_here", "arguments": arguments})
+    done = subprocess.run(
+        python_command("attn_runtime.child_process:serve"), input=request + "\n", capture_output=True, text=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1])["ok"]["plan"] is None and not (tmp_path / "plan").exists()
 
 
 @rtx
@@ -398,12 +400,6 @@ def test_modules_in_the_current_folder_are_not_taken(valid_bundle: Path, tmp_pat
     script += f"compile_engine({str(valid_bundle)!r})"
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_last_words_are_the_last_line_that_says_something(tmp_path: Path) -> None:
-    with (tmp_path / "said").open("w+") as said:
-        said.write("one\nInternal Error:   two\n\n")
-        assert build_process._last_words(said) == "Internal Error: two"
 
 
 # --- the command line ---------------------------------------------------------------------------------------------

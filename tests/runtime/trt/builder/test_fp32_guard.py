@@ -11,12 +11,13 @@ from attn_runtime.errors import PrecisionError
 from attn_runtime.trt import library
 from attn_runtime.trt.builder import network
 from attn_runtime.trt.precision_audit import audit
+from attn_runtime.trt.profiles import Shape
 from support import trt_graphs as graphs
 
 pytestmark = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 
 
-def built(file: Path, shapes: dict[str, network.Shape], kept: tuple[str, ...] = ()) -> network.Built:
+def built(file: Path, shapes: dict[str, Shape], kept: tuple[str, ...] = ()) -> network.Built:
     profile = {name: ((1, *rest), (2, *rest), (4, *rest)) for name, rest in shapes.items()}
     made = network.build(library.load("rtx"), file, [profile], network.BuildOptions(kept=kept))
     assert made.plan is not None, made.errors
@@ -28,7 +29,7 @@ def built(file: Path, shapes: dict[str, network.Shape], kept: tuple[str, ...] = 
     ("operator", "shape"), [("MatMul", (64,)), ("Conv", (8, 16, 16)), ("ConvTranspose", (8, 16, 16))]
 )
 def test_weights_that_half_precision_can_not_hold_stay_as_they_are(
-    operator: str, shape: network.Shape, size: float, tmp_path: Path
+    operator: str, shape: Shape, size: float, tmp_path: Path
 ) -> None:
     made = built(graphs.sandwiched(tmp_path / "m.onnx", operator, size), {"x": shape})
     found = audit(made.layers, made.products, "fp16", ["wide"])
@@ -40,7 +41,7 @@ def test_weights_that_half_precision_can_not_hold_stay_as_they_are(
 
 def test_a_product_of_activations_is_held_where_it_is_kept_on_purpose(tmp_path: Path) -> None:
     file = graphs.sandwiched_scores(tmp_path / "m.onnx")
-    shapes: dict[str, network.Shape] = {"q": (64, 64), "k": (64, 64)}
+    shapes: dict[str, Shape] = {"q": (64, 64), "k": (64, 64)}
     held = built(file, shapes, kept=("scores",))
     found = audit(held.layers, held.products, "fp16", ["scores"])
     found.require()

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attn_runtime.backends import GraphFile
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.compare import compare_all
 from attn_runtime.device.buffers import host_view
 from attn_runtime.device.interface import DEFAULT_STREAM
 from attn_runtime.device.tensor import DeviceArray, borrow
 from attn_runtime.errors import BackendError, InputError, UsageError
+from attn_runtime.interface import GraphFile
 from attn_runtime.session.session import Session
-from attn_runtime.trt.builder.network import Profile
+from attn_runtime.trt.profiles import Profile
 from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.open_engine import specs_of
 from attn_runtime.trt.run.stream import StreamOptions

@@ -1,0 +1,69 @@
+"""How a session of ONNX Runtime is made, told once: the options, and what is left out on float16 graphs and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .providers import CPU
+
+#: Severity of ONNX Runtime's loggers that says nothing: errors are raised, printing them as well would be chatter.
+NO_LOG = 4
+
+#: Optimizers that are wrong on float16 graphs on the CPU, in 1.24 to 1.31:
+#: NchwcTransformer ends the process (SIGSEGV) on Transpose before MatMul, microsoft/onnxruntime issue 28392.
+#: SimplifiedLayerNormFusion and LayerNormFusion read an epsilon of float16 as 1e-5, whatever it is: an RMSNorm of small
+#: numbers answered wrongly by a tenth.
+BROKEN_ON_FP16 = ("NchwcTransformer", "SimplifiedLayerNormFusion", "LayerNormFusion")
+
+#: What answers of a float16 graph from the CPU do not tell.
+CPU_NOTE = "computes fp16 in fp32 between the nodes: an overflow of fp16 would not show"
+
+
+def cpu_options(
+    *,
+    threads: int = 0,
+    large: bool = False,
+    optimizations: bool = True,
+    stop_spinning: bool = False,
+    data_folder: Path | None = None,
+) -> Any:
+    """An onnxruntime.SessionOptions; what a GPU needs is added by who opens one.
+
+    threads        that one node may use; 0 leaves it to ONNX Runtime
+    large          leaves weights memory-mapped where they lie: prepacking would copy them
+    optimizations  False computes every node as the graph has it, and folds no constants, which would copy what it folds
+    stop_spinning  threads sleep as soon as a call is over
+    data_folder    of the external data of a model that is given as bytes
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = NO_LOG
+    options.intra_op_num_threads = threads
+    if not optimizations:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if large:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    if stop_spinning:
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+    if data_folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(data_folder))
+    return options
+
+
+def make_session(
+    model: Path | bytes, options: Any, *, fp16: bool = False, providers: Sequence[Any] | None = (CPU,)
+) -> Any:
+    """An onnxruntime.InferenceSession that never falls back to another provider. `fp16`: a tensor of the graph is float16.
+
+    `providers` None takes those that `options` has, which a list would override. Raises what onnxruntime does.
+    """
+    import onnxruntime
+
+    without = {"disabled_optimizers": [*BROKEN_ON_FP16]} if fp16 else {}
+    chosen = None if providers is None else list(providers)
+    session = onnxruntime.InferenceSession(model, options, chosen, enable_fallback=0, **without)
+    session.disable_fallback()
+    return session
