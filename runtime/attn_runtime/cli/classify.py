@@ -32,13 +32,18 @@ def classify_command(path: str, inputs: tuple[str, ...], as_json: bool, **option
     What is done to fit an input to the model (another rate, stereo, unknown words) is said on stderr. Exit code 7: an
     input is empty, damaged or too long.
     """
-    from ..tasks.classification import classify
-    from ..text_format import printable
+    from .. import classify
 
     done = classify(path, inputs, **options)
     if as_json:
         print_json(done.to_json())
-        return
+    else:
+        _print(done)
+
+
+def _print(done: Classification) -> None:
+    from ..text_format import printable
+
     for found in done.inputs:
         for note in found.notes:
             click.echo(f"note: {printable(found.given, 60)}: {printable(note)}", err=True)
