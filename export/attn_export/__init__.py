@@ -17,27 +17,27 @@ Everything public is here, and is imported when it is first used: `import attn_e
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from attn_runtime.errors import (
+    AttnError,
+    BackendError,
+    BundleError,
+    CaptureError,
+    CheckpointError,
+    EngineError,
+    FusionError,
+    InputError,
+    OutputError,
+    ParityError,
+    PassError,
+    PrecisionError,
+    StageError,
+    UsageError,
+)
+from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from attn_runtime.errors import (
-        AttnError,
-        BackendError,
-        BundleError,
-        CaptureError,
-        CheckpointError,
-        EngineError,
-        FusionError,
-        InputError,
-        OutputError,
-        ParityError,
-        PassError,
-        PrecisionError,
-        StageError,
-        UsageError,
-    )
-
     from .attention.inspection import inspect
     from .console import Console
     from .deploy.jetson.folder_maker import JetsonOptions, deploy_jetson
@@ -91,38 +91,23 @@ __all__ = [
     "verify_against",
 ]
 
-#: Public name -> the module that has it, and its name there where that is another. What is not here is an error class.
-_HOMES = {
-    "Console": "console:Console",
-    "ExportOptions": "pipeline.types:ExportOptions",
-    "ExportResult": "pipeline.model_export:ExportResult",
-    "JetsonOptions": "deploy.jetson.folder_maker:JetsonOptions",
-    "TritonOptions": "deploy.triton.repository_maker:TritonOptions",
-    "bisect": "precision.bisect_bundle:bisect_model",
-    "built_in_models": "source.built_in:built_in_models",
-    "convert": "precision.convert:add_precision",
-    "convert_file": "precision.convert:convert_file",
-    "deploy_jetson": "deploy.jetson.folder_maker:deploy_jetson",
-    "deploy_triton": "deploy.triton.repository_maker:deploy_triton",
-    "diagnose": "doctor:diagnose",
-    "export": "pipeline.model_export:export",
-    "inspect": "attention.inspection:inspect",
-    "load_source": "source.resolve:load_source",
-    "to_trt": "deploy.trt_engine:to_trt",
-    "verify": "verification:verify",
-    "verify_against": "parity.against_module:verify_against",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _HOMES.get(name, "").partition(":")
-    home = import_module(f".{module}", __name__) if module else import_module("attn_runtime.errors")
-    value = getattr(home, attribute or name)
-    globals()[name] = value  # the next access finds it at once
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "attention.inspection": ["inspect"],
+        "console": ["Console"],
+        "deploy.jetson.folder_maker": ["JetsonOptions", "deploy_jetson"],
+        "deploy.triton.repository_maker": ["TritonOptions", "deploy_triton"],
+        "deploy.trt_engine": ["to_trt"],
+        "doctor": ["diagnose"],
+        "parity.against_module": ["verify_against"],
+        "pipeline.model_export": ["ExportResult", "export"],
+        "pipeline.types": ["ExportOptions"],
+        "precision.bisect_bundle": ["bisect_model as bisect"],
+        "precision.convert": ["add_precision as convert", "convert_file"],
+        "source.built_in": ["built_in_models"],
+        "source.resolve": ["load_source"],
+        "verification": ["verify"],
+    },
+)

@@ -13,29 +13,30 @@ Everything public is here, and is imported when it is first used: `import attn_r
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .errors import (
+    AttnError,
+    BackendError,
+    BundleError,
+    CaptureError,
+    CheckpointError,
+    EngineError,
+    FusionError,
+    InputError,
+    OutputError,
+    ParityError,
+    PassError,
+    PrecisionError,
+    StageError,
+    UsageError,
+)
+from .lazy import lazy
 
 if TYPE_CHECKING:
     from .bundle.reader import Bundle
     from .compare import Tolerance
     from .doctor.doctor import diagnose
-    from .errors import (
-        AttnError,
-        BackendError,
-        BundleError,
-        CaptureError,
-        CheckpointError,
-        EngineError,
-        FusionError,
-        InputError,
-        OutputError,
-        ParityError,
-        PassError,
-        PrecisionError,
-        StageError,
-        UsageError,
-    )
     from .generate import GenerateOptions, Generator, Sample, open_generator
     from .generate.text_generation import generate_texts
     from .jetson.setup import SetupOptions, set_up
@@ -87,38 +88,23 @@ __all__ = [
     "verify",
 ]
 
-#: Public name -> the module that has it. What is not here is an error class.
-_HOMES = {
-    "BoundCall": "session.session",
-    "Bundle": "bundle.reader",
-    "GenerateOptions": "generate",
-    "Generator": "generate",
-    "Sample": "generate",
-    "Session": "session.session",
-    "SetupOptions": "jetson.setup",
-    "Tolerance": "compare",
-    "attention_maps": "tasks.maps",
-    "bench": "tasks.benchmark",
-    "classify": "tasks.classification",
-    "compile_engines": "tasks.compilation",
-    "describe": "tasks.info",
-    "diagnose": "doctor.doctor",
-    "generate_texts": "generate.text_generation",
-    "open_generator": "generate",
-    "open_session": "session.session",
-    "run_file": "tasks.file_run",
-    "set_up": "jetson.setup",
-    "verify": "tasks.verification",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)
-    globals()[name] = value  # the next access finds it at once
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "bundle.reader": ["Bundle"],
+        "compare": ["Tolerance"],
+        "doctor.doctor": ["diagnose"],
+        "generate": ["GenerateOptions", "Generator", "Sample", "open_generator"],
+        "generate.text_generation": ["generate_texts"],
+        "jetson.setup": ["SetupOptions", "set_up"],
+        "session.session": ["BoundCall", "Session", "open_session"],
+        "tasks.benchmark": ["bench"],
+        "tasks.classification": ["classify"],
+        "tasks.compilation": ["compile_engines"],
+        "tasks.file_run": ["run_file"],
+        "tasks.info": ["describe"],
+        "tasks.maps": ["attention_maps"],
+        "tasks.verification": ["verify"],
+    },
+)

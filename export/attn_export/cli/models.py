@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from attn_runtime.cli.options import print_json
+from attn_runtime.cli.options import json_option, print_json
 
 
 @click.command("models")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@json_option
 def models(as_json: bool) -> None:
     """List the built-in models: name, task, parameters, graphs, and the command that trains each."""
     from .. import built_in_models

@@ -12,7 +12,7 @@ from .attention import attention
 from .classify import classify_command
 from .compile import compile_command
 from .generate import generate_command, translate_command
-from .options import NearestGroup, completion_epilog, print_json, run_cli
+from .options import NearestGroup, completion_epilog, json_option, print_json, run_cli
 from .printers import (
     draw_bench,
     print_bench_end,
@@ -42,7 +42,6 @@ def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 path_argument = click.argument("path", type=click.Path())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import print_json
+from .options import json_option, print_json
 
 if TYPE_CHECKING:
     from ..tasks.maps import AttentionMaps
@@ -49,7 +49,7 @@ def _npz(context: click.Context, option: click.Parameter, output: str | None) ->
 @click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
 @click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@json_option
 def attention(
     path: str,
     given: str,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import print_json
+from .options import json_option, print_json
 
 if TYPE_CHECKING:
     from ..tasks.classification import Classification
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--graph", help="Which graph of a bundle that has several.")
 @click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@json_option
 def classify_command(path: str, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Classify each INPUT: a text, a WAV file or a picture, whichever the bundle takes.
 

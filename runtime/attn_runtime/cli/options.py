@@ -21,6 +21,8 @@ from ..suggest import did_you_mean
 _INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
 _BROKEN_PIPE = 128 + 13
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
 
 class NearestGroup(click.Group):
     """A click group that names the nearest command to a misspelt one."""
