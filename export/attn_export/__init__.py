@@ -1,3 +1,113 @@
-"""attn-export: PyTorch attention models to verified bundles."""
+"""attn-export: PyTorch attention models to verified bundles.
+
+Everything public is here, and is imported when it is first used: `import attn_export` loads no torch.
+
+    export                    a model to a bundle or an .onnx, every form held against PyTorch; ExportOptions, ExportResult
+    load_source               what a name, a module or a .pt2 file is, and the inputs it takes; `export` takes that, too
+    verify, verify_against    a bundle against its golden cases and the living module
+    convert, convert_file     another precision into a bundle, or of a plain .onnx
+    bisect                    the first node where two graphs of a model part
+    to_trt                    TensorRT engines
+    inspect                   every attention block, and what became of it in the engines
+    deploy_jetson, deploy_triton    what a board and a server take
+    built_in_models, diagnose       what is there
+    Console                   tells of each stage of a long run
+    AttnError and its kinds   every failure that is not a bug, with its exit code
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.errors import (
+    AttnError,
+    BackendError,
+    BundleError,
+    CaptureError,
+    CheckpointError,
+    EngineError,
+    FusionError,
+    InputError,
+    OutputError,
+    ParityError,
+    PassError,
+    PrecisionError,
+    StageError,
+    UsageError,
+)
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .attention.inspection import inspect
+    from .console import Console
+    from .deploy.jetson.folder_maker import JetsonOptions, deploy_jetson
+    from .deploy.triton.repository_maker import TritonOptions, deploy_triton
+    from .deploy.trt_engine import to_trt
+    from .doctor import diagnose
+    from .parity.against_module import verify_against
+    from .pipeline.model_export import ExportResult, export
+    from .pipeline.types import ExportOptions
+    from .precision.bisect_bundle import bisect_model as bisect
+    from .precision.convert import add_precision as convert
+    from .precision.convert import convert_file
+    from .source.built_in import built_in_models
+    from .source.resolve import load_source
+    from .verification import verify
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AttnError",
+    "BackendError",
+    "BundleError",
+    "CaptureError",
+    "CheckpointError",
+    "Console",
+    "EngineError",
+    "ExportOptions",
+    "ExportResult",
+    "FusionError",
+    "InputError",
+    "JetsonOptions",
+    "OutputError",
+    "ParityError",
+    "PassError",
+    "PrecisionError",
+    "StageError",
+    "TritonOptions",
+    "UsageError",
+    "bisect",
+    "built_in_models",
+    "convert",
+    "convert_file",
+    "deploy_jetson",
+    "deploy_triton",
+    "diagnose",
+    "export",
+    "inspect",
+    "load_source",
+    "to_trt",
+    "verify",
+    "verify_against",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "attention.inspection": ["inspect"],
+        "console": ["Console"],
+        "deploy.jetson.folder_maker": ["JetsonOptions", "deploy_jetson"],
+        "deploy.triton.repository_maker": ["TritonOptions", "deploy_triton"],
+        "deploy.trt_engine": ["to_trt"],
+        "doctor": ["diagnose"],
+        "parity.against_module": ["verify_against"],
+        "pipeline.model_export": ["ExportResult", "export"],
+        "pipeline.types": ["ExportOptions"],
+        "precision.bisect_bundle": ["bisect_model as bisect"],
+        "precision.convert": ["add_precision as convert", "convert_file"],
+        "source.built_in": ["built_in_models"],
+        "source.resolve": ["load_source"],
+        "verification": ["verify"],
+    },
+)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attn_runtime.doctor.doctor import Diagnosis, diagnose
+from attn_runtime.doctor.doctor import Diagnosis
+from attn_runtime.doctor.doctor import diagnose as diagnose_runtime
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxsim", "nvidia-modelopt", "scikit-learn")
 
@@ -15,8 +16,8 @@ _OPTIONAL = {
 }
 
 
-def diagnose_export() -> Diagnosis:
+def diagnose() -> Diagnosis:
     """Look at this machine. Raises nothing, and imports no torch."""
-    found = diagnose(_PACKAGES)
-    lines = tuple(line for name, line in _OPTIONAL.items() if found.packages[name] is None)
-    return replace(found, advice=(*found.advice, *lines))
+    diagnosis = diagnose_runtime(_PACKAGES)
+    lines = tuple(line for name, line in _OPTIONAL.items() if diagnosis.packages[name] is None)
+    return replace(diagnosis, advice=(*diagnosis.advice, *lines))

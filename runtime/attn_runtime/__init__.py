@@ -1,3 +1,110 @@
-"""attn-runtime: open, run, verify and measure bundles. Needs neither torch nor onnx."""
+"""attn-runtime: open, run, verify and measure bundles. Needs neither torch nor onnx.
+
+Everything public is here, and is imported when it is first used: `import attn_runtime` loads nothing heavy.
+
+    open_session, Session, BoundCall    a graph on a backend: run it, or bind buffers and run it again and again
+    open_generator, Generator           token by token, with the graphs of a bundle; GenerateOptions, Sample
+    Bundle, Tolerance                   what a bundle holds, and how much an answer may differ from PyTorch's
+    verify, bench                       hold a bundle against PyTorch's recorded answers; time it
+    compile_engines                     build TensorRT engines, one for each graph
+    describe, run_file, classify, attention_maps, generate_texts, diagnose, set_up     what the other commands call
+    AttnError and its kinds             every failure that is not a bug, with its exit code
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import (
+    AttnError,
+    BackendError,
+    BundleError,
+    CaptureError,
+    CheckpointError,
+    EngineError,
+    FusionError,
+    InputError,
+    OutputError,
+    ParityError,
+    PassError,
+    PrecisionError,
+    StageError,
+    UsageError,
+)
+from .lazy import lazy
+
+if TYPE_CHECKING:
+    from .bundle.reader import Bundle
+    from .compare import Tolerance
+    from .doctor.doctor import diagnose
+    from .generate import GenerateOptions, Generator, Sample, open_generator
+    from .generate.text_generation import generate_texts
+    from .jetson.setup import SetupOptions, set_up
+    from .session.session import BoundCall, Session, open_session
+    from .tasks.benchmark import bench
+    from .tasks.classification import classify
+    from .tasks.compilation import compile_engines
+    from .tasks.file_run import run_file
+    from .tasks.info import describe
+    from .tasks.maps import attention_maps
+    from .tasks.verification import verify
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AttnError",
+    "BackendError",
+    "BoundCall",
+    "Bundle",
+    "BundleError",
+    "CaptureError",
+    "CheckpointError",
+    "EngineError",
+    "FusionError",
+    "GenerateOptions",
+    "Generator",
+    "InputError",
+    "OutputError",
+    "ParityError",
+    "PassError",
+    "PrecisionError",
+    "Sample",
+    "Session",
+    "SetupOptions",
+    "StageError",
+    "Tolerance",
+    "UsageError",
+    "attention_maps",
+    "bench",
+    "classify",
+    "compile_engines",
+    "describe",
+    "diagnose",
+    "generate_texts",
+    "open_generator",
+    "open_session",
+    "run_file",
+    "set_up",
+    "verify",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "bundle.reader": ["Bundle"],
+        "compare": ["Tolerance"],
+        "doctor.doctor": ["diagnose"],
+        "generate": ["GenerateOptions", "Generator", "Sample", "open_generator"],
+        "generate.text_generation": ["generate_texts"],
+        "jetson.setup": ["SetupOptions", "set_up"],
+        "session.session": ["BoundCall", "Session", "open_session"],
+        "tasks.benchmark": ["bench"],
+        "tasks.classification": ["classify"],
+        "tasks.compilation": ["compile_engines"],
+        "tasks.file_run": ["run_file"],
+        "tasks.info": ["describe"],
+        "tasks.maps": ["attention_maps"],
+        "tasks.verification": ["verify"],
+    },
+)

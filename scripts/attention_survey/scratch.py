@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from attn_export import export
 from attn_export.attention.blocks import find_blocks
 from attn_export.console import Console
 from attn_export.passes.attention import rewrite
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision.convert import add_precision
 from attn_export.source.resolve import load_source
 from attn_runtime.errors import AttnError
@@ -44,7 +44,7 @@ def network(size: int, folder: Path) -> list[str]:
     source = load_source(
         "attentionnet", inputs=[f"image:float32[batch,3,{size},{size}]"], dims=[f"batch={':'.join(map(str, BATCH))}"]
     )
-    export(source, bundle, ExportOptions(), Console(True))
+    export(source, bundle)
     add_precision(bundle, "fp16", console=Console(True))
     before, after = (
         compile_engine(bundle, precision=p, flavour="rtx", exact=True, blocks=find_blocks(onnx.load(bundle / file)))

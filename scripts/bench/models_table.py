@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from attn_export import export
 from attn_export.console import Console
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision.convert import add_precision
 from attn_export.source.resolve import Source, load_source
 from attn_models import registry
@@ -53,7 +53,7 @@ def trained(name: str, runs: Path) -> dict[str, Any]:
 
 def bundle_of(spec: ModelSpec, source: Source, folder: Path) -> Bundle:
     target = folder / f"{spec.name}.attn"
-    export(source, target, ExportOptions(), Console())
+    export(source, target, console=Console())
     for kind in ("fp16", "bf16"):
         add_precision(target, kind, console=Console())
     return Bundle.open(target)

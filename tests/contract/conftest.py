@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from attn_export import export
 from attn_export.console import Console
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision.convert import add_precision
 from attn_export.source.resolve import load_source
 from attn_models import registry
@@ -47,7 +47,7 @@ def precisions(model: str) -> tuple[str, ...]:
 def bundle(model: str, precisions: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model, untrained but awake, exported as a user would, in its precisions."""
     target = tmp_path_factory.mktemp("bundle") / f"{model}.attn"
-    export(load_source(model), target, ExportOptions(), Console(True))
+    export(load_source(model), target)
     for kind in precisions[1:]:
         add_precision(target, kind, console=Console(True))
     return target

@@ -173,15 +173,13 @@ def attn_export(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
 
 def _export_small_translator(folder: Path) -> None:
     """A bundle of three graphs, and what the export said."""
+    from attn_export import export
     from attn_export.console import Console
-    from attn_export.pipeline.pipeline import ExportOptions, export
     from attn_export.source.resolve import load_source
 
     with pytest.MonkeyPatch.context() as patch, io.StringIO() as log:
         patch.setattr(sys, "stderr", log)
-        export(
-            load_source("support.small_generators:translator"), folder / "translator.attn", ExportOptions(), Console()
-        )
+        export(load_source("support.small_generators:translator"), folder / "translator.attn", console=Console())
         (folder / "log.txt").write_text(log.getvalue())
 
 

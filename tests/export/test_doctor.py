@@ -9,8 +9,7 @@ import sys
 import pytest
 import torch
 from attn_export import doctor
-from attn_export.doctor import diagnose_export
-from attn_runtime.doctor.doctor import diagnose
+from attn_runtime import diagnose
 
 
 def test_it_tells_of_torch_without_importing_it() -> None:
@@ -28,6 +27,6 @@ def test_it_tells_of_torch_without_importing_it() -> None:
 def test_what_is_missing_for_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_PACKAGES", ("torch", "no-such-package"))
     monkeypatch.setattr(doctor, "_OPTIONAL", {"no-such-package": "for this: pip install that", "torch": "never"})
-    lines = diagnose_export().advice
+    lines = doctor.diagnose().advice
     assert lines[-1] == "for this: pip install that" and "never" not in lines
     assert set(diagnose().advice) <= set(lines)

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attn_export.console import Console
-from attn_export.pipeline.pipeline import ExportOptions, export
+from attn_export import export
 from attn_export.source.resolve import load_source
 from attn_models import registry
 from attn_runtime.session.session import open_session
@@ -14,7 +13,7 @@ from attn_runtime.tasks.verification import verify
 
 @pytest.mark.parametrize("model", registry.names())
 def test_golden_cases_on_cuda(model: str, tmp_path: Path) -> None:
-    export(load_source(model), tmp_path / "m.attn", ExportOptions(), Console(True))
+    export(load_source(model), tmp_path / "m.attn")
     report = verify(tmp_path / "m.attn", backend="ort", device="cuda")
     assert report.passed
     assert report.device.startswith("cuda")
@@ -22,7 +21,7 @@ def test_golden_cases_on_cuda(model: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", registry.names())
 def test_auto_takes_the_gpu_and_says_so(model: str, tmp_path: Path) -> None:
-    export(load_source(model), tmp_path / "m.attn", ExportOptions(), Console(True))
+    export(load_source(model), tmp_path / "m.attn")
     with open_session(tmp_path / "m.attn") as session:
         assert session.device.startswith("cuda")
         call = session.bind({s.name: s.shape({}) for s in session.inputs})

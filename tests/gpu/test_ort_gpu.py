@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attn_export import export
 from attn_export.console import Console
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision.convert import add_precision
 from attn_export.source.resolve import load_source
 from attn_models import registry
@@ -58,7 +58,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
         if not made:
             pytest.importorskip("modelopt", reason="modelopt makes the fp16 graph, and is not installed")
             path = tmp_path_factory.mktemp("gpu") / "m.attn"
-            export(load_source(MODEL), path, ExportOptions(), Console(True))
+            export(load_source(MODEL), path)
             add_precision(path, "fp16", console=Console(True))
             made.append(path)
         return made[0]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attn_export import export
 from attn_export.console import Console
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision.convert import add_precision
 from attn_export.source.resolve import load_source
 from attn_models import registry
@@ -32,7 +32,7 @@ def adder(library: str, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module", params=registry.names())
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("gpu") / f"{request.param}.attn"
-    export(load_source(str(request.param)), target, ExportOptions(), Console(True))
+    export(load_source(str(request.param)), target)
     return target
 
 

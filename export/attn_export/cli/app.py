@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import click
-from attn_runtime.cli.app import bench, doctor_command
-from attn_runtime.cli.options import NearestGroup, print_json, run_cli
-from attn_runtime.errors import UsageError
+from attn_runtime.cli.app import bench
+from attn_runtime.cli.options import NearestGroup, completion_epilog, json_option, print_json, run_cli
+from attn_runtime.cli.printers import print_diagnosis
 
 from .. import __version__
 from .deploy import deploy
 from .inspect import inspect_command
 from .models import models
-from .precision import Half, bisect, chosen_kind, convert, half_options
+from .precision import bisect, chosen_kind, convert, half_options
 from .trt import to_trt
 
 
-@click.group(cls=NearestGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=NearestGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=completion_epilog("attn-export"),
+)
 @click.version_option(__version__, prog_name="attn-export")
 def cli() -> None:
     """Export PyTorch attention models to ONNX bundles that carry their own proof."""
@@ -45,6 +49,10 @@ def _source_options(command: Any) -> Any:
     return command
 
 
+def _names(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
 @cli.command("to-onnx")
 @click.argument("source")
 @click.option(
@@ -59,19 +67,24 @@ def _source_options(command: Any) -> Any:
     "--assets", type=click.Path(path_type=Path), help="Folder with labels.json, image.json in place of the model's own."
 )
 @click.option("--graph", help="Export this one graph of a model that has several.")
-@click.option("--output-names", metavar="A,B", help="Names for the outputs, in order.")
+@click.option("--output-names", callback=_names, metavar="A,B", help="Names for the outputs, in order.")
 @click.option("--opset", type=int, help="ONNX opset.  [default: 22, the newest whose attention every target takes]")
 @click.option(
     "--exporter", default="dynamo", show_default=True, metavar="dynamo|torchscript", help="PyTorch's exporter to use."
 )
 @click.option("--pass", "passes", multiple=True, metavar="NAME", help="Run this pass too; repeatable.")
-@click.option("--skip-pass", multiple=True, metavar="NAME", help="Leave this pass out; repeatable.")
+@click.option("--skip-pass", "skip", multiple=True, metavar="NAME", help="Leave this pass out; repeatable.")
 @click.option("--atol", type=click.FloatRange(0), help="Absolute tolerance.  [default: the model's, 1e-6]")
 @click.option(
     "--rtol", type=click.FloatRange(0), help="Tolerance relative to max|reference|.  [default: the model's, 2e-5]"
 )
 @click.option(
-    "--stage-timeout", default=600.0, show_default=True, type=click.FloatRange(min=1), help="Seconds per risky stage."
+    "--stage-timeout",
+    "stage_seconds",
+    default=600.0,
+    show_default=True,
+    type=click.FloatRange(min=1),
+    help="Seconds per risky stage.",
 )
 @click.option(
     "--with-attention",
@@ -90,79 +103,27 @@ def to_onnx(
     output: Path,
     inputs: tuple[str, ...],
     dims: tuple[str, ...],
-    example: Path | None,
-    assets: Path | None,
-    graph: str | None,
-    output_names: str | None,
-    opset: int | None,
-    exporter: str,
-    passes: tuple[str, ...],
-    skip_pass: tuple[str, ...],
-    atol: float | None,
-    rtol: float | None,
-    stage_timeout: float,
+    checkpoint: Path | None,
     with_attention: str | None,
     fp16: bool,
     bf16: bool,
-    half_io: bool,
-    force: bool,
-    verbose: bool,
-    checkpoint: Path | None,
-    config: tuple[str, ...],
-    seed: int,
     quiet: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Export SOURCE and hold every form of the graph against PyTorch.
 
     SOURCE is a built-in model (see `attn-export models`), package.module:callable, or a .pt2 program.
     """
-    from attn_runtime.bundle.writer import check_target
+    from .. import Console, ExportOptions, export
 
-    from ..console import Console
-
-    kind = chosen_kind(fp16, bf16, half_io, needed=False)
-    half = Half(kind, half_io, skip_pass) if kind else None
-    if half:
-        half.check(output)
-    check_target(output, force)  # before the seconds that importing torch takes
-    console = Console(quiet)
-    with console.stage("load") as line:
-        from ..pipeline.pipeline import ExportOptions, export
-        from ..source.resolve import load_source
-
-        loaded = load_source(
-            source, inputs=inputs, dims=dims, example=example, checkpoint=checkpoint, config=config, seed=seed, graph=graph,
-            asset_folder=assets,
-        )  # fmt: skip
-        line.done(f"{loaded.name}, {loaded.parameters / 1e6:.2f} M parameters{f', {checkpoint}' if checkpoint else ''}")
-    for note in loaded.notes:
-        console.note(note)
-    if with_attention is not None:
-        from ..attention_outputs.add import add_attention
-
-        with console.stage("attention") as line:
-            loaded, found = add_attention(loaded, with_attention, seed)
-            line.done(found.line)
-        for note in found.notes:
-            console.note(note)
-    options = ExportOptions(
-        opset=opset,
-        exporter=exporter,
-        output_names=tuple(n.strip() for n in output_names.split(",")) if output_names else (),
-        passes=passes,
-        skip=half.others if half else skip_pass,
-        atol=atol,
-        rtol=rtol,
-        seed=seed,
-        stage_seconds=stage_timeout,
-        force=force,
-        verbose=verbose,
-    )
-    done = export(loaded, output, options, console)
-    made = half.add(output, console, stage_timeout) if half else {}
+    result = export(
+        source, output, inputs=inputs, dims=dims, checkpoint=checkpoint, with_attention=with_attention,
+        precision=chosen_kind(fp16, bf16, options["half_io"], needed=False),
+        options=ExportOptions(**options), console=Console(quiet),
+    )  # fmt: skip
     if as_json:
-        print_json(done.to_json(output) | made)
+        print_json(result.to_json())
 
 
 @cli.command("verify")
@@ -173,73 +134,31 @@ def to_onnx(
 @click.option("--precision", help="Which of the bundle's precisions.  [default: fp32 where there is one]")
 @click.option("--graph", help="This graph alone; of a plain .onnx, which graph of SOURCE it is.  [default: all]")
 @_source_options
-def verify(
-    path: Path,
-    source: str | None,
-    backend: str | None,
-    device: str,
-    precision: str | None,
-    graph: str | None,
-    checkpoint: Path | None,
-    config: tuple[str, ...],
-    seed: int,
-    quiet: bool,
-    as_json: bool,
-) -> None:
+def verify(path: Path, source: str | None, quiet: bool, as_json: bool, **options: Any) -> None:
     """Replay the golden cases of the bundle PATH; with SOURCE, compare with PyTorch live on fresh inputs as well.
 
     A plain .onnx has no golden cases: name its SOURCE.
     """
-    from attn_runtime.tasks.verification import verify as replay
+    from .. import Console, verify
 
-    from ..console import Console
-
-    if source is None and (checkpoint or config):
-        raise UsageError("--checkpoint and --config belong to a SOURCE; name it after the path")
-    console = Console(quiet)
-    result: dict[str, Any] = {}
-    if source is None or path.is_dir():
-        with console.stage("replay") as line:
-            report = replay(path, backend=backend, device=device, precision=precision, graph=graph)
-            worst = max(d.relative_error for c in report.cases for d in c.differences)
-            rows = [r for r in report.generation if r.row is not None]
-            written = f", {sum(r.same for r in rows)} of {len(rows)} generated answers PyTorch's" if rows else ""
-            line.done(
-                f"{len(report.cases)} golden cases, worst error {worst:.1e} of max|reference|{written}; {report.choice}"
-            )
-        result["replay"] = report.to_json()
-    if source is not None:
-        with console.stage("live") as line:
-            from ..parity.against_module import verify_against
-
-            checks = verify_against(
-                path,
-                source,
-                checkpoint=checkpoint,
-                config=config,
-                backend=backend,
-                device=device,
-                precision=precision,
-                graph=graph,
-                seed=seed + 1,
-            )
-            worst = max(c.difference.relative_error for c in checks)
-            line.done(f"{len(checks)} comparisons with PyTorch, worst error {worst:.1e} of max|reference|")
-        result["live"] = [c.to_json() for c in checks]
+    result = verify(path, source, console=Console(quiet), **options)
     if as_json:
-        print_json(result)
+        print_json(result.to_json())
 
 
-def _diagnose() -> Any:
-    from ..doctor import diagnose_export
+@cli.command()
+@json_option
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """What this machine can run and build, what it can't and why, what to install. Exit code 10 when it runs nothing."""
+    from .. import diagnose
 
-    return diagnose_export()
+    print_diagnosis(diagnose(), as_json, context)
 
 
 cli.add_command(bench, "bench")
 cli.add_command(convert)
 cli.add_command(bisect)
-cli.add_command(doctor_command(_diagnose))
 cli.add_command(to_trt)
 cli.add_command(inspect_command)
 cli.add_command(deploy)

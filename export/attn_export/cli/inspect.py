@@ -33,20 +33,27 @@ def inspect_command(
 
     Fused or not is told from the list of layers that the build printed, which lies in each engine's key.
     """
-    from ..attention import inspection as inspect
+    from .. import inspect
 
-    files = inspect.inspect(path, graph, precision)
+    files = inspect(path, graph, precision)
     if engine or require_fused:
-        inspect.require_engines(path, files)
+        _require("engines", path, files)
     if as_json:
         print_json({"path": str(path), "files": [file.to_json() for file in files]})
     else:
-        _show(files)
+        _print(files)
     if require_fused:
-        inspect.require_fused(path, files)
+        _require("fused", path, files)
 
 
-def _show(files: tuple[InspectedFile, ...]) -> None:
+def _require(what: str, path: Path, files: tuple[InspectedFile, ...]) -> None:
+    """End with the exit code of what is missing."""
+    from ..attention.inspection import require_engines, require_fused
+
+    (require_engines if what == "engines" else require_fused)(path, files)
+
+
+def _print(files: tuple[InspectedFile, ...]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=False)

@@ -5,37 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from attn_runtime.cli.options import print_json
+from attn_runtime.cli.options import json_option, print_json
 
 
 @click.command("models")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@json_option
 def models(as_json: bool) -> None:
     """List the built-in models: name, task, parameters, graphs, and the command that trains each."""
-    from attn_models import registry
-    from attn_runtime.text_format import columns
+    from .. import built_in_models
 
-    rows = [_row(name) for name in registry.names()]
+    rows = built_in_models()
     if as_json:
         print_json(rows)
-        return
+    else:
+        _print(rows)
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from attn_runtime.text_format import columns
+
     titles = ("model", "task", "parameters", "trained by", "")
     shown = [
         (row["name"], row["task"], f"{row['parameters'] / 1e6:.2f} M", row["train"] or "(not here)", row["summary"])
         for row in rows
     ]
     click.echo(columns([titles, *shown]))
-
-
-def _row(name: str) -> dict[str, Any]:
-    from attn_models import registry
-
-    spec = registry.get(name)
-    return {
-        "name": spec.name,
-        "task": spec.task,
-        "summary": spec.summary,
-        "parameters": sum(p.numel() for p in spec.build().parameters()),
-        "graphs": [graph.name for graph in spec.graphs],
-        "train": f"python -m attn_models.train {name}" if spec.recipe else None,
-    }

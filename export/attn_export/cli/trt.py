@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-from attn_runtime.cli.compile import build, build_options, graphs_of, tell_all
+from attn_runtime.cli.compile import BuildPrinter, build_options
 from attn_runtime.errors import UsageError
-
-if TYPE_CHECKING:
-    from attn_runtime.trt.builder.compile import Compiled
 
 
 @click.command("to-trt")
@@ -22,17 +18,9 @@ if TYPE_CHECKING:
     "--fp32", "kinds", flag_value="fp32", multiple=True, help="Compute in float32.  [default: the file's own]"
 )
 @click.option("--half-io", is_flag=True, help="With --fp16: float16 inputs and outputs too.")
-@click.option("--skip-pass", multiple=True, metavar="attention", help="Leave the attention as it is written.")
+@click.option("--skip-pass", "skip", multiple=True, metavar="attention", help="Leave the attention as it is written.")
 @build_options
-def to_trt(
-    path: Path,
-    kinds: tuple[str, ...],
-    half_io: bool,
-    skip_pass: tuple[str, ...],
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def to_trt(path: Path, kinds: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> None:
     """Build a TensorRT engine for this machine, and hold it against what was asked for.
 
     A precision that the bundle lacks is made first and held against PyTorch's recorded answers. Without --fp16, --bf16
@@ -41,22 +29,11 @@ def to_trt(
     """
     if len(set(kinds)) > 1:
         raise UsageError(f"got --{' and --'.join(dict.fromkeys(kinds))}; give one of them")
-    from attn_runtime.trt.profiles import ShapeTexts
+    from .. import Console, to_trt
 
-    from ..console import Console
-    from ..deploy.to_trt import prepare
-
-    shapes = ShapeTexts(options["min_shapes"], options["opt_shapes"], options["max_shapes"])
     console = Console(quiet or as_json)
-    graphs = graphs_of(path, options)
-    silent = quiet or as_json
-
-    def make(graph: str | None) -> Compiled:
-        plan = prepare(
-            path, kinds[0] if kinds else None, shapes=shapes, graph=graph, half_io=half_io, skip=skip_pass, console=console
+    with BuildPrinter(quiet, as_json) as printer:
+        report = to_trt(
+            path, kinds[0] if kinds else None, console=console, on_progress=printer.progress, on_build=printer.built, **options
         )  # fmt: skip
-        for note in plan.notes:
-            console.note(note)
-        return build(plan.path, silent, **{**options, "graph": graph, **plan.arguments})
-
-    tell_all([(name, partial(make, name)) for name in graphs], quiet, as_json)
+    printer.end(report)

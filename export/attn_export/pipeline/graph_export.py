@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import onnx
-from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.random_inputs import draw_inputs
@@ -18,64 +16,14 @@ from ..attention.blocks import find_blocks
 from ..attention_outputs.add import check_same
 from ..capture.exporter import capture, unused_inputs
 from ..console import Console
-from ..parity.judge import ParityChecker, Verdict
+from ..parity.judge import ParityChecker
 from ..passes import _base as step
 from ..reference.answers import Answer, record_answers, run_module
-from ..reference.golden import MOST_BYTES, Golden, choose
+from ..reference.golden import MOST_BYTES, choose
 from ..reference.shape_cases import corner_cases, trace_sizes
 from ..reference.signature import Signature
-from ..source.resolve import ONLY, Source, SourceGraph
-
-if TYPE_CHECKING:
-    from .pipeline import ExportOptions
-
-
-@dataclass
-class Stage:
-    """One form of the graph, as the manifest tells of it."""
-
-    name: str
-    nodes_before: int | None
-    nodes_after: int
-    kept: bool
-    note: str
-    verdict: Verdict
-
-
-@dataclass
-class GraphExport:
-    """Everything known of one graph of an export, before it is written.
-
-    label   "NAME: " where the export has several graphs, for lines of progress
-    data    the names of the data files that the graph's weights lie in
-    """
-
-    name: str
-    label: str
-    signature: Signature
-    checker: ParityChecker
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    tolerance: Tolerance
-    opset: int
-    exporter: str
-    golden: list[Golden]
-    cures: list[dict[str, str]] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
-    attention: tuple[AttentionBlock, ...] = ()
-    data: tuple[str, ...] = ()
-
-    @property
-    def worst_error(self) -> float:
-        return self.stages[-1].verdict.worst
-
-    @property
-    def file(self) -> str:
-        return f"{self.name}.onnx"
-
-    def golden_file(self, case: str, side: str) -> str:
-        """Where the "inputs" or "outputs" of a golden case lie in the bundle."""
-        return f"golden/{'' if self.name == ONLY else f'{self.name}.'}{case}.{side}.safetensors"
+from ..source.types import Source, SourceGraph
+from .types import ExportOptions, GraphExport, Stage
 
 
 def record_reference(

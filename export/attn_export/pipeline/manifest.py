@@ -6,16 +6,14 @@ import json
 import platform
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 
+from ..manifest_entries import precision_entry, stage_entry
 from ..reference.golden import Golden
-
-if TYPE_CHECKING:
-    from .graph_export import GraphExport, Stage
-    from .pipeline import Export
+from .types import Export, GraphExport, Stage
 
 _PACKAGES = ("attn-export", "attn-runtime", "onnxscript", "onnx-ir", "numpy")
 
@@ -49,14 +47,7 @@ def graph_entry(work: GraphExport) -> dict[str, Any]:
         "outputs": [s.to_json() for s in work.outputs],
         "opset": work.opset,
         "exporter": work.exporter,
-        "precisions": {
-            "fp32": {
-                "file": work.file,
-                "data": list(work.data),
-                "tolerance": work.tolerance.to_json(),
-                "attention": [block.to_json() for block in work.attention],
-            }
-        },
+        "precisions": {"fp32": precision_entry(work.file, work.data, work.tolerance, work.attention)},
         "cures": work.cures,
         "stages": [_stage(s) for s in work.stages],
         "consistency": [c.to_json() for c in work.stages[-1].verdict.consistency],
@@ -65,14 +56,19 @@ def graph_entry(work: GraphExport) -> dict[str, Any]:
 
 
 def _stage(stage: Stage) -> dict[str, Any]:
+    checks = stage.verdict.checks
+    return stage_entry(stage.name, "fp32", stage.nodes_before, stage.nodes_after, stage.note, checks, stage.changed)
+
+
+def summary(done: Export, target: Path) -> dict[str, Any]:
+    """The result for scripts: what was written, and the manifest's account of how it was checked."""
+    entries = {name: graph_entry(g) for name, g in done.graphs.items()}
     return {
-        "name": stage.name,
-        "precision": "fp32",
-        "nodes_before": stage.nodes_before,
-        "nodes_after": stage.nodes_after,
-        "kept": stage.kept,
-        "note": stage.note,
-        "checks": [c.to_json() for c in stage.verdict.checks],
+        "output": str(target),
+        "name": done.source.name,
+        "worst_relative_error": done.worst_error,
+        "notes": done.source.notes,
+        **(next(iter(entries.values())) if len(entries) == 1 else {"graphs": entries}),
     }
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from attn_runtime.bundle.writer import BundleWriter, OnnxWriter, check_target
 from attn_runtime.child_process import ChildProcess
@@ -18,64 +15,18 @@ from ..capture.exporter import EXPORTERS, check_opset
 from ..console import Console
 from ..onnx_graph import onnx_file
 from ..onnx_graph.shared_weights import share
-from ..parity.generation import Written, prove, write_cases
+from ..parity.generation import prove, write_cases
 from ..passes import _base as step
-from ..source.resolve import Source
+from ..source.types import Source
 from . import manifest
-from .graph_export import GraphExport, checked_stage, export_graph, record_reference
+from .graph_export import checked_stage, export_graph, record_reference
+from .types import Export, ExportOptions
 
 #: The passes of every export, in order. Joining it is a deliberate line.
 DEFAULT_PASSES = ("simplify",)
 #: The data file of a bundle with several graphs.
 WEIGHTS = "weights.data"
 _WARM_UP = "attn_export.passes._onnxsim:warm_up_here"
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What the user may choose. `passes` are added to the default ones, `skip` taken away; sizes in elements."""
-
-    opset: int | None = None
-    exporter: str = "dynamo"
-    output_names: Sequence[str] = ()
-    passes: Sequence[str] = ()
-    skip: Sequence[str] = ()
-    atol: float | None = None
-    rtol: float | None = None
-    seed: int = 0
-    stage_seconds: float = 600.0
-    force: bool = False
-    verbose: bool = False
-
-
-@dataclass
-class Export:
-    """Everything known at the end of an export: what was exported, and each of its graphs by name, and what PyTorch wrote."""
-
-    source: Source
-    graphs: dict[str, GraphExport] = field(default_factory=dict)
-    written: list[Written] = field(default_factory=list)
-
-    @property
-    def graph(self) -> GraphExport:
-        """The graph of an export that has one."""
-        (only,) = self.graphs.values()
-        return only
-
-    @property
-    def worst_error(self) -> float:
-        return max(g.worst_error for g in self.graphs.values())
-
-    def to_json(self, target: Path) -> dict[str, Any]:
-        """The result for scripts: what was written, and the manifest's account of how it was checked."""
-        told = {name: manifest.graph_entry(g) for name, g in self.graphs.items()}
-        return {
-            "output": str(target),
-            "name": self.source.name,
-            "worst_relative_error": self.worst_error,
-            "notes": self.source.notes,
-            **(next(iter(told.values())) if len(told) == 1 else {"graphs": told}),
-        }
 
 
 def plan(options: ExportOptions) -> list[step.Pass]:
@@ -92,10 +43,17 @@ def plan(options: ExportOptions) -> list[step.Pass]:
     return [step.get(name) for name in dict.fromkeys(wanted) if name not in options.skip]
 
 
-def export(source: Source, target: Path, options: ExportOptions, console: Console) -> Export:
+def check_options(options: ExportOptions) -> None:
+    """UsageError for what no source could be exported with."""
+    plan(options)
+    check_opset(options.opset, options.exporter)
+
+
+def export_source(source: Source, target: Path, options: ExportOptions, console: Console) -> Export:
     """Export `source` to `target`, NAME.attn (a bundle) or NAME.onnx (a plain graph with its metadata).
 
-    Raises the errors of `attn_runtime.errors`; nothing is written, and what was there stays, unless all checks pass.
+    Of `options`, those of the source itself (config, example, assets, graph) have been applied by who loaded it. Raises the
+    errors of `attn_runtime.errors`; nothing is written, and what was there stays, unless all checks pass.
     """
     passes = plan(options)
     opset = check_opset(options.opset, options.exporter)

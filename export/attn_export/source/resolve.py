@@ -7,19 +7,16 @@ model.pt2                  a program saved by torch.export
 
 from __future__ import annotations
 
-import ast
-import importlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from attn_models import registry
-from attn_models.spec import AttentionSpec, GenerationSpec, GraphSpec, ModelSpec
+from attn_models.spec import GraphSpec, ModelSpec
 from attn_runtime.bundle.reader import sha256_of
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import AttnError, UsageError
@@ -28,60 +25,27 @@ from attn_runtime.suggest import did_you_mean
 from torch import nn
 
 from ..quiet import captured_output
-from ..reference.signature import Watch
 from . import input_specs, pt2
 from .assets import read_assets
 from .checkpoint import load_checkpoint, refuse_nan, silent_gates
-
-#: What the graph of a model is called that has one.
-ONLY = "model"
+from .import_ref import build_module, import_target, parse_config
+from .types import ONLY, Source, SourceGraph
 
 
 @dataclass(frozen=True)
-class SourceGraph:
-    """One graph to export: a module in eval mode, which may share parameters with those of other graphs.
+class _Model:
+    """What a name led to: `kind` "builtin", "module" or "pt2", as the manifest has it; `ref` is what it is called in messages."""
 
-    `outputs` are the names (and meanings) that the model declares; none where it declares none. `watch` sees further
-    outputs while the module runs.
-    """
-
+    kind: str
     name: str
+    ref: str
     module: nn.Module
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...] = ()
-    watch: Watch | None = None
-
-
-@dataclass
-class Source:
-    """A module in eval mode with everything export must know about it. `notes` are told to the user once."""
-
-    name: str
-    module: nn.Module
-    graphs: tuple[SourceGraph, ...]
-    provenance: dict[str, Any]
-    example: dict[str, np.ndarray[Any, Any]] | None = None
-    tolerance: Tolerance = field(default_factory=Tolerance)
-    task: str | None = None
-    assets: Mapping[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    by_position: bool = False
-    generation: GenerationSpec | None = None
-    attention: tuple[AttentionSpec, ...] = ()
-
-    @property
-    def parameters(self) -> int:
-        return sum(p.numel() for p in self.module.parameters())
-
-    @property
-    def graph(self) -> SourceGraph:
-        """The graph of a source that has one."""
-        (only,) = self.graphs
-        return only
+    spec: ModelSpec | None = None
+    inputs: tuple[TensorSpec, ...] = ()
 
 
 def load_source(
-    ref: str,
+    ref: str | nn.Module,
     *,
     inputs: Sequence[str] = (),
     dims: Sequence[str] = (),
@@ -93,38 +57,28 @@ def load_source(
     specs: Mapping[str, tuple[TensorSpec, ...]] | None = None,
     asset_folder: Path | None = None,
 ) -> Source:
-    """Resolve `ref` with the options of the command line.
+    """Resolve `ref`, a name as on the command line or a module of the caller's, with the options of the command line.
 
-    `graph` takes one graph of a model that has several. `specs`, graph name -> its inputs, stand for inputs, dims and
-    example where they are known already, and choose the graphs. Raises UsageError for a name or option that does not
-    fit, CheckpointError for weights that don't.
+    A module is put in eval mode, and `checkpoint` is loaded into it. `graph` takes one graph of a model that has several.
+    `specs`, graph name -> its inputs, stand for inputs, dims and example where they are known already, and choose the
+    graphs. Raises UsageError for a name or option that does not fit, CheckpointError for weights that don't.
     """
     arguments = parse_config(config)
     if seed < 0:
         raise UsageError(f"--seed {seed}: expected 0 or more")
     torch.manual_seed(seed)
     notes: list[str] = []
-    spec: ModelSpec | None = None
-    own_inputs: tuple[TensorSpec, ...] = ()
-    if ref.endswith(".pt2"):
+    if isinstance(ref, nn.Module):
+        model = _given(ref, arguments)
+    elif ref.endswith(".pt2"):
         if arguments or checkpoint:
             raise UsageError(f"{ref} holds its own weights and code; --config and --checkpoint don't apply")
-        module, own_inputs = pt2.load(Path(ref), input_specs.parse_dims(dims), declare=not (inputs or example or specs))
-        kind, name = "pt2", Path(ref).stem
-    elif ":" in ref:
-        built, rest = _call(ref, arguments)
-        spec = built if isinstance(built, ModelSpec) else None
-        module = _module(ref, built.build, rest) if isinstance(built, ModelSpec) else built
-        kind, name = "module", spec.name if spec else ref.rpartition(":")[2]
+        declare = not (inputs or example or specs)
+        module, own_inputs = pt2.load(Path(ref), input_specs.parse_dims(dims), declare=declare)
+        model = _Model("pt2", Path(ref).stem, ref, module, inputs=own_inputs)
     else:
-        if ref not in registry.names():
-            raise UsageError(
-                f'unknown model "{ref}"; {did_you_mean(ref, registry.names())}built in: {", ".join(registry.names())}. '
-                "Your own: package.module:callable, or a .pt2 file."
-            )
-        spec = registry.get(ref)
-        module = _module(ref, spec.build, arguments)
-        kind, name = "builtin", spec.name
+        model = _named(ref, arguments)
+    ref, module, kind, spec = model.ref, model.module, model.kind, model.spec
 
     if checkpoint is not None:
         load_checkpoint(module, checkpoint)
@@ -138,7 +92,7 @@ def load_source(
         notes.append(f"{', '.join(gates)} is 0: what it scales takes no part, and parity proves nothing about it")
 
     arrays = input_specs.load_example(example) if example else None
-    known = spec.graphs if spec else (GraphSpec(ONLY, own_inputs, ()),)
+    known = spec.graphs if spec else (GraphSpec(ONLY, model.inputs, ()),)
     chosen = _choose(ref, known, graph, specs)
     if len(chosen) > 1 and not specs and (inputs or example):
         raise UsageError(
@@ -153,7 +107,7 @@ def load_source(
     if asset_folder is not None:
         assets |= read_assets(asset_folder, [tensor for g in chosen for tensor in declared[g.name]])
     return Source(
-        name=name,
+        name=model.name,
         module=module,
         graphs=tuple(SourceGraph(g.name, _view(ref, g, module, kind), declared[g.name], g.outputs) for g in chosen),
         provenance={
@@ -171,6 +125,32 @@ def load_source(
         generation=spec.generation if spec and whole else None,
         attention=spec.attention if spec else (),
     )
+
+
+def _given(module: nn.Module, arguments: Mapping[str, Any]) -> _Model:
+    """A module of the caller's."""
+    maker = type(module)
+    if arguments:
+        raise UsageError(
+            f"a {maker.__name__} is a module already, not a callable; --config has nothing to be passed to"
+        )
+    return _Model("module", maker.__name__, f"{maker.__module__}:{maker.__qualname__}", module)
+
+
+def _named(ref: str, arguments: Mapping[str, Any]) -> _Model:
+    """A model that is built in, or that package.module:callable names."""
+    if ":" in ref:
+        built, rest = import_target(ref, arguments)
+        if isinstance(built, ModelSpec):
+            return _Model("module", built.name, ref, build_module(ref, built.build, rest), built)
+        return _Model("module", ref.rpartition(":")[2], ref, built)
+    if ref not in registry.names():
+        raise UsageError(
+            f'unknown model "{ref}"; {did_you_mean(ref, registry.names())}built in: {", ".join(registry.names())}. '
+            "Your own: package.module:callable, or a .pt2 file."
+        )
+    spec = registry.get(ref)
+    return _Model("builtin", spec.name, ref, build_module(ref, spec.build, arguments), spec)
 
 
 def _choose(
@@ -203,22 +183,6 @@ def _view(ref: str, graph: GraphSpec, module: nn.Module, kind: str) -> nn.Module
     if kind != "pt2":
         seen.eval()  # a wrapper around the whole module begins in training mode
     return seen
-
-
-def parse_config(texts: Sequence[str]) -> dict[str, Any]:
-    """``["classes=10", "name=tiny"]`` -> Python values: literals where they parse, strings otherwise."""
-    values: dict[str, Any] = {}
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not separator or not key.isidentifier():
-            raise UsageError(f"--config {text}: expected KEY=VALUE")
-        if key in values:
-            raise UsageError(f"--config {key}: given twice")
-        try:
-            values[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            values[key] = value
-    return values
 
 
 def _declare(
@@ -278,66 +242,3 @@ def _example_fits(specs: Sequence[TensorSpec], example: Mapping[str, np.ndarray[
     from attn_runtime.spec import check_shapes, signature
 
     check_shapes(specs, {name: signature(value) for name, value in example.items()}, "--example")
-
-
-def _call(ref: str, arguments: Mapping[str, Any]) -> tuple[nn.Module | ModelSpec, Mapping[str, Any]]:
-    """What `ref` names or returns, and the arguments that are left for a ModelSpec's own `build`."""
-    module_name, _, attribute = ref.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` does
-    try:
-        with captured_output():
-            found = importlib.import_module(module_name)
-    except ModuleNotFoundError as problem:
-        if problem.name is None or not (module_name + ".").startswith(problem.name + "."):
-            raise UsageError(
-                f"{ref}: importing {module_name} needs {problem.name}, which is not installed"
-            ) from problem
-        raise UsageError(
-            f"{ref}: there is no module {problem.name} on the path or in {here}; expected package.module:callable"
-        ) from problem
-    except SystemExit as problem:  # a script that runs when it is imported, and its argument parser
-        raise UsageError(
-            f"{ref}: importing {module_name} ended with sys.exit({problem.code}); "
-            "guard what the script does with: if __name__ == '__main__':"
-        ) from problem
-    except Exception as problem:
-        raise UsageError(f"{ref}: importing {module_name} failed: {type(problem).__name__}: {problem}") from problem
-    target: Any = found
-    for part in attribute.split("."):
-        names = [n for n in dir(target) if not n.startswith("_")]
-        if not hasattr(target, part):
-            shown = ", ".join(n for n in names if callable(getattr(target, n)))[:200]
-            raise UsageError(f"{ref}: {module_name} has no {part}; {did_you_mean(part, names)}it has: {shown}")
-        target = getattr(target, part)
-    if isinstance(target, ModelSpec):
-        return target, arguments
-    if isinstance(target, nn.Module):
-        if arguments:
-            raise UsageError(f"{ref} is a module already, not a callable; --config has nothing to be passed to")
-        return target, {}
-    if not callable(target):
-        raise UsageError(f"{ref} is a {type(target).__name__}; expected a callable that returns an nn.Module")
-    return _build(ref, target, arguments), {}
-
-
-def _build(ref: str, build: Any, arguments: Mapping[str, Any]) -> nn.Module | ModelSpec:
-    try:
-        with captured_output():
-            built = build(**arguments)
-    except AttnError:
-        raise
-    except (Exception, SystemExit) as problem:
-        shown = ", ".join(f"{k}={v!r}" for k, v in arguments.items())
-        raise UsageError(f"{ref}({shown}) failed: {type(problem).__name__}: {problem}") from problem
-    if not isinstance(built, (nn.Module, ModelSpec)):
-        raise UsageError(f"{ref} returned a {type(built).__name__}; expected an nn.Module")
-    return built
-
-
-def _module(ref: str, build: Any, arguments: Mapping[str, Any]) -> nn.Module:
-    built = _build(ref, build, arguments)
-    if not isinstance(built, nn.Module):
-        raise UsageError(f"{ref}: its build returned a {type(built).__name__}; expected an nn.Module")
-    return built

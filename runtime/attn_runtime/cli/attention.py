@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
-from .options import print_json
+from .options import json_option, print_json
+
+if TYPE_CHECKING:
+    from ..tasks.maps import AttentionMaps
+
+# Imports of our own are inside the functions: --help must not wait for numpy.
 
 _KINDS = {"words": "words", "grid": "cells", "frames": "frames", "index": "entries"}
 
@@ -19,6 +24,12 @@ def _cell(context: click.Context, option: click.Parameter, text: str | None) -> 
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
         raise click.BadParameter(f"got {text!r}, expected ROW,COLUMN of a cell as in 3,5")
     return int(parts[0]), int(parts[1])
+
+
+def _npz(context: click.Context, option: click.Parameter, output: str | None) -> str | None:
+    if output is not None and not output.endswith(".npz"):
+        raise UsageError(f"output {output}: expected a file NAME.npz")
+    return output
 
 
 @click.command("attention")
@@ -34,11 +45,11 @@ def _cell(context: click.Context, option: click.Parameter, text: str | None) -> 
     help="Of an image model, the cell that looks.  [default: the class token, or the mean of all]",
 )
 @click.option("--max-length", type=int, help="Of a model that writes, most tokens of the answer.")
-@click.option("-o", "--output", type=click.Path(), help="Write every map to this .npz.")
+@click.option("-o", "--output", type=click.Path(), callback=_npz, help="Write every map to this .npz.")
 @click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
 @click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@json_option
 def attention(
     path: str,
     given: str,
@@ -46,47 +57,43 @@ def attention(
     layer: str | None,
     head: str,
     query: tuple[int, int] | None,
-    max_length: int | None,
     output: str | None,
-    precision: str | None,
-    backend: str | None,
-    device: str,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """What the bundle PATH looked at in INPUT: an image, a recording, a text, or an .npz of inputs.
 
     The bundle must have been exported with --with-attention.
     """
-    from ..tasks.maps import attention_maps, save, summary
+    from .. import attention_maps
 
-    if output is not None and not output.endswith(".npz"):
-        raise UsageError(f"output {output}: expected a file NAME.npz")
-    found = attention_maps(path, given, device, backend, precision=precision, max_length=max_length)
-    maps = found.chosen(layer)
+    maps = attention_maps(path, given, **options)
+    summary = maps.to_json(layer)
     if plot is not None:
-        from ..tasks.plots.attention import plot_attention
-
-        plot_attention(found, plot, layer=layer, head=head, query=query)
+        _draw(maps, plot, layer=layer, head=head, query=query)
     if output is not None:
-        save(maps, output)
-    if as_json:
-        print_json(summary(found, maps))
-        return
-    _print(found.title, found.choice, found.notes, summary(found, maps)["maps"])
+        maps.save(output, layer)
+    (print_json if as_json else _print)(summary)
 
 
-def _print(title: str, choice: str, notes: tuple[str, ...], maps: list[dict[str, Any]]) -> None:
+def _draw(maps: AttentionMaps, file: str, **chosen: Any) -> None:
+    from ..tasks.plots.attention import plot_attention
+
+    plot_attention(maps, file, **chosen)
+
+
+def _print(summary: dict[str, Any]) -> None:
     from ..text_format import columns, printable
 
-    click.echo(printable(title))
-    for note in notes:
+    click.echo(printable(summary["title"]))
+    for note in summary["notes"]:
         click.echo(f"note: {printable(note)}")
     rows = [("layer", "module", "heads", "queries", "keys", "most weight")]
-    for m in maps:
+    for m in summary["maps"]:
         name = f"{m['graph']} {m['module'] or m['output']}"
         most = m["most"]
         queries, keys = (f"{m[many]} {_KINDS[m[one]['kind']]}" for many, one in (("queries", "query"), ("keys", "key")))
         told = printable(f"{most['weight']:.1%} {most['told']}")
         rows.append((str(m["layer"]), printable(name), str(m["heads"]), queries, keys, told))
     click.echo(columns(rows))
-    click.echo(choice)
+    click.echo(summary["choice"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import print_json
+from .options import json_option, print_json
 
 if TYPE_CHECKING:
     from ..tasks.classification import Classification
@@ -25,20 +25,25 @@ if TYPE_CHECKING:
 @click.option("--graph", help="Which graph of a bundle that has several.")
 @click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@json_option
 def classify_command(path: str, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Classify each INPUT: a text, a WAV file or a picture, whichever the bundle takes.
 
     What is done to fit an input to the model (another rate, stereo, unknown words) is said on stderr. Exit code 7: an
     input is empty, damaged or too long.
     """
-    from ..tasks.classification import classify
-    from ..text_format import printable
+    from .. import classify
 
     done = classify(path, inputs, **options)
     if as_json:
         print_json(done.to_json())
-        return
+    else:
+        _print(done)
+
+
+def _print(done: Classification) -> None:
+    from ..text_format import printable
+
     for found in done.inputs:
         for note in found.notes:
             click.echo(f"note: {printable(found.given, 60)}: {printable(note)}", err=True)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import AttnError, UsageError
 from .options import print_json
 
 if TYPE_CHECKING:
+    from ..tasks.compilation import CompileReport, GraphBuild
     from ..trt.builder.compile import Compiled
     from ..trt.builder.progress import BuildProgress
 
@@ -37,7 +36,7 @@ def size_in_bytes(context: click.Context, option: click.Parameter, text: str | N
 
 
 def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that both commands have; all but `quiet` and `as_json` are arguments of `build`."""
+    """The options that both commands have; all but `quiet` and `as_json` are arguments of `compile_engines`."""
     for option in reversed(
         [
             click.option("--graph", help="This graph alone, of a bundle that has several.  [default: all]"),
@@ -74,102 +73,40 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path())
 @click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
 @build_options
-def compile_command(path: str, quiet: bool, as_json: bool, precision: str | None, **options: Any) -> None:
+def compile_command(path: str, quiet: bool, as_json: bool, **options: Any) -> None:
     """Build a TensorRT engine on this machine, and hold it against what was asked for.
 
     Writes NAME.engine and its key, NAME.engine.json. Exit code 5: it computes in another precision; 6: attention is not
     fused (--require-fused); 10: no TensorRT here; 14: the build failed.
     """
-    silent = quiet or as_json
-    graphs = graphs_of(path, options)
-    each = [(name, partial(build, path, silent, precision=precision, **{**options, "graph": name})) for name in graphs]
-    tell_all(each, quiet, as_json)
+    from .. import compile_engines
+
+    with BuildPrinter(quiet, as_json) as printer:
+        report = compile_engines(path, on_progress=printer.progress, on_build=printer.built, **options)
+    printer.end(report)
 
 
-def graphs_of(path: Any, options: Mapping[str, Any]) -> list[str | None]:
-    """The graphs to build: the one that is named, or all of a bundle. UsageError for options that fit one graph alone."""
-    from ..bundle.reader import Bundle, is_bundle
+class BuildPrinter:
+    """Progress on stderr while engines are built: one line written over and over on a terminal, a line now and then in a pipe.
+    What came out goes to stdout."""
 
-    named = options["graph"]
-    if named is not None or not is_bundle(path):
-        return [named]
-    graphs = list(Bundle.open(path, check_hashes=False).graphs)  # each build checks the hashes
-    if len(graphs) == 1:
-        return [None]
-    for key, option in _OF_ONE_GRAPH.items():
-        if options.get(key):
-            raise UsageError(
-                f"{option}: the bundle has the graphs {', '.join(graphs)}, with inputs and an engine each; name one with --graph"
-            )
-    return list(graphs)
-
-
-_OF_ONE_GRAPH = {
-    "min_shapes": "--minShapes",
-    "opt_shapes": "--optShapes",
-    "max_shapes": "--maxShapes",
-    "save_engine": "--saveEngine",
-}
-
-
-def tell_all(builds: Sequence[tuple[str | None, Callable[[], Compiled]]], quiet: bool, as_json: bool) -> None:
-    """Run every build and say what came out of it; one that fails does not keep the others from being tried.
-
-    `as_json` prints one document, a list where there are several. Raises the first error when all have been tried.
-    """
-    if len(builds) == 1:
-        return tell(builds[0][1](), quiet, as_json)
-    failed: list[AttnError] = []
-    told: list[Any] = []
-    for name, run in builds:
-        try:
-            done = run()
-        except AttnError as error:
-            failed.append(error)
-            told.append({"graph": name, "error": str(error), "exit_code": error.exit_code})
-            if len(failed) > 1:  # the first is what the command ends with
-                click.echo(f"error: {' '.join(str(error).split())}", err=True)
-            continue
-        told.append({"graph": name, **done.to_json()})
-        if not quiet and not as_json:
-            click.echo(f"graph      {name}")
-            tell(done, quiet, as_json)
-    if as_json:
-        print_json(told)
-    if failed:
-        raise failed[0]
-    return None
-
-
-def build(
-    path: Any, silent: bool, *, min_shapes: tuple[str, ...], opt_shapes: tuple[str, ...], max_shapes: tuple[str, ...],
-    **options: Any,
-) -> Compiled:  # fmt: skip
-    """`compile_engine` with progress on stderr unless `silent`."""
-    from ..trt.builder.compile import compile_engine
-    from ..trt.profiles import ShapeTexts
-
-    shapes = ShapeTexts(min_shapes, opt_shapes, max_shapes)
-    line = ProgressLine(silent)
-    try:
-        return compile_engine(path, profiles=shapes, on_progress=line.show, **options)
-    finally:
-        line.end()
-
-
-class ProgressLine:
-    """Progress on stderr: one line written over and over on a terminal, a line now and then in a pipe."""
-
-    def __init__(self, silent: bool) -> None:
-        self._silent, self._width, self._last = silent, 0, time.monotonic()
+    def __init__(self, quiet: bool, as_json: bool) -> None:
+        self._quiet, self._as_json = quiet, as_json
+        self._width, self._last, self._failed = 0, time.monotonic(), False
         self._terminal = sys.stderr.isatty()
 
-    def show(self, progress: BuildProgress) -> None:
+    def __enter__(self) -> BuildPrinter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._clear()
+
+    def progress(self, progress: BuildProgress) -> None:
         from ..text_format import printable
 
-        text = printable(str(progress), 100)
-        if self._silent:
+        if self._quiet or self._as_json:
             return
+        text = printable(str(progress), 100)
         if self._terminal:
             click.echo(f"\r{text.ljust(self._width)}", err=True, nl=False)
             self._width = len(text)
@@ -177,19 +114,30 @@ class ProgressLine:
             self._last = time.monotonic()
             click.echo(text, err=True)
 
-    def end(self) -> None:
+    def built(self, build: GraphBuild) -> None:
+        """What became of one graph. The first error is what the command ends with, and is left to that."""
+        self._clear()
+        self._last = time.monotonic()
+        if build.done is None:
+            if self._failed:
+                click.echo(f"error: {' '.join(str(build.error).split())}", err=True)
+            self._failed = True
+        elif not self._quiet and not self._as_json:
+            if build.graph is not None:
+                click.echo(f"graph      {build.graph}")
+            click.echo("\n".join(_lines(build.done)))
+
+    def end(self, report: CompileReport) -> None:
+        """The JSON, where that is printed. Raises what CompileReport.require raises."""
+        if self._as_json:
+            print_json(report.to_json())
+        report.require()
+
+    def _clear(self) -> None:
         """Clear the line, for what is said next."""
         if self._width:
             click.echo(f"\r{' ' * self._width}\r", err=True, nl=False)
             self._width = 0
-
-
-def tell(done: Compiled, quiet: bool, as_json: bool) -> None:
-    """What came out, on stdout."""
-    if as_json:
-        print_json(done.to_json())
-    elif not quiet:
-        click.echo("\n".join(_lines(done)))
 
 
 def _lines(done: Compiled) -> Iterator[str]:

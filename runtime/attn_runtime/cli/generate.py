@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import UsageError
 from .options import print_json
 
 if TYPE_CHECKING:
+    from ..generate import Sample
     from ..generate.text_generation import TextAnswers
 
 # Imports of our own are inside the commands: --help must not wait for numpy.
@@ -59,10 +61,13 @@ def _beam_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_common_options
 def translate_command(path: str, texts: tuple[str, ...], **options: Any) -> None:
     """Translate each TEXT and print it, a line each. TEXT - takes them from stdin, a line each."""
+    from .. import generate_texts
+
     if texts == ("-",):
         texts, options["file"] = (), "-"
-    search = {name: options.pop(name) for name in ("beams", "length_penalty", "early_stop")}
-    _run(path, texts, search, None, translate=True, **options)
+    printer = _Printer(options.pop("stream"), options.pop("as_json"))
+    texts, options = _prepared(texts, options, None, printer, "translate")
+    printer.end(generate_texts(path, texts, translate=True, **options))
 
 
 @click.command("generate")
@@ -76,59 +81,38 @@ def translate_command(path: str, texts: tuple[str, ...], **options: Any) -> None
 @_common_options
 def generate_command(path: str, texts: tuple[str, ...], **options: Any) -> None:
     """Go on from each prompt and print what is written, a line each. Takes the likeliest token unless told to draw."""
-    drawn = {name: options.pop(name) for name in ("temperature", "top_k", "top_p", "seed")}
-    search = {name: options.pop(name) for name in ("beams", "length_penalty", "early_stop")}
-    given = {name: value for name, value in drawn.items() if value is not None}
-    _run(path, texts, search, given or None, translate=False, **options)
+    from .. import Sample, generate_texts
+
+    drawn = {
+        name: value for name in ("temperature", "top_k", "top_p", "seed") if (value := options.pop(name)) is not None
+    }
+    printer = _Printer(options.pop("stream"), options.pop("as_json"))
+    texts, options = _prepared(texts, options, Sample(**drawn) if drawn else None, printer, "go on from")
+    printer.end(generate_texts(path, texts, translate=False, **options))
 
 
-def _run(
-    path: str,
-    texts: Sequence[str],
-    search: dict[str, Any],
-    drawn: dict[str, Any] | None,
-    *,
-    translate: bool,
-    file: str | None,
-    max_length: int | None,
-    stream: bool,
-    as_json: bool,
-    **session: Any,
-) -> None:
-    from ..errors import UsageError
-    from ..generate import GenerateOptions, Sample
-    from ..generate.text_generation import generate_texts
+def _prepared(
+    texts: tuple[str, ...], options: dict[str, Any], sample: Sample | None, printer: _Printer, verb: str
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The texts with those of --file, and the arguments of `generate_texts`. UsageError where there is no text."""
+    from .. import GenerateOptions
     from ..preprocess.text import read_lines
 
-    sample = Sample(**drawn) if drawn is not None else None
-    options = GenerateOptions(max_length, **search, sample=sample, scores=as_json)
-    given = [*texts, *(read_lines(file) if file is not None else ())]
-    if not given:
-        raise UsageError(f"nothing to {'translate' if translate else 'go on from'}: give a text, or --file")
-    if stream and (len(given) > 1 or options.beams > 1 or as_json):
+    file = options.pop("file")
+    search = {name: options.pop(name) for name in ("beams", "length_penalty", "early_stop")}
+    chosen = GenerateOptions(options.pop("max_length"), **search, sample=sample, scores=printer.as_json)
+    texts = (*texts, *(read_lines(file) if file is not None else ()))
+    if not texts:
+        raise UsageError(f"nothing to {verb}: give a text, or --file")
+    if printer.stream and (len(texts) > 1 or chosen.beams > 1 or printer.as_json):
         raise UsageError("--stream: expected one text, one beam and no --json")
-    writer = _Writer() if stream else None
-    found = generate_texts(
-        path,
-        given,
-        options,
-        translate=translate,
-        blank=file is not None,
-        on_unknown=_tell_unknown,
-        on_text=writer,
-        **session,
-    )
-    if writer is not None:
-        writer.end(found.answers[0].text)
-    elif as_json:
-        print_json(found.to_json())
-    else:
-        _print(found)
-
-
-def _print(found: TextAnswers) -> None:
-    for answer in found.answers:
-        click.echo(_clean(" ".join(answer.text.split())))  # a line each, whatever the tokenizer makes of it
+    return texts, {
+        **options,
+        "options": chosen,
+        "blank": file is not None,
+        "on_unknown": _print_unknown,
+        "on_text": printer.grow if printer.stream else None,
+    }
 
 
 def _clean(text: str) -> str:
@@ -136,25 +120,34 @@ def _clean(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
-def _tell_unknown(text: str, words: Sequence[str]) -> None:
+def _print_unknown(text: str, words: Sequence[str]) -> None:
     from ..text_format import printable
 
-    told = ", ".join(f'"{printable(word, 40)}"' for word in dict.fromkeys(words))
-    click.echo(f'note: words that the model does not know: {told} (in "{printable(text, 40)}")', err=True)
+    listed = ", ".join(f'"{printable(word, 40)}"' for word in dict.fromkeys(words))
+    click.echo(f'note: words that the model does not know: {listed} (in "{printable(text, 40)}")', err=True)
 
 
-class _Writer:
-    """Prints what a text grows by; where a token changes what was printed before it, all of it on a new line at the end."""
+class _Printer:
+    """Prints answers, a line each, or what an answer grows by; where a token changes what was printed before it, all of it on
+    a new line at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: bool, as_json: bool) -> None:
+        self.stream, self.as_json = stream, as_json
         self._printed = ""
 
-    def __call__(self, number: int, text: str) -> None:
+    def grow(self, number: int, text: str) -> None:
         text = _clean(text)
         if text.startswith(self._printed):
             click.echo(text[len(self._printed) :], nl=False)
             self._printed = text
 
-    def end(self, text: str) -> None:
-        self(0, text)
-        click.echo("" if self._printed == _clean(text) else f"\n{_clean(text)}")
+    def end(self, written: TextAnswers) -> None:
+        if self.as_json:
+            print_json(written.to_json())
+        elif self.stream:
+            text = written.answers[0].text
+            self.grow(0, text)
+            click.echo("" if self._printed == _clean(text) else f"\n{_clean(text)}")
+        else:
+            for answer in written.answers:
+                click.echo(_clean(" ".join(answer.text.split())))  # a line each, whatever the tokenizer makes of it

@@ -21,6 +21,8 @@ from ..suggest import did_you_mean
 _INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
 _BROKEN_PIPE = 128 + 13
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
 
 class NearestGroup(click.Group):
     """A click group that names the nearest command to a misspelt one."""
@@ -29,10 +31,22 @@ class NearestGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if not name.startswith("-") and self.get_command(ctx, name) is None:
+        # A shell that asks for completions is told of none.
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
             known = self.list_commands(ctx)
             raise UsageError(f'unknown command "{name}"; {did_you_mean(name, known)}available: {", ".join(known)}')
         return super().resolve_command(ctx, args)
+
+
+def completion_variable(prog_name: str) -> str:
+    """The environment variable through which a shell asks for completions, named as click names it."""
+    return f"_{prog_name}_COMPLETE".replace("-", "_").upper()
+
+
+def completion_epilog(prog_name: str) -> str:
+    """The last lines of --help."""
+    variable = completion_variable(prog_name)
+    return f'\b\nCompletion in bash; zsh and fish alike:\n  eval "$({variable}=bash_source {prog_name})"'
 
 
 def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | None = None) -> NoReturn:
@@ -40,8 +54,12 @@ def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | N
 
     An AttnError is printed as one line ``error: ...`` on stderr, followed by its `details`, and gives the exit code;
     click's own complaints are printed alike and give 2. Ctrl-C gives 130, a reader that went away 141; anything else is
-    a bug of ours, with its traceback and 1.
+    a bug of ours, with its traceback and 1. Where a shell asks for completions, they are all that is printed.
     """
+    if instruction := os.environ.get(variable := completion_variable(prog_name)):
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(command, {}, prog_name, variable, instruction))
     # A stop from outside, or a terminal that goes away, ends like Ctrl-C: what is half written is removed on the way.
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)

@@ -42,10 +42,16 @@ def setup_command(folder: Path, as_json: bool, **options: Any) -> None:
 
     FOLDER is one that attn-export deploy jetson made. Exit code 10: a check failed; else that of the first step that failed.
     """
-    from ..jetson.setup import SetupOptions, require, set_up, summary_line
+    from .. import SetupOptions, set_up
 
-    asked = SetupOptions(**options)
-    report = set_up(folder, asked, (lambda line: None) if as_json else click.echo)
+    report = set_up(folder, SetupOptions(**options), (lambda line: None) if as_json else click.echo)
+    _print(report, as_json)
+
+
+def _print(report: dict[str, Any], as_json: bool) -> None:
+    """How the setup ended, with the exit code of what failed."""
+    from ..jetson.setup import require, summary_line
+
     if as_json:
         print_json(report)
     else:

@@ -109,6 +109,14 @@ class AttentionMaps:
             raise UsageError(f"head {head}: expected mean, all or 0..{least - 1}")
         return tuple(replace(m, weights=m.weights[int(head), None]) for m in maps)
 
+    def to_json(self, layer: str | None = None) -> dict[str, Any]:
+        """What was found, in the layers that are `chosen`."""
+        return summary(self, self.chosen(layer))
+
+    def save(self, file: str | os.PathLike[str], layer: str | None = None) -> None:
+        """Write the weights of the layers that are `chosen` to the .npz `file`; see `save`."""
+        save(self.chosen(layer), file)
+
     def _layers(self, layer: str | None) -> tuple[AttentionMap, ...]:
         if layer is None:
             return self.maps

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from attn_export.console import Console
+from attn_export import export
 from attn_export.parity.against_module import verify_against
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.source.resolve import load_source
 from attn_models.zoo import attentionnet
 from attn_runtime.errors import ParityError
@@ -15,7 +14,7 @@ from attn_runtime.errors import ParityError
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("attention") / "net.attn"
-    export(load_source("attentionnet"), target, ExportOptions(), Console(True))
+    export(load_source("attentionnet"), target)
     return target
 
 
@@ -43,6 +42,6 @@ def test_asleep_it_would_have_passed_without_attention(tmp_path: Path, monkeypat
         source.module.attention.gamma.zero_()
     weights = tmp_path / "asleep.pt"
     torch.save(source.module.state_dict(), weights)
-    export(load_source("attentionnet", checkpoint=weights), tmp_path / "asleep.attn", ExportOptions(), Console(True))
+    export(load_source("attentionnet", checkpoint=weights), tmp_path / "asleep.attn")
     monkeypatch.setattr(attentionnet.SelfAttention, "forward", lambda self, x: x)
     assert verify_against(tmp_path / "asleep.attn", "attentionnet", checkpoint=weights)

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from attn_export import export
 from attn_export.cli.app import cli
-from attn_export.console import Console
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.source.resolve import load_source
 from attn_runtime.cli.options import run_cli
 from attn_runtime.trt import library
@@ -70,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         source = load_source("inspected_net:build", inputs=["x:float32[batch,16,32]"], dims=["batch=1:2:4"])
-        export(source, target, ExportOptions(), Console(True))
+        export(source, target)
     for options in (["--fp16"], ["--fp16", "--skip-pass", "attention"], []):
         assert shell("to-trt", target, *options, "--quiet") == 0
     yield target

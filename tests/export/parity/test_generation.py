@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from attn_export import export
 from attn_export.console import Console
 from attn_export.parity import generation
 from attn_export.parity.generation import Written, prove, write_cases
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.source.resolve import Source, load_source
 from attn_models.reference_generation import Decoded
 from attn_runtime.bundle.reader import Bundle, sha256_of
@@ -73,7 +73,7 @@ def test_the_runtimes_loop_refuses_it_too_and_nothing_is_published(
     monkeypatch.setattr(generation, "_same_with_cache", lambda *_: None)
     loaded = source("lm", "layers=1", "broken='position'")
     with pytest.raises(ParityError, match="the bundle does not write what PyTorch writes without a cache .*token 1 is"):
-        export(loaded, tmp_path / "lm.attn", ExportOptions(), QUIET)
+        export(loaded, tmp_path / "lm.attn")
     assert not list(tmp_path.iterdir())
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from attn_export import ExportOptions, export
 from attn_export.console import Console
 from attn_export.onnx_graph import onnx_file as graph
 from attn_export.parity.against_module import verify_against
 from attn_export.passes import _base as step
-from attn_export.pipeline import pipeline
-from attn_export.pipeline.pipeline import ExportOptions, export
+from attn_export.pipeline.types import Export
 from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import CaptureError, ParityError, UsageError
@@ -34,9 +34,9 @@ def run(
     example: Path | None = None,
     config: tuple[str, ...] | list[str] = (),
     **options: Any,
-) -> pipeline.Export:
+) -> Export:
     source = load_source(ref, inputs=inputs, dims=dims, example=example, config=config)
-    return export(source, target, ExportOptions(**options), Console(True))
+    return export(source, target, options=ExportOptions(**options)).export
 
 
 def test_a_bundle_holds_the_graph_the_proof_and_the_account_of_it(project: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_pass_that_breaks_parity_is_an_error_that_names_it_and_the_old_bundle_
 ) -> None:
     run("nets:attention", project / "a.attn")
     before = (project / "a.attn/manifest.json").read_bytes()
-    monkeypatch.setattr(pipeline, "plan", lambda options: [step.get("simplify"), BreaksParity()])
+    monkeypatch.setattr("attn_export.pipeline.pipeline.plan", lambda options: [step.get("simplify"), BreaksParity()])
     with pytest.raises(ParityError, match=r"^breaks \(after capture, simplify\) does not match PyTorch") as told:
         run("nets:attention", project / "a.attn")
     assert "expected" in told.value.details
@@ -162,7 +162,7 @@ def test_a_pass_that_breaks_parity_is_an_error_that_names_it_and_the_old_bundle_
 
 def test_rows_that_depend_on_their_neighbours_are_recorded(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load_source("nets:BatchCentred", inputs=X, dims=DIMS)
-    export(loaded, project / "b.attn", ExportOptions(), Console())
+    export(loaded, project / "b.attn", console=Console())
     told = capsys.readouterr().err
     assert told.count("PyTorch's own answers depend on the other rows along batch") == 1
     consistency = Bundle.open(project / "b.attn").manifest["graphs"]["model"]["consistency"]
@@ -172,7 +172,7 @@ def test_rows_that_depend_on_their_neighbours_are_recorded(project: Path, capsys
 
 def test_an_input_that_nothing_reads_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load_source("nets:Ignores", inputs=[*X, "unused:float32[batch]"], dims=DIMS)
-    export(loaded, project / "i.attn", ExportOptions(), Console())
+    export(loaded, project / "i.attn", console=Console())
     assert 'input "unused" is never read' in capsys.readouterr().err
 
 
@@ -246,7 +246,7 @@ def test_a_padded_transformer_is_held_to_its_own_arithmetic(project: Path) -> No
 
 def test_an_output_that_the_absolute_limit_swallows_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load_source("nets:Tiny", inputs=X, dims=DIMS)
-    export(loaded, project / "t.attn", ExportOptions(), Console())
+    export(loaded, project / "t.attn", console=Console())
     assert 'output "output" is so small' in capsys.readouterr().err
 
 

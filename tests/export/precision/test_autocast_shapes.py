@@ -6,8 +6,8 @@ from pathlib import Path
 
 import onnx
 import pytest
+from attn_export import export
 from attn_export.console import Console
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision.convert import add_precision
 from attn_export.precision.modelopt_autocast import autocast
 from attn_export.source.resolve import load_source
@@ -53,7 +53,7 @@ class Decoder(nn.Module):
 def decoder(project: Path) -> Path:
     (project / "decoders.py").write_text(DECODER)
     source = load_source("decoders:Decoder", inputs=["tokens:int64[batch,T]<50"], dims=["batch=1:2:4", "T=1:8:16"])
-    export(source, project / "d.attn", ExportOptions(), Console(True))
+    export(source, project / "d.attn")
     return project / "d.attn"
 
 

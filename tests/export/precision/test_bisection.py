@@ -171,14 +171,14 @@ Run = Callable[..., Any]
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A net with its fp16 graph, exported once."""
+    from attn_export import export
     from attn_export.console import Console
-    from attn_export.pipeline.pipeline import ExportOptions, export
     from attn_export.precision.convert import add_precision
     from attn_export.source.resolve import load_source
 
     target = tmp_path_factory.mktemp("bisect") / "a.attn"
     loaded = load_source("support.deep_nets:Small", inputs=["x:float32[batch,T,64]"], dims=["batch=1:2:3", "T=4:6:9"])
-    export(loaded, target, ExportOptions(), Console(True))
+    export(loaded, target)
     add_precision(target, "fp16", skip=["attention"], console=Console(True))
     yield target
 

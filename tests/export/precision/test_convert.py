@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from attn_export import ExportOptions, export
 from attn_export.console import Console
 from attn_export.parity.recorded import check, golden_record
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision import fp32_search as keep
 from attn_export.precision.bundle_files import write_precision
 from attn_export.precision.convert import add_precision, bundle_job, convert_file, workshop
@@ -46,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         if not target.exists():
             dims = ["batch=2", "T=8"] if name == "Small" else DIMS
             source = load_source(f"support.deep_nets:{name}", inputs=inputs, dims=dims, example=example)
-            export(source, target, ExportOptions(**options), Console(True))
+            export(source, target, options=ExportOptions(**options))
         return target
 
     yield make
@@ -246,7 +246,7 @@ def test_engines_come_along_and_an_old_precision_is_replaced(made: Made, tmp_pat
 
 def test_attention_for_tensorrt_comes_as_a_file_of_its_own(tmp_path: Path) -> None:
     source = load_source("attentionnet", inputs=(), dims=["batch=2"])
-    export(source, tmp_path / "net.attn", ExportOptions(), Console(True))
+    export(source, tmp_path / "net.attn")
     found = add_precision(tmp_path / "net.attn", "fp16", console=Console(True))
     assert [(t.name, t.target) for t in found] == [("fp16", None), ("fp16-trt", "tensorrt")]
     graph = Bundle.open(tmp_path / "net.attn").graph()

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from attn_export.source.resolve import load_source, parse_config
+from attn_export.source.resolve import load_source
 from attn_runtime.errors import CheckpointError, UsageError
 
 X = ["x:float32[batch,T,16]"]
@@ -65,15 +65,6 @@ def test_a_script_that_ends_the_process_is_the_users_to_mend(project: Path) -> N
         load_source("quits:build")
 
 
-def test_config_values_are_literals_or_text() -> None:
-    assert parse_config(["a=3", "b=[1,2]", "c=tiny", "d=1e-3", "e=None", "f=x=y"]) == {
-        "a": 3, "b": [1, 2], "c": "tiny", "d": 1e-3, "e": None, "f": "x=y",
-    }  # fmt: skip
-    for bad in (["a"], ["1a=3"], ["a=1", "a=2"]):
-        with pytest.raises(UsageError):
-            parse_config(bad)
-
-
 def test_a_builtin_carries_its_own_spec_and_wakes() -> None:
     source = load_source("attentionnet")
     assert [s.name for s in source.graph.inputs] == ["image"]
@@ -98,3 +89,13 @@ def test_nan_weights_are_refused(project: Path) -> None:
     torch.save(source.module.state_dict(), "nan.pt")
     with pytest.raises(CheckpointError, match=r"checkpoint nan\.pt has NaN in 1 tensor: q\.weight \(1 of 256\)"):
         load_source("nets:attention", inputs=X, dims=DIMS, checkpoint=Path("nan.pt"))
+
+
+def test_a_module_of_the_callers_is_a_source() -> None:
+    source = load_source(torch.nn.Linear(16, 2), inputs=X, dims=DIMS)
+    assert (source.name, source.graph.name, source.parameters) == ("Linear", "model", 34)
+    assert source.provenance["ref"] == "torch.nn.modules.linear:Linear"
+    with pytest.raises(UsageError, match="a Linear is a module already, not a callable; --config"):
+        load_source(torch.nn.Linear(16, 2), inputs=X, dims=DIMS, config=["a=1"])
+    with pytest.raises(UsageError, match="the inputs are not known; add --input"):
+        load_source(torch.nn.Linear(16, 2))

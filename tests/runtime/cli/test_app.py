@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attn_runtime.bundle.reader import Bundle
-from attn_runtime.cli.app import _print_case, cli
+from attn_runtime.cli.app import cli
 from attn_runtime.cli.options import run_cli
+from attn_runtime.cli.printers import print_case
 from attn_runtime.compare import Difference
 from attn_runtime.errors import ParityError
 from attn_runtime.tasks.verification import CaseResult
@@ -188,8 +189,8 @@ def test_verify_tells_of_many_outputs_the_one_nearest_to_its_limit(capsys: pytes
         return Difference(name, error, 1.0, limit, not problem and error <= limit, problem)
 
     some = [output("far", 2e-6, 1e-3), output("near", 1e-6, 2e-6), output("tokens", 0.0, 0.0)]
-    _print_case(CaseResult("step", "min", {"batch": 1}, 0.1, tuple(some)))
-    _print_case(CaseResult("step", "min", {}, 0.1, (*some, output("off", 0.5, 1e-3), output("nan", 0.0, 1.0, "1 NaN"))))
+    print_case(CaseResult("step", "min", {"batch": 1}, 0.1, tuple(some)))
+    print_case(CaseResult("step", "min", {}, 0.1, (*some, output("off", 0.5, 1e-3), output("nan", 0.0, 1.0, "1 NaN"))))
     near = "3 outputs, nearest to its limit near: max |error| 1e-06, allowed 2e-06"
     assert capsys.readouterr().out.splitlines() == [
         f"ok   step min (batch=1) {near}",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.bundle.writer import ENGINES
@@ -65,6 +66,17 @@ class Deployed:
     files: int
     size: int
     notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "output": str(self.path),
+            "board": self.board.name,
+            "jetpack": self.release.version,
+            "files": self.files,
+            "bytes": self.size,
+            "precisions": list(self.precisions),
+            "notes": list(self.notes),
+        }
 
 
 def deploy_jetson(bundle_path: Path, output: Path, options: JetsonOptions) -> Deployed:

@@ -42,7 +42,7 @@ def add_runtime(folder: DeployFolder) -> None:
 def _build(source: Path, copy: Path, made: Path) -> None:
     # A copy, since building leaves its own folders beside the sources. The C++ sources are no part of the wheel.
     copy.mkdir()
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(source / name, copy)
     shutil.copytree(source / "attn_runtime", copy / "attn_runtime", ignore=shutil.ignore_patterns("__pycache__", "lib"))
     # setuptools itself: pip would want a network for a build environment.

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import onnx
 import pytest
+from attn_export import export
 from attn_export.cli.app import cli
-from attn_export.console import Console
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import FusionError, OutputError, UsageError
@@ -59,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "trt_nets.py").write_text(NETS)
     sys.path.insert(0, str(folder))
     source = load_source("trt_nets:net", inputs=["x:float32[batch,T,64]"], dims=["batch=1:2:4", "T=4:16:32"])
-    export(source, folder / "net.attn", ExportOptions(), Console(True))
+    export(source, folder / "net.attn")
     yield folder
     sys.path.remove(str(folder))
 

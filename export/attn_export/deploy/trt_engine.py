@@ -1,11 +1,12 @@
 """From a bundle or a plain ONNX file to a TensorRT engine: the precision first, where it is not there yet, then the build.
 
-The build is `attn_runtime.trt.builder.compile.compile_engine`, the one call that a device without onnx makes too.
+The build is `attn_runtime.compile_engines`, the one call that a device without onnx makes too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.bundle.reader import Bundle, Graph
 from attn_runtime.errors import OutputError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
+from attn_runtime.tasks.compilation import CompileReport, GraphBuild, compile_engines
 from attn_runtime.trt.builder.onnx_source import find_source
 from attn_runtime.trt.profiles import Profile, ShapeTexts, make_profiles
 
@@ -29,11 +31,51 @@ _PASSES = ("attention",)
 
 @dataclass(frozen=True)
 class CompileRequest:
-    """What is left to do: `path` and `arguments` are those of `compile_engine`; `notes` are for a person."""
+    """What is left to do: build from `path` with `arguments` of `compile_engine`; `notes` are for a person."""
 
     path: Path
     arguments: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+
+
+def to_trt(
+    path: str | os.PathLike[str],
+    precision: str | None = None,
+    *,
+    graph: str | None = None,
+    half_io: bool = False,
+    skip: Sequence[str] = (),
+    min_shapes: tuple[str, ...] = (),
+    opt_shapes: tuple[str, ...] = (),
+    max_shapes: tuple[str, ...] = (),
+    console: Console | None = None,
+    on_build: Callable[[GraphBuild], object] | None = None,
+    **options: Any,
+) -> CompileReport:
+    """Build a TensorRT engine of `graph`, or of each graph of the bundle at `path`, in `precision`; a plain ONNX file has one.
+
+    precision        "fp16" and "bf16" are made first where the bundle lacks them, and held against PyTorch's recorded
+                     answers; None converts nothing
+    half_io, skip    of that conversion: float16 inputs and outputs too, and passes to leave out ("attention")
+    min_shapes, ...  trtexec's texts, as in "x:1x3x32x32,y:2x3"
+    on_build         called after each build
+    options          the further arguments of `attn_runtime.compile_engines`
+
+    Raises what the conversion and the build raise; `CompileReport.require` raises what one of several builds did.
+    """
+    path, console = Path(path), console or Console(quiet=True)
+    shapes = ShapeTexts(min_shapes, opt_shapes, max_shapes)
+
+    def prepared(name: str | None) -> tuple[Path, Mapping[str, Any]]:
+        request = prepare(path, precision, shapes=shapes, graph=name, half_io=half_io, skip=skip, console=console)
+        for note in request.notes:
+            console.note(note)
+        return request.path, request.arguments
+
+    return compile_engines(
+        path, graph=graph, min_shapes=min_shapes, opt_shapes=opt_shapes, max_shapes=max_shapes, prepare=prepared,
+        on_build=on_build, **options,
+    )  # fmt: skip
 
 
 def prepare(
@@ -46,7 +88,7 @@ def prepare(
     skip: Sequence[str] = (),
     console: Console,
 ) -> CompileRequest:
-    """Make the precision `kind` ("fp32", "fp16", "bf16", None for what is there) unless it is there, and find what the
+    """Make the precision `kind` ("fp32", "fp16", "bf16", None for what is there) unless it is there, and look up what the
     build has to know.
 
     A bundle gets its new precision written into it; for a plain NAME.onnx, NAME.`kind`.onnx is written beside it.

@@ -1,0 +1,127 @@
+"""What an export is asked for, and what is known of it on its way. Imports no torch, so that a command line can build options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..source.types import ONLY
+
+if TYPE_CHECKING:
+    from attn_runtime.bundle.attention_block import AttentionBlock
+    from attn_runtime.compare import Tolerance
+    from attn_runtime.spec import TensorSpec
+
+    from ..parity.generation import Written
+    from ..parity.judge import ParityChecker, Verdict
+    from ..reference.golden import Golden
+    from ..reference.signature import Signature
+    from ..source.types import Source
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What there is to choose of an export besides its source, its inputs and its precision.
+
+    config         arguments for the callable that `source` names, as in ["classes=10"]; those of a model that is loaded
+                   already are its maker's
+    example        an .npz or .safetensors with one array per input: it stands for `inputs`, and is one more case
+    assets         a folder with labels.json, image.json, ... in place of the model's own
+    graph          export this one graph of a model that has several
+    output_names   names for the outputs, in order
+    opset          ONNX opset; None is 22, the newest whose attention every target takes
+    exporter       PyTorch's exporter: "dynamo" or "torchscript"
+    passes, skip   passes to run besides the usual ones, and passes to leave out
+    atol, rtol     how far an answer may be from PyTorch's: absolute, and relative to max|reference|; None is the model's own
+    half_io        float16 inputs and outputs too, with a precision that has them
+    seed           of random weights and of the inputs that are drawn
+    stage_seconds  limit for each risky stage, which runs in a child process
+    force          replace what is in the target's place even if it is no bundle
+    verbose        let the exporter's own logs and warnings through
+    """
+
+    config: Sequence[str] = ()
+    example: Path | None = None
+    assets: Path | None = None
+    graph: str | None = None
+    output_names: Sequence[str] = ()
+    opset: int | None = None
+    exporter: str = "dynamo"
+    passes: Sequence[str] = ()
+    skip: Sequence[str] = ()
+    atol: float | None = None
+    rtol: float | None = None
+    half_io: bool = False
+    seed: int = 0
+    stage_seconds: float = 600.0
+    force: bool = False
+    verbose: bool = False
+
+
+@dataclass
+class Stage:
+    """One form of the graph, as the manifest tells of it. `changed` is False where the pass left the graph as it was."""
+
+    name: str
+    nodes_before: int | None
+    nodes_after: int
+    changed: bool
+    note: str
+    verdict: Verdict
+
+
+@dataclass
+class GraphExport:
+    """Everything known of one graph of an export, before it is written.
+
+    label   "NAME: " where the export has several graphs, for lines of progress
+    data    the names of the data files that the graph's weights lie in
+    """
+
+    name: str
+    label: str
+    signature: Signature
+    checker: ParityChecker
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    tolerance: Tolerance
+    opset: int
+    exporter: str
+    golden: list[Golden]
+    cures: list[dict[str, str]] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    attention: tuple[AttentionBlock, ...] = ()
+    data: tuple[str, ...] = ()
+
+    @property
+    def worst_error(self) -> float:
+        return self.stages[-1].verdict.worst
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.onnx"
+
+    def golden_file(self, case: str, side: str) -> str:
+        """Where the "inputs" or "outputs" of a golden case lie in the bundle."""
+        return f"golden/{'' if self.name == ONLY else f'{self.name}.'}{case}.{side}.safetensors"
+
+
+@dataclass
+class Export:
+    """Everything known at the end of an export: what was exported, and each of its graphs by name, and what PyTorch wrote."""
+
+    source: Source
+    graphs: dict[str, GraphExport] = field(default_factory=dict)
+    written: list[Written] = field(default_factory=list)
+
+    @property
+    def graph(self) -> GraphExport:
+        """The graph of an export that has one."""
+        (only,) = self.graphs.values()
+        return only
+
+    @property
+    def worst_error(self) -> float:
+        return max(g.worst_error for g in self.graphs.values())

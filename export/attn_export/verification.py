@@ -1,0 +1,81 @@
+"""`attn_export.verify`: a bundle against its golden cases, and against the living module on inputs that they do not hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attn_runtime.errors import UsageError
+
+from .console import Console
+
+if TYPE_CHECKING:
+    from attn_runtime.tasks.verification import VerifyReport
+
+    from .parity.judge import Check
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Everything passed. `replay` is of the golden cases, `live` of PyTorch's answers now; None where it was not looked at."""
+
+    replay: VerifyReport | None
+    live: tuple[Check, ...] | None
+
+    def to_json(self) -> dict[str, Any]:
+        result: dict[str, Any] = {} if self.replay is None else {"replay": self.replay.to_json()}
+        return result if self.live is None else result | {"live": [check.to_json() for check in self.live]}
+
+
+def verify(
+    path: str | os.PathLike[str],
+    source: str | None = None,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    config: Sequence[str] = (),
+    backend: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    graph: str | None = None,
+    seed: int = 0,
+    console: Console | None = None,
+) -> Verified:
+    """Replay the golden cases of the bundle at `path`; with `source`, compare with PyTorch on fresh inputs as well.
+
+    A plain .onnx has no golden cases, and needs a `source`, as `export` takes it by name, with the `checkpoint` and
+    `config` that it was exported with. `seed` is the export's; the fresh inputs are drawn with another. Raises
+    ParityError, with a table of the worst elements, where an answer differs; UsageError, BundleError, and what
+    `attn_runtime.open_session` raises.
+    """
+    path, console = Path(path), console or Console(quiet=True)
+    if source is None and (checkpoint or config):
+        raise UsageError("--checkpoint and --config belong to a SOURCE; name it after the path")
+    options: dict[str, Any] = {"backend": backend, "device": device, "precision": precision, "graph": graph}
+    replay = _replay(path, options, console) if source is None or path.is_dir() else None
+    if source is None:
+        return Verified(replay, None)
+    with console.stage("live") as line:
+        from .parity.against_module import verify_against
+
+        weights = None if checkpoint is None else Path(checkpoint)
+        checks = verify_against(path, source, checkpoint=weights, config=config, seed=seed + 1, **options)
+        worst = max(c.difference.relative_error for c in checks)
+        line.done(f"{len(checks)} comparisons with PyTorch, worst error {worst:.1e} of max|reference|")
+    return Verified(replay, tuple(checks))
+
+
+def _replay(path: Path, options: dict[str, Any], console: Console) -> VerifyReport:
+    from attn_runtime import verify as replay_golden_cases
+
+    with console.stage("replay") as line:
+        report = replay_golden_cases(path, **options)
+        worst = max(d.relative_error for c in report.cases for d in c.differences)
+        rows = [r for r in report.generation if r.row is not None]
+        written = f", {sum(r.same for r in rows)} of {len(rows)} generated answers PyTorch's" if rows else ""
+        line.done(
+            f"{len(report.cases)} golden cases, worst error {worst:.1e} of max|reference|{written}; {report.choice}"
+        )
+    return report

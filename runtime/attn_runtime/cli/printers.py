@@ -1,0 +1,130 @@
+"""What `attn-run info`, `run`, `verify`, `bench` and `doctor` print, from what the public calls return."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import print_json
+
+if TYPE_CHECKING:
+    from ..compare import Difference
+    from ..doctor.doctor import Diagnosis
+    from ..generate.verify import Replayed
+    from ..tasks.benchmark import BenchReport, SizeResult
+    from ..tasks.file_run import RunResult
+    from ..tasks.verification import CaseResult, VerifyReport
+
+# Imports of our own are inside the functions: --help must not wait for numpy.
+
+
+def print_info(description: dict[str, Any]) -> None:
+    from ..tasks.info import info_lines
+
+    click.echo("\n".join(info_lines(description)))
+
+
+def print_diagnosis(diagnosis: Diagnosis, as_json: bool, context: click.Context) -> None:
+    """What is there; exit code 10 where nothing runs."""
+    from ..doctor.doctor import diagnosis_lines
+    from ..errors import BackendError
+
+    if as_json:
+        print_json(diagnosis.to_json())
+    else:
+        click.echo("\n".join(diagnosis_lines(diagnosis)))
+    if diagnosis.auto is None:
+        context.exit(BackendError.exit_code)
+
+
+def print_run(result: RunResult) -> None:
+    """The likeliest classes of every row, or of a graph that is no classifier the outputs in numbers."""
+    from ..text_format import columns, printable
+
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"{result.choice}; {result.seconds * 1000:.2f} ms")
+    for number, row in enumerate(result.top or ()):
+        if len(result.top or ()) > 1:
+            click.echo(f"row {number}")
+        click.echo(columns([(f"{guess.probability:7.2%}", printable(guess.label)) for guess in row]))
+    if result.top is None:
+        for name, summary in result.to_json()["outputs"].items():
+            numbers = "  ".join(f"{key} {summary[key]:.6g}" for key in ("min", "mean", "max") if key in summary)
+            odd = f"  {summary['not_finite']} not finite" if summary["not_finite"] else ""
+            click.echo(f"{printable(name)}: {summary['dtype']} {summary['shape']}  {numbers}{odd}")
+
+
+def print_case(case: CaseResult) -> None:
+    """A line for each output that does not match, and one for all that do: the one nearest to its limit."""
+    from ..text_format import printable
+
+    sizes = ", ".join(f"{name}={size}" for name, size in case.sizes.items())
+    label = printable(case.case if case.graph == "model" else f"{case.graph} {case.case}")
+    label += f" ({printable(sizes)})" if sizes else ""
+    for d in case.differences:
+        if not d.passed:
+            click.echo(f"FAIL {label} {d.output}: {d.problem or _error(d)}")
+    if matching := [d for d in case.differences if d.passed]:
+        nearest = max(matching, key=lambda d: d.max_error / d.limit if d.limit else 0.0)
+        among = f"{len(matching)} outputs, nearest to its limit " if len(matching) > 1 else ""
+        click.echo(f"ok   {label} {among}{nearest.output}: {_error(nearest)}")
+
+
+def _error(difference: Difference) -> str:
+    return f"max |error| {difference.max_error:.2g}, allowed {difference.limit:.2g}"
+
+
+def print_generated(replayed: Replayed) -> None:
+    """One answer that was written, beside PyTorch's."""
+    from ..text_format import printable
+
+    rows = "the batch" if replayed.row is None else f"row {replayed.row} alone"
+    if replayed.problem:
+        text = replayed.problem
+    elif replayed.same:
+        text = f"the same tokens, scores off by {replayed.score_error:.2g}, allowed {replayed.allowed_error:.2g}"
+    else:
+        text = "other tokens, undecided: PyTorch's are as good here, within the error allowed"
+    sign = "FAIL" if replayed.problem else "ok  " if replayed.same else "?   "
+    click.echo(f"{sign} {printable(replayed.case)}, {rows}: {text}")
+
+
+def print_verified(report: VerifyReport) -> None:
+    """What ran the cases; then, where all of them passed, how many there were. Raises what VerifyReport.require raises."""
+    click.echo(report.choice)
+    report.require()
+    click.echo(f"{len(report.cases)} golden cases match PyTorch's answers")
+    if rows := [r for r in report.generation if r.row is not None]:
+        same = sum(r.same for r in rows)
+        click.echo(f"{same} of {len(rows)} generated answers are PyTorch's, token by token")
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def print_bench_head() -> None:
+    click.echo(f"{'batch':>6} {'runs':>7} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} {'mean ms':>9} "
+               f"{'items/s':>10} {'peak memory':>12}")  # fmt: skip
+
+
+def print_size(size: SizeResult) -> None:
+    from ..text_format import bytes_text
+
+    click.echo(
+        f"{size.batch:6} {size.runs:7} {size.p50_ms:9.3f} {size.p90_ms:9.3f} {size.p99_ms:9.3f} {size.mean_ms:9.3f} "
+        f"{size.throughput:10.1f} {bytes_text(size.peak_memory):>12}"
+    )
+
+
+def print_bench_end(report: BenchReport) -> None:
+    spans = {"VmHWM": "VmHWM, while that size ran", "ru_maxrss": "ru_maxrss, since it started"}
+    span = spans.get(report.results[0].memory_source, "not told on this platform")
+    click.echo(f"{report.call} call, {report.choice}; peak memory is of the process ({span})")
+
+
+def draw_bench(report: BenchReport, file: str | Path) -> None:
+    from ..tasks.plots.bench import plot_bench
+
+    plot_bench(report, file)
