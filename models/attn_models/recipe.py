@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 Inputs = dict[str, Tensor]
+BALANCED = "balanced"  # class weights that follow from how often a class occurs
 
 
 @dataclass(frozen=True)

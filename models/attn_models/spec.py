@@ -74,7 +74,7 @@ class AttentionSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A reference model: each `attn_models/NAME.py` has one, called MODEL.
+    """A reference model: each `attn_models/zoo/NAME.py` has one, called MODEL.
 
     build       arguments (``--config key=value``) -> a freshly initialised module
     graphs      what is exported: one graph, called "model", or several that share the model's weights

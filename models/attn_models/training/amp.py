@@ -8,12 +8,12 @@ import torch
 from attn_runtime.errors import BackendError
 
 
-def choose(asked: str, device: torch.device) -> str:
+def choose(requested: str, device: torch.device) -> str:
     """fp32 or bf16 for auto, fp32 or bf16: auto is bf16 on a GPU that has it. Raises BackendError for bf16 elsewhere."""
     able = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if asked == "bf16" and not able:
+    if requested == "bf16" and not able:
         raise BackendError(f"precision bf16: needs a GPU with bfloat16, this is {device.type}. Use --precision fp32.")
-    return "bf16" if asked != "fp32" and able else "fp32"
+    return "bf16" if requested != "fp32" and able else "fp32"
 
 
 def autocast(chosen: str) -> AbstractContextManager[object]:

@@ -88,9 +88,9 @@ def restore_optimizer(tensors: Mapping[str, Tensor], module: nn.Module, optimize
     names = {parameter: name for name, parameter in module.named_parameters()}
     state: dict[int, dict[str, Tensor]] = {}
     for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-        found = _under(f"optimizer.{names[parameter]}.", tensors)
-        if found:
-            state[number] = {key: sharding.like(tensor, parameter) for key, tensor in found.items()}
+        values = _under(f"optimizer.{names[parameter]}.", tensors)
+        if values:
+            state[number] = {key: sharding.like(tensor, parameter) for key, tensor in values.items()}
     # Through load_state_dict: it puts each tensor on the device and into the dtype that the optimiser wants.
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..recipe import Recipe, Split
-from .distributed.processes import World
+from .distributed.processes import Processes
 
 #: Samples that one process evaluates at once.
 BATCH = 64
@@ -26,7 +26,7 @@ class Score:
 
 @torch.no_grad()
 def evaluate(
-    module: nn.Module, recipe: Recipe, split: Split, world: World, class_weights: Tensor | None = None
+    module: nn.Module, recipe: Recipe, split: Split, processes: Processes, class_weights: Tensor | None = None
 ) -> Score:
     """Score `module` on `split`, in float32 as it is exported, every process doing its part.
 
@@ -34,17 +34,19 @@ def evaluate(
     """
     module.eval()
     classes = len(recipe.labels) if split.targets.ndim == 1 else 0
-    sums = torch.zeros(3, dtype=torch.float64, device=world.device)  # of the loss, of units, of right samples
-    found = torch.zeros(2, classes, dtype=torch.float64, device=world.device)  # right samples and samples of each class
+    sums = torch.zeros(3, dtype=torch.float64, device=processes.device)  # of the loss, of units, of right samples
+    by_class = torch.zeros(
+        2, classes, dtype=torch.float64, device=processes.device
+    )  # right samples and samples of each class
     # A predict of the recipe's own may call parts of the module, which is not enough to collect sharded parameters.
-    with world.unsharded(module) if recipe.predict else nullcontext():
-        for start in range(0, len(split), BATCH * world.size):
-            everybodys = split[start : start + BATCH * world.size]
-            batch = world.share(everybodys)
+    with processes.unsharded(module) if recipe.predict else nullcontext():
+        for start in range(0, len(split), BATCH * processes.size):
+            global_batch = split[start : start + BATCH * processes.size]
+            batch = processes.share(global_batch)
             # Sharded parameters are collected by all processes together: one without samples must join in as well.
             nothing_to_do = len(batch) == 0
             if nothing_to_do:
-                batch = world.to_device(everybodys.first(1))
+                batch = processes.to_device(global_batch.first(1))
             inputs = dict(batch.inputs)
             outputs = module(**inputs)
             predicted = recipe.predict(module, inputs) if recipe.predict else outputs.argmax(-1)
@@ -59,10 +61,10 @@ def evaluate(
                 ]
             )
             if classes:
-                found[0].index_add_(0, batch.targets, right)
-                found[1].index_add_(0, batch.targets, torch.ones_like(right))
-    loss, units, right_samples = world.sum(sums).tolist()
-    right_of, count_of = world.sum(found).tolist()
+                by_class[0].index_add_(0, batch.targets, right)
+                by_class[1].index_add_(0, batch.targets, torch.ones_like(right))
+    loss, units, right_samples = processes.sum(sums).tolist()
+    right_of, count_of = processes.sum(by_class).tolist()
     recall = {
         label: r / n
         for label, r, n in zip(recipe.labels, right_of, count_of, strict=False)

@@ -21,18 +21,17 @@ from torch import Tensor, nn, optim
 from ..data import image_folder
 from ..recipe import Recipe, Split
 from ..spec import ModelSpec
-from . import amp as precision
-from . import checkpoint, history
+from . import amp, checkpoint, history
 from .class_weights import class_weights
 from .distributed import sharding
-from .distributed.processes import World, open_world
+from .distributed.processes import Processes, joined_processes
 from .evaluation import Score, evaluate, loss_of, units_of
 from .history import Row
 from .metrics import Metrics, two_sided
 from .progress import Report
 from .schedule import learning_rate, parameter_groups
 
-WEIGHTS, STATE, METRICS, LOG = "model.safetensors", "training.safetensors", "metrics.json", "log.csv"
+WEIGHTS, STATE, METRICS, HISTORY = "model.safetensors", "training.safetensors", "metrics.json", "log.csv"
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ def train(spec: ModelSpec, options: TrainOptions) -> Metrics:
         raise UsageError("--size and --channels are those of the images of --data; name a folder with it")
     if options.data is None and spec.recipe is None:
         raise UsageError(f'model "{spec.name}" has no training recipe')
-    with open_world(options.device) as world:
-        if options.fsdp and not world.group:
+    with joined_processes(options.device) as processes:
+        if options.fsdp and not processes.group:
             raise UsageError(
                 "--fsdp shards over the processes of torchrun; start it as: torchrun ... -m attn_models.train"
             )
@@ -86,34 +85,34 @@ def train(spec: ModelSpec, options: TrainOptions) -> Metrics:
         else:
             assert spec.recipe is not None
             recipe = spec.recipe()
-        asked = {key: getattr(options, key) for key in ("epochs", "batch_size", "lr", "patience", "positive")}
-        recipe = replace(recipe, **{key: value for key, value in asked.items() if value is not None})
+        overrides = {key: getattr(options, key) for key in ("epochs", "batch_size", "lr", "patience", "positive")}
+        recipe = replace(recipe, **{key: value for key, value in overrides.items() if value is not None})
         if recipe.positive is not None and recipe.positive not in recipe.labels:
             raise UsageError(
                 f'positive class "{recipe.positive}": the classes are {", ".join(recipe.labels) or "none"}'
             )
-        return _Training(spec, recipe, options, world).run()
+        return _Training(spec, recipe, options, processes).run()
 
 
 class _Training:
     """One training, from the first epoch (or the one after an interruption) to the files of its result."""
 
-    def __init__(self, spec: ModelSpec, recipe: Recipe, options: TrainOptions, world: World) -> None:
+    def __init__(self, spec: ModelSpec, recipe: Recipe, options: TrainOptions, processes: Processes) -> None:
         if options.limit is not None:
             splits = {name: getattr(recipe, name).first(options.limit) for name in ("train", "validation", "test")}
             recipe = replace(recipe, **splits)
-        self.spec, self.recipe, self.options, self.world = spec, recipe, options, world
+        self.spec, self.recipe, self.options, self.processes = spec, recipe, options, processes
         self.data = recipe.train
         self.batch_size = min(recipe.batch_size, len(self.data))
         self.steps = len(self.data) // self.batch_size
-        if self.batch_size < world.size * options.accumulate:
+        if self.batch_size < processes.size * options.accumulate:
             parts = f" in {options.accumulate} parts" if options.accumulate > 1 else ""
             raise UsageError(
-                f"a batch of {self.batch_size} can't be split over {world.size} processes{parts}; raise --batch-size"
+                f"a batch of {self.batch_size} can't be split over {processes.size} processes{parts}; raise --batch-size"
             )
-        self.precision = precision.choose(options.precision, world.device)
+        self.precision = amp.choose(options.precision, processes.device)
         weights = class_weights(recipe, options.class_weights)
-        self.class_weights = None if weights is None else weights.to(world.device)
+        self.class_weights = None if weights is None else weights.to(processes.device)
         self.rows: list[Row] = []
         self.settings: dict[str, Any] = {
             "model": spec.name,
@@ -129,9 +128,9 @@ class _Training:
         }
 
         torch.manual_seed(options.seed)
-        self.module = spec.build(**recipe.build).to(world.device)
+        self.module = spec.build(**recipe.build).to(processes.device)
         tensors = self._read_state() if options.resume else {}
-        self.parallel = world.distribute(self.module, options.fsdp)
+        self.parallel = processes.distribute(self.module, options.fsdp)
         # Only now: sharding replaces the parameters.
         self.optimizer = optim.AdamW(parameter_groups(self.module, recipe), lr=recipe.lr, betas=recipe.betas)
         self.best: dict[str, Tensor] = {}  # weights of the best epoch, where they are no longer the module's
@@ -140,18 +139,18 @@ class _Training:
             self.best = checkpoint.restore_best(tensors, self.module)
 
     def run(self) -> Metrics:
-        options, world, epochs = self.options, self.world, self.recipe.epochs
+        options, processes, epochs = self.options, self.processes, self.recipe.epochs
         state_file = options.out / STATE
-        if world.leads:
+        if processes.leads:
             checkpoint.make_folder(options.out)  # now: an unwritable place should not cost a training
-        with Report(epochs, self.steps, len(self.rows), options.quiet or not world.leads) as report:
+        with Report(epochs, self.steps, len(self.rows), options.quiet or not processes.leads) as report:
             report.say(
-                f"{self.spec.name}: {len(self.data)} training samples, {world.size} process(es) on {world.device.type}, "
+                f"{self.spec.name}: {len(self.data)} training samples, {processes.size} process(es) on {processes.device.type}, "
                 f"{self.precision}"
             )
             if self.rows:
                 report.say(f"resumed after epoch {len(self.rows)}")
-            elif state_file.exists() and world.leads:
+            elif state_file.exists() and processes.leads:
                 report.say(f"{state_file} holds an unfinished training; starting over (--resume would continue it)")
             while not self._ended():
                 self._keep_best()
@@ -179,45 +178,45 @@ class _Training:
 
     def _epoch(self, epoch: int, report: Report) -> tuple[float, float]:
         """One pass over the data, a remainder smaller than a batch left out: (mean loss, last learning rate)."""
-        recipe, world, parts = self.recipe, self.world, self.options.accumulate
+        recipe, processes, parts = self.recipe, self.processes, self.options.accumulate
         random = torch.Generator().manual_seed(self.options.seed * 1_000_003 + epoch)
         # For dropout, which draws from the global generator: differently in each process and epoch.
-        torch.manual_seed((self.options.seed * 1_000_003 + epoch) * 65_537 + world.rank)
+        torch.manual_seed((self.options.seed * 1_000_003 + epoch) * 65_537 + processes.rank)
         order = torch.randperm(len(self.data), generator=random)
-        total = torch.zeros(2, dtype=torch.float64, device=world.device)  # sums of the losses and of their units
+        total = torch.zeros(2, dtype=torch.float64, device=processes.device)  # sums of the losses and of their units
         lr = 0.0
         self.parallel.train()
         for step in range(self.steps):
             batch = self.data[order[step * self.batch_size : (step + 1) * self.batch_size]]
             if recipe.augment is not None:
                 batch = Split(recipe.augment(dict(batch.inputs), random), batch.targets)
-            units = units_of(recipe, batch.targets).to(world.device)  # of all processes
-            mine = world.share(batch)
+            units = units_of(recipe, batch.targets).to(processes.device)  # of all processes
+            mine = processes.share(batch)
             lr = learning_rate(epoch * self.steps + step, recipe.epochs * self.steps, recipe)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr * group["lr_factor"]
             self.optimizer.zero_grad()
             for part in range(parts):
                 some = mine[part::parts]
-                with world.backward(self.parallel, last=part == parts - 1):
-                    with precision.autocast(self.precision):
+                with processes.backward(self.parallel, last=part == parts - 1):
+                    with amp.autocast(self.precision):
                         outputs = self.parallel(**some.inputs)
                         loss = loss_of(recipe, outputs, some.targets, self.class_weights)
                     # The processes' gradients are averaged; times their number that is the sum, and over the units of
                     # the global batch the mean, also where the shares differ in size.
-                    (loss * (world.size / units).to(loss.dtype)).backward()
+                    (loss * (processes.size / units).to(loss.dtype)).backward()
                 total[0] += loss.detach()
-            total[1] += units / world.size  # every process adds this up
+            total[1] += units / processes.size  # every process adds this up
             if recipe.clip is not None:
                 sharding.clip(self.module, recipe.clip)
             self.optimizer.step()
             report.step()
-        loss_sum, unit_sum = world.sum(total).tolist()
+        loss_sum, unit_sum = processes.sum(total).tolist()
         return loss_sum / unit_sum, lr
 
     def _score(self, split: Split) -> Score:
         # Not through DistributedDataParallel: nothing has to be exchanged without gradients.
-        return evaluate(self.module, self.recipe, split, self.world, self.class_weights)
+        return evaluate(self.module, self.recipe, split, self.processes, self.class_weights)
 
     def _now_is_best(self) -> bool:
         return bool(self.rows) and history.best(self.rows) is self.rows[-1]
@@ -228,12 +227,12 @@ class _Training:
             self.best = {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
 
     def _save(self) -> None:
-        """The state after this epoch, from which the log follows."""
-        tensors = sharding.whole(checkpoint.state_of(self.module, self.optimizer, self.best), self.world.leads)
-        if self.world.leads:
+        """The state after this epoch, from which the history follows."""
+        tensors = sharding.whole(checkpoint.state_of(self.module, self.optimizer, self.best), self.processes.leads)
+        if self.processes.leads:
             run = {**self.settings, "rows": [asdict(row) for row in self.rows]}
             checkpoint.save_state(self.options.out / STATE, tensors, run)
-            checkpoint.write_whole(self.options.out / LOG, history.as_csv(self.rows).encode())
+            checkpoint.write_whole(self.options.out / HISTORY, history.as_csv(self.rows).encode())
 
     def _read_state(self) -> dict[str, Tensor]:
         path = self.options.out / STATE
@@ -250,11 +249,11 @@ class _Training:
                 if name in self.best:
                     tensor.copy_(self.best[name])
         score = self._score(self.recipe.test)
-        weights = sharding.whole(self.module.state_dict(), self.world.leads)
+        weights = sharding.whole(self.module.state_dict(), self.processes.leads)
         metrics = self._metrics(score)
-        if self.world.leads:
+        if self.processes.leads:
             _write(self.options.out, weights, self.recipe, metrics)
-        self.world.wait()  # nobody leaves, and takes the process group down, while the first process still writes
+        self.processes.wait()  # nobody leaves, and takes the process group down, while the first process still writes
         return metrics
 
     def _metrics(self, score: Score) -> Metrics:
@@ -279,9 +278,9 @@ class _Training:
             precision=self.precision,
             class_weights=self.settings["class_weights"],
             seed=self.options.seed,
-            processes=self.world.size,
+            processes=self.processes.size,
             fsdp=self.options.fsdp,
-            device=self.world.device.type,
+            device=self.processes.device.type,
             gates=gates(self.module),
             recall=score.recall,
             **two_sided(score.recall, recipe.labels, recipe.positive),

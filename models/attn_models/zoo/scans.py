@@ -2,7 +2,7 @@
 
 The architecture is that of attentionnet.py. The first residual block strides by 4, so that the attention compares 8 x 8
 cells of 8 x 8 pixels each; what it has to find is a large spot without a partner on the other side of the body
-(`scans_data`). One scan in five has a lesion, so the loss is weighted: otherwise "none" is right four times in five.
+(`data/scans.py`). One scan in five has a lesion, so the loss is weighted: otherwise "none" is right four times in five.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from attn_runtime.spec import Dim, TensorSpec
 from torch.nn import functional as F
 
 from ..data.scans import LABELS, SIZE, draw
-from ..recipe import Inputs, Recipe, Split
+from ..recipe import BALANCED, Inputs, Recipe, Split
 from ..spec import AttentionAxis, AttentionSpec, GraphSpec, ModelSpec
-from ..training.class_weights import BALANCED
 from .attentionnet import AttentionNet, wake
 
 #: mean and std are those of the drawn scans, rounded.

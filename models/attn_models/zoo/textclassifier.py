@@ -11,7 +11,6 @@ Tensor names end in the axes they have:
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.headlines import CATEGORIES, words
+from ..layers import Block, rotary_angles
 from ..recipe import Inputs, Recipe, Split
 from ..spec import AttentionAxis, AttentionSpec, GraphSpec, ModelSpec
 
@@ -30,55 +30,6 @@ MOST_TOKENS = 128
 #: Added to the scores of padding. It is far below any score, and its exponential 0 in float16 and float32, but unlike
 #: -inf it leaves a row of nothing but padding with numbers: an even mean of padding, which the pooling then drops.
 PADDING_SCORE = -1e4
-
-
-def angles(length: int, head_size: int) -> Tensor:
-    """How far each pair of a head's numbers is turned at each position: [length, head_size / 2], in radians."""
-    frequency = torch.exp(torch.arange(0, head_size, 2) * (-math.log(10000.0) / head_size))
-    return torch.arange(length)[:, None] * frequency
-
-
-def turned(x_BHTE: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
-    """Rotary positions: number i and number i + E/2 are a pair, turned by the position. What two words that are turned so
-    have in common depends on how far apart they are, and not on where (Su et al., "RoFormer", 2021)."""
-    first, second = x_BHTE.chunk(2, dim=-1)
-    return torch.cat([first * cos_TE - second * sin_TE, second * cos_TE + first * sin_TE], dim=-1)
-
-
-class SelfAttention(nn.Module):
-    """Every token attends to every word, `heads` times side by side: [B, T, D] -> the same shape."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x_BTD: Tensor, bias_B11K: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
-        query_BHTE, key_BHKE, value_BHKE = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x_BTD).chunk(3, dim=-1)
-        )
-        query_BHTE, key_BHKE = turned(query_BHTE, cos_TE, sin_TE), turned(key_BHKE, cos_TE, sin_TE)
-        attended_BHTE = F.scaled_dot_product_attention(query_BHTE, key_BHKE, value_BHKE, attn_mask=bias_B11K)
-        mixed_BTD: Tensor = self.out(attended_BHTE.transpose(1, 2).flatten(2))
-        return mixed_BTD
-
-
-class Block(nn.Module):
-    """Attention, then two layers on every token by itself; each adds to what is there: [B, T, D] -> the same shape."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = SelfAttention(width, heads)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x_BTD: Tensor, bias_B11K: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
-        x_BTD = x_BTD + self.dropout(self.attention(self.norm1(x_BTD), bias_B11K, cos_TE, sin_TE))
-        mixed_BTD: Tensor = x_BTD + self.dropout(self.mlp(self.norm2(x_BTD)))
-        return mixed_BTD
 
 
 class TextClassifier(nn.Module):
@@ -108,11 +59,11 @@ class TextClassifier(nn.Module):
         nn.init.normal_(self.words.weight, std=0.02)
         self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width)) if pooling == "class" else None
         # Buffers that no checkpoint holds: they follow from the sizes.
-        angles_TE = angles(most_tokens + 1, width // heads)
+        angles_TE = rotary_angles(most_tokens + 1, width // heads)
         self.register_buffer("cos", angles_TE.cos(), persistent=False)
         self.register_buffer("sin", angles_TE.sin(), persistent=False)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, 2 * width, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
 
@@ -123,10 +74,10 @@ class TextClassifier(nn.Module):
             x_BTD = torch.cat([self.class_token.expand(tokens.shape[0], -1, -1), x_BTD], dim=1)
             mask_BT = F.pad(mask, (1, 0), value=True)
         x_BTD = self.dropout(x_BTD)
-        cos_TE, sin_TE = self.get_buffer("cos")[: x_BTD.shape[1]], self.get_buffer("sin")[: x_BTD.shape[1]]
+        rotary = (self.get_buffer("cos")[: x_BTD.shape[1]], self.get_buffer("sin")[: x_BTD.shape[1]])
         bias_B11K = torch.where(mask_BT, 0.0, PADDING_SCORE)[:, None, None, :]
         for block in self.blocks:
-            x_BTD = block(x_BTD, bias_B11K, cos_TE, sin_TE)
+            x_BTD = block(x_BTD, bias_B11K, rotary)
         x_BTD = self.norm(x_BTD)
         if self.class_token is not None:
             pooled_BD = x_BTD[:, 0]

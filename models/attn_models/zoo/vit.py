@@ -19,48 +19,13 @@ from attn_runtime.spec import Dim, TensorSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..layers import Block
 from ..recipe import Recipe
 from ..spec import AttentionAxis, AttentionSpec, GraphSpec, ModelSpec
 
 IMAGE_SIZE = 32  # pixels, both ways
 CELLS = 8  # of the grid of patches, both ways: larger images have larger patches
 SHIFT = 3  # pixels by which a training image moves at most; 4 are one cell of the digits
-
-
-class SelfAttention(nn.Module):
-    """Every token attends to every token, `heads` times side by side: [B, T, D] -> the same shape."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        # Each of the three [B, T, D] -> [B, H, T, E]: attention on four axes with heads in front is what engines fuse.
-        query_BHTE, key_BHSE, value_BHSE = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x_BTD).chunk(3, dim=-1)
-        )
-        attended_BHTE = F.scaled_dot_product_attention(query_BHTE, key_BHSE, value_BHSE)
-        mixed_BTD: Tensor = self.out(attended_BHTE.transpose(1, 2).flatten(2))
-        return mixed_BTD
-
-
-class Block(nn.Module):
-    """Attention, then two layers on every token by itself; each adds to what is there: [B, T, D] -> the same shape."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = SelfAttention(width, heads)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        x_BTD = x_BTD + self.dropout(self.attention(self.norm1(x_BTD)))
-        mixed_BTD: Tensor = x_BTD + self.dropout(self.mlp(self.norm2(x_BTD)))
-        return mixed_BTD
 
 
 class VisionTransformer(nn.Module):
@@ -85,7 +50,7 @@ class VisionTransformer(nn.Module):
         self.class_token = nn.Parameter(torch.empty(1, 1, width))
         # One for each token: without it the image would be a bag of patches.
         self.positions = nn.Parameter(torch.empty(1, 1 + CELLS * CELLS, width))
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, 4 * width, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
         for parameter in (self.class_token, self.positions):

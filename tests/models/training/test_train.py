@@ -18,7 +18,7 @@ from attn_models.train import main
 from attn_models.training import amp, checkpoint, loop, schedule
 from attn_models.training.class_weights import class_weights
 from attn_models.training.distributed import sharding
-from attn_models.training.distributed.processes import World
+from attn_models.training.distributed.processes import Processes
 from attn_models.training.evaluation import evaluate
 from attn_models.zoo.attentionnet import MODEL, AttentionNet
 from attn_runtime.errors import CheckpointError, OutputError, UsageError
@@ -117,7 +117,7 @@ KILLED_AT = 17
 
 
 def read_log(folder):
-    with (folder / loop.LOG).open(newline="") as file:
+    with (folder / loop.HISTORY).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -288,7 +288,7 @@ def test_a_batch_in_more_parts_than_samples_is_refused(tmp_path):
 def test_padded_tokens_count_in_neither_loss_nor_accuracy(tmp_path):
     recipe = training_worker.token_recipe()
     net, data = training_worker.NextToken(), recipe.train
-    score = evaluate(net, recipe, data, World(0, 1, torch.device("cpu"), False))
+    score = evaluate(net, recipe, data, Processes(0, 1, torch.device("cpu"), False))
     with torch.no_grad():
         logits = net(**data.inputs)
     there = data.targets != training_worker.PADDING

@@ -10,13 +10,10 @@ from attn_models.zoo.textclassifier import (
     PAD,
     UNKNOWN,
     VOCABULARY,
-    SelfAttention,
     TextClassifier,
-    angles,
     assets,
     encoded,
     tokenizer,
-    turned,
     unknown_words,
 )
 from attn_runtime.bundle.manifest import check_asset
@@ -70,34 +67,6 @@ def test_the_order_of_words_matters(net):
     a, b, c = VOCABULARY.index("not"), VOCABULARY.index("galaxies"), VOCABULARY.index("shirts")
     mask = torch.ones(1, 3, dtype=torch.bool)
     assert (net(torch.tensor([[a, b, c]]), mask) - net(torch.tensor([[a, c, b]]), mask)).abs().max() > 1e-3
-
-
-@torch.no_grad()
-def test_attention_is_what_its_definition_says():
-    torch.manual_seed(2)
-    layer = SelfAttention(16, heads=2).double()
-    x = torch.randn(1, 5, 16, dtype=torch.float64)
-    mask = torch.tensor([True, True, True, True, False])
-    angle = angles(5, 8).double()
-    answer = layer(x, torch.where(mask, 0.0, -1e4).double()[None, None, None], angle.cos(), angle.sin())
-    query, key, value = layer.qkv(x[0]).chunk(3, -1)
-    heads = []
-    for head in range(2):
-        part = slice(8 * head, 8 * head + 8)
-        scores = torch.empty(5, 5, dtype=torch.float64)
-        for i in range(5):
-            for j in range(5):
-                # Pairs as complex numbers: the score depends on the difference of the positions.
-                q = torch.complex(query[i, part][:4], query[i, part][4:])
-                k = torch.complex(key[j, part][:4], key[j, part][4:])
-                scores[i, j] = (q * k.conj() * torch.polar(torch.ones(4).double(), angle[i] - angle[j])).real.sum()
-        heads.append((scores / 8**0.5)[:, :4].softmax(-1) @ value[:4, part])
-    torch.testing.assert_close(answer[0], layer.out(torch.cat(heads, -1)))
-
-
-def test_turning_keeps_lengths():
-    x, angle = torch.randn(2, 3, 7, 8), angles(7, 8)
-    torch.testing.assert_close(turned(x, angle.cos(), angle.sin()).norm(dim=-1), x.norm(dim=-1))
 
 
 @pytest.mark.parametrize(

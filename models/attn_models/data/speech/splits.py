@@ -1,6 +1,6 @@
 """The spoken words as training data: splits, noise, and the recipe of the keyword spotter.
 
-Waveforms where the words can be synthesised (`spoken_words`); else the stored log-mel spectra (`stored_words`), which skip the
+Waveforms where the words can be synthesised (`espeak`); else the stored log-mel spectra (`stored_words`), which skip the
 front end of the model and can be disturbed less.
 """
 

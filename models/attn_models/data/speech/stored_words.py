@@ -2,7 +2,7 @@
 
     python -m attn_models.data.speech.stored_words            # makes the file anew, from the synthesiser
 
-The spectra are rounded to steps of STEP and compressed, to stay under 1 MB; a part of the words of `spoken_words`, with the
+The spectra are rounded to steps of STEP and compressed, to stay under 1 MB; a part of the words of `espeak`, with the
 same speakers for training, validation and test. The model then trains without its front end, which holds no weights.
 """
 
@@ -21,28 +21,27 @@ from safetensors.numpy import load, save
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...layers import LogMel
 from ...recipe import Inputs, Recipe, Split
-from .espeak import LABELS, PARTS, SILENCE
+from .espeak import LABELS, PARTS, SAMPLE_RATE, SILENCE
 from .espeak import load as load_words
 
 FILE = Path(__file__).with_name("spoken_words.safetensors.xz")
 STEP = 0.5  # of the natural logarithm of power: 2 dB
-_LOWEST = -7.0  # just below the logarithm of the model's FLOOR
+_LOWEST = -7.0  # just below the logarithm of the spectrum's FLOOR
 _TAKES = {"train": 900, "validation": 90, "test": 210}
 _SILENT = 1 / 12
 
 
 def write(path: Path = FILE) -> None:
     """Synthesise the words (or take them from the cache) and store the spectra of some."""
-    from ...zoo.keywords import LogMel
-
-    front, tensors = LogMel(), {}
+    front, tensors = LogMel(SAMPLE_RATE), {}
     for part, clips in load_words().items():
         # As many of each word, and as many speakers as that gives: the clips lie speaker by speaker.
         chosen = np.sort(np.linspace(0, len(clips.labels) - 1, _TAKES[part]).astype(int))
         with torch.no_grad():
-            log = front(torch.from_numpy(clips.waveforms[chosen]).float() / 32768).numpy()
-        tensors[f"{part}.spectra"] = np.round((log - _LOWEST) / STEP).clip(0, 255).astype(np.uint8)
+            spectra = front(torch.from_numpy(clips.waveforms[chosen]).float() / 32768).numpy()
+        tensors[f"{part}.spectra"] = np.round((spectra - _LOWEST) / STEP).clip(0, 255).astype(np.uint8)
         tensors[f"{part}.labels"] = clips.labels[chosen].astype(np.uint8)
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 0, "pb": 0}]
     write_file(path, lzma.compress(save(tensors), filters=filters))

@@ -1,4 +1,4 @@
-"""How English and French words change: number, gender, person, elision. The rules of `translation_grammar`."""
+"""How English and French words change: number, gender, person, elision. The rules of `grammar`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of the English-French sentences: tables without rules. `translation_grammar` inflects and joins them.
+"""The words of the English-French sentences: tables without rules. `grammar` inflects and joins them.
 
 Of the tables of English and French forms, an empty string means that the regular rule gives the form.
 """

@@ -17,7 +17,9 @@ from . import sharding, sync_batch_norm
 
 
 @dataclass(frozen=True)
-class World:
+class Processes:
+    """This process among those that train together: a handle to talk to the others through."""
+
     rank: int
     size: int
     device: torch.device
@@ -80,7 +82,7 @@ class World:
 
 
 @contextmanager
-def open_world(device: str = "auto") -> Iterator[World]:
+def joined_processes(device: str = "auto") -> Iterator[Processes]:
     """Join the processes that torchrun started. `device` is auto (CUDA if there is any), cpu or cuda.
 
     Raises BackendError if CUDA was asked for and is not there, or if it has fewer devices than there are processes.
@@ -96,13 +98,13 @@ def open_world(device: str = "auto") -> Iterator[World]:
         )
     if use_cuda:
         torch.cuda.set_device(local_rank)
-    where = torch.device("cuda", local_rank) if use_cuda else torch.device("cpu")
+    place = torch.device("cuda", local_rank) if use_cuda else torch.device("cpu")
     group = "RANK" in os.environ and "WORLD_SIZE" in os.environ
     joining = group and not dist.is_initialized()  # a caller's own group is used, and left as it is
     if joining:
         dist.init_process_group("nccl" if use_cuda else "gloo")
     try:
-        yield World(rank, size, where, group)
+        yield Processes(rank, size, place, group)
     finally:
         if joining:
             dist.destroy_process_group()

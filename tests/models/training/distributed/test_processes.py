@@ -112,7 +112,7 @@ def test_one_process_prints_and_writes(trained):
     assert printed.count("2 process(es) on cpu") == len(TWO)
     assert printed.count("epoch 1/") == len(TWO)
     for name in TWO:
-        assert sorted(f.name for f in (folder / name).iterdir()) == [loop.LOG, loop.METRICS, loop.WEIGHTS]
+        assert sorted(f.name for f in (folder / name).iterdir()) == [loop.HISTORY, loop.METRICS, loop.WEIGHTS]
 
 
 def test_a_sharded_training_is_resumed_to_the_same_weights(trained, tmp_path):
@@ -149,10 +149,10 @@ def test_conversion_keeps_parameters_and_buffers():
 
 
 def test_more_processes_than_gpus_is_told(monkeypatch):
-    from attn_models.training.distributed.processes import open_world
+    from attn_models.training.distributed.processes import joined_processes
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.raises(BackendError, match="need as many GPUs, found 1"), open_world("auto"):
+    with pytest.raises(BackendError, match="need as many GPUs, found 1"), joined_processes("auto"):
         pass
