@@ -78,26 +78,26 @@ def why_no_run(name: str, number: int = 0) -> str | None:
     )
 
 
-def gpus_to_build_for(found: Library, wanted: Sequence[str], notes: list[str]) -> tuple[str, ...]:
-    """The compute capabilities to name to `rtx`: those `wanted`; else none, which makes a portable engine, unless that
+def gpus_to_build_for(library: Library, requested: Sequence[str], notes: list[str]) -> tuple[str, ...]:
+    """The compute capabilities to name to `rtx`: those `requested`; else none, which makes a portable engine, unless that
     would leave out the GPU that is here. Where nothing builds for that GPU, a note is added."""
-    here = compute_capability() if found.name == "rtx" else None
-    if wanted or here is None or here in portable_set(found):
-        return tuple(dict.fromkeys(wanted))
-    if here in capabilities(found):
+    here = compute_capability() if library.name == "rtx" else None
+    if requested or here is None or here in portable_set(library):
+        return tuple(dict.fromkeys(requested))
+    if here in capabilities(library):
         return (here,)
     notes.append(
-        f"the engine is for other machines: {found.name} {found.version} builds for {', '.join(capabilities(found))}, "
+        f"the engine is for other machines: {library.name} {library.version} builds for {', '.join(capabilities(library))}, "
         f"and the GPU here has {here}; for this one take --backend tensorrt"
     )
     return ()
 
 
-def _checked(found: Library, wanted: Sequence[str]) -> Library:
-    known = capabilities(found)
-    for text in wanted:
+def _checked(library: Library, requested: Sequence[str]) -> Library:
+    known = capabilities(library)
+    for text in requested:
         if text not in known:
             raise UsageError(
-                f"--compute-capability {text}: {found.name} {found.version} builds for {', '.join(known)} only"
+                f"--compute-capability {text}: {library.name} {library.version} builds for {', '.join(known)} only"
             )
-    return found
+    return library

@@ -159,31 +159,31 @@ def _check_numbers(workspace: int | None, level: int | None) -> None:
         raise UsageError(f"builder level: got {level}, expected 0 to 5")
 
 
-def _check_typing(source: BuildInput, flavour: Library, weak: bool) -> None:
-    if weak and not flavour.types_weakly:
+def _check_typing(source: BuildInput, library: Library, weak: bool) -> None:
+    if weak and not library.types_weakly:
         raise UsageError(
-            f"--weakly-typed: every network of {flavour.name} {flavour.version} has the types of its graph; leave it out"
+            f"--weakly-typed: every network of {library.name} {library.version} has the types of its graph; leave it out"
         )
     if weak and source.type != "fp16":
         raise UsageError(
             f"--weakly-typed is for an fp16 graph, {source.where} is {source.type}; name one with --precision"
         )
-    if not flavour.is_old:
+    if not library.is_old:
         return
     wide = [tensor.name for tensor in source.inputs if tensor.dtype == "int64"]
     if wide:
         raise EngineError(
-            f'{source.where}: input "{wide[0]}" is int64, which TensorRT {flavour.version} does not take; run the model with '
+            f'{source.where}: input "{wide[0]}" is int64, which TensorRT {library.version} does not take; run the model with '
             f"--backend ort, or on JetPack 6.1 or newer"
         )
     if source.type != "fp32" and not weak:
         raise EngineError(
-            f"{source.where}: TensorRT {flavour.version} has no strongly typed networks, so that it would compute "
+            f"{source.where}: TensorRT {library.version} has no strongly typed networks, so that it would compute "
             f"{source.type} as it likes; compile fp32, or let it with --weakly-typed"
         )
 
 
-def _fitting(source: BuildInput, flavour: Library, weak: bool) -> Compiled | None:
+def _fitting(source: BuildInput, library: Library, weak: bool) -> Compiled | None:
     """The engine that is there, where it is this very build's."""
     if not source.path.is_dir() or source.graph is None:
         return None
@@ -194,7 +194,7 @@ def _fitting(source: BuildInput, flavour: Library, weak: bool) -> Compiled | Non
     except (BackendError, EngineError):
         return None
     key = found.key
-    if (key.flavour, key.precision, key.weak) != (flavour.name, source.precision, weak):
+    if (key.flavour, key.precision, key.weak) != (library.name, source.precision, weak):
         return None
     return Compiled(found.path, key, key.audit, key.attention, key.scratch, 0.0, ("it was there and fits",), True)
 
@@ -223,19 +223,19 @@ def _profiles(source: BuildInput, asked: Sequence[Profile] | ShapeTexts | None) 
 
 
 def _target(
-    source: BuildInput, flavour: Library, asked: str | os.PathLike[str] | None, capabilities: Sequence[str]
+    source: BuildInput, library: Library, asked: str | os.PathLike[str] | None, capabilities: Sequence[str]
 ) -> Path:
     if asked is not None:
         target = Path(asked)
         check_engine_target(target)
         return target
-    named = capabilities if flavour.name == "rtx" else filter(None, (compute_capability(),))
-    target = engine_place(source.path, source.graph, source.precision, flavour.name, named)
+    named = capabilities if library.name == "rtx" else filter(None, (compute_capability(),))
+    target = engine_place(source.path, source.graph, source.precision, library.name, named)
     check_engine_target(target, source.path if source.graph is not None else None)
     return target
 
 
-def _timing_cache(flavour: Library, asked: str | os.PathLike[str] | None, notes: list[str]) -> Path | None:
+def _timing_cache(library: Library, asked: str | os.PathLike[str] | None, notes: list[str]) -> Path | None:
     if asked is None:
         return None
     path = Path(asked)
@@ -244,7 +244,7 @@ def _timing_cache(flavour: Library, asked: str | os.PathLike[str] | None, notes:
             raise OutputError(f"timing cache {path}: can't be written; choose another file with --timing-cache")
     except OSError as error:
         raise OutputError(f"timing cache {path}: {error.strerror}; choose another file") from None
-    if flavour.name == "rtx":
+    if library.name == "rtx":
         notes.append(f"{path} is not used: TensorRT-RTX has no timing cache, it tunes its kernels on the device")
         return None
     return path
@@ -262,17 +262,17 @@ def _read_cache(path: Path | None) -> bytes | None:
 def _needed(
     built: Built,
     source: BuildInput,
-    flavour: Library,
+    library: Library,
     profiles: Sequence[Profile],
     options: BuildOptions,
     staging: EngineStaging,
 ) -> int | None:
     """The scratch memory of a build without a limit, where a limit was given and finding out takes seconds."""
-    if options.workspace is None or built.problems or flavour.name != "rtx":
+    if options.workspace is None or built.problems or library.name != "rtx":
         return None
     with suppress(Exception):
         return build_apart(
-            flavour.name, source.file, profiles, replace(options, workspace=None), staging.scratch
+            library.name, source.file, profiles, replace(options, workspace=None), staging.scratch
         ).scratch
     return None
 
@@ -303,7 +303,7 @@ def _notes(built: Built, source: BuildInput, attention: Sequence[BlockFusion]) -
 
 def _key(
     source: BuildInput,
-    flavour: Library,
+    library: Library,
     profiles: Sequence[Profile],
     options: BuildOptions,
     built: Built,
@@ -313,8 +313,8 @@ def _key(
 ) -> EngineKey:
     assert built.plan is not None
     here = compute_capability()
-    if flavour.name == "rtx":
-        built_for = options.capabilities or portable_set(flavour)
+    if library.name == "rtx":
+        built_for = options.capabilities or portable_set(library)
     elif here is not None:
         built_for = (here,)
     else:
@@ -329,8 +329,8 @@ def _key(
         source.precision,
         source.type,
         tuple(profiles),
-        flavour.name,
-        flavour.version,
+        library.name,
+        library.version,
         built_for,
         os_name(),
         hashlib.sha256(built.plan).hexdigest(),

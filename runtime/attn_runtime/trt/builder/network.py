@@ -69,7 +69,7 @@ class Built:
 
 
 def build(
-    flavour: Library,
+    library: Library,
     path: Path,
     profiles: Sequence[Profile],
     options: BuildOptions = BuildOptions(),
@@ -80,10 +80,10 @@ def build(
 
     `on_progress` is called at every step; returning False cancels the build. Needs no GPU with `rtx`.
     """
-    trt = flavour.api
+    trt = library.api
     log = make_logger(trt)
     builder = trt.Builder(log)
-    network = builder.create_network(_network_flags(flavour, options.weak)) if builder else None
+    network = builder.create_network(_network_flags(library, options.weak)) if builder else None
     if network is None:
         return Built(None, errors=(*log.errors, "the library made no builder or network"))
     parser = trt.OnnxParser(network, log)
@@ -101,7 +101,7 @@ def build(
     if problem := _configure(trt, config, options):
         return Built(None, errors=(*log.errors, problem))
     cache = None
-    if options.timing_cache is not None and flavour.name != "rtx":  # RTX has none: its kernels are tuned on the device
+    if options.timing_cache is not None and library.name != "rtx":  # RTX has none: its kernels are tuned on the device
         cache = config.create_timing_cache(options.timing_cache)
         if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
             cache = config.create_timing_cache(b"")  # of another version or GPU: begin a new one
@@ -123,7 +123,7 @@ def build(
     held.clear()  # the network points into it: not before it is built
     kept = config.get_timing_cache() if cache is not None else None
     layers = layers_in(log.messages)
-    if plan is not None and not layers and flavour.name != "rtx":
+    if plan is not None and not layers and library.name != "rtx":
         layers = _inspected(trt, log, plan)
     return Built(
         bytes(memoryview(plan)) if plan is not None else None,
@@ -137,11 +137,11 @@ def build(
     )
 
 
-def _network_flags(flavour: Library, weak: bool) -> int:
+def _network_flags(library: Library, weak: bool) -> int:
     """Bits looked up by name: STRONGLY_TYPED is another one in each major version, and gone where every network is."""
-    known = flavour.api.NetworkDefinitionCreationFlag
+    known = library.api.NetworkDefinitionCreationFlag
     wanted = [] if weak else ["STRONGLY_TYPED"]
-    wanted += ["EXPLICIT_BATCH"] if flavour.is_old else []  # without it, 8 takes no ONNX
+    wanted += ["EXPLICIT_BATCH"] if library.is_old else []  # without it, 8 takes no ONNX
     return sum(1 << int(getattr(known, name)) for name in wanted if hasattr(known, name))
 
 

@@ -31,16 +31,16 @@ class LibraryExecutor:
     """
 
     def __init__(
-        self, flavour: Library, plan: bytes, where: str, cuda_graph: bool = False, cache: bytes | None = None
+        self, library: Library, plan: bytes, where: str, cuda_graph: bool = False, cache: bytes | None = None
     ) -> None:
-        trt = flavour.api
+        trt = library.api
         self._trt, self._where, self._cuda_graph = trt, where, cuda_graph
         self._log = _logger(trt)
         self._runtime: Any = trt.Runtime(self._log)
         self._engine: Any = self._runtime.deserialize_cuda_engine(plan) if self._runtime is not None else None
         if self._engine is None:
             raise EngineError(
-                f"{where}: {flavour.name} {flavour.version} can't load it: {self._reason()}. Build it again here."
+                f"{where}: {library.name} {library.version} can't load it: {self._reason()}. Build it again here."
             )
         self.tensors = tuple(map(self._tensor, range(self._engine.num_io_tensors)))
         self.profiles = tuple(map(self._profile, range(self._engine.num_optimization_profiles)))

@@ -9,7 +9,7 @@ from ...device.cuda_device import CudaDevice
 from ...errors import BackendError
 from ...interface import GraphFile, OpenOptions
 from ...spec import Dim, TensorSpec
-from .. import library as flavour
+from .. import library as libraries
 from ..engine_files import SUFFIX, EngineFile, build_command, find_engine, find_engine_beside, key_path, read_plan
 from ..engine_key import EngineKey, Wanted, mismatch_text, mismatches, read_key
 from ..machine import Machine, this_machine
@@ -30,7 +30,7 @@ def open_runner(graph: GraphFile, device: str, options: OpenOptions) -> EnginePo
     gpu = CudaDevice(number)
     cache = RuntimeCache(found.path, options.cache)
     where = f"{graph.where}, engine {found.path.name}"
-    library = flavour.load(found.key.flavour)
+    library = libraries.load(found.key.flavour)
     make = OldExecutor if library.is_old else LibraryExecutor
     executor = make(library, plan, where, options.cuda_graph, cache.load())
     inputs, outputs = specs_of(executor, graph)
