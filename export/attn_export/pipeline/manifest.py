@@ -10,8 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import torch
-
-from ..reference.golden import Golden
+from attn_runtime.bundle.reader import Arrays, GoldenRef
 
 if TYPE_CHECKING:
     from .graph_export import GraphExport, Stage
@@ -31,15 +30,14 @@ def versions(child: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def golden_reference(work: GraphExport, golden: Golden) -> dict[str, Any]:
-    case = golden.answer.case
+def golden_reference(work: GraphExport, golden: GoldenRef[Arrays]) -> dict[str, Any]:
     return {
-        "case": case.name,
-        "sizes": case.sizes,
-        "checked_sizes": golden.checked,
+        "case": golden.name,
+        "sizes": golden.sizes,
+        "checked_sizes": golden.checked_sizes,
         "seed": golden.seed,
-        "inputs": work.golden_file(case.name, "inputs"),
-        "outputs": work.golden_file(case.name, "outputs"),
+        "inputs": work.golden_file(golden.name, "inputs"),
+        "outputs": work.golden_file(golden.name, "outputs"),
     }
 
 

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+from attn_runtime.bundle.reader import Case
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import PassError
 from safetensors.numpy import load_file
 
 from ..isolate import Isolated, TaskFailed
-from ..parity.recorded import HalfCheck, RecordedCase, ReferenceSet, check, passed, worst
+from ..parity.judge import Check, passed, worst
+from ..parity.recorded import ReferenceSet, check
 from .activations import STANDS_FOR_INFINITY, compare_intermediates
 from .emulation import rounded
 from .modelopt_autocast import LIMIT, Cast, autocast, computes, fp32_nodes
@@ -70,7 +72,7 @@ class Candidate:
     cast: Cast
     twin: Path
     keep: frozenset[str]
-    checks: tuple[HalfCheck, ...]
+    checks: tuple[Check, ...]
 
     @property
     def in_fp32(self) -> frozenset[str]:
@@ -146,14 +148,14 @@ def _judged(job: Conversion, cast: Cast, keep: frozenset[str]) -> Candidate:
     return Candidate(cast, twin, keep, tuple(checks))
 
 
-def judge(job: Conversion, typed: Path) -> tuple[Path, list[HalfCheck]]:
+def judge(job: Conversion, typed: Path) -> tuple[Path, list[Check]]:
     """The rounded twin of `typed`, written beside it, and its answers against the record.
 
     An engine may round between any two operators, or nowhere inside what it fuses: of both ends, each check is the worse.
     """
     model = onnx.load(typed, load_external_data=False)
     twins = {between: typed.with_name(f"twin{'' if between else '-fused'}.onnx") for between in (True, False)}
-    found: dict[bool, list[HalfCheck]] = {}
+    found: dict[bool, list[Check]] = {}
     for between, twin in twins.items():
         onnx.save(rounded(model, between), twin)
         try:
@@ -202,7 +204,7 @@ def _search(job: Conversion, first: Candidate) -> SearchResult:
     return SearchResult(best, tried, tuple(chosen.values()))
 
 
-def _worst_case(found: Candidate) -> RecordedCase:
+def _worst_case(found: Candidate) -> Case[Path]:
     return worst(found.checks).case
 
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from attn_runtime.compare import Tolerance, compare_all
+from attn_runtime.bundle.reader import Case
+from attn_runtime.compare import Tolerance
 from onnx import TensorProto, helper, numpy_helper
 
 from ..isolate import Isolated
-from ..parity.recorded import HalfCheck, RecordedCase, worst
+from ..parity.judge import Check, check_case, worst
 from .activations import probe
 from .emulation import ENTERED, HALVED
 
@@ -43,7 +44,7 @@ class Sensitivity:
 def measure_sensitivity(
     source: Path,
     twin: Path,
-    cases: Sequence[RecordedCase],
+    cases: Sequence[Case[Path]],
     tolerance: Tolerance,
     isolated: Isolated,
     budget_seconds: float = BUDGET_SECONDS,
@@ -72,18 +73,17 @@ def measure_here(
     names = [o.name for o in model.graph.output]
     session = probe(model, Path(twin).parent, ())
     wanted = {i.name for i in session.get_inputs()}
-    recorded = [RecordedCase(i, {}, Path(i), Path(o)) for i, o in cases]
-    loaded = [(case, load_file(case.inputs), load_file(case.outputs)) for case in recorded]
+    loaded = [Case(inputs, {}, load_file(inputs), load_file(outputs)) for inputs, outputs in cases]
     limits = Tolerance(*tolerance)
 
     def ratio(on: Sequence[int]) -> float:
         flags = np.zeros(len(sites), np.bool_)
         flags[list(on)] = True
-        checks: list[HalfCheck] = []
-        for case, inputs, expected in loaded:
-            fed = {n: v for n, v in {**inputs, SWITCH: flags}.items() if n in wanted}
+        checks: list[Check] = []
+        for case in loaded:
+            fed = {n: v for n, v in {**case.inputs, SWITCH: flags}.items() if n in wanted}
             got = dict(zip(names, session.run(names, fed), strict=True))
-            checks.extend(HalfCheck(case, d) for d in compare_all(expected, got, limits, keep=0))
+            checks.extend(check_case(case, case.outputs, got, limits, keep=0))
         return worst(checks).ratio
 
     started = time.monotonic()

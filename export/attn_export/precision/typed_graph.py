@@ -13,13 +13,13 @@ from attn_runtime.compare import Tolerance
 from attn_runtime.errors import ParityError, PassError
 from attn_runtime.onnx_file.graph import Node, read_graph
 from attn_runtime.ort.fp16_workarounds import LEFT_OUT_ON_HALF
-from attn_runtime.text_format import finite_or_none, worst_table
+from attn_runtime.text_format import finite_or_none
 
 from ..attention.blocks import find_blocks
 from ..console import Console
 from ..isolate import TaskFailed
 from ..onnx_graph.onnx_file import read_info
-from ..parity.recorded import HalfCheck, worst
+from ..parity.judge import Check, parity_error, passed, worst
 from ..passes import attention
 from . import fp32_search
 from .activations import STANDS_FOR_INFINITY
@@ -52,7 +52,7 @@ class TypedGraph:
     share: float
     blocks: tuple[AttentionBlock, ...]
     tolerance: Tolerance
-    checks: tuple[HalfCheck, ...]
+    checks: tuple[Check, ...]
     half_io: bool
     nodes_before: int
     nodes_after: int
@@ -133,8 +133,7 @@ def for_tensorrt(job: Conversion, typed: TypedGraph, console: Console) -> TypedG
             return None
         onnx.save(model, path)
         _, checks = fp32_search.judge(job, path)
-        worst_check = worst(checks)
-        if not worst_check.difference.passed:
+        if not passed(checks):
             raise _parity(job, checks, f"{typed.name} with attention rewritten for TensorRT", "")
         line.done(f"rewritten for TensorRT: {', '.join(done.changed)}")
     made = replace(
@@ -202,18 +201,12 @@ def _failure(job: Conversion, best: Candidate) -> ParityError:
     return _parity(job, list(best.checks), job.kind, at)
 
 
-def _parity(job: Conversion, checks: list[HalfCheck], what: str, at: str) -> ParityError:
-    failed = [c for c in checks if not c.difference.passed]
-    bad = worst(failed)
-    d = bad.difference
-    sizes = ", ".join(f"{n}={s}" for n, s in bad.case.sizes.items())
-    found = d.problem or f"error {d.max_error:.3g} at max|reference| {d.max_reference:.3g}, limit {d.limit:.3g}"
-    return ParityError(
-        f'{what} does not match {job.record.against}: output "{d.output}" at case "{bad.case.name}"'
-        f"{f' ({sizes})' if sizes else ''}: {found}{at}. No small set of nodes in fp32 mends it; allow more with --rtol, or "
-        f"stay in fp32. No {job.kind} graph was written.",
-        worst_table([(c.case.name, c.difference) for c in failed[:8]]),
+def _parity(job: Conversion, checks: list[Check], what: str, at: str) -> ParityError:
+    advice = (
+        "No small set of nodes in fp32 mends it; allow more with --rtol, or stay in fp32. "
+        f"No {job.kind} graph was written."
     )
+    return parity_error(what, checks, job.record.against, fault=at, advice=advice)
 
 
 def _confirm(job: Conversion, path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,41 +60,47 @@ class Precision:
     sha256: str = ""
 
 
+Arrays = dict[str, NDArray[Any]]
+#: What a case holds of its inputs and answers: the arrays by tensor name, or the .safetensors files that they lie in.
+Data = TypeVar("Data", Arrays, Path)
+
+
 @dataclass(frozen=True)
-class GoldenCase:
-    """Inputs and PyTorch's answers, by tensor name; `sizes` is dim name -> elements."""
+class Case(Generic[Data]):
+    """One choice of sizes (dim name -> elements), the inputs at it and what was answered to them.
+
+    A `Case[Arrays]` holds the arrays, and none where nothing was drawn or asked yet; a `Case[Path]` says which files to
+    read them from.
+    """
 
     name: str
     sizes: Mapping[str, int]
-    inputs: dict[str, NDArray[Any]]
-    outputs: dict[str, NDArray[Any]]
+    inputs: Data
+    outputs: Data
 
-    def halved(self) -> GoldenCase:
+    def to_fp16(self: Case[Arrays]) -> Case[Arrays]:
         """The case as a file with `half_io` takes it: every float32 tensor as float16."""
-        return replace(self, inputs=halved(self.inputs), outputs=halved(self.outputs))
+        return replace(self, inputs=to_fp16(self.inputs), outputs=to_fp16(self.outputs))
 
 
-def halved(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+@dataclass(frozen=True)
+class GoldenRef(Case[Data], Generic[Data]):
+    """A case that travels with the model. `checked_sizes` is the corner that was checked, `sizes` what was stored of it;
+    `seed` drew its inputs."""
+
+    checked_sizes: Mapping[str, int]
+    seed: int
+
+
+def to_fp16(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
     """Arrays as a file with `half_io` takes and gives them: float32 as float16, the others as they are."""
     return {n: v.astype(np.float16) if v.dtype == np.float32 else v for n, v in arrays.items()}
 
 
-def widened(arrays: Mapping[str, NDArray[Any]], like: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def to_reference_dtype(arrays: Mapping[str, NDArray[Any]], like: Mapping[str, NDArray[Any]]) -> Arrays:
     """Answers of a file with `half_io`, in the dtypes of the references `like`: an error is held against PyTorch's float32
     answers, not against their rounding."""
     return {n: v.astype(like[n].dtype) for n, v in arrays.items()}
-
-
-@dataclass(frozen=True)
-class GoldenRef:
-    """Where a golden case lies. `checked_sizes` is the corner that was checked, `sizes` what was stored of it."""
-
-    name: str
-    sizes: Mapping[str, int]
-    checked_sizes: Mapping[str, int]
-    seed: int
-    inputs: Path
-    outputs: Path
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class Graph:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     precisions: Mapping[str, Precision]
-    golden: tuple[GoldenRef, ...]
+    golden: tuple[GoldenRef[Path], ...]
 
     @property
     def default_precision(self) -> str:
@@ -127,14 +133,14 @@ class Graph:
             return self.inputs, self.outputs
         return tuple(map(_half, self.inputs)), tuple(map(_half, self.outputs))
 
-    def cases(self) -> Iterator[GoldenCase]:
+    def cases(self) -> Iterator[Case[Arrays]]:
         """The golden cases in the manifest's order, one in memory at a time.
 
         Raises BundleError where a file is damaged or a tensor's name, dtype or shape is not the graph's.
         """
         for ref in self.golden:
             where = f"bundle {self.bundle}: golden case {shown(ref.name)}"
-            yield GoldenCase(
+            yield Case(
                 ref.name,
                 ref.sizes,
                 read_tensors(ref.inputs, self.inputs, ref.sizes, where),
@@ -242,10 +248,10 @@ class Bundle:
                 GoldenRef(
                     golden["case"],
                     golden["sizes"],
-                    golden["checked_sizes"],
-                    golden["seed"],
                     self.file(golden["inputs"]),
                     self.file(golden["outputs"]),
+                    golden["checked_sizes"],
+                    golden["seed"],
                 )
                 for golden in data["golden"]
             ),

@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 import pytest
 from attn_export.isolate import Isolated
-from attn_export.parity.recorded import check, passed
+from attn_export.parity.judge import passed
+from attn_export.parity.recorded import check
 from attn_export.precision import fp32_search
 from attn_export.precision.convert import file_job, workshop
 from attn_export.precision.fp32_search import Conversion, Wiring
