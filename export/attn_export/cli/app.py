@@ -17,7 +17,7 @@ from .. import __version__
 from .deploy import deploy
 from .inspect import inspect_command
 from .models import models
-from .precision import Half, bisect, chosen_kind, convert, half_options
+from .precision import Half, bisect_command, chosen_scheme, convert_command, precision_options
 from .trt import to_trt
 
 
@@ -81,7 +81,7 @@ def _source_options(command: Any) -> Any:
     help="Attention weights as further outputs, of the modules whose path has this regular expression (or glob); all "
     "when it is left out.",
 )
-@half_options
+@precision_options
 @click.option("--force", is_flag=True, help="Replace what is in the output's place even if it is no bundle.")
 @click.option("--verbose", is_flag=True, help="Let the exporter's own logs and warnings through.")
 @_source_options
@@ -102,8 +102,7 @@ def to_onnx(
     rtol: float | None,
     stage_timeout: float,
     with_attention: str | None,
-    fp16: bool,
-    bf16: bool,
+    precisions: tuple[str, ...],
     half_io: bool,
     force: bool,
     verbose: bool,
@@ -121,8 +120,8 @@ def to_onnx(
 
     from ..console import Console
 
-    kind = chosen_kind(fp16, bf16, half_io, needed=False)
-    half = Half(kind, half_io, skip_pass) if kind else None
+    chosen = chosen_scheme(precisions, half_io, needed=False)
+    half = Half(chosen, half_io, skip_pass) if chosen else None
     if half:
         half.check(output)
     check_target(output, force)  # before the seconds that importing torch takes
@@ -237,8 +236,8 @@ def _diagnose() -> Any:
 
 
 cli.add_command(bench, "bench")
-cli.add_command(convert)
-cli.add_command(bisect)
+cli.add_command(convert_command)
+cli.add_command(bisect_command)
 cli.add_command(doctor_command(_diagnose))
 cli.add_command(to_trt)
 cli.add_command(inspect_command)

@@ -119,7 +119,7 @@ def _plain(
             tensorrt=True,
             console=console,
         )
-        kept = tuple(node["node"] for node in typed.kept)
+        kept = tuple(node["node"] for node in typed.fp32_nodes)
         return CompileRequest(
             typed.path, {"precision": kind, "kept": kept, "blocks": typed.blocks}, (f"wrote {target}",)
         )

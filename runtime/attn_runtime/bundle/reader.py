@@ -41,7 +41,7 @@ def is_bundle(path: str | os.PathLike[str]) -> bool:
 class Precision:
     """One ONNX file of a graph, with the external data files it names, and what 'equal' means for its answers.
 
-    type        "fp32", "fp16" or "bf16"
+    type        of its arithmetic, as the schema lists them; what the precision itself is called says nothing of it
     target      "tensorrt" when the file was made for that engine alone, else None
     half_io     whether the graph's float32 inputs and outputs are float16 in this file
     kept        nodes that stay in fp32 although the type is half: node, operator, module, reason
@@ -120,12 +120,16 @@ class Graph:
         return "fp32" if "fp32" in self.precisions else next(iter(self.precisions))
 
     def precision_for(self, name: str, target: str) -> tuple[str, Precision]:
-        """The precision `name`, or the file of the same type and borders that was made for the engine `target`."""
-        asked = self.precisions[name]
-        for other, found in self.precisions.items():
-            if found.target == target and (found.type, found.half_io) == (asked.type, asked.half_io):
-                return other, found
-        return name, asked
+        """The precision `name`, or the file of the same type and borders that was made of it for the engine `target`.
+
+        Where several precisions have one type and borders, that is the file which has the name in front: NAME-trt.
+        """
+        chosen = self.precisions[name]
+        alike = {n: p for n, p in self.precisions.items() if (p.type, p.half_io) == (chosen.type, chosen.half_io)}
+        made = {n: p for n, p in alike.items() if p.target == target}
+        if sum(p.target is None for p in alike.values()) > 1:
+            made = {n: p for n, p in made.items() if n == name or n == f"{name}-trt"}
+        return next(iter(made.items()), (name, chosen))
 
     def borders(self, name: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """Inputs and outputs as the file of the precision `name` has them."""
