@@ -23,9 +23,9 @@ from safetensors.numpy import load_file, save_file
 
 
 @pytest.fixture(scope="module")
-def converted(_small_translator: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def converted(small_translator: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The small translator with fp16, not to be changed, and what the conversion said."""
-    bundle = shutil.copytree(_small_translator[0], tmp_path_factory.mktemp("half") / "t.attn")
+    bundle = shutil.copytree(small_translator, tmp_path_factory.mktemp("half") / "t.attn")
     with pytest.MonkeyPatch.context() as patch, io.StringIO() as said:
         patch.setattr(sys, "stderr", said)
         add_precision(bundle, "fp16", console=Console())
