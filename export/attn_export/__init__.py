@@ -5,7 +5,7 @@ Everything public is here, and is imported when it is first used: `import attn_e
     export                    a model to a bundle or an .onnx, every form held against PyTorch; ExportOptions, ExportResult
     load_source               what a name, a module or a .pt2 file is, and the inputs it takes; `export` takes that, too
     verify, verify_against    a bundle against its golden cases and the living module
-    convert, convert_file     another precision into a bundle, or of a plain .onnx
+    convert                   another precision into a bundle, or of a plain .onnx
     bisect                    the first node where two graphs of a model part
     to_trt                    TensorRT engines
     inspect                   every attention block, and what became of it in the engines
@@ -47,9 +47,8 @@ if TYPE_CHECKING:
     from .parity.against_module import verify_against
     from .pipeline.model_export import ExportResult, export
     from .pipeline.types import ExportOptions
-    from .precision.bisect_bundle import bisect_model as bisect
-    from .precision.convert import add_precision as convert
-    from .precision.convert import convert_file
+    from .precision.bisect_bundle import bisect
+    from .precision.convert import convert
     from .source.built_in import built_in_models
     from .source.resolve import load_source
     from .verification import verify
@@ -79,7 +78,6 @@ __all__ = [
     "bisect",
     "built_in_models",
     "convert",
-    "convert_file",
     "deploy_jetson",
     "deploy_triton",
     "diagnose",
@@ -104,8 +102,8 @@ __getattr__, __dir__ = lazy(
         "parity.against_module": ["verify_against"],
         "pipeline.model_export": ["ExportResult", "export"],
         "pipeline.types": ["ExportOptions"],
-        "precision.bisect_bundle": ["bisect_model as bisect"],
-        "precision.convert": ["add_precision as convert", "convert_file"],
+        "precision.bisect_bundle": ["bisect"],
+        "precision.convert": ["convert"],
         "source.built_in": ["built_in_models"],
         "source.resolve": ["load_source"],
         "verification": ["verify"],

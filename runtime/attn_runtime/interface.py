@@ -18,7 +18,7 @@ from .errors import AttnError
 from .spec import TensorSpec
 
 if TYPE_CHECKING:
-    from .bundle.reader import Bundle, GoldenCase
+    from .bundle.reader import Arrays, Bundle, Case
     from .device.tensor import DeviceArray, DeviceTensor, Intake
 
 Array = NDArray[Any]
@@ -37,7 +37,7 @@ class GraphFile:
     where: str
     inputs: tuple[TensorSpec, ...] | None = None
     outputs: tuple[TensorSpec, ...] | None = None
-    cases: Callable[[], Iterable[GoldenCase]] | None = None
+    cases: Callable[[], Iterable[Case[Arrays]]] | None = None
     bundle: Bundle | None = None
     graph: str | None = None
     precision: str | None = None

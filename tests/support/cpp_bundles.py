@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from attn_runtime.bundle.reader import Bundle, halved
+from attn_runtime.bundle.reader import Bundle, to_fp16
 from attn_runtime.bundle.tensor_files import write_tensors
 from attn_runtime.bundle.writer import BundleWriter
 from attn_runtime.preprocess.wav import write_wav
@@ -155,7 +155,7 @@ def write_answers(path: Path, folder: Path) -> None:
         for precision, entry in graph.precisions.items():
             with open_session(found, "cpu", "ort", graph=graph.name, precision=precision, threads=1) as session:
                 for case in graph.cases():
-                    answers = session.run(halved(case.inputs) if entry.half_io else case.inputs)
+                    answers = session.run(to_fp16(case.inputs) if entry.half_io else case.inputs)
                     write_tensors(folder / f"{path.stem}.{graph.name}.{precision}.{case.name}.safetensors", answers)
 
 

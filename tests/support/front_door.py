@@ -14,8 +14,8 @@ MAX_STATEMENTS = 15
 
 #: What every file of a command line may import of a package besides its public names: errors, and how to put things in words.
 _WORDS = {"errors", "suggest", "text_format"}
-#: Functions that print, draw, or end the process with the exit code of what was printed; and that read an option's value.
-_PRINTING = re.compile(r"\w+_(lines?|text)|plot_\w+|check_plot|require(_\w+)?|read_lines|diagnosis_lines")
+#: What prints, draws, or ends the process with the exit code of what was printed; and what knows what an option may be.
+_PRINTING = re.compile(r"\w+_(lines?|text)|plot_\w+|require(_\w+)?|read_lines|schemes")
 
 
 def commands(folder: Path) -> dict[str, ast.FunctionDef]:

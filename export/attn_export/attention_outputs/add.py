@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from attn_models.spec import AttentionAxis, AttentionSpec
-from attn_runtime.compare import Tolerance, compare_all
-from attn_runtime.errors import ParityError, UsageError
+from attn_runtime.bundle.reader import Case
+from attn_runtime.errors import UsageError
 from attn_runtime.random_inputs import draw_inputs
 from torch import nn
 
-from ..reference.answers import Answer, run_module
-from ..reference.shape_cases import Case, trace_sizes
+from ..reference.answers import run_module
+from ..reference.shape_cases import trace_sizes
 from ..reference.signature import Signature
 from ..source.resolve import Source, SourceGraph
 from .recorder import STEM, Attention, AttentionRecorder, find
@@ -77,11 +77,11 @@ def find_in(source: Source, graph: SourceGraph, seed: int) -> list[tuple[Attenti
     signature = Signature(graph.module, graph.inputs, [o.name for o in graph.outputs], source.by_position)
     sizes = trace_sizes(graph.inputs)
     inputs = draw_inputs(graph.inputs, sizes, seed)
-    run_module(signature, Case("trace", sizes), inputs)  # names the outputs
+    run_module(signature, Case("trace", sizes, {}, {}), inputs)  # names the outputs
     leading = {value.shape[0] for value in inputs.values() if value.ndim}
     found = find(
         graph.module,
-        lambda: run_module(signature, Case("trace", sizes), inputs),
+        lambda: run_module(signature, Case("trace", sizes, {}, {}), inputs),
         leading.pop() if len(leading) == 1 else None,
         _names(source),
         [*signature.output_names, *inputs],
@@ -151,17 +151,3 @@ def axis_json(axis: AttentionAxis) -> dict[str, Any]:
     """As $defs/attention_axis has it: what does not apply is left out."""
     told = {"of": axis.of, "rows": axis.rows, "columns": axis.columns, "skip": axis.skip, "seconds": axis.seconds}
     return {"kind": axis.kind} | {key: value for key, value in told.items() if value}
-
-
-def check_same(plain: Signature, answers: Sequence[Answer], tolerance: Tolerance) -> None:
-    """ParityError unless `answers`, given with attention weights beside them, are those of the `plain` module."""
-    for answer in answers:
-        expected = run_module(plain, answer.case, answer.inputs).outputs
-        got = {name: value for name, value in answer.outputs.items() if name in expected}
-        for difference in compare_all(expected, got, tolerance):
-            if not difference.passed:
-                raise ParityError(
-                    f'--with-attention changes PyTorch\'s own answers: output "{difference.output}" at case '
-                    f'"{answer.case.name}" by {difference.max_error:.2g}, allowed {difference.limit:.2g}; this model\'s '
-                    "attention is not what its formula says. Choose other modules with a pattern, or leave it out"
-                )

@@ -17,7 +17,7 @@ from .. import __version__
 from .deploy import deploy
 from .inspect import inspect_command
 from .models import models
-from .precision import bisect, chosen_kind, convert, half_options
+from .precision import bisect_command, chosen_scheme, convert_command, precision_options
 from .trt import to_trt
 
 
@@ -94,7 +94,7 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
     help="Attention weights as further outputs, of the modules whose path has this regular expression (or glob); all "
     "when it is left out.",
 )
-@half_options
+@precision_options
 @click.option("--force", is_flag=True, help="Replace what is in the output's place even if it is no bundle.")
 @click.option("--verbose", is_flag=True, help="Let the exporter's own logs and warnings through.")
 @_source_options
@@ -105,8 +105,7 @@ def to_onnx(
     dims: tuple[str, ...],
     checkpoint: Path | None,
     with_attention: str | None,
-    fp16: bool,
-    bf16: bool,
+    precisions: tuple[str, ...],
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -119,7 +118,7 @@ def to_onnx(
 
     result = export(
         source, output, inputs=inputs, dims=dims, checkpoint=checkpoint, with_attention=with_attention,
-        precision=chosen_kind(fp16, bf16, options["half_io"], needed=False),
+        precision=chosen_scheme(precisions, options["half_io"], needed=False),
         options=ExportOptions(**options), console=Console(quiet),
     )  # fmt: skip
     if as_json:
@@ -157,8 +156,8 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
 
 cli.add_command(bench, "bench")
-cli.add_command(convert)
-cli.add_command(bisect)
+cli.add_command(convert_command)
+cli.add_command(bisect_command)
 cli.add_command(to_trt)
 cli.add_command(inspect_command)
 cli.add_command(deploy)

@@ -17,6 +17,7 @@ from attn_runtime.errors import UsageError
 @click.option(
     "--fp32", "kinds", flag_value="fp32", multiple=True, help="Compute in float32.  [default: the file's own]"
 )
+@click.option("--precision", "kinds", multiple=True, metavar="NAME", help="The same for any precision by its name.")
 @click.option("--half-io", is_flag=True, help="With --fp16: float16 inputs and outputs too.")
 @click.option("--skip-pass", "skip", multiple=True, metavar="attention", help="Leave the attention as it is written.")
 @build_options

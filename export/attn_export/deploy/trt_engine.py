@@ -22,9 +22,8 @@ from attn_runtime.trt.profiles import Profile, ShapeTexts, make_profiles
 
 from ..attention.blocks import find_blocks
 from ..console import Console
+from ..precision import schemes
 
-#: What --fp16 and --bf16 make; fp32 is what export has made already.
-_HALF = ("fp16", "bf16")
 #: The passes that can be left out.
 _PASSES = ("attention",)
 
@@ -54,8 +53,8 @@ def to_trt(
 ) -> CompileReport:
     """Build a TensorRT engine of `graph`, or of each graph of the bundle at `path`, in `precision`; a plain ONNX file has one.
 
-    precision        "fp16" and "bf16" are made first where the bundle lacks them, and held against PyTorch's recorded
-                     answers; None converts nothing
+    precision        the name of a scheme is made first where the bundle lacks it, and held against PyTorch's recorded
+                     answers; None and "fp32" convert nothing
     half_io, skip    of that conversion: float16 inputs and outputs too, and passes to leave out ("attention")
     min_shapes, ...  trtexec's texts, as in "x:1x3x32x32,y:2x3"
     on_build         called after each build
@@ -88,7 +87,7 @@ def prepare(
     skip: Sequence[str] = (),
     console: Console,
 ) -> CompileRequest:
-    """Make the precision `kind` ("fp32", "fp16", "bf16", None for what is there) unless it is there, and look up what the
+    """Make the precision `kind` ("fp32", a scheme's name, None for what is there) unless it is there, and look up what the
     build has to know.
 
     A bundle gets its new precision written into it; for a plain NAME.onnx, NAME.`kind`.onnx is written beside it.
@@ -98,7 +97,7 @@ def prepare(
     for name in skip:
         if name not in _PASSES:
             raise UsageError(f"--skip-pass {name}: the passes of to-trt are: {', '.join(_PASSES)}")
-    if half_io and kind not in _HALF:
+    if half_io and kind not in schemes.names():
         raise UsageError("--half-io belongs to --fp16: an fp32 graph's inputs and outputs are float32")
     if path.is_file():
         return _plain(path, kind, shapes, graph, half_io, skip, console)
@@ -111,12 +110,12 @@ def _bundle(
     found = Bundle.open(path).graph(graph)
     notes: list[str] = []
     there = found.precisions.get(kind or "")
-    if kind in _HALF and (there is None or (half_io and not there.half_io)):
+    if kind in schemes.names() and (there is None or (half_io and not there.half_io)):
         from ..precision.convert import add_precision  # imports torch, which nothing else here needs
 
         add_precision(path, kind, half_io=half_io, skip=skip, console=console)
         found = Bundle.open(path).graph(graph)
-    elif kind in _HALF and there is not None and there.half_io and not half_io:
+    elif kind in schemes.names() and there is not None and there.half_io and not half_io:
         notes.append(f"the bundle's {kind} takes and gives float16 (made with --half-io); that is what is compiled")
     exact = bool(skip)
     arguments: dict[str, Any] = {"graph": found.name, "precision": kind, "exact": exact}
@@ -144,7 +143,7 @@ def _plain(
     console: Console,
 ) -> CompileRequest:
     source = find_source(path, graph, None)
-    if kind in _HALF and source.type != kind:
+    if kind in schemes.names() and source.type != schemes.get(kind).type:
         from ..precision.convert import convert_file
 
         target = path.with_name(f"{path.stem}.{kind}.onnx")
@@ -160,9 +159,9 @@ def _plain(
             tensorrt=True,
             console=console,
         )
-        kept = tuple(node["node"] for node in typed.kept)
+        kept = tuple(node["node"] for node in typed.fp32_nodes)
         return CompileRequest(
-            typed.path, {"precision": kind, "kept": kept, "blocks": typed.blocks}, (f"wrote {target}",)
+            typed.path, {"precision": typed.type, "kept": kept, "blocks": typed.blocks}, (f"wrote {target}",)
         )
     blocks = find_blocks(onnx.load(path, load_external_data=False))
     return CompileRequest(path, {"precision": kind, "blocks": blocks})

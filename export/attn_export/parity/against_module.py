@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
-from attn_runtime.bundle.reader import Bundle, halved, is_bundle, widened
-from attn_runtime.compare import Tolerance, compare_all
+from attn_runtime.bundle.reader import Bundle, is_bundle, to_fp16, to_reference_dtype
+from attn_runtime.compare import Tolerance
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.session.session import Session, open_session
 from attn_runtime.spec import Dim, TensorSpec
@@ -20,7 +20,7 @@ from ..reference.answers import run_module
 from ..reference.shape_cases import corner_cases
 from ..reference.signature import Signature
 from ..source.resolve import ONLY, SourceGraph, load_source
-from .judge import Check, parity_error
+from .judge import Check, check_case, parity_error, passed
 
 #: A graph of other makers declares no ranges; these sizes are tried instead of its "any".
 _UNDECLARED = 1 << 20
@@ -60,8 +60,8 @@ def verify_against(
         for part in loaded.graphs:
             session, record = opened[part.name], records[part.name]
             signature = signature_for(loaded, part, [o.name for o in session.outputs])
-            found = _compare(part, record, session, signature, seed)
-            if any(not c.difference.passed for c in found):
+            found = _checks(part, record, session, signature, seed)
+            if not passed(found):
                 raise parity_error(f"{path}, graph {part.name}" if len(opened) > 1 else str(path), found)
             checks.extend(found)
     return checks
@@ -76,13 +76,13 @@ class _Record:
     half_io: bool = False
 
 
-def _compare(part: SourceGraph, record: _Record, session: Session, signature: Signature, seed: int) -> list[Check]:
+def _checks(part: SourceGraph, record: _Record, session: Session, signature: Signature, seed: int) -> list[Check]:
     checks: list[Check] = []
     for number, case in enumerate(corner_cases(part.inputs)):
         answer = run_module(signature, case, draw_inputs(part.inputs, case.sizes, seed + number))
-        got = session.run(halved(answer.inputs) if record.half_io else answer.inputs)
-        got = widened(got, answer.outputs) if record.half_io else got
-        checks.extend(Check(case, d) for d in compare_all(answer.outputs, got, record.tolerance))
+        got = session.run(to_fp16(answer.inputs) if record.half_io else answer.inputs)
+        got = to_reference_dtype(got, answer.outputs) if record.half_io else got
+        checks.extend(check_case(case, answer.outputs, got, record.tolerance))
     return checks
 
 

@@ -29,7 +29,6 @@ from torch import Tensor
 
 from ..console import Console
 from ..source.resolve import Source, SourceGraph
-from .recorded import DEFAULT_RTOL
 
 Prompt = Mapping[str, Tensor]
 
@@ -37,6 +36,8 @@ Prompt = Mapping[str, Tensor]
 BEAMS, LENGTH_PENALTY, ROWS, MOST_TOKENS = 4, 1.0, 6, 32
 #: Prompts that are tried, to choose those with the widest margins from.
 _CANDIDATES = 16
+#: What half precision is likely to be off, of the largest logit; float16's own default.
+_HALF_RTOL = 1e-2
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ def _case(
     batch, answer = _together(source, spec, [prompts[n] for n in chosen], beams, most)
     largest = _largest_logit(source, spec, batch, answer)
     # Rows that half precision can't decide leave the others undecided, for a case has one margin.
-    wide = sum(m > 2 * DEFAULT_RTOL["fp16"] * largest for m in margins)
+    wide = sum(m > 2 * _HALF_RTOL * largest for m in margins)
     if 2 <= wide < len(chosen):
         chosen = _widest(prompts, margins, wide)
         batch, answer = _together(source, spec, [prompts[n] for n in chosen], beams, most)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attn_runtime.bundle.reader import Arrays, Case
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.errors import ParityError
@@ -18,29 +19,93 @@ from safetensors.numpy import load_file, save_file
 
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
 from ..onnx_graph.onnx_file import read_info
-from ..reference.answers import Answer, Arrays
-from ..reference.shape_cases import Case
 from .padding import Padded, paddings
 
 
 @dataclass(frozen=True)
 class Check:
-    """One output at one case."""
+    """One output at one case. `argmax_agreement` is of a classifier: the share of rows with the reference's class."""
 
-    case: Case
+    case: Case[Any]
     difference: Difference
+    argmax_agreement: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """max|error| / limit: passed up to 1; infinite where something is NaN or missing."""
+        d = self.difference
+        if d.passed:
+            return d.max_error / d.limit if d.limit else 0.0
+        ratio = d.max_error / d.limit if d.limit and not d.problem else float("inf")
+        return ratio if ratio > 1 else float("inf")
 
     def to_json(self) -> dict[str, Any]:
         d = self.difference
-        return {
+        entry: dict[str, Any] = {
             "case": self.case.name,
-            "sizes": self.case.sizes,
+            "sizes": dict(self.case.sizes),
             "output": d.output,
             "max_error": finite_or_none(d.max_error),
             "max_reference": finite_or_none(d.max_reference),
             "limit": finite_or_none(d.limit),
             "passed": d.passed,
         }
+        if self.argmax_agreement is not None:
+            entry["argmax_agreement"] = self.argmax_agreement
+        return entry
+
+
+def check_case(
+    case: Case[Any], expected: Arrays, got: Arrays, tolerance: Tolerance, *, classifier: bool = False, keep: int = 3
+) -> list[Check]:
+    """One check per output of `case`; `keep` is how many of the worst elements each one holds for the message."""
+    return [
+        Check(case, d, _agreement(expected, got, d.output) if classifier else None)
+        for d in compare_all(expected, got, tolerance, keep)
+    ]
+
+
+def _agreement(expected: Arrays, got: Arrays, output: str) -> float | None:
+    if output not in expected or output not in got or expected[output].dtype.kind != "f":
+        return None
+    best = [np.argmax(side[output], axis=-1) for side in (expected, got)]
+    return float((best[0] == best[1]).mean()) if best[0].size else None
+
+
+def passed(checks: Sequence[Check]) -> bool:
+    return bool(checks) and all(c.difference.passed for c in checks)
+
+
+def worst(checks: Sequence[Check]) -> Check:
+    return max(checks, key=lambda c: c.ratio)
+
+
+def parity_error(
+    stage: str,
+    checks: Sequence[Check],
+    against: str = "PyTorch",
+    *,
+    after: Sequence[str] = (),
+    fault: str = "",
+    advice: str = "",
+) -> ParityError:
+    """The message and the table for a graph whose answers are not the reference's, as `against` gave it.
+
+    `after` names the stages before this one; `fault` says where in the graph it parts from the reference, where that is
+    known, and `advice` what to do (by default the message ends with the cases that match).
+    """
+    failed = [c for c in checks if not c.difference.passed]
+    bad = worst(failed)
+    d, sizes = bad.difference, ", ".join(f"{n}={s}" for n, s in bad.case.sizes.items())
+    what = d.problem or f"error {d.max_error:.3g} at max|reference| {d.max_reference:.3g}, limit {d.limit:.3g}"
+    history = f" (after {', '.join(after)})" if after else ""
+    fine = sorted({c.case.name for c in checks} - {c.case.name for c in failed})
+    ending = f". {advice}" if advice else f"; cases that match: {', '.join(fine) or 'none'}. Nothing was written."
+    return ParityError(
+        f'{stage}{history} does not match {against}: output "{d.output}" at case "{bad.case.name}"'
+        f"{f' ({sizes})' if sizes else ''}: {what}{fault}{ending}",
+        worst_table([(c.case.name, c.difference) for c in failed[:8]]),
+    )
 
 
 @dataclass(frozen=True)
@@ -78,7 +143,7 @@ class ParityChecker:
     def __init__(
         self,
         inputs: Sequence[TensorSpec],
-        answers: Sequence[Answer],
+        answers: Sequence[Case[Arrays]],
         tolerance: Tolerance,
         isolated: ChildProcess,
         ask: Callable[[Arrays], Arrays],
@@ -105,10 +170,9 @@ class ParityChecker:
         found = self._run(graph, stage, fed)
         verdict = Verdict()
         for answer, outputs in zip(self.answers, found, strict=False):
-            differences = compare_all(answer.outputs, outputs, self.tolerance)
-            verdict.checks.extend(Check(answer.case, d) for d in differences)
-        if any(not c.difference.passed for c in verdict.checks):
-            raise parity_error(stage, verdict.checks, after)
+            verdict.checks.extend(check_case(answer, answer.outputs, outputs, self.tolerance))
+        if not passed(verdict.checks):
+            raise parity_error(stage, verdict.checks, after=after)
         base = self._base()
         behind = len(self.answers) + len(padded)
         for one, outputs in zip(padded, found[len(self.answers) : behind], strict=True):
@@ -153,7 +217,7 @@ class ParityChecker:
         """The case whose rows are taken apart: the smallest with more than two rows, else the largest."""
         if self._batch is None:
             return None
-        sizes = [(a.case.sizes[self._batch.name], n) for n, a in enumerate(self.answers)]
+        sizes = [(a.sizes[self._batch.name], n) for n, a in enumerate(self.answers)]
         several = sorted((size, n) for size, n in sizes if size > 2) or sorted(sizes, reverse=True)
         return several[0][1] if several[0][0] > 1 else None
 
@@ -163,7 +227,7 @@ class ParityChecker:
             return []
         assert self._batch is not None
         answer = self.answers[base]
-        rows = answer.case.sizes[self._batch.name]
+        rows = answer.sizes[self._batch.name]
         wanted = {"rows-permuted": np.arange(rows)[::-1]}
         if named_dims(self.inputs)[self._batch.name].min == 1:
             wanted["row-alone"] = np.array([rows - 1])
@@ -173,35 +237,34 @@ class ParityChecker:
 
     def _unpadded(self, padded: Padded, base: Arrays, longer: Arrays, stage: str) -> Consistency:
         """That the graph, too, answers the same when more is padded."""
-        differences = compare_all(padded.unpadded(base), padded.unpadded(longer), self.tolerance)
-        if not all(d.passed for d in differences):
-            sizes = {**self.answers[padded.base].case.sizes, padded.dim: padded.inputs[padded.mask].shape[-1]}
-            case = Case(padded.name, sizes)
-            raise parity_error(stage, [Check(case, d) for d in differences], against="itself without the padding")
-        return Consistency(padded.name, True, max((d.max_error for d in differences), default=0.0))
+        answer = self.answers[padded.base]
+        sizes = {**answer.sizes, padded.dim: padded.inputs[padded.mask].shape[-1]}
+        case = replace(answer, name=padded.name, sizes=sizes)
+        checks = check_case(case, padded.unpadded(base), padded.unpadded(longer), self.tolerance)
+        if not passed(checks):
+            raise parity_error(stage, checks, "itself without the padding")
+        return Consistency(padded.name, True, max(c.difference.max_error for c in checks))
 
     def _consistent(
         self, name: str, rows: np.ndarray[Any, Any], base: int, whole: Arrays, part: Arrays, stage: str
     ) -> Consistency:
         assert self._batch is not None
         axis = self._batch.axis
-        expected = {n: v.take(rows, axis) for n, v in whole.items()}
-        differences = compare_all(expected, part, self.tolerance)
-        worst = max(differences, key=lambda d: (not d.passed, d.max_error))
-        if worst.passed:
-            return Consistency(name, True, worst.max_error)
         answer = self.answers[base]
+        case = replace(answer, name=name, sizes={**answer.sizes, self._batch.name: len(rows)})
+        checks = check_case(case, {n: v.take(rows, axis) for n, v in whole.items()}, part, self.tolerance)
+        if passed(checks):
+            return Consistency(name, True, max(c.difference.max_error for c in checks))
         own = self._ask(take_rows(self.inputs, answer.inputs, self._batch, rows))
-        pytorch = compare_all({n: v.take(rows, axis) for n, v in answer.outputs.items()}, own, self.tolerance)
-        if all(d.passed for d in pytorch):
-            case = Case(name, {**answer.case.sizes, self._batch.name: len(rows)})
-            raise parity_error(stage, [Check(case, d) for d in differences], against="itself in a batch")
+        pytorch = check_case(case, {n: v.take(rows, axis) for n, v in answer.outputs.items()}, own, self.tolerance)
+        if passed(pytorch):
+            raise parity_error(stage, checks, "itself in a batch")
         return Consistency(
             name,
             False,
-            worst.max_error,
+            max(c.difference.max_error for c in checks if not c.difference.passed),
             f"PyTorch's own answers depend on the other rows along {self._batch.name}, "
-            f"by {max(d.max_error for d in pytorch):.2g}",
+            f"by {max(c.difference.max_error for c in pytorch):.2g}",
         )
 
 
@@ -217,7 +280,7 @@ class Rows:
     axis: int
 
 
-def batch_dim(inputs: Sequence[TensorSpec], answers: Sequence[Answer]) -> Rows | None:
+def batch_dim(inputs: Sequence[TensorSpec], answers: Sequence[Case[Arrays]]) -> Rows | None:
     """The dynamic dim along which rows should be independent: one called batch (on any one axis), else one on axis 0."""
     found: list[Rows] = []
     for name, dim in named_dims(inputs).items():
@@ -225,7 +288,7 @@ def batch_dim(inputs: Sequence[TensorSpec], answers: Sequence[Answer]) -> Rows |
         if not dim.dynamic or len(axes) != 1:
             continue
         axis = axes.pop()
-        outputs = [(a.case.sizes[name], v) for a in answers for v in a.outputs.values()]
+        outputs = [(a.sizes[name], v) for a in answers for v in a.outputs.values()]
         if outputs and all(v.ndim > axis and v.shape[axis] == size for size, v in outputs):
             found.append(Rows(name, axis))
     called = [r for r in found if r.name.lower() in _BATCH_NAMES]
@@ -242,18 +305,17 @@ def take_rows(inputs: Sequence[TensorSpec], arrays: Arrays, batch: Rows, rows: n
     }
 
 
-def parity_error(
-    stage: str, checks: Sequence[Check], after: Sequence[str] = (), against: str = "PyTorch"
-) -> ParityError:
-    """The message and the table for a graph whose answers are not the reference's."""
-    failed = [c for c in checks if not c.difference.passed]
-    worst = max(failed, key=lambda c: c.difference.relative_error)
-    d, where = worst.difference, ", ".join(f"{n}={s}" for n, s in worst.case.sizes.items())
-    what = d.problem or f"error {d.max_error:.3g} at max|reference| {d.max_reference:.3g}, limit {d.limit:.3g}"
-    history = f" (after {', '.join(after)})" if after else ""
-    fine = sorted({c.case.name for c in checks} - {c.case.name for c in failed})
-    return ParityError(
-        f'{stage}{history} does not match {against}: output "{d.output}" at case "{worst.case.name}"'
-        f"{' (' + where + ')' if where else ''}: {what}; cases that match: {', '.join(fine) or 'none'}. Nothing was written.",
-        worst_table([(c.case.name, c.difference) for c in failed[:8]]),
-    )
+def check_same(
+    plain: Callable[[Case[Arrays]], Case[Arrays]], answers: Sequence[Case[Arrays]], tolerance: Tolerance
+) -> None:
+    """ParityError unless `answers`, given with attention weights beside them, are those of the module without: `plain`."""
+    for answer in answers:
+        expected = plain(answer).outputs
+        got = {name: value for name, value in answer.outputs.items() if name in expected}
+        for d in (c.difference for c in check_case(answer, expected, got, tolerance)):
+            if not d.passed:
+                raise ParityError(
+                    f'--with-attention changes PyTorch\'s own answers: output "{d.output}" at case "{answer.name}" by '
+                    f"{d.max_error:.2g}, allowed {d.limit:.2g}; this model's attention is not what its formula says. Choose "
+                    "other modules with a pattern, or leave it out"
+                )

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from attn_runtime.bundle.reader import Arrays, Case
 from attn_runtime.compare import Tolerance, compare_all
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import TensorSpec, named_dims
-
-from ..reference.answers import Answer, Arrays
 
 #: How many elements are added to a dim, where its range allows.
 _MORE = 7
@@ -53,7 +52,7 @@ class Padded:
 
 
 def paddings(
-    inputs: Sequence[TensorSpec], answers: Sequence[Answer], tolerance: Tolerance, ask: Callable[[Arrays], Arrays]
+    inputs: Sequence[TensorSpec], answers: Sequence[Case[Arrays]], tolerance: Tolerance, ask: Callable[[Arrays], Arrays]
 ) -> Iterator[Padded]:
     """One for each boolean input [length] or [batch, length] whose length is a dynamic dim. `ask` is PyTorch."""
     for spec in inputs:
@@ -61,9 +60,7 @@ def paddings(
         if dim is None or dim.name is None or not dim.dynamic or [d.name for d in spec.dims].count(dim.name) > 1:
             continue
         # The shortest case that holds more than one element and can grow.
-        cases = [
-            (a.case.sizes[dim.name], number) for number, a in enumerate(answers) if a.case.sizes[dim.name] < dim.max
-        ]
+        cases = [(a.sizes[dim.name], number) for number, a in enumerate(answers) if a.sizes[dim.name] < dim.max]
         if not cases:
             continue
         base = min(cases, key=lambda case: (case[0] < 2, case))[1]
@@ -72,7 +69,7 @@ def paddings(
             name: tuple(
                 axis
                 for axis in range(value.ndim)
-                if all(a.outputs[name].shape[axis] == a.case.sizes[dim.name] for a in answers)
+                if all(a.outputs[name].shape[axis] == a.sizes[dim.name] for a in answers)
             )
             for name, value in answer.outputs.items()
         }
@@ -98,11 +95,11 @@ def paddings(
             yield Padded(**{**vars(found), "error": error})
 
 
-def _longer(inputs: Sequence[TensorSpec], answer: Answer, dim: str, mask: str, padding: bool) -> Arrays:
+def _longer(inputs: Sequence[TensorSpec], answer: Case[Arrays], dim: str, mask: str, padding: bool) -> Arrays:
     """The answer's inputs in front, something drawn behind them along `dim`, and `padding` there in the mask."""
-    size = answer.case.sizes[dim]
+    size = answer.sizes[dim]
     longer = min(size + _MORE, named_dims(inputs)[dim].max)
-    drawn = draw_inputs(inputs, {**answer.case.sizes, dim: longer}, seed=size)
+    drawn = draw_inputs(inputs, {**answer.sizes, dim: longer}, seed=size)
     for spec in inputs:
         own = answer.inputs[spec.name]
         if all(d.name != dim for d in spec.dims):

@@ -7,18 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
+from attn_runtime.bundle.reader import Arrays, Case
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
 from ..attention.blocks import find_blocks
-from ..attention_outputs.add import check_same
 from ..capture.exporter import capture, unused_inputs
 from ..console import Console
-from ..parity.judge import ParityChecker
+from ..parity.judge import ParityChecker, check_same
 from ..passes import _base as step
-from ..reference.answers import Answer, record_answers, run_module
+from ..reference.answers import record_answers, run_module
 from ..reference.golden import MOST_BYTES, choose
 from ..reference.shape_cases import corner_cases, trace_sizes
 from ..reference.signature import Signature
@@ -41,18 +41,18 @@ def record_reference(
         )
         if graph.watch is not None:
             plain = Signature(graph.module, graph.inputs, names, source.by_position)
-            check_same(plain, answers, tolerance)
+            check_same(lambda case: run_module(plain, case, case.inputs), answers, tolerance)
         # Several graphs take the room of one together.
         golden = choose(signature, answers, options.seed, MOST_BYTES // len(source.graphs))
         line.done(f"{label}PyTorch's answers at {_shapes(answers)}")
-    extra = [g.answer for g in golden if g.answer.case.sizes != g.checked]
-    stored = [replace(a, case=replace(a.case, name=f"{a.case.name}-stored")) for a in extra]
+    extra = [g for g in golden if g.sizes != g.checked_sizes]
+    stored = [replace(case, name=f"{case.name}-stored") for case in extra]
     checker = ParityChecker(
         graph.inputs,
         [*answers, *stored],
         tolerance,
         isolated,
-        lambda inputs: run_module(signature, answers[0].case, inputs).outputs,
+        lambda inputs: run_module(signature, answers[0], inputs).outputs,
     )
     outputs = _outputs(graph, signature, answers)
     return GraphExport(
@@ -123,13 +123,13 @@ def checked_stage(
     return Stage(name, before, after, True, note, verdict)
 
 
-def _outputs(graph: SourceGraph, signature: Signature, answers: Sequence[Answer]) -> tuple[TensorSpec, ...]:
+def _outputs(graph: SourceGraph, signature: Signature, answers: Sequence[Case[Arrays]]) -> tuple[TensorSpec, ...]:
     """Specs of the outputs: an axis that always has a named dim's size is that dim; any other has what was seen."""
     dims = named_dims(graph.inputs)
     known = {o.name: o for o in graph.outputs}
     specs: list[TensorSpec] = []
     for name in signature.output_names:
-        seen = [(a.case.sizes, a.outputs[name].shape) for a in answers]
+        seen = [(a.sizes, a.outputs[name].shape) for a in answers]
         axes: list[Dim] = []
         for axis in range(len(seen[0][1])):
             sizes = [shape[axis] for _, shape in seen]
@@ -157,5 +157,5 @@ def _outputs(graph: SourceGraph, signature: Signature, answers: Sequence[Answer]
     return tuple(specs)
 
 
-def _shapes(answers: Sequence[Answer]) -> str:
-    return f"{len(answers)} shape{'s' if len(answers) != 1 else ''} ({', '.join(a.case.name for a in answers)})"
+def _shapes(answers: Sequence[Case[Arrays]]) -> str:
+    return f"{len(answers)} shape{'s' if len(answers) != 1 else ''} ({', '.join(a.name for a in answers)})"

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
+from attn_runtime.bundle.reader import Arrays, GoldenRef
 
 from ..manifest_entries import precision_entry, stage_entry
-from ..reference.golden import Golden
 from .types import Export, GraphExport, Stage
 
 _PACKAGES = ("attn-export", "attn-runtime", "onnxscript", "onnx-ir", "numpy")
@@ -29,15 +29,14 @@ def versions(child: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def golden_reference(work: GraphExport, golden: Golden) -> dict[str, Any]:
-    case = golden.answer.case
+def golden_reference(work: GraphExport, golden: GoldenRef[Arrays]) -> dict[str, Any]:
     return {
-        "case": case.name,
-        "sizes": case.sizes,
-        "checked_sizes": golden.checked,
+        "case": golden.name,
+        "sizes": golden.sizes,
+        "checked_sizes": golden.checked_sizes,
         "seed": golden.seed,
-        "inputs": work.golden_file(case.name, "inputs"),
-        "outputs": work.golden_file(case.name, "outputs"),
+        "inputs": work.golden_file(golden.name, "inputs"),
+        "outputs": work.golden_file(golden.name, "outputs"),
     }
 
 

@@ -88,7 +88,7 @@ def export(
     inputs, dims    as on the command line: "image:float32[batch,3,32,32]", "batch=1:8:32". A model that is built in knows
                     its own; `dims` then gives other ranges
     checkpoint      weights: safetensors or a torch state_dict
-    precision       also written into the bundle, and held against the same answers: "fp16" or "bf16"
+    precision       also written into the bundle, and held against the same answers: a scheme's name, as in "fp16"
     with_attention  a regular expression or glob of modules whose attention weights become outputs too; ".*" takes all
     console         what tells of each stage; None is silent
 
@@ -123,9 +123,10 @@ def _check_target(target: Path, precision: str | None, options: ExportOptions) -
     if precision is None and options.half_io:
         raise UsageError("--half-io: to which precision? Give --fp16 or --bf16")
     if precision is not None and target.suffix != ".attn":
+        flag = f"--{precision}" if precision in ("fp16", "bf16") else f"--precision {precision}"
         raise UsageError(
-            f"--{precision} adds to a bundle, and {target.name} is none; write NAME.attn, or convert the file after "
-            f"the export: attn-export convert {target} --{precision} -o {target.stem}.{precision}.onnx"
+            f"{flag} adds to a bundle, and {target.name} is none; write NAME.attn, or convert the file after "
+            f"the export: attn-export convert {target} {flag} -o {target.stem}.{precision}.onnx"
         )
     check_target(target, options.force)
 

@@ -131,8 +131,8 @@ def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: ChildProce
     for work in done.graphs.values():
         for golden in work.golden:
             reference = manifest.golden_reference(work, golden)
-            writer.add_tensors(reference["inputs"], golden.answer.inputs)
-            writer.add_tensors(reference["outputs"], golden.answer.outputs)
+            writer.add_tensors(reference["inputs"], golden.inputs)
+            writer.add_tensors(reference["outputs"], golden.outputs)
     for name, value in done.source.assets.items():
         writer.add_json(f"assets/{name}", value)
     for case in done.written:

@@ -11,12 +11,12 @@ from ..source.types import ONLY
 
 if TYPE_CHECKING:
     from attn_runtime.bundle.attention_block import AttentionBlock
+    from attn_runtime.bundle.reader import Arrays, GoldenRef
     from attn_runtime.compare import Tolerance
     from attn_runtime.spec import TensorSpec
 
     from ..parity.generation import Written
     from ..parity.judge import ParityChecker, Verdict
-    from ..reference.golden import Golden
     from ..reference.signature import Signature
     from ..source.types import Source
 
@@ -89,7 +89,7 @@ class GraphExport:
     tolerance: Tolerance
     opset: int
     exporter: str
-    golden: list[Golden]
+    golden: list[GoldenRef[Arrays]]
     cures: list[dict[str, str]] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     attention: tuple[AttentionBlock, ...] = ()

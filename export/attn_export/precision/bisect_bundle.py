@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 from attn_runtime.bundle.reader import Bundle, Graph
@@ -19,82 +18,73 @@ from onnx import TensorProto
 
 from ..console import Console
 from ..onnx_graph.onnx_file import read_info
-from ..parity.recorded import ReferenceSet, golden_record, own_record, tolerance_for
-from . import fp32_search
-from .bisection import Bisection, bisect, half_kind
-from .convert import SECONDS, embedded_inputs, job_for, save_whole, workshop
+from ..parity.recorded import ReferenceSet, golden_record, own_record
+from . import fp32_search, schemes
+from .bisect_report import Bisected, check_plot, plot_bisection
+from .bisection import compare_graphs, precision_of
+from .convert import SECONDS, conversion_of, drawn_inputs, embedded_inputs, save_whole, workshop
 from .modelopt_autocast import read_cast
-from .typed_graph import TypedGraph, convert_graph
+from .typed_graph import convert_graph
 
 
-@dataclass(frozen=True)
-class Bisected:
-    """`kind` is the other graph's half precision, None for fp32; `mended` is what was written with `mend`, if asked."""
-
-    reference: str
-    against: str
-    kind: str | None
-    cases: tuple[str, ...]
-    found: Bisection
-    mended: TypedGraph | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "reference": self.reference,
-            "against": self.against,
-            "precision": self.kind or "fp32",
-            "cases": list(self.cases),
-            **self.found.to_json(),
-            "mended": None if self.mended is None else self.mended.to_json(),
-        }
-
-
-def bisect_model(
+def bisect(
     path: Path,
     against: str | None = None,
     *,
     graph: str | None = None,
     case: str | None = None,
-    inputs: Sequence[TensorSpec] | None = None,
+    inputs: Sequence[str] = (),
+    dims: Sequence[str] = (),
     mend: Path | None = None,
     rtol: float | None = None,
     force: bool = False,
-    console: Console,
+    plot: Path | None = None,
+    console: Console | None = None,
     stage_seconds: float = SECONDS,
 ) -> Bisected:
     """Compare the fp32 graph of `path` with another of the same model, tensor by tensor, and optionally mend that one.
 
     path      a bundle, compared at its golden cases (or at `case` alone), or an .onnx, at inputs that are drawn: at the
-              corners of `inputs`, by default what the file's metadata says
+              corners of `inputs` and `dims`, as `convert` takes them, by default what the file's metadata says
     against   a precision of the bundle, or an .onnx file; by default the bundle's only other precision
     mend      an .onnx to write: the graph of `against`, in its own precision, with in fp32 what has to be
+    rtol      the error allowed in that, of max|reference|; `force` replaces what is in its place
+    plot      a .png, .svg or .pdf to write: the error along the graph
 
     Raises UsageError for names that are unknown and for a graph of another model, BundleError for damaged files and a
     bundle without golden cases, ParityError when mending finds no way.
     """
+    console = console or Console(quiet=True)
+    if plot is not None:
+        check_plot(plot)
     if mend is not None:
         if mend.suffix != ".onnx":
             raise UsageError(f"-o {mend}: got suffix {mend.suffix or '(none)'}, expected NAME.onnx")
         check_target(mend, force)
     with workshop(stage_seconds, autocast=mend is not None) as (work, isolated):
-        source, other, label, record, limits = _named(path, against, graph, inputs, work, isolated)
+        source, other, label, record, limits = _named(path, against, graph, drawn_inputs(inputs, dims), work, isolated)
         chosen = _cases(record, case)
         with console.stage("bisect") as line:
             cases = [(c.name, c.inputs) for c in chosen.cases]
-            found = bisect(source, other, cases, isolated, work)
-            line.done(f"{len(found.steps)} tensors of {source.name} and {label} at {len(cases)} shapes")
-        kind = half_kind(onnx.load(other, load_external_data=False))
-        result = Bisected(path.name, label, kind, tuple(c.name for c in chosen.cases), found)
+            bisection = compare_graphs(source, other, cases, isolated, work)
+            line.done(f"{len(bisection.steps)} tensors of {source.name} and {label} at {len(cases)} shapes")
+        scheme = schemes.get(label) if label in schemes.names() else precision_of(_load(other))
+        name = "fp32" if scheme is None else scheme.name
+        result = Bisected(path.name, label, name, tuple(c.name for c in chosen.cases), bisection)
+        if plot is not None:
+            plot_bisection(result, plot)
         if mend is None:
             return result
-        if kind is None:
+        if scheme is None:
             raise UsageError(f"-o {mend}: {label} is in fp32, where there is nothing to keep; leave -o out")
         half_io = any(i.type.tensor_type.elem_type == TensorProto.FLOAT16 for i in _load(other).graph.input)
-        job = job_for(source, kind, record, tolerance_for(kind, rtol, limits), half_io, work / "mend", isolated)
+        tolerance = scheme.tolerance(rtol, limits)
+        conversion = conversion_of(source, scheme, record, tolerance, half_io, work / "mend", isolated)
         own = read_cast(other)
-        # What the graph keeps already, and what its ranges ask for; what of it is not needed is dropped again.
-        needed = fp32_search.start(job).in_fp32 | {*own.in_fp32, *own.moved_in_fp32}
-        typed = convert_graph(job, graph or "model", console, fp32_search.attempt(job, needed, "own"))
+        # What the graph has in fp32 already, and what its ranges ask for; what of it is not needed is dropped again.
+        needed = fp32_search.start(conversion).in_fp32 | {*own.in_fp32, *own.moved_in_fp32}
+        first = fp32_search.candidate(conversion, needed, "own")
+        typed = convert_graph(conversion, graph or "model", console, first)
         with OnnxWriter(mend, force) as writer:
             save_whole(typed, writer)
             writer.commit()
@@ -127,14 +117,14 @@ def _named(
             Tolerance(),
         )
     bundle = Bundle.open(path)
-    found = bundle.graph(graph)
-    if "fp32" not in found.precisions:
+    own = bundle.graph(graph)
+    if "fp32" not in own.precisions:
         raise BundleError(
-            f"bundle {found.bundle}: graph {found.name} has no precision fp32 to compare with; export it again"
+            f"bundle {own.bundle}: graph {own.name} has no precision fp32 to compare with; export it again"
         )
-    record = golden_record(bundle, found)
-    other, label = _against(found, against)
-    return found.precisions["fp32"].file, other, label, record, found.precisions["fp32"].tolerance
+    record = golden_record(bundle, own)
+    other, label = _against(own, against)
+    return own.precisions["fp32"].file, other, label, record, own.precisions["fp32"].tolerance
 
 
 def _against(graph: Graph, against: str | None) -> tuple[Path, str]:

@@ -14,14 +14,13 @@ from attn_runtime.onnx_file.graph import Node, read_graph
 from attn_runtime.text_format import finite_or_none
 
 from .activations import Spread, compare_intermediates
-from .element_types import HALF, tensor_types
-from .emulation import rounded
-from .modelopt_autocast import LIMIT, UNIT
+from .element_types import tensor_types
+from .schemes import Scheme, scheme_of
 
 #: A node drifts when its relative error is this many times what its inputs and one rounding bring along.
 DRIFT_GROWTH = 16.0
 #: Two graphs of one model share at least this part of the tensors of the first.
-_LEAST_SHARED = 0.5
+_MIN_SHARED = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Step:
         """What a person calls the place: the module path, or the node where the graph knows none."""
         return self.module or self.node
 
-    def told(self, limit: float) -> str:
+    def reason(self, limit: float) -> str:
         """The reason in a few words: "overflow 9.1e4 > 65504"."""
         if self.overflow:
             if self.largest > limit:
@@ -65,8 +64,8 @@ class Step:
         )
 
     def to_json(self) -> dict[str, Any]:
-        told = {k: finite_or_none(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
-        return {**told, "overflow": self.overflow}
+        values = {k: finite_or_none(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        return {**values, "overflow": self.overflow}
 
 
 @dataclass(frozen=True)
@@ -85,50 +84,51 @@ class Bisection:
     def to_json(self) -> dict[str, Any]:
         return {
             "how": self.how,
-            "first": None if self.first is None else {**self.first.to_json(), "told": self.first.told(self.limit)},
+            "first": None if self.first is None else {**self.first.to_json(), "told": self.first.reason(self.limit)},
             "steps": [s.to_json() for s in self.steps],
         }
 
 
-def half_kind(model: onnx.ModelProto) -> str | None:
-    """ "fp16" or "bf16", whichever the graph has tensors of; None for a graph in fp32."""
-    types = set(tensor_types(model).elements())
-    return next((kind for kind, element in HALF.items() if element in types), None)
+def precision_of(model: onnx.ModelProto) -> Scheme | None:
+    """The scheme whose type the graph has tensors of; None for a graph in fp32."""
+    return scheme_of(set(tensor_types(model).elements()))
 
 
-def bisect(
+def compare_graphs(
     reference: Path,
     other: Path,
     cases: Sequence[tuple[str, Path]],
     isolated: ChildProcess,
     work: Path,
-    kind: str | None = None,
+    scheme: Scheme | None = None,
 ) -> Bisection:
     """Compare the tensors of `reference` (fp32) and `other`, a graph of the same model in any precision.
 
-    `cases` are (name, .safetensors of inputs). A graph in half precision is compared as its rounded twin, which is
-    written to `work`; `kind` says which type for a twin that was made already. UsageError when `other` is a graph of
-    another model.
+    `cases` are (name, .safetensors of inputs). A graph in half precision is compared as its emulated graph, which is
+    written to `work`; `scheme` says whose type it is of where `other` is one already. UsageError when `other` is a graph
+    of another model.
     """
     model = onnx.load(other, load_external_data=False)
-    own = half_kind(model)
-    twin = other
-    if own is not None and kind is None:
-        kind, twin = own, work / f"{other.stem}.twin.onnx"
-        model = rounded(model)
-        onnx.save(model, twin)
+    own = precision_of(model)
+    compared = other
+    if own is not None and scheme is None:
+        scheme, compared = own, work / f"{other.stem}.emulated.onnx"
+        model = own.emulate(model)
+        onnx.save(model, compared)
     graph = read_graph(reference, reference.name)
     made = {name for node in model.graph.node for name in node.output}
-    wanted = [name for node in graph.nodes for name in node.outputs if name]
-    shared = [name for name in wanted if name in made]
+    expected = [name for node in graph.nodes for name in node.outputs if name]
+    shared = [name for name in expected if name in made]
     inputs = {i.name for i in model.graph.input}
-    if len(shared) < _LEAST_SHARED * len(wanted) or not set(graph.inputs) >= inputs:
+    if len(shared) < _MIN_SHARED * len(expected) or not set(graph.inputs) >= inputs:
         raise UsageError(
-            f"{other.name} is a graph of another model than {reference.name}: it has {len(shared)} of its {len(wanted)} "
+            f"{other.name} is a graph of another model than {reference.name}: it has {len(shared)} of its {len(expected)} "
             "tensors; give a graph that was made from it, as attn-export convert does"
         )
-    spreads = compare_intermediates(reference, twin, shared, [path for _, path in cases], isolated, data=other.parent)
-    limit, unit = (LIMIT[kind], UNIT[kind]) if kind else (float("inf"), 2.0**-24)
+    spreads = compare_intermediates(
+        reference, compared, shared, [path for _, path in cases], isolated, data=other.parent
+    )
+    limit, unit = (scheme.max_finite, scheme.unit_roundoff) if scheme else (float("inf"), 2.0**-24)
     steps = _steps(graph.nodes, spreads, [name for name, _ in cases], limit, unit)
     overflow = next((s for s in steps if s.overflow), None)
     drift = next((s for s in steps if s.growth > DRIFT_GROWTH), None)

@@ -13,6 +13,7 @@ import onnx
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.bundle.writer import BundleWriter
 
+from .. import manifest_entries
 from ..onnx_graph.onnx_file import read_info
 from ..onnx_graph.shared_weights import share
 from ..passes import attention
@@ -22,34 +23,37 @@ from .typed_graph import TypedGraph
 def write_precision(
     bundle: Path,
     opened: Bundle,
-    kind: str,
-    found: Mapping[str, Sequence[TypedGraph]],
+    name: str,
+    typed_graphs: Mapping[str, Sequence[TypedGraph]],
     prove: Callable[[Bundle], object] | None = None,
 ) -> list[TypedGraph]:
-    """Put what was made for each graph into the bundle, in one step, unless `prove` raises on the bundle as it will be."""
+    """Put what was made for each graph into the bundle as its precision `name`, in one step.
+
+    Nothing changes when `prove` raises, which sees the bundle as it will be.
+    """
     made: list[TypedGraph] = []
     manifest: dict[str, Any] = {**opened.manifest, "graphs": dict(opened.manifest["graphs"])}
     manifest["versions"] = {**manifest["versions"], "nvidia-modelopt": version("nvidia-modelopt")}
     with BundleWriter(bundle, amends=opened) as writer:
         placed = {}
-        for name, forms in found.items():
-            file = opened.manifest["graphs"][name]["precisions"]["fp32"]["file"]
-            placed[name] = _place(forms, Path(file).stem, writer)
+        for graph, forms in typed_graphs.items():
+            file = opened.manifest["graphs"][graph]["precisions"]["fp32"]["file"]
+            placed[graph] = _place(forms, Path(file).stem, writer)
         if len(placed) > 1:
-            share([typed.path for forms in placed.values() for typed in forms], writer.path(f"weights.{kind}.data"))
-        for name, forms in placed.items():
+            share([typed.path for forms in placed.values() for typed in forms], writer.path(f"weights.{name}.data"))
+        for graph, forms in placed.items():
             written = [(typed, read_info(typed.path).data_files) for typed in forms]
-            manifest["graphs"][name] = _entry(opened.manifest["graphs"][name], kind, written, writer)
+            manifest["graphs"][graph] = _entry(opened.manifest["graphs"][graph], name, written, writer)
             made.extend(forms)
         writer.commit(manifest, prove)
     return made
 
 
-def _place(found: Sequence[TypedGraph], stem: str, writer: BundleWriter) -> list[TypedGraph]:
+def _place(forms: Sequence[TypedGraph], stem: str, writer: BundleWriter) -> list[TypedGraph]:
     """Move what was made into the bundle under its names; the data file of the first is shared by the others."""
     written = []
     data: dict[str, str] = {}
-    for typed in found:
+    for typed in forms:
         path = writer.path(f"{stem}.{typed.name}.onnx")
         model = onnx.load(typed.path, load_external_data=False)
         for location in read_info(typed.path).data_files:
@@ -73,13 +77,13 @@ def share_mode(graph: Path, *data: Path) -> None:
 
 
 def _entry(
-    before: Mapping[str, Any], kind: str, written: Sequence[tuple[TypedGraph, tuple[str, ...]]], writer: BundleWriter
+    before: Mapping[str, Any], name: str, written: Sequence[tuple[TypedGraph, tuple[str, ...]]], writer: BundleWriter
 ) -> dict[str, Any]:
     """A graph's part of the manifest with the new precisions in the place of old ones of their names."""
-    names = (kind, f"{kind}-trt")
+    names = (name, f"{name}-trt")
     new = {typed.path.name for typed, _ in written} | {name for _, data in written for name in data}
-    for name in names:
-        old = before["precisions"].get(name)
+    for replaced in names:
+        old = before["precisions"].get(replaced)
         for file in () if old is None else (old["file"], *old["data"]):
             if file not in new:
                 writer.remove(file)
@@ -92,26 +96,18 @@ def _entry(
 
 
 def _precision(typed: TypedGraph, data: Sequence[str]) -> dict[str, Any]:
-    entry = {
-        "file": typed.path.name,
-        "data": list(data),
-        "tolerance": typed.tolerance.to_json(),
-        "type": typed.kind,
-        "half_io": typed.half_io,
-        "kept": [dict(k) for k in typed.kept],
-        "attention": [b.to_json() for b in typed.blocks],
-    }
-    return entry | ({"target": typed.target} if typed.target else {})
+    converted = {"type": typed.type, "half_io": typed.half_io, "kept": [dict(n) for n in typed.fp32_nodes]}
+    converted |= {"target": typed.target} if typed.target else {}
+    return manifest_entries.precision_entry(typed.path.name, data, typed.tolerance, typed.blocks, converted)
 
 
 def stage_entry(typed: TypedGraph) -> dict[str, Any]:
     """The conversion as one of the manifest's stages."""
-    return {
-        "name": typed.kind if typed.target is None else attention.PASS.name,
-        "precision": typed.name,
-        "nodes_before": typed.nodes_before,
-        "nodes_after": typed.nodes_after,
-        "kept": True,
-        "note": typed.note,
-        "checks": [c.to_json() for c in typed.checks],
-    }
+    return manifest_entries.stage_entry(
+        typed.name if typed.target is None else attention.PASS.name,
+        typed.name,
+        typed.nodes_before,
+        typed.nodes_after,
+        typed.note,
+        typed.checks,
+    )

@@ -23,14 +23,16 @@ from ..console import Console
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
 from ..onnx_graph.onnx_file import read_info
 from ..parity.generation import prove
-from ..parity.recorded import ReferenceSet, golden_record, own_record, tolerance_for
+from ..parity.recorded import ReferenceSet, golden_record, own_record
 from ..passes import attention
+from ..source.input_specs import parse_dims, parse_inputs
+from . import schemes
 from .activations import ranges
-from .bisection import half_kind
+from .bisection import precision_of
 from .bundle_files import share_mode, stage_entry, write_precision
-from .element_types import HALF
 from .fp32_search import Conversion
-from .modelopt_autocast import MOST_BYTES, require_autocast
+from .modelopt_autocast import MAX_BYTES, require_autocast
+from .schemes import Scheme
 from .typed_graph import TypedGraph, convert_graph, for_tensorrt
 
 SECONDS = 600.0
@@ -38,9 +40,71 @@ SECONDS = 600.0
 CHECKED = "attn_export.checked"
 
 
+def convert(
+    bundle_or_file: Path,
+    precision: str,
+    *,
+    output: Path | None = None,
+    half_io: bool = False,
+    rtol: float | None = None,
+    skip: Sequence[str] = (),
+    inputs: Sequence[str] = (),
+    dims: Sequence[str] = (),
+    tensorrt: bool = False,
+    console: Console | None = None,
+    stage_seconds: float = SECONDS,
+) -> list[TypedGraph]:
+    """Convert to `precision`, the name of a scheme: a bundle gets it beside its fp32, a plain fp32 graph is written to `output`.
+
+    A bundle is held against its golden cases; a plain file against its own fp32 answers to `inputs`, such as
+    "image:float32[batch,3,32,32]", with the ranges of their dims in `dims`, such as "batch=1:8:64" (by default what the
+    file's metadata says). `half_io` makes float32 inputs and outputs float16; `rtol` is the share of max|reference| that an
+    error may have (by default the scheme's); `skip` may name "attention", to leave out the form for TensorRT, which a
+    plain file gets with `tensorrt` alone. A stage that takes longer than `stage_seconds` is given up.
+
+    Returns what was written. Raises UsageError for options that make no sense or an unknown precision, ParityError when
+    no small set of nodes in fp32 makes the answers hold, BundleError for a damaged bundle or one without golden cases,
+    BackendError without AutoCast. Nothing is changed then.
+    """
+    console = console or Console(quiet=True)
+    if not bundle_or_file.is_file():
+        own = {"-o": output, "--tensorrt": tensorrt, "--input": inputs, "--dim": dims}
+        if names := [name for name, value in own.items() if value]:
+            raise UsageError(
+                f"{names[0]} is for a plain MODEL.onnx; a bundle has its own inputs, and gets model.{precision}.onnx and, "
+                f"where TensorRT needs another form, model.{precision}-trt.onnx"
+            )
+        return add_precision(
+            bundle_or_file,
+            precision,
+            half_io=half_io,
+            rtol=rtol,
+            skip=skip,
+            console=console,
+            stage_seconds=stage_seconds,
+        )
+    if output is None:
+        raise UsageError(
+            f"{bundle_or_file.name} is a plain graph, which is not changed in place; name the new file with -o NAME.onnx"
+        )
+    specs = drawn_inputs(inputs, dims)
+    typed = convert_file(
+        bundle_or_file, output, precision, half_io=half_io, rtol=rtol, inputs=specs, skip=skip, tensorrt=tensorrt,
+        console=console, stage_seconds=stage_seconds,
+    )  # fmt: skip
+    return [typed]
+
+
+def drawn_inputs(inputs: Sequence[str], dims: Sequence[str]) -> tuple[TensorSpec, ...] | None:
+    """The specs that `inputs` and `dims` write down; None for none. UsageError for what can't be read."""
+    if dims and not inputs:
+        raise UsageError("--dim gives the range of a dim that --input names; give --input too")
+    return parse_inputs(inputs, parse_dims(dims)) if inputs else None
+
+
 def add_precision(
     bundle: Path,
-    kind: str,
+    precision: str,
     *,
     half_io: bool = False,
     rtol: float | None = None,
@@ -48,61 +112,59 @@ def add_precision(
     console: Console,
     stage_seconds: float = SECONDS,
 ) -> list[TypedGraph]:
-    """Write model.`kind`.onnx, held against every golden case, into the bundle, for each of its graphs.
+    """`convert` of a bundle: write model.`precision`.onnx, and its form for TensorRT, for each of its graphs.
 
-    `kind` is "fp16" or "bf16"; `half_io` makes float32 inputs and outputs float16; `rtol` is the share of max|reference|
-    that an error may have (by default record.DEFAULT_RTOL). Where TensorRT can't fuse the attention as it is written,
-    `kind`-trt comes too, unless "attention" is in `skip`. What the bundle had under these names is replaced.
-
-    Raises ParityError, with the first node at fault, when no small set of nodes in fp32 makes the answers hold;
-    BundleError for a damaged bundle or one without golden cases, UsageError for options that make no sense, BackendError
-    without AutoCast. The bundle is then as it was.
+    What the bundle had under these names is replaced.
     """
-    check_options(kind, half_io, skip)
+    scheme = check_options(precision, half_io, skip)
     opened = Bundle.open(bundle)
     if opened.asset("generation") is not None:
-        half_io = _caches_in(kind, half_io, console)
+        half_io = _caches_in(scheme, half_io, console)
     with workshop(stage_seconds) as (work, isolated):
         # A killed run may have left hard links to the weights, which onnx does not open for fear of them.
         sweep(bundle.resolve())
-        found = {}
+        typed_graphs = {}
         for name in opened.graphs:
-            job = bundle_job(opened, name, kind, half_io, rtol, work, isolated)
-            found[name] = _forms(job, name, skip, console.about(f"{name}: ") if len(opened.graphs) > 1 else console)
+            conversion = bundle_conversion(opened, name, scheme, half_io, rtol, work, isolated)
+            own = console.about(f"{name}: ") if len(opened.graphs) > 1 else console
+            typed_graphs[name] = _forms(conversion, name, skip, own)
         with console.stage("write") as line:
-            made = write_precision(bundle, opened, kind, found, lambda staged: _prove(staged, kind, isolated, console))
-            line.done(f"{bundle}: {', '.join(t.path.name for t in made)}")
-    return [replace(t, path=bundle / t.path.name) for t in made]
+            written = write_precision(
+                bundle, opened, scheme.name, typed_graphs, lambda staged: _prove(staged, scheme, isolated, console)
+            )
+            line.done(f"{bundle}: {', '.join(t.path.name for t in written)}")
+    return [replace(t, path=bundle / t.path.name) for t in written]
 
 
-def _caches_in(kind: str, half_io: bool, console: Console) -> bool:
-    """Whether the graphs of a generator get float16 borders: else each step would cast its whole past, twice."""
-    if kind == "fp16":
+def _caches_in(scheme: Scheme, half_io: bool, console: Console) -> bool:
+    """Whether the graphs of a generator get float16 inputs and outputs: else each step would cast its whole past, twice."""
+    if scheme.half_io:
         if not half_io:
             console.note("the graphs hand caches to each other, so that their float inputs and outputs are float16 too")
         return True
     console.note(
-        f"the caches between the graphs stay float32, for numpy has no {kind}: each step casts what it reads of its past"
+        f"the caches between the graphs stay float32, for {scheme.no_half_io}: each step casts what it reads of its past"
     )
     return half_io
 
 
-def _prove(staged: Bundle, kind: str, isolated: ChildProcess, console: Console) -> None:
-    """That the new precision writes what PyTorch wrote. On a CPU bf16 can't be run, which is told."""
+def _prove(staged: Bundle, scheme: Scheme, isolated: ChildProcess, console: Console) -> None:
+    """That the new precision writes what PyTorch wrote. What a CPU can't run is not proven, which is told."""
     if not staged.manifest.get("generation"):
         return
-    if kind == "bf16":
+    if not scheme.runs_on_cpu:
         console.note(
-            "what is written in bf16 is not proven here, where ONNX Runtime has no bf16 kernels; on a GPU: attn-run verify"
+            f"what is written in {scheme.name} is not proven here, where ONNX Runtime has no {scheme.type} kernels; on a "
+            "GPU: attn-run verify"
         )
         return
-    prove(staged.path, isolated, console, f"the {kind} bundle", kind)
+    prove(staged.path, isolated, console, f"the {scheme.name} bundle", scheme.name)
 
 
 def convert_file(
     path: Path,
     target: Path,
-    kind: str,
+    precision: str,
     *,
     half_io: bool = False,
     rtol: float | None = None,
@@ -113,44 +175,41 @@ def convert_file(
     stage_seconds: float = SECONDS,
     force: bool = False,
 ) -> TypedGraph:
-    """Convert the plain fp32 graph at `path` to `target`, NAME.onnx, held against the fp32 graph's own answers.
+    """`convert` of the plain fp32 graph at `path` to `target`, NAME.onnx.
 
-    The answers are ONNX Runtime's, to inputs drawn at the corners of `inputs` (by default what the file's metadata says,
-    else sizes 1, 2, 3 and 5 for every dynamic axis). With `tensorrt`, attention is rewritten for that engine where it
-    would not fuse, unless "attention" is in `skip`. Raises as `add_precision`; then nothing is written.
+    The fp32 answers are ONNX Runtime's, to inputs drawn at the corners of `inputs` (by default what the file's metadata
+    says, else sizes 1, 2, 3 and 5 for every dynamic axis). `force` replaces what lies at `target`.
     """
-    check_options(kind, half_io, skip)
+    scheme = check_options(precision, half_io, skip)
     if target.suffix != ".onnx":
         raise UsageError(f"-o {target}: got suffix {target.suffix or '(none)'}, expected NAME.onnx for a plain graph")
     check_target(target, force)
     with workshop(stage_seconds) as (work, isolated), OnnxWriter(target, force) as writer:
-        job = file_job(path, kind, half_io, rtol, inputs, work, isolated)
-        chosen = _forms(job, path.stem, skip if tensorrt else (attention.PASS.name,), console)[-1]
+        conversion = file_conversion(path, scheme, half_io, rtol, inputs, work, isolated)
+        chosen = _forms(conversion, path.stem, skip if tensorrt else (attention.PASS.name,), console)[-1]
         save_whole(chosen, writer)
         writer.commit()
     return replace(chosen, path=target)
 
 
-def bundle_job(
-    opened: Bundle, graph: str, kind: str, half_io: bool, rtol: float | None, work: Path, isolated: ChildProcess
+def bundle_conversion(
+    opened: Bundle, graph: str, scheme: Scheme, half_io: bool, rtol: float | None, work: Path, isolated: ChildProcess
 ) -> Conversion:
     """What converting one graph of a bundle takes. BundleError where it has no fp32 precision or no golden cases."""
-    found = opened.graph(graph)
-    if "fp32" not in found.precisions:
+    own = opened.graph(graph)
+    if "fp32" not in own.precisions:
         raise BundleError(
-            f"bundle {found.bundle}: graph {graph} has no precision fp32 to convert, only {', '.join(found.precisions)}; "
+            f"bundle {own.bundle}: graph {graph} has no precision fp32 to convert, only {', '.join(own.precisions)}; "
             "export it again"
         )
-    precision = found.precisions["fp32"]
-    record = golden_record(opened, found)
-    return job_for(
-        precision.file, kind, record, tolerance_for(kind, rtol, precision.tolerance), half_io, work / graph, isolated
-    )
+    fp32 = own.precisions["fp32"]
+    tolerance = scheme.tolerance(rtol, fp32.tolerance)
+    return conversion_of(fp32.file, scheme, golden_record(opened, own), tolerance, half_io, work / graph, isolated)
 
 
-def file_job(
+def file_conversion(
     path: Path,
-    kind: str,
+    scheme: Scheme,
     half_io: bool,
     rtol: float | None,
     inputs: Sequence[TensorSpec] | None,
@@ -162,12 +221,12 @@ def file_job(
     folder = work / "record"
     folder.mkdir()
     record = own_record(path, read_info(path), inputs or embedded_inputs(path), folder, isolated)
-    return job_for(path, kind, record, tolerance_for(kind, rtol, Tolerance()), half_io, work / "graph", isolated)
+    return conversion_of(path, scheme, record, scheme.tolerance(rtol, Tolerance()), half_io, work / "graph", isolated)
 
 
-def job_for(
+def conversion_of(
     source: Path,
-    kind: str,
+    scheme: Scheme,
     record: ReferenceSet,
     tolerance: Tolerance,
     half_io: bool,
@@ -185,25 +244,25 @@ def job_for(
         largest = ranges(source, record.inputs, isolated)
     except TaskFailed as problem:
         raise PassError(f"the fp32 graph can't be measured: {problem}") from problem
-    return Conversion(source, kind, record, tolerance, half_io, isolated, work, largest, large)
+    return Conversion(source, scheme, record, tolerance, half_io, isolated, work, largest, large)
 
 
 def _check_source(source: Path) -> onnx.ModelProto:
     """The graph, without its external weights. UsageError where it is too large, or in half precision already."""
     size = read_info(source).weight_bytes
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise UsageError(
             f"{source.name} has {size / 1e9:.1f} GB of weights; AutoCast holds them as one protobuf message, which ends at "
-            f"{MOST_BYTES / 1e9:.1f} GB. Export the module in half precision (model.half()), or in parts"
+            f"{MAX_BYTES / 1e9:.1f} GB. Export the module in half precision (model.half()), or in parts"
         )
     model = onnx.load(source, load_external_data=False)
-    if (found := half_kind(model)) is not None:
-        raise UsageError(f"{source.name} is in {found} already; give the fp32 graph that it was made from")
+    if (scheme := precision_of(model)) is not None:
+        raise UsageError(f"{source.name} is in {scheme.name} already; give the fp32 graph that it was made from")
     return model
 
 
 def _named(source: Path, work: Path) -> Path:
-    """A copy whose every node has a name of its own: nodes are kept in fp32 by name."""
+    """A copy whose every node has a name of its own: nodes are left in fp32 by name."""
     model = onnx.load(source)
     taken: set[str] = set()
     for number, node in enumerate(model.graph.node):
@@ -216,26 +275,22 @@ def _named(source: Path, work: Path) -> Path:
     return work / "named.onnx"
 
 
-def check_options(kind: str, half_io: bool, skip: Sequence[str]) -> None:
-    """UsageError for options that make no sense, BackendError when AutoCast is not installed."""
-    if kind not in HALF:
-        raise UsageError(f"unknown precision {kind!r}; available: {', '.join(HALF)}")
-    if half_io and kind == "bf16":
-        raise UsageError(
-            "--half-io with --bf16: numpy has no bfloat16, so inputs and outputs stay float32. Leave --half-io out, or "
-            "take --fp16"
-        )
+def check_options(precision: str, half_io: bool, skip: Sequence[str]) -> Scheme:
+    """The scheme; UsageError for options that make no sense, BackendError when AutoCast is not installed."""
+    scheme = schemes.get(precision)
+    scheme.check_half_io(half_io)
     for name in skip:
         if name != attention.PASS.name:
             raise UsageError(
                 f"--skip-pass {name}: it would not run anyway; the passes of a conversion are: {attention.PASS.name}"
             )
     require_autocast()
+    return scheme
 
 
 @contextmanager
 def workshop(stage_seconds: float, autocast: bool = True) -> Iterator[tuple[Path, ChildProcess]]:
-    """A folder for attempts, and a child process; with `autocast`, it imports that already."""
+    """A folder for candidates, and a child process; with `autocast`, it imports that already."""
     advice = "raise --stage-timeout, or leave the stage out with --skip-pass"
     with (
         tempfile.TemporaryDirectory(prefix="attn-half-") as folder,
@@ -247,12 +302,12 @@ def workshop(stage_seconds: float, autocast: bool = True) -> Iterator[tuple[Path
         yield Path(folder), isolated
 
 
-def _forms(job: Conversion, graph: str, skip: Sequence[str], console: Console) -> list[TypedGraph]:
+def _forms(conversion: Conversion, graph: str, skip: Sequence[str], console: Console) -> list[TypedGraph]:
     """The typed graph, and the one for TensorRT where that is another."""
-    typed = convert_graph(job, graph, console)
+    typed = convert_graph(conversion, graph, console)
     if attention.PASS.name in skip:
         return [typed]
-    rewritten = for_tensorrt(job, typed, console)
+    rewritten = for_tensorrt(conversion, typed, console)
     return [typed] if rewritten is None else [typed, rewritten]
 
 

@@ -13,9 +13,8 @@ import onnx
 from attn_runtime.errors import BundleError
 from onnx import TensorProto
 
-#: The element types that TensorRT calls by these names, and what numpy (or ml_dtypes) calls them.
-HALF = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-HALVES = frozenset(HALF.values())
+#: The element types of half precision.
+HALVES = frozenset((TensorProto.FLOAT16, TensorProto.BFLOAT16))
 
 Types = dict[str, onnx.TypeProto]
 

@@ -1,9 +1,9 @@
-"""The rounded twin: an fp32 graph that computes what a GPU computes of a graph in half precision.
+"""The emulated graph: an fp32 graph that computes what a GPU computes of a graph in half precision.
 
 ONNX Runtime's CPU kernels can't judge a graph in fp16. They compute it in fp32 and drop the casts between two nodes, so
-that a product beyond 65504 stays finite there and is inf on a GPU. The twin computes every operator in fp32, as a GPU
+that a product beyond 65504 stays finite there and is inf on a GPU. The emulated graph computes every operator in fp32, as a GPU
 does that accumulates in fp32, and rounds each tensor to the type that the typed graph gives it: overflow, underflow and
-rounding show at the same places. docs/use/precision.md has the reasons and what the twin does not show.
+rounding show at the same places. docs/use/precision.md has the reasons and what it does not show.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ MOVES = frozenset({
 _TYPE_ATTRIBUTES = ("dtype", "output_dtype", "output_datatype", "softmax_precision", "stash_type")
 
 
-def rounded(typed: onnx.ModelProto, between: bool = True) -> onnx.ModelProto:
-    """The fp32 twin of a strongly typed graph in fp16 or bf16, mixed with fp32 as it may be.
+def emulate(typed: onnx.ModelProto, between: bool = True) -> onnx.ModelProto:
+    """The emulated graph of a strongly typed one in half precision, mixed with fp32 as it may be.
 
     Every float16 and bfloat16 tensor of `typed` is a float32 tensor of the same name here, with the values that the type
     can hold; inputs and outputs too, which are float32 here. Weights stay in half precision and are cast, so that
-    external data is shared: a twin in another folder than `typed` can't find it. `typed` is not changed. An input that is an
+    external data is shared: a graph in another folder than `typed` can't find it. `typed` is not changed. An input that is an
     output as well leaves as it came.
 
     Without `between`, weights alone are rounded and nothing between two operators: the other end of what an engine may do,
@@ -49,11 +49,11 @@ def rounded(typed: onnx.ModelProto, between: bool = True) -> onnx.ModelProto:
     """
     model = onnx.ModelProto()
     model.CopyFrom(onnx.inliner.inline_local_functions(typed) if typed.functions else typed)
-    _round(model.graph, tensor_types(model), {}, between, top=True)
+    _emulate(model.graph, tensor_types(model), {}, between, top=True)
     return model
 
 
-def _round(graph: onnx.GraphProto, types: TensorTypes, entered: Mapping[str, str], between: bool, top: bool) -> None:
+def _emulate(graph: onnx.GraphProto, types: TensorTypes, entered: Mapping[str, str], between: bool, top: bool) -> None:
     """Rewrite `graph` in place. `entered` maps the names of half inputs of the outermost graph to their rounding."""
     nodes: list[onnx.NodeProto] = []
     renamed = dict(entered)
@@ -73,10 +73,10 @@ def _round(graph: onnx.GraphProto, types: TensorTypes, entered: Mapping[str, str
         types.check(node)
         bodies = [g for a in node.attribute for g in ((a.g,) if a.HasField("g") else a.graphs)]
         for body, inner in zip(bodies, types.bodies(node), strict=True):
-            _round(body, inner, renamed, between, top=False)
+            _emulate(body, inner, renamed, between, top=False)
         for position, name in enumerate(node.input):
             node.input[position] = renamed.get(name, name)
-        nodes.extend(_rounded_node(node, [types.element(name) for name in node.output], between))
+        nodes.extend(_emulated_node(node, [types.element(name) for name in node.output], between))
     for value in (*graph.input, *graph.output):
         _widen(value.type)
     del graph.value_info[:]
@@ -84,7 +84,7 @@ def _round(graph: onnx.GraphProto, types: TensorTypes, entered: Mapping[str, str
     graph.node.extend(nodes)
 
 
-def _rounded_node(node: onnx.NodeProto, kinds: list[int], between: bool) -> list[onnx.NodeProto]:
+def _emulated_node(node: onnx.NodeProto, kinds: list[int], between: bool) -> list[onnx.NodeProto]:
     """`node`, computing in fp32, and the casts that round what it makes; `kinds` are its outputs' element types."""
     if node.op_type in ("Cast", "CastLike") and kinds[0] in HALVES:
         name = node.output[0]

@@ -18,16 +18,17 @@ from attn_runtime.compare import Tolerance
 from attn_runtime.errors import PassError
 from safetensors.numpy import load_file
 
-from ..parity.recorded import HalfCheck, RecordedCase, ReferenceSet, check, passed, worst
+from ..parity.judge import Check, passed, worst
+from ..parity.recorded import ReferenceSet, check
 from .activations import STANDS_FOR_INFINITY, compare_intermediates
-from .emulation import rounded
-from .modelopt_autocast import LIMIT, Cast, autocast, computes, fp32_nodes
+from .modelopt_autocast import Cast, computes, nodes_in_fp32, read_cast
+from .schemes import Scheme
 from .sensitivity import Sensitivity, measure_sensitivity
 
 #: Conversions tried in one search, and again to drop what is not needed.
-MOST_ATTEMPTS, MOST_DROPS = 12, 8
-#: A search that keeps more than this share of the arithmetic has failed: nothing of half precision would be left.
-MOST_KEPT = 0.5
+MAX_CANDIDATES, MAX_DROPS = 12, 8
+#: A search that leaves more than this share of the arithmetic in fp32 has failed: nothing of half precision would be left.
+MAX_FP32_SHARE = 0.5
 #: Where the roundings that are left over are expected to end, as a share of the limit; they add up like noise.
 _AIM = 0.7
 
@@ -37,13 +38,13 @@ class Conversion:
     """One graph to convert.
 
     source      fp32, with a unique name on every node
-    work        a folder for attempts
+    work        a folder for candidates
     largest     max|value| of its tensors at the record's inputs
     large       whether its weights lie beside it
     """
 
     source: Path
-    kind: str
+    scheme: Scheme
     record: ReferenceSet
     tolerance: Tolerance
     half_io: bool
@@ -60,17 +61,17 @@ class Conversion:
     def overflows(self, node: onnx.NodeProto) -> bool:
         """Whether the node reads or makes values beyond the type's limit that are meant as they are."""
         reached = [self.largest.get(name, 0.0) for name in (*node.output, *node.input)]
-        return any(LIMIT[self.kind] < most < STANDS_FOR_INFINITY for most in reached)
+        return any(self.scheme.max_finite < most < STANDS_FOR_INFINITY for most in reached)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A typed graph and what its twin answered. `keep` is what was asked for, `cast.in_fp32` what came of it."""
+    """A typed graph and what its emulated graph answered. `fp32_nodes` is what was asked for, `cast.in_fp32` what came of it."""
 
     cast: Cast
-    twin: Path
-    keep: frozenset[str]
-    checks: tuple[HalfCheck, ...]
+    emulated: Path
+    fp32_nodes: frozenset[str]
+    checks: tuple[Check, ...]
 
     @property
     def in_fp32(self) -> frozenset[str]:
@@ -88,168 +89,179 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The end of a search. `blames` holds, per tensor kept for drift, what its rounding alone does to the answers."""
+    """The end of a search. `drifting` holds, per tensor left unrounded for drift, what its rounding alone does to the answers."""
 
     best: Candidate
-    attempts: int
-    blames: tuple[Sensitivity, ...] = ()
+    candidates: int
+    drifting: tuple[Sensitivity, ...] = ()
 
     @property
     def fp32_tensors(self) -> frozenset[str]:
         """Tensors that are in fp32 in the typed graph."""
         model = onnx.load(self.best.cast.path, load_external_data=False)
-        return frozenset(name for node in fp32_nodes(model) for name in node.output)
+        return frozenset(name for node in nodes_in_fp32(model) for name in node.output)
 
     @property
     def passed(self) -> bool:
         return self.best.passed
 
 
-def start(job: Conversion) -> Candidate:
+def start(conversion: Conversion) -> Candidate:
     """AutoCast's own choice, by the ranges that it sees at the record's inputs."""
-    folder = job.work / "calibration"
+    folder = conversion.work / "calibration"
     folder.mkdir()
-    wanted = {v.name for v in onnx.load(job.source, load_external_data=False).graph.input}
-    for number, path in enumerate(job.record.inputs):
+    wanted = {v.name for v in onnx.load(conversion.source, load_external_data=False).graph.input}
+    for number, path in enumerate(conversion.record.inputs):
         inputs: dict[str, Any] = {n: v for n, v in load_file(path).items() if n in wanted}
         np.savez(folder / f"{number:04}.npz", **inputs)
-    return _judged(job, _cast(job, "start", calibration=folder), frozenset())
+    return _judged(conversion, _cast(conversion, "start", calibration=folder), frozenset())
 
 
-def attempt(job: Conversion, keep: frozenset[str], name: str) -> Candidate:
-    """Exactly `keep` in fp32, and what has no half precision."""
-    return _judged(job, _cast(job, name, keep=sorted(keep)), keep)
+def candidate(conversion: Conversion, fp32_nodes: frozenset[str], name: str) -> Candidate:
+    """Exactly `fp32_nodes` in fp32, and what has no half precision."""
+    return _judged(conversion, _cast(conversion, name, fp32_nodes=sorted(fp32_nodes)), fp32_nodes)
 
 
-def plain(job: Conversion) -> Candidate:
+def plain(conversion: Conversion) -> Candidate:
     """Everything in half precision, whatever its range: what a conversion without a check gives."""
-    return attempt(replace(job, largest={}), frozenset(), "plain")
+    return candidate(replace(conversion, largest={}), frozenset(), "plain")
 
 
-def _cast(job: Conversion, name: str, *, calibration: Path | None = None, keep: Sequence[str] = ()) -> Cast:
-    folder = job.work / name
+def _cast(
+    conversion: Conversion, name: str, *, calibration: Path | None = None, fp32_nodes: Sequence[str] = ()
+) -> Cast:
+    folder = conversion.work / name
     folder.mkdir(exist_ok=True)
-    return autocast(
-        job.source,
-        folder / "typed.onnx",
-        job.kind,
-        job.isolated,
+    typed = folder / "typed.onnx"
+    conversion.scheme.convert(
+        conversion.source,
+        typed,
+        conversion.scheme,
+        conversion.isolated,
         calibration=calibration,
-        keep=keep,
-        saturate=job.saturate,
-        half_io=job.half_io,
+        fp32_nodes=fp32_nodes,
+        saturate=conversion.saturate,
+        half_io=conversion.half_io,
     )
+    return read_cast(typed)
 
 
-def _judged(job: Conversion, cast: Cast, keep: frozenset[str]) -> Candidate:
-    twin, checks = judge(job, cast.path)
-    return Candidate(cast, twin, keep, tuple(checks))
+def _judged(conversion: Conversion, cast: Cast, fp32_nodes: frozenset[str]) -> Candidate:
+    emulated, checks = judge(conversion, cast.path)
+    return Candidate(cast, emulated, fp32_nodes, tuple(checks))
 
 
-def judge(job: Conversion, typed: Path) -> tuple[Path, list[HalfCheck]]:
-    """The rounded twin of `typed`, written beside it, and its answers against the record.
+def judge(conversion: Conversion, typed: Path) -> tuple[Path, list[Check]]:
+    """The emulated graph of `typed`, written beside it, and its answers against the record.
 
     An engine may round between any two operators, or nowhere inside what it fuses: of both ends, each check is the worse.
     """
     model = onnx.load(typed, load_external_data=False)
-    twins = {between: typed.with_name(f"twin{'' if between else '-fused'}.onnx") for between in (True, False)}
-    found: dict[bool, list[HalfCheck]] = {}
-    for between, twin in twins.items():
-        onnx.save(rounded(model, between), twin)
+    graphs = {between: typed.with_name(f"emulated{'' if between else '-fused'}.onnx") for between in (True, False)}
+    checks: dict[bool, list[Check]] = {}
+    for between, emulated in graphs.items():
+        onnx.save(conversion.scheme.emulate(model, between), emulated)
         try:
-            found[between] = check(twin, job.record, job.tolerance, job.work, job.isolated, job.large)
+            checks[between] = check(
+                emulated,
+                conversion.record,
+                conversion.tolerance,
+                conversion.work,
+                conversion.isolated,
+                conversion.large,
+            )
         except TaskFailed as problem:
-            raise PassError(f"the {job.kind} graph can't be run: {problem}") from problem
-        if not passed(found[between]):
-            return twins[True], found[between]
-    return twins[True], [max(both, key=lambda c: c.ratio) for both in zip(*found.values(), strict=True)]
+            raise PassError(f"the {conversion.scheme.name} graph can't be run: {problem}") from problem
+        if not passed(checks[between]):
+            return graphs[True], checks[between]
+    return graphs[True], [worst(both) for both in zip(*checks.values(), strict=True)]
 
 
-def search(job: Conversion, first: Candidate) -> SearchResult:
-    """From a first attempt to one that passes with few nodes in fp32; the best one found, passed or not."""
-    settled = SearchResult(first, 1) if first.passed else _search(job, first)
-    return _dropped(job, settled) if settled.passed else settled
+def search(conversion: Conversion, first: Candidate) -> SearchResult:
+    """From a first candidate to one that passes with few nodes in fp32; the best one found, passed or not."""
+    result = SearchResult(first, 1) if first.passed else _search(conversion, first)
+    return _dropped(conversion, result) if result.passed else result
 
 
-def _search(job: Conversion, first: Candidate) -> SearchResult:
+def _search(conversion: Conversion, first: Candidate) -> SearchResult:
     """Leave unrounded what moves the answers most, until they hold."""
-    wiring = Wiring(onnx.load(job.source, load_external_data=False))
-    best, keep, tried = first, first.in_fp32, 1
+    graph = NodeConsumers(onnx.load(conversion.source, load_external_data=False))
+    best, fp32_nodes, tried = first, first.in_fp32, 1
     chosen: dict[str, Sensitivity] = {}
-    while not best.passed and tried < MOST_ATTEMPTS:
-        blames = [
-            b
-            for b in measure_sensitivity(job.source, best.twin, [_worst_case(best)], job.tolerance, job.isolated)
-            if b.ratio > 0
-        ]
-        fresh = [b for b in blames if not wiring.carriers(b.tensor) <= keep]
-        before, count = best, _needed(fresh)
-        while fresh and tried < MOST_ATTEMPTS:
-            wanted = keep | {n for b in fresh[:count] for n in wiring.carriers(b.tensor)}
-            if wiring.share(wanted) > MOST_KEPT:
+    while not best.passed and tried < MAX_CANDIDATES:
+        case = worst(best.checks).case
+        measured = measure_sensitivity(
+            conversion.source, best.emulated, [case], conversion.tolerance, conversion.isolated
+        )
+        open_ones = [s for s in measured if s.ratio > 0 and not graph.carriers(s.tensor) <= fp32_nodes]
+        before, count = best, _needed(open_ones)
+        while open_ones and tried < MAX_CANDIDATES:
+            requested = fp32_nodes | {n for s in open_ones[:count] for n in graph.carriers(s.tensor)}
+            if graph.share(requested) > MAX_FP32_SHARE:
                 break
             tried += 1
-            now = attempt(job, wanted, f"attempt{tried}")
+            now = candidate(conversion, requested, f"candidate{tried}")
             if now.passed or now.ratio < best.ratio:
                 best = now
-            if now.passed or count == len(fresh):
+            if now.passed or count == len(open_ones):
                 break
-            count = min(len(fresh), count + max(1, count // 2))
+            count = min(len(open_ones), count + max(1, count // 2))
         if best is before:
             break
-        keep = best.in_fp32
-        chosen |= {b.tensor: b for b in fresh if wiring.carriers(b.tensor) <= best.keep}
+        fp32_nodes = best.in_fp32
+        chosen |= {s.tensor: s for s in open_ones if graph.carriers(s.tensor) <= best.fp32_nodes}
     return SearchResult(best, tried, tuple(chosen.values()))
 
 
-def _worst_case(found: Candidate) -> RecordedCase:
-    return worst(found.checks).case
-
-
-def _needed(blames: Sequence[Sensitivity]) -> int:
+def _needed(sensitivities: Sequence[Sensitivity]) -> int:
     """How many of the worst must go so that the rest, as independent noise, ends under the limit."""
-    left = sum(min(b.ratio, 1e9) ** 2 for b in blames)
-    for count, each in enumerate(blames):
+    left = sum(min(s.ratio, 1e9) ** 2 for s in sensitivities)
+    for count, each in enumerate(sensitivities):
         if left <= _AIM**2:
             return max(1, count)
         left -= min(each.ratio, 1e9) ** 2
-    return len(blames)
+    return len(sensitivities)
 
 
-def _dropped(job: Conversion, settled: SearchResult) -> SearchResult:
-    """Try without what was kept, all of it first, then halves, down to single nodes.
+def _dropped(conversion: Conversion, result: SearchResult) -> SearchResult:
+    """Try without what is in fp32, all of it first, then halves, down to single nodes.
 
     What overflows with a value that is meant stays: it would pass by luck. A number that stands for infinity may be the
     type's own limit, as long as the answers hold and nothing turns infinite or NaN that was not in fp32.
     """
-    wiring = Wiring(onnx.load(job.source, load_external_data=False))
-    best, tries = settled.best, 0
-    droppable = [n.name for n in wiring.model.graph.node if n.name in set(best.cast.in_fp32) and not job.overflows(n)]
+    graph = NodeConsumers(onnx.load(conversion.source, load_external_data=False))
+    best, tries = result.best, 0
+    droppable = [
+        n.name for n in graph.model.graph.node if n.name in set(best.cast.in_fp32) and not conversion.overflows(n)
+    ]
     size = len(droppable)
-    while size and tries < MOST_DROPS:
+    while size and tries < MAX_DROPS:
         for start in range(0, len(droppable), size):
             chunk = set(droppable[start : start + size])
-            wanted = wiring.with_moves(frozenset(best.cast.in_fp32) - chunk, best.in_fp32)
-            if not chunk or tries == MOST_DROPS:
+            requested = graph.with_moves(frozenset(best.cast.in_fp32) - chunk, best.in_fp32)
+            if not chunk or tries == MAX_DROPS:
                 break
             tries += 1
-            now = attempt(job, wanted, f"drop{tries}")
-            if now.passed and len(now.cast.in_fp32) < len(best.cast.in_fp32) and _stays_finite(job, now):
+            now = candidate(conversion, requested, f"drop{tries}")
+            if now.passed and len(now.cast.in_fp32) < len(best.cast.in_fp32) and _stays_finite(conversion, now):
                 best = now
         droppable = [name for name in droppable if name in set(best.cast.in_fp32)]
         size = min(size, len(droppable) + 1) // 2
-    return replace(settled, best=best, attempts=settled.attempts + tries)
+    return replace(result, best=best, candidates=result.candidates + tries)
 
 
-def _stays_finite(job: Conversion, now: Candidate) -> bool:
+def _stays_finite(conversion: Conversion, now: Candidate) -> bool:
     """Whether what was finite in fp32 is; only values near the type's limit can have become infinite."""
-    made = {name for node in onnx.load(now.twin, load_external_data=False).graph.node for name in node.output}
-    names = [name for name, most in job.largest.items() if name in made and most > LIMIT[job.kind] / 2]
-    found = compare_intermediates(job.source, now.twin, names, job.record.inputs, job.isolated)
-    return not any(s.lost for s in found.values())
+    made = {name for node in onnx.load(now.emulated, load_external_data=False).graph.node for name in node.output}
+    close = conversion.scheme.max_finite / 2
+    names = [name for name, largest in conversion.largest.items() if name in made and largest > close]
+    spreads = compare_intermediates(
+        conversion.source, now.emulated, names, conversion.record.inputs, conversion.isolated
+    )
+    return not any(s.lost for s in spreads.values())
 
 
-class Wiring:
+class NodeConsumers:
     """The fp32 graph, to find out which nodes must stay in fp32 for a tensor to stay unrounded."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -269,20 +281,20 @@ class Wiring:
             self._down(name, found)
         return frozenset(found)
 
-    def with_moves(self, kept: frozenset[str], before: frozenset[str]) -> frozenset[str]:
-        """`kept`, and of `before` what moves values to or from it."""
+    def with_moves(self, fp32_nodes: frozenset[str], before: frozenset[str]) -> frozenset[str]:
+        """`fp32_nodes`, and of `before` what moves values to or from it."""
         found: dict[str, onnx.NodeProto] = {}
         for node in self.model.graph.node:
-            if node.name in kept:
+            if node.name in fp32_nodes:
                 for name in node.input:
                     self._up(name, found)
                 for name in node.output:
                     self._down(name, found)
-        return kept | {n.name for n in found.values() if not computes(n) and n.name in before}
+        return fp32_nodes | {n.name for n in found.values() if not computes(n) and n.name in before}
 
-    def share(self, kept: frozenset[str]) -> float:
-        """Of the nodes that do arithmetic, the part that is in `kept`."""
-        return len(self.computing & kept) / max(1, len(self.computing))
+    def share(self, fp32_nodes: frozenset[str]) -> float:
+        """Of the nodes that do arithmetic, the part that is in `fp32_nodes`."""
+        return len(self.computing & fp32_nodes) / max(1, len(self.computing))
 
     def _up(self, tensor: str, found: dict[str, onnx.NodeProto]) -> None:
         node = self._producer.get(tensor)

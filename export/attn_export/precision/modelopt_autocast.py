@@ -1,4 +1,4 @@
-"""NVIDIA ModelOpt's AutoCast, at arm's length: from an fp32 graph to a strongly typed one in fp16 or bf16.
+"""NVIDIA ModelOpt's AutoCast, at arm's length: from an fp32 graph to a strongly typed one in half precision.
 
 AutoCast decides by ranges: a node that reads or makes a value beyond the type's limit stays in fp32. Which values occur
 it learns from the golden inputs. Everything here runs in the child process (`convert_here`), for
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -22,18 +22,16 @@ from attn_runtime.errors import BackendError, PassError
 from onnx import helper, numpy_helper
 
 from ..onnx_graph.external import EXTERNAL_FROM_BYTES
-from .element_types import HALF, tensor_types
+from .element_types import tensor_types
 from .emulation import MOVES
 
-#: The greatest finite number of each type.
-LIMIT = {"fp16": 65504.0, "bf16": 3.3895313892515355e38}
-#: Half the distance from 1 to the next number: the relative error of one rounding.
-UNIT = {"fp16": 2.0**-11, "bf16": 2.0**-8}
+if TYPE_CHECKING:
+    from .schemes._base import Scheme
 
 _NEEDED = ("modelopt", "onnx_graphsurgeon", "polygraphy", "onnxconverter_common")
 
 #: Protobuf ends at 2 GiB, and AutoCast holds the whole fp32 graph as one message to infer its types.
-MOST_BYTES = (2 << 30) - (64 << 20)
+MAX_BYTES = (2 << 30) - (64 << 20)
 
 
 def require_autocast() -> None:
@@ -57,43 +55,38 @@ class Cast:
 
 def read_cast(path: Path) -> Cast:
     """What is in fp32 in the typed graph at `path`. BundleError for a graph whose types can't be told."""
-    nodes = list(fp32_nodes(onnx.load(path, load_external_data=False)))
+    nodes = list(nodes_in_fp32(onnx.load(path, load_external_data=False)))
     return Cast(path, tuple(n.name for n in nodes if computes(n)), tuple(n.name for n in nodes if not computes(n)))
 
 
 def autocast(
     source: Path,
     target: Path,
-    kind: str,
+    scheme: Scheme,
     isolated: ChildProcess,
     *,
     calibration: Path | None = None,
-    keep: Sequence[str] = (),
+    fp32_nodes: Sequence[str] = (),
     saturate: Sequence[str] = (),
     half_io: bool = False,
-) -> Cast:
-    """Write `source` (fp32, every node named) as a strongly typed graph of `kind` to `target`.
-
-    `calibration` is a folder with one .npz of inputs per case: nodes whose values lie beyond LIMIT[kind] there stay in
-    fp32. Without it, only the nodes named in `keep` do (and operators that have no half precision). The tensors named in
-    `saturate` are clipped to the type's range where they are cast to it. Raises PassError with AutoCast's reason when it
-    can't convert the graph.
-    """
+) -> None:
+    """A `Convert`, whose contract is in schemes/_base.py, to a `type` that is one of AutoCast's own."""
     try:
         isolated.run(
             "attn_export.precision.modelopt_autocast:convert_here",
-            kind,
+            scheme.name,
             source=str(source),
             target=str(target),
-            kind=kind,
+            type=scheme.type,
+            onnx_type=scheme.onnx_type,
+            max_finite=scheme.max_finite,
             calibration=str(calibration) if calibration else None,
-            keep=list(keep),
+            fp32_nodes=list(fp32_nodes),
             saturate=list(saturate),
             half_io=half_io,
         )
     except TaskFailed as problem:
-        raise PassError(f"AutoCast can't convert {source.name} to {kind}: {problem}") from problem
-    return read_cast(target)
+        raise PassError(f"AutoCast can't convert {source.name} to {scheme.name}: {problem}") from problem
 
 
 def computes(node: onnx.NodeProto) -> bool:
@@ -106,7 +99,7 @@ _NO_ARITHMETIC = frozenset(
 )
 
 
-def fp32_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+def nodes_in_fp32(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """The nodes of the main graph that make fp32 tensors, casts and constants aside."""
     types = tensor_types(model)
     for node in model.graph.node:
@@ -116,23 +109,31 @@ def fp32_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 
 def convert_here(
-    source: str, target: str, kind: str, calibration: str | None, keep: list[str], saturate: list[str], half_io: bool
+    source: str,
+    target: str,
+    type: str,
+    onnx_type: int,
+    max_finite: float,
+    calibration: str | None,
+    fp32_nodes: list[str],
+    saturate: list[str],
+    half_io: bool,
 ) -> dict[str, Any]:
     """The task of the child process: AutoCast from file to file; module paths are carried over."""
     from modelopt.onnx.autocast import convert_to_mixed_precision
 
-    limit = LIMIT[kind] if calibration else math.inf
+    limit = max_finite if calibration else math.inf
     typed = convert_to_mixed_precision(
         source,
-        low_precision_type=kind,
-        nodes_to_exclude=[f"{re.escape(name)}\\Z" for name in keep],
+        low_precision_type=type,
+        nodes_to_exclude=[f"{re.escape(name)}\\Z" for name in fp32_nodes],
         data_max=limit,
         init_max=limit,
         keep_io_types=not half_io,
         calibration_data=calibration,
     )
     restore(onnx.load(source, load_external_data=False), typed)
-    clip_casts(typed, frozenset(saturate), kind)
+    clip_casts(typed, frozenset(saturate), type, onnx_type, max_finite)
     path = Path(target)
     if sum(len(t.raw_data) for t in typed.graph.initializer) >= EXTERNAL_FROM_BYTES:
         onnx.save(typed, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
@@ -187,25 +188,25 @@ def _restore_shapes(source: onnx.GraphProto, typed: onnx.GraphProto) -> None:
             value.type.tensor_type.shape.CopyFrom(shape)
             known.append(value)
     names = {v.name for v in known}
-    kept = [v for v in typed.value_info if v.name in names]
+    still_known = [v for v in typed.value_info if v.name in names]
     del typed.value_info[:]
-    typed.value_info.extend(kept)
+    typed.value_info.extend(still_known)
     for node in typed.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 del attribute.g.value_info[:]
 
 
-def clip_casts(typed: onnx.ModelProto, saturate: frozenset[str], kind: str) -> None:
-    """Put a Clip to the range of `kind` before each cast of a tensor in `saturate`: a cast alone makes it infinite.
+def clip_casts(typed: onnx.ModelProto, saturate: frozenset[str], type: str, onnx_type: int, max_finite: float) -> None:
+    """Put a Clip to the range of `type` before each cast of a tensor in `saturate`: a cast alone makes it infinite.
 
     For numbers that stand for infinity, as the -3.4e38 of masks do; AutoCast does the same to constants.
     """
     nodes: list[onnx.NodeProto] = []
     for node in typed.graph.node:
-        if node.op_type == "Cast" and node.input[0] in saturate and node.attribute[0].i == HALF[kind]:
+        if node.op_type == "Cast" and node.input[0] in saturate and node.attribute[0].i == onnx_type:
             name = node.input[0]
-            clipped = f"{name}_clipped_to_{kind}"
+            clipped = f"{name}_clipped_to_{type}"
             if not any(clipped in done.output for done in nodes):
                 nodes.append(helper.make_node("Clip", [name, *_BOUNDS], [clipped], name=clipped))
                 nodes[-1].metadata_props.extend(node.metadata_props)
@@ -214,7 +215,7 @@ def clip_casts(typed: onnx.ModelProto, saturate: frozenset[str], kind: str) -> N
     if len(nodes) > len(typed.graph.node):
         del typed.graph.node[:]
         typed.graph.node.extend(nodes)
-        for name, value in zip(_BOUNDS, (-LIMIT[kind], LIMIT[kind]), strict=True):
+        for name, value in zip(_BOUNDS, (-max_finite, max_finite), strict=True):
             typed.graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
 
 

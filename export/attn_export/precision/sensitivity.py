@@ -1,11 +1,12 @@
 """How much each rounding of a typed graph moves the answers, measured one at a time.
 
 A single operator in fp32 changes nothing here: its inputs come rounded and its output leaves rounded. What counts is which
-tensors are rounded. So the twin gets a switch per rounding, and the graph runs once with each of them alone switched on.
+tensors are rounded. So the emulated graph gets a switch per rounding, and runs once with each of them alone switched on.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +15,20 @@ from typing import Any
 
 import numpy as np
 import onnx
+from attn_runtime.bundle.reader import Case
 from attn_runtime.child_process import ChildProcess
-from attn_runtime.compare import Tolerance, compare_all
+from attn_runtime.compare import Tolerance
 from onnx import TensorProto, helper, numpy_helper
 
-from ..parity.recorded import HalfCheck, RecordedCase, worst
+from ..parity.judge import Check, check_case, worst
 from .activations import probe
 from .emulation import ENTERED, HALVED
 
 SWITCH = "//switch"
 #: Seconds for one round of measuring; a graph too slow for it has neighbouring roundings switched together.
 BUDGET_SECONDS = 120.0
+#: What AutoCast appends to the name of a tensor that it casts.
+_OF_A_CAST = re.compile(r"(_cast_to_[a-z0-9]+|_pre_cast)\Z")
 
 
 @dataclass(frozen=True)
@@ -42,48 +46,47 @@ class Sensitivity:
 
 def measure_sensitivity(
     source: Path,
-    twin: Path,
-    cases: Sequence[RecordedCase],
+    emulated: Path,
+    cases: Sequence[Case[Path]],
     tolerance: Tolerance,
     isolated: ChildProcess,
     budget_seconds: float = BUDGET_SECONDS,
 ) -> list[Sensitivity]:
-    """Every rounding of `twin`, the worst first. Weights too large to lie in the files are always rounded."""
-    found = isolated.run(
+    """Every rounding of `emulated`, the worst first. Weights too large to lie in the files are always rounded."""
+    reply = isolated.run(
         "attn_export.precision.sensitivity:measure_here",
         "measuring each rounding",
         source=str(source),
-        twin=str(twin),
+        emulated=str(emulated),
         cases=[[str(c.inputs), str(c.outputs)] for c in cases],
         tolerance=[tolerance.atol, tolerance.rtol],
         budget=min(budget_seconds, isolated.seconds / 2),
     )
-    return sorted((Sensitivity(*row) for row in found["rows"]), key=lambda b: -b.ratio)
+    return sorted((Sensitivity(*row) for row in reply["rows"]), key=lambda s: -s.ratio)
 
 
 def measure_here(
-    source: str, twin: str, cases: list[list[str]], tolerance: list[float], budget: float
+    source: str, emulated: str, cases: list[list[str]], tolerance: list[float], budget: float
 ) -> dict[str, Any]:
     """The task of the child process."""
     from safetensors.numpy import load_file
 
-    model = onnx.load(twin, load_external_data=False)
+    model = onnx.load(emulated, load_external_data=False)
     sites = add_switches(model, onnx.load(source, load_external_data=False))
     names = [o.name for o in model.graph.output]
-    session = probe(model, Path(twin).parent, ())
+    session = probe(model, Path(emulated).parent, ())
     wanted = {i.name for i in session.get_inputs()}
-    recorded = [RecordedCase(i, {}, Path(i), Path(o)) for i, o in cases]
-    loaded = [(case, load_file(case.inputs), load_file(case.outputs)) for case in recorded]
+    loaded = [Case(inputs, {}, load_file(inputs), load_file(outputs)) for inputs, outputs in cases]
     limits = Tolerance(*tolerance)
 
     def ratio(on: Sequence[int]) -> float:
         flags = np.zeros(len(sites), np.bool_)
         flags[list(on)] = True
-        checks: list[HalfCheck] = []
-        for case, inputs, expected in loaded:
-            fed = {n: v for n, v in {**inputs, SWITCH: flags}.items() if n in wanted}
+        checks: list[Check] = []
+        for case in loaded:
+            fed = {n: v for n, v in {**case.inputs, SWITCH: flags}.items() if n in wanted}
             got = dict(zip(names, session.run(names, fed), strict=True))
-            checks.extend(HalfCheck(case, d) for d in compare_all(expected, got, limits, keep=0))
+            checks.extend(check_case(case, case.outputs, got, limits, keep=0))
         return worst(checks).ratio
 
     started = time.monotonic()
@@ -98,13 +101,13 @@ def measure_here(
     return {"rows": rows}
 
 
-def add_switches(twin: onnx.ModelProto, source: onnx.ModelProto) -> list[tuple[str, bool]]:
-    """Give a twin one more input, SWITCH: bool [n], and let rounding i happen only where element i is true.
+def add_switches(emulated: onnx.ModelProto, source: onnx.ModelProto) -> list[tuple[str, bool]]:
+    """Give an emulated graph one more input, SWITCH: bool [n], and let rounding i happen only where element i is true.
 
     Returns (tensor of the fp32 graph, whether it is a weight) of each rounding. The roundings of weights that are not
     stored in `source` itself get no switch.
     """
-    graph = twin.graph
+    graph = emulated.graph
     exact_weights = {
         t.name: t
         for t in source.graph.initializer
@@ -125,11 +128,9 @@ def add_switches(twin: onnx.ModelProto, source: onnx.ModelProto) -> list[tuple[s
         if weight:
             if name not in exact_weights:
                 continue
-            kept = onnx.TensorProto()
-            kept.CopyFrom(exact_weights[name])
-            kept.name = f"{name}//wide"
-            graph.initializer.append(kept)
-            exact = kept.name
+            exact = f"{name}//wide"
+            graph.initializer.append(exact_weights[name])
+            graph.initializer[-1].name = exact
         else:
             exact = halved[node.input[0]].input[0]
         if tensor is None:
@@ -147,14 +148,9 @@ def add_switches(twin: onnx.ModelProto, source: onnx.ModelProto) -> list[tuple[s
 
 
 def in_source(name: str, known: set[str]) -> str | None:
-    """The fp32 graph's name for a tensor of the typed graph or its twin, whose casts have names of their own."""
+    """The fp32 graph's name for a tensor of the typed or the emulated graph, whose casts have names of their own."""
     candidate = name.removesuffix(ENTERED)
-    for suffix in ("", "_cast_to_fp16", "_cast_to_bf16", "_cast_to_fp32", "_pre_cast"):
-        if suffix and not candidate.endswith(suffix):
-            continue
-        if candidate.removesuffix(suffix) in known:
-            return candidate.removesuffix(suffix)
-    return None
+    return next((n for n in (candidate, _OF_A_CAST.sub("", candidate)) if n in known), None)
 
 
 def _names(graph: onnx.GraphProto) -> set[str]:

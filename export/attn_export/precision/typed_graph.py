@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,17 @@ from attn_runtime.child_process import TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import ParityError, PassError
 from attn_runtime.onnx_file.graph import Node, read_graph
-from attn_runtime.text_format import finite_or_none, worst_table
+from attn_runtime.text_format import finite_or_none
 
 from ..attention.blocks import find_blocks
 from ..console import Console
 from ..onnx_graph.onnx_file import read_info
-from ..parity.recorded import HalfCheck, worst
+from ..parity.judge import Check, parity_error, passed, worst
 from ..passes import attention
 from . import fp32_search
 from .activations import STANDS_FOR_INFINITY
-from .bisection import bisect, limit_text, short
-from .fp32_search import Candidate, Conversion, SearchResult, Wiring
-from .modelopt_autocast import LIMIT
+from .bisection import compare_graphs, limit_text, short
+from .fp32_search import Candidate, Conversion, NodeConsumers, SearchResult
 
 #: Beyond this share of a type's greatest number, unseen inputs may well overflow.
 _CLOSE = 0.5
@@ -34,34 +33,32 @@ _CLOSE = 0.5
 class TypedGraph:
     """A graph in half precision that holds against its record.
 
-    name        in the manifest: "fp16", "bf16", "fp16-trt"
+    name        in the manifest: the scheme's, with "-trt" behind it where TensorRT alone takes the file
+    type        of its arithmetic, as the manifest calls it
     graph       which graph of the bundle it is of
-    kept        nodes that do arithmetic and stay in fp32: {"node", "operator", "module", "reason"}
-    share       of all nodes that do arithmetic, the part that was kept
+    fp32_nodes  nodes that do arithmetic and stay in fp32: {"node", "operator", "module", "reason"}
+    share       of all nodes that do arithmetic, the part that is in fp32
     blocks      its attention blocks
     checks      one per case and output
+    target      the engine that the file was made for; None for any
     largest     the greatest magnitude that is in half precision here, at the record's inputs
     """
 
     name: str
     path: Path
-    kind: str
+    type: str
     graph: str
-    kept: tuple[Mapping[str, str], ...]
+    fp32_nodes: tuple[Mapping[str, str], ...]
     share: float
     blocks: tuple[AttentionBlock, ...]
     tolerance: Tolerance
-    checks: tuple[HalfCheck, ...]
+    checks: tuple[Check, ...]
     half_io: bool
     nodes_before: int
     nodes_after: int
     largest: float
     note: str = ""
-
-    @property
-    def target(self) -> str | None:
-        """The engine that the file was made for; None for any."""
-        return "tensorrt" if self.name.endswith("-trt") else None
+    target: str | None = None
 
     @property
     def worst(self) -> float:
@@ -74,16 +71,16 @@ class TypedGraph:
         return min((c.argmax_agreement for c in self.checks if c.argmax_agreement is not None), default=None)
 
     @property
-    def kept_lines(self) -> list[str]:
+    def fp32_lines(self) -> list[str]:
         """Per place, what stays in fp32 and why: "kept in fp32: encoder.layers.3.norm (overflow 9.1e4 > 65504)"."""
-        return _lines(self.kept)
+        return _lines(self.fp32_nodes)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "precision": self.name,
             "graph": self.graph,
             "path": str(self.path),
-            "kept": [dict(k) for k in self.kept],
+            "kept": [dict(n) for n in self.fp32_nodes],
             "kept_share": self.share,
             "worst_relative_error": self.worst,
             "argmax_agreement": self.argmax_agreement,
@@ -98,25 +95,25 @@ class TypedGraph:
         }
 
 
-def convert_graph(job: Conversion, graph: str, console: Console, first: Candidate | None = None) -> TypedGraph:
-    """A typed graph that holds against the record of `job`, with as few nodes in fp32 as the search finds.
+def convert_graph(conversion: Conversion, graph: str, console: Console, first: Candidate | None = None) -> TypedGraph:
+    """A typed graph that holds against the record of `conversion`, with as few nodes in fp32 as the search finds.
 
     `first` is where to start: by default AutoCast's own choice. Raises ParityError, with the first node at fault, when
     nothing found holds.
     """
-    kind = job.kind
-    with console.stage(kind) as line:
-        settled = fp32_search.search(job, first or fp32_search.start(job))
-        if not settled.passed:
-            raise _failure(job, settled.best)
-        typed = _typed(job, graph, settled)
-        line.done(f"{typed.nodes_before} -> {typed.nodes_after} nodes, {len(typed.kept)} of arithmetic kept in fp32")
-    _confirm(job, typed.path)
-    _tell(job, typed, console)
+    with console.stage(conversion.scheme.name) as line:
+        result = fp32_search.search(conversion, first or fp32_search.start(conversion))
+        if not result.passed:
+            raise _failure(conversion, result.best)
+        typed = _typed(conversion, graph, result)
+        count = len(typed.fp32_nodes)
+        line.done(f"{typed.nodes_before} -> {typed.nodes_after} nodes, {count} of arithmetic kept in fp32")
+    _confirm(conversion, typed.path)
+    _report(conversion, typed, console)
     return typed
 
 
-def for_tensorrt(job: Conversion, typed: TypedGraph, console: Console) -> TypedGraph | None:
+def for_tensorrt(conversion: Conversion, typed: TypedGraph, console: Console) -> TypedGraph | None:
     """`typed` with attention rewritten so that TensorRT fuses it, held against the record; None if all of it does already.
 
     The weights of a large graph stay in the data file of `typed`, beside which the new file is written.
@@ -131,123 +128,122 @@ def for_tensorrt(job: Conversion, typed: TypedGraph, console: Console) -> TypedG
             line.done("nothing to rewrite for TensorRT")
             return None
         onnx.save(model, path)
-        _, checks = fp32_search.judge(job, path)
-        worst_check = worst(checks)
-        if not worst_check.difference.passed:
-            raise _parity(job, checks, f"{typed.name} with attention rewritten for TensorRT", "")
+        _, checks = fp32_search.judge(conversion, path)
+        if not passed(checks):
+            raise _parity(conversion, checks, f"{typed.name} with attention rewritten for TensorRT")
         line.done(f"rewritten for TensorRT: {', '.join(done.changed)}")
     made = replace(
         typed, name=f"{typed.name}-trt", path=path, blocks=find_blocks(model), checks=tuple(checks),
         nodes_before=typed.nodes_after, nodes_after=read_info(path).nodes, note=f"rewritten: {', '.join(done.changed)}"[:8000],
+        target="tensorrt",
     )  # fmt: skip
-    _tell(job, made, console)
+    _report(conversion, made, console)
     return made
 
 
-def _typed(job: Conversion, graph: str, settled: SearchResult) -> TypedGraph:
-    path = settled.best.cast.path
-    before, after = read_info(job.source), read_info(path)
-    kept = tuple(_kept(job, settled))
-    computing = Wiring(onnx.load(job.source, load_external_data=False)).computing
-    names = {k["node"] for k in kept}
-    inside = settled.fp32_tensors
-    half = [v for name, v in job.largest.items() if name not in inside and v < STANDS_FOR_INFINITY]
+def _typed(conversion: Conversion, graph: str, result: SearchResult) -> TypedGraph:
+    path = result.best.cast.path
+    before, after = read_info(conversion.source), read_info(path)
+    fp32_nodes = tuple(_fp32_nodes(conversion, result))
+    computing = NodeConsumers(onnx.load(conversion.source, load_external_data=False)).computing
+    names = {n["node"] for n in fp32_nodes}
+    inside = result.fp32_tensors
+    half = [v for name, v in conversion.largest.items() if name not in inside and v < STANDS_FOR_INFINITY]
     return TypedGraph(
-        job.kind, path, job.kind, graph, kept, len(names) / max(1, len(computing)),
-        find_blocks(onnx.load(path, load_external_data=False)), job.tolerance, settled.best.checks, job.half_io,
-        before.nodes, after.nodes, max(half, default=0.0), "; ".join(_lines(kept))[:8000],
+        conversion.scheme.name, path, conversion.scheme.type, graph, fp32_nodes, len(names) / max(1, len(computing)),
+        find_blocks(onnx.load(path, load_external_data=False)), conversion.tolerance, result.best.checks, conversion.half_io,
+        before.nodes, after.nodes, max(half, default=0.0), "; ".join(_lines(fp32_nodes))[:8000],
     )  # fmt: skip
 
 
-def _lines(kept: tuple[Mapping[str, str], ...]) -> list[str]:
-    return list(dict.fromkeys(f"kept in fp32: {k['module'] or k['node']} ({k['reason']})" for k in kept))
+def _lines(fp32_nodes: tuple[Mapping[str, str], ...]) -> list[str]:
+    return list(dict.fromkeys(f"kept in fp32: {n['module'] or n['node']} ({n['reason']})" for n in fp32_nodes))
 
 
-def _kept(job: Conversion, settled: SearchResult) -> list[dict[str, str]]:
-    told: list[dict[str, str]] = []
-    source = read_graph(job.source, job.source.name).node_by_name()
-    wiring = Wiring(onnx.load(job.source, load_external_data=False))
-    for name in settled.best.cast.in_fp32:
+def _fp32_nodes(conversion: Conversion, result: SearchResult) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = []
+    source = read_graph(conversion.source, conversion.source.name).node_by_name()
+    graph = NodeConsumers(onnx.load(conversion.source, load_external_data=False))
+    for name in result.best.cast.in_fp32:
         if name not in source:
             continue  # a Clip before a cast
         node = source[name]
-        reason = _reason(job, node, settled, wiring)
-        told.append({"node": name, "operator": node.op_type, "module": node.module, "reason": reason})
-    return told
+        reason = _reason(conversion, node, result, graph)
+        rows.append({"node": name, "operator": node.op_type, "module": node.module, "reason": reason})
+    return rows
 
 
-def _reason(job: Conversion, node: Node, settled: SearchResult, wiring: Wiring) -> str:
-    limit = LIMIT[job.kind]
-    most = max((job.largest.get(n, 0.0) for n in (*node.outputs, *node.inputs)), default=0.0)
-    if most > limit:
-        return f"overflow {short(most)} > {limit_text(limit)}"
-    for blamed in settled.blames:
-        if node.name in wiring.carriers(blamed.tensor):
-            what = "weight" if blamed.weight else "tensor"
-            much = f"{short(blamed.ratio)} times what is allowed" if blamed.ratio < 1e9 else "out of all range"
-            return f"drift: rounding {what} {blamed.tensor} alone moves the answers {much}"
-    return f"{node.op_type} has no {job.kind} here"
+def _reason(conversion: Conversion, node: Node, result: SearchResult, graph: NodeConsumers) -> str:
+    limit = conversion.scheme.max_finite
+    largest = max((conversion.largest.get(n, 0.0) for n in (*node.outputs, *node.inputs)), default=0.0)
+    if largest > limit:
+        return f"overflow {short(largest)} > {limit_text(limit)}"
+    for drifting in result.drifting:
+        if node.name in graph.carriers(drifting.tensor):
+            what = "weight" if drifting.weight else "tensor"
+            much = f"{short(drifting.ratio)} times what is allowed" if drifting.ratio < 1e9 else "out of all range"
+            return f"drift: rounding {what} {drifting.tensor} alone moves the answers {much}"
+    return f"{node.op_type} has no {conversion.scheme.name} here"
 
 
-def _failure(job: Conversion, best: Candidate) -> ParityError:
-    found = bisect(
-        job.source, best.twin, [(c.name, c.inputs) for c in job.record.cases], job.isolated, job.work, job.kind
+def _failure(conversion: Conversion, best: Candidate) -> ParityError:
+    cases = [(c.name, c.inputs) for c in conversion.record.cases]
+    bisection = compare_graphs(
+        conversion.source, best.emulated, cases, conversion.isolated, conversion.work, conversion.scheme
     )
-    first = found.first
-    at = ""
+    first = bisection.first
+    fault = ""
     if first is not None:
-        where = f" ({first.source})" if first.source else ""
-        at = f"; it parts at {first.label}, node {first.node} ({first.operator}){where}: {first.told(found.limit)}"
-    return _parity(job, list(best.checks), job.kind, at)
+        place = f" ({first.source})" if first.source else ""
+        reason = first.reason(bisection.limit)
+        fault = f"; it parts at {first.label}, node {first.node} ({first.operator}){place}: {reason}"
+    return _parity(conversion, best.checks, conversion.scheme.name, fault)
 
 
-def _parity(job: Conversion, checks: list[HalfCheck], what: str, at: str) -> ParityError:
-    failed = [c for c in checks if not c.difference.passed]
-    bad = worst(failed)
-    d = bad.difference
-    sizes = ", ".join(f"{n}={s}" for n, s in bad.case.sizes.items())
-    found = d.problem or f"error {d.max_error:.3g} at max|reference| {d.max_reference:.3g}, limit {d.limit:.3g}"
-    return ParityError(
-        f'{what} does not match {job.record.against}: output "{d.output}" at case "{bad.case.name}"'
-        f"{f' ({sizes})' if sizes else ''}: {found}{at}. No small set of nodes in fp32 mends it; allow more with --rtol, or "
-        f"stay in fp32. No {job.kind} graph was written.",
-        worst_table([(c.case.name, c.difference) for c in failed[:8]]),
+def _parity(conversion: Conversion, checks: Sequence[Check], what: str, fault: str = "") -> ParityError:
+    advice = (
+        "No small set of nodes in fp32 mends it; allow more with --rtol, or stay in fp32. "
+        f"No {conversion.scheme.name} graph was written."
     )
+    return parity_error(what, checks, conversion.record.against, fault=fault, advice=advice)
 
 
-def _confirm(job: Conversion, path: Path) -> None:
-    """That the typed file itself is a sound graph: onnx's checker, and for fp16 ONNX Runtime, which has its kernels."""
+def _confirm(conversion: Conversion, path: Path) -> None:
+    """That the typed file itself is a sound graph: onnx's checker, and ONNX Runtime where it has its kernels."""
     try:
         onnx.checker.check_model(str(path), full_check=True)
-        if job.kind == "fp16" and not job.half_io:
-            case = min(job.record.cases, key=lambda c: c.inputs.stat().st_size)
-            pair = [str(case.inputs), str(job.work / "confirmed.safetensors")]
-            job.isolated.run(
+        if conversion.scheme.runs_on_cpu and not conversion.half_io:
+            case = min(conversion.record.cases, key=lambda c: c.inputs.stat().st_size)
+            pair = [str(case.inputs), str(conversion.work / "confirmed.safetensors")]
+            conversion.isolated.run(
                 "attn_runtime.ort.file_answers:answers_here",
-                "the fp16 graph itself",
+                f"the {conversion.scheme.name} graph itself",
                 graph=str(path),
                 cases=[pair],
-                large=job.large,
+                large=conversion.large,
                 fp16=True,
             )
     except (TaskFailed, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
-        raise PassError(f"the {job.kind} graph is not sound: {' '.join(str(problem).split())[:400]}") from problem
+        raise PassError(
+            f"the {conversion.scheme.name} graph is not sound: {' '.join(str(problem).split())[:400]}"
+        ) from problem
 
 
-def _tell(job: Conversion, typed: TypedGraph, console: Console) -> None:
+def _report(conversion: Conversion, typed: TypedGraph, console: Console) -> None:
     with console.stage("check") as line:
         bad = worst(typed.checks)
         agreement = typed.argmax_agreement
         line.done(
-            f"{typed.name} = {job.record.against} at {len(job.record.cases)} shapes, worst error {typed.worst:.1e} of "
-            f"max|reference| (allowed {job.tolerance.rtol:.0e}, {bad.ratio:.0%} of the limit)"
-            + (f", argmax agreement {agreement:.1%}" if agreement is not None else "")
+            f"{typed.name} = {conversion.record.against} at {len(conversion.record.cases)} shapes, "
+            f"worst error {typed.worst:.1e} of max|reference| (allowed {conversion.tolerance.rtol:.0e}, "
+            f"{bad.ratio:.0%} of the limit)" + (f", argmax agreement {agreement:.1%}" if agreement is not None else "")
         )
     if typed.target is None:
-        for text in typed.kept_lines:
+        for text in typed.fp32_lines:
             console.note(text)
-        if typed.largest > _CLOSE * LIMIT[job.kind]:
+        limit = conversion.scheme.max_finite
+        if typed.largest > _CLOSE * limit:
             console.note(
-                f"max|value| in {job.kind} is {short(typed.largest)} of {limit_text(LIMIT[job.kind])}: other inputs than the "
+                f"max|value| in {conversion.scheme.name} is {short(typed.largest)} of {limit_text(limit)}: other inputs than the "
                 "golden ones may overflow; export with --example to have real ones among them"
             )

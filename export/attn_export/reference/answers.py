@@ -5,34 +5,22 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
+from attn_runtime.bundle.reader import Arrays, Case
 from attn_runtime.compare import Tolerance, compare_all
 from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.random_inputs import draw_inputs
 
 from ..quiet import captured_output
 from .mha_fastpath import fastpath_disabled
-from .shape_cases import Case
 from .signature import Signature, to_numpy, to_torch
 
-Arrays = dict[str, np.ndarray[Any, Any]]
 
-
-@dataclass(frozen=True)
-class Answer:
-    """One case with the inputs drawn for it and PyTorch's outputs."""
-
-    case: Case
-    inputs: Arrays
-    outputs: Arrays
-
-
-def run_module(signature: Signature, case: Case, inputs: Arrays) -> Answer:
-    """Run the module once. CaptureError, naming the shape, when it fails there."""
+def run_module(signature: Signature, case: Case[Arrays], inputs: Arrays) -> Case[Arrays]:
+    """`case` with these inputs, and what the module answers to them. CaptureError, naming the shape, when it fails there."""
     try:
         with captured_output(), torch.inference_mode(), fastpath_disabled():
             outputs = to_numpy(signature(to_torch(inputs)))
@@ -47,17 +35,17 @@ def run_module(signature: Signature, case: Case, inputs: Arrays) -> Answer:
             f'PyTorch itself fails at case "{case.name}" ({shapes}): {type(problem).__name__}: {reason}. '
             "Narrow the range with --dim, or mend the module."
         ) from problem
-    return Answer(case, inputs, outputs)
+    return replace(case, inputs=inputs, outputs=outputs)
 
 
 def record_answers(
     signature: Signature,
-    cases: Sequence[Case],
+    cases: Sequence[Case[Arrays]],
     seed: int,
     example: Arrays | None = None,
     tell: Callable[[str], None] = lambda _: None,
     tolerance: Tolerance = Tolerance(),  # noqa: B008  (frozen)
-) -> list[Answer]:
+) -> list[Case[Arrays]]:
     """PyTorch's answers at every case, on inputs drawn from `seed`, and on the user's example when there is one.
 
     Raises CaptureError when two calls on the same input differ by more than `tolerance` (dropout left on, noise), and
@@ -70,12 +58,11 @@ def record_answers(
         sizes = {
             d.name: n for s in signature.inputs for d, n in zip(s.dims, example[s.name].shape, strict=True) if d.name
         }
-        answers.append(
-            run_module(signature, Case("example", sizes), {s.name: example[s.name] for s in signature.inputs})
-        )
+        inputs = {s.name: example[s.name] for s in signature.inputs}
+        answers.append(run_module(signature, Case("example", sizes, {}, {}), inputs))
     # Where most is drawn, something random shows best; one number may come out the same by luck.
     most = max(answers, key=lambda a: sum(v.size for v in a.outputs.values()))
-    for difference in compare_all(most.outputs, run_module(signature, most.case, most.inputs).outputs, tolerance):
+    for difference in compare_all(most.outputs, run_module(signature, most, most.inputs).outputs, tolerance):
         if not difference.passed:
             raise CaptureError(
                 f'PyTorch answers differently when asked twice (output "{difference.output}"): something random is left on '
@@ -86,13 +73,13 @@ def record_answers(
             if value.dtype.kind == "f" and value.size and (nan := int(np.isnan(value).sum())):
                 if nan == value.size:
                     raise CaptureError(
-                        f'PyTorch answers only NaN in output "{name}" at case "{answer.case.name}"; parity would prove nothing'
+                        f'PyTorch answers only NaN in output "{name}" at case "{answer.name}"; parity would prove nothing'
                     )
-                tell(f'PyTorch answers NaN in {nan} of {value.size} values of "{name}" at case "{answer.case.name}"')
+                tell(f'PyTorch answers NaN in {nan} of {value.size} values of "{name}" at case "{answer.name}"')
     return answers
 
 
-def _drawn(signature: Signature, case: Case, seed: int) -> Arrays:
+def _drawn(signature: Signature, case: Case[Arrays], seed: int) -> Arrays:
     size = sum(math.prod(s.shape(case.sizes)) * np.dtype(s.dtype).itemsize for s in signature.inputs)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > memory // 4:

@@ -7,49 +7,43 @@ kind, asked of PyTorch anew; the manifest has both shapes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
+from attn_runtime.bundle.reader import Arrays, Case, GoldenRef
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
-from .answers import Answer, Arrays, run_module
-from .shape_cases import Case
+from .answers import run_module
 from .signature import Signature
 
 #: A stored case, inputs and outputs together, stays under this many bytes where its ranges allow.
 MOST_BYTES = 4 << 20
 
 
-@dataclass(frozen=True)
-class Golden:
-    """What is stored (`answer`) for the corner that was checked at `checked`; `seed` drew its inputs."""
-
-    answer: Answer
-    checked: dict[str, int]
-    seed: int
-
-
-def choose(signature: Signature, answers: Sequence[Answer], seed: int, most: int = MOST_BYTES) -> list[Golden]:
+def choose(
+    signature: Signature, answers: Sequence[Case[Arrays]], seed: int, max_bytes: int = MOST_BYTES
+) -> list[GoldenRef[Arrays]]:
     """A golden case for every answer, in order; PyTorch is asked again for those that had to shrink."""
     dims = named_dims(signature.inputs)
-    chosen: list[Golden] = []
+    chosen: list[GoldenRef[Arrays]] = []
     for number, answer in enumerate(answers):
-        sizes, stored = dict(answer.case.sizes), answer
-        while _bytes(stored) > most and (smaller := _smaller(sizes, dims)) is not None:
+        sizes, stored = dict(answer.sizes), answer
+        while _bytes(stored) > max_bytes and (smaller := _smaller(sizes, dims)) is not None:
             sizes = smaller
-            if answer.case.name == "example":
-                stored = Answer(Case("example", sizes), _cut(signature.inputs, answer, sizes), {})
+            if answer.name == "example":
+                inputs = _cut(signature.inputs, answer, sizes)
             else:
-                stored = Answer(Case(answer.case.name, sizes), draw_inputs(signature.inputs, sizes, seed + number), {})
-            if _bytes(stored) <= most:  # the inputs fit; now the outputs must, too
-                stored = run_module(signature, stored.case, stored.inputs)
+                inputs = draw_inputs(signature.inputs, sizes, seed + number)
+            stored = replace(answer, sizes=sizes, inputs=inputs, outputs={})
+            if _bytes(stored) <= max_bytes:  # the inputs fit; now the outputs must, too
+                stored = run_module(signature, stored, stored.inputs)
         if not stored.outputs:
-            stored = run_module(signature, stored.case, stored.inputs)
-        chosen.append(Golden(stored, answer.case.sizes, seed + number))
+            stored = run_module(signature, stored, stored.inputs)
+        chosen.append(GoldenRef(**vars(stored), checked_sizes=answer.sizes, seed=seed + number))
     return chosen
 
 
-def _bytes(answer: Answer) -> int:
+def _bytes(answer: Case[Arrays]) -> int:
     return sum(v.nbytes for v in [*answer.inputs.values(), *answer.outputs.values()])
 
 
@@ -62,6 +56,6 @@ def _smaller(sizes: dict[str, int], dims: dict[str, Dim]) -> dict[str, int] | No
     return {**sizes, farthest: max(dims[farthest].min, sizes[farthest] // 2)}
 
 
-def _cut(inputs: Sequence[TensorSpec], answer: Answer, sizes: dict[str, int]) -> Arrays:
+def _cut(inputs: Sequence[TensorSpec], answer: Case[Arrays], sizes: dict[str, int]) -> Arrays:
     """The first elements of the user's own example along every dim."""
     return {s.name: answer.inputs[s.name][tuple(slice(0, n) for n in s.shape(sizes))].copy() for s in inputs}

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from attn_runtime.bundle.reader import Arrays, Case
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
 
-@dataclass(frozen=True)
-class Case:
-    """A named choice of sizes, in elements, for every named dim."""
-
-    name: str
-    sizes: dict[str, int]
-
-
-def corner_cases(inputs: Sequence[TensorSpec]) -> list[Case]:
+def corner_cases(inputs: Sequence[TensorSpec]) -> list[Case[Arrays]]:
     """min, opt, max, odd, and for several dynamic dims each one low while the rest are high and the reverse.
 
-    Shapes that occur twice (a fixed model has one only) are listed once, under the first name.
+    Inputs and answers are still empty. Shapes that occur twice (a fixed model has one only) are listed once, under the
+    first name.
     """
     dims = named_dims(inputs)
     dynamic = [d for d in dims.values() if d.dynamic]
@@ -34,10 +27,10 @@ def corner_cases(inputs: Sequence[TensorSpec]) -> list[Case]:
             assert chosen.name is not None
             wanted.append((f"{chosen.name}-min", {n: d.min if n == chosen.name else d.max for n, d in dims.items()}))
             wanted.append((f"{chosen.name}-max", {n: d.max if n == chosen.name else d.min for n, d in dims.items()}))
-    cases: list[Case] = []
+    cases: list[Case[Arrays]] = []
     for name, sizes in wanted:
         if not any(c.sizes == sizes for c in cases):
-            cases.append(Case(name, sizes))
+            cases.append(Case(name, sizes, {}, {}))
     return cases
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..bundle.reader import GoldenCase
+from ..bundle.reader import Arrays, Case
 from ..errors import AttnError, BackendError, InputError
 from ..interface import Array, GraphFile, OpenOptions
 
@@ -34,7 +34,7 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> ReplayEngine:
 class ReplayEngine:
     """See `Engine`."""
 
-    def __init__(self, graph: GraphFile, cases: Sequence[GoldenCase], device: str) -> None:
+    def __init__(self, graph: GraphFile, cases: Sequence[Case[Arrays]], device: str) -> None:
         assert graph.inputs is not None and graph.outputs is not None
         self.device = device
         self.inputs, self.outputs = graph.inputs, graph.outputs

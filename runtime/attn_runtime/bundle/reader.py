@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def is_bundle(path: str | os.PathLike[str]) -> bool:
 class Precision:
     """One ONNX file of a graph, with the external data files it names, and what 'equal' means for its answers.
 
-    type        "fp32", "fp16" or "bf16"
+    type        of its arithmetic, as the schema lists them; what the precision itself is called says nothing of it
     target      "tensorrt" when the file was made for that engine alone, else None
     half_io     whether the graph's float32 inputs and outputs are float16 in this file
     kept        nodes that stay in fp32 although the type is half: node, operator, module, reason
@@ -60,41 +60,47 @@ class Precision:
     sha256: str = ""
 
 
+Arrays = dict[str, NDArray[Any]]
+#: What a case holds of its inputs and answers: the arrays by tensor name, or the .safetensors files that they lie in.
+Data = TypeVar("Data", Arrays, Path)
+
+
 @dataclass(frozen=True)
-class GoldenCase:
-    """Inputs and PyTorch's answers, by tensor name; `sizes` is dim name -> elements."""
+class Case(Generic[Data]):
+    """One choice of sizes (dim name -> elements), the inputs at it and what was answered to them.
+
+    A `Case[Arrays]` holds the arrays, and none where nothing was drawn or asked yet; a `Case[Path]` says which files to
+    read them from.
+    """
 
     name: str
     sizes: Mapping[str, int]
-    inputs: dict[str, NDArray[Any]]
-    outputs: dict[str, NDArray[Any]]
+    inputs: Data
+    outputs: Data
 
-    def halved(self) -> GoldenCase:
+    def to_fp16(self: Case[Arrays]) -> Case[Arrays]:
         """The case as a file with `half_io` takes it: every float32 tensor as float16."""
-        return replace(self, inputs=halved(self.inputs), outputs=halved(self.outputs))
+        return replace(self, inputs=to_fp16(self.inputs), outputs=to_fp16(self.outputs))
 
 
-def halved(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+@dataclass(frozen=True)
+class GoldenRef(Case[Data], Generic[Data]):
+    """A case that travels with the model. `checked_sizes` is the corner that was checked, `sizes` what was stored of it;
+    `seed` drew its inputs."""
+
+    checked_sizes: Mapping[str, int]
+    seed: int
+
+
+def to_fp16(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
     """Arrays as a file with `half_io` takes and gives them: float32 as float16, the others as they are."""
     return {n: v.astype(np.float16) if v.dtype == np.float32 else v for n, v in arrays.items()}
 
 
-def widened(arrays: Mapping[str, NDArray[Any]], like: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def to_reference_dtype(arrays: Mapping[str, NDArray[Any]], like: Mapping[str, NDArray[Any]]) -> Arrays:
     """Answers of a file with `half_io`, in the dtypes of the references `like`: an error is held against PyTorch's float32
     answers, not against their rounding."""
     return {n: v.astype(like[n].dtype) for n, v in arrays.items()}
-
-
-@dataclass(frozen=True)
-class GoldenRef:
-    """Where a golden case lies. `checked_sizes` is the corner that was checked, `sizes` what was stored of it."""
-
-    name: str
-    sizes: Mapping[str, int]
-    checked_sizes: Mapping[str, int]
-    seed: int
-    inputs: Path
-    outputs: Path
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class Graph:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     precisions: Mapping[str, Precision]
-    golden: tuple[GoldenRef, ...]
+    golden: tuple[GoldenRef[Path], ...]
 
     @property
     def default_precision(self) -> str:
@@ -114,12 +120,16 @@ class Graph:
         return "fp32" if "fp32" in self.precisions else next(iter(self.precisions))
 
     def precision_for(self, name: str, target: str) -> tuple[str, Precision]:
-        """The precision `name`, or the file of the same type and borders that was made for the engine `target`."""
-        asked = self.precisions[name]
-        for other, found in self.precisions.items():
-            if found.target == target and (found.type, found.half_io) == (asked.type, asked.half_io):
-                return other, found
-        return name, asked
+        """The precision `name`, or the file of the same type and borders that was made of it for the engine `target`.
+
+        Where several precisions have one type and borders, that is the file which has the name in front: NAME-trt.
+        """
+        chosen = self.precisions[name]
+        alike = {n: p for n, p in self.precisions.items() if (p.type, p.half_io) == (chosen.type, chosen.half_io)}
+        made = {n: p for n, p in alike.items() if p.target == target}
+        if sum(p.target is None for p in alike.values()) > 1:
+            made = {n: p for n, p in made.items() if n == name or n == f"{name}-trt"}
+        return next(iter(made.items()), (name, chosen))
 
     def borders(self, name: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """Inputs and outputs as the file of the precision `name` has them."""
@@ -127,14 +137,14 @@ class Graph:
             return self.inputs, self.outputs
         return tuple(map(_half, self.inputs)), tuple(map(_half, self.outputs))
 
-    def cases(self) -> Iterator[GoldenCase]:
+    def cases(self) -> Iterator[Case[Arrays]]:
         """The golden cases in the manifest's order, one in memory at a time.
 
         Raises BundleError where a file is damaged or a tensor's name, dtype or shape is not the graph's.
         """
         for ref in self.golden:
             where = f"bundle {self.bundle}: golden case {shown(ref.name)}"
-            yield GoldenCase(
+            yield Case(
                 ref.name,
                 ref.sizes,
                 read_tensors(ref.inputs, self.inputs, ref.sizes, where),
@@ -242,10 +252,10 @@ class Bundle:
                 GoldenRef(
                     golden["case"],
                     golden["sizes"],
-                    golden["checked_sizes"],
-                    golden["seed"],
                     self.file(golden["inputs"]),
                     self.file(golden["outputs"]),
+                    golden["checked_sizes"],
+                    golden["seed"],
                 )
                 for golden in data["golden"]
             ),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle.reader import Bundle, halved
+from ..bundle.reader import Bundle, to_fp16
 from .generator import Generator, open_generator
 from .options import GenerateOptions
 from .recorded_cases import GeneratedCase, generated_cases
@@ -114,7 +114,7 @@ def _replay(generator: Generator, case: GeneratedCase, row: int | None, logit_er
     rows = slice(None) if row is None else slice(row, row + 1)
     inputs = {name: value[rows] for name, value in case.inputs.items()}
     if any(spec.dtype == "float16" for spec in generator.inputs):
-        inputs = halved(inputs)
+        inputs = to_fp16(inputs)
     if row is not None:
         inputs = _trimmed(inputs, generator)
     options = GenerateOptions(case.max_length, case.beams, case.length_penalty, scores=True)

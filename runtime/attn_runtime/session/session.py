@@ -358,7 +358,7 @@ def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> tupl
         )
     entry = found.precisions[chosen]
     inputs, outputs = found.borders(chosen)
-    cases = (lambda: (case.halved() for case in found.cases())) if entry.half_io else found.cases
+    cases = (lambda: (case.to_fp16() for case in found.cases())) if entry.half_io else found.cases
     return chosen, GraphFile(entry.file, where, inputs, outputs, cases, bundle, found.name, chosen)
 
 

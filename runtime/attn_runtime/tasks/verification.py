@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import backends
-from ..bundle.reader import Bundle, halved, widened
+from ..bundle.reader import Bundle, to_fp16, to_reference_dtype
 from ..compare import Difference, Tolerance, compare_all
 from ..errors import BundleError, ParityError, UsageError
 from ..session.session import open_session
@@ -133,11 +133,11 @@ def verify(
                 raise BundleError(f"{session.where}: has no golden cases to verify against. Export it again.")
             for case in found.cases():
                 half = found.precisions[session.precision].half_io
-                inputs = halved(case.inputs) if half else case.inputs
+                inputs = to_fp16(case.inputs) if half else case.inputs
                 started = time.perf_counter()
                 got = session.run(inputs)
                 seconds = time.perf_counter() - started
-                got = widened(got, case.outputs) if half else got
+                got = to_reference_dtype(got, case.outputs) if half else got
                 differences = tuple(compare_all(case.outputs, got, tolerances[name]))
                 cases.append(CaseResult(name, case.name, case.sizes, seconds, differences))
                 if on_case:

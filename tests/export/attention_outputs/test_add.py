@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import torch
 from attn_export.attention_outputs import recorder
-from attn_export.attention_outputs.add import add_attention, axes, check_same, choose
+from attn_export.attention_outputs.add import add_attention, axes, choose
 from attn_export.attention_outputs.recorder import Attention, AttentionRecorder, Call, attend, find
 from attn_export.cli.app import cli
 from attn_export.parity.against_module import verify_against
+from attn_export.parity.judge import check_same
 from attn_export.reference.answers import run_module
 from attn_export.reference.mha_fastpath import fastpath_disabled
-from attn_export.reference.shape_cases import Case
 from attn_export.reference.signature import Signature
 from attn_export.source.resolve import load_source
 from attn_models.spec import AttentionAxis, AttentionSpec
 from attn_models.zoo.attentionnet import AttentionNet
-from attn_runtime.bundle.reader import Bundle
+from attn_runtime.bundle.reader import Bundle, Case
 from attn_runtime.errors import ParityError, UsageError
 from attn_runtime.session.session import open_session
 from click.testing import CliRunner
@@ -350,9 +350,10 @@ def test_weights_that_change_the_answers_are_no_export(nets: Path, monkeypatch: 
     watching, _ = add_attention(source, "fused")
     (graph,) = watching.graphs
     given = {"x": tokens().numpy(), "padded": padding().numpy()}
-    answer = run_module(Signature(graph.module, graph.inputs, watch=graph.watch), Case("opt", {}), given)
+    answer = run_module(Signature(graph.module, graph.inputs, watch=graph.watch), Case("opt", {}, {}, {}), given)
     with pytest.raises(ParityError, match='changes PyTorch\'s own answers: output "features" at case "opt"'):
-        check_same(Signature(graph.module, graph.inputs), [answer], source.tolerance)
+        plain = Signature(graph.module, graph.inputs)
+        check_same(lambda case: run_module(plain, case, case.inputs), [answer], source.tolerance)
 
 
 def test_a_model_without_attention_is_told_so(nets: Path, attn_export: Any, tmp_path: Path) -> None:

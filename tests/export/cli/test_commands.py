@@ -10,13 +10,6 @@ from support import front_door
 
 CLI = Path(attn_export.__file__).parent / "cli"
 COMMANDS = front_door.commands(CLI)
-#: convert and bisect still hold logic of their own; whoever moves it takes this away.
-PENDING = "precision.py"
-
-
-def _marked(command: str) -> object:
-    pending = pytest.mark.xfail(strict=True, reason="not moved yet")
-    return pytest.param(command, marks=pending if command.startswith(PENDING) else ())
 
 
 def test_every_command_is_looked_at() -> None:
@@ -26,12 +19,11 @@ def test_every_command_is_looked_at() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [_marked(name) for name in COMMANDS])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_short_and_calls_one_public_function(command: str) -> None:
     assert front_door.statements(COMMANDS[command]) <= front_door.MAX_STATEMENTS
     assert len(front_door.public_functions(COMMANDS[command], attn_export)) == 1
 
 
 def test_nothing_goes_around_the_front_door() -> None:
-    around = front_door.around_the_front_door(CLI, attn_export)
-    assert [line for line in around if not line.startswith(PENDING)] == []
+    assert list(front_door.around_the_front_door(CLI, attn_export)) == []

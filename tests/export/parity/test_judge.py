@@ -1,13 +1,13 @@
 """The judge must see every kind of wrong graph. Each graph here is a real one, spoilt on purpose."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from attn_export.parity.judge import ParityChecker, Rows, batch_dim, take_rows
-from attn_export.reference.answers import Answer
 from attn_export.reference.shape_cases import corner_cases
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
@@ -61,7 +61,7 @@ def judge(isolated: ChildProcess, ask: Callable[..., dict[str, np.ndarray]] = mo
     answers = []
     for number, case in enumerate(corner_cases(INPUTS)):
         inputs = draw_inputs(INPUTS, case.sizes, number)
-        answers.append(Answer(case, inputs, ask(inputs)))
+        answers.append(replace(case, inputs=inputs, outputs=ask(inputs)))
     return ParityChecker(INPUTS, answers, Tolerance(), isolated, ask)
 
 
@@ -125,7 +125,7 @@ def test_the_batch_dim_is_the_one_that_counts_rows() -> None:
     sizes = (case.sizes["batch"], case.sizes["T"])
 
     def found(inputs: list[TensorSpec], output: tuple[int, ...]) -> Rows | None:
-        return batch_dim(inputs, [Answer(case, {}, {"y": np.zeros(output)})])
+        return batch_dim(inputs, [replace(case, outputs={"y": np.zeros(output)})])
 
     both = [TensorSpec("x", "float32", (batch, length)), TensorSpec("mask", "float32", (length, length))]
     assert found(both, sizes) == Rows("batch", 0)

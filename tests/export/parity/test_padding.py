@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ import onnx
 import pytest
 from attn_export.parity.judge import ParityChecker
 from attn_export.parity.padding import Padded, paddings
-from attn_export.reference.answers import Answer
 from attn_export.reference.shape_cases import corner_cases
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
@@ -43,7 +43,7 @@ def found(ask: Callable[[Arrays], Arrays], specs: tuple[TensorSpec, ...] = (X, M
     answers = []
     for number, case in enumerate(corner_cases(specs)):
         inputs = draw_inputs(specs, case.sizes, number)
-        answers.append(Answer(case, inputs, ask(inputs)))
+        answers.append(replace(case, inputs=inputs, outputs=ask(inputs)))
     return list(paddings(specs, answers, Tolerance(), ask))
 
 
@@ -126,7 +126,7 @@ def judged(isolated: ChildProcess, path: Path, ask: Callable[[Arrays], Arrays], 
         inputs = draw_inputs((X, MASK), case.sizes, number)
         if fault == "careless":
             inputs["mask"][:] = True  # else it would already differ from PyTorch's answers
-        answers.append(Answer(case, inputs, ask(inputs)))
+        answers.append(replace(case, inputs=inputs, outputs=ask(inputs)))
     return ParityChecker((X, MASK), answers, Tolerance(), isolated, ask).check(path, "capture")
 
 

@@ -58,7 +58,7 @@ class Untouched(torch.nn.Module):
         ("a.onnx", {"precision": "fp16"}, {}, UsageError, "--fp16 adds to a bundle"),
         ("a.attn", {}, {"half_io": True}, UsageError, "--half-io: to which precision"),
         ("a.attn", {"precision": "bf16"}, {"half_io": True}, UsageError, "numpy has no bfloat16"),
-        ("a.attn", {"precision": "fp61"}, {}, UsageError, "fp16, bf16"),
+        ("a.attn", {"precision": "fp61"}, {}, UsageError, "did you mean fp16[?]"),
         ("a.attn", {}, {"exporter": "dynmo"}, UsageError, "did you mean dynamo?"),
         ("a.attn", {}, {"opset": 3}, UsageError, "opset"),
         ("a.attn", {}, {"skip": ["attention"]}, UsageError, "it would not run anyway"),

@@ -257,8 +257,8 @@ def test_sizes_beyond_memory_are_refused_before_they_are_drawn(project: Path) ->
 
 def test_every_case_has_inputs_of_its_own(project: Path) -> None:
     done = run("nets:attention", project / "a.attn")
-    drawn = [g.answer.inputs["x"].ravel()[:8] for g in done.graph.golden]
+    drawn = [g.inputs["x"].ravel()[:8] for g in done.graph.golden]
     assert len({v.tobytes() for v in drawn}) == len(drawn)
     for golden, reference in zip(done.graph.golden, Bundle.open(project / "a.attn").graph().golden, strict=True):
         again = draw_inputs(done.graph.inputs, reference.sizes, reference.seed)
-        assert np.array_equal(again["x"], golden.answer.inputs["x"])
+        assert np.array_equal(again["x"], golden.inputs["x"])

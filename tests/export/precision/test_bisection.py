@@ -13,7 +13,7 @@ import onnx
 import pytest
 from attn_export.precision import activations
 from attn_export.precision.activations import compare_intermediates, ranges
-from attn_export.precision.bisection import bisect
+from attn_export.precision.bisection import compare_graphs
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import UsageError
 from onnx import TensorProto, helper, numpy_helper
@@ -64,12 +64,14 @@ def case(path: Path, largest: float, offset: float = 0.0, rows: int = 2) -> tupl
 
 def test_overflow_is_named_with_place_and_magnitude(isolated: ChildProcess, tmp_path: Path) -> None:
     cases = [case(tmp_path / "small.st", 10), case(tmp_path / "large.st", 300)]
-    found = bisect(chain(tmp_path / "a.onnx", False), chain(tmp_path / "b.onnx", True), cases, isolated, tmp_path)
+    found = compare_graphs(
+        chain(tmp_path / "a.onnx", False), chain(tmp_path / "b.onnx", True), cases, isolated, tmp_path
+    )
     first = found.first
     assert first is not None and found.how == "overflow"
     assert (first.node, first.operator, first.module, first.source) == ("square", "Mul", "net.square", "net.py:7")
     assert first.case == "large"
-    assert first.told(found.limit) == "overflow 9.0e4 > 65504"
+    assert first.reason(found.limit) == "overflow 9.0e4 > 65504"
     assert 0 < first.lost < 16
     # What comes after it is not the first.
     assert [(s.tensor, s.lost > 0) for s in found.steps] == [
@@ -80,7 +82,7 @@ def test_overflow_is_named_with_place_and_magnitude(isolated: ChildProcess, tmp_
 def test_drift_is_named_where_it_starts_not_where_it_shows(isolated: ChildProcess, tmp_path: Path) -> None:
     graphs = [chain(tmp_path / f"{half}.onnx", half, mean=1000) for half in (False, True)]
     cases = [case(tmp_path / "c.st", 2, offset=1000)]
-    found = bisect(*graphs, cases, isolated, tmp_path)
+    found = compare_graphs(*graphs, cases, isolated, tmp_path)
     assert found.how == "drift" and found.first is not None
     assert found.first.node == "centre"
     assert found.first.growth > 100
@@ -92,17 +94,17 @@ def test_drift_is_named_where_it_starts_not_where_it_shows(isolated: ChildProces
 def test_an_overflow_counts_before_a_drift_that_comes_earlier(isolated: ChildProcess, tmp_path: Path) -> None:
     graphs = [chain(tmp_path / f"{half}.onnx", half, mean=1000) for half in (False, True)]
     cases = [case(tmp_path / "drifts.st", 2, offset=1000), case(tmp_path / "overflows.st", 300)]
-    found = bisect(*graphs, cases, isolated, tmp_path)
+    found = compare_graphs(*graphs, cases, isolated, tmp_path)
     assert found.how == "overflow" and found.first is not None
     assert (found.first.node, found.first.case) == ("square", "overflows")
 
 
 def test_without_a_culprit_the_error_creeps(isolated: ChildProcess, tmp_path: Path) -> None:
     graphs = [chain(tmp_path / f"{half}.onnx", half) for half in (False, True)]
-    found = bisect(*graphs, [case(tmp_path / "c.st", 2)], isolated, tmp_path)
+    found = compare_graphs(*graphs, [case(tmp_path / "c.st", 2)], isolated, tmp_path)
     assert found.how == "creep"
     assert all(s.relative < 2e-3 for s in found.steps)
-    same = bisect(graphs[0], graphs[0], [case(tmp_path / "c.st", 2)], isolated, tmp_path)
+    same = compare_graphs(graphs[0], graphs[0], [case(tmp_path / "c.st", 2)], isolated, tmp_path)
     assert same.first is None and same.limit == float("inf")
 
 
@@ -117,13 +119,15 @@ def test_a_graph_of_another_model_is_refused(isolated: ChildProcess, tmp_path: P
     with pytest.raises(
         UsageError, match=r"b\.onnx is a graph of another model than a\.onnx: it has 1 of its 4 tensors"
     ):
-        bisect(chain(tmp_path / "a.onnx", False), tmp_path / "b.onnx", [case(tmp_path / "c.st", 2)], isolated, tmp_path)
+        compare_graphs(
+            chain(tmp_path / "a.onnx", False), tmp_path / "b.onnx", [case(tmp_path / "c.st", 2)], isolated, tmp_path
+        )
 
 
 def test_weights_beside_the_graph_are_found_from_another_folder(isolated: ChildProcess, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     graphs = [chain(tmp_path / f"{half}.onnx", half, external=True) for half in (False, True)]
-    found = bisect(*graphs, [case(tmp_path / "c.st", 300)], isolated, tmp_path / "work")
+    found = compare_graphs(*graphs, [case(tmp_path / "c.st", 300)], isolated, tmp_path / "work")
     assert found.first is not None and found.first.node == "square"
 
 

@@ -18,9 +18,10 @@ from attn_export.console import Console
 from attn_export.parity.recorded import check, golden_record
 from attn_export.precision import fp32_search as keep
 from attn_export.precision.bundle_files import write_precision
-from attn_export.precision.convert import add_precision, bundle_job, convert_file, workshop
-from attn_export.precision.emulation import rounded
+from attn_export.precision.convert import add_precision, bundle_conversion, convert_file, workshop
+from attn_export.precision.emulation import emulate
 from attn_export.precision.modelopt_autocast import computes
+from attn_export.precision.schemes import get
 from attn_export.precision.typed_graph import TypedGraph, convert_graph
 from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
@@ -79,7 +80,7 @@ def copy(bundle: Path, folder: Path) -> Path:
 
 def twin_error(bundle: Path, typed: Path) -> float:
     """The worst error of a typed graph over all golden cases, of max|reference|; nothing of ours but the twin."""
-    session = onnxruntime.InferenceSession(rounded(onnx.load(typed)).SerializeToString())
+    session = onnxruntime.InferenceSession(emulate(onnx.load(typed)).SerializeToString())
     worst = 0.0
     for case in Bundle.open(bundle).graph().cases():
         for spec, got in zip(session.get_outputs(), session.run(None, case.inputs), strict=True):
@@ -122,26 +123,26 @@ def test_what_the_plain_conversion_breaks_holds_with_few_nodes_in_fp32(
 ) -> None:
     bundle = made(name, inputs, request.getfixturevalue(example) if example else None)
     with workshop(120) as (work, isolated):
-        job = bundle_job(Bundle.open(bundle), "model", "fp16", False, None, work, isolated)
-        assert keep.plain(job).ratio > 1
-        typed = convert_graph(job, "model", Console(True))
+        conversion = bundle_conversion(Bundle.open(bundle), "model", get("fp16"), False, None, work, isolated)
+        assert keep.plain(conversion).ratio > 1
+        typed = convert_graph(conversion, "model", Console(True))
         assert twin_error(bundle, typed.path) < 1e-2
-    assert next(k["reason"] for k in typed.kept if k["module"] == place).startswith(reason)
-    assert typed.share == len(typed.kept) / arithmetic(bundle / "model.onnx")
+    assert next(k["reason"] for k in typed.fp32_nodes if k["module"] == place).startswith(reason)
+    assert typed.share == len(typed.fp32_nodes) / arithmetic(bundle / "model.onnx")
     assert 0 < typed.share <= 0.1
-    assert any(line.startswith(f"kept in fp32: {place} ({reason}") for line in typed.kept_lines)
+    assert any(line.startswith(f"kept in fp32: {place} ({reason}") for line in typed.fp32_lines)
 
 
 @pytest.mark.slow
 def test_a_mask_that_never_masks_all_needs_nothing_in_fp32(made: Made) -> None:
     bundle = made("Causal")
     with workshop(120) as (work, isolated):
-        job = bundle_job(Bundle.open(bundle), "model", "fp16", False, None, work, isolated)
-        first = keep.start(job)
+        conversion = bundle_conversion(Bundle.open(bundle), "model", get("fp16"), False, None, work, isolated)
+        first = keep.start(conversion)
         # AutoCast's ranges alone keep every layer's sum and softmax.
         assert len(first.cast.in_fp32) >= 12 and first.passed
-        typed = convert_graph(job, "model", Console(True), first)
-        assert typed.kept == ()
+        typed = convert_graph(conversion, "model", Console(True), first)
+        assert typed.fp32_nodes == ()
         assert twin_error(bundle, typed.path) < 1e-2
 
 
@@ -150,7 +151,7 @@ def test_the_bundle_tells_what_was_kept_and_why(made: Made, tmp_path: Path) -> N
     (typed,) = add_precision(bundle, "fp16", console=Console(True))
     entry = Bundle.open(bundle).graph().precisions["fp16"]
     assert (entry.type, entry.target, entry.half_io) == ("fp16", None, False)
-    assert [dict(k) for k in entry.kept] == [dict(k) for k in typed.kept]
+    assert [dict(k) for k in entry.kept] == [dict(k) for k in typed.fp32_nodes]
     assert [(k["operator"], k["module"]) for k in entry.kept] == [
         ("MatMul", "layers.3.attention"),
         ("Mul", "layers.3.attention"),
@@ -165,7 +166,7 @@ def test_a_net_that_half_precision_holds_keeps_nothing(made: Made, tmp_path: Pat
     fp16 = add_precision(bundle, "fp16", skip=["attention"], console=Console(True))
     bf16 = add_precision(bundle, "bf16", skip=["attention"], console=Console(True))
     assert [t.name for t in (*fp16, *bf16)] == ["fp16", "bf16"]
-    assert fp16[0].kept == bf16[0].kept == ()
+    assert fp16[0].fp32_nodes == bf16[0].fp32_nodes == ()
     # Three bits fewer: eight times the error, more or less.
     assert 2 < bf16[0].worst / fp16[0].worst < 40
     after = json.loads((bundle / "manifest.json").read_text())
@@ -307,7 +308,7 @@ def test_a_plain_file_is_held_against_its_own_fp32_answers(made: Made, tmp_path:
     source = shutil.copy(made("LargeLogits") / "model.onnx", tmp_path / "model.onnx")
     typed = convert_file(Path(source), tmp_path / "half.onnx", "fp16", console=Console(True))
     assert isinstance(typed, TypedGraph) and typed.path == tmp_path / "half.onnx"
-    assert {k["module"] for k in typed.kept} == {"layers.3.attention"}
+    assert {k["module"] for k in typed.fp32_nodes} == {"layers.3.attention"}
     session = onnxruntime.InferenceSession(tmp_path / "half.onnx", disabled_optimizers=list(BROKEN_ON_FP16))
     x = np.random.default_rng(5).standard_normal((2, 9, 64)).astype(np.float32)
     got, want = session.run(None, {"x": x})[0], onnxruntime.InferenceSession(source).run(None, {"x": x})[0]
@@ -326,12 +327,12 @@ def test_nodes_without_names_are_given_some(made: Made, tmp_path: Path) -> None:
         node.name = ""
     onnx.save(model, tmp_path / "bare.onnx")
     typed = convert_file(tmp_path / "bare.onnx", tmp_path / "half.onnx", "fp16", console=Console(True))
-    assert {k["operator"] for k in typed.kept} == {"MatMul", "Mul"}
+    assert {k["operator"] for k in typed.fp32_nodes} == {"MatMul", "Mul"}
 
 
 def test_mistakes_cost_nothing(made: Made, tmp_path: Path) -> None:
     quiet = Console(True)
-    with pytest.raises(UsageError, match="unknown precision 'fp8'; available: fp16, bf16"):
+    with pytest.raises(UsageError, match='unknown precision "fp8"; available: bf16, fp16'):
         add_precision(made("Small"), "fp8", console=quiet)
     with pytest.raises(UsageError, match="numpy has no bfloat16"):
         add_precision(made("Small"), "bf16", half_io=True, console=quiet)

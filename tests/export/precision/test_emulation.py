@@ -9,7 +9,7 @@ import onnx
 import onnx.reference
 import onnxruntime
 import pytest
-from attn_export.precision.emulation import rounded
+from attn_export.precision.emulation import emulate
 from attn_runtime.errors import BundleError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,18 +69,18 @@ def test_onnx_runtime_itself_hides_the_overflow() -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_twin_shows_the_overflow_at_every_optimization_level(level: str) -> None:
     typed = square_root_of_product()
-    (y,) = run(rounded(typed), {"x": np.float32([[300]])}, level)
+    (y,) = run(emulate(typed), {"x": np.float32([[300]])}, level)
     assert np.isposinf(y).all()
     (peer,) = onnx.reference.ReferenceEvaluator(typed).run(None, {"x": np.float32([[300]])})
     assert np.isposinf(peer).all()
-    (y,) = run(rounded(typed), {"x": np.float32([[200]])}, level)
+    (y,) = run(emulate(typed), {"x": np.float32([[200]])}, level)
     assert y[0, 0] == np.sqrt(np.float16(60000)).astype(np.float16)
 
 
 def test_the_typed_graph_is_not_changed() -> None:
     typed = square_root_of_product()
     before = typed.SerializeToString()
-    twin = rounded(typed)
+    twin = emulate(typed)
     assert typed.SerializeToString() == before
     onnx.checker.check_model(twin, full_check=True)
     assert [i.type.tensor_type.elem_type for i in (*twin.graph.input, *twin.graph.output)] == [1, 1]
@@ -129,7 +129,7 @@ def test_every_chain_gives_the_bits_that_numpy_gives_in_the_type_itself(
     typed = model(
         nodes, [value("x", [3, 3])], [value("y", [3, 3])], [tensor(f"w{i}", w, kind) for i, w in enumerate(weights)]
     )
-    (y,) = run(rounded(typed), {"x": x})
+    (y,) = run(emulate(typed), {"x": x})
     assert np.array_equal(y, expected.astype(np.float32), equal_nan=True)
 
 
@@ -140,7 +140,7 @@ def test_a_product_accumulates_in_fp32_and_rounds_once() -> None:
     typed = model(
         nodes, [value("x", [1, 4096], TensorProto.FLOAT16)], [value("y", [1, 1], TensorProto.FLOAT16)], [tensor("w", w)]
     )
-    (y,) = run(rounded(typed), {"x": x})
+    (y,) = run(emulate(typed), {"x": x})
     assert y[0, 0] == np.float16(4096 * (1 + 2**-10))
 
 
@@ -148,7 +148,7 @@ def test_half_inputs_are_rounded_where_they_enter_and_half_outputs_are_float32()
     nodes = [helper.make_node("Identity", ["x"], ["y"])]
     kinds = {"element": TensorProto.FLOAT16}
     typed = model(nodes, [value("x", [2], **kinds)], [value("y", [2], **kinds)])
-    (y,) = run(rounded(typed), {"x": np.float32([1.0001, 7e4])})
+    (y,) = run(emulate(typed), {"x": np.float32([1.0001, 7e4])})
     assert y.dtype == np.float32
     assert y.tolist() == [1.0, np.inf]
 
@@ -160,7 +160,7 @@ def test_an_fp32_part_is_left_exact() -> None:
         helper.make_node("Cast", ["half"], ["y"], to=TensorProto.FLOAT),
     ]
     typed = model(nodes, [value("x", [1])], [value("y", [1]), value("square", [1])])
-    y, square = run(rounded(typed), {"x": np.float32([300.003])})
+    y, square = run(emulate(typed), {"x": np.float32([300.003])})
     assert np.isinf(y).all()
     assert square[0] == np.float32(300.003) * np.float32(300.003)
 
@@ -188,10 +188,10 @@ def test_branches_and_loops_round_inside() -> None:
     expected = np.float16(1.0003)
     for _ in range(50):
         expected = np.float16(expected * np.float16(1.001))
-    y, z = run(rounded(typed), feed)
+    y, z = run(emulate(typed), feed)
     assert y[0] == expected
     assert z[0] == np.float16(1.0003) + np.float16(1.001)
-    _, z = run(rounded(typed), {**feed, "which": np.asarray(False)})
+    _, z = run(emulate(typed), {**feed, "which": np.asarray(False)})
     assert z[0] == np.float16(1.0003)
 
 
@@ -202,7 +202,7 @@ def test_a_half_input_is_rounded_for_the_bodies_that_read_it() -> None:
     nodes = [helper.make_node("If", ["which"], ["y"], then_branch=branch, else_branch=other)]
     typed = model(nodes, [value("x", [1], half), value("which", [], TensorProto.BOOL)], [value("y", [1], half)])
     for which, expected in ((True, 2 * np.float16(1.0003)), (False, np.float16(1.0003))):
-        (y,) = run(rounded(typed), {"x": np.float32([1.0003]), "which": np.asarray(which)})
+        (y,) = run(emulate(typed), {"x": np.float32([1.0003]), "which": np.asarray(which)})
         assert y[0] == expected
 
 
@@ -218,9 +218,9 @@ def test_constants_and_types_in_attributes() -> None:
     ]
     shape = numpy_helper.from_array(np.int64([1]), "shape")
     typed = model(nodes, [value("x", [1])], [value("y", [1])], [shape])
-    (y,) = run(rounded(typed), {"x": np.float32([1.0003])})
+    (y,) = run(emulate(typed), {"x": np.float32([1.0003])})
     assert y[0] == (np.float16(0.1) + np.float16(0.3)) + np.float16(1.0003)
-    assert half not in [a.t.data_type for n in rounded(typed).graph.node for a in n.attribute if a.HasField("t")]
+    assert half not in [a.t.data_type for n in emulate(typed).graph.node for a in n.attribute if a.HasField("t")]
 
 
 def test_weights_stay_in_the_data_file_of_the_typed_graph(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_weights_stay_in_the_data_file_of_the_typed_graph(tmp_path: Path) -> Non
         [tensor("w", np.eye(64) * 1.0003)],
     )
     onnx.save(typed, tmp_path / "t.onnx", save_as_external_data=True, location="t.data", size_threshold=0)
-    onnx.save(rounded(onnx.load(tmp_path / "t.onnx", load_external_data=False)), tmp_path / "twin.onnx")
+    onnx.save(emulate(onnx.load(tmp_path / "t.onnx", load_external_data=False)), tmp_path / "twin.onnx")
     assert (tmp_path / "twin.onnx").stat().st_size < 2000
     session = onnxruntime.InferenceSession(tmp_path / "twin.onnx")
     (y,) = session.run(None, {"x": np.ones((1, 64), np.float32)})
@@ -247,7 +247,7 @@ def test_an_operator_that_mixes_types_is_refused_by_the_nodes_name() -> None:
     with pytest.raises(
         BundleError, match=r"encoder\.add \(Add\) mixes types: x is tensor\(float\), w is tensor\(float16\)"
     ):
-        rounded(typed)
+        emulate(typed)
 
 
 def test_a_type_that_the_operator_lacks_is_refused() -> None:
@@ -259,7 +259,7 @@ def test_a_type_that_the_operator_lacks_is_refused() -> None:
     )  # fmt: skip
     typed = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)])
     with pytest.raises(BundleError, match=r"node up \(Resize\): input scales is tensor\(float16\)"):
-        rounded(typed)
+        emulate(typed)
 
 
 def test_an_operator_that_onnx_does_not_know_is_refused() -> None:
@@ -271,4 +271,4 @@ def test_an_operator_that_onnx_does_not_know_is_refused() -> None:
     with pytest.raises(
         BundleError, match="node fused .FusedMatMul.: operator com.microsoft::FusedMatMul has no schema"
     ):
-        rounded(helper.make_model(graph, opset_imports=opsets))
+        emulate(helper.make_model(graph, opset_imports=opsets))

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_export.parity.recorded import check, passed
+from attn_export.parity.judge import passed
+from attn_export.parity.recorded import check
 from attn_export.precision import fp32_search
-from attn_export.precision.convert import file_job, workshop
-from attn_export.precision.fp32_search import Conversion, Wiring
+from attn_export.precision.convert import file_conversion, workshop
+from attn_export.precision.fp32_search import Conversion, NodeConsumers
+from attn_export.precision.schemes import get
 from attn_runtime.child_process import ChildProcess
 from onnx import TensorProto, helper, numpy_helper
 
-MakeJob = Callable[..., Conversion]
+MakeConversion = Callable[..., Conversion]
 
 
 @pytest.fixture(scope="module")
@@ -25,52 +27,52 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildProcess]:
 
 
 @pytest.fixture
-def job(shop: ChildProcess, tmp_path: Path) -> MakeJob:
-    def make(nodes: list[onnx.NodeProto], kind: str = "fp16", **weights: float | list[float]) -> Conversion:
+def make(shop: ChildProcess, tmp_path: Path) -> MakeConversion:
+    def build(nodes: list[onnx.NodeProto], kind: str = "fp16", **weights: float | list[float]) -> Conversion:
         values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 8]) for n in ("x", "y")]
         initializers = [numpy_helper.from_array(np.float32(np.atleast_1d(v)), n) for n, v in weights.items()]
         graph = helper.make_graph(nodes, "g", values[:1], values[1:], initializers)
         onnx.save(
             helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10), tmp_path / "m.onnx"
         )
-        return file_job(tmp_path / "m.onnx", kind, False, None, None, tmp_path, shop)
+        return file_conversion(tmp_path / "m.onnx", get(kind), False, None, None, tmp_path, shop)
 
-    return make
+    return build
 
 
 def node(operator: str, inputs: list[str], output: str) -> onnx.NodeProto:
     return helper.make_node(operator, inputs, [output], name=f"{output}.{operator}")
 
 
-def test_what_holds_only_by_rounding_does_not_hold(job: MakeJob) -> None:
+def test_what_holds_only_by_rounding_does_not_hold(make: MakeConversion) -> None:
     # Everything is masked, so fp32 answers with equal parts. In fp16 the mask is -65504, and x rounds away beside it: equal
     # parts again. But an engine that fuses the sum with the softmax does not round in between, and x is all there is.
-    it = job([node("Add", ["x", "mask"], "s"), node("Softmax", ["s"], "y")], mask=-3.4e38)
+    it = make([node("Add", ["x", "mask"], "s"), node("Softmax", ["s"], "y")], mask=-3.4e38)
     plain = fp32_search.plain(it)
-    assert passed(check(plain.twin, it.record, it.tolerance, it.work, it.isolated))
+    assert passed(check(plain.emulated, it.record, it.tolerance, it.work, it.isolated))
     assert not plain.passed
-    settled = fp32_search.search(it, fp32_search.start(it))
-    assert settled.passed and settled.best.cast.in_fp32 == ("s.Add", "y.Softmax")
+    result = fp32_search.search(it, fp32_search.start(it))
+    assert result.passed and result.best.cast.in_fp32 == ("s.Add", "y.Softmax")
 
 
-def test_an_overflow_that_the_answers_do_not_show_stays_in_fp32(job: MakeJob) -> None:
+def test_an_overflow_that_the_answers_do_not_show_stays_in_fp32(make: MakeConversion) -> None:
     # tanh(inf) is what tanh(1e5) is, by luck.
-    it = job([node("Mul", ["x", "gain"], "large"), node("Tanh", ["large"], "y")], gain=1e6)
+    it = make([node("Mul", ["x", "gain"], "large"), node("Tanh", ["large"], "y")], gain=1e6)
     assert fp32_search.plain(it).passed
-    settled = fp32_search.search(it, fp32_search.start(it))
-    assert settled.passed and settled.best.cast.in_fp32 == ("large.Mul", "y.Tanh")
+    result = fp32_search.search(it, fp32_search.start(it))
+    assert result.passed and result.best.cast.in_fp32 == ("large.Mul", "y.Tanh")
 
 
-def test_a_mask_that_turns_infinite_stays_in_fp32(job: MakeJob) -> None:
+def test_a_mask_that_turns_infinite_stays_in_fp32(make: MakeConversion) -> None:
     # -65504 less a hundred is -inf: right as long as a row has something to see, and NaN where it has not.
     nodes = [node("Mul", ["x", "gain"], "s"), node("Add", ["s", "mask"], "m"), node("Softmax", ["m"], "y")]
-    it = job(nodes, gain=100.0, mask=[0.0] * 4 + [-3.4e38] * 4)
+    it = make(nodes, gain=100.0, mask=[0.0] * 4 + [-3.4e38] * 4)
     assert fp32_search.plain(it).passed
-    settled = fp32_search.search(it, fp32_search.start(it))
-    assert settled.passed and settled.best.cast.in_fp32 == ("m.Add", "y.Softmax")
+    result = fp32_search.search(it, fp32_search.start(it))
+    assert result.passed and result.best.cast.in_fp32 == ("m.Add", "y.Softmax")
 
 
-def test_drift_keeps_what_makes_and_reads_the_tensor_and_what_lies_between(job: MakeJob) -> None:
+def test_drift_keeps_what_makes_and_reads_the_tensor_and_what_lies_between(make: MakeConversion) -> None:
     nodes = [
         node("Add", ["x", "offset"], "far"),
         node("Flatten", ["far"], "flat"),
@@ -79,25 +81,25 @@ def test_drift_keeps_what_makes_and_reads_the_tensor_and_what_lies_between(job: 
         node("Neg", ["t"], "n"),
         node("Sigmoid", ["n"], "y"),
     ]
-    it = job(nodes, offset=5000.0)
+    it = make(nodes, offset=5000.0)
     assert fp32_search.plain(it).ratio > 10
-    settled = fp32_search.search(it, fp32_search.start(it))
-    assert settled.passed
-    assert settled.best.cast.in_fp32 == ("far.Add", "near.Sub")
-    assert settled.best.cast.moved_in_fp32 == ("flat.Flatten",)
-    assert settled.blames[0].tensor == "far" and settled.blames[0].ratio > 10
+    result = fp32_search.search(it, fp32_search.start(it))
+    assert result.passed
+    assert result.best.cast.in_fp32 == ("far.Add", "near.Sub")
+    assert result.best.cast.moved_in_fp32 == ("flat.Flatten",)
+    assert result.drifting[0].tensor == "far" and result.drifting[0].ratio > 10
 
 
 @pytest.mark.parametrize("kind", ["fp16", "bf16"])
-def test_nothing_is_kept_where_nothing_is_needed(job: MakeJob, kind: str) -> None:
-    it = job([node("Mul", ["x", "gain"], "m"), node("Tanh", ["m"], "y")], kind, gain=0.5)
+def test_nothing_is_kept_where_nothing_is_needed(make: MakeConversion, kind: str) -> None:
+    it = make([node("Mul", ["x", "gain"], "m"), node("Tanh", ["m"], "y")], kind, gain=0.5)
     first = fp32_search.start(it)
     assert fp32_search.search(it, first).best is first and first.cast.in_fp32 == ()
 
 
-def test_a_search_that_keeps_most_of_the_graph_has_failed(job: MakeJob) -> None:
+def test_a_search_that_keeps_most_of_the_graph_has_failed(make: MakeConversion) -> None:
     nodes = [node("Add", ["x", "offset"], "far"), node("Sub", ["far", "offset"], "near"), node("Tanh", ["near"], "y")]
-    it = job(nodes, offset=5000.0)
+    it = make(nodes, offset=5000.0)
     assert not fp32_search.search(it, fp32_search.start(it)).passed
 
 
@@ -106,11 +108,11 @@ def test_carriers_are_found_through_what_moves_values() -> None:
         node("Exp", ["x"], "a"), node("Reshape", ["a", "shape"], "b"), node("Transpose", ["b"], "c"),
         node("Mul", ["c", "w"], "d"), node("Add", ["b", "v"], "e"), node("Neg", ["d"], "f"),
     ]  # fmt: skip
-    wiring = Wiring(helper.make_model(helper.make_graph(nodes, "g", [], [])))
+    consumers = NodeConsumers(helper.make_model(helper.make_graph(nodes, "g", [], [])))
     around = {"a.Exp", "b.Reshape", "c.Transpose", "d.Mul", "e.Add"}
-    assert wiring.carriers("a") == wiring.carriers("b") == around
+    assert consumers.carriers("a") == consumers.carriers("b") == around
     # The transposed tensor is the same numbers, and the sum reads them as well.
-    assert wiring.carriers("c") == around
-    assert wiring.carriers("d") == {"d.Mul", "f.Neg"}
-    assert wiring.carriers("w") == {"d.Mul"}
-    assert wiring.share(frozenset({"a.Exp", "b.Reshape"})) == 1 / 4
+    assert consumers.carriers("c") == around
+    assert consumers.carriers("d") == {"d.Mul", "f.Neg"}
+    assert consumers.carriers("w") == {"d.Mul"}
+    assert consumers.share(frozenset({"a.Exp", "b.Reshape"})) == 1 / 4

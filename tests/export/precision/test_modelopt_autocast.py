@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 from attn_export.precision import modelopt_autocast as module
-from attn_export.precision.modelopt_autocast import LIMIT, autocast, clip_casts, read_cast, require_autocast
+from attn_export.precision.modelopt_autocast import Cast, autocast, clip_casts, read_cast, require_autocast
+from attn_export.precision.schemes import get
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import BackendError, PassError
 from onnx import TensorProto, helper, numpy_helper
@@ -39,6 +40,11 @@ def squares(path: Path, opset: int = 20) -> Path:
     return path
 
 
+def cast(source: Path, target: Path, kind: str, isolated: ChildProcess, **options: Any) -> Cast:
+    autocast(source, target, get(kind), isolated, **options)
+    return read_cast(target)
+
+
 def calibration(folder: Path, *largest: float) -> Path:
     folder.mkdir()
     for number, value in enumerate(largest):
@@ -48,12 +54,12 @@ def calibration(folder: Path, *largest: float) -> Path:
 
 def test_every_golden_case_counts_as_calibration(isolated: ChildProcess, tmp_path: Path) -> None:
     source = squares(tmp_path / "m.onnx")
-    fine = autocast(source, tmp_path / "a.onnx", "fp16", isolated, calibration=calibration(tmp_path / "a", 2, 3))
+    fine = cast(source, tmp_path / "a.onnx", "fp16", isolated, calibration=calibration(tmp_path / "a", 2, 3))
     assert fine.in_fp32 == ()
     # The one case that overflows is the second.
-    kept = autocast(source, tmp_path / "b.onnx", "fp16", isolated, calibration=calibration(tmp_path / "b", 2, 300))
+    kept = cast(source, tmp_path / "b.onnx", "fp16", isolated, calibration=calibration(tmp_path / "b", 2, 300))
     assert kept.in_fp32 == ("norm.square", "project")
-    assert autocast(source, tmp_path / "c.onnx", "bf16", isolated, calibration=tmp_path / "b").in_fp32 == ()
+    assert cast(source, tmp_path / "c.onnx", "bf16", isolated, calibration=tmp_path / "b").in_fp32 == ()
 
 
 def test_only_the_nodes_that_are_named_stay(isolated: ChildProcess, tmp_path: Path) -> None:
@@ -66,7 +72,7 @@ def test_only_the_nodes_that_are_named_stay(isolated: ChildProcess, tmp_path: Pa
         (("re",), ()),
         ((".*",), ()),
     ):
-        assert autocast(source, tmp_path / "t.onnx", "fp16", isolated, keep=keep).in_fp32 == found
+        assert cast(source, tmp_path / "t.onnx", "fp16", isolated, fp32_nodes=keep).in_fp32 == found
 
 
 @pytest.mark.parametrize(
@@ -76,7 +82,7 @@ def test_names_module_paths_and_properties_stay(
     isolated: ChildProcess, tmp_path: Path, kind: str, element: int, opset: int
 ) -> None:
     source = squares(tmp_path / "m.onnx")
-    autocast(source, tmp_path / "t.onnx", kind, isolated, keep=["project"])
+    autocast(source, tmp_path / "t.onnx", get(kind), isolated, fp32_nodes=["project"])
     typed = onnx.load(tmp_path / "t.onnx")
     onnx.checker.check_model(typed, full_check=True)
     assert typed.opset_import[0].version == opset
@@ -93,7 +99,7 @@ def test_names_module_paths_and_properties_stay(
 
 
 def test_half_at_the_border(isolated: ChildProcess, tmp_path: Path) -> None:
-    autocast(squares(tmp_path / "m.onnx"), tmp_path / "t.onnx", "fp16", isolated, half_io=True)
+    autocast(squares(tmp_path / "m.onnx"), tmp_path / "t.onnx", get("fp16"), isolated, half_io=True)
     graph = onnx.load(tmp_path / "t.onnx").graph
     assert [v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)] == [TensorProto.FLOAT16] * 2
     assert [n.op_type for n in graph.node] == ["Mul", "MatMul", "Relu"]
@@ -101,18 +107,18 @@ def test_half_at_the_border(isolated: ChildProcess, tmp_path: Path) -> None:
 
 def test_a_number_that_stands_for_infinity_is_clipped_before_the_cast(isolated: ChildProcess, tmp_path: Path) -> None:
     import onnxruntime
-    from attn_export.precision.emulation import rounded
+    from attn_export.precision.emulation import emulate
 
     source = squares(tmp_path / "m.onnx")
     x = np.full((1, 4), -3.4e38, np.float32)
-    for saturate, largest in (([], np.inf), (["x"], LIMIT["fp16"])):
-        autocast(source, tmp_path / "t.onnx", "fp16", isolated, saturate=saturate)
+    for saturate, largest in (([], np.inf), (["x"], 65504.0)):
+        autocast(source, tmp_path / "t.onnx", get("fp16"), isolated, saturate=saturate)
         typed = onnx.load(tmp_path / "t.onnx")
         clips = [n for n in typed.graph.node if n.op_type == "Clip"]
         assert len(clips) == len(saturate)
         typed.graph.output.append(onnx.ValueInfoProto(name="x_cast_to_fp16"))
         typed.graph.output[-1].type.tensor_type.elem_type = TensorProto.FLOAT16
-        session = onnxruntime.InferenceSession(rounded(typed).SerializeToString())
+        session = onnxruntime.InferenceSession(emulate(typed).SerializeToString())
         _, entered = session.run(None, {"x": x})
         assert float(np.abs(entered).max()) == largest
     assert read_cast(tmp_path / "t.onnx").in_fp32 == ("x_clipped_to_fp16",)
@@ -125,7 +131,7 @@ def test_clipping_touches_the_named_casts_alone() -> None:
         helper.make_node("Cast", ["a"], ["ai"], to=TensorProto.INT64),
     ]
     model = helper.make_model(helper.make_graph(nodes, "g", [], []))
-    clip_casts(model, frozenset({"a"}), "fp16")
+    clip_casts(model, frozenset({"a"}), "fp16", TensorProto.FLOAT16, 65504.0)
     assert [(n.op_type, n.input[0]) for n in model.graph.node] == [
         ("Clip", "a"), ("Cast", "a_clipped_to_fp16"), ("Cast", "b"), ("Cast", "a"),
     ]  # fmt: skip
@@ -143,8 +149,11 @@ def test_large_weights_go_beside_the_graph(tmp_path: Path, monkeypatch: pytest.M
         opset_imports=[helper.make_opsetid("", 20)], ir_version=10,
     )  # fmt: skip
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
-    arguments: dict[str, Any] = {"calibration": None, "keep": [], "saturate": [], "half_io": False}
-    module.convert_here(str(tmp_path / "m.onnx"), str(tmp_path / "t.onnx"), "fp16", **arguments)
+    arguments: dict[str, Any] = {
+        "type": "fp16", "onnx_type": TensorProto.FLOAT16, "max_finite": 65504.0, "calibration": None, "fp32_nodes": [],
+        "saturate": [], "half_io": False,
+    }  # fmt: skip
+    module.convert_here(str(tmp_path / "m.onnx"), str(tmp_path / "t.onnx"), **arguments)
     assert (tmp_path / "t.onnx.data").stat().st_size == 64 * 64 * 2
     assert onnx.load(tmp_path / "t.onnx").graph.initializer[0].data_type == TensorProto.FLOAT16
 
@@ -154,7 +163,7 @@ def test_what_autocast_can_not_convert_is_said_in_one_line(isolated: ChildProces
     model.graph.node[1].op_type = "NoSuchOperator"
     onnx.save(model, tmp_path / "bad.onnx")
     with pytest.raises(PassError, match=r"AutoCast can't convert bad\.onnx to fp16: ") as refused:
-        autocast(tmp_path / "bad.onnx", tmp_path / "t.onnx", "fp16", isolated)
+        autocast(tmp_path / "bad.onnx", tmp_path / "t.onnx", get("fp16"), isolated)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "t.onnx").exists()
 

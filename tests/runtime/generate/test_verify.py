@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attn_runtime.bundle.reader import Bundle, GoldenCase
+from attn_runtime.bundle.reader import Bundle, Case
 from attn_runtime.errors import BundleError, InputError
 from attn_runtime.generate import open_generator
 from attn_runtime.generate.recorded_cases import generated_cases
@@ -99,7 +99,7 @@ def test_a_token_that_is_none_of_the_models_is_told(tmp_path: Path) -> None:
 def test_tokens_that_are_never_written_leave_the_others_decided(tmp_path: Path) -> None:
     path = bundle(tmp_path)
     logits = np.array([[3.0, -np.inf, -4.0]], np.float32)
-    case = GoldenCase("min", {}, {}, {"logits": logits})
+    case = Case("min", {}, {}, {"logits": logits})
     opened = Bundle.open(path)
     for name, graph in opened.graphs.items():
         opened.graphs[name] = dataclasses.replace(graph)

@@ -52,6 +52,10 @@ def test_the_file_made_for_an_engine_is_found_by_type_and_borders(valid_bundle: 
     assert twins.precision_for("plain", "other")[0] == "plain"
     other = replace(graph, precisions={"plain": replace(plain, half_io=False), "half": half})
     assert other.precision_for("plain", "tensorrt")[0] == "plain"
+    # Two precisions of one type: each has a file of its own name, or none.
+    pair = {"a": plain, "b": plain, "b-trt": half}
+    both = replace(graph, precisions=pair)
+    assert [both.precision_for(name, "tensorrt")[0] for name in pair] == ["a", "b-trt", "b-trt"]
 
 
 @pytest.mark.usefixtures("without_native")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from attn_runtime.bundle.reader import GoldenCase
+from attn_runtime.bundle.reader import Arrays, Case
 
 from .config import Message, Signature, data_type
 from .text_proto import Map
@@ -27,7 +27,7 @@ class WarmUp:
     files: dict[str, bytes]
 
 
-def warm_up(cases: Iterable[GoldenCase], signature: Signature) -> WarmUp:
+def warm_up(cases: Iterable[Case[Arrays]], signature: Signature) -> WarmUp:
     """One request for each golden case whose inputs hold something; those that would make the files huge are left out."""
     messages: list[Message] = []
     files: dict[str, bytes] = {}

@@ -1,0 +1,19 @@
+"""float16: eleven bits of precision, five of range. What is over 65504 overflows."""
+
+from onnx import TensorProto
+
+from ..emulation import emulate
+from ..modelopt_autocast import autocast
+from ._base import Scheme
+
+SCHEME = Scheme(
+    name="fp16",
+    type="fp16",
+    onnx_type=TensorProto.FLOAT16,
+    max_finite=65504.0,
+    unit_roundoff=2.0**-11,
+    # One rounding is 5e-4: what some twenty of them in a row may come to.
+    default_rtol=1e-2,
+    convert=autocast,
+    emulate=emulate,
+)
