@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 from attn_export.attention.blocks import find_blocks
 from attn_export.console import Console
+from attn_export.onnx_graph.onnx_file import load
 from attn_export.passes.attention import rewrite
 from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision.convert import add_precision
@@ -45,7 +47,7 @@ def network(size: int, folder: Path) -> list[str]:
     export(source, bundle, ExportOptions(), Console(True))
     add_precision(bundle, "fp16", console=Console(True))
     before, after = (
-        compile_engine(bundle, precision=p, flavour="rtx", exact=True, blocks=find_blocks(onnx.load(bundle / file)))
+        compile_engine(bundle, precision=p, flavour="rtx", exact=True, blocks=find_blocks(load(bundle / file)))
         for p, file in (("fp16", "model.fp16.onnx"), ("fp16-trt", "model.fp16-trt.onnx"))
     )
     told = ["fused" if all(b.fused for b in done.attention) else "unfused" for done in (before, after)]
@@ -55,10 +57,9 @@ def network(size: int, folder: Path) -> list[str]:
 
 def worst_error(model: onnx.ModelProto, size: int) -> float:
     """Of the rewritten fp32 graph against the graph as it was, relative to max|answer|, at batches 1 and 3."""
-    rewritten = onnx.ModelProto()
-    rewritten.CopyFrom(model)
+    rewritten = ir.from_proto(model)
     assert rewrite(rewritten).changed
-    sessions = [onnxruntime.InferenceSession(m.SerializeToString()) for m in (model, rewritten)]
+    sessions = [onnxruntime.InferenceSession(m.SerializeToString()) for m in (model, ir.to_proto(rewritten))]
     worst = 0.0
     for batch in (1, 3):
         image = np.random.default_rng(batch).standard_normal((batch, 3, size, size)).astype(np.float32)
@@ -70,11 +71,11 @@ def worst_error(model: onnx.ModelProto, size: int) -> float:
 def attention(size: int, folder: Path) -> list[str]:
     """Scratch memory of the attention alone, before and after, at the largest batch."""
     cell = Cell(form="columns", batch=BATCH[2], queries=(size // 4) ** 2, size=KEYS, value_size=VALUES, scale="none")
-    model, found = graph(cell), []
+    model, found = ir.from_proto(graph(cell)), []
     for again in (False, True):
         if again:
             rewrite(model)
-        onnx.save(model, folder / "cell.onnx")
+        ir.save(model, folder / "cell.onnx")
         built = build(flavour.load("rtx"), folder / "cell.onnx", [])
         assert fusion(find_blocks(model), built.layers)[0].fused is again
         found.append(bytes_text(built.scratch or 0))

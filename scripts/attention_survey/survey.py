@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 from attn_export.attention.blocks import find_blocks
 from attn_runtime.errors import AttnError, BackendError
 from attn_runtime.files.whole_file import write_file
@@ -54,7 +55,7 @@ def survey(cell: Cell, flavour: library.Library, folder: Path) -> Answer:
     model = graph(cell)
     path = folder / "cell.onnx"
     onnx.save(model, path)
-    (block,) = find_blocks(model)
+    (block,) = find_blocks(ir.from_proto(model))
     profiles = [p for p in [profile(model)] if p]
     with _hushed():
         built = build(flavour, path, profiles)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
 from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.bundle.reader import Bundle, Graph, Precision
-from attn_runtime.errors import BackendError, BundleError, EngineError, FusionError, UsageError
+from attn_runtime.errors import BackendError, EngineError, FusionError, UsageError
 from attn_runtime.suggest import did_you_mean
 from attn_runtime.trt.engine_files import ENGINES, KEY_SUFFIX, build_command, bundle_digest, file_digest
 from attn_runtime.trt.engine_key import EngineKey, read_key
 from attn_runtime.trt.fused_attention import BlockFusion
 
+from ..onnx_graph.onnx_file import load
 from .blocks import find_blocks
 
 
@@ -149,7 +149,7 @@ def _of_bundle(
         or (engine.key is not None and (engine.key.graph, engine.key.precision) == (graph.name, name))
     ]
     command = build_command(bundle.path, name, graph.name if len(bundle.graphs) > 1 else None)
-    blocks = entry.attention or _blocks(entry.file)
+    blocks = entry.attention or find_blocks(load(entry.file))
     built = graph.precision_for(name, "tensorrt")[0]
     instead = None if built == name else built
     return InspectedFile(entry.file.name, graph.name, name, blocks, tuple(engines), command, instead)
@@ -161,7 +161,7 @@ def _plain(path: Path) -> InspectedFile:
     engines = [_judged(e, digest) for e in keys if e.key is None or e.key.graph is None]
     # A precision's own file (model.fp16.onnx) has engines that are named after it, and so has model.onnx: by the hash.
     mine = [e for e in engines if e.key is None or not e.problem or e.key.file == path.name]
-    return InspectedFile(path.name, None, None, _blocks(path), tuple(mine), f"attn-export to-trt {path}")
+    return InspectedFile(path.name, None, None, find_blocks(load(path)), tuple(mine), f"attn-export to-trt {path}")
 
 
 def _judged(engine: InspectedEngine, digest: str) -> InspectedEngine:
@@ -188,11 +188,3 @@ def _keys(folder: Path, start: str) -> list[InspectedEngine]:
             return
 
     return [read(path) for path in found() if start == "*" or path.name.startswith(start)]
-
-
-def _blocks(path: Path) -> tuple[AttentionBlock, ...]:
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as problem:
-        raise BundleError(f"{path} is no readable ONNX model: {' '.join(str(problem).split())[:200]}") from problem
-    return find_blocks(model)

@@ -145,6 +145,6 @@ def _name_outputs(model: ir.Model, signature: Signature) -> None:
 
 def unused_inputs(path: Path, inputs: Sequence[TensorSpec]) -> list[str]:
     """Inputs that no node of the graph reads: the module ignores them, or reads them only in training."""
-    model = onnx.load(path, load_external_data=False)
-    read = onnx_file.names_read(model.graph)
+    graph = onnx_file.load(path).graph
+    read = {value.name for value in graph.inputs if value.uses() or value.is_graph_output()}
     return [s.name for s in inputs if s.name not in read]

@@ -21,6 +21,7 @@ from attn_runtime.trt.profiles import ShapeTexts, make_profiles
 
 from ..attention.blocks import find_blocks
 from ..console import Console
+from ..onnx_graph.onnx_file import load
 
 #: What --fp16 and --bf16 make; fp32 is what export has made already.
 _HALF = ("fp16", "bf16")
@@ -90,7 +91,7 @@ def _unrecorded(graph: Graph, kind: str | None, exact: bool) -> tuple[AttentionB
     if name not in graph.precisions:
         return None  # the build says which there are
     entry = graph.precisions[name] if exact else graph.precision_for(name, "tensorrt")[1]
-    return None if entry.attention is not None else find_blocks(onnx.load(entry.file, load_external_data=False))
+    return None if entry.attention is not None else find_blocks(load(entry.file))
 
 
 def _plain(
@@ -123,7 +124,7 @@ def _plain(
         return CompileRequest(
             typed.path, {"precision": kind, "kept": kept, "blocks": typed.blocks}, (f"wrote {target}",)
         )
-    blocks = find_blocks(onnx.load(path, load_external_data=False))
+    blocks = find_blocks(load(path))
     return CompileRequest(path, {"precision": kind, "blocks": blocks})
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import onnx
 from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.compare import Tolerance
 from attn_runtime.random_inputs import draw_inputs
@@ -18,6 +17,7 @@ from ..attention_outputs.add import check_same
 from ..capture.exporter import capture, unused_inputs
 from ..console import Console
 from ..isolate import Isolated
+from ..onnx_graph.onnx_file import load
 from ..parity.judge import ParityChecker, Verdict
 from ..passes import _base as step
 from ..reference.answers import Answer, record_answers, run_module
@@ -146,7 +146,7 @@ def export_graph(
         else:  # the very graph that was judged already
             stage = Stage(chosen.name, before, after, False, note, work.stages[-1].verdict)
         work.stages.append(stage)
-    work.attention = find_blocks(onnx.load(current, load_external_data=False))
+    work.attention = find_blocks(load(current))
     for left in place.parent.glob(f"{place.stem}.*.onnx"):
         if left != current:
             left.unlink()

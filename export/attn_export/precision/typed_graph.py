@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import ParityError, PassError
@@ -18,7 +19,7 @@ from attn_runtime.text_format import finite_or_none, worst_table
 from ..attention.blocks import find_blocks
 from ..console import Console
 from ..isolate import TaskFailed
-from ..onnx_graph.onnx_file import read_info
+from ..onnx_graph.onnx_file import load, read_info
 from ..parity.recorded import HalfCheck, worst
 from ..passes import attention
 from . import fp32_search
@@ -124,14 +125,14 @@ def for_tensorrt(job: Conversion, typed: TypedGraph, console: Console) -> TypedG
     """
     path = typed.path.with_name("tensorrt.onnx")
     with console.stage("attention") as line:
-        model = onnx.load(typed.path, load_external_data=False)
+        model = load(typed.path)
         done = attention.rewrite(model)
         for note in done.notes:
             console.note(note)
         if not done.changed:
             line.done("nothing to rewrite for TensorRT")
             return None
-        onnx.save(model, path)
+        ir.save(model, path)
         _, checks = fp32_search.judge(job, path)
         worst_check = worst(checks)
         if not worst_check.difference.passed:
@@ -155,7 +156,7 @@ def _typed(job: Conversion, graph: str, settled: SearchResult) -> TypedGraph:
     half = [v for name, v in job.largest.items() if name not in inside and v < STANDS_FOR_INFINITY]
     return TypedGraph(
         job.kind, path, job.kind, graph, kept, len(names) / max(1, len(computing)),
-        find_blocks(onnx.load(path, load_external_data=False)), job.tolerance, settled.best.checks, job.half_io,
+        find_blocks(load(path)), job.tolerance, settled.best.checks, job.half_io,
         before.nodes, after.nodes, max(half, default=0.0), "; ".join(_lines(kept))[:8000],
     )  # fmt: skip
 
