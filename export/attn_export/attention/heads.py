@@ -71,11 +71,11 @@ def _repeated(value: ir.Value) -> int | None:
     return heads if grew and old[-3] == 1 and isinstance(heads, int) else None
 
 
-def _back(value: ir.Value | None, wanted: Set[str], passed: Set[str] = frozenset()) -> ir.Node | None:
-    """The nearest node above of a wanted kind, through nodes that leave heads alone; else where that ended."""
+def _back(value: ir.Value | None, kinds: Set[str], passed: Set[str] = frozenset()) -> ir.Node | None:
+    """The nearest node above of one of the kinds, through nodes that leave heads alone; else where that ended."""
     for _ in range(_REACH):
         node = value.producer() if value is not None else None
-        if node is None or node.op_type in wanted or node.op_type not in _PASSED | passed:
+        if node is None or node.op_type in kinds or node.op_type not in _PASSED | passed:
             return node
         value = next((i for i in node.inputs if not is_constant(i)), None)
     return None

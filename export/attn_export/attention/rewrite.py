@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from ..onnx_graph.graph_index import Size, shape_of
 from .match import Match
-from .trt_plan import TrtRewritePlan, beside
+from .trt_plan import TrtRewritePlan, side_inputs
 
 _LOWEST_OPSET = 13  # Unsqueeze takes its axes as an input from here on
 
@@ -37,29 +37,29 @@ class Rewriter:
         k = _Chain(self, scores, "keys", match.keys)
         v = _Chain(self, values, "values", match.value)
         for chain in (q, k):
-            chain.lift(plan.rank)
+            chain.add_head_axis(plan.rank)
         q.pad(4, 3, plan.size - plan.head_size)
         k.pad(4, 2, plan.size - plan.head_size)
         v.pad(plan.rank, plan.rank - (2 if by_columns else 1), plan.width - plan.value_size)
         length = None
         if plan.split is not None:
-            length = self._deal_queries(q, plan.split)
+            length = self._split_queries(q, plan.split)
             q.reshape(0, 2, -1, plan.size)
             k.add("Expand", self.sizes(1, 2, 1, 1))
         elif plan.parts > 1:
             q.repeat(plan, -1, plan.size)
             k.repeat(plan, plan.size, -1)
         self._values(v, plan, by_columns)
-        weights = self._between(match, plan)
+        weights = self._scores_to_weights(match, plan)
         for node, inputs in ((scores, (q.value, k.value)), (values, (weights, v.value))):
             for number, value in enumerate(inputs):
                 node.replace_input_with(number, value)
-        self._behind(values, plan, by_columns, length)
+        self._merge_heads(values, plan, by_columns, length)
 
     def _values(self, v: _Chain, plan: TrtRewritePlan, by_columns: bool) -> None:
         """To [batch, heads * parts, keys, size]."""
         if plan.parts == 1:
-            v.lift(plan.rank)
+            v.add_head_axis(plan.rank)
             if by_columns:
                 v.add("Transpose", perm=[0, 1, 3, 2])
             if plan.split is not None:
@@ -75,16 +75,16 @@ class Rewriter:
         v.reshape(batch, plan.heads * plan.parts, plan.size, -1)
         v.add("Transpose", perm=[0, 1, 3, 2])
 
-    def _between(self, match: Match, plan: TrtRewritePlan) -> ir.Value:
+    def _scores_to_weights(self, match: Match, plan: TrtRewritePlan) -> ir.Value:
         """Scores have rank 4 now: give masks of rank 3 an axis of heads, count the softmax's axis from behind, and leave
         the weights as the softmax gives them. Returns the weights."""
         if "axis" in match.softmax.attributes:
             match.softmax.attributes.add(ir.AttrInt64("axis", -1))
-        masks = [v for v in beside(match) if len(shape_of(v) or ()) == 3] if plan.rank == 3 else []
+        masks = [v for v in side_inputs(match) if len(shape_of(v) or ()) == 3] if plan.rank == 3 else []
         for mask in dict.fromkeys(masks):
             readers = [use for use in mask.uses() if use.node in (*match.above, *match.below)]
             chain = _Chain(self, min((use.node for use in readers), key=match.nodes.index), "mask", mask)
-            chain.lift(3)
+            chain.add_head_axis(3)
             for node, number in readers:
                 node.replace_input_with(number, chain.value)
         for node in match.nodes[:-1]:  # what was declared of these is no longer so
@@ -99,7 +99,7 @@ class Rewriter:
                 weights = node.outputs[0]
         return weights
 
-    def _deal_queries(self, q: _Chain, number: Size) -> ir.Value | None:
+    def _split_queries(self, q: _Chain, number: Size) -> ir.Value | None:
         """Make the number of queries even, by a row of zeros. Returns what holds the old number, None when there is nothing
         to cut off again."""
         if isinstance(number, int):
@@ -111,7 +111,7 @@ class Rewriter:
         q.add("Pad", q.side("Concat", self.sizes(*[0] * 6), odd, self.sizes(0), axis=0))
         return length
 
-    def _behind(self, values: ir.Node, plan: TrtRewritePlan, by_columns: bool, length: ir.Value | None) -> None:
+    def _merge_heads(self, values: ir.Node, plan: TrtRewritePlan, by_columns: bool, length: ir.Value | None) -> None:
         """Put the heads together again, under the name that the block's result had."""
         result = values.outputs[0]
         readers = result.uses()
@@ -187,7 +187,7 @@ class _Chain:
             self._last = node
         return made
 
-    def lift(self, rank: int) -> None:
+    def add_head_axis(self, rank: int) -> None:
         """To rank 4, with an axis of one head."""
         if rank < 4:
             self.add("Unsqueeze", self.owner.sizes(*((1,) if rank == 3 else (0, 1))))

@@ -18,8 +18,8 @@ from ..onnx_graph.graph_index import Size, is_one_number, shape_of
 from .match import Match
 
 #: Kernels are made for multiples of this; any other size costs a copy.
-_STEP = 8
-_SMALLEST = 16
+_HEAD_SIZE_MULTIPLE = 8
+_MIN_HEAD_SIZE = 16
 #: The operators that may stand between the products: they work on each score alone, in any rank.
 _ABOVE = {"Mul", "Div", "Add", "Sub", "Max", "Min", "Where", "Cast", "Identity", "Clip", "Tanh", "Neg", "Dropout"}
 _BELOW = {"Cast", "Identity", "Dropout", "Where", "Transpose"}
@@ -29,7 +29,7 @@ _BELOW = {"Cast", "Identity", "Dropout", "Where", "Transpose"}
 class TrtRewritePlan:
     """`size` is the new head size, `parts` the heads that each old head becomes; `rank` that of the scores, 2 to 4.
 
-    `split`: the queries are dealt to two heads instead, for a block that needs nothing but a second head; their number,
+    `split`: the queries are split over two heads instead, for a block that needs nothing but a second head; their number,
     or "?" where it is dynamic.
     """
 
@@ -53,40 +53,40 @@ class TrtRewritePlan:
 
 
 @dataclass(frozen=True)
-class Left:
+class Unchanged:
     """A block that stays as it is; `reason` is empty for one that fuses as it is."""
 
     reason: str = ""
 
 
-def plan(match: Match, block: AttentionBlock) -> TrtRewritePlan | Left:
+def plan(match: Match, block: AttentionBlock) -> TrtRewritePlan | Unchanged:
     """What to make of a block, whatever its precision is now."""
     shape = shape_of(match.scores.node.outputs[0]) or shape_of(match.softmax.inputs[0])
     dk, dv = block.head_size, block.value_size
     if shape is None or dk is None or dv is None:
-        return Left("its sizes are not in the graph; run the pass simplify first")
+        return Unchanged("its sizes are not in the graph; run the pass simplify first")
     rank = len(shape)
-    one_row = rank < 3 or shape[0] == 1
+    batch_of_1 = rank < 3 or shape[0] == 1
     folded = rank == 3 and (block.heads or 1) > 1
     # Of a fixed batch the compiler makes heads by itself, of a dynamic one only sometimes. To add an axis costs nothing.
     single = rank < 4 and not folded and not (isinstance(shape[0], int) and shape[0] > 1)
-    alone = one_row and not folded and (rank < 4 or shape[1] == 1)
+    alone = batch_of_1 and not folded and (rank < 4 or shape[1] == 1)
     low, high = HEAD_SIZES
     if dk == dv and low <= dk <= high and not single and not alone:
-        return Left()
+        return Unchanged()
     if problem := _problem(match, rank):
-        return Left(problem)
+        return Unchanged(problem)
     if dk > high:
-        return Left(f"a key has {dk} elements, and no kernel takes more than {high}")
+        return Unchanged(f"a key has {dk} elements, and no kernel takes more than {high}")
     heads = shape[1] if rank == 4 else 1
     if not isinstance(heads, int):
-        return Left("its number of heads is not in the graph")
+        return Unchanged("its number of heads is not in the graph")
     chosen = _size(dk, dv, at_least=2 if alone else 1)
     if chosen is None:
         return _split(match, rank, dk, dv)
     size, parts = chosen
     if parts > 1 and rank == 4 and (of_heads := _masks_of_heads(match)):
-        return Left(
+        return Unchanged(
             f"its mask {of_heads} differs from head to head, and the heads would have to be {parts} times as many"
         )
     return TrtRewritePlan(rank, dk, dv, size, parts, heads)
@@ -94,23 +94,25 @@ def plan(match: Match, block: AttentionBlock) -> TrtRewritePlan | Left:
 
 def _size(dk: int, dv: int, at_least: int) -> tuple[int, int] | None:
     """(head size, parts) with the fewest padded elements, the smallest such size; None when there is none."""
-    first = max(_SMALLEST, -(-dk // _STEP) * _STEP)
-    found = []
-    for size in range(first, HEAD_SIZES[1] + 1, _STEP):
+    first = max(_MIN_HEAD_SIZE, -(-dk // _HEAD_SIZE_MULTIPLE) * _HEAD_SIZE_MULTIPLE)
+    sizes = []
+    for size in range(first, HEAD_SIZES[1] + 1, _HEAD_SIZE_MULTIPLE):
         parts = -(-dv // size)
         if parts >= at_least:
-            found.append((size * parts, size, parts))
-    best = min(found, default=None)
+            sizes.append((size * parts, size, parts))
+    best = min(sizes, default=None)
     return best[1:] if best is not None else None
 
 
-def _split(match: Match, rank: int, dk: int, dv: int) -> TrtRewritePlan | Left:
-    """One head at a batch of 1 whose values can't be dealt to two heads: deal the queries."""
-    for value in beside(match):
+def _split(match: Match, rank: int, dk: int, dv: int) -> TrtRewritePlan | Unchanged:
+    """One head at a batch of 1 whose values can't be split over two heads: split the queries."""
+    for value in side_inputs(match):
         if not is_one_number(value):
-            return Left(f"one head at a batch of 1, with the mask {value.name}; a batch of 2 or a dynamic batch fuses")
+            return Unchanged(
+                f"one head at a batch of 1, with the mask {value.name}; a batch of 2 or a dynamic batch fuses"
+            )
     length, _ = match.scores.sizes(match.scores.other)
-    size = max(_SMALLEST, -(-max(dk, dv) // _STEP) * _STEP)
+    size = max(_MIN_HEAD_SIZE, -(-max(dk, dv) // _HEAD_SIZE_MULTIPLE) * _HEAD_SIZE_MULTIPLE)
     return TrtRewritePlan(rank, dk, dv, size, 1, 1, length if isinstance(length, int) else "?")
 
 
@@ -145,31 +147,31 @@ def _problem(match: Match, rank: int) -> str:
         if any(value.is_graph_output() for value in node.outputs):
             return f"{result.name} is an output of the graph"
         for reader in result.consumers():
-            if reader not in match.nodes and not _only_washes(match, reader):
+            if reader not in match.nodes and not _only_fills_empty_rows(match, reader):
                 return f"{result.name} is read by {reader.op_type} {reader.name} too"
-    for value in beside(match):
+    for value in side_inputs(match):
         shape = shape_of(value)
         if shape is None or len(shape) > max(rank, 2):
             return f"nothing is known of the rank of {value.name}"
     return ""
 
 
-def _only_washes(match: Match, reader: ir.Node) -> bool:
+def _only_fills_empty_rows(match: Match, reader: ir.Node) -> bool:
     """An IsNaN whose answer goes back into the block: rows without any key become 0."""
     return reader.op_type == "IsNaN" and all(r in match.nodes for v in reader.outputs for r in v.consumers())
 
 
-def beside(match: Match) -> list[ir.Value]:
+def side_inputs(match: Match) -> list[ir.Value]:
     """What the nodes between the products read beside the scores: masks, scales, fills."""
     on_path = {value for node in match.nodes for value in node.outputs}
-    washes = [r for value in on_path for r in value.consumers() if _only_washes(match, r)]
-    inside = on_path.union(value for node in washes for value in node.outputs)
+    fills = [r for value in on_path for r in value.consumers() if _only_fills_empty_rows(match, r)]
+    inside = on_path.union(value for node in fills for value in node.outputs)
     inputs = (value for node in (*match.above, *match.below) for value in node.inputs)
     return [value for value in inputs if value is not None and value not in inside]
 
 
 def _masks_of_heads(match: Match) -> str:
-    for value in beside(match):
+    for value in side_inputs(match):
         shape = shape_of(value) or ()
         if len(shape) >= 3 and shape[-3] != 1:
             return value.name or ""

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from ..attention.blocks import written_out
 from ..attention.match import matches
 from ..attention.rewrite import Rewriter, opset_problem
-from ..attention.trt_plan import Left, plan
+from ..attention.trt_plan import Unchanged, plan
 from ..isolate import Isolated
 from ..onnx_graph.graph_index import index
 from ..onnx_graph.onnx_file import GraphInfo, load, opset_of
@@ -42,7 +42,7 @@ def rewrite(model: ir.Model) -> Rewritten:
     blocks = [(match, written_out(match)) for match in matches(model)]
     decided = [(match, block, plan(match, block)) for match, block in blocks]  # all of them before the first change
     for match, block, result in decided:
-        if isinstance(result, Left):
+        if isinstance(result, Unchanged):
             if result.reason:
                 notes.append(f"{block.label} is left as it is: {result.reason}")
         elif problem := opset_problem(opset_of(model)):

@@ -126,22 +126,23 @@ def export_graph(
         captured = capture(
             work.signature, example, place, opset=work.opset, exporter=work.exporter, verbose=options.verbose
         )
-        work.opset, work.cures = captured.opset, [cure.to_json() for cure in captured.cures]
+        work.opset, work.cures = captured.opset, [patch.to_json() for patch in captured.patches]
         line.done(f"{work.label}{captured.nodes} nodes, opset {captured.opset}, {captured.exporter}")
-    for cure in captured.cures:
-        if options.verbose or not cure.routine:
-            console.note(f"{work.label}cure {cure}")
+    for patch in captured.patches:
+        if options.verbose or not patch.routine:
+            console.note(f"{work.label}cure {patch}")
     for name in unused_inputs(place, work.inputs):
         console.note(f'{work.label}input "{name}" is never read by the graph: the answers do not depend on it')
     work.stages.append(checked_stage(work, "capture", place, console, after=captured.nodes))
     current = place
     for number, chosen in enumerate(passes):
         with console.stage(chosen.name) as line:
-            done = step.run_pass(chosen, current, place.with_name(f"{place.stem}.{number}.onnx"), isolated)
-            line.done(f"{work.label}{done.before.nodes} -> {done.after.nodes} nodes; {done.outcome.note}")
-        before, after, note = done.before.nodes, done.after.nodes, done.outcome.note
-        if done.outcome.path != current:
-            current = done.outcome.path
+            target, earlier = place.with_name(f"{place.stem}.{number}.onnx"), [stage.name for stage in work.stages]
+            done = step.run_pass(chosen, current, target, isolated, earlier=earlier)
+            line.done(f"{work.label}{done.before.nodes} -> {done.after.nodes} nodes; {done.result.note}")
+        before, after, note = done.before.nodes, done.after.nodes, done.result.note
+        if done.result.path != current:
+            current = done.result.path
             stage = checked_stage(work, chosen.name, current, console, before=before, after=after, note=note)
         else:  # the very graph that was judged already
             stage = Stage(chosen.name, before, after, False, note, work.stages[-1].verdict)

@@ -320,12 +320,12 @@ def test_as_a_pass_it_leaves_the_weights_where_they_are(isolated: Isolated, tmp_
     onnx.save(model, source, save_as_external_data=True, location="m.onnx.data", size_threshold=0)
     data = (tmp_path / "m.onnx.data").read_bytes()
     done = step.run_pass(step.get("attention"), source, tmp_path / "m.0.onnx", isolated)
-    assert done.outcome.path == tmp_path / "m.0.onnx"
-    assert done.outcome.note == "rewrote softmax"
+    assert done.result.path == tmp_path / "m.0.onnx"
+    assert done.result.note == "rewrote softmax"
     assert done.after.data_files == ("m.onnx.data",)
     assert (tmp_path / "m.onnx.data").read_bytes() == data
     fed = feed(model, 1, 64)
-    sessions = [onnxruntime.InferenceSession(p) for p in (source, done.outcome.path)]
+    sessions = [onnxruntime.InferenceSession(p) for p in (source, done.result.path)]
     was, now = (s.run(None, fed)[0] for s in sessions)
     assert np.abs(was - now).max() <= 1e-5 * np.abs(was).max()
 
@@ -333,6 +333,6 @@ def test_as_a_pass_it_leaves_the_weights_where_they_are(isolated: Isolated, tmp_
 def test_as_a_pass_it_says_that_there_is_nothing_to_do(isolated: Isolated, tmp_path: Path) -> None:
     onnx.save(graph(BASE), tmp_path / "m.onnx")
     done = step.run_pass(step.get("attention"), tmp_path / "m.onnx", tmp_path / "m.0.onnx", isolated)
-    assert done.outcome.path == tmp_path / "m.onnx"
-    assert done.outcome.note == "every block can be fused as it is"
+    assert done.result.path == tmp_path / "m.onnx"
+    assert done.result.note == "every block can be fused as it is"
     assert not (tmp_path / "m.0.onnx").exists()

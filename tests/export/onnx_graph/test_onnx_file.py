@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 import pytest
-from attn_export.onnx_graph.onnx_file import annotate, load, name_dims
+from attn_export.onnx_graph.onnx_file import annotate, load, name_dims, read_info
 from attn_runtime.errors import BundleError, CaptureError
 from attn_runtime.spec import Dim, TensorSpec
 
@@ -79,6 +79,10 @@ def test_nodes_without_a_name_are_left_without_one(tmp_path: Path) -> None:
     after = onnx.load(path)
     assert [(p.key, p.value) for p in after.metadata_props] == [("key", "value")]
     assert after.graph == before.graph
+
+
+def test_info_counts_the_nodes_in_bodies(tmp_path: Path) -> None:
+    assert read_info(branches(tmp_path / "m.onnx")).nodes == 3
 
 
 def test_a_file_that_is_no_model_is_told_in_one_line(tmp_path: Path) -> None:
