@@ -1,6 +1,6 @@
 """What the pass `attention` does to AttentionNet: fused or not, and scratch memory, before and after, by image size.
 
-    python scripts/attention_survey/scratch.py
+    PYTHONPATH=tests python scripts/attention_survey/scratch.py
 
 Expected: unfused before, fused after at every size; equal to 1e-5 of max|answer| in fp32; as much less scratch memory as the
 scores of the attention take (positions x positions, in float16, for each image of the batch), once those are what it needs
@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 from attn_export import export
 from attn_export.attention.blocks import find_blocks
 from attn_export.console import Console
+from attn_export.onnx_graph.onnx_file import load
 from attn_export.passes.attention import rewrite
 from attn_export.precision.convert import add_precision
 from attn_export.source.resolve import load_source
@@ -47,7 +49,7 @@ def network(size: int, folder: Path) -> list[str]:
     export(source, bundle)
     add_precision(bundle, "fp16", console=Console(True))
     before, after = (
-        compile_engine(bundle, precision=p, flavour="rtx", exact=True, blocks=find_blocks(onnx.load(bundle / file)))
+        compile_engine(bundle, precision=p, flavour="rtx", exact=True, blocks=find_blocks(load(bundle / file)))
         for p, file in (("fp16", "model.fp16.onnx"), ("fp16-trt", "model.fp16-trt.onnx"))
     )
     told = ["fused" if all(b.fused for b in done.attention) else "unfused" for done in (before, after)]
@@ -57,10 +59,9 @@ def network(size: int, folder: Path) -> list[str]:
 
 def worst_error(model: onnx.ModelProto, size: int) -> float:
     """Of the rewritten fp32 graph against the graph as it was, relative to max|answer|, at batches 1 and 3."""
-    rewritten = onnx.ModelProto()
-    rewritten.CopyFrom(model)
+    rewritten = ir.from_proto(model)
     assert rewrite(rewritten).changed
-    sessions = [onnxruntime.InferenceSession(m.SerializeToString()) for m in (model, rewritten)]
+    sessions = [onnxruntime.InferenceSession(m.SerializeToString()) for m in (model, ir.to_proto(rewritten))]
     worst = 0.0
     for batch in (1, 3):
         image = np.random.default_rng(batch).standard_normal((batch, 3, size, size)).astype(np.float32)
@@ -72,11 +73,11 @@ def worst_error(model: onnx.ModelProto, size: int) -> float:
 def attention(size: int, folder: Path) -> list[str]:
     """Scratch memory of the attention alone, before and after, at the largest batch."""
     cell = Cell(form="columns", batch=BATCH[2], queries=(size // 4) ** 2, size=KEYS, value_size=VALUES, scale="none")
-    model, found = graph(cell), []
+    model, found = ir.from_proto(graph(cell)), []
     for again in (False, True):
         if again:
             rewrite(model)
-        onnx.save(model, folder / "cell.onnx")
+        ir.save(model, folder / "cell.onnx")
         built = build(flavour.load("rtx"), folder / "cell.onnx", [])
         assert fusion(find_blocks(model), built.layers)[0].fused is again
         found.append(bytes_text(built.scratch or 0))

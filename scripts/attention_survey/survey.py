@@ -1,7 +1,7 @@
 """Which attention does this TensorRT fuse? Builds a grid of single blocks and writes docs/attention/survey.md.
 
-    python scripts/attention_survey/survey.py                    # with the flavour that is installed
-    python scripts/attention_survey/survey.py --flavour rtx --quick -o /tmp/survey.md
+    PYTHONPATH=tests python scripts/attention_survey/survey.py                    # with the flavour that is installed
+    PYTHONPATH=tests python scripts/attention_survey/survey.py --flavour rtx --quick -o /tmp/survey.md
 
 Each cell (scripts/attention_survey/grid.py) is one ONNX graph (tests/support/attention_cells.py). Whether it is fused tells
 attn_runtime.trt.fused_attention from the build's own list of layers, its scratch memory the build's log.
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 from attn_export.attention.blocks import find_blocks
 from attn_runtime.errors import AttnError, BackendError
 from attn_runtime.files.atomic_write import write_file
@@ -54,7 +55,7 @@ def survey(cell: Cell, flavour: library.Library, folder: Path) -> Answer:
     model = graph(cell)
     path = folder / "cell.onnx"
     onnx.save(model, path)
-    (block,) = find_blocks(model)
+    (block,) = find_blocks(ir.from_proto(model))
     profiles = [p for p in [profile(model)] if p]
     with _hushed():
         built = build(flavour, path, profiles)
@@ -76,8 +77,9 @@ def document(answers: Mapping[str, Sequence[Answer]], flavour: library.Library) 
         "# Which attention TensorRT fuses",
         "",
         f"**{flavour.api.__name__} {flavour.version}**: {len(every)} single blocks built, {counts}. Written by "
-        "`python scripts/attention_survey/survey.py`; run it again with another version. Nothing was executed: this tells "
-        "what the compiler makes of a block, not how fast it is. docs/attention/fusion.md says how that is known.",
+        "`PYTHONPATH=tests python scripts/attention_survey/survey.py`; run it again with another version. Nothing was "
+        "executed: this tells what the compiler makes of a block, not how fast it is. "
+        "docs/attention/fusion.md says how that is known.",
         "",
         "Unless a row says otherwise: float16, batch 1, 8 heads of 64 elements, 1024 queries and keys, scale on the queries, "
         "no mask, written out in MatMul and Softmax (opset 18; 22 for bfloat16), queries, keys and values being inputs of "

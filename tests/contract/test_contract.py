@@ -92,7 +92,7 @@ def test_every_other_pass_keeps_the_answers(chosen: str, bundle: Path, tmp_path:
     with ChildProcess(120) as isolated:
         for graph in Bundle.open(bundle, check_hashes=False).graphs.values():
             done = step.run_pass(step.get(chosen), graph.precisions["fp32"].file, tmp_path / "after.onnx", isolated)
-            with open_session(done.outcome.path) as session:
+            with open_session(done.result.path) as session:
                 for case in graph.cases():
                     found = compare_all(case.outputs, session.run(case.inputs), graph.precisions["fp32"].tolerance)
                     assert all(difference.passed for difference in found)

@@ -1,41 +1,44 @@
-"""The attention blocks of a graph, told in the words that travel with a bundle."""
+"""The attention blocks of a graph, described in the words that travel with a bundle."""
 
 from __future__ import annotations
 
-import onnx
+import onnx_ir as ir
 from attn_runtime.bundle.attention_block import AttentionBlock
 
-from ..onnx_graph.graph_index import GraphView, Size, views
+from ..onnx_graph.graph_index import Size, dtype_of, index, shape_of
 from ..onnx_graph.module_paths import module_path
 from .heads import heads_of
 from .mask import mask_kind
-from .match import Match, attribute, matches, product_sizes
+from .match import Match, matches
 
 
-def find_blocks(model: onnx.ModelProto) -> tuple[AttentionBlock, ...]:
+def find_blocks(model: ir.Model) -> tuple[AttentionBlock, ...]:
     """Every softmax attention in the model, in the order of its nodes, the bodies of branches and loops last.
 
     Finds it written out (by any exporter, in any precision) and as one operator: Attention of opset 23 and later, and
-    MultiHeadAttention, Attention and GroupQueryAttention of com.microsoft. External weights need not be loaded; the model
+    MultiHeadAttention, Attention and GroupQueryAttention of com.microsoft. External weights need not be there; the model
     is not changed.
     """
-    found: list[AttentionBlock] = []
-    for view in views(model):
-        order = {id(node): number for number, node in enumerate(view.nodes)}
-        blocks = [(order[id(m.softmax)], written_out(m)) for m in matches(view)]
-        blocks += [(order[id(n)], _OPERATORS[n.domain, n.op_type](view, n)) for n in view.nodes if _is_operator(n)]
-        found.extend(block for _, block in sorted(blocks, key=lambda b: b[0]))
-    return tuple(found)
+    index(model)
+    by_softmax = {match.softmax: match for match in matches(model)}
+    blocks: list[AttentionBlock] = []
+    for graph in model.graphs():
+        for node in graph:
+            if node in by_softmax:
+                blocks.append(written_out(by_softmax[node]))
+            elif describe := _OPERATORS.get((node.domain, node.op_type)):
+                blocks.append(describe(node))
+    return tuple(blocks)
 
 
 def written_out(match: Match) -> AttentionBlock:
     """A block of several nodes, in the words of the manifest."""
-    view, scores, values = match.view, match.scores, match.values
-    query_length, size_of_queries = product_sizes(view, scores.node, scores.other)
-    key_length, size_of_keys = product_sizes(view, scores.node, scores.side)
-    value_size, length_of_values = product_sizes(view, values.node, values.side)
+    scores, values = match.scores, match.values
+    query_length, size_of_queries = scores.sizes(scores.other)
+    key_length, size_of_keys = scores.sizes(scores.side)
+    value_size, length_of_values = values.sizes(values.side)
     heads, kv_heads = heads_of(match)
-    dtype = view.dtype(scores.node.output[0]) or view.dtype(match.queries) or view.dtype(match.keys)
+    dtype = dtype_of(scores.node.outputs[0]) or dtype_of(match.queries) or dtype_of(match.keys)
     return AttentionBlock(
         module_path(match.nodes),
         _name(scores.node),
@@ -54,66 +57,60 @@ def written_out(match: Match) -> AttentionBlock:
     )
 
 
-def _is_operator(node: onnx.NodeProto) -> bool:
-    return (node.domain, node.op_type) in _OPERATORS
-
-
-def _attention(view: GraphView, node: onnx.NodeProto) -> AttentionBlock:
+def _attention(node: ir.Node) -> AttentionBlock:
     """Attention of opset 23: [batch, heads, length, size], or [batch, length, heads * size] with attributes."""
-    shapes = [view.shape(name) for name in node.input[:3]]
-    heads: int | None = attribute(node, "q_num_heads", 0) or None
-    kv_heads: int | None = attribute(node, "kv_num_heads", 0) or None
+    shapes = [shape_of(value) for value in node.inputs[:3]]
+    heads, kv_heads = _count(node, "q_num_heads"), _count(node, "kv_num_heads")
     four = [s is not None and len(s) == 4 for s in shapes]
     heads = heads or (_number(shapes[0][1]) if shapes[0] is not None and four[0] else None)
     kv_heads = kv_heads or (_number(shapes[1][1]) if shapes[1] is not None and four[1] else None)
-    mask = "causal" if attribute(node, "is_causal", 0) else "none"
-    if len(node.input) > 3 and node.input[3]:
-        mask = "bool" if view.dtype(node.input[3]) == "bool" else "additive"
+    mask = "causal" if _count(node, "is_causal") else "none"
+    if given := _input(node, 3):
+        mask = "bool" if dtype_of(given) == "bool" else "additive"
     sizes = [
         None if s is None else (s[-1] if is_four else _divided(s[-1], count))
         for s, is_four, count in zip(shapes, four, (heads, kv_heads, kv_heads), strict=True)
     ]
-    return _operator(view, node, heads, kv_heads, sizes[0], sizes[2], shapes[0], shapes[1], mask)
+    return _operator(node, heads, kv_heads, sizes[0], sizes[2], shapes[0], shapes[1], mask)
 
 
-def _multi_head(view: GraphView, node: onnx.NodeProto) -> AttentionBlock:
+def _multi_head(node: ir.Node) -> AttentionBlock:
     """com.microsoft.MultiHeadAttention: [batch, length, heads * size] each, or packed."""
-    heads = attribute(node, "num_heads", 0) or None
-    query = view.shape(node.input[0])
-    key = view.shape(node.input[1]) if len(node.input) > 1 and node.input[1] else query
-    value = view.shape(node.input[2]) if len(node.input) > 2 and node.input[2] else key
-    mask = "causal" if attribute(node, "unidirectional", 0) else "none"
-    mask = "bool" if _given(node, 4) else mask
-    mask = "additive" if _given(node, 5) else mask
-    return _operator(view, node, heads, heads, _head_size(query, heads), _head_size(value, heads), query, key, mask)
+    heads = _count(node, "num_heads")
+    query = shape_of(node.inputs[0])
+    key = shape_of(_input(node, 1)) if _input(node, 1) else query
+    value = shape_of(_input(node, 2)) if _input(node, 2) else key
+    mask = "causal" if _count(node, "unidirectional") else "none"
+    mask = "bool" if _input(node, 4) else mask
+    mask = "additive" if _input(node, 5) else mask
+    return _operator(node, heads, heads, _head_size(query, heads), _head_size(value, heads), query, key, mask)
 
 
-def _packed(view: GraphView, node: onnx.NodeProto) -> AttentionBlock:
+def _packed(node: ir.Node) -> AttentionBlock:
     """com.microsoft.Attention: one input for all three, and its projection's weights."""
-    heads = attribute(node, "num_heads", 0) or None
-    split = next((list(a.ints) for a in node.attribute if a.name == "qkv_hidden_sizes"), [])
-    weights = view.shape(node.input[1])
+    heads = _count(node, "num_heads")
+    split = node.attributes.get_ints("qkv_hidden_sizes", ())
+    weights = shape_of(node.inputs[1])
     widths: list[Size | None] = [*split] if split else [_divided(weights[-1], 3) if weights else None] * 3
-    mask = "causal" if attribute(node, "unidirectional", 0) else "none"
-    mask = "bool" if _given(node, 3) else mask
-    mask = "additive" if _given(node, 5) else mask
-    shape = view.shape(node.input[0])
+    mask = "causal" if _count(node, "unidirectional") else "none"
+    mask = "bool" if _input(node, 3) else mask
+    mask = "additive" if _input(node, 5) else mask
+    shape = shape_of(node.inputs[0])
     sizes = [None if w is None else _divided(w, heads) for w in (widths[0], widths[2])]
-    return _operator(view, node, heads, heads, sizes[0], sizes[1], shape, shape, mask)
+    return _operator(node, heads, heads, sizes[0], sizes[1], shape, shape, mask)
 
 
-def _grouped(view: GraphView, node: onnx.NodeProto) -> AttentionBlock:
+def _grouped(node: ir.Node) -> AttentionBlock:
     """com.microsoft.GroupQueryAttention: causal, [batch, length, heads * size]."""
-    heads, kv_heads = attribute(node, "num_heads", 0) or None, attribute(node, "kv_num_heads", 0) or None
-    query = view.shape(node.input[0])
-    key = view.shape(node.input[1]) if _given(node, 1) else query
-    size = _head_size(query, heads) if _given(node, 1) else None
-    return _operator(view, node, heads, kv_heads, size, size, query, key, "causal")
+    heads, kv_heads = _count(node, "num_heads"), _count(node, "kv_num_heads")
+    query = shape_of(node.inputs[0])
+    key = shape_of(_input(node, 1)) if _input(node, 1) else query
+    size = _head_size(query, heads) if _input(node, 1) else None
+    return _operator(node, heads, kv_heads, size, size, query, key, "causal")
 
 
 _OPERATORS = {
     ("", "Attention"): _attention,
-    ("ai.onnx", "Attention"): _attention,
     ("com.microsoft", "MultiHeadAttention"): _multi_head,
     ("com.microsoft", "Attention"): _packed,
     ("com.microsoft", "GroupQueryAttention"): _grouped,
@@ -121,8 +118,7 @@ _OPERATORS = {
 
 
 def _operator(
-    view: GraphView,
-    node: onnx.NodeProto,
+    node: ir.Node,
     heads: int | None,
     kv_heads: int | None,
     head_size: Size | None,
@@ -142,7 +138,7 @@ def _operator(
         name,
         name,
         node.op_type,
-        view.dtype(node.input[0]),
+        dtype_of(node.inputs[0]),
         heads,
         kv_heads,
         _number(head_size),
@@ -153,12 +149,17 @@ def _operator(
     )
 
 
-def _name(node: onnx.NodeProto) -> str:
-    return node.name or f"node_of_{node.output[0]}"  # as TensorRT calls it
+def _name(node: ir.Node) -> str:
+    return node.name or f"node_of_{node.outputs[0].name}"  # as TensorRT calls it
 
 
-def _given(node: onnx.NodeProto, index: int) -> bool:
-    return len(node.input) > index and bool(node.input[index])
+def _count(node: ir.Node, attribute: str) -> int | None:
+    """An integer attribute; None where it is left out, or 0."""
+    return node.attributes.get_int(attribute, 0) or None
+
+
+def _input(node: ir.Node, number: int) -> ir.Value | None:
+    return node.inputs[number] if len(node.inputs) > number else None
 
 
 def _head_size(shape: tuple[Size, ...] | None, heads: int | None) -> Size | None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
 from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.bundle.reader import Bundle, Graph, Precision
-from attn_runtime.errors import BackendError, BundleError, EngineError, FusionError, UsageError
+from attn_runtime.errors import BackendError, EngineError, FusionError, UsageError
 from attn_runtime.suggest import did_you_mean
-from attn_runtime.trt.engine_files import ENGINES, KEY_SUFFIX, build_command, bundle_digest, file_digest
+from attn_runtime.trt.engine_files import ENGINES, build_command, bundle_digest, file_digest, key_paths
 from attn_runtime.trt.engine_key import EngineKey, read_key
 from attn_runtime.trt.fused_attention import BlockFusion
 
+from ..onnx_graph.onnx_file import load
 from .blocks import find_blocks
 
 
@@ -32,23 +32,23 @@ class InspectedEngine:
         """What became of `block`; None where the key does not tell."""
         if self.key is None or self.problem:
             return None
-        return next((found for found in self.key.attention if found.block.nodes == block.nodes), None)
+        return next((fusion for fusion in self.key.attention if fusion.block.nodes == block.nodes), None)
 
     def unfused(self, blocks: Sequence[AttentionBlock]) -> list[AttentionBlock]:
         """The blocks that are not known to be fused."""
-        return [b for b in blocks if not ((found := self.fusion_of(b)) and found.fused)]
+        return [b for b in blocks if not ((fusion := self.fusion_of(b)) and fusion.fused)]
 
     def to_json(self) -> dict[str, Any]:
         key = self.key
-        told: dict[str, Any] = {"name": self.name, "problem": self.problem or None}
+        data: dict[str, Any] = {"name": self.name, "problem": self.problem or None}
         if key is None:
-            return told
+            return data
         return {
-            **told,
+            **data,
             "flavour": key.flavour,
             "version": key.version,
             "scratch": key.scratch,
-            "attention": [found.to_json() for found in key.attention],
+            "attention": [fusion.to_json() for fusion in key.attention],
         }
 
 
@@ -96,11 +96,11 @@ def inspect(path: Path, graph: str | None = None, precision: str | None = None) 
         return (_plain(path),)
     bundle = Bundle.open(path)
     graphs = [bundle.graph(graph)] if graph is not None else list(bundle.graphs.values())
-    keys = _keys(bundle.path / ENGINES, "*")
+    engines = [_engine(path) for path in key_paths(bundle.path / ENGINES)]
     return tuple(
-        _of_bundle(bundle, found, name, entry, keys)
-        for found in graphs
-        for name, entry in _chosen(found, precision).items()
+        _of_bundle(bundle, one, name, entry, engines)
+        for one in graphs
+        for name, entry in _chosen(one, precision).items()
     )
 
 
@@ -109,8 +109,8 @@ def require_engines(path: Path, files: Sequence[InspectedFile]) -> None:
     if any(file.sound for file in files):
         return
     problems = [f"{engine.name} {engine.problem}" for file in files for engine in file.engines]
-    found = f"no engine fits ({'; '.join(problems)})" if problems else "no engine has been built"
-    raise BackendError(f"{path.name}: {found}. Build one: {files[-1].command}")
+    state = f"no engine fits ({'; '.join(problems)})" if problems else "no engine has been built"
+    raise BackendError(f"{path.name}: {state}. Build one: {files[-1].command}")
 
 
 def require_fused(path: Path, files: Sequence[InspectedFile]) -> None:
@@ -118,8 +118,8 @@ def require_fused(path: Path, files: Sequence[InspectedFile]) -> None:
     failed = [(engine, block) for file in files for engine in file.sound for block in engine.unfused(file.blocks)]
     if failed:
         engine, block = failed[0]
-        told = engine.fusion_of(block)
-        why = f"{told.why_not}. To fuse it: {told.cure}" if told else "the engine's key does not tell of it"
+        fusion = engine.fusion_of(block)
+        why = f"{fusion.why_not}. To fuse it: {fusion.cure}" if fusion else "the engine's key does not tell of it"
         count = sum(len(f.blocks) for f in files for _ in f.sound)
         raise FusionError(
             f"{path.name}: {len(failed)} of {count} attention blocks are not fused; the first is {block.label} in "
@@ -139,29 +139,29 @@ def _chosen(graph: Graph, precision: str | None) -> dict[str, Precision]:
 
 
 def _of_bundle(
-    bundle: Bundle, graph: Graph, name: str, entry: Precision, keys: Sequence[InspectedEngine]
+    bundle: Bundle, graph: Graph, name: str, entry: Precision, engines: Sequence[InspectedEngine]
 ) -> InspectedFile:
     digest = bundle_digest(bundle, entry)
-    engines = [
+    own = [
         _judged(engine, digest)
-        for engine in keys
+        for engine in engines
         if (engine.key is None and engine.name.startswith(f"{graph.name}.{name}."))
         or (engine.key is not None and (engine.key.graph, engine.key.precision) == (graph.name, name))
     ]
     command = build_command(bundle.path, name, graph.name if len(bundle.graphs) > 1 else None)
-    blocks = entry.attention or _blocks(entry.file)
+    blocks = entry.attention or find_blocks(load(entry.file))
     built = graph.precision_for(name, "tensorrt")[0]
     instead = None if built == name else built
-    return InspectedFile(entry.file.name, graph.name, name, blocks, tuple(engines), command, instead)
+    return InspectedFile(entry.file.name, graph.name, name, blocks, tuple(own), command, instead)
 
 
 def _plain(path: Path) -> InspectedFile:
     digest = file_digest(path)
-    keys = _keys(path.parent, f"{path.stem}.")
-    engines = [_judged(e, digest) for e in keys if e.key is None or e.key.graph is None]
+    beside = (_engine(key) for key in key_paths(path.parent) if key.name.startswith(f"{path.stem}."))
+    engines = [_judged(e, digest) for e in beside if e.key is None or e.key.graph is None]
     # A precision's own file (model.fp16.onnx) has engines that are named after it, and so has model.onnx: by the hash.
-    mine = [e for e in engines if e.key is None or not e.problem or e.key.file == path.name]
-    return InspectedFile(path.name, None, None, _blocks(path), tuple(mine), f"attn-export to-trt {path}")
+    own = [e for e in engines if e.key is None or not e.problem or e.key.file == path.name]
+    return InspectedFile(path.name, None, None, find_blocks(load(path)), tuple(own), f"attn-export to-trt {path}")
 
 
 def _judged(engine: InspectedEngine, digest: str) -> InspectedEngine:
@@ -170,29 +170,11 @@ def _judged(engine: InspectedEngine, digest: str) -> InspectedEngine:
     return InspectedEngine(engine.name, engine.key, "was built from another file than the one that is there")
 
 
-def _keys(folder: Path, start: str) -> list[InspectedEngine]:
-    """Every engine in `folder`, whatever it was built from."""
-
-    def read(path: Path) -> InspectedEngine:
-        name = path.name.removesuffix(".json")
-        try:
-            key = read_key(path)
-        except EngineError as error:
-            return InspectedEngine(name, None, f"can't be judged: {error}")
-        return InspectedEngine(name, key, "" if path.with_name(name).is_file() else "is gone, only its key is left")
-
-    def found() -> Iterator[Path]:
-        try:
-            yield from sorted(p for p in folder.iterdir() if p.name.endswith(KEY_SUFFIX) and p.name[0] != ".")
-        except OSError:  # no engines
-            return
-
-    return [read(path) for path in found() if start == "*" or path.name.startswith(start)]
-
-
-def _blocks(path: Path) -> tuple[AttentionBlock, ...]:
+def _engine(path: Path) -> InspectedEngine:
+    """The engine whose key lies at `path`, whatever it was built from."""
+    name = path.name.removesuffix(".json")
     try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as problem:
-        raise BundleError(f"{path} is no readable ONNX model: {' '.join(str(problem).split())[:200]}") from problem
-    return find_blocks(model)
+        key = read_key(path)
+    except EngineError as error:
+        return InspectedEngine(name, None, f"can't be judged: {error}")
+    return InspectedEngine(name, key, "" if path.with_name(name).is_file() else "is gone, only its key is left")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
+import onnx_ir as ir
 
-from ..onnx_graph.graph_index import GraphView
+from ..onnx_graph.graph_index import is_constant, is_one_number, stored
 from .match import Match
 
 #: From here down a value added to a score means "not this one" (fp16 ends at -65504).
@@ -16,7 +15,7 @@ _CLOSED = -1e4
 _COMPARES = {"Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
 #: Their results depend on sizes, not on what the tensors hold.
 _OF_SIZES = {"Shape", "Size", "ConstantOfShape"}
-_MOST_NODES = 400
+_MAX_NODES = 400
 _STRENGTH = ("none", "causal", "bool", "additive")
 
 
@@ -25,86 +24,83 @@ def mask_kind(match: Match) -> str:
 
     Of several masks on one block the one that asks most of a kernel, in that order.
     """
-    found = ["none"]
-    on_path = {name for node in match.nodes for name in node.output}
+    kinds = ["none"]
+    on_path = {value for node in match.nodes for value in node.outputs}
     for node in match.above:
         if node.op_type == "Where":
-            found.append(_kind(match.view, node.input[0], "bool"))
+            kinds.append(_kind(node.inputs[0], "bool"))
         elif node.op_type in ("Add", "Sub"):
-            for name in node.input:
-                if name not in on_path and not match.view.is_one_number(name):
-                    found.append(_kind(match.view, name, "additive"))
-    return max(found, key=_STRENGTH.index)
+            kinds += [_kind(v, "additive") for v in node.inputs if v not in on_path and not is_one_number(v)]
+    return max(kinds, key=_STRENGTH.index)
 
 
-def _kind(view: GraphView, name: str, otherwise: str) -> str:
+def _kind(value: ir.Value | None, otherwise: str) -> str:
     """The kind of a mask tensor; `otherwise` for one that tells nothing of its making."""
     from_data = triangular = opened = False
-    ranges = False
-    seen: set[str] = set()
-    todo = [name]
-    while todo and len(seen) < _MOST_NODES:
+    seen: set[ir.Value] = set()
+    todo = [value]
+    while todo and len(seen) < _MAX_NODES:
         current = todo.pop()
-        if current in seen or not current:
+        if current is None or current in seen:
             continue
         seen.add(current)
-        node = view.producer.get(current)
+        node = current.producer()
         if node is None or node.op_type == "Constant":
-            if view.is_constant(current):
-                triangular |= _is_triangular(view.value(current))
+            if is_constant(current):
+                triangular |= _is_triangular(stored(current))
             else:
                 from_data = True
             continue
         if node.op_type in _OF_SIZES:
             continue
-        triangular |= node.op_type == "Trilu" or (node.op_type in _COMPARES and _of_ranges(view, node))
-        ranges |= node.op_type == "Range"
-        if node.op_type == "Where" and _chooses_open_or_closed(view, node):
+        triangular |= node.op_type == "Trilu" or (node.op_type in _COMPARES and _of_ranges(node))
+        if node.op_type == "Where" and _chooses_open_or_closed(node):
             opened = True
-            todo.append(node.input[0])
+            todo.append(node.inputs[0])
             continue
-        todo.extend(node.input)
+        todo.extend(node.inputs)
     if triangular and not from_data:
         return "causal"
     return "bool" if opened else otherwise
 
 
-def _of_ranges(view: GraphView, node: onnx.NodeProto) -> bool:
+def _of_ranges(node: ir.Node) -> bool:
     """Whether positions are compared with positions: both sides come from a Range."""
-    for name in node.input:
-        todo, seen = [name], set[str]()
-        while todo and len(seen) < _MOST_NODES:
+    for value in node.inputs:
+        todo, seen = [value], set[ir.Value]()
+        while todo and len(seen) < _MAX_NODES:
             current = todo.pop()
-            made = view.producer.get(current)
-            if current in seen or made is None or made.op_type in _OF_SIZES:
+            maker = current.producer() if current is not None else None
+            if current is None or maker is None or current in seen or maker.op_type in _OF_SIZES:
                 continue
             seen.add(current)
-            if made.op_type in ("Range", "CumSum", "Constant"):
+            if maker.op_type in ("Range", "CumSum", "Constant"):
                 break
-            todo.extend(made.input)
+            todo.extend(maker.inputs)
         else:
             return False
     return True
 
 
-def _chooses_open_or_closed(view: GraphView, node: onnx.NodeProto) -> bool:
+def _chooses_open_or_closed(node: ir.Node) -> bool:
     """Where(condition, 0, -inf) or the like: the mask is the condition."""
-    values = [_stored(view, name) for name in node.input[1:]]
+    values = [_repeated(value) for value in node.inputs[1:]]
     return all(v is not None and v.size == 1 for v in values)
 
 
-def _stored(view: GraphView, name: str) -> np.ndarray[Any, Any] | None:
+def _repeated(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
     """The value behind casts and reshapes, and the one number that an Expand or a ConstantOfShape repeats."""
     for _ in range(4):
-        value = view.value(name)
-        if value is not None:
-            return value
-        node = view.producer.get(name)
+        array = stored(value)
+        if array is not None:
+            return array
+        node = value.producer() if value is not None else None
         if node is not None and node.op_type == "ConstantOfShape":
-            return next((numpy_helper.to_array(a.t) for a in node.attribute if a.name == "value"), np.zeros(1))
+            tensor = node.attributes.get_tensor("value")
+            return np.zeros(1) if tensor is None else tensor.numpy()
         if node is None or node.op_type not in ("Cast", "Identity", "CastLike", "Reshape", "Unsqueeze", "Expand"):
             return None
-        name = node.input[0]
+        value = node.inputs[0]
     return None
 
 

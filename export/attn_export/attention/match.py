@@ -8,12 +8,12 @@ multiplies by keys and values that were computed. Soft codebooks and the routing
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import onnx
+import onnx_ir as ir
 
-from ..onnx_graph.graph_index import GraphView, Size
+from ..onnx_graph.graph_index import Size, is_constant, shape_of
 
 #: How many nodes may lie between the softmax and a matmul.
 _REACH = 12
@@ -26,144 +26,152 @@ _KEEPS_LAST_AXES = {"Reshape", "Unsqueeze", "Squeeze", "Slice", "Concat", "Expan
 class Product:
     """A matrix product, and which of its two inputs is the one that matters (keys, or values): 0 or 1."""
 
-    node: onnx.NodeProto
+    node: ir.Node
     side: int
 
     @property
     def other(self) -> int:
         return 1 - self.side
 
+    @property
+    def inputs(self) -> tuple[ir.Value, ir.Value]:
+        left, right = self.node.inputs[:2]
+        assert left is not None and right is not None  # a product has both
+        return left, right
+
+    def sizes(self, side: int) -> tuple[Size, Size]:
+        """(size of the axis that the product keeps, size of the one it sums over) of one of its inputs."""
+        shape = shape_of(self.inputs[side])
+        if shape is None:
+            return "?", "?"
+        if self.node.op_type == "Einsum":
+            terms, result = _terms(self.node)
+            kept = [i for i, c in enumerate(terms[side]) if c in result and c not in terms[1 - side]]
+            summed = [i for i, c in enumerate(terms[side]) if c not in result and c in terms[1 - side]]
+            return (shape[kept[0]] if len(kept) == 1 else "?"), (shape[summed[0]] if len(summed) == 1 else "?")
+        if len(shape) < 2:
+            return "?", "?"
+        if (side == 0) != _transposed(self.node, side):
+            return shape[-2], shape[-1]
+        return shape[-1], shape[-2]
+
 
 @dataclass(frozen=True)
 class Match:
     """One block. `above` leads from the scores to the softmax, `below` from the softmax to the values; both without ends.
 
-    `scores.side` is the input with the keys, `values.side` the one with the values.
+    `scores.side` is the input with the keys, `values.side` the one with the values. `in_body`: of an If or Loop.
     """
 
-    view: GraphView
     scores: Product
-    above: tuple[onnx.NodeProto, ...]
-    softmax: onnx.NodeProto
-    below: tuple[onnx.NodeProto, ...]
+    above: tuple[ir.Node, ...]
+    softmax: ir.Node
+    below: tuple[ir.Node, ...]
     values: Product
+    in_body: bool
 
     @property
-    def nodes(self) -> tuple[onnx.NodeProto, ...]:
+    def nodes(self) -> tuple[ir.Node, ...]:
         return (self.scores.node, *self.above, self.softmax, *self.below, self.values.node)
 
     @property
-    def queries(self) -> str:
-        return str(self.scores.node.input[self.scores.other])
+    def queries(self) -> ir.Value:
+        return self.scores.inputs[self.scores.other]
 
     @property
-    def keys(self) -> str:
-        return str(self.scores.node.input[self.scores.side])
+    def keys(self) -> ir.Value:
+        return self.scores.inputs[self.scores.side]
 
     @property
-    def value(self) -> str:
-        return str(self.values.node.input[self.values.side])
+    def value(self) -> ir.Value:
+        return self.values.inputs[self.values.side]
 
 
-def matches(view: GraphView) -> list[Match]:
-    """Every block that is written out in this graph, in the order of its softmaxes."""
-    found = []
-    for softmax in view.nodes:
-        if softmax.op_type != "Softmax" or softmax.domain not in ("", "ai.onnx"):
-            continue
-        last = _on_last_axis(view, softmax)
-        if last is None:
-            continue
-        scores = _upwards(view, softmax, last)
-        values = _downwards(view, softmax, last)
-        if scores is not None and values is not None:
-            found.append(Match(view, scores[0], scores[1], softmax, values[1], values[0]))
-    return found
+_Reached = tuple[Product, tuple[ir.Node, ...]]
+#: A value on the way to a product, whether the keys lie on its last axis, and the nodes up to there.
+_Way = tuple[ir.Value | None, bool, tuple[ir.Node, ...]]
 
 
-def product_sizes(view: GraphView, node: onnx.NodeProto, side: int) -> tuple[Size, Size]:
-    """(size of the axis that the product keeps, size of the one it sums over) of one input of a matrix product."""
-    shape = view.shape(node.input[side])
-    if shape is None:
-        return "?", "?"
-    if node.op_type == "Einsum":
-        terms, result = _terms(node)
-        kept = [i for i, c in enumerate(terms[side]) if c in result and c not in terms[1 - side]]
-        summed = [i for i, c in enumerate(terms[side]) if c not in result and c in terms[1 - side]]
-        return (shape[kept[0]] if len(kept) == 1 else "?"), (shape[summed[0]] if len(summed) == 1 else "?")
-    if len(shape) < 2:
-        return "?", "?"
-    if (side == 0) != _transposed(node, side):
-        return shape[-2], shape[-1]
-    return shape[-1], shape[-2]
+def matches(model: ir.Model) -> Iterator[Match]:
+    """Every block that is written out in an indexed model, in the order of its softmaxes, those of bodies last.
+
+    All nodes of one are of one graph: scores from outside the body of an If or Loop do not count.
+    """
+    for graph in model.graphs():
+        for softmax in graph:
+            if softmax.op_type != "Softmax" or softmax.domain:
+                continue
+            last = _on_last_axis(softmax)
+            if last is None:
+                continue
+            scores = _upwards(softmax, last)
+            values = _downwards(softmax, last)
+            if scores is not None and values is not None:
+                in_body = graph is not model.graph
+                yield Match(scores[0], scores[1], softmax, values[1], values[0], in_body)
 
 
-def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
-    """An integer attribute."""
-    return next((int(a.i) for a in node.attribute if a.name == name), default)
-
-
-def _on_last_axis(view: GraphView, softmax: onnx.NodeProto) -> bool | None:
+def _on_last_axis(softmax: ir.Node) -> bool | None:
     """True for a softmax over the last axis, False over the one before it, None over any other."""
-    shape = view.shape(softmax.input[0])
-    axis = attribute(softmax, "axis", -1)
+    shape = shape_of(softmax.inputs[0])
+    axis = softmax.attributes.get_int("axis", -1)
     if axis >= 0 and shape is not None:
         axis -= len(shape)
     return {-1: True, -2: False}.get(axis, True if axis >= 0 else None)
 
 
-def _upwards(view: GraphView, softmax: onnx.NodeProto, last: bool) -> tuple[Product, tuple[onnx.NodeProto, ...]] | None:
+def _upwards(softmax: ir.Node, last: bool) -> _Reached | None:
     """The nearest product above that scores queries against keys. `last`: the keys lie on the last axis."""
-    todo: deque[tuple[str, bool, tuple[onnx.NodeProto, ...]]] = deque([(softmax.input[0], last, ())])
+    todo: deque[_Way] = deque([(softmax.inputs[0], last, ())])
     while todo:
-        name, last, path = todo.popleft()
-        node = view.producer.get(name)
-        if node is None or len(path) > _REACH:
+        value, last, path = todo.popleft()
+        node = value.producer() if value is not None else None
+        if node is None or node.graph is not softmax.graph or len(path) > _REACH:
             continue
         if _is_product(node):
             side = _keys_side(node, last)
-            if side is not None and _computed(view, node, side):
+            if side is not None and _computed(node, side):
                 return Product(node, side), path
             continue
-        for followed in _followed_up(view, node):
-            turned = _turned(view, node, followed)
-            if turned is not None:
+        for followed in _data_inputs(node):
+            turned = _turned(node, followed)
+            if turned is not None and not is_constant(followed):
                 todo.append((followed, last != turned, (node, *path)))
     return None
 
 
-def _downwards(
-    view: GraphView, softmax: onnx.NodeProto, last: bool
-) -> tuple[Product, tuple[onnx.NodeProto, ...]] | None:
+def _downwards(softmax: ir.Node, last: bool) -> _Reached | None:
     """The nearest product below that sums values by their weights."""
-    todo: deque[tuple[str, bool, tuple[onnx.NodeProto, ...]]] = deque([(softmax.output[0], last, ())])
+    todo: deque[_Way] = deque([(softmax.outputs[0], last, ())])
     while todo:
-        name, last, path = todo.popleft()
-        if len(path) > _REACH:
+        value, last, path = todo.popleft()
+        if value is None or len(path) > _REACH:
             continue
-        for node in view.consumers.get(name, []):
+        for node, place in value.uses():
+            if node.graph is not softmax.graph:
+                continue
             if _is_product(node):
-                side = _values_side(node, name, last)
-                if side is not None and _computed(view, node, side):
+                side = _values_side(node, place, last)
+                if side is not None and _computed(node, side):
                     return Product(node, side), path
-            elif name in _data_inputs(node):
-                turned = _turned(view, node, name)
+            elif value in _data_inputs(node):
+                turned = _turned(node, value)
                 if turned is not None:
-                    todo.append((node.output[0], last != turned, (*path, node)))
+                    todo.append((node.outputs[0], last != turned, (*path, node)))
     return None
 
 
-def _is_product(node: onnx.NodeProto) -> bool:
-    return node.op_type in ("MatMul", "Gemm", "FusedMatMul") or (node.op_type == "Einsum" and len(node.input) == 2)
+def _is_product(node: ir.Node) -> bool:
+    return node.op_type in ("MatMul", "Gemm", "FusedMatMul") or (node.op_type == "Einsum" and len(node.inputs) == 2)
 
 
-def _computed(view: GraphView, node: onnx.NodeProto, side: int) -> bool:
+def _computed(node: ir.Node, side: int) -> bool:
     """Whether the keys (or values) were computed, and the product is no linear layer."""
-    right = view.is_constant(node.input[1])
-    return not right and not view.is_constant(node.input[side]) and node.input[0] != node.input[1]
+    right = is_constant(node.inputs[1])
+    return not right and not is_constant(node.inputs[side]) and node.inputs[0] is not node.inputs[1]
 
 
-def _keys_side(node: onnx.NodeProto, last: bool) -> int | None:
+def _keys_side(node: ir.Node, last: bool) -> int | None:
     """The input that brings the axis that the softmax runs over."""
     if node.op_type != "Einsum":
         return 1 if last else 0
@@ -175,9 +183,8 @@ def _keys_side(node: onnx.NodeProto, last: bool) -> int | None:
     return holders[0] if len(holders) == 1 else None
 
 
-def _values_side(node: onnx.NodeProto, weights: str, last: bool) -> int | None:
-    """The input beside the weights, when the product sums over the axis that the softmax ran over."""
-    side = list(node.input).index(weights)
+def _values_side(node: ir.Node, side: int, last: bool) -> int | None:
+    """The input beside the weights, which are input `side`, when the product sums over the axis of the softmax."""
     if side > 1:  # the third input of a Gemm
         return None
     if node.op_type != "Einsum":
@@ -190,33 +197,29 @@ def _values_side(node: onnx.NodeProto, weights: str, last: bool) -> int | None:
     return 1 - side if key not in result and key in terms[1 - side] else None
 
 
-def _transposed(node: onnx.NodeProto, side: int) -> bool:
-    return attribute(node, ("transA", "transB")[side], 0) == 1
+def _transposed(node: ir.Node, side: int) -> bool:
+    return node.attributes.get_int(("transA", "transB")[side], 0) == 1
 
 
-def _followed_up(view: GraphView, node: onnx.NodeProto) -> list[str]:
-    return [n for n in _data_inputs(node) if not view.is_constant(n)]
-
-
-def _data_inputs(node: onnx.NodeProto) -> Sequence[str]:
+def _data_inputs(node: ir.Node) -> Sequence[ir.Value | None]:
     """The inputs whose values go on through this node, as far as scores or weights may."""
     if node.op_type in _TWO_SIDED or node.op_type == "Concat":
-        return list(node.input)
+        return node.inputs
     if node.op_type == "Where":
-        return list(node.input[1:])
+        return node.inputs[1:]
     if node.op_type in _KEEPS_SHAPE or node.op_type in _KEEPS_LAST_AXES or node.op_type == "Transpose":
-        return list(node.input[:1])
+        return node.inputs[:1]
     return []
 
 
-def _turned(view: GraphView, node: onnx.NodeProto, name: str) -> bool | None:
+def _turned(node: ir.Node, value: ir.Value | None) -> bool | None:
     """Whether the node swaps the last two axes; None when it loses them."""
     if node.op_type == "Transpose":
-        perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), [])
+        perm = tuple(node.attributes.get_ints("perm", ()))
         rank = len(perm)
-        return {(rank - 2, rank - 1): False, (rank - 1, rank - 2): True}.get(tuple(perm[-2:]))
+        return False if perm[-2:] == (rank - 2, rank - 1) else True if perm[-2:] == (rank - 1, rank - 2) else None
     if node.op_type in _KEEPS_LAST_AXES - {"Slice", "Concat"}:
-        old, new = view.shape(name), view.shape(node.output[0])
+        old, new = shape_of(value), shape_of(node.outputs[0])
         if old is not None and new is not None:
             pairs = zip(old[-2:], new[-2:], strict=False)
             if any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs):
@@ -224,10 +227,9 @@ def _turned(view: GraphView, node: onnx.NodeProto, name: str) -> bool | None:
     return False
 
 
-def _terms(node: onnx.NodeProto) -> tuple[list[str], str]:
+def _terms(node: ir.Node) -> tuple[list[str], str]:
     """The letters of the inputs and of the result. A "..." stands for axes in front, of which nothing is asked."""
-    text = next((a.s.decode() for a in node.attribute if a.name == "equation"), "")
-    text = text.replace(" ", "")
+    text = node.attributes.get_string("equation", "").replace(" ", "")
     left, arrow, result = text.partition("->")
     terms = left.split(",")
     if not arrow:

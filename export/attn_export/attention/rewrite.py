@@ -1,26 +1,19 @@
-"""Writes a block as `attention_plan` decided: new nodes before and behind it, its own nodes and their names kept.
+"""Writes a block as `trt_plan` decided: new nodes before and behind it; its own nodes and their names stay.
 
 Every new node carries the metadata of the node that it serves, so that a report still names the PyTorch module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import onnx
-from onnx import helper, numpy_helper
+import onnx_ir as ir
 
-from ..onnx_graph.graph_index import Size
+from ..onnx_graph.graph_index import Size, shape_of
 from .match import Match
-from .trt_plan import TrtRewritePlan, beside
+from .trt_plan import TrtRewritePlan, side_inputs
 
 _LOWEST_OPSET = 13  # Unsqueeze takes its axes as an input from here on
-
-
-def opset_of(model: onnx.ModelProto) -> int:
-    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
 def opset_problem(opset: int) -> str:
@@ -31,49 +24,42 @@ def opset_problem(opset: int) -> str:
 class Rewriter:
     """Rewrites blocks of one model's main graph, in place."""
 
-    def __init__(self, model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:
-        """`nodes` are those of the model's graph, the very objects that the matches hold."""
-        self.graph = model.graph
-        self._nodes = nodes
-        self._names = {n.name for n in model.graph.node}
-        self._names |= {name for n in model.graph.node for name in (*n.input, *n.output)}
-        self._names |= {t.name for t in model.graph.initializer}
-        self._constants: dict[tuple[int, ...], str] = {}
-        self._before: dict[int, list[onnx.NodeProto]] = {}
-        self._after: dict[int, list[onnx.NodeProto]] = {}
-        self._gone: set[int] = set()
-        self._stale: set[str] = set()
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self._names = {node.name for node in graph.all_nodes()} | set(ir.convenience.create_value_mapping(graph))
+        self._constants: dict[tuple[int, ...], ir.Value] = {}
 
     def rewrite(self, match: Match, plan: TrtRewritePlan) -> None:
-        """Change the nodes of one block; `finish` puts the new ones into the graph."""
+        """Change the nodes of one block, and put new ones around them."""
         scores, values = match.scores.node, match.values.node
         by_columns = match.values.side == 0  # the values stand on the left: [..., Dv, keys]
-        q = _Chain(self, scores, "queries", match.queries, self._before)
-        k = _Chain(self, scores, "keys", match.keys, self._before)
-        v = _Chain(self, values, "values", match.value, self._before)
+        q = _Chain(self, scores, "queries", match.queries)
+        k = _Chain(self, scores, "keys", match.keys)
+        v = _Chain(self, values, "values", match.value)
         for chain in (q, k):
-            chain.lift(plan.rank)
+            chain.add_head_axis(plan.rank)
         q.pad(4, 3, plan.size - plan.head_size)
         k.pad(4, 2, plan.size - plan.head_size)
         v.pad(plan.rank, plan.rank - (2 if by_columns else 1), plan.width - plan.value_size)
-        length = ""
+        length = None
         if plan.split is not None:
-            length = self._deal_queries(q, plan.split)
+            length = self._split_queries(q, plan.split)
             q.reshape(0, 2, -1, plan.size)
             k.add("Expand", self.sizes(1, 2, 1, 1))
         elif plan.parts > 1:
             q.repeat(plan, -1, plan.size)
             k.repeat(plan, plan.size, -1)
         self._values(v, plan, by_columns)
-        weights = self._between(match, plan)
-        scores.input[:] = [q.name, k.name]
-        values.input[:] = [weights, v.name]
-        self._behind(values, plan, by_columns, length)
+        weights = self._scores_to_weights(match, plan)
+        for node, inputs in ((scores, (q.value, k.value)), (values, (weights, v.value))):
+            for number, value in enumerate(inputs):
+                node.replace_input_with(number, value)
+        self._merge_heads(values, plan, by_columns, length)
 
     def _values(self, v: _Chain, plan: TrtRewritePlan, by_columns: bool) -> None:
         """To [batch, heads * parts, keys, size]."""
         if plan.parts == 1:
-            v.lift(plan.rank)
+            v.add_head_axis(plan.rank)
             if by_columns:
                 v.add("Transpose", perm=[0, 1, 3, 2])
             if plan.split is not None:
@@ -89,54 +75,52 @@ class Rewriter:
         v.reshape(batch, plan.heads * plan.parts, plan.size, -1)
         v.add("Transpose", perm=[0, 1, 3, 2])
 
-    def _between(self, match: Match, plan: TrtRewritePlan) -> str:
+    def _scores_to_weights(self, match: Match, plan: TrtRewritePlan) -> ir.Value:
         """Scores have rank 4 now: give masks of rank 3 an axis of heads, count the softmax's axis from behind, and leave
-        the weights as the softmax gives them. Returns their name."""
-        for node in match.nodes:
-            self._stale.update(node.output)
-        for attribute in match.softmax.attribute:
-            if attribute.name == "axis":
-                attribute.i = -1
-        renamed: dict[str, str] = {}
-        masks = set(beside(match)) if plan.rank == 3 else set()
-        weights = str(match.softmax.output[0])
-        for node in (*match.above, *match.below):
-            for name in node.input:
-                if name in masks and name not in renamed and len(match.view.shape(name) or ()) == 3:
-                    chain = _Chain(self, node, "mask", name, self._before)
-                    chain.lift(3)
-                    renamed[name] = chain.name
+        the weights as the softmax gives them. Returns the weights."""
+        if "axis" in match.softmax.attributes:
+            match.softmax.attributes.add(ir.AttrInt64("axis", -1))
+        masks = [v for v in side_inputs(match) if len(shape_of(v) or ()) == 3] if plan.rank == 3 else []
+        for mask in dict.fromkeys(masks):
+            readers = [use for use in mask.uses() if use.node in (*match.above, *match.below)]
+            chain = _Chain(self, min((use.node for use in readers), key=match.nodes.index), "mask", mask)
+            chain.add_head_axis(3)
+            for node, number in readers:
+                node.replace_input_with(number, chain.value)
+        for node in match.nodes[:-1]:  # what was declared of these is no longer so
+            for value in node.outputs:
+                value.type = value.shape = None
+        weights = match.softmax.outputs[0]
+        for node in match.below:
             if node.op_type == "Transpose":
-                self._gone.add(id(node))
-                renamed[node.output[0]] = weights
-                continue
-            node.input[:] = [renamed.get(name, name) for name in node.input]
-            if any(node is n for n in match.below):
-                weights = str(node.output[0])
+                node.outputs[0].replace_all_uses_with(weights)
+                self.graph.remove(node, safe=True)
+            else:
+                weights = node.outputs[0]
         return weights
 
-    def _deal_queries(self, q: _Chain, number: Size) -> str:
-        """Make the number of queries even, by a row of zeros. Returns the constant or tensor that holds the old number,
-        "" when there is nothing to cut off again."""
+    def _split_queries(self, q: _Chain, number: Size) -> ir.Value | None:
+        """Make the number of queries even, by a row of zeros. Returns what holds the old number, None when there is nothing
+        to cut off again."""
         if isinstance(number, int):
             q.pad(4, 2, number % 2)
-            return self.sizes(number) if number % 2 else ""
-        four = q.name
+            return self.sizes(number) if number % 2 else None
+        four = q.value
         length = q.side("Shape", four, start=2, end=3)
         odd = q.side("Mod", length, self.sizes(2))
         q.add("Pad", q.side("Concat", self.sizes(*[0] * 6), odd, self.sizes(0), axis=0))
         return length
 
-    def _behind(self, values: onnx.NodeProto, plan: TrtRewritePlan, by_columns: bool, length: str) -> None:
+    def _merge_heads(self, values: ir.Node, plan: TrtRewritePlan, by_columns: bool, length: ir.Value | None) -> None:
         """Put the heads together again, under the name that the block's result had."""
-        result = values.output[0]
-        values.output[0] = self.fresh(f"{result}_heads")
-        o = _Chain(self, values, "output", values.output[0], self._after)
+        result = values.outputs[0]
+        readers = result.uses()
+        o = _Chain(self, values, "output", result, behind=True)
         rows_last = plan.rank - 2
         turn = [*range(rows_last), plan.rank - 1, rows_last]
         if plan.split is not None:
             o.reshape(*plan.leading, -1, plan.width)
-            if length:
+            if length is not None:
                 o.add("Slice", self.sizes(0), length, self.sizes(rows_last))
             if by_columns:
                 o.add("Transpose", perm=turn)
@@ -152,67 +136,58 @@ class Rewriter:
             o.reshape(*plan.leading, -1, plan.width)
         if plan.width != plan.value_size:
             o.add("Slice", self.sizes(0), self.sizes(plan.value_size), self.sizes(plan.rank - (2 if by_columns else 1)))
-        if o.name == values.output[0]:
-            values.output[0] = result
-        else:
-            o.rename(result)
+        if o.value is result:
+            return
+        for node, number in readers:
+            node.replace_input_with(number, o.value)
+        outputs = self.graph.outputs
+        outputs[:] = [o.value if value is result else value for value in outputs]
+        o.value.name, result.name = result.name, self.fresh(f"{result.name}_heads")
+        o.value.type, o.value.shape, result.type, result.shape = result.type, result.shape, None, None
+        o.value.meta.update(result.meta)
 
-    def finish(self) -> None:
-        """Put the graph together: every new node just before or behind the one that it serves."""
-        ordered: list[onnx.NodeProto] = []
-        for node in self._nodes:
-            ordered.extend(self._before.get(id(node), []))
-            if id(node) not in self._gone:
-                ordered.append(node)
-            ordered.extend(self._after.get(id(node), []))
-        copies = [onnx.NodeProto() for _ in ordered]
-        for copy, node in zip(copies, ordered, strict=True):
-            copy.CopyFrom(node)
-        del self.graph.node[:]
-        self.graph.node.extend(copies)
-        kept = [v for v in self.graph.value_info if v.name not in self._stale]
-        del self.graph.value_info[:]
-        self.graph.value_info.extend(kept)
-
-    def sizes(self, *numbers: int) -> str:
-        """The name of a constant of integers."""
+    def sizes(self, *numbers: int) -> ir.Value:
+        """A constant of integers."""
         if numbers not in self._constants:
             name = self.fresh(f"attention_sizes_{'_'.join(map(str, numbers)).replace('-', 'm')}")
-            self.graph.initializer.append(numpy_helper.from_array(np.asarray(numbers, np.int64), name))
-            self._constants[numbers] = name
+            self._constants[numbers] = ir.val(name, const_value=ir.tensor(numbers, ir.DataType.INT64, name))
+            self.graph.register_initializer(self._constants[numbers])
         return self._constants[numbers]
 
     def fresh(self, name: str) -> str:
-        number, found = 0, name
-        while found in self._names:
+        number, free = 0, name
+        while free in self._names:
             number += 1
-            found = f"{name}_{number}"
-        self._names.add(found)
-        return found
+            free = f"{name}_{number}"
+        self._names.add(free)
+        return free
 
 
 class _Chain:
-    """New nodes, one behind the other, that serve the node `beside`; `name` is the tensor so far."""
+    """New nodes, one behind the other, that serve the node `served`, before or behind it; `value` is the tensor so far."""
 
-    def __init__(
-        self, owner: Rewriter, served: onnx.NodeProto, role: str, name: str, place: dict[int, list[onnx.NodeProto]]
-    ) -> None:
-        self.owner, self.served, self.role, self.name = owner, served, role, name
-        self._nodes = place.setdefault(id(served), [])
+    def __init__(self, owner: Rewriter, served: ir.Node, role: str, value: ir.Value, behind: bool = False) -> None:
+        self.owner, self.served, self.role, self.value = owner, served, role, value
+        self._last = served if behind else None
 
-    def add(self, operator: str, *constants: str, perm: Sequence[int] | None = None) -> None:
+    def add(self, operator: str, *constants: ir.Value, **attributes: Any) -> None:
         """Go on through `operator`."""
-        self.name = self.side(operator, self.name, *constants, perm=perm)
+        self.value = self.side(operator, self.value, *constants, **attributes)
 
-    def side(self, operator: str, *inputs: str, **attributes: Any) -> str:
+    def side(self, operator: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
         """A node that the chain does not go on through; its output."""
-        name = self.owner.fresh(f"{self.served.name or self.served.output[0]}_{self.role}_{operator.lower()}")
-        node = helper.make_node(operator, list(inputs), [f"{name}_output"], name=name, **attributes)
-        node.metadata_props.extend(self.served.metadata_props)
-        self._nodes.append(node)
-        return f"{name}_output"
+        name = self.owner.fresh(f"{self.served.name or self.served.outputs[0].name}_{self.role}_{operator.lower()}")
+        made = ir.Value(name=f"{name}_output")
+        props = dict(self.served.metadata_props)
+        node = ir.node(operator, inputs, attributes, outputs=[made], name=name, metadata_props=props)
+        if self._last is None:
+            self.served.prepend(node)
+        else:
+            self._last.append(node)
+            self._last = node
+        return made
 
-    def lift(self, rank: int) -> None:
+    def add_head_axis(self, rank: int) -> None:
         """To rank 4, with an axis of one head."""
         if rank < 4:
             self.add("Unsqueeze", self.owner.sizes(*((1,) if rank == 3 else (0, 1))))
@@ -235,8 +210,3 @@ class _Chain:
         self.add("Unsqueeze", self.owner.sizes(2))
         self.add("Expand", self.owner.sizes(1, 1, plan.parts, 1, 1))
         self.reshape(0, plan.heads * plan.parts, *matrix)
-
-    def rename(self, name: str) -> None:
-        """Give the last tensor this name."""
-        self._nodes[-1].output[0] = name
-        self.name = name

@@ -19,7 +19,7 @@ from ..reference.answers import Arrays
 from ..reference.mha_fastpath import fastpath_disabled
 from ..reference.signature import Signature, to_torch
 from . import dynamic_shape_errors, unsupported_ops
-from . import patches as cures
+from .patches import Applied, applied
 
 #: The highest opset whose attention every target takes: from 23 on the exporter emits the Attention operator, which
 #: TensorRT-RTX builds only for half precision and some head sizes. See docs/decisions/0002.
@@ -35,7 +35,7 @@ class Captured:
     opset: int
     exporter: str
     nodes: int
-    cures: list[cures.Applied]
+    patches: list[Applied]
 
 
 def check_opset(opset: int | None, exporter: str) -> int:
@@ -62,7 +62,7 @@ def capture(
         torch.no_grad(),
         fastpath_disabled(),
         signature.flat() as module,
-        cures.applied(module) as applied,
+        applied(module) as patches,
     ):
         model = write(signature, module, tuple(to_torch(example).values()), opset, target)
     _name_outputs(model, signature)
@@ -71,7 +71,7 @@ def capture(
         target.unlink()
     onnx_file.save(model, target)
     found = onnx_file.read_info(target)
-    return Captured(target, found.opset, exporter, found.nodes, list(applied))
+    return Captured(target, found.opset, exporter, found.nodes, list(patches))
 
 
 def _dynamo(
@@ -145,6 +145,6 @@ def _name_outputs(model: ir.Model, signature: Signature) -> None:
 
 def unused_inputs(path: Path, inputs: Sequence[TensorSpec]) -> list[str]:
     """Inputs that no node of the graph reads: the module ignores them, or reads them only in training."""
-    model = onnx.load(path, load_external_data=False)
-    read = onnx_file.names_read(model.graph)
+    graph = onnx_file.load(path).graph
+    read = {value.name for value in graph.inputs if value.uses() or value.is_graph_output()}
     return [s.name for s in inputs if s.name not in read]

@@ -22,6 +22,7 @@ from attn_runtime.trt.profiles import Profile, ShapeTexts, make_profiles
 
 from ..attention.blocks import find_blocks
 from ..console import Console
+from ..onnx_graph.onnx_file import load
 from ..precision import schemes
 
 #: The passes that can be left out.
@@ -130,7 +131,7 @@ def _unrecorded(graph: Graph, kind: str | None, exact: bool) -> tuple[AttentionB
     if name not in graph.precisions:
         return None  # the build says which there are
     entry = graph.precisions[name] if exact else graph.precision_for(name, "tensorrt")[1]
-    return None if entry.attention is not None else find_blocks(onnx.load(entry.file, load_external_data=False))
+    return None if entry.attention is not None else find_blocks(load(entry.file))
 
 
 def _plain(
@@ -163,7 +164,7 @@ def _plain(
         return CompileRequest(
             typed.path, {"precision": typed.type, "kept": kept, "blocks": typed.blocks}, (f"wrote {target}",)
         )
-    blocks = find_blocks(onnx.load(path, load_external_data=False))
+    blocks = find_blocks(load(path))
     return CompileRequest(path, {"precision": kind, "blocks": blocks})
 
 

@@ -1,161 +1,91 @@
-"""An ONNX graph to look things up in: who makes a tensor, who reads it, its shape and dtype, whether it is constant.
+"""What is known of the values of a graph: their shape and dtype, as onnx infers them, and whether they are constant.
 
-Shapes come from onnx's own inference. Weights are left out of it: their values say nothing of shapes.
+onnx_ir says who makes a value and who reads it; `index` adds these facts to its values, in `meta`, which is not written
+to a file. Weights are left out of the inference: what they hold says nothing of shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+import onnx_ir as ir
+
+from .onnx_file import weights_to_inputs
 
 #: Constants of up to this many elements keep their value: sizes, axes, scales, masks of a fixed length.
 _VALUE_ELEMENTS = 1 << 22
 #: Of these, inference needs the value: they may be a shape.
 _SHAPE_ELEMENTS = 64
-_DTYPES: dict[int, str] = {
-    TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16",
-    TensorProto.DOUBLE: "float64", TensorProto.BOOL: "bool",
-}  # fmt: skip
+_INFERRED, _CONSTANT = "attn_export.inferred", "attn_export.constant"
 
 Size = int | str
 Shape = tuple[Size, ...]
 
 
-class GraphView:
-    """One graph of a model. `outer` is the graph around the body of an If or Loop.
+def index(model: ir.Model) -> None:
+    """Note the facts that the functions below tell; needed again for what is changed or added later.
 
-    The nodes are those of the model that was given, not copies.
+    External weights need not be there. What the model declares itself stays as it is.
     """
-
-    def __init__(
-        self, graph: onnx.GraphProto, types: dict[str, onnx.TypeProto], outer: GraphView | None = None
-    ) -> None:
-        self.graph = graph
-        self.outer = outer
-        self.nodes: list[onnx.NodeProto] = list(graph.node)
-        self.producer = {name: node for node in self.nodes for name in node.output if name}
-        self.consumers: dict[str, list[onnx.NodeProto]] = {}
-        for node in self.nodes:
-            for name in node.input:
-                self.consumers.setdefault(name, []).append(node)
-        self.initializers = {t.name: t for t in graph.initializer}
-        self.outputs = {o.name for o in graph.output}
-        self._types = types
-        self._constant: dict[str, bool] = {}
-
-    def shape(self, name: str) -> Shape | None:
-        """Sizes in elements, a dim's name where it is dynamic, "?" where nothing is known; None for an unknown rank."""
-        if name in self.initializers:
-            return tuple(self.initializers[name].dims)
-        known = self._types.get(name)
-        if known is None or not known.tensor_type.HasField("shape"):
-            return self.outer.shape(name) if self.outer is not None and name not in self.producer else None
-        return tuple(_size(d) for d in known.tensor_type.shape.dim)
-
-    def dtype(self, name: str) -> str:
-        """numpy's name, "bfloat16", or "" when it is not known."""
-        if name in self.initializers:
-            return _DTYPES.get(self.initializers[name].data_type, "")
-        known = self._types.get(name)
-        if known is None:
-            return self.outer.dtype(name) if self.outer is not None and name not in self.producer else ""
-        return _DTYPES.get(known.tensor_type.elem_type, "")
-
-    def is_one_number(self, name: str) -> bool:
-        """Whether the tensor is known to have one element."""
-        shape = self.shape(name)
-        return shape is not None and all(size == 1 for size in shape)
-
-    def is_constant(self, name: str) -> bool:
-        """Whether the tensor is a weight, or made of weights alone (a cast, transposed or dequantized one)."""
-        todo = [name]
-        while todo:  # not by recursion: a graph may be thousands of nodes deep
-            current = todo[-1]
-            if current in self._constant:
-                todo.pop()
-                continue
-            node = self.producer.get(current)
-            if node is None:
-                inside = self.outer is not None and current not in {i.name for i in self.graph.input}
-                outside = self.outer.is_constant(current) if self.outer is not None and inside else False
-                self._constant[current] = current in self.initializers or current == "" or outside
-            elif any(a.HasField("g") for a in node.attribute):
-                self._constant[current] = False
-            else:
-                unknown = [i for i in node.input if i and i not in self._constant]
-                if unknown:
-                    todo.extend(unknown)
-                    continue
-                self._constant[current] = all(self._constant[i] for i in node.input if i)
-        return self._constant[name]
-
-    def value(self, name: str) -> np.ndarray[Any, Any] | None:
-        """The value of a constant that is stored as such, inside the file, and is not too large to look at."""
-        tensor = self.initializers.get(name)
-        node = self.producer.get(name)
-        if tensor is None and node is not None and node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    tensor = attribute.t
-                elif attribute.name in ("value_float", "value_int", "value_floats", "value_ints"):
-                    return np.asarray(onnx.helper.get_attribute_value(attribute))
-        if tensor is None:
-            return self.outer.value(name) if self.outer is not None and node is None else None
-        if tensor.data_location == TensorProto.EXTERNAL or int(np.prod(tensor.dims)) > _VALUE_ELEMENTS:
-            return None
-        return numpy_helper.to_array(tensor)
+    for graph, inferred in zip(model.graphs(), _inferred(model).graphs(), strict=True):
+        known = ir.convenience.create_value_mapping(inferred, include_subgraphs=False)
+        for name, value in ir.convenience.create_value_mapping(graph, include_subgraphs=False).items():
+            value.meta[_INFERRED] = known[name]
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            value.meta[_CONSTANT] = True
+    for node in model.graph.all_nodes():  # what a node reads is made before it
+        bodies = any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values())
+        constant = not bodies and all(map(is_constant, node.inputs))
+        for value in node.outputs:
+            value.meta[_CONSTANT] = constant
 
 
-def views(model: onnx.ModelProto) -> Iterator[GraphView]:
-    """The model's graph, then the bodies of its branches and loops, each before those inside it.
-
-    The model is not changed, and need not have its external weights loaded.
-    """
-    yield from _views(model.graph, _inferred(model).graph, None)
+def shape_of(value: ir.Value | None) -> Shape | None:
+    """Sizes in elements, a dim's name where it is dynamic, "?" where nothing is known; None for an unknown rank."""
+    shape = None if value is None else value.meta.get(_INFERRED, value).shape
+    return None if shape is None else tuple(map(_size, shape))
 
 
-def _views(graph: onnx.GraphProto, inferred: onnx.GraphProto, outer: GraphView | None) -> Iterator[GraphView]:
-    types = {v.name: v.type for v in (*inferred.value_info, *inferred.input, *inferred.output)}
-    view = GraphView(graph, types, outer)
-    yield view
-    for node, twin in zip(graph.node, inferred.node, strict=True):
-        for attribute, its_twin in zip(node.attribute, twin.attribute, strict=True):
-            if attribute.HasField("g"):
-                yield from _views(attribute.g, its_twin.g, view)
+def dtype_of(value: ir.Value | None) -> str:
+    """numpy's name, "bfloat16", or "" when it is not known."""
+    dtype = None if value is None else value.meta.get(_INFERRED, value).dtype
+    return dtype.numpy().name if dtype else ""
 
 
-def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
-    bare = onnx.ModelProto()
-    for field in ("ir_version", "opset_import", "functions"):
-        value = getattr(model, field)
-        if isinstance(value, int):
-            setattr(bare, field, value)
-        else:
-            getattr(bare, field).extend(value)
-    bare.graph.name = model.graph.name
-    for field in ("node", "input", "output", "value_info"):
-        getattr(bare.graph, field).extend(getattr(model.graph, field))
-    for tensor in model.graph.initializer:
-        if tensor.data_location != TensorProto.EXTERNAL and int(np.prod(tensor.dims)) <= _SHAPE_ELEMENTS:
-            bare.graph.initializer.append(tensor)
-        else:
-            known = any(i.name == tensor.name for i in model.graph.input)
-            if not known:
-                bare.graph.input.append(
-                    onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-                )
+def is_one_number(value: ir.Value | None) -> bool:
+    """Whether the tensor is known to have one element."""
+    shape = shape_of(value)
+    return shape is not None and all(size == 1 for size in shape)
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether the tensor is a weight, or made of weights alone (a cast, transposed or dequantized one), or left out."""
+    return value is None or bool(value.meta.get(_CONSTANT, False))
+
+
+def stored(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
+    """What a constant holds that is stored as such, inside the file, and is not too large to look at."""
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    if tensor is None or isinstance(tensor, ir.ExternalTensor) or tensor.size > _VALUE_ELEMENTS:
+        return None
+    return tensor.numpy()
+
+
+def _inferred(model: ir.Model) -> ir.Model:
+    """A copy with inferred shapes. Where inference chokes on an operator, what the file itself declares is left."""
+    bare = model.clone()
+    weights_to_inputs(bare.graph, lambda t: isinstance(t, ir.ExternalTensor) or t.size > _SHAPE_ELEMENTS)
     try:
-        return onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    except Exception:  # an operator that inference chokes on: what the file itself declares is left
+        return ir.from_proto(onnx.shape_inference.infer_shapes(ir.to_proto(bare), data_prop=True))
+    except Exception:
         return bare
 
 
-def _size(dim: onnx.TensorShapeProto.Dimension) -> Size:
-    if dim.HasField("dim_value"):
-        return int(dim.dim_value)
+def _size(dim: int | ir.SymbolicDim) -> Size:
+    if isinstance(dim, int):
+        return dim
     # Inference makes up names of its own for what it can't tell.
-    return dim.dim_param if dim.dim_param and not dim.dim_param.startswith("unk__") else "?"
+    return dim.value if dim.value and not dim.value.startswith("unk__") else "?"

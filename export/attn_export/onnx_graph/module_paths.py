@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-import onnx
+import onnx_ir as ir
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
-def module_path(nodes: Sequence[onnx.NodeProto]) -> str:
+def module_path(nodes: Sequence[ir.Node]) -> str:
     """The innermost module that all of these nodes lie in, "encoder.layers.0"; "" for the model itself, or unknown.
 
     The dynamo exporter keeps the modules in each node's metadata, the torchscript exporter in its name.
@@ -27,20 +27,20 @@ def module_path(nodes: Sequence[onnx.NodeProto]) -> str:
     return shared[-1] if shared else ""
 
 
-def _modules(node: onnx.NodeProto) -> list[str] | None:
+def _modules(node: ir.Node) -> list[str] | None:
     """The modules around a node, outermost first, each by its whole path; None when nothing tells."""
-    for entry in node.metadata_props:
-        if entry.key == _SCOPES:
-            try:
-                scopes = ast.literal_eval(entry.value)
-            except (ValueError, SyntaxError):
-                return None
-            # The last one is the operator itself.
-            return [str(s) for s in scopes[:-1]] if isinstance(scopes, list) else None
-    if not node.name.startswith("/"):
+    if _SCOPES in node.metadata_props:
+        try:
+            scopes = ast.literal_eval(node.metadata_props[_SCOPES])
+        except (ValueError, SyntaxError):
+            return None
+        # The last one is the operator itself.
+        return [str(s) for s in scopes[:-1]] if isinstance(scopes, list) else None
+    name = node.name or ""
+    if not name.startswith("/"):
         return None
     path = [""]
-    for part in node.name.split("/")[1:-1]:
+    for part in name.split("/")[1:-1]:
         # An item of a Sequential repeats the name of what it lies in: /net/net.0/MatMul.
         last = path[-1].rpartition(".")[2] if path[-1] else ""
         inside = path[-1][: -len(last)] if last and part.startswith(f"{last}.") else f"{path[-1]}." if path[-1] else ""

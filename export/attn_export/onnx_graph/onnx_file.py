@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-import torch
 from attn_runtime.errors import BundleError, CaptureError
 from attn_runtime.spec import TensorSpec
 
-from .external import EXTERNAL_FROM_BYTES
+#: Weights beyond this many bytes go to a data file beside the graph: protobuf ends at 2 GB, and a small graph file
+#: with memory-mapped weights loads without a second copy.
+EXTERNAL_FROM_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -36,62 +37,65 @@ class GraphInfo:
     data_files: tuple[str, ...]
 
 
+def load(path: Path) -> ir.Model:
+    """The model, its external weights left on disk. BundleError for a file that is no ONNX model.
+
+    Unlike `ir.load` it leaves nodes without a name as they are: reports of TensorRT call those after what they make.
+    """
+    try:
+        proto = onnx.load(path, load_external_data=False)
+        for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
+            _say_no_name(nodes)
+        model = ir.from_proto(proto)
+    except Exception as problem:
+        raise BundleError(f"{path} is no readable ONNX model: {' '.join(str(problem).split())[:200]}") from problem
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    return model
+
+
+def _say_no_name(nodes: Iterable[onnx.NodeProto]) -> None:
+    """Set the names that are missing to "": onnx_ir makes one up for a node that has none, and keeps this."""
+    for node in nodes:
+        if not node.HasField("name"):
+            node.name = ""
+        for attribute in node.attribute:
+            _say_no_name(attribute.g.node)
+
+
 def read_info(path: Path) -> GraphInfo:
     """Read the graph without its external weights. BundleError for a file that is no ONNX model."""
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as problem:
-        raise BundleError(f"{path} is no readable ONNX model: {problem}") from problem
+    model = load(path)
     graph = model.graph
-    files = {
-        entry.value
-        for t in graph.initializer
-        for entry in t.external_data
-        if entry.key == "location" and t.data_location
-    }
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    initializers = {t.name for t in graph.initializer}
+    weights = [v.const_value for v in graph.initializers.values() if v.const_value is not None]
     return GraphInfo(
-        tuple(_border(v) for v in graph.input if v.name not in initializers),
-        tuple(_border(v) for v in graph.output),
-        opset,
-        count_nodes(graph),
-        sum(_bytes(t) for t in graph.initializer),
-        tuple(sorted(files)),
+        tuple(_io_info(v) for v in graph.inputs if not v.is_initializer()),
+        tuple(_io_info(v) for v in graph.outputs),
+        opset_of(model),
+        # Constants are data, and the bodies of If and Loop count.
+        sum(node.op_type != "Constant" for node in graph.all_nodes()),
+        sum(t.nbytes for t in weights),
+        tuple(sorted({str(t.location) for t in weights if isinstance(t, ir.ExternalTensor)})),
     )
 
 
-def count_nodes(graph: onnx.GraphProto) -> int:
-    """Nodes that do something: constants are data, and the bodies of If and Loop count."""
-    total = 0
-    for node in graph.node:
-        total += node.op_type != "Constant"
-        total += sum(count_nodes(a.g) for a in node.attribute if a.HasField("g"))
-    return total
+def weights_to_inputs(graph: ir.Graph, chosen: Callable[[ir.TensorProtocol], bool]) -> None:
+    """Make inputs of the weights whose tensor is `chosen`, for tools that need not see what these hold."""
+    for name, value in list(graph.initializers.items()):
+        if value.const_value is not None and chosen(value.const_value):
+            del graph.initializers[name]
+            if not value.is_graph_input():
+                graph.inputs.append(value)
 
 
-def names_read(graph: onnx.GraphProto) -> set[str]:
-    """Every value that a node or an output reads, in the bodies of If and Loop too."""
-    read = {name for node in graph.node for name in node.input} | {o.name for o in graph.output}
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                read |= names_read(attribute.g)
-    return read
+def opset_of(model: ir.Model) -> int:
+    """The version of ONNX's own operators; 0 for a model that uses none."""
+    return model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
 
 
-def _bytes(tensor: onnx.TensorProto) -> int:
-    count = 1
-    for n in tensor.dims:
-        count *= n
-    return count * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-
-
-def _border(value: onnx.ValueInfoProto) -> IoInfo:
-    tensor = value.type.tensor_type
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else "unknown"
-    axes = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim)
-    return IoInfo(value.name, dtype, axes)
+def _io_info(value: ir.Value) -> IoInfo:
+    dtype = value.dtype if isinstance(value.type, ir.TensorType) else None
+    axes = (d if isinstance(d, int) else d.value or "?" for d in value.shape or ())
+    return IoInfo(value.name or "", dtype.numpy().name if dtype else "unknown", tuple(axes))
 
 
 def name_dims(model: ir.Model, specs: Sequence[TensorSpec]) -> None:
@@ -123,7 +127,8 @@ def name_dims(model: ir.Model, specs: Sequence[TensorSpec]) -> None:
                 raise CaptureError(
                     f"the module makes dims {names[symbol]} and {asked} equal; declare them as one dim of one name"
                 )
-    for value in _values(model):
+    made = (value for node in model.graph.all_nodes() for value in node.outputs)
+    for value in (*model.graph.inputs, *model.graph.initializers.values(), *made):
         if value.shape is not None and any(not isinstance(d, int) for d in value.shape):
             value.shape = ir.Shape([_renamed(d, names) for d in value.shape])
 
@@ -132,13 +137,6 @@ def _renamed(dim: int | ir.SymbolicDim, names: Mapping[str, str]) -> int | str |
     if isinstance(dim, int) or dim.value is None:
         return dim if isinstance(dim, int) else None
     return re.sub(r"[A-Za-z_]\w*", lambda m: names.get(m[0], m[0]), str(dim.value))
-
-
-def _values(model: ir.Model) -> list[ir.Value]:
-    found = [*model.graph.inputs, *model.graph.initializers.values()]
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        found.extend(node.outputs)
-    return found
 
 
 def save(model: ir.Model, path: Path) -> None:
@@ -160,16 +158,17 @@ def _in_order(tensor: ir.TensorProtocol | None) -> ir.TensorProtocol | None:
     raw = tensor.raw if isinstance(tensor, ir.Tensor) else None
     if tensor is None or not isinstance(raw, np.ndarray) or raw.flags.c_contiguous:
         return tensor
-    return ir.LazyTensor(
-        lambda: ir.Tensor(torch.from_numpy(raw).contiguous().numpy(), dtype=tensor.dtype, name=tensor.name),
-        dtype=tensor.dtype,
-        shape=ir.Shape(raw.shape),
-        name=tensor.name,
-    )
+
+    def copied() -> ir.TensorProtocol:
+        import torch  # many times faster at it than numpy; not for the child process, which has none
+
+        return ir.Tensor(torch.from_numpy(raw).contiguous().numpy(), dtype=tensor.dtype, name=tensor.name)
+
+    return ir.LazyTensor(copied, dtype=tensor.dtype, shape=ir.Shape(raw.shape), name=tensor.name)
 
 
 def annotate(path: Path, properties: Mapping[str, str]) -> None:
     """Set metadata properties of the model in place; its external data stays where it is."""
-    model = onnx.load(path, load_external_data=False)
-    onnx.helper.set_model_props(model, {p.key: p.value for p in model.metadata_props} | dict(properties))
-    onnx.save(model, path)
+    model = load(path)
+    model.metadata_props.update(properties)
+    ir.save(model, path)

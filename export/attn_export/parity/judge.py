@@ -17,8 +17,7 @@ from attn_runtime.spec import TensorSpec, named_dims
 from attn_runtime.text_format import finite_or_none, worst_table
 from safetensors.numpy import load_file, save_file
 
-from ..onnx_graph.external import EXTERNAL_FROM_BYTES
-from ..onnx_graph.onnx_file import read_info
+from ..onnx_graph.onnx_file import EXTERNAL_FROM_BYTES, read_info
 from .padding import Padded, paddings
 
 

@@ -1,19 +1,40 @@
 """What a pass is: a named change to a graph, with a contract that is checked around it.
 
-A pass file `passes/NAME.py` holds `PASS`, an object with the members of `Pass`; it is then usable as --pass NAME.
-Joining the default order is a deliberate line in pipeline.py.
+A file `passes/NAME.py` that holds `PASS`, an object with the members of `Pass`, is usable as --pass NAME. To join the
+default order is a deliberate line in the pipeline. A whole pass, to copy:
+
+    class DropDropout:
+        name = "dropout"
+        summary = "leave Dropout out, which does nothing in inference"
+
+        def requires(self, before: GraphInfo) -> str:  # precondition: why this graph can't be taken, or ""
+            return "" if before.opset >= 13 else f"it needs opset 13 or later, and the graph has {before.opset}"
+
+        def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
+            model = load(source)
+            for node in [node for node in model.graph if node.op_type == "Dropout"]:
+                node.outputs[0].replace_all_uses_with(node.inputs[0])
+                model.graph.remove(node, safe=True)
+            ir.save(model, target)
+            return PassResult(target)
+
+        def ensures(self, before: GraphInfo, after: GraphInfo) -> str:  # postcondition: what was broken, or ""
+            return "" if after.nodes <= before.nodes else f"the graph grew to {after.nodes} nodes"
+
+Names, order, dtypes and axes of inputs and outputs must stay, which `run_pass` sees to; numbers are compared behind it.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from attn_runtime.child_process import ChildProcess
-from attn_runtime.errors import PassError, UsageError
+from attn_runtime.errors import AttnError, PassError, UsageError
 from attn_runtime.suggest import did_you_mean
 
 from .. import passes
@@ -22,13 +43,15 @@ from ..onnx_graph.onnx_file import GraphInfo, read_info
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass gave. `path` is the graph to go on with: the source itself when nothing better came of it."""
+    """`path` is the graph to go on with: the source itself when nothing better came of it. `note` is for a person."""
 
     path: Path
     note: str = ""
 
 
 class Pass(Protocol):
+    """The contract: `requires` holds before, `ensures` after, and `run` is between."""
+
     name: str
     summary: str
 
@@ -39,7 +62,7 @@ class Pass(Protocol):
         """Read `source`, write `target` beside it (they may share one data file); never change `source`."""
 
     def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
-        """What the pass broke of its promise; empty when it kept it. Numbers are the judge's matter."""
+        """What the pass broke of its promise; empty when it kept it. Numbers are compared elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +72,7 @@ class Applied:
     name: str
     before: GraphInfo
     after: GraphInfo
-    outcome: PassResult
+    result: PassResult
 
 
 def names() -> list[str]:
@@ -59,25 +82,38 @@ def names() -> list[str]:
 def get(name: str) -> Pass:
     if name not in names():
         raise UsageError(f'unknown pass "{name}"; {did_you_mean(name, names())}available: {", ".join(names())}')
-    found: Pass = importlib.import_module(f"{passes.__name__}.{name}").PASS
-    return found
+    chosen: Pass = importlib.import_module(f"{passes.__name__}.{name}").PASS
+    return chosen
 
 
-def run_pass(chosen: Pass, source: Path, target: Path, isolated: ChildProcess) -> Applied:
-    """Run one pass between its conditions. PassError names the pass and the condition that did not hold."""
+def run_pass(
+    chosen: Pass, source: Path, target: Path, isolated: ChildProcess, *, earlier: Sequence[str] = ()
+) -> Applied:
+    """Run one pass between its conditions; `earlier` are the names of those that the graph has been through.
+
+    Raises PassError, which names the pass and those before it: a condition did not hold, or the pass itself failed.
+    """
+
+    def error(problem: str) -> PassError:
+        history = f" after {', '.join(earlier)}" if earlier else ""
+        return PassError(f'pass "{chosen.name}"{history} {problem}. Leave it out with --skip-pass {chosen.name}.')
+
     before = read_info(source)
     if reason := chosen.requires(before):
-        raise PassError(f'pass "{chosen.name}" can\'t run: {reason}. Leave it out with --skip-pass {chosen.name}.')
-    outcome = chosen.run(source, target, isolated)
-    after = read_info(outcome.path)
-    if broken := (same_border(before, after) or chosen.ensures(before, after)):
-        raise PassError(
-            f'pass "{chosen.name}" broke its contract: {broken}. Leave it out with --skip-pass {chosen.name}.'
-        )
-    return Applied(chosen.name, before, after, outcome)
+        raise error(f"can't run: {reason}")
+    try:
+        result = chosen.run(source, target, isolated)
+    except AttnError:
+        raise
+    except Exception as problem:
+        raise error(f"failed: {type(problem).__name__}: {' '.join(str(problem).split())[:300]}") from problem
+    after = read_info(result.path)
+    if broken := (same_io(before, after) or chosen.ensures(before, after)):
+        raise error(f"broke its contract: {broken}")
+    return Applied(chosen.name, before, after, result)
 
 
-def same_border(before: GraphInfo, after: GraphInfo) -> str:
+def same_io(before: GraphInfo, after: GraphInfo) -> str:
     """No pass may change what callers see: names, order, dtypes and axes of inputs and outputs."""
     for kind in ("inputs", "outputs"):
         old, new = getattr(before, kind), getattr(after, kind)

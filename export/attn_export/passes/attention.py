@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
+import onnx_ir as ir
 from attn_runtime.child_process import ChildProcess
 
 from ..attention.blocks import written_out
 from ..attention.match import matches
-from ..attention.rewrite import Rewriter, opset_of, opset_problem
-from ..attention.trt_plan import Left, plan
-from ..onnx_graph.graph_index import views
-from ..onnx_graph.onnx_file import GraphInfo
+from ..attention.rewrite import Rewriter, opset_problem
+from ..attention.trt_plan import Unchanged, plan
+from ..onnx_graph.graph_index import index
+from ..onnx_graph.onnx_file import GraphInfo, load, opset_of
 from ._base import PassResult
 
 
@@ -29,29 +29,27 @@ class Rewritten:
     notes: tuple[str, ...]
 
 
-def rewrite(model: onnx.ModelProto) -> Rewritten:
+def rewrite(model: ir.Model) -> Rewritten:
     """Rewrite, in place, every block that TensorRT does not fuse as it is and that has an equal form which it does.
 
     Precision makes no difference to what is done: a block in fp32 is written so that it fuses once it is in half precision.
-    Names of inputs, outputs and of the blocks' own nodes stay; external weights need not be loaded.
+    Names of inputs, outputs and of the blocks' own nodes stay; external weights need not be there.
     """
     changed: list[str] = []
     notes: list[str] = []
-    for view in list(views(model)):  # all of them before the first change
-        rewriter = Rewriter(model, view.nodes)
-        for match in matches(view):
-            block = written_out(match)
-            wanted = plan(match, block)
-            if isinstance(wanted, Left):
-                if wanted.reason:
-                    notes.append(f"{block.label} is left as it is: {wanted.reason}")
-            elif problem := opset_problem(opset_of(model)):
-                notes.append(f"{block.label} is left as it is: {problem}")
-            else:
-                rewriter.rewrite(match, wanted)
-                changed.append(block.label)
-        if changed and view.outer is None:
-            rewriter.finish()
+    index(model)
+    rewriter = Rewriter(model.graph)
+    blocks = [(match, written_out(match)) for match in matches(model)]
+    decided = [(match, block, plan(match, block)) for match, block in blocks]  # all of them before the first change
+    for match, block, result in decided:
+        if isinstance(result, Unchanged):
+            if result.reason:
+                notes.append(f"{block.label} is left as it is: {result.reason}")
+        elif problem := opset_problem(opset_of(model)):
+            notes.append(f"{block.label} is left as it is: {problem}")
+        else:
+            rewriter.rewrite(match, result)
+            changed.append(block.label)
     return Rewritten(tuple(changed), tuple(notes))
 
 
@@ -63,11 +61,11 @@ class Attention:
         return opset_problem(before.opset)
 
     def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
-        model = onnx.load(source, load_external_data=False)
+        model = load(source)
         done = rewrite(model)
         if not done.changed:
             return PassResult(source, "; ".join(done.notes) or "every block can be fused as it is")
-        onnx.save(model, target)
+        ir.save(model, target)
         return PassResult(target, "; ".join((f"rewrote {', '.join(done.changed)}", *done.notes)))
 
     def ensures(self, before: GraphInfo, after: GraphInfo) -> str:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx
+import onnx_ir as ir
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.errors import StageError
 
-from ..onnx_graph.onnx_file import GraphInfo, names_read, read_info
+from ..onnx_graph.onnx_file import GraphInfo, load, read_info, weights_to_inputs
 from ._base import PassResult
 
 #: Folding may turn a computed constant into stored data; beyond this growth the smaller file is worth the nodes.
-_MOST_GROWTH = 1.05
+_MAX_GROWTH = 1.05
 _SMALL_BYTES = 1 << 20
 
 #: Fusions into operators of com.microsoft, which ONNX Runtime alone can run.
@@ -38,32 +38,34 @@ class Simplify:
         return ""
 
     def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
-        before = read_info(source)
+        before, original = read_info(source), load(source)
         bare = target.with_suffix(".bare.onnx")
-        weights = _without_external_weights(source, bare)
+        _save_without_external_weights(source, bare)
         tried: list[tuple[int, int, int, str, Path]] = []
         notes: list[str] = []
         for number, (label, optimize, skip) in enumerate(_WAYS):
-            given = target.with_suffix(f".{number}.onnx")
+            candidate = target.with_suffix(f".{number}.onnx")
             try:
                 isolated.run(
                     "attn_export.passes._onnxsim:simplify_here",
                     "simplify",
                     source=str(bare),
-                    target=str(given),
+                    target=str(candidate),
                     optimize=optimize,
                     skip=[*skip, *_OF_ONE_ENGINE],
                 )
             except (TaskFailed, StageError) as problem:
                 notes.append(f"{label} gave up ({str(problem)[:120]})")
                 continue
-            _restore(source, given, weights)
-            after = read_info(given)
-            if foreign := _domains(given) - _domains(source):
+            simplified = load(candidate)
+            _restore(simplified, original)
+            ir.save(simplified, candidate)
+            after = read_info(candidate)
+            if foreign := _domains(simplified) - _domains(original):
                 notes.append(f"{label} brought in operators of {', '.join(sorted(foreign))}")
                 continue
-            if after.weight_bytes <= max(before.weight_bytes * _MOST_GROWTH, before.weight_bytes + _SMALL_BYTES):
-                tried.append((after.nodes, after.weight_bytes, number, label, given))
+            if after.weight_bytes <= max(before.weight_bytes * _MAX_GROWTH, before.weight_bytes + _SMALL_BYTES):
+                tried.append((after.nodes, after.weight_bytes, number, label, candidate))
             notes.append(f"{label}: {after.nodes} nodes")
         best = min(tried, default=None)
         if best is not None and best[0] < before.nodes:
@@ -83,46 +85,40 @@ class Simplify:
         return ""
 
 
-def _domains(path: Path) -> set[str]:
+def _domains(model: ir.Model) -> set[str]:
     """Where the operators come from: a domain that is new would tie the graph to one engine."""
-    return {node.domain for node in onnx.load(path, load_external_data=False).graph.node} - {"", "ai.onnx"}
+    return {node.domain for node in model.graph.all_nodes()}
 
 
-def _without_external_weights(source: Path, target: Path) -> dict[str, onnx.TensorProto]:
+def _save_without_external_weights(source: Path, target: Path) -> None:
     """Write `source` with its external weights as inputs, so that gigabytes needn't pass through onnxsim.
 
     What is folded then is arithmetic on shapes and small constants; the exporter has folded the rest.
     """
-    model = onnx.load(source, load_external_data=False)
-    weights = {t.name: t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL}
-    kept = [t for t in model.graph.initializer if t.name not in weights]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-    for name, tensor in weights.items():
-        model.graph.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
-    onnx.save(model, target)
-    return weights
+    model = load(source)
+    weights_to_inputs(model.graph, lambda tensor: isinstance(tensor, ir.ExternalTensor))
+    ir.save(model, target)
 
 
-def _restore(source: Path, given: Path, weights: dict[str, onnx.TensorProto]) -> None:
+def _restore(model: ir.Model, original: ir.Model) -> None:
     """Put the external weights back, and what onnxsim drops: each node's module path and source line."""
-    model = onnx.load(given, load_external_data=False)
-    original = onnx.load(source, load_external_data=False)
-    kept = [v for v in model.graph.input if v.name not in weights]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
-    used = names_read(model.graph)
-    model.graph.initializer.extend(t for name, t in weights.items() if name in used)
-    by_output = {name: node for node in original.graph.node for name in node.output}
-    for node in model.graph.node:
-        was = next((by_output[name] for name in node.output if name in by_output), None)
+    graph, weights = model.graph, original.graph.initializers
+    for value in list(graph.inputs):
+        weight = weights.get(value.name or "")
+        tensor = weight.const_value if weight is not None else None
+        if isinstance(tensor, ir.ExternalTensor):
+            graph.inputs.remove(value)
+            if value.uses() or value.is_graph_output():
+                value.const_value = tensor
+                graph.register_initializer(value)
+    by_output = {value.name: node for node in original.graph for value in node.outputs}
+    for node in graph:
+        was = next((by_output[value.name] for value in node.outputs if value.name in by_output), None)
         if was is not None and not node.metadata_props:
-            node.metadata_props.extend(was.metadata_props)
+            node.metadata_props.update(was.metadata_props)
     # onnxsim writes a protocol of its own into the model; the bundle's manifest says what was done.
-    props = [p for p in model.metadata_props if not p.key.startswith("onnxsim.")]
-    del model.metadata_props[:]
-    model.metadata_props.extend(props)
-    onnx.save(model, given)
+    for key in [key for key in model.metadata_props if key.startswith("onnxsim.")]:
+        del model.metadata_props[key]
 
 
 PASS = Simplify()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
 from attn_runtime.bundle.reader import Arrays, Case
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
@@ -16,6 +15,7 @@ from attn_runtime.spec import Dim, TensorSpec, named_dims
 from ..attention.blocks import find_blocks
 from ..capture.exporter import capture, unused_inputs
 from ..console import Console
+from ..onnx_graph.onnx_file import load
 from ..parity.judge import ParityChecker, check_same
 from ..passes import _base as step
 from ..reference.answers import record_answers, run_module
@@ -74,27 +74,28 @@ def export_graph(
         captured = capture(
             work.signature, example, place, opset=work.opset, exporter=work.exporter, verbose=options.verbose
         )
-        work.opset, work.cures = captured.opset, [cure.to_json() for cure in captured.cures]
+        work.opset, work.cures = captured.opset, [patch.to_json() for patch in captured.patches]
         line.done(f"{work.label}{captured.nodes} nodes, opset {captured.opset}, {captured.exporter}")
-    for cure in captured.cures:
-        if options.verbose or not cure.routine:
-            console.note(f"{work.label}cure {cure}")
+    for patch in captured.patches:
+        if options.verbose or not patch.routine:
+            console.note(f"{work.label}cure {patch}")
     for name in unused_inputs(place, work.inputs):
         console.note(f'{work.label}input "{name}" is never read by the graph: the answers do not depend on it')
     work.stages.append(checked_stage(work, "capture", place, console, after=captured.nodes))
     current = place
     for number, chosen in enumerate(passes):
         with console.stage(chosen.name) as line:
-            done = step.run_pass(chosen, current, place.with_name(f"{place.stem}.{number}.onnx"), isolated)
-            line.done(f"{work.label}{done.before.nodes} -> {done.after.nodes} nodes; {done.outcome.note}")
-        before, after, note = done.before.nodes, done.after.nodes, done.outcome.note
-        if done.outcome.path != current:
-            current = done.outcome.path
+            target, earlier = place.with_name(f"{place.stem}.{number}.onnx"), [stage.name for stage in work.stages]
+            done = step.run_pass(chosen, current, target, isolated, earlier=earlier)
+            line.done(f"{work.label}{done.before.nodes} -> {done.after.nodes} nodes; {done.result.note}")
+        before, after, note = done.before.nodes, done.after.nodes, done.result.note
+        if done.result.path != current:
+            current = done.result.path
             stage = checked_stage(work, chosen.name, current, console, before=before, after=after, note=note)
         else:  # the very graph that was judged already
             stage = Stage(chosen.name, before, after, False, note, work.stages[-1].verdict)
         work.stages.append(stage)
-    work.attention = find_blocks(onnx.load(current, load_external_data=False))
+    work.attention = find_blocks(load(current))
     for left in place.parent.glob(f"{place.stem}.*.onnx"):
         if left != current:
             left.unlink()

@@ -20,8 +20,7 @@ from attn_runtime.files.atomic_write import sweep
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
-from ..onnx_graph.external import EXTERNAL_FROM_BYTES
-from ..onnx_graph.onnx_file import read_info
+from ..onnx_graph.onnx_file import EXTERNAL_FROM_BYTES, read_info
 from ..parity.generation import prove
 from ..parity.recorded import ReferenceSet, golden_record, own_record
 from ..passes import attention

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 from attn_runtime.bundle.attention_block import AttentionBlock
 from attn_runtime.child_process import TaskFailed
 from attn_runtime.compare import Tolerance
@@ -17,7 +18,7 @@ from attn_runtime.text_format import finite_or_none
 
 from ..attention.blocks import find_blocks
 from ..console import Console
-from ..onnx_graph.onnx_file import read_info
+from ..onnx_graph.onnx_file import load, read_info
 from ..parity.judge import Check, parity_error, passed, worst
 from ..passes import attention
 from . import fp32_search
@@ -120,14 +121,14 @@ def for_tensorrt(conversion: Conversion, typed: TypedGraph, console: Console) ->
     """
     path = typed.path.with_name("tensorrt.onnx")
     with console.stage("attention") as line:
-        model = onnx.load(typed.path, load_external_data=False)
+        model = load(typed.path)
         done = attention.rewrite(model)
         for note in done.notes:
             console.note(note)
         if not done.changed:
             line.done("nothing to rewrite for TensorRT")
             return None
-        onnx.save(model, path)
+        ir.save(model, path)
         _, checks = fp32_search.judge(conversion, path)
         if not passed(checks):
             raise _parity(conversion, checks, f"{typed.name} with attention rewritten for TensorRT")
@@ -151,7 +152,7 @@ def _typed(conversion: Conversion, graph: str, result: SearchResult) -> TypedGra
     half = [v for name, v in conversion.largest.items() if name not in inside and v < STANDS_FOR_INFINITY]
     return TypedGraph(
         conversion.scheme.name, path, conversion.scheme.type, graph, fp32_nodes, len(names) / max(1, len(computing)),
-        find_blocks(onnx.load(path, load_external_data=False)), conversion.tolerance, result.best.checks, conversion.half_io,
+        find_blocks(load(path)), conversion.tolerance, result.best.checks, conversion.half_io,
         before.nodes, after.nodes, max(half, default=0.0), "; ".join(_lines(fp32_nodes))[:8000],
     )  # fmt: skip
 

@@ -47,13 +47,13 @@ def find_engine(bundle: Bundle, graph: str, precision: str, machine: Machine) ->
     wanted = [Wanted(bundle_digest(bundle, entry), graph, name, entry.type, machine) for name, entry in files.items()]
     command = build_command(bundle.path, precision, graph if len(bundle.graphs) > 1 else None)
     where = f"bundle {bundle.path.name}, {f'graph {graph}, ' if len(bundle.graphs) > 1 else ''}precision {precision}"
-    return _fitting(*_read(_keys(_folder_of(bundle))), wanted, where, command)
+    return _fitting(*_read(key_paths(_folder_of(bundle))), wanted, where, command)
 
 
 def find_engine_beside(file: Path, machine: Machine) -> EngineFile:
     """As `find_engine`, for a plain ONNX file: any engine beside it that was built from this very file."""
     digest = file_digest(file)
-    keys, damaged = _read(path for path in _keys(file.parent) if path.name.startswith(f"{file.stem}."))
+    keys, damaged = _read(path for path in key_paths(file.parent) if path.name.startswith(f"{file.stem}."))
     keys = {path: key for path, key in keys.items() if key.graph is None}
     same = {path: key for path, key in keys.items() if key.model_sha256 == digest}
     # What a plain file's precision is called is the builder's choice.
@@ -229,7 +229,8 @@ def _folder_of(bundle: Bundle) -> Path:
     return folder
 
 
-def _keys(folder: Path) -> Iterator[Path]:
+def key_paths(folder: Path) -> Iterator[Path]:
+    """The keys of the engines in `folder`, sorted; none where there is no such folder."""
     try:
         names = sorted(path.name for path in folder.iterdir())
     except OSError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from attn_export.attention.blocks import find_blocks
@@ -19,6 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 WIDTH, HEADS, SIZE = 64, 4, 16
+
+
+def blocks_of(model: onnx.ModelProto) -> tuple[AttentionBlock, ...]:
+    return find_blocks(ir.from_proto(model))
 
 
 def heads_of(x: Tensor) -> Tensor:
@@ -264,7 +269,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def blocks(exported: onnx.ModelProto) -> dict[str, AttentionBlock]:
-    return {block.module: block for block in find_blocks(exported)}
+    return {block.module: block for block in blocks_of(exported)}
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -280,7 +285,7 @@ def test_every_form_is_found_where_it_is(blocks: dict[str, AttentionBlock], name
 
 def test_nothing_else_is_taken_for_attention(blocks: dict[str, AttentionBlock], exported: onnx.ModelProto) -> None:
     assert {name.split(".")[0] for name in blocks} == set(FORMS)
-    assert len(find_blocks(exported)) == len(FORMS)
+    assert len(blocks_of(exported)) == len(FORMS)
 
 
 def test_the_nodes_are_those_of_the_graph(blocks: dict[str, AttentionBlock], exported: onnx.ModelProto) -> None:
@@ -296,7 +301,7 @@ def test_the_nodes_are_those_of_the_graph(blocks: dict[str, AttentionBlock], exp
 @pytest.mark.parametrize("parts", [(), ("softmax",), ("mask",), ("values",)])
 def test_casts_in_a_typed_graph_hide_nothing(dtype: str, parts: tuple[str, ...]) -> None:
     cell = Cell(dtype=dtype, queries=32, scale="after", mask="add [1,1,S,S]", in_float32=frozenset(parts))
-    (block,) = find_blocks(graph(cell))
+    (block,) = blocks_of(graph(cell))
     assert block == AttentionBlock(
         "", "scores", "softmax", "values", "MatMul", dtype, 8, 8, 64, 64, "32", "32", "additive"
     )
@@ -307,18 +312,18 @@ def test_casts_in_a_typed_graph_hide_nothing(dtype: str, parts: tuple[str, ...])
     list(zip(MASKS, ["additive"] * 4 + ["bool"] * 3 + ["causal"] * 2, strict=True)),
 )
 def test_masks(mask: str, kind: str) -> None:
-    (block,) = find_blocks(graph(Cell(queries=32, mask=mask, form="3d" if mask == "add [B,S,S]" else "4d")))
+    (block,) = blocks_of(graph(Cell(queries=32, mask=mask, form="3d" if mask == "add [B,S,S]" else "4d")))
     assert block.mask == kind
 
 
 def test_dynamic_lengths_have_their_names() -> None:
-    (block,) = find_blocks(graph(Cell(queries=0, keys=77, batch=0)))
+    (block,) = blocks_of(graph(Cell(queries=0, keys=77, batch=0)))
     assert (block.query_length, block.key_length) == ("T", "77")
 
 
 @pytest.mark.parametrize("form", ["Attention", "MultiHeadAttention"])
 def test_one_operator_is_one_node(form: str) -> None:
-    (block,) = find_blocks(graph(Cell(form=form, queries=32, keys=48)))
+    (block,) = blocks_of(graph(Cell(form=form, queries=32, keys=48)))
     assert block == AttentionBlock(
         "", "attention", "attention", "attention", form, "float16", 8, 8, 64, 64, "32", "48", "none"
     )
@@ -326,10 +331,10 @@ def test_one_operator_is_one_node(form: str) -> None:
 
 
 def test_the_operators_heads_masks_and_sizes() -> None:
-    (block,) = find_blocks(graph(Cell(form="Attention", kv_heads=2, size=32, value_size=64, mask="causal")))
+    (block,) = blocks_of(graph(Cell(form="Attention", kv_heads=2, size=32, value_size=64, mask="causal")))
     assert (block.heads, block.kv_heads, block.head_size, block.value_size, block.mask) == (8, 2, 32, 64, "causal")
     kinds = {
-        mask: find_blocks(graph(Cell(form="Attention", mask=mask)))[0].mask for mask in ("add [1,1,S,S]", "bool where")
+        mask: blocks_of(graph(Cell(form="Attention", mask=mask)))[0].mask for mask in ("add [1,1,S,S]", "bool where")
     }
     assert kinds == {"add [1,1,S,S]": "additive", "bool where": "bool"}
 
@@ -342,7 +347,7 @@ def test_attention_on_rank_three_splits_by_its_attributes() -> None:
     model = helper.make_model(
         helper.make_graph([node], "g", inputs, [output]), opset_imports=[helper.make_opsetid("", 24)]
     )
-    (block,) = find_blocks(model)
+    (block,) = blocks_of(model)
     assert (block.heads, block.kv_heads, block.head_size, block.value_size) == (4, 2, 16, 24)
     assert (block.query_length, block.key_length) == ("T", "7")
 
@@ -351,7 +356,7 @@ def test_a_node_without_a_name_is_called_as_tensorrt_calls_it() -> None:
     model = graph(Cell(queries=32))
     for node in model.graph.node:
         node.name = ""
-    (block,) = find_blocks(model)
+    (block,) = blocks_of(model)
     assert block.nodes == ("node_of_scores_out", "node_of_softmax_out", "node_of_values_out")
 
 
@@ -364,7 +369,7 @@ def test_blocks_in_a_branch_are_found() -> None:
         helper.make_graph([node], "g", [*inner.graph.input, choose], [helper.make_tensor_value_info("y", 1, None)]),
         opset_imports=inner.opset_import,
     )
-    found = find_blocks(model)
+    found = blocks_of(model)
     assert [b.head_size for b in found] == [64, 64]
 
 
@@ -377,7 +382,7 @@ def test_neither_the_model_nor_its_external_weights_are_touched(tmp_path: Path) 
     (tmp_path / "m.data").unlink()
     bare = onnx.load(tmp_path / "m.onnx", load_external_data=False)
     before = bare.SerializeToString()
-    assert len(find_blocks(bare)) == 1
+    assert len(blocks_of(bare)) == 1
     assert bare.SerializeToString() == before
 
 
@@ -388,9 +393,9 @@ def test_a_transposed_weight_is_still_a_weight() -> None:
         if value.name == "k":
             model.graph.input.remove(value)
     model.graph.initializer.append(numpy_helper.from_array(np.ones((32, 64), np.float16), "k"))
-    assert find_blocks(model) == ()
+    assert blocks_of(model) == ()
 
 
 def test_json_brings_a_block_back() -> None:
-    (block,) = find_blocks(graph(replace(Cell(), queries=0)))
+    (block,) = blocks_of(graph(replace(Cell(), queries=0)))
     assert AttentionBlock.from_json(block.to_json()) == block

@@ -162,7 +162,7 @@ def test_real_builds(fields: dict[str, object], fused: bool, says: str, tmp_path
     if reason := library.why_unavailable("rtx"):
         pytest.skip(reason)
     attention = pytest.importorskip("attn_export.attention.blocks")
-    onnx = pytest.importorskip("onnx")
+    onnx, onnx_ir = pytest.importorskip("onnx"), pytest.importorskip("onnx_ir")
     from attn_runtime.trt.builder.network import build
     from support.attention_cells import Cell, graph, profile
 
@@ -170,7 +170,7 @@ def test_real_builds(fields: dict[str, object], fused: bool, says: str, tmp_path
     onnx.save(model, tmp_path / "m.onnx")
     built = build(library.load("rtx"), tmp_path / "m.onnx", [p for p in [profile(model)] if p])
     assert built.plan is not None, built.errors
-    (block,) = attention.find_blocks(model)
+    (block,) = attention.find_blocks(onnx_ir.from_proto(model))
     found = one(block, built.layers)
     assert found.fused is fused
     assert says in found.why_not

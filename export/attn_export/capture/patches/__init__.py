@@ -1,7 +1,7 @@
-"""Cures: small changes made around an export so that torch.export and torch.onnx accept a model and keep its numbers.
+"""Small changes made around an export so that torch.export and torch.onnx accept a model and keep its numbers.
 
-One file, one cure: `cures/NAME.py` holds `CURE = Cure(...)` and is found by being there. `ORDER` says in which order
-they are entered; a file that is not named in it joins last. A cure changes the module or PyTorch only while its
+One file, one patch: `patches/NAME.py` holds `PATCH = Patch(...)` and is found by being there. `ORDER` says in which order
+they are entered; a file that is not named in it joins last. A patch changes the module or PyTorch only while its
 context is open and puts back what it found, also after an exception. docs/use/patches.md tells what each one is for.
 
 The changes are to the whole process: nothing else should trace a model in another thread meanwhile.
@@ -9,7 +9,6 @@ The changes are to the whole process: nothing else should trace a model in anoth
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Collection, Iterator
@@ -17,12 +16,13 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from attn_runtime.errors import UsageError
+from attn_runtime.suggest import did_you_mean
 
 from ._patch import Applied, Patch
 
-__all__ = ["ORDER", "Applied", "Cure", "all_cures", "applied"]
+__all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied"]
 
-#: The module's own state first, then what its forward calls. Of two cures that replace the same function the later
+#: The module's own state first, then what its forward calls. Of two patches that replace the same function the later
 #: one sees a call first: attention-rank hands calls of rank 4 on to fully-masked-rows.
 ORDER = (
     "frozen-parameters",
@@ -34,38 +34,36 @@ ORDER = (
 )
 
 
-def all_cures() -> list[Patch]:
-    """Every cure of this folder, in the order in which they are entered."""
+def all_patches() -> list[Patch]:
+    """Every patch of this folder, in the order in which they are entered."""
     files = [f.name for f in pkgutil.iter_modules(__path__) if not f.name.startswith("_")]
-    found: list[Patch] = [importlib.import_module(f"{__name__}.{file}").CURE for file in files]
-    return sorted(found, key=lambda c: (ORDER.index(c.name) if c.name in ORDER else len(ORDER), c.name))
+    patches: list[Patch] = [importlib.import_module(f"{__name__}.{file}").PATCH for file in files]
+    return sorted(patches, key=lambda p: (ORDER.index(p.name) if p.name in ORDER else len(ORDER), p.name))
 
 
 @contextmanager
 def applied(
     module: torch.nn.Module, names: Collection[str] | None = None, skip: Collection[str] = ()
 ) -> Iterator[list[Applied]]:
-    """Keep cures open around torch.export.export and torch.onnx.export of `module`, the module that is exported.
+    """Keep patches open around torch.export.export and torch.onnx.export of `module`, the module that is exported.
 
-    names: the cures to use, all of them when None; skip: those to leave out. The list that is yielded is empty
-    inside and holds, once the context is left (also by an exception), the cures that changed something.
+    names: the patches to use, all of them when None; skip: those to leave out. The list that is yielded is empty
+    inside and holds, once the context is left (also by an exception), the patches that changed something.
 
     PyTorch's reference answers must come from outside this context. Raises UsageError for an unknown name.
     """
-    known = {cure.name: cure for cure in all_cures()}
+    known = {patch.name: patch for patch in all_patches()}
     for name in [*(names or ()), *skip]:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
-            raise UsageError(f'unknown cure "{name}"{hint} (available: {", ".join(known)})')
-    chosen = [c for n, c in known.items() if (names is None or n in names) and n not in skip]
-    told: list[Applied] = []
+            raise UsageError(f'unknown patch "{name}"; {did_you_mean(name, known)}available: {", ".join(known)}')
+    chosen = [p for n, p in known.items() if (names is None or n in names) and n not in skip]
+    effective: list[Applied] = []
     with ExitStack() as stack:
-        effects = [(cure, stack.enter_context(cure.enter(module))) for cure in chosen]
+        effects = [(patch, stack.enter_context(patch.enter(module))) for patch in chosen]
         try:
-            yield told
+            yield effective
         finally:
-            for cure, effect in effects:
+            for patch, effect in effects:
                 did = effect()
                 if did:
-                    told.append(Applied(cure.name, did, cure.routine))
+                    effective.append(Applied(patch.name, did, patch.routine))

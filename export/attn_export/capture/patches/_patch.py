@@ -1,4 +1,4 @@
-"""What a cure is."""
+"""What a patch is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-#: What a cure did since it was entered, in one sentence without its name, or None when it changed nothing.
+#: What a patch did since it was entered, in one sentence without its name, or None when it changed nothing.
 Effect = Callable[[], str | None]
 
 
@@ -28,7 +28,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Applied:
-    """A cure that changed something, and what: one readable sentence."""
+    """A patch that changed something, and what: one readable sentence."""
 
     name: str
     did: str

@@ -137,4 +137,4 @@ def _expand(tensor: torch.Tensor, shape: Sequence[int | torch.SymInt]) -> torch.
     return tensor.expand(*sizes) if grows else tensor
 
 
-CURE = Patch("attention-rank", _enter)
+PATCH = Patch("attention-rank", _enter)

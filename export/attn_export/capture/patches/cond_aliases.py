@@ -58,4 +58,4 @@ def _apart(operands: Any, tally: Tally) -> Any:
     return pytree.tree_map(own, operands)
 
 
-CURE = Patch("cond-aliases", _enter)
+PATCH = Patch("cond-aliases", _enter)

@@ -3,7 +3,7 @@
 PyTorch picks other kernels, with other memory layouts, for tensors that require gradients. The graph is captured
 under one choice and decomposed for ONNX under the other, and a `view` that fitted the first layout fails on the
 second: "Cannot view a tensor with shape ... and strides ...". Whether that happens is known only by exporting twice,
-so the cure is applied to every model and marked as routine.
+so the patch is applied to every model and marked as routine.
 
 A frozen nn.TransformerEncoderLayer would take its fused inference path, which has no ONNX translation either; that
 path is switched off meanwhile.
@@ -36,4 +36,4 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
             tensor.requires_grad_(True)
 
 
-CURE = Patch("frozen-parameters", _enter, routine=True)
+PATCH = Patch("frozen-parameters", _enter, routine=True)

@@ -60,4 +60,4 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
         )
 
 
-CURE = Patch("fully-masked-rows", _enter)
+PATCH = Patch("fully-masked-rows", _enter)

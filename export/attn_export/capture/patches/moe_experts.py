@@ -44,4 +44,4 @@ def _chooses_experts(module: torch.nn.Module) -> bool:
     return hasattr(type(module), "_apply_gate") and hasattr(getattr(module, "config", None), _FIELD)
 
 
-CURE = Patch("moe-experts", _enter)
+PATCH = Patch("moe-experts", _enter)

@@ -39,4 +39,4 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
         )
 
 
-CURE = Patch("transformer-causal", _enter)
+PATCH = Patch("transformer-causal", _enter)

@@ -1,4 +1,4 @@
-"""Every cure: a small real model that can't be exported, or answers wrongly, without it, and is right with it."""
+"""Every patch: a small real model that can't be exported, or answers wrongly, without it, and is right with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
-from attn_export.capture.patches import ORDER, all_cures, applied
+from attn_export.capture.patches import ORDER, all_patches, applied
 from attn_runtime.compare import Difference, Tolerance, compare
 from attn_runtime.errors import UsageError
 from torch import nn
@@ -53,7 +53,7 @@ def against_pytorch(graph: bytes, module: nn.Module, cases: Sequence[Inputs]) ->
     return found
 
 
-def cured(
+def patched(
     module: nn.Module, cases: Sequence[Inputs], dynamic_shapes: Any, **choice: Any
 ) -> tuple[bytes, dict[str, str]]:
     with applied(module, **choice) as told:
@@ -64,23 +64,23 @@ def cured(
 def shows_need(
     name: str, module: nn.Module, cases: Sequence[Inputs], dynamic_shapes: Any, fails: str | None, alone: bool = False
 ) -> dict[str, str]:
-    """Without the cure the export raises `fails`, or passes and is not PyTorch's (None); with it, equal everywhere.
+    """Without the patch the export raises `fails`, or passes and is not PyTorch's (None); with it, equal everywhere.
 
-    The other cures are there in both cases; with `alone` in neither. Returns what all of them say that they did.
+    The other patches are there in both cases; with `alone` in neither. Returns what all of them say that they did.
     """
     without: dict[str, Any] = {"names": []} if alone else {"skip": [name]}
     given: dict[str, Any] = {"names": [name]} if alone else {}
     module.eval()
     before = state(module)
     if fails is None:
-        graph, _ = cured(module, cases, dynamic_shapes, **without)
+        graph, _ = patched(module, cases, dynamic_shapes, **without)
         assert not all(d.passed for d in against_pytorch(graph, module, cases))
     else:
         with pytest.raises(Exception) as caught:
-            cured(module, cases, dynamic_shapes, **without)
+            patched(module, cases, dynamic_shapes, **without)
         assert fails in "\n".join(str(e) for e in (caught.value, caught.value.__cause__))
     assert state(module) == before
-    graph, told = cured(module, cases, dynamic_shapes, **given)
+    graph, told = patched(module, cases, dynamic_shapes, **given)
     assert state(module) == before
     differences = against_pytorch(graph, module, cases)
     assert all(d.passed for d in differences), differences
@@ -89,7 +89,7 @@ def shows_need(
 
 
 def state(module: nn.Module) -> dict[str, Any]:
-    """All that cures touch, to see that they leave nothing behind."""
+    """All that patches touch, to see that they leave nothing behind."""
     return {
         "functions": [
             F.scaled_dot_product_attention,
@@ -128,7 +128,7 @@ def padding(batch: int, time: int) -> torch.Tensor:
     return keep
 
 
-# One model per cure
+# One model per patch
 
 
 class LearnedBias(nn.Module):
@@ -323,7 +323,7 @@ def test_fully_masked_rows(low: float | None) -> None:
 
 def test_fully_masked_rows_leaves_the_mean_of_a_finite_mask() -> None:
     module, cases = Padded(torch.finfo(torch.float32).min), padded_cases()
-    graph, _ = cured(module, cases, (DYNAMIC, DYNAMIC))
+    graph, _ = patched(module, cases, (DYNAMIC, DYNAMIC))
     assert all(d.passed for d in against_pytorch(graph, module, cases))
     assert module(*cases[1])[0, -1].ne(0).all()
 
@@ -348,7 +348,7 @@ def test_fully_masked_rows_keeps_memory_layout() -> None:
 
 
 class Branches(Heads):
-    """Attention in one branch of a torch.cond on data; rank 5 and masked, so that the other cures work inside it."""
+    """Attention in one branch of a torch.cond on data; rank 5 and masked, so that the other patches work inside it."""
 
     def forward(self, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         query, key, value = self.qkv(x).unflatten(-1, (2, 24)).transpose(-2, -3).chunk(3, -1)
@@ -368,7 +368,7 @@ def test_cond_aliases() -> None:
     cases += [(x - 2 * (-1) ** n, keep) for n, (x, keep) in enumerate(cases)]
     told = shows_need("cond-aliases", module, cases, WINDOW_DIMS, fails="aliasing")
     assert told["cond-aliases"] == "cloned 2 torch.cond operands that shared memory with another"
-    assert {"attention-rank", "fully-masked-rows"} <= set(told), "cures reach into a branch"
+    assert {"attention-rank", "fully-masked-rows"} <= set(told), "patches reach into a branch"
 
 
 def test_cond_without_aliases_is_left_alone() -> None:
@@ -429,28 +429,28 @@ def test_a_plain_model_is_told_nothing() -> None:
     assert all(d.passed for d in against_pytorch(graph, wrapped, cases))
 
 
-def test_an_exported_program_is_cured_too() -> None:
+def test_an_exported_program_is_patched_too() -> None:
     cases = window_cases()
     module = Windows().eval()
     graph_module = torch.export.export(module, cases[1], dynamic_shapes=WINDOW_DIMS, strict=False).module()
     code = graph_module.code
-    graph, told = cured(graph_module, cases, WINDOW_DIMS)
+    graph, told = patched(graph_module, cases, WINDOW_DIMS)
     assert {"attention-rank", "fully-masked-rows"} <= set(told)
     assert all(d.passed for d in against_pytorch(graph, module, cases))
     assert graph_module.code == code
 
 
 @torch.no_grad()
-def test_an_exported_program_with_aliased_operands_is_cured_too() -> None:
+def test_an_exported_program_with_aliased_operands_is_patched_too() -> None:
     """Without gradients torch.export lets the aliases pass, and the decomposition for ONNX refuses them."""
     module = Branches().eval()
     cases = [(x + 3 * (-1) ** n, keep) for n, (x, keep) in enumerate(window_cases())]
     graph_module = torch.export.export(module, cases[1], dynamic_shapes=WINDOW_DIMS, strict=False).module()
     code = graph_module.code
     with pytest.raises(Exception, match="decompose") as caught:
-        cured(graph_module, cases, WINDOW_DIMS, skip=["cond-aliases"])
+        patched(graph_module, cases, WINDOW_DIMS, skip=["cond-aliases"])
     assert "aliasing" in str(caught.value.__cause__)
-    graph, told = cured(graph_module, cases, WINDOW_DIMS)
+    graph, told = patched(graph_module, cases, WINDOW_DIMS)
     assert told["cond-aliases"] == "cloned 2 torch.cond operands that shared memory with another"
     assert all(d.passed for d in against_pytorch(graph, module, cases))
     assert graph_module.code == code
@@ -472,7 +472,7 @@ def test_everything_is_restored_nested_and_after_an_exception() -> None:
     assert [a.name for a in outer] == ["frozen-parameters", "fully-masked-rows"], "told after an exception as well"
 
 
-def test_a_cure_that_can_not_be_entered_undoes_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_patch_that_can_not_be_entered_undoes_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     module = LearnedBias()
     before = state(module)
     monkeypatch.setattr(attn_export.capture.patches._replace, "_recompile", lambda graphs: 1 / 0)
@@ -481,17 +481,17 @@ def test_a_cure_that_can_not_be_entered_undoes_the_others(monkeypatch: pytest.Mo
     assert state(module) == before
 
 
-def test_every_file_is_a_cure_and_has_its_place() -> None:
+def test_every_file_is_a_patch_and_has_its_place() -> None:
     folder = Path(attn_export.capture.patches.__file__).parent
     files = [f.stem.replace("_", "-") for f in folder.glob("[!_]*.py")]
     assert sorted(files) == sorted(ORDER)
-    assert [c.name for c in all_cures()] == list(ORDER)
+    assert [p.name for p in all_patches()] == list(ORDER)
 
 
 @pytest.mark.parametrize("choice", [{"names": ["attention-ranks"]}, {"skip": ["attention-ranks"]}])
-def test_an_unknown_cure_is_named_with_the_nearest(choice: dict[str, Any]) -> None:
+def test_an_unknown_patch_is_named_with_the_nearest(choice: dict[str, Any]) -> None:
     with (
-        pytest.raises(UsageError, match=r'unknown cure "attention-ranks"; did you mean "attention-rank"\?'),
+        pytest.raises(UsageError, match=r'unknown patch "attention-ranks"; did you mean attention-rank\?'),
         applied(nn.Identity(), **choice),
     ):
         pass
