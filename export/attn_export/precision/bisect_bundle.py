@@ -24,7 +24,7 @@ from .bisect_report import Bisected, check_plot, plot_bisection
 from .bisection import compare_graphs, precision_of
 from .convert import SECONDS, conversion_of, drawn_inputs, embedded_inputs, save_whole, workshop
 from .fp32_search import Conversion
-from .modelopt_autocast import read_cast
+from .schemes._autocast import read_cast
 from .typed_graph import TypedGraph, convert_graph
 
 

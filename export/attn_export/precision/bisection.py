@@ -14,8 +14,8 @@ from attn_runtime.onnx_file.graph import Node, read_graph
 from attn_runtime.text_format import finite_or_none
 
 from .activations import Spread, compare_intermediates
-from .element_types import tensor_types
 from .schemes import Scheme, scheme_of
+from .schemes._element_types import tensor_types
 
 #: A node drifts when its relative error is this many times what its inputs and one rounding bring along.
 DRIFT_GROWTH = 16.0

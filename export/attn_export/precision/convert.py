@@ -30,8 +30,8 @@ from .activations import ranges
 from .bisection import precision_of
 from .bundle_files import share_mode, stage_entry, write_precision
 from .fp32_search import Conversion
-from .modelopt_autocast import MAX_BYTES, require_autocast
 from .schemes import Scheme
+from .schemes._autocast import MAX_BYTES, require_autocast
 from .typed_graph import TypedGraph, convert_graph, for_tensorrt
 
 SECONDS = 600.0
@@ -297,7 +297,7 @@ def workshop(stage_seconds: float, autocast: bool = True) -> Iterator[tuple[Path
     ):
         if autocast:
             require_autocast()
-            isolated.start("attn_export.precision.modelopt_autocast:warm_up_here")
+            isolated.start("attn_export.precision.schemes._autocast:warm_up_here")
         yield Path(folder), isolated
 
 

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..parity.judge import Check, check_case, worst
 from .activations import probe
-from .emulation import ENTERED, HALVED
+from .schemes._emulation import ENTERED, HALVED
 
 SWITCH = "//switch"
 #: Seconds for one round of measuring; a graph too slow for it has neighbouring roundings switched together.

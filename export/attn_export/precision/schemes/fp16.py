@@ -2,9 +2,9 @@
 
 from onnx import TensorProto
 
-from ..emulation import emulate
-from ..modelopt_autocast import autocast
+from ._autocast import autocast
 from ._base import Scheme
+from ._emulation import emulate
 
 SCHEME = Scheme(
     name="fp16",

@@ -12,9 +12,9 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from attn_export import ExportOptions, export
 from attn_export.console import Console
 from attn_export.parity import generation
-from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision import schemes
 from attn_export.precision.bisect_bundle import bisect
 from attn_export.precision.convert import convert

@@ -21,12 +21,12 @@ from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.errors import BackendError, PassError
 from onnx import helper, numpy_helper
 
-from ..onnx_graph.onnx_file import EXTERNAL_FROM_BYTES
-from .element_types import tensor_types
-from .emulation import MOVES
+from ...onnx_graph.onnx_file import EXTERNAL_FROM_BYTES
+from ._element_types import tensor_types
+from ._emulation import MOVES
 
 if TYPE_CHECKING:
-    from .schemes._base import Scheme
+    from ._base import Scheme
 
 _NEEDED = ("modelopt", "onnx_graphsurgeon", "polygraphy", "onnxconverter_common")
 
@@ -73,7 +73,7 @@ def autocast(
     """A `Convert`, whose contract is in schemes/_base.py, to a `type` that is one of AutoCast's own."""
     try:
         isolated.run(
-            "attn_export.precision.modelopt_autocast:convert_here",
+            "attn_export.precision.schemes._autocast:convert_here",
             scheme.name,
             source=str(source),
             target=str(target),
