@@ -76,7 +76,7 @@ class Applied:
 
 
 def names() -> list[str]:
-    return sorted(m.name for m in pkgutil.iter_modules(passes.__path__))
+    return sorted(m.name for m in pkgutil.iter_modules(passes.__path__) if not m.name.startswith("_"))
 
 
 def get(name: str) -> Pass:
