@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from attn_runtime.errors import BundleError, CaptureError
 from attn_runtime.spec import TensorSpec
@@ -38,28 +37,11 @@ class GraphInfo:
 
 
 def load(path: Path) -> ir.Model:
-    """The model, its external weights left on disk. BundleError for a file that is no ONNX model.
-
-    Unlike `ir.load` it leaves nodes without a name as they are: reports of TensorRT call those after what they make.
-    """
+    """The model, its external weights left on disk. BundleError for a file that is no ONNX model."""
     try:
-        proto = onnx.load(path, load_external_data=False)
-        for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
-            _say_no_name(nodes)
-        model = ir.from_proto(proto)
+        return ir.load(path)
     except Exception as problem:
         raise BundleError(f"{path} is no readable ONNX model: {' '.join(str(problem).split())[:200]}") from problem
-    ir.external_data.set_base_dir(model.graph, path.parent)
-    return model
-
-
-def _say_no_name(nodes: Iterable[onnx.NodeProto]) -> None:
-    """Set the names that are missing to "": onnx_ir makes one up for a node that has none, and keeps this."""
-    for node in nodes:
-        if not node.HasField("name"):
-            node.name = ""
-        for attribute in node.attribute:
-            _say_no_name(attribute.g.node)
 
 
 def read_info(path: Path) -> GraphInfo:

@@ -114,6 +114,11 @@ def test_a_pass_that_breaks_its_contract_is_named(
     assert says in str(problem.value)
 
 
+def test_every_name_is_a_pass() -> None:
+    assert step.names() == ["attention", "simplify"]
+    assert [step.get(name).name for name in step.names()] == step.names()
+
+
 def test_a_misspelt_pass_gets_the_nearest_name() -> None:
     with pytest.raises(UsageError, match="did you mean simplify?"):
         step.get("simplfy")
