@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .pipeline.model_export import ExportResult, export
     from .pipeline.types import ExportOptions
     from .precision.bisect_bundle import bisect
-    from .precision.convert import convert
+    from .precision.conversion import convert
     from .source.built_in import built_in_models
     from .source.resolve import load_source
     from .verification import verify
@@ -103,7 +103,7 @@ __getattr__, __dir__ = lazy(
         "pipeline.model_export": ["ExportResult", "export"],
         "pipeline.types": ["ExportOptions"],
         "precision.bisect_bundle": ["bisect"],
-        "precision.convert": ["convert"],
+        "precision.conversion": ["convert"],
         "source.built_in": ["built_in_models"],
         "source.resolve": ["load_source"],
         "verification": ["verify"],

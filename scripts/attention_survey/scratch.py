@@ -22,7 +22,7 @@ from attn_export.attention.blocks import find_blocks
 from attn_export.console import Console
 from attn_export.onnx_graph.onnx_file import load
 from attn_export.passes.attention import rewrite
-from attn_export.precision.convert import add_precision
+from attn_export.precision.conversion import add_precision
 from attn_export.source.resolve import load_source
 from attn_runtime.errors import AttnError
 from attn_runtime.text_format import bytes_text

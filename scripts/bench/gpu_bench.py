@@ -135,7 +135,7 @@ def jobs(models: Sequence[str], precisions: Sequence[str], batches: Sequence[int
     import torch
     from attn_export import export
     from attn_export.console import Console
-    from attn_export.precision.convert import add_precision
+    from attn_export.precision.conversion import add_precision
     from attn_export.source.resolve import load_source
     from attn_runtime.bundle.reader import Bundle
     from attn_runtime.random_inputs import draw_inputs

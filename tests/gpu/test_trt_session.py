@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from attn_export import export
 from attn_export.console import Console
-from attn_export.precision.convert import add_precision
+from attn_export.precision.conversion import add_precision
 from attn_export.source.resolve import load_source
 from attn_models import registry
 from attn_runtime.errors import BackendError, InputError

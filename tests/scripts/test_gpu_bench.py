@@ -119,7 +119,7 @@ def test_without_fp16_the_rest_is_measured(tmp_path: Path, monkeypatch: pytest.M
     def refuse(*_: Any, **__: Any) -> None:
         raise ModuleNotFoundError("No module named 'modelopt'")
 
-    monkeypatch.setattr("attn_export.precision.convert.add_precision", refuse)
+    monkeypatch.setattr("attn_export.precision.conversion.add_precision", refuse)
     found = list(gpu_bench.jobs(["attentionnet"], ["fp32", "fp16"], [1], tmp_path))
     assert [(job.precision, job.problem is None) for job, *_ in found] == [("fp32", True), ("fp16", False)]
     half, batch, expected = found[1]

@@ -112,7 +112,7 @@ def _bundle(
     notes: list[str] = []
     there = found.precisions.get(kind or "")
     if kind in schemes.names() and (there is None or (half_io and not there.half_io)):
-        from ..precision.convert import add_precision  # imports torch, which nothing else here needs
+        from ..precision.conversion import add_precision  # imports torch, which nothing else here needs
 
         add_precision(path, kind, half_io=half_io, skip=skip, console=console)
         found = Bundle.open(path).graph(graph)
@@ -145,7 +145,7 @@ def _plain(
 ) -> CompileRequest:
     source = find_source(path, graph, None)
     if kind in schemes.names() and source.type != schemes.get(kind).type:
-        from ..precision.convert import convert_file
+        from ..precision.conversion import convert_file
 
         target = path.with_name(f"{path.stem}.{kind}.onnx")
         _check_ours(target)
@@ -170,7 +170,7 @@ def _plain(
 
 def _check_ours(target: Path) -> None:
     """OutputError where a file is in the way that no conversion wrote: nobody named it as the output."""
-    from ..precision.convert import CHECKED
+    from ..precision.conversion import CHECKED
 
     if not target.exists():
         return

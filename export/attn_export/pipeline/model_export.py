@@ -134,7 +134,7 @@ def _check_target(target: Path, precision: str | None, options: ExportOptions) -
 def _check_precision(precision: str | None, options: ExportOptions) -> None:
     """UsageError or BackendError before the export, for what would fail after it."""
     if precision is not None:
-        from ..precision.convert import check_options
+        from ..precision.conversion import check_options
 
         check_options(precision, options.half_io, ())
 
@@ -181,7 +181,7 @@ def _with_attention(source: Source, pattern: str, seed: int, console: Console) -
 
 def _add_precision(bundle: Path, name: str, options: ExportOptions, console: Console) -> tuple[TypedGraph, ...]:
     """The same as attn-export convert on the bundle."""
-    from ..precision.convert import add_precision
+    from ..precision.conversion import add_precision
 
     skip = tuple(one for one in options.skip if one == _ATTENTION)
     converted = add_precision(

@@ -22,7 +22,7 @@ from ..parity.recorded import ReferenceSet, golden_record, own_record
 from . import fp32_search, schemes
 from .bisect_report import Bisected, check_plot, plot_bisection
 from .bisection import compare_graphs, precision_of
-from .convert import SECONDS, conversion_of, drawn_inputs, embedded_inputs, save_whole, workshop
+from .conversion import SECONDS, conversion_of, drawn_inputs, embedded_inputs, save_whole, workshop
 from .fp32_search import Conversion
 from .schemes._autocast import read_cast
 from .typed_graph import TypedGraph, convert_graph

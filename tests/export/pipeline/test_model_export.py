@@ -78,7 +78,7 @@ def test_a_precision_that_can_not_be_made_is_told_before_the_export(
     def missing() -> None:
         raise BackendError("AutoCast is not installed")
 
-    monkeypatch.setattr("attn_export.precision.convert.require_autocast", missing)
+    monkeypatch.setattr("attn_export.precision.conversion.require_autocast", missing)
     with pytest.raises(BackendError, match="AutoCast"):
         export(Untouched(), tmp_path / "a.attn", inputs=X, dims=DIMS, precision="fp16")
 

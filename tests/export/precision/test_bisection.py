@@ -177,7 +177,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A net with its fp16 graph, exported once."""
     from attn_export import export
     from attn_export.console import Console
-    from attn_export.precision.convert import add_precision
+    from attn_export.precision.conversion import add_precision
     from attn_export.source.resolve import load_source
 
     target = tmp_path_factory.mktemp("bisect") / "a.attn"

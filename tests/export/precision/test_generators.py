@@ -13,7 +13,7 @@ import onnx
 import pytest
 from attn_export.console import Console
 from attn_export.parity.against_module import verify_against
-from attn_export.precision.convert import add_precision
+from attn_export.precision.conversion import add_precision
 from attn_runtime.bundle.reader import Bundle, sha256_of
 from attn_runtime.errors import ParityError
 from attn_runtime.generate.verify import replay

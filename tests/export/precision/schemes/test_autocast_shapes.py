@@ -8,7 +8,7 @@ import onnx
 import pytest
 from attn_export import export
 from attn_export.console import Console
-from attn_export.precision.convert import add_precision
+from attn_export.precision.conversion import add_precision
 from attn_export.precision.schemes._autocast import autocast
 from attn_export.source.resolve import load_source
 from attn_runtime.child_process import ChildProcess

@@ -17,7 +17,7 @@ from attn_export.console import Console
 from attn_export.parity import generation
 from attn_export.precision import schemes
 from attn_export.precision.bisect_bundle import bisect
-from attn_export.precision.convert import convert
+from attn_export.precision.conversion import convert
 from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.compare import Tolerance
