@@ -23,8 +23,9 @@ from . import fp32_search, schemes
 from .bisect_report import Bisected, check_plot, plot_bisection
 from .bisection import compare_graphs, precision_of
 from .convert import SECONDS, conversion_of, drawn_inputs, embedded_inputs, save_whole, workshop
+from .fp32_search import Conversion
 from .modelopt_autocast import read_cast
-from .typed_graph import convert_graph
+from .typed_graph import TypedGraph, convert_graph
 
 
 def bisect(
@@ -61,8 +62,9 @@ def bisect(
         if mend.suffix != ".onnx":
             raise UsageError(f"-o {mend}: got suffix {mend.suffix or '(none)'}, expected NAME.onnx")
         check_target(mend, force)
+    specs = drawn_inputs(inputs, dims)
     with workshop(stage_seconds, autocast=mend is not None) as (work, isolated):
-        source, other, label, record, limits = _named(path, against, graph, drawn_inputs(inputs, dims), work, isolated)
+        source, other, label, record, limits = _named(path, against, graph, specs, work, isolated)
         chosen = _cases(record, case)
         with console.stage("bisect") as line:
             cases = [(c.name, c.inputs) for c in chosen.cases]
@@ -71,24 +73,27 @@ def bisect(
         scheme = schemes.get(label) if label in schemes.names() else precision_of(_load(other))
         name = "fp32" if scheme is None else scheme.name
         result = Bisected(path.name, label, name, tuple(c.name for c in chosen.cases), bisection)
+        if mend is not None:
+            if scheme is None:
+                raise UsageError(f"-o {mend}: {label} is in fp32, where there is nothing to keep; leave -o out")
+            half_io = any(i.type.tensor_type.elem_type == TensorProto.FLOAT16 for i in _load(other).graph.input)
+            tolerance = scheme.tolerance(rtol, limits)
+            conversion = conversion_of(source, scheme, record, tolerance, half_io, work / "mend", isolated)
+            typed = _mended(conversion, other, graph or "model", console)
+            with OnnxWriter(mend, force) as writer:
+                save_whole(typed, writer)
+                writer.commit()
+            result = replace(result, mended=replace(typed, path=mend))
         if plot is not None:
             plot_bisection(result, plot)
-        if mend is None:
-            return result
-        if scheme is None:
-            raise UsageError(f"-o {mend}: {label} is in fp32, where there is nothing to keep; leave -o out")
-        half_io = any(i.type.tensor_type.elem_type == TensorProto.FLOAT16 for i in _load(other).graph.input)
-        tolerance = scheme.tolerance(rtol, limits)
-        conversion = conversion_of(source, scheme, record, tolerance, half_io, work / "mend", isolated)
-        own = read_cast(other)
-        # What the graph has in fp32 already, and what its ranges ask for; what of it is not needed is dropped again.
-        needed = fp32_search.start(conversion).in_fp32 | {*own.in_fp32, *own.moved_in_fp32}
-        first = fp32_search.candidate(conversion, needed, "own")
-        typed = convert_graph(conversion, graph or "model", console, first)
-        with OnnxWriter(mend, force) as writer:
-            save_whole(typed, writer)
-            writer.commit()
-        return replace(result, mended=replace(typed, path=mend))
+        return result
+
+
+def _mended(conversion: Conversion, other: Path, graph: str, console: Console) -> TypedGraph:
+    """`other` with in fp32 what it has there already and what its ranges ask for; what of it is not needed is dropped again."""
+    own = read_cast(other)
+    needed = fp32_search.start(conversion).in_fp32 | {*own.in_fp32, *own.moved_in_fp32}
+    return convert_graph(conversion, graph, console, fp32_search.candidate(conversion, needed, "own"))
 
 
 Named = tuple[Path, Path, str, ReferenceSet, Tolerance]

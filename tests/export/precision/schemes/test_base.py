@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from attn_export import export
+from attn_export.parity import generation
 from attn_export.precision import schemes
 from attn_export.precision.bisect_bundle import bisect
 from attn_export.precision.convert import convert
@@ -68,6 +69,10 @@ def test_an_unknown_name_is_told_the_nearest() -> None:
     with pytest.raises(UsageError, match='unknown precision "_base"'):
         schemes.get("_base")
     assert schemes.scheme_of({onnx.TensorProto.FLOAT}) is None
+
+
+def test_prompts_are_chosen_by_what_float16_may_be_off() -> None:
+    assert schemes.get("fp16").default_rtol == generation._HALF_RTOL
 
 
 @pytest.mark.usefixtures("loose")
