@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 import pytest
 from attn_export import export
-from attn_export.console import Console
 from attn_export.parity import generation
 from attn_export.precision import schemes
 from attn_export.precision.bisect_bundle import bisect
@@ -48,7 +47,7 @@ def loose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     source = load_source("support.deep_nets:Small", inputs=["x:float32[batch,T,64]"], dims=["batch=2", "T=8"])
-    export(source, tmp_path / "net.attn", console=Console(True))
+    export(source, tmp_path / "net.attn")
     return tmp_path / "net.attn"
 
 
