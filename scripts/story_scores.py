@@ -38,7 +38,7 @@ def candidates(kind: str, words: list[str]) -> int:
 def main() -> None:
     module = MODEL.build().eval()
     module.load_state_dict(load_file(sys.argv[1]), strict=True)
-    told = stories.stories(SEED, COUNT, held_out=True)
+    told = stories.draw_stories(SEED, COUNT, held_out=True)
     tokens, mask = stories.padded([[*stories.encode(str(s)), stories.END] for s in told])
     predicted = module(tokens[:, :-1]).argmax(-1)
     same = (predicted == tokens[:, 1:]) & mask[:, 1:]

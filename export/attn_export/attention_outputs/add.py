@@ -22,7 +22,7 @@ from torch import nn
 from ..reference.answers import run_module
 from ..reference.shape_cases import trace_sizes
 from ..reference.signature import Signature
-from ..source.resolve import Source, SourceGraph
+from ..source.types import Source, SourceGraph
 from .recorder import STEM, Attention, AttentionRecorder, find
 
 #: What --with-attention means without a pattern.

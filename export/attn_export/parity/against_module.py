@@ -19,7 +19,8 @@ from ..attention_outputs.add import signature_for
 from ..reference.answers import run_module
 from ..reference.shape_cases import corner_cases
 from ..reference.signature import Signature
-from ..source.resolve import ONLY, SourceGraph, load_source
+from ..source.resolve import load_source
+from ..source.types import ONLY, SourceGraph
 from .judge import Check, check_case, parity_error, passed
 
 #: A graph of other makers declares no ranges; these sizes are tried instead of its "any".

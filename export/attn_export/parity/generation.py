@@ -28,7 +28,7 @@ from attn_runtime.text_format import finite_or_none
 from torch import Tensor
 
 from ..console import Console
-from ..source.resolve import Source, SourceGraph
+from ..source.types import Source, SourceGraph
 
 Prompt = Mapping[str, Tensor]
 

@@ -172,7 +172,7 @@ def draw(choose: random.Random) -> Story:
     return story
 
 
-def stories(seed: int, count: int, held_out: bool) -> list[Story]:
+def draw_stories(seed: int, count: int, held_out: bool) -> list[Story]:
     """`count` different stories of at most LONGEST words, all held out or none."""
     choose, found = random.Random(seed), dict[str, Story]()
     while len(found) < count:

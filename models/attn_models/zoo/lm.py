@@ -22,7 +22,7 @@ from attn_runtime.spec import Dim, TensorSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.stories import END, PAD, UNKNOWN, encode, lexicon, padded, stories, tokenizer
+from ..data.stories import END, PAD, UNKNOWN, encode, lexicon, padded, draw_stories, tokenizer
 from ..recipe import Recipe, Split
 from ..spec import AttentionAxis, AttentionSpec, GenerationSpec, GraphSpec, ModelSpec
 
@@ -282,7 +282,7 @@ def recipe() -> Recipe:
     """
 
     def split(seed: int, count: int, held_out: bool) -> Split:
-        rows = [[*encode(str(story)), END] for story in stories(seed, count, held_out)]
+        rows = [[*encode(str(story)), END] for story in draw_stories(seed, count, held_out)]
         tokens, mask = padded(rows)
         return Split({"tokens": tokens[:, :-1]}, torch.where(mask, tokens, IGNORED)[:, 1:])
 
@@ -333,7 +333,7 @@ def logits(module: nn.Module, prompt: Mapping[str, Tensor], tokens: Tensor) -> T
 def prompts(seed: int, vocabulary: int, max_length: int) -> list[dict[str, Tensor]]:
     """Beginnings of different lengths: of held-out stories, or with another vocabulary than theirs of noise."""
     rows = []
-    for story, share in zip(stories(1000 + seed, 3, held_out=True), (0.1, 0.5, 1.0), strict=True):
+    for story, share in zip(draw_stories(1000 + seed, 3, held_out=True), (0.1, 0.5, 1.0), strict=True):
         row = encode(" ".join(story.words[: int(share * story.answers[-1][0])]))[: max_length // 2]
         rows.append(row if vocabulary == len(lexicon()) else [token % vocabulary for token in row])
     return [{"tokens": torch.tensor([row])} for row in rows]

@@ -209,7 +209,7 @@ def test_declared_tensors_are_the_graphs(graph):
 
 @pytest.fixture(scope="module")
 def told():
-    return stories.stories(5, 150, held_out=True)
+    return stories.draw_stories(5, 150, held_out=True)
 
 
 def facts(text):
@@ -250,7 +250,7 @@ def test_answers_are_what_a_reader_of_the_story_finds(told):
 
 
 def test_a_held_out_story_has_a_pair_that_no_training_story_has(told):
-    trained = {pair for story in stories.stories(0, 600, held_out=False) for pair in story.pairs}
+    trained = {pair for story in stories.draw_stories(0, 600, held_out=False) for pair in story.pairs}
     assert all(story.pairs - trained for story in told)
     people, things = ({pair[n] for pair in trained} for n in (0, 1))
     assert people == set(stories.PEOPLE) and things == set(stories.THINGS), "every word is seen in training"
@@ -258,7 +258,7 @@ def test_a_held_out_story_has_a_pair_that_no_training_story_has(told):
 
 def test_stories_are_drawn_from_the_seed_and_differ(told):
     texts = [str(story) for story in told]
-    assert texts == [str(story) for story in stories.stories(5, 150, held_out=True)]
+    assert texts == [str(story) for story in stories.draw_stories(5, 150, held_out=True)]
     assert len(set(texts)) == 150
     assert max(len(story.words) for story in told) <= stories.LONGEST
 
