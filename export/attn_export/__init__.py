@@ -38,19 +38,16 @@ from attn_runtime.errors import (
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .attention.inspection import inspect
+    from .attention import inspect
     from .console import Console
-    from .deploy.jetson.folder_maker import JetsonOptions, deploy_jetson
-    from .deploy.triton.repository_maker import TritonOptions, deploy_triton
-    from .deploy.trt_engine import to_trt
+    from .deploy import to_trt
+    from .deploy.jetson import JetsonOptions, deploy_jetson
+    from .deploy.triton import TritonOptions, deploy_triton
     from .doctor import diagnose
-    from .parity.against_module import verify_against
-    from .pipeline.model_export import ExportResult, export
-    from .pipeline.types import ExportOptions
-    from .precision.bisect_bundle import bisect
-    from .precision.conversion import convert
-    from .source.built_in import built_in_models
-    from .source.resolve import load_source
+    from .parity import verify_against
+    from .pipeline import ExportOptions, ExportResult, export
+    from .precision import bisect, convert
+    from .source import built_in_models, load_source
     from .verification import verify
 
 __version__ = "0.1.0"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attn_runtime.doctor.doctor import Diagnosis
-from attn_runtime.doctor.doctor import diagnose as diagnose_runtime
+from attn_runtime.doctor import Diagnosis
+from attn_runtime.doctor import diagnose as diagnose_runtime
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxsim", "nvidia-modelopt", "scikit-learn")
 

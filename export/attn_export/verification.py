@@ -13,9 +13,9 @@ from attn_runtime.errors import UsageError
 from .console import Console
 
 if TYPE_CHECKING:
-    from attn_runtime.tasks.verification import VerifyReport
+    from attn_runtime.tasks import VerifyReport
 
-    from .parity.judge import Check
+    from .parity import Check
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def verify(
     if source is None:
         return Verified(replay, None)
     with console.stage("live") as line:
-        from .parity.against_module import verify_against
+        from .parity import verify_against
 
         weights = None if checkpoint is None else Path(checkpoint)
         checks = verify_against(path, source, checkpoint=weights, config=config, seed=seed + 1, **options)

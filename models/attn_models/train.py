@@ -69,7 +69,7 @@ def main(name: str, out: Path | None, channels: str | None, quiet: bool, **setti
             click.echo(line)
         click.echo(f"{out / loop.WEIGHTS}")
         if options.data is not None:
-            from .data.image_folder import export_command
+            from .data import export_command
 
             click.echo(f"to export it: {export_command(spec, out)}")
 

@@ -34,20 +34,13 @@ from .errors import (
 from .lazy import lazy
 
 if TYPE_CHECKING:
-    from .bundle.reader import Bundle
+    from .bundle import Bundle
     from .compare import Tolerance
-    from .doctor.doctor import diagnose
-    from .generate import GenerateOptions, Generator, Sample, open_generator
-    from .generate.text_generation import generate_texts
-    from .jetson.setup import SetupOptions, set_up
-    from .session.session import BoundCall, Session, open_session
-    from .tasks.benchmark import bench
-    from .tasks.classification import classify
-    from .tasks.compilation import compile_engines
-    from .tasks.file_run import run_file
-    from .tasks.info import describe
-    from .tasks.maps import attention_maps
-    from .tasks.verification import verify
+    from .doctor import diagnose
+    from .generate import GenerateOptions, Generator, Sample, generate_texts, open_generator
+    from .jetson import SetupOptions, set_up
+    from .session import BoundCall, Session, open_session
+    from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
 
 __version__ = "0.1.0"
 

@@ -18,8 +18,8 @@ from .errors import AttnError
 from .spec import TensorSpec
 
 if TYPE_CHECKING:
-    from .bundle.reader import Arrays, Bundle, Case
-    from .device.tensor import DeviceArray, DeviceTensor, Intake
+    from .bundle import Arrays, Bundle, Case
+    from .device import DeviceArray, DeviceTensor, Intake
 
 Array = NDArray[Any]
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from attn_runtime.bundle.attention_block import AttentionBlock
+from attn_runtime.bundle import AttentionBlock
 
-from ..onnx_graph.graph_index import Size, dtype_of, index, shape_of
-from ..onnx_graph.module_paths import module_path
+from ..onnx_graph import Size, dtype_of, index, module_path, shape_of
 from .heads import heads_of
 from .mask import mask_kind
 from .match import Match, matches

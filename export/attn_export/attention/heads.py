@@ -6,7 +6,7 @@ from collections.abc import Set
 
 import onnx_ir as ir
 
-from ..onnx_graph.graph_index import is_constant, shape_of
+from ..onnx_graph import is_constant, shape_of
 from .match import Match
 
 _PASSED = {"Mul", "Div", "Transpose", "Cast", "Identity", "Unsqueeze", "Squeeze", "Gather", "Split", "Slice", "Add"}

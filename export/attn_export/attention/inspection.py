@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.bundle.attention_block import AttentionBlock
-from attn_runtime.bundle.reader import Bundle, Graph, Precision
+from attn_runtime.bundle import AttentionBlock, Bundle, Graph, Precision
 from attn_runtime.errors import BackendError, EngineError, FusionError, UsageError
 from attn_runtime.suggest import did_you_mean
-from attn_runtime.trt.engine_files import ENGINES, build_command, bundle_digest, file_digest, key_paths
-from attn_runtime.trt.engine_key import EngineKey, read_key
-from attn_runtime.trt.fused_attention import BlockFusion
+from attn_runtime.trt import (
+    ENGINES,
+    BlockFusion,
+    EngineKey,
+    build_command,
+    bundle_digest,
+    file_digest,
+    key_paths,
+    read_key,
+)
 
-from ..onnx_graph.onnx_file import load
+from ..onnx_graph import load
 from .blocks import find_blocks
 
 

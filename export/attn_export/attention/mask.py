@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ..onnx_graph.graph_index import is_constant, is_one_number, stored
+from ..onnx_graph import is_constant, is_one_number, stored
 from .match import Match
 
 #: From here down a value added to a score means "not this one" (fp16 ends at -65504).

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ..onnx_graph.graph_index import Size, is_constant, shape_of
+from ..onnx_graph import Size, is_constant, shape_of
 
 #: How many nodes may lie between the softmax and a matmul.
 _REACH = 12

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from ..onnx_graph.graph_index import Size, shape_of
+from ..onnx_graph import Size, shape_of
 from .match import Match
 from .trt_plan import TrtRewritePlan, side_inputs
 

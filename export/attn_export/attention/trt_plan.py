@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnx_ir as ir
-from attn_runtime.bundle.attention_block import AttentionBlock
-from attn_runtime.trt.fused_attention import HEAD_SIZES
+from attn_runtime.bundle import AttentionBlock
+from attn_runtime.trt import HEAD_SIZES
 
-from ..onnx_graph.graph_index import Size, is_one_number, shape_of
+from ..onnx_graph import Size, is_one_number, shape_of
 from .match import Match
 
 #: Kernels are made for multiples of this; any other size costs a copy.

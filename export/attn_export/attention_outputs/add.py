@@ -14,15 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from attn_models.spec import AttentionAxis, AttentionSpec
-from attn_runtime.bundle.reader import Case
+from attn_runtime.bundle import Case
 from attn_runtime.errors import UsageError
 from attn_runtime.random_inputs import draw_inputs
 from torch import nn
 
-from ..reference.answers import run_module
-from ..reference.shape_cases import trace_sizes
-from ..reference.signature import Signature
-from ..source.types import Source, SourceGraph
+from ..reference import Signature, run_module, trace_sizes
+from ..source import Source, SourceGraph
 from .recorder import STEM, Attention, AttentionRecorder, find
 
 #: What --with-attention means without a pattern.

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from ..capture.patches._replace import replaced
-from ..reference.mha_fastpath import fastpath_disabled
+from ..capture.patches import replaced
+from ..reference import fastpath_disabled
 from .softmax_trace import SoftmaxTrace, softmax_axis
 
 #: How the names of these outputs begin.

@@ -15,9 +15,7 @@ from attn_runtime.spec import TensorSpec
 
 from ..onnx_graph import onnx_file
 from ..quiet import captured_output
-from ..reference.answers import Arrays
-from ..reference.mha_fastpath import fastpath_disabled
-from ..reference.signature import Signature, to_torch
+from ..reference import Arrays, Signature, fastpath_disabled, to_torch
 from . import dynamic_shape_errors, unsupported_ops
 from .patches import Applied, applied
 

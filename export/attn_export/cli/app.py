@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from attn_runtime.cli.app import bench
+from attn_runtime.cli import bench, print_diagnosis
 from attn_runtime.cli.options import NearestGroup, completion_epilog, json_option, print_json, run_cli
-from attn_runtime.cli.printers import print_diagnosis
 
 from .. import __version__
 from .deploy import deploy

@@ -10,8 +10,8 @@ import click
 from attn_runtime.cli.options import NearestGroup, print_json
 
 if TYPE_CHECKING:
-    from ..deploy.jetson.folder_maker import Deployed
-    from ..deploy.triton.repository_maker import TritonModel
+    from ..deploy.jetson import Deployed
+    from ..deploy.triton import TritonModel
 
 
 @click.group("deploy", cls=NearestGroup)

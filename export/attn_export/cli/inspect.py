@@ -10,10 +10,10 @@ import click
 from attn_runtime.cli.options import print_json
 
 if TYPE_CHECKING:
-    from attn_runtime.bundle.attention_block import AttentionBlock
+    from attn_runtime.bundle import AttentionBlock
     from rich.table import Table
 
-    from ..attention.inspection import InspectedEngine, InspectedFile
+    from ..attention import InspectedEngine, InspectedFile
 
 #: A pipe has no width: every row stays one line.
 _UNBOUNDED = 10_000
@@ -48,7 +48,7 @@ def inspect_command(
 
 def _require(what: str, path: Path, files: tuple[InspectedFile, ...]) -> None:
     """End with the exit code of what is missing."""
-    from ..attention.inspection import require_engines, require_fused
+    from ..attention import require_engines, require_fused
 
     (require_engines if what == "engines" else require_fused)(path, files)
 

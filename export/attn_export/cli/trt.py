@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from attn_runtime.cli.compile import BuildPrinter, build_options
+from attn_runtime.cli import BuildPrinter, build_options
 from attn_runtime.errors import UsageError
 
 

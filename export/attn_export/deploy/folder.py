@@ -11,9 +11,9 @@ import zlib
 from pathlib import Path
 from types import TracebackType
 
-from attn_runtime.bundle.reader import sha256_of
+from attn_runtime.bundle import sha256_of
 from attn_runtime.errors import OutputError
-from attn_runtime.files.atomic_write import Staging, recover
+from attn_runtime.files import Staging, recover
 
 _ARCHIVE = ".tar.gz"
 #: The disk's or the process's own limits, whatever file they hit.

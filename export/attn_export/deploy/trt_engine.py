@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from attn_runtime.bundle.attention_block import AttentionBlock
-from attn_runtime.bundle.reader import Bundle, Graph
+from attn_runtime.bundle import AttentionBlock, Bundle, Graph
 from attn_runtime.errors import OutputError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
-from attn_runtime.tasks.compilation import CompileReport, GraphBuild, compile_engines
-from attn_runtime.trt.builder.onnx_source import find_source
-from attn_runtime.trt.profiles import Profile, ShapeTexts, make_profiles
+from attn_runtime.tasks import CompileReport, GraphBuild, compile_engines
+from attn_runtime.trt import Profile, ShapeTexts, make_profiles
+from attn_runtime.trt.builder import find_source
 
-from ..attention.blocks import find_blocks
+from ..attention import find_blocks
 from ..console import Console
-from ..onnx_graph.onnx_file import load
+from ..onnx_graph import load
 from ..precision import schemes
 
 #: The passes that can be left out.
@@ -112,7 +111,7 @@ def _bundle(
     notes: list[str] = []
     there = found.precisions.get(kind or "")
     if kind in schemes.names() and (there is None or (half_io and not there.half_io)):
-        from ..precision.conversion import add_precision  # imports torch, which nothing else here needs
+        from ..precision import add_precision  # imports torch, which nothing else here needs
 
         add_precision(path, kind, half_io=half_io, skip=skip, console=console)
         found = Bundle.open(path).graph(graph)
@@ -145,7 +144,7 @@ def _plain(
 ) -> CompileRequest:
     source = find_source(path, graph, None)
     if kind in schemes.names() and source.type != schemes.get(kind).type:
-        from ..precision.conversion import convert_file
+        from ..precision import convert_file
 
         target = path.with_name(f"{path.stem}.{kind}.onnx")
         _check_ours(target)
@@ -170,7 +169,7 @@ def _plain(
 
 def _check_ours(target: Path) -> None:
     """OutputError where a file is in the way that no conversion wrote: nobody named it as the output."""
-    from ..precision.conversion import CHECKED
+    from ..precision import CHECKED
 
     if not target.exists():
         return

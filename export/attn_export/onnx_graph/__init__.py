@@ -1,1 +1,43 @@
 """Facts and edits of an ONNX file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .graph_index import Size, dtype_of, index, is_constant, is_one_number, shape_of, stored
+    from .module_paths import module_path
+    from .onnx_file import EXTERNAL_FROM_BYTES, GraphInfo, load, opset_of, read_info, weights_to_inputs
+    from .shared_weights import share
+
+__all__ = [
+    "EXTERNAL_FROM_BYTES",
+    "GraphInfo",
+    "Size",
+    "dtype_of",
+    "index",
+    "is_constant",
+    "is_one_number",
+    "load",
+    "module_path",
+    "onnx_file",
+    "opset_of",
+    "read_info",
+    "shape_of",
+    "share",
+    "stored",
+    "weights_to_inputs",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "graph_index": ["Size", "dtype_of", "index", "is_constant", "is_one_number", "shape_of", "stored"],
+        "module_paths": ["module_path"],
+        "onnx_file": ["EXTERNAL_FROM_BYTES", "GraphInfo", "load", "opset_of", "read_info", "weights_to_inputs"],
+        "shared_weights": ["share"],
+    },
+)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import onnx
 from attn_runtime.errors import PassError
-from attn_runtime.onnx_file.external_data import check_external_data
+from attn_runtime.onnx_file import check_external_data
 from onnx import TensorProto, numpy_helper
 
 #: Smaller tensors stay in their graph: shapes and axes, which shape inference has to read.

@@ -1,1 +1,43 @@
 """What is held against PyTorch, and what counts as equal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .against_module import verify_against
+    from .generation import Written, prove, write_cases
+    from .judge import Check, ParityChecker, Verdict, check_case, check_same, parity_error, passed, worst
+    from .recorded import ReferenceSet, check, golden_record, own_record
+
+__all__ = [
+    "Check",
+    "ParityChecker",
+    "ReferenceSet",
+    "Verdict",
+    "Written",
+    "check",
+    "check_case",
+    "check_same",
+    "golden_record",
+    "own_record",
+    "parity_error",
+    "passed",
+    "prove",
+    "verify_against",
+    "worst",
+    "write_cases",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "against_module": ["verify_against"],
+        "generation": ["Written", "prove", "write_cases"],
+        "judge": ["Check", "ParityChecker", "Verdict", "check_case", "check_same", "parity_error", "passed", "worst"],
+        "recorded": ["ReferenceSet", "check", "golden_record", "own_record"],
+    },
+)

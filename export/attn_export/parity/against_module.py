@@ -9,18 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
-from attn_runtime.bundle.reader import Bundle, is_bundle, to_fp16, to_reference_dtype
+from attn_runtime.bundle import Bundle, is_bundle, to_fp16, to_reference_dtype
 from attn_runtime.compare import Tolerance
 from attn_runtime.random_inputs import draw_inputs
-from attn_runtime.session.session import Session, open_session
+from attn_runtime.session import Session, open_session
 from attn_runtime.spec import Dim, TensorSpec
 
-from ..attention_outputs.add import signature_for
-from ..reference.answers import run_module
-from ..reference.shape_cases import corner_cases
-from ..reference.signature import Signature
-from ..source.resolve import load_source
-from ..source.types import ONLY, SourceGraph
+from ..attention_outputs import signature_for
+from ..reference import Signature, corner_cases, run_module
+from ..source import ONLY, SourceGraph, load_source
 from .judge import Check, check_case, parity_error, passed
 
 #: A graph of other makers declares no ranges; these sizes are tried instead of its "any".

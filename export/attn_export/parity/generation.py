@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from attn_models import reference_generation
 from attn_models.spec import GenerationSpec, GraphSpec, ModelSpec
-from attn_runtime.bundle.writer import BundleWriter
+from attn_runtime.bundle import BundleWriter
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import CaptureError, InputError, ParityError
@@ -28,7 +28,7 @@ from attn_runtime.text_format import finite_or_none
 from torch import Tensor
 
 from ..console import Console
-from ..source.types import Source, SourceGraph
+from ..source import Source, SourceGraph
 
 Prompt = Mapping[str, Tensor]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attn_runtime.bundle.reader import Arrays, Case
+from attn_runtime.bundle import Arrays, Case
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.errors import ParityError
@@ -17,7 +17,7 @@ from attn_runtime.spec import TensorSpec, named_dims
 from attn_runtime.text_format import finite_or_none, worst_table
 from safetensors.numpy import load_file, save_file
 
-from ..onnx_graph.onnx_file import EXTERNAL_FROM_BYTES, read_info
+from ..onnx_graph import EXTERNAL_FROM_BYTES, read_info
 from .padding import Padded, paddings
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from attn_runtime.bundle.reader import Arrays, Case
+from attn_runtime.bundle import Arrays, Case
 from attn_runtime.compare import Tolerance, compare_all
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import TensorSpec, named_dims

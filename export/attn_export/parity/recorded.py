@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attn_runtime.bundle.reader import Bundle, Case, Graph
+from attn_runtime.bundle import Bundle, Case, Graph
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError
@@ -14,8 +14,8 @@ from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec
 from safetensors.numpy import load_file, save_file
 
-from ..onnx_graph.onnx_file import GraphInfo
-from ..reference.shape_cases import corner_cases
+from ..onnx_graph import GraphInfo
+from ..reference import corner_cases
 from .judge import Check, check_case
 
 

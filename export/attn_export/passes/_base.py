@@ -38,7 +38,7 @@ from attn_runtime.errors import AttnError, PassError, UsageError
 from attn_runtime.suggest import did_you_mean
 
 from .. import passes
-from ..onnx_graph.onnx_file import GraphInfo, read_info
+from ..onnx_graph import GraphInfo, read_info
 
 
 @dataclass(frozen=True)

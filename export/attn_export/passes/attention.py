@@ -12,12 +12,8 @@ from pathlib import Path
 import onnx_ir as ir
 from attn_runtime.child_process import ChildProcess
 
-from ..attention.blocks import written_out
-from ..attention.match import matches
-from ..attention.rewrite import Rewriter, opset_problem
-from ..attention.trt_plan import Unchanged, plan
-from ..onnx_graph.graph_index import index
-from ..onnx_graph.onnx_file import GraphInfo, load, opset_of
+from ..attention import Rewriter, Unchanged, matches, opset_problem, plan, written_out
+from ..onnx_graph import GraphInfo, index, load, opset_of
 from ._base import PassResult
 
 

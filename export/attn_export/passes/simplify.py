@@ -12,7 +12,7 @@ import onnx_ir as ir
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.errors import StageError
 
-from ..onnx_graph.onnx_file import GraphInfo, load, read_info, weights_to_inputs
+from ..onnx_graph import GraphInfo, load, read_info, weights_to_inputs
 from ._base import PassResult
 
 #: Folding may turn a computed constant into stored data; beyond this growth the smaller file is worth the nodes.

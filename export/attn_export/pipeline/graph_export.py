@@ -6,23 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from attn_runtime.bundle.reader import Arrays, Case
+from attn_runtime.bundle import Arrays, Case
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
-from ..attention.blocks import find_blocks
-from ..capture.exporter import capture, unused_inputs
+from ..attention import find_blocks
+from ..capture import capture, unused_inputs
 from ..console import Console
-from ..onnx_graph.onnx_file import load
-from ..parity.judge import ParityChecker, check_same
+from ..onnx_graph import load
+from ..parity import ParityChecker, check_same
 from ..passes import _base as step
-from ..reference.answers import record_answers, run_module
-from ..reference.golden import MOST_BYTES, choose
-from ..reference.shape_cases import corner_cases, trace_sizes
-from ..reference.signature import Signature
-from ..source.types import Source, SourceGraph
+from ..reference import MOST_BYTES, Signature, choose, corner_cases, record_answers, run_module, trace_sizes
+from ..source import Source, SourceGraph
 from .types import ExportOptions, GraphExport, Stage
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from attn_runtime.bundle.reader import Arrays, GoldenRef
+from attn_runtime.bundle import Arrays, GoldenRef
 
 from ..manifest_entries import precision_entry, stage_entry
 from .types import Export, GraphExport, Stage

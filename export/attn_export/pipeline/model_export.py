@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attn_runtime.bundle.writer import check_target
+from attn_runtime.bundle import check_target
 from attn_runtime.errors import UsageError
 
 from ..console import Console
@@ -18,8 +18,8 @@ from .types import Export, ExportOptions
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..precision.typed_graph import TypedGraph
-    from ..source.types import Source
+    from ..precision import TypedGraph
+    from ..source import Source
 
 # torch is imported once the options make sense: that takes seconds.
 
@@ -134,7 +134,7 @@ def _check_target(target: Path, precision: str | None, options: ExportOptions) -
 def _check_precision(precision: str | None, options: ExportOptions) -> None:
     """UsageError or BackendError before the export, for what would fail after it."""
     if precision is not None:
-        from ..precision.conversion import check_options
+        from ..precision import check_options
 
         check_options(precision, options.half_io, ())
 
@@ -146,8 +146,7 @@ def _loaded(
     checkpoint: str | os.PathLike[str] | None,
     options: ExportOptions,
 ) -> Source:
-    from ..source.resolve import load_source
-    from ..source.types import Source
+    from ..source import Source, load_source
 
     if isinstance(source, Source):
         said = {"inputs": inputs, "dims": dims, "checkpoint": checkpoint}
@@ -169,7 +168,7 @@ def _loaded(
 
 
 def _with_attention(source: Source, pattern: str, seed: int, console: Console) -> Source:
-    from ..attention_outputs.add import add_attention
+    from ..attention_outputs import add_attention
 
     with console.stage("attention") as line:
         watched, added = add_attention(source, pattern, seed)
@@ -181,7 +180,7 @@ def _with_attention(source: Source, pattern: str, seed: int, console: Console) -
 
 def _add_precision(bundle: Path, name: str, options: ExportOptions, console: Console) -> tuple[TypedGraph, ...]:
     """The same as attn-export convert on the bundle."""
-    from ..precision.conversion import add_precision
+    from ..precision import add_precision
 
     skip = tuple(one for one in options.skip if one == _ATTENTION)
     converted = add_precision(

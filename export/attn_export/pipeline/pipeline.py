@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from attn_runtime.bundle.writer import BundleWriter, OnnxWriter, check_target
+from attn_runtime.bundle import BundleWriter, OnnxWriter, check_target
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import UsageError
 from attn_runtime.suggest import did_you_mean
 
-from ..capture.exporter import EXPORTERS, check_opset
+from ..capture import EXPORTERS, check_opset
 from ..console import Console
-from ..onnx_graph import onnx_file
-from ..onnx_graph.shared_weights import share
-from ..parity.generation import prove, write_cases
+from ..onnx_graph import onnx_file, share
+from ..parity import prove, write_cases
 from ..passes import _base as step
-from ..source.types import Source
+from ..source import Source
 from . import manifest
 from .graph_export import checked_stage, export_graph, record_reference
 from .types import Export, ExportOptions

@@ -7,18 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..source.types import ONLY
+from ..source import ONLY
 
 if TYPE_CHECKING:
-    from attn_runtime.bundle.attention_block import AttentionBlock
-    from attn_runtime.bundle.reader import Arrays, GoldenRef
+    from attn_runtime.bundle import Arrays, AttentionBlock, GoldenRef
     from attn_runtime.compare import Tolerance
     from attn_runtime.spec import TensorSpec
 
-    from ..parity.generation import Written
-    from ..parity.judge import ParityChecker, Verdict
-    from ..reference.signature import Signature
-    from ..source.types import Source
+    from ..parity import ParityChecker, Verdict, Written
+    from ..reference import Signature
+    from ..source import Source
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,24 @@
 """Graphs in fewer bits: converted, and proven against PyTorch's answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .bisect_bundle import bisect
+    from .conversion import CHECKED, add_precision, check_options, convert, convert_file
+    from .typed_graph import TypedGraph
+
+__all__ = ["CHECKED", "TypedGraph", "add_precision", "bisect", "check_options", "convert", "convert_file"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "bisect_bundle": ["bisect"],
+        "conversion": ["CHECKED", "add_precision", "check_options", "convert", "convert_file"],
+        "typed_graph": ["TypedGraph"],
+    },
+)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from attn_runtime.child_process import ChildProcess
-from attn_runtime.ort.session_options import cpu_options, make_session
+from attn_runtime.ort import cpu_options, make_session
 from safetensors.numpy import load_file
 
 #: Tensors of both graphs held at one time, in bytes.

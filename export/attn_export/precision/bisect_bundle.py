@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
-from attn_runtime.bundle.reader import Bundle, Graph
-from attn_runtime.bundle.writer import OnnxWriter, check_target
+from attn_runtime.bundle import Bundle, Graph, OnnxWriter, check_target
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, UsageError
@@ -17,14 +16,14 @@ from attn_runtime.suggest import did_you_mean
 from onnx import TensorProto
 
 from ..console import Console
-from ..onnx_graph.onnx_file import read_info
-from ..parity.recorded import ReferenceSet, golden_record, own_record
+from ..onnx_graph import read_info
+from ..parity import ReferenceSet, golden_record, own_record
 from . import fp32_search, schemes
 from .bisect_report import Bisected, check_plot, plot_bisection
 from .bisection import compare_graphs, precision_of
 from .conversion import SECONDS, conversion_of, drawn_inputs, embedded_inputs, save_whole, workshop
 from .fp32_search import Conversion
-from .schemes._autocast import read_cast
+from .schemes import read_cast
 from .typed_graph import TypedGraph, convert_graph
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attn_runtime.errors import BackendError, UsageError
-from attn_runtime.files.atomic_write import write_whole
+from attn_runtime.files import write_whole
 from attn_runtime.text_format import columns, printable
 
 from .bisection import Bisection, Step, short

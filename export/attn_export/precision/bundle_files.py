@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from attn_runtime.bundle.reader import Bundle
-from attn_runtime.bundle.writer import BundleWriter
+from attn_runtime.bundle import Bundle, BundleWriter
 
 from .. import manifest_entries
-from ..onnx_graph.onnx_file import read_info
-from ..onnx_graph.shared_weights import share
+from ..onnx_graph import read_info, share
 from ..passes import attention
 from .typed_graph import TypedGraph
 

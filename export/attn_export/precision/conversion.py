@@ -10,28 +10,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
-from attn_runtime.bundle.onnx_metadata import KEY, read_embedded
-from attn_runtime.bundle.reader import Bundle
-from attn_runtime.bundle.writer import OnnxWriter, check_target
+from attn_runtime.bundle import KEY, Bundle, OnnxWriter, check_target, read_embedded
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, PassError, UsageError
-from attn_runtime.files.atomic_write import sweep
+from attn_runtime.files import sweep
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
-from ..onnx_graph.onnx_file import EXTERNAL_FROM_BYTES, read_info
-from ..parity.generation import prove
-from ..parity.recorded import ReferenceSet, golden_record, own_record
+from ..onnx_graph import EXTERNAL_FROM_BYTES, read_info
+from ..parity import ReferenceSet, golden_record, own_record, prove
 from ..passes import attention
-from ..source.input_specs import parse_dims, parse_inputs
+from ..source import parse_dims, parse_inputs
 from . import schemes
 from .activations import ranges
 from .bisection import precision_of
 from .bundle_files import share_mode, stage_entry, write_precision
 from .fp32_search import Conversion
-from .schemes import Scheme
-from .schemes._autocast import MAX_BYTES, require_autocast
+from .schemes import MAX_BYTES, Scheme, require_autocast
 from .typed_graph import TypedGraph, convert_graph, for_tensorrt
 
 SECONDS = 600.0

@@ -18,11 +18,9 @@ from attn_runtime.compare import Tolerance
 from attn_runtime.errors import PassError
 from safetensors.numpy import load_file
 
-from ..parity.judge import Check, passed, worst
-from ..parity.recorded import ReferenceSet, check
+from ..parity import Check, ReferenceSet, check, passed, worst
 from .activations import STANDS_FOR_INFINITY, compare_intermediates
-from .schemes import Scheme
-from .schemes._autocast import Cast, computes, nodes_in_fp32, read_cast
+from .schemes import Cast, Scheme, computes, nodes_in_fp32, read_cast
 from .sensitivity import Sensitivity, measure_sensitivity
 
 #: Conversions tried in one search, and again to drop what is not needed.

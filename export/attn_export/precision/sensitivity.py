@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-from attn_runtime.bundle.reader import Case
+from attn_runtime.bundle import Case
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from onnx import TensorProto, helper, numpy_helper
 
-from ..parity.judge import Check, check_case, worst
+from ..parity import Check, check_case, worst
 from .activations import probe
-from .schemes._emulation import ENTERED, HALVED
+from .schemes import ENTERED, HALVED
 
 SWITCH = "//switch"
 #: Seconds for one round of measuring; a graph too slow for it has neighbouring roundings switched together.

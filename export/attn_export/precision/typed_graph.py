@@ -9,17 +9,17 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
-from attn_runtime.bundle.attention_block import AttentionBlock
+from attn_runtime.bundle import AttentionBlock
 from attn_runtime.child_process import TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import ParityError, PassError
-from attn_runtime.onnx_file.graph import Node, read_graph
+from attn_runtime.onnx_file import Node, read_graph
 from attn_runtime.text_format import finite_or_none
 
-from ..attention.blocks import find_blocks
+from ..attention import find_blocks
 from ..console import Console
-from ..onnx_graph.onnx_file import load, read_info
-from ..parity.judge import Check, parity_error, passed, worst
+from ..onnx_graph import load, read_info
+from ..parity import Check, parity_error, passed, worst
 from ..passes import attention
 from . import fp32_search
 from .activations import STANDS_FOR_INFINITY

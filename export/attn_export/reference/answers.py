@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from attn_runtime.bundle.reader import Arrays, Case
+from attn_runtime.bundle import Arrays, Case
 from attn_runtime.compare import Tolerance, compare_all
 from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.random_inputs import draw_inputs

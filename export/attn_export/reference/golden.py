@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from attn_runtime.bundle.reader import Arrays, Case, GoldenRef
+from attn_runtime.bundle import Arrays, Case, GoldenRef
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 

@@ -1,1 +1,26 @@
 """What the user names, and the declared inputs that go with it, as a module that can be exported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .built_in import built_in_models
+    from .input_specs import parse_dims, parse_inputs
+    from .resolve import load_source
+    from .types import ONLY, Source, SourceGraph
+
+__all__ = ["ONLY", "Source", "SourceGraph", "built_in_models", "load_source", "parse_dims", "parse_inputs"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "built_in": ["built_in_models"],
+        "input_specs": ["parse_dims", "parse_inputs"],
+        "resolve": ["load_source"],
+        "types": ["ONLY", "Source", "SourceGraph"],
+    },
+)

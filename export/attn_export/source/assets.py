@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.bundle.manifest import ASSET_FORMS, check_asset
+from attn_runtime.bundle import ASSET_FORMS, check_asset
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.spec import TensorSpec
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from attn_models import registry
 from attn_models.spec import GraphSpec, ModelSpec
-from attn_runtime.bundle.reader import sha256_of
+from attn_runtime.bundle import sha256_of
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import AttnError, UsageError
 from attn_runtime.spec import Dim, TensorSpec, named_dims

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from attn_runtime.spec import TensorSpec
     from torch import nn
 
-    from ..reference.signature import Watch
+    from ..reference import Watch
 
 #: What the graph of a model is called that has one.
 ONLY = "model"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from attn_runtime.errors import UsageError
-from attn_runtime.preprocess.image import prepare
+from attn_runtime.preprocess import prepare
 from numpy.typing import NDArray
 
 from ..recipe import Split

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from attn_runtime.errors import InputError, UsageError
-from attn_runtime.preprocess.image import load_image
+from attn_runtime.preprocess import load_image
 from numpy.typing import NDArray
 from torch.nn import functional as F
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..recipe import Recipe, Split
-from .distributed.processes import Processes
+from .distributed import Processes
 
 #: Samples that one process evaluates at once.
 BATCH = 64

@@ -23,8 +23,7 @@ from ..recipe import Recipe, Split
 from ..spec import ModelSpec
 from . import amp, checkpoint, history
 from .class_weights import class_weights
-from .distributed import sharding
-from .distributed.processes import Processes, joined_processes
+from .distributed import Processes, joined_processes, sharding
 from .evaluation import Score, evaluate, loss_of, units_of
 from .history import Row
 from .metrics import Metrics, two_sided

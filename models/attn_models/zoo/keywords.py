@@ -19,7 +19,7 @@ from attn_runtime.spec import Dim, TensorSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.speech.espeak import LABELS, SAMPLE_RATE, SAMPLES
+from ..data.speech import LABELS, SAMPLE_RATE, SAMPLES
 from ..layers import BANDS, HOP, WINDOW, Block, LogMel
 from ..recipe import Recipe
 from ..spec import AttentionAxis, AttentionSpec, GraphSpec, ModelSpec

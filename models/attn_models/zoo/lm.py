@@ -22,7 +22,7 @@ from attn_runtime.spec import Dim, TensorSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.stories import END, PAD, UNKNOWN, encode, lexicon, padded, draw_stories, tokenizer
+from ..data import END, PAD, UNKNOWN, draw_stories, encode, lexicon, padded, tokenizer
 from ..recipe import Recipe, Split
 from ..spec import AttentionAxis, AttentionSpec, GenerationSpec, GraphSpec, ModelSpec
 

@@ -14,7 +14,7 @@ import torch
 from attn_runtime.spec import Dim, TensorSpec
 from torch.nn import functional as F
 
-from ..data.scans import LABELS, SIZE, draw
+from ..data import LABELS, SIZE, draw
 from ..recipe import BALANCED, Inputs, Recipe, Split
 from ..spec import AttentionAxis, AttentionSpec, GraphSpec, ModelSpec
 from .attentionnet import AttentionNet, wake
@@ -54,7 +54,7 @@ def mirrored(inputs: Inputs, generator: torch.Generator) -> Inputs:
 
 
 def recipe() -> Recipe:
-    from attn_runtime.preprocess.image import prepare
+    from attn_runtime.preprocess import prepare
 
     images, targets = draw(TRAIN_SIZE + VALIDATION_SIZE + TEST_SIZE, _DATA_SEED)
     image_BCHW = torch.cat([torch.from_numpy(prepare(image, IMAGE)) for image in images])

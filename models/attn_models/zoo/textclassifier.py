@@ -19,7 +19,7 @@ from attn_runtime.spec import Dim, TensorSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.headlines import CATEGORIES, words
+from ..data import CATEGORIES, words
 from ..layers import Block, rotary_angles
 from ..recipe import Inputs, Recipe, Split
 from ..spec import AttentionAxis, AttentionSpec, GraphSpec, ModelSpec

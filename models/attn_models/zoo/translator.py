@@ -30,8 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import reference_generation
-from ..data.translation import text
-from ..data.translation.text import BEGIN, END, LONGEST, PAD
+from ..data.translation import BEGIN, END, LONGEST, PAD, text
 from ..recipe import Inputs, Recipe, Split
 from ..spec import AttentionAxis, AttentionSpec, GenerationSpec, GraphSpec, ModelSpec
 

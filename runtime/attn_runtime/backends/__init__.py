@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..interface import Backend
 from ..suggest import did_you_mean
 
-__all__ = ["computes", "get", "names"]
+__all__ = ["computes", "get", "names", "ort"]
 
 
 def names() -> list[str]:

@@ -14,11 +14,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..bundle.reader import Bundle
+from ..bundle import Bundle
 from ..errors import AttnError, BackendError
 from ..interface import Array, GraphFile, OpenOptions
 from ..native import capi as native
-from ..ort.session_options import CPU_NOTE
+from ..ort import CPU_NOTE
 
 ABOUT = "the C++ runtime over ONNX Runtime, on the CPU"
 AUTOMATIC = True

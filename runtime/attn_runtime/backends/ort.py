@@ -15,14 +15,25 @@ from typing import Any
 from ..device import gpus
 from ..errors import AttnError, BackendError, BundleError
 from ..interface import GraphFile, OpenOptions
-from ..onnx_file.external_data import check_external_data
-from ..onnx_file.graph import read_graph
-from ..ort.device_memory import on_gpu
-from ..ort.engine import OrtEngine, one_line
-from ..ort.gpu_engine import GpuEngine, GraphIds
-from ..ort.placement import RECORD, check_on_gpu
-from ..ort.providers import CPU, CUDA, ProviderState, provider_states, why_provider_fails
-from ..ort.session_options import CPU_NOTE, NO_LOG, cpu_options, make_session
+from ..onnx_file import check_external_data, read_graph
+from ..ort import (
+    CPU,
+    CPU_NOTE,
+    CUDA,
+    NO_LOG,
+    RECORD,
+    GpuEngine,
+    GraphIds,
+    OrtEngine,
+    ProviderState,
+    check_on_gpu,
+    cpu_options,
+    make_session,
+    on_gpu,
+    one_line,
+    provider_states,
+    why_provider_fails,
+)
 
 ABOUT = "ONNX Runtime on the CPU, or on an NVIDIA GPU through its CUDA provider"
 AUTOMATIC = True

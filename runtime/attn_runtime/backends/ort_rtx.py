@@ -14,11 +14,8 @@ from typing import Any
 from ..device import gpus
 from ..errors import BackendError
 from ..interface import Engine, GraphFile, OpenOptions
-from ..ort.engine import one_line
-from ..ort.gpu_engine import GraphIds
-from ..ort.placement import check_on_gpu
-from ..ort.tensorrt_provider import cache_folder, profile_shapes, tf32_note
-from ..trt.library import version_tuple
+from ..ort import GraphIds, cache_folder, check_on_gpu, one_line, profile_shapes, tf32_note
+from ..trt import version_tuple
 from . import ort
 
 ABOUT = "ONNX Runtime on an NVIDIA RTX GPU through the TensorRT-RTX plugin provider"

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 from ..device import gpus
 from ..interface import Engine, GraphFile, OpenOptions
-from ..ort.gpu_engine import GraphIds
-from ..ort.placement import check_on_gpu
-from ..ort.providers import CUDA, TENSORRT
-from ..ort.tensorrt_provider import cache_folder, profile_shapes, tf32_note
+from ..ort import CUDA, TENSORRT, GraphIds, cache_folder, check_on_gpu, profile_shapes, tf32_note
 from . import ort
 
 ABOUT = "ONNX Runtime on an NVIDIA GPU through its TensorRT provider"

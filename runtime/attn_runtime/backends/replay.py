@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..bundle.reader import Arrays, Case
+from ..bundle import Arrays, Case
 from ..errors import AttnError, BackendError, InputError
 from ..interface import Array, GraphFile, OpenOptions
 

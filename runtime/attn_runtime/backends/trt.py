@@ -14,7 +14,7 @@ from ..interface import GraphFile, OpenOptions
 from ..trt import library, library_choice
 
 if TYPE_CHECKING:
-    from ..trt.run.engine_pool import EnginePool
+    from ..trt.run import EnginePool
 
 ABOUT = "a compiled TensorRT or TensorRT-RTX engine on an NVIDIA GPU"
 AUTOMATIC = True
@@ -43,6 +43,6 @@ def why_not(device: str) -> str | None:
 
 def open(graph: GraphFile, device: str, options: OpenOptions) -> EnginePool:
     """Open the engine that fits this machine. BackendError where there is none, EngineError where it is damaged."""
-    from ..trt.run.open_engine import open_runner
+    from ..trt.run import open_runner
 
     return open_runner(graph, device, options)

@@ -1,1 +1,74 @@
 """The bundle: read without trust, written whole or not at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    from .attention_block import AttentionBlock
+    from .manifest import ASSET_FORMS, MANIFEST, check_asset
+    from .onnx_metadata import KEY, read_embedded
+    from .reader import (
+        Arrays,
+        Bundle,
+        Case,
+        GoldenRef,
+        Graph,
+        Precision,
+        is_bundle,
+        sha256_of,
+        to_fp16,
+        to_reference_dtype,
+    )
+    from .tensor_files import read_tensors
+    from .writer import ENGINES, BundleWriter, OnnxWriter, check_target
+
+__all__ = [
+    "ASSET_FORMS",
+    "ENGINES",
+    "KEY",
+    "MANIFEST",
+    "Arrays",
+    "AttentionBlock",
+    "Bundle",
+    "BundleWriter",
+    "Case",
+    "GoldenRef",
+    "Graph",
+    "OnnxWriter",
+    "Precision",
+    "check_asset",
+    "check_target",
+    "is_bundle",
+    "read_embedded",
+    "read_tensors",
+    "sha256_of",
+    "to_fp16",
+    "to_reference_dtype",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "attention_block": ["AttentionBlock"],
+        "manifest": ["ASSET_FORMS", "MANIFEST", "check_asset"],
+        "onnx_metadata": ["KEY", "read_embedded"],
+        "reader": [
+            "Arrays",
+            "Bundle",
+            "Case",
+            "GoldenRef",
+            "Graph",
+            "Precision",
+            "is_bundle",
+            "sha256_of",
+            "to_fp16",
+            "to_reference_dtype",
+        ],
+        "tensor_files": ["read_tensors"],
+        "writer": ["BundleWriter", "ENGINES", "OnnxWriter", "check_target"],
+    },
+)

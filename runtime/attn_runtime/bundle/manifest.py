@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BundleError
-from ..files.json_schema import find_problem
-from ..files.strict_json import shown
+from ..files import find_problem, shown
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1

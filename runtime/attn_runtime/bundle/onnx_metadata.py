@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BundleError
-from ..files.json_schema import find_problem
-from ..files.strict_json import parse_json
-from ..onnx_file.graph import METADATA_KEY
+from ..files import find_problem, parse_json
+from ..onnx_file import METADATA_KEY
 from ..spec import TensorSpec
 from .manifest import check_asset, schema
 

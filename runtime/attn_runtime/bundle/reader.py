@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from ..compare import Tolerance
 from ..errors import BundleError
-from ..files.atomic_write import recover
-from ..files.strict_json import read_json, shown
-from ..onnx_file.external_data import check_external_data
+from ..files import read_json, recover, shown
+from ..onnx_file import check_external_data
 from ..spec import TensorSpec
 from .attention_block import AttentionBlock
 from .manifest import MANIFEST, check_asset, check_manifest

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..errors import BundleError, OutputError
-from ..files.strict_json import shown
+from ..files import shown
 from ..spec import DTYPES, Dim, TensorSpec
 
 #: A header of 4096 tensors with long names stays under it; safetensors itself would parse 100 MB.

@@ -15,9 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import BundleError, OutputError
-from ..files.atomic_write import Staging, recover
-from ..files.json_schema import find_problem
-from ..files.strict_json import read_json, shown
+from ..files import Staging, find_problem, read_json, recover, shown
 from .manifest import MANIFEST, SCHEMA_VERSION, schema
 from .reader import Bundle, is_bundle, sha256_of
 from .tensor_files import write_tensors

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    from .app import bench
+    from .compile import BuildPrinter, build_options
+    from .printers import print_diagnosis
+
+__all__ = ["BuildPrinter", "bench", "build_options", "main", "print_diagnosis"]
+
 
 def main() -> None:
     """What the console script calls. Imports the commands only now."""
     from .app import main as run
 
     run()
+
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {"app": ["bench"], "compile": ["BuildPrinter", "build_options"], "printers": ["print_diagnosis"]},
+)

@@ -10,7 +10,7 @@ from ..errors import UsageError
 from .options import json_option, print_json
 
 if TYPE_CHECKING:
-    from ..tasks.maps import AttentionMaps
+    from ..tasks import AttentionMaps
 
 # Imports of our own are inside the functions: --help must not wait for numpy.
 
@@ -77,7 +77,7 @@ def attention(
 
 
 def _draw(maps: AttentionMaps, file: str, **chosen: Any) -> None:
-    from ..tasks.plots.attention import plot_attention
+    from ..tasks.plots import plot_attention
 
     plot_attention(maps, file, **chosen)
 

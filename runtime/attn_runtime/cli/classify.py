@@ -10,7 +10,7 @@ import click
 from .options import json_option, print_json
 
 if TYPE_CHECKING:
-    from ..tasks.classification import Classification
+    from ..tasks import Classification
 
 # Imports of our own are inside the functions: --help must not wait for numpy.
 

@@ -14,9 +14,8 @@ import click
 from .options import print_json
 
 if TYPE_CHECKING:
-    from ..tasks.compilation import CompileReport, GraphBuild
-    from ..trt.builder.compile import Compiled
-    from ..trt.builder.progress import BuildProgress
+    from ..tasks import CompileReport, GraphBuild
+    from ..trt.builder import BuildProgress, Compiled
 
 # Imports of our own are inside the functions: --help must not wait for numpy.
 
@@ -142,8 +141,8 @@ class BuildPrinter:
 
 def _lines(done: Compiled) -> Iterator[str]:
     from ..text_format import bytes_text, printable
-    from ..trt.builder.progress import seconds_text
-    from ..trt.profiles import profile_text
+    from ..trt import profile_text
+    from ..trt.builder import seconds_text
 
     key = done.key
     scratch = "not told" if done.scratch is None else bytes_text(done.scratch)

@@ -11,8 +11,7 @@ from ..errors import UsageError
 from .options import print_json
 
 if TYPE_CHECKING:
-    from ..generate import Sample
-    from ..generate.text_generation import TextAnswers
+    from ..generate import Sample, TextAnswers
 
 # Imports of our own are inside the commands: --help must not wait for numpy.
 
@@ -96,7 +95,7 @@ def _prepared(
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """The texts with those of --file, and the arguments of `generate_texts`. UsageError where there is no text."""
     from .. import GenerateOptions
-    from ..preprocess.text import read_lines
+    from ..preprocess import read_lines
 
     file = options.pop("file")
     search = {name: options.pop(name) for name in ("beams", "length_penalty", "early_stop")}

@@ -11,24 +11,22 @@ from .options import print_json
 
 if TYPE_CHECKING:
     from ..compare import Difference
-    from ..doctor.doctor import Diagnosis
-    from ..generate.verify import Replayed
-    from ..tasks.benchmark import BenchReport, SizeResult
-    from ..tasks.file_run import RunResult
-    from ..tasks.verification import CaseResult, VerifyReport
+    from ..doctor import Diagnosis
+    from ..generate import Replayed
+    from ..tasks import BenchReport, CaseResult, RunResult, SizeResult, VerifyReport
 
 # Imports of our own are inside the functions: --help must not wait for numpy.
 
 
 def print_info(description: dict[str, Any]) -> None:
-    from ..tasks.info import info_lines
+    from ..tasks import info_lines
 
     click.echo("\n".join(info_lines(description)))
 
 
 def print_diagnosis(diagnosis: Diagnosis, as_json: bool, context: click.Context) -> None:
     """What is there; exit code 10 where nothing runs."""
-    from ..doctor.doctor import diagnosis_lines
+    from ..doctor import diagnosis_lines
     from ..errors import BackendError
 
     if as_json:
@@ -125,6 +123,6 @@ def print_bench_end(report: BenchReport) -> None:
 
 
 def draw_bench(report: BenchReport, file: str | Path) -> None:
-    from ..tasks.plots.bench import plot_bench
+    from ..tasks.plots import plot_bench
 
     plot_bench(report, file)

@@ -50,7 +50,7 @@ def setup_command(folder: Path, as_json: bool, **options: Any) -> None:
 
 def _print(report: dict[str, Any], as_json: bool) -> None:
     """How the setup ended, with the exit code of what failed."""
-    from ..jetson.setup import require, summary_line
+    from ..jetson import require, summary_line
 
     if as_json:
         print_json(report)

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, backends
-from ..device.gpus import compute_capability, driver_version, find_gpus
-from ..device.jetpack import Jetpack, read_jetpack
-from ..ort.providers import ProviderState
-from ..session.backend_choice import candidates
+from ..device import Jetpack, compute_capability, driver_version, find_gpus, read_jetpack
+from ..ort import ProviderState
+from ..session import candidates
 from .install_hints import Found, install_lines
 from .tensorrt import FlavourState, flavour_states
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..device.jetpack import Jetpack
-from ..trt.library import version_tuple
+from ..device import Jetpack
+from ..trt import version_tuple
 
 #: GPUs that TensorRT-RTX compiles for: these, and everything from 12.0 on. No server card after 8.0, no Jetson.
 _RTX_CAPABILITIES, _RTX_FROM = ("7.5", "8.0", "8.6", "8.9"), (12, 0)

@@ -12,8 +12,39 @@ verify           the same, here
 graphs           the graphs that take the steps, bound to the buffers that they share
 """
 
-from .generator import Generator, open_generator
-from .options import GenerateOptions, Sample
-from .result import Generated
+from __future__ import annotations
 
-__all__ = ["GenerateOptions", "Generated", "Generator", "Sample", "open_generator"]
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    from .generator import Generator, open_generator
+    from .options import GenerateOptions, Sample
+    from .result import Generated
+    from .text_generation import TextAnswers, generate_texts
+    from .verify import Replayed, replay
+
+__all__ = [
+    "GenerateOptions",
+    "Generated",
+    "Generator",
+    "Replayed",
+    "Sample",
+    "TextAnswers",
+    "generate_texts",
+    "open_generator",
+    "replay",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "generator": ["Generator", "open_generator"],
+        "options": ["GenerateOptions", "Sample"],
+        "result": ["Generated"],
+        "text_generation": ["TextAnswers", "generate_texts"],
+        "verify": ["Replayed", "replay"],
+    },
+)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .graphs.step_graphs import StepGraphs
+from .graphs import StepGraphs
 from .greedy import check_finite, log_sum_exp
 from .options import GenerateOptions
 from .result import Stopped

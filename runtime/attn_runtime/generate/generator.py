@@ -14,15 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.reader import Bundle
-from ..device.input_arrays import as_array
+from ..bundle import Bundle
+from ..device import as_array
 from ..errors import InputError, UsageError
-from ..session.session import Session, open_session
+from ..session import Session, open_session
 from ..spec import TensorSpec, check_shapes, signature
 from .beam import BeamSearch
-from .graphs.buffers import memory_of
-from .graphs.graph_io import GraphIO
-from .graphs.step_graphs import Sessions, Shape, StepGraphs
+from .graphs import GraphIO, Sessions, Shape, StepGraphs, memory_of
 from .greedy import Answers, Given, generate_each, likeliest
 from .options import GenerateOptions
 from .result import Generated

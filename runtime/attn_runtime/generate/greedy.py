@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError
-from .graphs.step_graphs import StepGraphs
+from .graphs import StepGraphs
 from .result import Stopped
 
 Logits = NDArray[Any]

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.reader import Bundle
-from ..bundle.tensor_files import read_tensors
+from ..bundle import Bundle, read_tensors
 from ..errors import BundleError
-from ..files.strict_json import shown
+from ..files import shown
 from ..spec import Dim, TensorSpec
-from .graphs.graph_io import GraphIO
+from .graphs import GraphIO
 
 _ANY = 2**31 - 1
 _ROWS = Dim("rows", 0, 0, _ANY)

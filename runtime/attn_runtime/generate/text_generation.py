@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..bundle.reader import Bundle
+from ..bundle import Bundle
 from ..errors import UsageError
-from ..preprocess.text import Text, open_text
+from ..preprocess import Text, open_text
 from .generator import Event, Generator, open_generator
 from .options import GenerateOptions
 from .result import Stopped

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle.reader import Bundle, to_fp16
+from ..bundle import Bundle, to_fp16
 from .generator import Generator, open_generator
 from .options import GenerateOptions
 from .recorded_cases import GeneratedCase, generated_cases

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bundle.reader import sha256_of
+from ..bundle import sha256_of
 from ..text_format import bytes_text, printable
-from ..trt.library import version_tuple
+from ..trt import version_tuple
 from .boards import BOARDS, Board, board_of, find_release
 from .deploy_manifest import Order
 from .memory import available_memory

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BundleError
-from ..files.json_schema import find_problem
-from ..files.strict_json import read_json, shown
+from ..files import find_problem, read_json, shown
 
 ORDER = "deploy.json"
 SCHEMA_VERSION = 1

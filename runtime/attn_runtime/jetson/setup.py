@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..bundle.reader import Bundle, Graph
-from ..device.jetpack import host_root
+from ..bundle import Bundle, Graph
+from ..device import host_root
 from ..errors import AttnError, BackendError, OutputError, UsageError
-from ..files.atomic_write import Staging
+from ..files import Staging
 from ..suggest import did_you_mean
 from ..text_format import bytes_text, printable
 from .boards import find_board

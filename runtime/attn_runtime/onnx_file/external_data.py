@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import BundleError
-from ..files.strict_json import shown
+from ..files import shown
 from .protobuf import entry, messages, open_message
 
 # Field numbers of onnx.proto3: for each kind of message, the fields worth entering and the kind of what they hold.

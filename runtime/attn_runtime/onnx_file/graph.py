@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BundleError
-from ..files.strict_json import MAX_JSON_BYTES
+from ..files import MAX_JSON_BYTES
 from .protobuf import BYTES, FIXED32, VARINT, entry, fields, messages, open_message
 
 #: The metadata property that holds what an export knows beyond the graph; `bundle.onnx_metadata` tells its form.

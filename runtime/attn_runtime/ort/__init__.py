@@ -1,1 +1,53 @@
 """ONNX Runtime: how its sessions are made, told once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    from .device_memory import on_gpu
+    from .engine import OrtEngine, one_line
+    from .gpu_engine import GpuEngine, GraphIds
+    from .placement import RECORD, check_on_gpu
+    from .providers import CPU, CUDA, TENSORRT, ProviderState, provider_states, why_provider_fails
+    from .session_options import CPU_NOTE, NO_LOG, cpu_options, make_session
+    from .tensorrt_provider import cache_folder, profile_shapes, tf32_note
+
+__all__ = [
+    "CPU",
+    "CPU_NOTE",
+    "CUDA",
+    "NO_LOG",
+    "RECORD",
+    "TENSORRT",
+    "GpuEngine",
+    "GraphIds",
+    "OrtEngine",
+    "ProviderState",
+    "cache_folder",
+    "check_on_gpu",
+    "cpu_options",
+    "make_session",
+    "on_gpu",
+    "one_line",
+    "profile_shapes",
+    "provider_states",
+    "tf32_note",
+    "why_provider_fails",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "device_memory": ["on_gpu"],
+        "engine": ["OrtEngine", "one_line"],
+        "gpu_engine": ["GpuEngine", "GraphIds"],
+        "placement": ["RECORD", "check_on_gpu"],
+        "providers": ["CPU", "CUDA", "ProviderState", "TENSORRT", "provider_states", "why_provider_fails"],
+        "session_options": ["CPU_NOTE", "NO_LOG", "cpu_options", "make_session"],
+        "tensorrt_provider": ["cache_folder", "profile_shapes", "tf32_note"],
+    },
+)

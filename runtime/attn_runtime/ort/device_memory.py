@@ -11,11 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import cuda_device
-from ..device.buffers import pinned_array
-from ..device.interface import Device
-from ..device.memory_pool import Blocks
-from ..device.tensor import DeviceArray
+from ..device import Blocks, Device, DeviceArray, cuda_device, pinned_array
 from ..errors import BackendError
 from ..interface import Array
 

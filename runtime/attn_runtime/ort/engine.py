@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ..bundle.onnx_metadata import KEY, read_embedded
+from ..bundle import KEY, read_embedded
 from ..errors import AttnError, BackendError, BundleError, InputError
 from ..interface import Array, GraphFile
 from ..spec import Dim, TensorSpec

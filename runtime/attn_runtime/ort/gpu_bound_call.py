@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device.tensor import DeviceArray, DeviceTensor
+from ..device import DeviceArray, DeviceTensor
 from ..interface import Array
 
 Place = tuple[str, int]

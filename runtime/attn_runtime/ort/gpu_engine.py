@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..device.interface import DEFAULT_STREAM, DLPACK_CPU, DLPACK_CUDA
-from ..device.tensor import DeviceArray, DeviceTensor, Intake
+from ..device import DEFAULT_STREAM, DLPACK_CPU, DLPACK_CUDA, DeviceArray, DeviceTensor, Intake
 from ..errors import UsageError
 from ..interface import Array, GraphFile
 from .device_memory import DeviceMemory

@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..bundle.reader import sha256_of
+from ..bundle import sha256_of
 from ..errors import BackendError, OutputError
 from ..interface import GraphFile
-from ..onnx_file.external_data import check_external_data
+from ..onnx_file import check_external_data
 from ..spec import TensorSpec
 
 # What has a meaning in the providers' "input:dim0xdim1,...".

@@ -1,1 +1,36 @@
 """From a picture, a recording or a text to the tensors that a model takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    from .audio import centred, load_audio
+    from .image import load_image, load_picture, prepare
+    from .resampling import resample
+    from .text import Text, open_text, read_lines
+
+__all__ = [
+    "Text",
+    "centred",
+    "load_audio",
+    "load_image",
+    "load_picture",
+    "open_text",
+    "prepare",
+    "read_lines",
+    "resample",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "audio": ["centred", "load_audio"],
+        "image": ["load_image", "load_picture", "prepare"],
+        "resampling": ["resample"],
+        "text": ["Text", "open_text", "read_lines"],
+    },
+)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.reader import Bundle
+from ..bundle import Bundle
 from ..errors import BackendError, BundleError, InputError, UsageError
 from ..spec import Dim, TensorSpec
 from ..text_format import printable

@@ -1,1 +1,22 @@
 """Open a graph on the best backend of this machine, and run it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    from .backend_choice import candidates
+    from .session import BoundCall, Session, open_session
+
+__all__ = ["BoundCall", "Session", "candidates", "open_session"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "backend_choice": ["candidates"],
+        "session": ["BoundCall", "Session", "open_session"],
+    },
+)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..bundle.manifest import MANIFEST
-from ..bundle.reader import Bundle
-from ..device.input_arrays import as_array
+from ..bundle import MANIFEST, Bundle
+from ..device import as_array
 from ..errors import AttnError, BundleError, InputError, UsageError
 from ..interface import Array, Engine, GraphFile, OpenOptions
 from ..spec import check_shapes, named_dims
@@ -21,7 +20,7 @@ from ..suggest import did_you_mean
 from .backend_choice import open_engine
 
 if TYPE_CHECKING:
-    from ..device.tensor import DeviceArray
+    from ..device import DeviceArray
 
 # Shapes that were once found good are not checked again; a caller with ever new ones must not fill the memory.
 _MOST_REMEMBERED = 4096

@@ -1,1 +1,52 @@
 """What a command does, as one public call each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    from .benchmark import BenchReport, SizeResult, bench
+    from .classification import Classification, classify
+    from .compilation import CompileReport, GraphBuild, compile_engines
+    from .file_run import RunResult, run_file
+    from .info import describe, info_lines
+    from .maps import AttentionMap, AttentionMaps, Axis, attention_maps
+    from .verification import CaseResult, VerifyReport, verify
+
+__all__ = [
+    "AttentionMap",
+    "AttentionMaps",
+    "Axis",
+    "BenchReport",
+    "CaseResult",
+    "Classification",
+    "CompileReport",
+    "GraphBuild",
+    "RunResult",
+    "SizeResult",
+    "VerifyReport",
+    "attention_maps",
+    "bench",
+    "classify",
+    "compile_engines",
+    "describe",
+    "info_lines",
+    "run_file",
+    "verify",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "benchmark": ["BenchReport", "SizeResult", "bench"],
+        "classification": ["Classification", "classify"],
+        "compilation": ["CompileReport", "GraphBuild", "compile_engines"],
+        "file_run": ["RunResult", "run_file"],
+        "info": ["describe", "info_lines"],
+        "maps": ["AttentionMap", "AttentionMaps", "Axis", "attention_maps"],
+        "verification": ["CaseResult", "VerifyReport", "verify"],
+    },
+)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.reader import Bundle
+from ..bundle import Bundle
 from ..errors import InputError, UsageError
-from ..preprocess.text import Text, open_text
-from ..session.session import Session, open_session
+from ..preprocess import Text, open_text
+from ..session import Session, open_session
 
 Array = NDArray[Any]
 Where = Mapping[str, Any]
@@ -79,11 +79,11 @@ def _feed(bundle: Bundle, given: str, session: Session) -> tuple[Ran, dict[str, 
 
         return Ran(file.name), load_npz(file)
     if (recipe := bundle.asset("image")) is not None:
-        from ..preprocess.image import load_image, load_picture
+        from ..preprocess import load_image, load_picture
 
         return Ran(file.name, picture=load_picture(file)), {recipe["input"]: load_image(file, recipe)}
     if (recipe := bundle.asset("audio")) is not None:
-        from ..preprocess.audio import load_audio
+        from ..preprocess import load_audio
 
         dim = {s.name: s.dims for s in session.inputs}[recipe["input"]][1]
         wave = load_audio(file, recipe, dim.min, dim.max)

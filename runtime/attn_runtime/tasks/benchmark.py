@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..files.resident_memory import peak_memory, reset_peak_memory
+from ..files import peak_memory, reset_peak_memory
 from ..random_inputs import draw_inputs
-from ..session.session import Session, open_session
+from ..session import Session, open_session
 from ..spec import TensorSpec, named_dims
 from ..suggest import did_you_mean
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
-from ..preprocess.text import open_text, read_lines
-from ..session.session import Session, open_session
+from ..preprocess import open_text, read_lines
+from ..session import Session, open_session
 from ..spec import TensorSpec
 from ..text_format import printable
 from .file_run import Guess, top_classes
@@ -156,7 +156,7 @@ def _read_texts(session: Session, given: Sequence[str]) -> list[_Row]:
 
 
 def _read_recordings(session: Session, given: Sequence[str]) -> list[_Row]:
-    from ..preprocess.audio import load_audio
+    from ..preprocess import load_audio
 
     recipe = session.asset("audio")
     assert recipe is not None
@@ -169,7 +169,7 @@ def _read_recordings(session: Session, given: Sequence[str]) -> list[_Row]:
 
 
 def _read_pictures(session: Session, given: Sequence[str]) -> list[_Row]:
-    from ..preprocess.image import load_image
+    from ..preprocess import load_image
 
     recipe = session.asset("image")
     assert recipe is not None

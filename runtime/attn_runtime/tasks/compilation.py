@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bundle.reader import Bundle, is_bundle
+from ..bundle import Bundle, is_bundle
 from ..errors import AttnError, UsageError
-from ..trt.builder.compile import Compiled, compile_engine
-from ..trt.profiles import ShapeTexts
+from ..trt import ShapeTexts
+from ..trt.builder import Compiled, compile_engine
 
 #: What is said of one graph, whose inputs and engine are its own: argument of `compile_engines` -> how the command line calls it.
 _OF_ONE_GRAPH = {

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BundleError, InputError, UsageError
-from ..files.atomic_write import write_whole
-from ..preprocess.audio import load_audio
-from ..preprocess.image import load_image
-from ..session.session import Session, open_session
+from ..files import write_whole
+from ..preprocess import load_audio, load_image
+from ..session import Session, open_session
 
 Array = NDArray[Any]
 

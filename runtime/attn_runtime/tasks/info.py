@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..bundle.reader import Bundle
-from ..session.session import open_session
+from ..bundle import Bundle
+from ..session import open_session
 from ..spec import TensorSpec
 from ..text_format import bytes_text, columns, printable
 

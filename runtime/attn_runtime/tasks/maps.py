@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.reader import Bundle
+from ..bundle import Bundle
 from ..errors import BundleError, UsageError
-from ..files.atomic_write import write_whole
+from ..files import write_whole
 from .attention_run import Ran, run_graphs
 
 Floats = NDArray[np.floating[Any]]

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import backends
-from ..bundle.reader import Bundle, to_fp16, to_reference_dtype
+from ..bundle import Bundle, to_fp16, to_reference_dtype
 from ..compare import Difference, Tolerance, compare_all
 from ..errors import BundleError, ParityError, UsageError
-from ..session.session import open_session
+from ..session import open_session
 from ..text_format import difference_to_json, worst_table
 
 if TYPE_CHECKING:
-    from ..generate.verify import Replayed
+    from ..generate import Replayed
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def verify(
                     on_case(cases[-1])
     generated: list[Replayed] = []
     if graph is None and bundle.manifest.get("generation") and backends.computes(told[0]):
-        from ..generate.verify import replay
+        from ..generate import replay
 
         generated = replay(bundle, told[1], told[0], precision=precision, on_result=on_generated)
     notes: tuple[str, ...] = ()

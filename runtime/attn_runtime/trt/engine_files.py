@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..bundle.reader import Bundle, Precision, sha256_of
+from ..bundle import Bundle, Precision, sha256_of
 from ..errors import BackendError, EngineError, OutputError
-from ..files.atomic_write import Staging, recover
-from ..onnx_file.external_data import check_external_data
+from ..files import Staging, recover
+from ..onnx_file import check_external_data
 from .engine_key import EngineKey, Wanted, mismatch_text, mismatches, model_digest, read_key
 from .machine import Machine
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BundleError, EngineError
-from ..files.json_schema import find_problem
-from ..files.strict_json import parse_json, read_json, shown
+from ..files import find_problem, parse_json, read_json, shown
 from .fused_attention import BlockFusion
 from .machine import Machine
 from .precision_audit import Audit

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..bundle.attention_block import AttentionBlock
+from ..bundle import AttentionBlock
 from .layers import Layer
 
 _KERNEL = re.compile(r"_ge(?:mm|mv)_mha|fmha")

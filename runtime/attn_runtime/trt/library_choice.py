@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..device.gpus import compute_capability, find_gpus
+from ..device import compute_capability, find_gpus
 from ..errors import BackendError, UsageError
 from ..suggest import did_you_mean
 from . import library

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..device.gpus import compute_capability
+from ..device import compute_capability
 from . import library
 
 

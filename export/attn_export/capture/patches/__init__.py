@@ -19,8 +19,9 @@ from attn_runtime.errors import UsageError
 from attn_runtime.suggest import did_you_mean
 
 from ._patch import Applied, Patch
+from ._replace import replaced
 
-__all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied"]
+__all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied", "replaced"]
 
 #: The module's own state first, then what its forward calls. Of two patches that replace the same function the later
 #: one sees a call first: attention-rank hands calls of rank 4 on to fully-masked-rows.

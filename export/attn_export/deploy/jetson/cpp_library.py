@@ -13,9 +13,9 @@ from pathlib import Path
 
 import attn_runtime
 from attn_runtime.errors import StageError
-from attn_runtime.jetson.boards import Release
+from attn_runtime.jetson import Release
 
-from ..folder import DeployFolder
+from .. import DeployFolder
 
 _COMPILER, _STRIP, _PRESET = "aarch64-linux-gnu-g++", "aarch64-linux-gnu-strip", "aarch64"
 _ELF = b"\x7fELF"

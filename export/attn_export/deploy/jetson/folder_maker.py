@@ -15,16 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.bundle.reader import Bundle
-from attn_runtime.bundle.writer import ENGINES
+from attn_runtime.bundle import ENGINES, Bundle
 from attn_runtime.errors import OutputError, UsageError
-from attn_runtime.jetson.boards import Board, Release, find_board, refuse, release_for
-from attn_runtime.jetson.deploy_manifest import ORDER, PART, Order
-from attn_runtime.jetson.setup import PAGE, REPORT
+from attn_runtime.jetson import ORDER, PAGE, PART, REPORT, Board, Order, Release, find_board, refuse, release_for
 from attn_runtime.suggest import did_you_mean
 
 from ... import __version__
-from ..folder import DeployFolder
+from .. import DeployFolder
 from .cpp_library import add_cpp
 from .texts import readme, setup_script
 from .wheels import add_runtime, add_wheels

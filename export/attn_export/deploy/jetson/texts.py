@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attn_runtime.jetson.boards import Board, Release
+from attn_runtime.jetson import Board, Release
 
 _SETUP = """\
 #!/bin/sh

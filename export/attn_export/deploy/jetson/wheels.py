@@ -16,9 +16,9 @@ from pathlib import Path
 
 import attn_runtime
 from attn_runtime.errors import StageError
-from attn_runtime.jetson.boards import Release
+from attn_runtime.jetson import Release
 
-from ..folder import DeployFolder
+from .. import DeployFolder
 
 #: What attn-runtime imports, and what runs graphs without a GPU: the C++ library loads that one too.
 _NEEDED = ("numpy>=1.23", "safetensors>=0.4.5", "click>=8.1", "onnxruntime>=1.20")

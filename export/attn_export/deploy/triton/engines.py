@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from attn_runtime.bundle.reader import Bundle
+from attn_runtime.bundle import Bundle
 from attn_runtime.errors import BackendError, EngineError
-from attn_runtime.trt.engine_files import ENGINES, KEY_SUFFIX, EngineFile, build_command, bundle_digest, read_plan
-from attn_runtime.trt.engine_key import EngineKey, Wanted, mismatch_text, mismatches, read_key
-from attn_runtime.trt.machine import Machine
+from attn_runtime.trt import (
+    ENGINES,
+    KEY_SUFFIX,
+    EngineFile,
+    EngineKey,
+    Machine,
+    Wanted,
+    build_command,
+    bundle_digest,
+    mismatch_text,
+    mismatches,
+    read_key,
+    read_plan,
+)
 
 
 @dataclass(frozen=True)

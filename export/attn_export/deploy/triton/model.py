@@ -22,7 +22,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from attn_runtime.errors import AttnError, InputError, UsageError
 from attn_runtime.generate import GenerateOptions, Sample, open_generator
-from attn_runtime.preprocess.text import open_text
+from attn_runtime.preprocess import open_text
 
 _SEARCH = {"max_length": int, "beams": int, "length_penalty": float}
 _DRAWN = {"temperature": float, "top_k": int, "top_p": float, "seed": int}

@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.bundle.reader import sha256_of
+from attn_runtime.bundle import sha256_of
 from attn_runtime.errors import BundleError, OutputError, UsageError
-from attn_runtime.files.atomic_write import Staging, recover
-from attn_runtime.files.strict_json import read_json, shown
+from attn_runtime.files import Staging, read_json, recover, shown
 
 CONFIG = "config.pbtxt"
 RECORD = "attn-export.json"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.bundle.reader import Bundle, Graph, Precision
+from attn_runtime.bundle import Bundle, Graph, Precision
 from attn_runtime.errors import BundleError, UsageError
-from attn_runtime.generate.graphs.graph_io import GraphIO
+from attn_runtime.generate.graphs import GraphIO
 from attn_runtime.spec import TensorSpec
 from attn_runtime.suggest import did_you_mean
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from attn_runtime.bundle.reader import Arrays, Case
+from attn_runtime.bundle import Arrays, Case
 
 from .config import Message, Signature, data_type
 from .text_proto import Map

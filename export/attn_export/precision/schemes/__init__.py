@@ -1,5 +1,40 @@
 """Precision schemes, one a file: put a file here and `--precision` takes its name. `_base.py` is the contract."""
 
-from ._base import Scheme, get, names, scheme_of
+from __future__ import annotations
 
-__all__ = ["Scheme", "get", "names", "scheme_of"]
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from ._autocast import MAX_BYTES, Cast, computes, nodes_in_fp32, read_cast, require_autocast
+    from ._base import Scheme, get, names, scheme_of
+    from ._element_types import tensor_types
+    from ._emulation import ENTERED, HALVED
+
+__all__ = [
+    "ENTERED",
+    "HALVED",
+    "MAX_BYTES",
+    "Cast",
+    "Scheme",
+    "computes",
+    "get",
+    "names",
+    "nodes_in_fp32",
+    "read_cast",
+    "require_autocast",
+    "scheme_of",
+    "tensor_types",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "_autocast": ["Cast", "MAX_BYTES", "computes", "nodes_in_fp32", "read_cast", "require_autocast"],
+        "_base": ["Scheme", "get", "names", "scheme_of"],
+        "_element_types": ["tensor_types"],
+        "_emulation": ["ENTERED", "HALVED"],
+    },
+)

@@ -21,7 +21,7 @@ from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.errors import BackendError, PassError
 from onnx import helper, numpy_helper
 
-from ...onnx_graph.onnx_file import EXTERNAL_FROM_BYTES
+from ...onnx_graph import EXTERNAL_FROM_BYTES
 from ._element_types import tensor_types
 from ._emulation import MOVES
 

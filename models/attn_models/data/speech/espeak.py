@@ -28,8 +28,7 @@ from typing import Any
 import click
 import numpy as np
 from attn_runtime.errors import AttnError, OutputError, StageError, UsageError
-from attn_runtime.preprocess.audio import centred
-from attn_runtime.preprocess.resampling import resample
+from attn_runtime.preprocess import centred, resample
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000
@@ -246,7 +245,7 @@ def cache_file() -> Path:
 
 def write(path: Path) -> None:
     """Synthesise everything to `path`, whole or not at all. OutputError when it can't be written."""
-    from attn_runtime.files.atomic_write import write_file
+    from attn_runtime.files import write_file
     from safetensors.numpy import save
 
     takes = plan()

@@ -16,7 +16,7 @@ import click
 import numpy as np
 import torch
 from attn_runtime.errors import AttnError, BundleError
-from attn_runtime.files.atomic_write import write_file
+from attn_runtime.files import write_file
 from safetensors.numpy import load, save
 from torch import Tensor
 from torch.nn import functional as F

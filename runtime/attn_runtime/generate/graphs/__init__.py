@@ -1,1 +1,24 @@
 """The graphs of a generator, bound to the buffers that they share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...lazy import lazy
+
+if TYPE_CHECKING:
+    from .buffers import memory_of
+    from .graph_io import GraphIO
+    from .step_graphs import Sessions, Shape, StepGraphs
+
+__all__ = ["GraphIO", "Sessions", "Shape", "StepGraphs", "memory_of"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "buffers": ["memory_of"],
+        "graph_io": ["GraphIO"],
+        "step_graphs": ["Sessions", "Shape", "StepGraphs"],
+    },
+)

@@ -12,9 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...device.interface import ALIGNMENT
-from ...device.tensor import DeviceArray
-from ...session.session import Session
+from ...device import ALIGNMENT, DeviceArray
+from ...session import Session
 
 
 class Stack(Protocol):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ...bundle.reader import Bundle
+from ...bundle import Bundle
 from ...errors import BundleError, UsageError
-from ...files.strict_json import shown
+from ...files import shown
 from ...spec import TensorSpec
 
 FLOATS = ("float16", "float32", "float64")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...session.session import BoundCall, Session
+from ...session import BoundCall, Session
 from .buffers import Memory, repeat_rows
 from .graph_io import GraphIO
 from .kv_cache import Cache, Entries, capacity_for

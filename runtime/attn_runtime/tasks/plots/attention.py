@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BackendError, UsageError
-from ...files.atomic_write import write_whole
-from ..maps import AttentionMap, AttentionMaps, Axis
+from ...files import write_whole
+from .. import AttentionMap, AttentionMaps, Axis
 
 #: More cannot be told apart on one page.
 MOST_PANELS = 48

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import BackendError, UsageError
-from ...files.atomic_write import write_whole
-from ..benchmark import BenchReport
+from ...files import write_whole
+from .. import BenchReport
 
 
 def plot_bench(report: BenchReport, file: str | Path) -> None:

@@ -9,3 +9,26 @@ fp32_guard       keeps the library from computing in half precision what the gra
 progress         how far a build is, and how long it will take
 diagnose         what the library said, as node, module, source line and advice
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...lazy import lazy
+
+if TYPE_CHECKING:
+    from .compile import Compiled, compile_engine
+    from .onnx_source import find_source
+    from .progress import BuildProgress, seconds_text
+
+__all__ = ["BuildProgress", "Compiled", "compile_engine", "find_source", "seconds_text"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "compile": ["Compiled", "compile_engine"],
+        "onnx_source": ["find_source"],
+        "progress": ["BuildProgress", "seconds_text"],
+    },
+)

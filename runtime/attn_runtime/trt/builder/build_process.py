@@ -16,9 +16,7 @@ from typing import Any
 from ... import child_process
 from ...child_process import ChildDied, ChildProcess, TaskFailed
 from ...errors import EngineError, OutputError, StageError
-from .. import library
-from ..layers import Layer, LayerTensor
-from ..profiles import Profile
+from .. import Layer, LayerTensor, Profile, library
 from . import network
 from .callbacks import Phases
 from .network import BuildOptions, Built

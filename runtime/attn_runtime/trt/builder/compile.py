@@ -13,20 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...bundle.attention_block import AttentionBlock
-from ...bundle.reader import Bundle
-from ...device.gpus import compute_capability
+from ...bundle import AttentionBlock, Bundle
+from ...device import compute_capability
 from ...errors import BackendError, EngineError, FusionError, OutputError, UsageError
-from ...files.atomic_write import write_file
+from ...files import write_file
 from ...text_format import columns, printable
-from ..engine_files import EngineStaging, check_engine_target, engine_place, find_engine, read_plan
-from ..engine_key import EngineKey
-from ..fused_attention import BlockFusion, fusion
-from ..library import Library
-from ..library_choice import choose, gpus_to_build_for, portable_set
-from ..machine import os_name, this_machine
-from ..precision_audit import Audit, audit
-from ..profiles import Profile, ShapeTexts, check_coverage, given_profiles, make_profiles
+from .. import (
+    Audit,
+    BlockFusion,
+    EngineKey,
+    EngineStaging,
+    Library,
+    Profile,
+    ShapeTexts,
+    audit,
+    check_coverage,
+    check_engine_target,
+    choose,
+    engine_place,
+    find_engine,
+    fusion,
+    given_profiles,
+    gpus_to_build_for,
+    make_profiles,
+    os_name,
+    portable_set,
+    read_plan,
+    this_machine,
+)
 from .build_process import build_apart
 from .diagnose import explain
 from .network import BuildOptions, Built

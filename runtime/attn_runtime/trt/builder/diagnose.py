@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from ...errors import EngineError
-from ...onnx_file.graph import Node, OnnxGraph
+from ...onnx_file import Node, OnnxGraph
 from ...text_format import bytes_text, printable
 from .network import BuildOptions, Built, ParserProblem
 from .preflight import place

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import NODE
+from .. import NODE
 
 #: Layers that multiply matrices or convolve, by their names in LayerType.
 PRODUCTS = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM", "ATTENTION_INPUT")

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..layers import DTYPES, Layer, layers_in, scratch_bytes
-from ..library import Library
-from ..profiles import Profile
+from .. import DTYPES, Layer, Library, Profile, layers_in, scratch_bytes
 from .callbacks import Phases, make_logger, make_monitor
 from .fp32_guard import PRODUCTS, hold_float32, layer_types, node_name
 

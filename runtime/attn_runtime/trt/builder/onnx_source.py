@@ -6,16 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...bundle.attention_block import AttentionBlock
-from ...bundle.manifest import MANIFEST
-from ...bundle.onnx_metadata import read_embedded
-from ...bundle.reader import Bundle
+from ...bundle import MANIFEST, AttentionBlock, Bundle, read_embedded
 from ...errors import BundleError, UsageError
-from ...onnx_file.graph import OnnxGraph, read_graph
+from ...onnx_file import OnnxGraph, read_graph
 from ...spec import TensorSpec
 from ...suggest import did_you_mean
-from ..engine_files import bundle_digest, file_digest
-from ..profiles import GraphInput, input_of, input_of_file
+from .. import GraphInput, bundle_digest, file_digest, input_of, input_of_file
 
 TYPES = ("fp32", "fp16", "bf16")
 

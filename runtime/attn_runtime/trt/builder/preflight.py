@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...errors import EngineError
-from ...onnx_file.graph import Node, OnnxGraph
+from ...onnx_file import Node, OnnxGraph
 
 _HOW = "export again with --opset 22, which writes attention out in operators that TensorRT takes"
 

@@ -7,3 +7,24 @@ profile_choice   which profile takes a shape
 executor         what a stream needs of an engine; executor_trt10, executor_trt8: the only files that ask TensorRT for it
 kernel_cache     kernels that TensorRT-RTX compiled on this machine
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...lazy import lazy
+
+if TYPE_CHECKING:
+    from .engine_pool import EnginePool
+    from .open_engine import open_runner
+
+__all__ = ["EnginePool", "open_runner"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "engine_pool": ["EnginePool"],
+        "open_engine": ["open_runner"],
+    },
+)

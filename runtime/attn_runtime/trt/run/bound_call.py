@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...device.buffers import Buffer, host_view
-from ...device.interface import DEFAULT_STREAM, Device
-from ...device.tensor import DeviceArray
+from ...device import DEFAULT_STREAM, Buffer, Device, DeviceArray, host_view
 from ...errors import BackendError, InputError, UsageError
 from .context import ContextState, Copy, capture, put, put_copies
 from .executor import Executor, IoTensor, Shape

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from ...device.interface import Device
+from ...device import Device
 from ...errors import BackendError
 from .executor import Context, Grows, Shape
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from ...device.object_pool import Closable
+from ...device import Closable
 
 T = TypeVar("T", bound=Closable)
 

@@ -12,11 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...device.buffers import pinned_array
-from ...device.interface import Device
-from ...device.memory_pool import Blocks
-from ...device.object_pool import Pool
-from ...device.tensor import DeviceArray, Intake
+from ...device import Blocks, Device, DeviceArray, Intake, Pool, pinned_array
 from ...errors import AttnError, BackendError
 from ...spec import TensorSpec
 from .bound_call import BoundRun

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..profiles import Profile
+from .. import Profile
 
 Shape = tuple[int, ...]
 

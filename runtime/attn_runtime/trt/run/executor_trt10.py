@@ -13,8 +13,7 @@ from typing import Any
 
 from ...errors import BackendError, EngineError
 from ...spec import DTYPES
-from ..library import Library
-from ..profiles import Profile
+from .. import Library, Profile
 from .executor import Grows, IoTensor, Shape
 
 #: TensorRT's DataType names -> numpy's dtype names

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from ...errors import OutputError
-from ...files.atomic_write import write_file
+from ...files import write_file
 
 SUFFIX = ".kernels"
 

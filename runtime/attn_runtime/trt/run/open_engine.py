@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...device import gpus
-from ...device.cuda_device import CudaDevice
+from ...device import CudaDevice, gpus
 from ...errors import BackendError
 from ...interface import GraphFile, OpenOptions
 from ...spec import Dim, TensorSpec
+from .. import (
+    SUFFIX,
+    EngineFile,
+    EngineKey,
+    Machine,
+    Profile,
+    Wanted,
+    build_command,
+    find_engine,
+    find_engine_beside,
+    key_path,
+    mismatch_text,
+    mismatches,
+    read_key,
+    read_plan,
+    this_machine,
+)
 from .. import library as libraries
-from ..engine_files import SUFFIX, EngineFile, build_command, find_engine, find_engine_beside, key_path, read_plan
-from ..engine_key import EngineKey, Wanted, mismatch_text, mismatches, read_key
-from ..machine import Machine, this_machine
-from ..profiles import Profile
 from .engine_pool import EnginePool
 from .executor import Executor, IoTensor
 from .executor_trt8 import OldExecutor

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ...errors import InputError
-from ..profiles import Profile
+from .. import Profile
 from .executor import Shape
 
 

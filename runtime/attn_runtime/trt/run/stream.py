@@ -11,10 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...device.buffers import Buffer, size_of
-from ...device.interface import ALIGNMENT, Device
-from ...device.memory_pool import Block, Blocks
-from ...device.tensor import DeviceArray, DeviceTensor
+from ...device import ALIGNMENT, Block, Blocks, Buffer, Device, DeviceArray, DeviceTensor, size_of
 from ...errors import BackendError
 from .context import Captured, ContextState, Copy, capture, put, put_copies
 from .cuda_graph_cache import GraphCache
