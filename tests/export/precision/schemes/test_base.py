@@ -78,6 +78,7 @@ def test_prompts_are_chosen_by_what_float16_may_be_off() -> None:
 @pytest.mark.usefixtures("loose")
 def test_a_scheme_in_a_file_of_its_own_converts_and_is_verified(bundle: Path) -> None:
     assert schemes.names() == ["bf16", "fp16", "fp16-loose"]
+    assert schemes.scheme_of({onnx.TensorProto.FLOAT16}) is schemes.get("fp16"), "a file does not tell who made it"
     strict = convert(bundle, "fp16")
     made = convert(bundle, "fp16-loose")
     assert [t.name.removeprefix("fp16-loose") for t in made] == [t.name.removeprefix("fp16") for t in strict]
