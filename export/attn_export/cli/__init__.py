@@ -7,6 +7,6 @@ __all__ = ["main"]
 
 def main() -> None:
     """What the console script calls. Imports the commands only now."""
-    from .app import main as run
+    from . import app
 
-    run()
+    app.main()

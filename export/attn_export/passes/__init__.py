@@ -2,4 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["_base", "attention"]
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from ._base import Applied, Pass, PassResult, get, names, run_pass
+
+__all__ = ["Applied", "Pass", "PassResult", "attention", "get", "names", "run_pass"]
+
+__getattr__, __dir__ = lazy(__name__, __all__, {"_base": ["Applied", "Pass", "PassResult", "get", "names", "run_pass"]})

@@ -17,7 +17,7 @@ from ..capture import capture, unused_inputs
 from ..console import Console
 from ..onnx_graph import load
 from ..parity import ParityChecker, check_same
-from ..passes import _base as step
+from ..passes import Pass, run_pass
 from ..reference import MOST_BYTES, Signature, choose, corner_cases, record_answers, run_module, trace_sizes
 from ..source import Source, SourceGraph
 from .types import ExportOptions, GraphExport, Stage
@@ -60,7 +60,7 @@ def record_reference(
 def export_graph(
     work: GraphExport,
     place: Path,
-    passes: Sequence[step.Pass],
+    passes: Sequence[Pass],
     options: ExportOptions,
     isolated: ChildProcess,
     console: Console,
@@ -83,7 +83,7 @@ def export_graph(
     for number, chosen in enumerate(passes):
         with console.stage(chosen.name) as line:
             target, earlier = place.with_name(f"{place.stem}.{number}.onnx"), [stage.name for stage in work.stages]
-            done = step.run_pass(chosen, current, target, isolated, earlier=earlier)
+            done = run_pass(chosen, current, target, isolated, earlier=earlier)
             line.done(f"{work.label}{done.before.nodes} -> {done.after.nodes} nodes; {done.result.note}")
         before, after, note = done.before.nodes, done.after.nodes, done.result.note
         if done.result.path != current:

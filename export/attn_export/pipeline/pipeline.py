@@ -15,7 +15,8 @@ from ..capture import EXPORTERS, check_opset
 from ..console import Console
 from ..onnx_graph import onnx_file, share
 from ..parity import prove, write_cases
-from ..passes import _base as step
+from ..passes import Pass
+from ..passes import get as get_pass
 from ..source import Source
 from . import manifest
 from .graph_export import checked_stage, export_graph, record_reference
@@ -28,18 +29,18 @@ WEIGHTS = "weights.data"
 _WARM_UP = "attn_export.passes._onnxsim:warm_up_here"
 
 
-def plan(options: ExportOptions) -> list[step.Pass]:
+def plan(options: ExportOptions) -> list[Pass]:
     """The passes to run, in order. UsageError for names that are unknown, or skipped without being there."""
     if options.exporter not in EXPORTERS:
         raise UsageError(
             f"--exporter {options.exporter}: {did_you_mean(options.exporter, EXPORTERS)}available: {', '.join(EXPORTERS)}"
         )
-    wanted = [step.get(name).name for name in (*DEFAULT_PASSES, *options.passes)]
+    wanted = [get_pass(name).name for name in (*DEFAULT_PASSES, *options.passes)]
     for name in options.skip:
-        step.get(name)
+        get_pass(name)
         if name not in wanted:
             raise UsageError(f"--skip-pass {name}: it would not run anyway; the passes are: {', '.join(wanted)}")
-    return [step.get(name) for name in dict.fromkeys(wanted) if name not in options.skip]
+    return [get_pass(name) for name in dict.fromkeys(wanted) if name not in options.skip]
 
 
 def check_options(options: ExportOptions) -> None:

@@ -16,9 +16,9 @@ __all__ = ["BuildPrinter", "bench", "build_options", "main", "print_diagnosis"]
 
 def main() -> None:
     """What the console script calls. Imports the commands only now."""
-    from .app import main as run
+    from . import app
 
-    run()
+    app.main()
 
 
 __getattr__, __dir__ = lazy(
