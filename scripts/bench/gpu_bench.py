@@ -134,7 +134,7 @@ def jobs(models: Sequence[str], precisions: Sequence[str], batches: Sequence[int
     import numpy as np
     import torch
     from attn_export.console import Console
-    from attn_export.pipeline.pipeline import Options, export
+    from attn_export.pipeline.pipeline import ExportOptions, export
     from attn_export.precision.convert import add_precision
     from attn_export.source.resolve import load_source
     from attn_runtime.bundle.reader import Bundle
@@ -145,7 +145,7 @@ def jobs(models: Sequence[str], precisions: Sequence[str], batches: Sequence[int
     for model in models:
         source = load_source(model)
         bundle = folder / f"{model}.attn"
-        export(source, bundle, Options(), Console(True))
+        export(source, bundle, ExportOptions(), Console(True))
         problems = {}
         if "fp16" in precisions:
             try:

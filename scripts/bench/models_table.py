@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from attn_export.console import Console
-from attn_export.pipeline.pipeline import Options, export
+from attn_export.pipeline.pipeline import ExportOptions, export
 from attn_export.precision.convert import add_precision
 from attn_export.source.resolve import Source, load_source
 from attn_models import registry
@@ -53,7 +53,7 @@ def trained(name: str, runs: Path) -> dict[str, Any]:
 
 def bundle_of(spec: ModelSpec, source: Source, folder: Path) -> Bundle:
     target = folder / f"{spec.name}.attn"
-    export(source, target, Options(), Console())
+    export(source, target, ExportOptions(), Console())
     for kind in ("fp16", "bf16"):
         add_precision(target, kind, console=Console())
     return Bundle.open(target)
@@ -130,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", help="models; all of them when left out")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trained weights")
-    parser.add_argument("--bundles", type=Path, default=Path("bench/models"), help="folder for the bundles")
+    parser.add_argument("--bundles", type=Path, default=Path("runs/bench/models"), help="folder for the bundles")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--write", type=Path, help="file with the two markers to put the tables between")
     arguments = parser.parse_args()

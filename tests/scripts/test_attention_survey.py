@@ -55,7 +55,7 @@ def test_a_surprise_is_told_at_the_top(rtx: library.Library, tmp_path: Path) -> 
 
 
 def test_the_committed_page_has_every_cell_of_the_grid() -> None:
-    page = (SCRIPTS.parent / "docs" / "attention-survey.md").read_text()
+    page = (SCRIPTS.parents[1] / "docs" / "attention" / "survey.md").read_text()
     for section, cells in sections().items():
         _, _, rest = page.partition(f"## {section}\n")
         rows = rest.partition("\n## ")[0].count("\n| ") - 1  # less the head
