@@ -69,4 +69,4 @@ test-aarch64: install
 	runtime/cpp/scripts/test_aarch64.sh
 
 clean:
-	rm -rf $(VENV) demo runs bench build *.egg-info runtime/*.egg-info
+	rm -rf $(VENV) runs build *.egg-info runtime/*.egg-info

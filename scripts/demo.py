@@ -1,8 +1,8 @@
-"""The main job on two trained models, command by command, as a user would type it; everything lands in demo/.
+"""The main job on two trained models, command by command, as a user would type it; everything lands in runs/demo/.
 
 An image classifier, in fp32 and in fp16 as a TensorRT-RTX engine, which builds without a GPU: its precision audited, its
 attention fused. Then a translator: three graphs with a KV cache, held against what PyTorch generates without one. Ends with
-a table of what was measured, also written to demo/table.md, and a translated sentence. Any command that fails ends the
+a table of what was measured, also written to runs/demo/table.md, and a translated sentence. Any command that fails ends the
 demo with its exit code; so does a model that is not accurate enough or a wrong answer.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attn_models.data.digits import save_test_images
 
-DEMO = Path("demo")
+DEMO = Path("runs/demo")
 TRAINED = DEMO / "train"
 BUNDLE = DEMO / "attentionnet.attn"
 TRANSLATOR = DEMO / "translator"
@@ -154,7 +154,7 @@ def translator_rows() -> list[tuple[str, str]]:
 
 def main() -> None:
     start = time.perf_counter()
-    DEMO.mkdir(exist_ok=True)
+    DEMO.mkdir(parents=True, exist_ok=True)
     train("attentionnet", TRAINED)
     weights = TRAINED / "model.safetensors"
     run("attn-export", "to-onnx", "attentionnet", "--checkpoint", weights, "-o", BUNDLE)

@@ -19,7 +19,7 @@ PROGRAM = Path("build/cpp/release/examples/translate")
 
 def main() -> None:
     if not FRENCH.exists():
-        DEMO.mkdir(exist_ok=True)
+        DEMO.mkdir(parents=True, exist_ok=True)
         train("translator", TRANSLATOR)
         run("attn-export", "to-onnx", "translator", "--checkpoint", TRANSLATOR / "model.safetensors", "-o", FRENCH)
     # A machine with an ONNX Runtime of its own needs no such variable; here it is the one inside the Python package.

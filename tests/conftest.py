@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.environ.get("ATTN_TEST_ALL"):
         return
     for item in items:
-        if item.get_closest_marker("variant"):
+        if item.get_closest_marker("full"):
             item.add_marker(pytest.mark.skip(reason="much resembles another test; ATTN_TEST_ALL=1 takes all"))
 
 

@@ -29,6 +29,8 @@ from attn_runtime.text_format import bytes_text
 from attn_runtime.trt import library
 from attn_runtime.trt.builder.network import BuildOptions, Built, build
 from attn_runtime.trt.fused_attention import fusion
+
+sys.path.append(str(Path(__file__).parents[2] / "tests"))
 from grid import sections
 from support.attention_cells import BATCH, LENGTH, Cell, graph, profile
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BUNDLE = Path("bench/attentionnet.attn")
+BUNDLE = Path("runs/bench/attentionnet.attn")
 
 
 def run(title: str, *command: str | Path) -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    BUNDLE.parent.mkdir(exist_ok=True)
+    BUNDLE.parent.mkdir(parents=True, exist_ok=True)
     python = sys.executable
     run("a bundle to measure on (weights are random; latency does not depend on them)",
         python, "-m", "attn_export.cli.app", "to-onnx", "attentionnet", "-o", BUNDLE, "--quiet")  # fmt: skip

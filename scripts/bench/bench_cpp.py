@@ -18,11 +18,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from bench_cpp_generation import ROOT, made, measure, onnxruntime_library
+from support.make_hostile_bundles import make_valid_bundle
+
 GOAL = 1.05
 MOST_BYTES = 200_000
-
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "cpp")]
 
 
 def main() -> int:
@@ -33,9 +33,6 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures here")
     asked = parser.parse_args()
-    from conftest import onnxruntime_library
-    from support.make_hostile_bundles import make_valid_bundle
-
     program, library = asked.build / "bench" / "attn_bench_bound", onnxruntime_library()
     ratios: list[float] = []
     ours: list[float] = []
@@ -58,8 +55,6 @@ def main() -> int:
         f"ratio {ratio:.3f} (half of {len(ratios)} rounds within {low:.3f}..{high:.3f}), goal {GOAL}: {verdict(ratio <= GOAL)}"
     )
     print(f"library {size:,} bytes stripped, goal {MOST_BYTES:,}: {verdict(size <= MOST_BYTES)}")
-    from bench_cpp_generation import made, measure
-
     with tempfile.TemporaryDirectory() as folder:
         generation = measure(asked.build, made(Path(folder)), rounds=15)
     if asked.json:

@@ -11,6 +11,7 @@ median of the ratios counts. Tokens are compared before anything is measured.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -19,12 +20,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from attn_runtime.generate import GenerateOptions, open_generator
+from attn_runtime.native import capi
+
+sys.path.append(str(Path(__file__).parents[2] / "tests"))
+from support.generator_library import Generator
+from support.tiny_generators import Tiny, write_bundle
 
 ROOT = Path(__file__).parents[2]
 GOAL = 1.0
 WORK = ((1, 16), (1, 48), (8, 16), (8, 48))  # (rows, tokens)
-
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "cpp")]
 
 
 def main() -> int:
@@ -39,19 +44,21 @@ def main() -> int:
 
 
 def made(folder: Path) -> Path:
-    from support.tiny_generators import Tiny, write_bundle
-
     return write_bundle(
         folder / "made.attn", Tiny(layers=2, heads=4, key_heads=4, head_size=32, vocabulary=1100, max_length=64)
     )
 
 
+def onnxruntime_library() -> Path:
+    """The library that C++ loads: the caller's own, or the one that Python's sessions run in."""
+    library = os.environ.get("ATTN_ONNXRUNTIME") or capi.onnxruntime_library()
+    if library is None:
+        sys.exit("error: no ONNX Runtime; pip install 'attn-runtime[cpu]' or set ATTN_ONNXRUNTIME")
+    return Path(library)
+
+
 def measure(build: Path, bundle: Path, rounds: int) -> list[float]:
     """Print a line for each amount of work. Returns their ratios, C++ over Python."""
-    from attn_runtime.generate import GenerateOptions, open_generator
-    from conftest import onnxruntime_library
-    from support.generator_library import Generator
-
     ratios = []
     with (
         Generator(build / "libattn_runtime.so", bundle, library=onnxruntime_library()) as cpp,

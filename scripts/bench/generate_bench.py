@@ -14,8 +14,8 @@ threads, in turns: one measurement of each, then the next round, and the medians
 The runners: attn-runtime (the bundle's graphs on ONNX Runtime); PyTorch's own cached loop over the same module
 (attn_models.reference_generation.cached), whose tokens must be the same; the same module as one ONNX graph
 that reads everything again for each token; transformers' `generate`;
-Optimum's ORTModelForSeq2SeqLM on what Optimum exported, in bench/.venv-optimum
-(made by this script, 2 GB; it pins an older transformers). Bundles and peers are kept in bench/ for the next run.
+Optimum's ORTModelForSeq2SeqLM on what Optimum exported, in runs/bench/.venv-optimum
+(made by this script, 2 GB; it pins an older transformers). Bundles and peers are kept in runs/bench/ for the next run.
 
 Expected before measuring: at the small sizes a step is some hundred calls of microseconds, so PyTorch and transformers are
 bound by Python and dispatch: attn-runtime 5 times as fast as PyTorch's loop, 10 times as fast as transformers, 3 times as
@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-BENCH = ROOT / "bench"
+BENCH = ROOT / "runs" / "bench"
 RESULT = BENCH / "generate.json"
-DOCS = ROOT / "docs" / "benchmarks-generation.md"
+DOCS = ROOT / "docs" / "measured" / "generation.md"
 PROMPT = 16
 WORK = ((1, 16), (1, 128), (8, 16), (8, 128))  # (rows, new tokens)
 LONGEST = 160  # tokens of a row, for which the graphs are exported
@@ -80,7 +80,7 @@ def sizes_of(name: str) -> tuple[str, dict[str, int]]:
 
 
 def kept(what: str, config: dict[str, Any], suffix: str = "") -> Path:
-    """Where something made for these sizes lies in bench/."""
+    """Where something made for these sizes lies in runs/bench/."""
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
     return BENCH / f"{what}-{digest}{suffix}"
 
@@ -282,7 +282,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(arguments.threads)
-    BENCH.mkdir(exist_ok=True)
+    BENCH.mkdir(parents=True, exist_ok=True)
     before = os.getloadavg()[0]
     result: dict[str, Any] = {
         "date": date.today().isoformat(),

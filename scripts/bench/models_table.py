@@ -130,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", help="models; all of them when left out")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trained weights")
-    parser.add_argument("--bundles", type=Path, default=Path("bench/models"), help="folder for the bundles")
+    parser.add_argument("--bundles", type=Path, default=Path("runs/bench/models"), help="folder for the bundles")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--write", type=Path, help="file with the two markers to put the tables between")
     arguments = parser.parse_args()

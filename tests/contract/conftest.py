@@ -6,8 +6,6 @@ Nothing here knows the name of any model: a new file in attn_models is crossed w
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from attn_export.console import Console
 from attn_export.precision.conversion import add_precision
 from attn_export.source.resolve import load_source
 from attn_models import registry
+from attn_models.training import loop
 
 
 @pytest.fixture(scope="session", params=registry.names())
@@ -25,13 +24,12 @@ def model(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def trained(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training of a few epochs on a part of the data."""
-    if registry.get(model).recipe is None:
+    """The folder of a short training on a handful of samples, by heart; tests/models/training has the command line."""
+    spec = registry.get(model)
+    if spec.recipe is None:
         pytest.skip(f"{model} has no training")
     folder = tmp_path_factory.mktemp("trained")
-    command = f"{sys.executable} -m attn_models.train {model} --limit 256 --batch-size 16 --epochs 4 --out {folder}"
-    ran = subprocess.run(command.split(), capture_output=True, text=True, timeout=250)
-    assert ran.returncode == 0, ran.stderr
+    loop.train(spec, loop.TrainOptions(folder, limit=16, batch_size=8, epochs=8, quiet=True))
     return folder
 
 

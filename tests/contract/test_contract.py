@@ -133,16 +133,13 @@ def _scale_largest_weight(file: Path) -> Path:
 
 
 def test_training_learns_something(model: str, trained: Path) -> None:
-    """The loss falls, a classifier of several classes is above chance on what it has not seen, and the weights load.
+    """The loss on samples that are shown again and again falls, every weight moves, and the weights load.
 
-    Not the validation loss: sixty steps over 256 samples do not bring it down for every model, as whole trainings do.
+    How good a model gets on what it has not seen is what whole trainings tell: docs/use/models.md.
     """
     with (trained / "log.csv").open(newline="") as file:
         losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
     assert min(losses) < 0.95 * losses[0]
-    metrics = json.loads((trained / "metrics.json").read_text())
-    if len(labels := metrics.get("recall", ())) > 2:
-        assert metrics["accuracy"] > 1.5 / len(labels)
     before, after = load_source(model).module, load_source(model, checkpoint=trained / "model.safetensors").module
     changed = [not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
     assert all(changed)

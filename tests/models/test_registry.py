@@ -78,11 +78,14 @@ def _models_named_in(source: str) -> list[str]:
     """Classes, imports and whole strings of the code that name a model; prose may use one as an example.
 
     Words that contain a name don't count, nor do variables: "vit" is in "sensitivity", and keywords are many things.
+    Nor does what a room exports: __all__ of the data names its files, one of which is called as a model is.
     """
     models = registry.names()
     classes = {name for model in models for name in vars(importlib.import_module(f"attn_models.zoo.{model}"))}
     words = []
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not ast.unparse(node).startswith("__all__")]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in classes and not node.id.isupper():
             words.append(node.id.lower())
         elif isinstance(node, ast.ImportFrom):

@@ -76,7 +76,6 @@ def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return Machine(python, tmp_path_factory.mktemp("bare"))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_runtime_needs_neither_torch_nor_onnx_nor_an_engine(bare: Machine, valid_bundle: Path, tmp_path: Path) -> None:
     """One test of three acts, since the second changes the machine: nothing installed, an engine installed, a bundle."""

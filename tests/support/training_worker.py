@@ -31,7 +31,7 @@ def images():
     """AttentionNet, whose batch norms must see the batches of all processes."""
 
     def build():
-        net = MODEL.build(classes=5)
+        net = MODEL.build(classes=5, width=16)
         MODEL.wake(net)
         return net.double()  # rounding is then 1e-16, and anything larger is a mistake
 

@@ -173,7 +173,7 @@ def attentionnet(size: int, half: bool, path: Path) -> onnx.ModelProto:
     return onnx.load(path)
 
 
-@pytest.mark.parametrize("size", [32, 64, pytest.param(128, marks=pytest.mark.variant)])
+@pytest.mark.parametrize("size", [32, 64, pytest.param(128, marks=pytest.mark.full)])
 def test_attentionnet_fuses_at_every_size_of_image(rtx: None, size: int, tmp_path: Path) -> None:
     before = attentionnet(size, False, tmp_path / "fp32.onnx")
     after, _ = rewritten(before)

@@ -98,16 +98,15 @@ MASK = [*X, "mask:float32[batch,T,T]"]
 KEEP = [*X, "keep:int64[batch,T]<2"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "inputs", "example", "place", "reason"),
     [
         ("LargeLogits", X, None, "layers.3.attention", "overflow"),
         ("LargeActivations", X, None, "norm", "overflow"),
-        pytest.param("LargeLayerNorm", X, None, "norm", "overflow", marks=pytest.mark.variant),
+        pytest.param("LargeLayerNorm", X, None, "norm", "overflow", marks=pytest.mark.full),
         ("Padded", KEEP, "padded", "layers.5.attention", "overflow 3.4e38 > 65504"),
         pytest.param(
-            "MaskInput", MASK, "masked", "layers.5.attention", "overflow 3.4e38 > 65504", marks=pytest.mark.variant
+            "MaskInput", MASK, "masked", "layers.5.attention", "overflow 3.4e38 > 65504", marks=pytest.mark.full
         ),
         ("Offset", X, None, "inner", "drift: rounding tensor linear alone"),
     ],
@@ -133,7 +132,6 @@ def test_what_the_plain_conversion_breaks_holds_with_few_nodes_in_fp32(
     assert any(line.startswith(f"kept in fp32: {place} ({reason}") for line in typed.fp32_lines)
 
 
-@pytest.mark.slow
 def test_a_mask_that_never_masks_all_needs_nothing_in_fp32(made: Made) -> None:
     bundle = made("Causal")
     with workshop(120) as (work, isolated):

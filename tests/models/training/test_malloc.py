@@ -6,11 +6,12 @@ import sys
 import pytest
 
 MEASURE = """
-import resource, sys, torch
+import resource
+import numpy as np
 from attn_models.training.malloc import keep_freed_memory
 
 def step():
-    return [torch.empty(size).fill_(1) for size in (20_000_000, 5_000_000, 10_000_000)]
+    return [np.full(size, 1.0, np.float32) for size in (20_000_000, 5_000_000, 10_000_000)]
 
 def faults():
     for _ in range(10):  # until the heap has found its form
