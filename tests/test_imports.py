@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.import_graph import PACKAGES, ROOT, Import, ImportGraph, cycles
+from support.checks.import_graph import PACKAGES, ROOT, Import, ImportGraph, cycles
 
 GRAPH = ImportGraph.read()
 FORBIDDEN: dict[str, set[str]] = {

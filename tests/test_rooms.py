@@ -7,17 +7,14 @@ import importlib
 from pathlib import Path
 
 import pytest
-from support.import_graph import PACKAGES, ROOT, ImportGraph
+from support.checks.import_graph import PACKAGES, ROOT, ImportGraph
 
 MAX_FILES = 12
 MAX_LINES, MAX_TEST_LINES = 500, 500
 GRAPH = ImportGraph.read()
 ROOMS = sorted(GRAPH.packages)
 #: Folders of Python outside the packages. One model, backend or test of a whole class a file is what contract/ and gpu/ are.
-OTHER_FOLDERS = sorted(
-    {file.parent for base in ("tests", "scripts") for file in (ROOT / base).rglob("*.py")}
-    - {ROOT / "tests" / "support"}
-)
+OTHER_FOLDERS = sorted({file.parent for base in ("tests", "scripts") for file in (ROOT / base).rglob("*.py")})
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
-from support.attention_cells import MASKS, Cell
+from support.graphs.attention_cells import MASKS, Cell
 
 #: head sizes that were tried before, at 8 heads and 1024 positions
 _FUSED_SIZES = (10, 16, 24, 32, 40, 48, 64, 72, 80, 96, 100, 128, 160, 192, 256)

@@ -32,7 +32,7 @@ from attn_runtime.trt.builder.network import build
 from attn_runtime.trt.fused_attention import fusion
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
-from support.attention_cells import Cell, graph
+from support.graphs.attention_cells import Cell, graph
 
 SIZES = (32, 64, 128)
 BATCH = (1, 8, 32)

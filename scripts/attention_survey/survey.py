@@ -3,7 +3,7 @@
     PYTHONPATH=tests python scripts/attention_survey/survey.py                    # with the flavour that is installed
     PYTHONPATH=tests python scripts/attention_survey/survey.py --flavour rtx --quick -o /tmp/survey.md
 
-Each cell (scripts/attention_survey/grid.py) is one ONNX graph (tests/support/attention_cells.py). Whether it is fused tells
+Each cell (scripts/attention_survey/grid.py) is one ONNX graph (tests/support/graphs/attention_cells.py). Whether it is fused tells
 attn_runtime.trt.fused_attention from the build's own list of layers, its scratch memory the build's log.
 TensorRT-RTX needs no GPU.
 """
@@ -32,7 +32,7 @@ from attn_runtime.trt.fused_attention import fusion
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
 from grid import sections
-from support.attention_cells import BATCH, LENGTH, Cell, graph, profile
+from support.graphs.attention_cells import BATCH, LENGTH, Cell, graph, profile
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "attention" / "survey.md"
 

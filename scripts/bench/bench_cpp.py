@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 from bench_cpp_generation import ROOT, made, measure, onnxruntime_library
-from support.make_hostile_bundles import make_valid_bundle
+from support.graphs.make_hostile_bundles import make_valid_bundle
 
 GOAL = 1.05
 MOST_BYTES = 200_000

@@ -24,8 +24,8 @@ from attn_runtime.generate import GenerateOptions, open_generator
 from attn_runtime.native import capi
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
-from support.generator_library import Generator
-from support.tiny_generators import Tiny, write_bundle
+from support.machines.generator_library import Generator
+from support.models.tiny_generators import Tiny, write_bundle
 
 ROOT = Path(__file__).parents[2]
 GOAL = 1.0

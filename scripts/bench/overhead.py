@@ -39,7 +39,7 @@ from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.session.session import open_session
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
-from support.make_hostile_bundles import make_valid_bundle
+from support.graphs.make_hostile_bundles import make_valid_bundle
 
 GOALS = {"run": 1.25, "bound": 1.1}
 RAW = {"run": "InferenceSession.run", "bound": "run_with_iobinding"}

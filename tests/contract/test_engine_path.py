@@ -15,8 +15,8 @@ from attn_runtime.spec import named_dims
 from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.open_engine import specs_of
 from attn_runtime.trt.run.stream import StreamOptions
-from support.host_device import HostDevice
-from support.ort_executor import OrtExecutor
+from support.machines.host_device import HostDevice
+from support.machines.ort_executor import OrtExecutor
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.cpp_bundles import make_bundles
-from support.once import alone, once
+from support.checks.once import alone, once
+from support.graphs.cpp_bundles import make_bundles
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "runtime" / "cpp"
@@ -67,7 +67,7 @@ def cpp_build() -> Path:
 
 @pytest.fixture(scope="session")
 def cpp_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of what tests/support/cpp_bundles.py makes; once for all processes of a run."""
+    """The folder of what tests/support/graphs/cpp_bundles.py makes; once for all processes of a run."""
     return once(tmp_path_factory, "cpp-bundles", make_bundles)
 
 

@@ -20,12 +20,12 @@ from attn_runtime.generate.graphs.graph_io import GraphIO
 from attn_runtime.generate.recorded_cases import generated_cases
 from attn_runtime.generate.text_generation import generate_texts
 from attn_runtime.generate.verify import replay
-from support.generator_library import Generator, Refused, Row
-from support.hostile_generators import ATTACKS, make_generator_bundle
-from support.idle import WIDE, busy
-from support.message_places import place
-from support.tiny_generators import Tiny, case_of, drawn_prompts, inputs_of, write_bundle
-from support.tiny_texts import WORDS, text_assets
+from support.checks.idle import WIDE, busy
+from support.checks.message_places import place
+from support.graphs.hostile_generators import ATTACKS, make_generator_bundle
+from support.machines.generator_library import Generator, Refused, Row
+from support.models.tiny_generators import Tiny, case_of, drawn_prompts, inputs_of, write_bundle
+from support.models.tiny_texts import WORDS, text_assets
 
 BUNDLE_STATUS = 8
 TRANSLATOR = Tiny(layers=2, max_length=40, batch=12, key_heads=1, seed=3)

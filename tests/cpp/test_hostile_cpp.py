@@ -19,11 +19,11 @@ from attn_runtime.files.strict_json import parse_json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
-from support.hostile_generators import ATTACKS as GENERATOR_ATTACKS
-from support.hostile_generators import make_generator_bundle
-from support.make_hostile_bundles import ATTACKS, make_hostile_bundles
-from support.manifest_strategies import mutated
-from support.message_places import is_one_line, place
+from support.checks.message_places import is_one_line, place
+from support.graphs.hostile_generators import ATTACKS as GENERATOR_ATTACKS
+from support.graphs.hostile_generators import make_generator_bundle
+from support.graphs.make_hostile_bundles import ATTACKS, make_hostile_bundles
+from support.graphs.manifest_strategies import mutated
 
 BUNDLE_STATUS = 8
 

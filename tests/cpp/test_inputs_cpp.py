@@ -23,8 +23,9 @@ from attn_runtime.spec import Dim, TensorSpec
 from attn_runtime.tasks.classification import classify
 from onnx import helper
 from PIL import Image
-from support import small_classifiers, wav_files
-from support.message_places import is_one_line, place
+from support.checks.message_places import is_one_line, place
+from support.graphs import wav_files
+from support.models import small_classifiers
 
 INPUT_STATUS = 7
 #: Run an example program by its name, with arguments.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from support.make_graphs import brightness_classifier
+from support.graphs.make_graphs import brightness_classifier
 
 ROOT = Path(__file__).parents[2]
 HEADER = ROOT / "runtime" / "cpp" / "include" / "attn" / "runtime.h"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support.once import once
+from support.checks.once import once
 
 NETS = '''
 import dataclasses
@@ -179,7 +179,7 @@ def _export_small_translator(folder: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch, io.StringIO() as log:
         patch.setattr(sys, "stderr", log)
-        export(load_source("support.small_generators:translator"), folder / "translator.attn", console=Console())
+        export(load_source("support.models.small_generators:translator"), folder / "translator.attn", console=Console())
         (folder / "log.txt").write_text(log.getvalue())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from attn_runtime.backends import ort, trt
 from attn_runtime.trt import library as flavour
-from support.gpu_here import why_no_device, why_no_library
+from support.machines.gpu_here import why_no_device, why_no_library
 
 
 @pytest.fixture(autouse=True, scope="module")  # before a module's own fixtures export anything

@@ -15,9 +15,9 @@ from attn_runtime.trt import library
 from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.open_engine import specs_of
 from attn_runtime.trt.run.stream import StreamOptions
-from support.adder import build, check, drawn
-from support.gpu_here import why_no_library
-from support.threads import in_threads
+from support.checks.threads import in_threads
+from support.machines.gpu_here import why_no_library
+from support.models.adder import build, check, drawn
 
 # In cycles of the GPU, some milliseconds: whoever does not wait reads what was there before.
 _LONG = 10_000_000
@@ -43,7 +43,7 @@ def session(request: pytest.FixtureRequest, cuda_graph: bool, tmp_path: Path) ->
 
 
 def by_torch(cuda_graph: bool) -> Session:
-    from support.torch_executor import TorchExecutor
+    from support.machines.torch_executor import TorchExecutor
 
     device, executor = CudaDevice(0), TorchExecutor()
     specs = specs_of(executor, GraphFile(Path("add.onnx"), "file add.onnx"))

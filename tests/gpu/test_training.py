@@ -5,7 +5,7 @@ from typing import Any
 
 from attn_models.training import loop
 from safetensors.torch import load_file
-from support import training_worker
+from support.models import training_worker
 
 
 def test_a_training_on_the_gpu_is_in_bf16_and_close_to_that_of_the_cpu(torch_with_cuda: Any, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from attn_runtime.errors import BackendError, InputError
 from attn_runtime.session.session import open_session
 from attn_runtime.tasks.verification import verify
 from attn_runtime.trt.builder.compile import compile_engine
-from support.adder import build, check, drawn
-from support.make_graphs import nonzero
+from support.graphs.make_graphs import nonzero
+from support.models.adder import build, check, drawn
 
 
 @pytest.fixture

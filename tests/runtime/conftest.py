@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.make_hostile_bundles import make_hostile_bundles, make_valid_bundle
+from support.graphs.make_hostile_bundles import make_hostile_bundles, make_valid_bundle
 
 
 @pytest.fixture(scope="session")

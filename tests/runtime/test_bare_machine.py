@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from support.make_hostile_bundles import gemm_model
+from support.graphs.make_hostile_bundles import gemm_model
 
 ROOT = Path(__file__).parents[2]
 

@@ -83,7 +83,7 @@ run_cpp() {
     bundles="$here/bundles"
     rm -rf "$bundles"
     # By the Python over there: on one kind of processor both languages answer the same to the last bit, on two they don't.
-    arm_python tests/support/cpp_bundles.py "$bundles"
+    arm_python tests/support/graphs/cpp_bundles.py "$bundles"
     export ATTN_AARCH64_ROOT="$root" ATTN_TEST_BUNDLES="$bundles"
     export ATTN_ONNXRUNTIME="$PWD/build/onnxruntime/lib-aarch64/libonnxruntime.so.1"
     (
@@ -97,7 +97,7 @@ run_cpp() {
     )
     # What this machine's Python answers, within 1e-5.
     rm -rf "$here/bundles-across"
-    "$python" tests/support/cpp_bundles.py "$here/bundles-across"
+    "$python" tests/support/graphs/cpp_bundles.py "$here/bundles-across"
     ATTN_TEST_BUNDLES="$here/bundles-across" ATTN_TEST_ACROSS=1 qemu-aarch64-static -L "$root" \
         build/cpp/aarch64/tests/attn_test_session --gtest_brief=1 --gtest_filter='*AnswerExactlyWhatPythonAnswers:*Verif*'
     library=$(find build/cpp/aarch64 -name 'libattn_runtime.so.*.*' | head -n 1)
@@ -121,7 +121,7 @@ run_python() {
 }
 
 run_deploy() {
-    [ -e "$here/bundles/complete" ] || arm_python tests/support/cpp_bundles.py "$here/bundles"
+    [ -e "$here/bundles/complete" ] || arm_python tests/support/graphs/cpp_bundles.py "$here/bundles"
     PYTHON="$python" runtime/cpp/scripts/fetch_onnxruntime.sh --arch aarch64
     folder="$here/deployed"
     "$python" -m attn_export.cli.app deploy jetson "$here/bundles/speaker.attn" --board orin-nx --cpp yes -o "$folder"

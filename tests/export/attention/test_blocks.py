@@ -15,7 +15,7 @@ import torch
 from attn_export.attention.blocks import find_blocks
 from attn_runtime.bundle.attention_block import AttentionBlock
 from onnx import TensorProto, helper, numpy_helper
-from support.attention_cells import MASKS, Cell, graph
+from support.graphs.attention_cells import MASKS, Cell, graph
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -23,7 +23,7 @@ from attn_runtime.trt.builder.network import build
 from attn_runtime.trt.fused_attention import BlockFusion, fusion
 from attn_runtime.trt.profiles import Profile
 from onnx import TensorProto, helper, numpy_helper
-from support.attention_cells import Cell, graph, profile
+from support.graphs.attention_cells import Cell, graph, profile
 
 BASE = Cell(queries=64, heads=4)
 #: what TensorRT does not fuse as it is written

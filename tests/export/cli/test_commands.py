@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attn_export
 import pytest
-from support import front_door
+from support.checks import front_door
 
 CLI = Path(attn_export.__file__).parent / "cli"
 COMMANDS = front_door.commands(CLI)

@@ -86,7 +86,7 @@ def test_what_does_not_read_back_is_not_kept(tmp_path: Path, monkeypatch: pytest
 
 def test_a_bundle_of_several_graphs_is_about_one_copy(small_translator: Path) -> None:
     import torch
-    from support.small_generators import translator
+    from support.models.small_generators import translator
 
     bundle = Bundle.open(small_translator)
     data = {graph.precisions["fp32"].data for graph in bundle.graphs.values()}

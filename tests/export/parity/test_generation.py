@@ -32,7 +32,7 @@ QUIET = Console(True)
 
 
 def source(name: str, *config: str, dims: tuple[str, ...] = ()) -> Source:
-    return load_source(f"support.small_generators:{name}", config=config, dims=dims)
+    return load_source(f"support.models.small_generators:{name}", config=config, dims=dims)
 
 
 def cases(loaded: Source) -> list[Written]:

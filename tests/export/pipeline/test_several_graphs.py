@@ -44,21 +44,23 @@ def test_progress_says_which_graph_it_is_about(small_translator_log: str) -> Non
 
 
 def test_live_goes_through_every_graph_or_the_one_that_is_named(small_translator: Path) -> None:
-    outputs = {c.difference.output for c in verify_against(small_translator, "support.small_generators:translator")}
+    outputs = {
+        c.difference.output for c in verify_against(small_translator, "support.models.small_generators:translator")
+    }
     assert {"memory", "logits", "new_key_0", "cross_key_0"} <= outputs
     assert {
         c.difference.output
-        for c in verify_against(small_translator, "support.small_generators:translator", graph="encoder")
+        for c in verify_against(small_translator, "support.models.small_generators:translator", graph="encoder")
     } == {"memory"}
     with pytest.raises(UsageError, match='no graph "encoder"'):
-        verify_against(small_translator, "support.small_generators:lm")
+        verify_against(small_translator, "support.models.small_generators:lm")
 
 
 def test_another_models_graph_is_told_by_its_name(small_translator: Path) -> None:
     from attn_runtime.errors import ParityError
 
     with pytest.raises(ParityError, match="graph encoder does not match PyTorch"):
-        verify_against(small_translator, "support.small_generators:translator", config=["seed=4"])
+        verify_against(small_translator, "support.models.small_generators:translator", config=["seed=4"])
 
 
 @pytest.mark.parametrize(
@@ -68,20 +70,20 @@ def test_another_models_graph_is_told_by_its_name(small_translator: Path) -> Non
         (["-o", "t.attn", "--input", "x:float32[3]"], "each with inputs of its own; leave --input out"),
         (["-o", "t.attn", "--output-names", "a"], "each with outputs of its own"),
         (["-o", "t.attn", "--graph", "steps"], 'no graph "steps"; did you mean step?'),
-        (["-o", "t.attn", "--dim", "caches=3"], "no graph of support.small_generators:translator has a dim of that name; did"),
+        (["-o", "t.attn", "--dim", "caches=3"], "no graph of support.models.small_generators:translator has a dim of that name; did"),
     ],
 )  # fmt: skip
 def test_what_makes_sense_for_one_graph_alone_is_refused(
     attn_export: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], told: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ran = attn_export("to-onnx", "support.small_generators:translator", *given)
+    ran = attn_export("to-onnx", "support.models.small_generators:translator", *given)
     assert ran.code == 2 and told in ran.err, ran.err
     assert not list(tmp_path.iterdir())
 
 
 def test_a_dim_holds_in_every_graph_that_has_it() -> None:
-    loaded = load_source("support.small_generators:translator", dims=["source=2:3:4", "cache=6"])
+    loaded = load_source("support.models.small_generators:translator", dims=["source=2:3:4", "cache=6"])
     ranges = {
         (g.name, d.name): (d.min, d.opt, d.max) for g in loaded.graphs for i in g.inputs for d in i.dims if d.name
     }
@@ -90,7 +92,7 @@ def test_a_dim_holds_in_every_graph_that_has_it() -> None:
 
 
 def test_views_share_the_weights_and_stand_in_eval_mode() -> None:
-    loaded = load_source("support.small_generators:translator", config=["layers=1"])
+    loaded = load_source("support.models.small_generators:translator", config=["layers=1"])
     for graph in loaded.graphs:
         assert not graph.module.training
         assert {id(p) for p in graph.module.parameters()} == {id(p) for p in loaded.module.parameters()}
@@ -100,7 +102,7 @@ def test_one_graph_of_several_is_a_plain_file_too(attn_export: Callable[..., Any
     out = tmp_path / "step.onnx"
     ran = attn_export(
         "to-onnx",
-        "support.small_generators:lm",
+        "support.models.small_generators:lm",
         "--graph",
         "step",
         "--config",
@@ -112,7 +114,7 @@ def test_one_graph_of_several_is_a_plain_file_too(attn_export: Callable[..., Any
     )
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["precisions"]["fp32"]["file"] == "step.onnx"
-    assert verify_against(out, "support.small_generators:lm", config=["layers=1"], graph="step")
+    assert verify_against(out, "support.models.small_generators:lm", config=["layers=1"], graph="step")
     assert [p.name for p in tmp_path.iterdir()] == ["step.onnx"]
 
 

@@ -181,7 +181,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     from attn_export.source.resolve import load_source
 
     target = tmp_path_factory.mktemp("bisect") / "a.attn"
-    loaded = load_source("support.deep_nets:Small", inputs=["x:float32[batch,T,64]"], dims=["batch=1:2:3", "T=4:6:9"])
+    loaded = load_source(
+        "support.models.deep_nets:Small", inputs=["x:float32[batch,T,64]"], dims=["batch=1:2:3", "T=4:6:9"]
+    )
     export(loaded, target)
     add_precision(target, "fp16", skip=["attention"], console=Console(True))
     yield target

@@ -39,14 +39,14 @@ Made = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """Bundles of the nets in tests/support/deep_nets.py, each exported once; never change one, copy it."""
+    """Bundles of the nets in tests/support/models/deep_nets.py, each exported once; never change one, copy it."""
     folder = tmp_path_factory.mktemp("half")
 
     def make(name: str, inputs: Sequence[str] = X, example: Path | None = None, **options: Any) -> Path:
         target = folder / f"{name}.attn"
         if not target.exists():
             dims = ["batch=2", "T=8"] if name == "Small" else DIMS
-            source = load_source(f"support.deep_nets:{name}", inputs=inputs, dims=dims, example=example)
+            source = load_source(f"support.models.deep_nets:{name}", inputs=inputs, dims=dims, example=example)
             export(source, target, options=ExportOptions(**options))
         return target
 
@@ -266,7 +266,7 @@ def graph_stages(bundle: Path) -> list[dict[str, Any]]:
 
 
 def test_large_weights_lie_beside_the_graph_once_for_all_its_forms(made: Made, tmp_path: Path) -> None:
-    from support.make_hostile_bundles import make_valid_bundle  # in the folder that `made` has put on the path
+    from support.graphs.make_hostile_bundles import make_valid_bundle  # in the folder that `made` has put on the path
 
     bundle = make_valid_bundle(tmp_path / "b.attn")
     forms = []

@@ -66,7 +66,7 @@ def test_golden_cases_and_what_is_written_hold(half: Path, monkeypatch: pytest.M
     assert {c.graph for c in report.cases} == {"encoder", "first", "step"}
     assert len(report.generation) == 11 and all(r.passed for r in report.generation)
     assert all(r.same for r in report.generation if r.beams == 1)
-    assert verify_against(half, "support.small_generators:translator", precision="fp16")
+    assert verify_against(half, "support.models.small_generators:translator", precision="fp16")
 
 
 def test_progress_says_what_it_did_and_what_is_undecided(converted: tuple[Path, str]) -> None:

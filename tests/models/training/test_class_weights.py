@@ -6,8 +6,8 @@ import pytest
 import torch
 from attn_models.training.class_weights import class_weights
 from attn_runtime.errors import UsageError
-from support import training_worker
-from support.tiny_training import tiny
+from support.models import training_worker
+from support.models.tiny_training import tiny
 
 
 def test_balanced_weights_make_classes_count_alike():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from attn_models.training.distributed.processes import Processes
 from attn_models.training.evaluation import evaluate
-from support import training_worker
+from support.models import training_worker
 from torch.nn import functional as F
 
 

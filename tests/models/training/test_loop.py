@@ -14,8 +14,8 @@ from attn_models.training import checkpoint, loop, schedule
 from attn_models.zoo.attentionnet import MODEL
 from attn_runtime.errors import CheckpointError, UsageError
 from safetensors.torch import load_file
-from support import training_worker
-from support.tiny_training import interrupted, options, read_history, same_weights, tiny
+from support.models import training_worker
+from support.models.tiny_training import interrupted, options, read_history, same_weights, tiny
 from torch import nn
 from torch.nn import functional as F
 

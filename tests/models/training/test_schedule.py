@@ -4,7 +4,7 @@ import itertools
 
 from attn_models.training import schedule
 from attn_models.zoo.attentionnet import MODEL
-from support.tiny_training import tiny
+from support.models.tiny_training import tiny
 
 
 def test_learning_rate_rises_then_falls_to_nearly_nothing():

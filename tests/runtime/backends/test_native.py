@@ -22,8 +22,8 @@ from attn_runtime.native import capi
 from attn_runtime.session.session import Session, open_session
 from attn_runtime.tasks.verification import verify
 from onnx import TensorProto, helper
-from support import make_graphs
-from support.make_hostile_bundles import dim, valid_manifest
+from support.graphs import make_graphs
+from support.graphs.make_hostile_bundles import dim, valid_manifest
 
 needs_library = pytest.mark.skipif(native.why_unavailable() is not None, reason=str(native.why_unavailable()))
 

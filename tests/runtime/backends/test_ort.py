@@ -21,8 +21,8 @@ from attn_runtime.session.session import open_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from support.make_graphs import embed, floats, save
-from support.make_hostile_bundles import gemm_model
+from support.graphs.make_graphs import embed, floats, save
+from support.graphs.make_hostile_bundles import gemm_model
 
 no_gpu = pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU")
 

@@ -9,7 +9,7 @@ import pytest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BackendError, InputError
 from attn_runtime.session.session import open_session
-from support.make_graphs import add
+from support.graphs.make_graphs import add
 
 
 def test_golden_inputs_get_golden_outputs(valid_bundle: Path) -> None:

@@ -22,7 +22,7 @@ from attn_runtime.trt.engine_files import find_engine, read_plan
 from attn_runtime.trt.machine import this_machine
 from attn_runtime.trt.run.kernel_cache import RuntimeCache
 from attn_runtime.trt.run.open_engine import find
-from support.make_graphs import add
+from support.graphs.make_graphs import add
 
 no_gpu = pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU")
 no_rtx = flavour.why_unavailable("rtx")

@@ -21,8 +21,8 @@ from attn_runtime.onnx_file.external_data import check_external_data
 from attn_runtime.spec import Dim, TensorSpec
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from support.make_hostile_bundles import gemm_model
-from support.manifest_strategies import mutated, values, whole_manifest
+from support.graphs.make_hostile_bundles import gemm_model
+from support.graphs.manifest_strategies import mutated, values, whole_manifest
 
 #: The tests overwrite one file again and again, which is what hypothesis warns of.
 on_one_file = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import AttnError, BundleError
-from support.make_hostile_bundles import ATTACKS, Attack
+from support.graphs.make_hostile_bundles import ATTACKS, Attack
 
 
 def use(path: Path) -> None:

@@ -16,7 +16,7 @@ from attn_runtime.files.json_schema import ANNOTATIONS, KEYWORDS, find_problem
 from attn_runtime.spec import DTYPES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.manifest_strategies import mutated, texts, values, whole_manifest
+from support.graphs.manifest_strategies import mutated, texts, values, whole_manifest
 
 REFERENCE = jsonschema.Draft202012Validator(dict(schema()))
 

@@ -18,7 +18,7 @@ from attn_runtime.bundle.writer import BundleWriter, OnnxWriter, check_target
 from attn_runtime.errors import BundleError, OutputError
 from attn_runtime.files import atomic_write
 from safetensors.numpy import load_file
-from support.make_hostile_bundles import gemm_model, make_valid_bundle
+from support.graphs.make_hostile_bundles import gemm_model, make_valid_bundle
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from attn_runtime.bundle.reader import Bundle
 from attn_runtime.bundle.writer import BundleWriter
 from attn_runtime.errors import BundleError, OutputError
 from attn_runtime.files.atomic_write import sweep
-from support.make_hostile_bundles import make_valid_bundle
+from support.graphs.make_hostile_bundles import make_valid_bundle
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

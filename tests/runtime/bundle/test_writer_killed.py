@@ -17,7 +17,7 @@ import pytest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.bundle.writer import BundleWriter, OnnxWriter
 from attn_runtime.errors import BundleError, OutputError
-from support.make_hostile_bundles import gemm_model
+from support.graphs.make_hostile_bundles import gemm_model
 
 #: What every child starts with: `write(name)` replaces the bundle by one of that model name.
 PRELUDE = """

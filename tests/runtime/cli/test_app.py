@@ -22,7 +22,7 @@ from attn_runtime.tasks.verification import CaseResult
 from attn_runtime.text_format import printable
 from click.testing import CliRunner
 from PIL import Image
-from support.make_graphs import add, brightness_classifier, embed, off_by, rewrite_answers
+from support.graphs.make_graphs import add, brightness_classifier, embed, off_by, rewrite_answers
 
 
 def attn_run(*arguments: object, cwd: Path | None = None, **options: object) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attn_runtime
 import pytest
-from support import front_door
+from support.checks import front_door
 
 CLI = Path(attn_runtime.__file__).parent / "cli"
 COMMANDS = front_door.commands(CLI)

@@ -13,7 +13,7 @@ from attn_runtime.device.interface import DEFAULT_STREAM
 from attn_runtime.device.memory_pool import Blocks
 from attn_runtime.device.tensor import DeviceArray
 from attn_runtime.errors import BackendError, InputError
-from support.host_device import HostDevice
+from support.machines.host_device import HostDevice
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 import pytest
 from attn_runtime.device.object_pool import Pool
 from attn_runtime.errors import BackendError, InputError, UsageError
-from support.threads import in_threads
+from support.checks.threads import in_threads
 
 
 class Thing:

@@ -12,7 +12,7 @@ from attn_runtime.errors import UsageError
 from attn_runtime.generate import GenerateOptions, Generator, open_generator
 from attn_runtime.generate.graphs.kv_cache import SPARE, moves
 from attn_runtime.generate.topk import largest
-from support.tiny_generators import Tiny, drawn_prompts, inputs_of, logits_of, write_bundle
+from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of, logits_of, write_bundle
 
 # Flat enough that beams cross, with a stop token that comes up.
 TRANSLATOR = Tiny(sharpness=1.0, batch=32, stop=(1, 4), seed=3)

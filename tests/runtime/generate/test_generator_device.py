@@ -24,9 +24,9 @@ from attn_runtime.ort.gpu_engine import GpuEngine
 from attn_runtime.session.session import Session
 from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.stream import StreamOptions
-from support.host_device import HostDevice
-from support.ort_executor import OrtExecutor
-from support.tiny_generators import Tiny, drawn_prompts, inputs_of, write_bundle
+from support.machines.host_device import HostDevice
+from support.machines.ort_executor import OrtExecutor
+from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of, write_bundle
 
 # Heads of 8 x 4 bytes: parts of 16 entries begin where engines want them; those of 2 rows and one entry do not.
 TRANSLATOR = Tiny(sharpness=1.0, batch=12, max_length=40, seed=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attn_runtime.generate import GenerateOptions, Generator, open_generator
-from support.tiny_generators import Tiny, drawn_prompts, greedy_of, inputs_of, write_bundle
+from support.models.tiny_generators import Tiny, drawn_prompts, greedy_of, inputs_of, write_bundle
 
 TRANSLATOR = Tiny()
 WRITER = Tiny(encoder=False, key_heads=1)

@@ -10,8 +10,8 @@ from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BundleError
 from attn_runtime.generate.graphs.graph_io import GraphIO
 from attn_runtime.generate.recorded_cases import generated_cases
-from support.hostile_generators import ATTACKS, make_generator_bundle
-from support.make_hostile_bundles import Attack
+from support.graphs.hostile_generators import ATTACKS, make_generator_bundle
+from support.graphs.make_hostile_bundles import Attack
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import AttnError, BackendError, BundleError, InputError, UsageError
 from attn_runtime.generate import GenerateOptions, Generator, Sample, open_generator
 from attn_runtime.generate.graphs.graph_io import GraphIO
-from support.tiny_generators import Tiny, asset_of, drawn_prompts, greedy_of, inputs_of, logits_of, write_bundle
+from support.models.tiny_generators import Tiny, asset_of, drawn_prompts, greedy_of, inputs_of, logits_of, write_bundle
 
 TRANSLATOR = Tiny(layers=1, max_length=24, seed=2)
 WRITER = Tiny(layers=1, max_length=24, seed=2, encoder=False, stop=())

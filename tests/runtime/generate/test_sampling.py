@@ -9,7 +9,7 @@ import pytest
 from attn_runtime.errors import UsageError
 from attn_runtime.generate import GenerateOptions, Sample, open_generator
 from attn_runtime.generate.sampling import Sampler, distribution
-from support.tiny_generators import Tiny, drawn_prompts, inputs_of, write_bundle
+from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of, write_bundle
 
 LOGITS = np.log(np.array([0.4, 0.05, 0.25, 0.05, 0.15, 0.1]))
 DRAWS = 4000

@@ -19,8 +19,8 @@ from attn_runtime.generate import open_generator
 from attn_runtime.generate.text_generation import generate_texts
 from attn_runtime.preprocess.text import open_text, read_lines
 from click.testing import CliRunner, Result
-from support.tiny_generators import Tiny, greedy_of, write_bundle
-from support.tiny_texts import WORDS, texts_of, tokenizer
+from support.models.tiny_generators import Tiny, greedy_of, write_bundle
+from support.models.tiny_texts import WORDS, texts_of, tokenizer
 
 TRANSLATOR = Tiny(layers=1, max_length=12, batch=3, seed=2)
 WRITER = Tiny(layers=1, max_length=12, batch=3, encoder=False, seed=4)

@@ -15,7 +15,7 @@ from attn_runtime.errors import BundleError, InputError
 from attn_runtime.generate import open_generator
 from attn_runtime.generate.recorded_cases import generated_cases
 from attn_runtime.generate.verify import logit_error, replay
-from support.tiny_generators import Tiny, case_of, drawn_prompts, write_bundle
+from support.models.tiny_generators import Tiny, case_of, drawn_prompts, write_bundle
 
 TINY = Tiny(layers=1, max_length=24, seed=2)
 PROMPTS = drawn_prompts(TINY, [4, 2, 7])

@@ -10,8 +10,8 @@ from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.ort.file_answers import answers_here
 from attn_runtime.ort.session_options import cpu_options, make_session
 from safetensors.numpy import load_file, save_file
-from support.half_graphs import half_norm, half_norm_answer
-from support.make_graphs import add, embed
+from support.graphs.half_graphs import half_norm, half_norm_answer
+from support.graphs.make_graphs import add, embed
 
 TASK = "attn_runtime.ort.file_answers:answers_here"
 

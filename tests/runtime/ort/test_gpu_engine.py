@@ -25,8 +25,8 @@ from attn_runtime.ort.gpu_bound_call import BoundOnGpu, StagedCall, copies_strai
 from attn_runtime.ort.gpu_engine import GpuEngine, GraphIds
 from attn_runtime.session.session import Session, open_session
 from onnx import TensorProto, helper
-from support.host_device import HostDevice
-from support.make_graphs import add, embed, floats, nonzero, save
+from support.graphs.make_graphs import add, embed, floats, nonzero, save
+from support.machines.host_device import HostDevice
 
 A = np.arange(6, dtype=np.float32).reshape(2, 3)
 B = np.full((2, 3), 0.5, np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from support.make_graphs import floats
+from support.graphs.make_graphs import floats
 
 MEGABYTES = 16
 

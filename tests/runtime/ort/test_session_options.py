@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from attn_runtime.session.session import open_session
-from support.half_graphs import half_norm, half_norm_answer, half_transpose
+from support.graphs.half_graphs import half_norm, half_norm_answer, half_transpose
 
 RUN = """
 import numpy, sys

@@ -9,8 +9,8 @@ import pytest
 from attn_runtime.backends import native
 from attn_runtime.generate import GenerateOptions, open_generator
 from attn_runtime.session.session import open_session
-from support.idle import WIDE, busy
-from support.tiny_generators import drawn_prompts, inputs_of, write_bundle
+from support.checks.idle import WIDE, busy
+from support.models.tiny_generators import drawn_prompts, inputs_of, write_bundle
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.ort.tensorrt_provider import cache_folder, profile_shapes, tf32_note
 from attn_runtime.session.session import open_session
 from attn_runtime.spec import Dim, TensorSpec
-from support.make_graphs import add
+from support.graphs.make_graphs import add
 
 BATCH, T = Dim("batch", 1, 8, 32), Dim("T", 1, 50, 200)
 TOKENS = TensorSpec("tokens", "int64", (BATCH, T))

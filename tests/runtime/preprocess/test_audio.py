@@ -9,7 +9,7 @@ from attn_runtime.errors import InputError
 from attn_runtime.preprocess.audio import centred, load_audio, loudest, prepare
 from attn_runtime.preprocess.resampling import resample
 from attn_runtime.preprocess.wav import read_wav, write_wav
-from support.wav_files import GOOD, REFUSED, VALUES, packed, riff
+from support.graphs.wav_files import GOOD, REFUSED, VALUES, packed, riff
 
 RECIPE = {"input": "waveform", "sample_rate": 16000}
 

@@ -21,8 +21,8 @@ from attn_runtime.session import session as session_module
 from attn_runtime.session.session import Session, open_session
 from attn_runtime.spec import Dim, TensorSpec
 from onnx import TensorProto, helper, numpy_helper
-from support.make_graphs import add, embed, floats, nonzero, save
-from support.make_hostile_bundles import gemm_model
+from support.graphs.make_graphs import add, embed, floats, nonzero, save
+from support.graphs.make_hostile_bundles import gemm_model
 
 no_gpu = pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU")
 

@@ -14,7 +14,7 @@ from attn_runtime.tasks import benchmark as bench_module
 from attn_runtime.tasks.benchmark import bench
 from attn_runtime.tasks.plots.bench import plot_bench
 from PIL import Image
-from support.make_graphs import add, embed, nonzero
+from support.graphs.make_graphs import add, embed, nonzero
 
 QUICK = {"device": "cpu", "warmup_s": 0.0, "measure_s": 0.0, "min_runs": 5}
 

@@ -14,7 +14,7 @@ from attn_runtime.preprocess.wav import write_wav
 from attn_runtime.spec import Dim
 from attn_runtime.tasks.classification import classify
 from PIL import Image
-from support.small_classifiers import pictures, recordings, texts
+from support.models.small_classifiers import pictures, recordings, texts
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from attn_runtime.tasks.plots.attention import MOST_PANELS, draw, plot_attention
 from click.testing import CliRunner
 from onnx import TensorProto, helper
 from PIL import Image
-from support import tiny_generators
-from support.small_classifiers import WORDS, write_bundle
-from support.tiny_generators import Tiny
+from support.models import tiny_generators
+from support.models.small_classifiers import WORDS, write_bundle
+from support.models.tiny_generators import Tiny
 
 BATCH = Dim("batch", 1, 2, 4)
 ROWS, COLUMNS, PATCH = 3, 5, 2

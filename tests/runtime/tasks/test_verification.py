@@ -11,7 +11,7 @@ from attn_runtime.bundle.reader import Bundle, sha256_of
 from attn_runtime.errors import BundleError, ParityError, UsageError
 from attn_runtime.session.session import open_session
 from attn_runtime.tasks.verification import verify
-from support.make_graphs import add, off_by, rewrite_answers
+from support.graphs.make_graphs import add, off_by, rewrite_answers
 
 
 @pytest.mark.parametrize("precision", ["fp32", "ext"])

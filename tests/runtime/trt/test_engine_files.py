@@ -29,7 +29,7 @@ from attn_runtime.trt.engine_files import (  # fmt: skip
 from attn_runtime.trt.engine_key import EngineKey
 from attn_runtime.trt.machine import Machine
 from attn_runtime.trt.precision_audit import Audit
-from support import trt_graphs as graphs
+from support.graphs import trt_graphs as graphs
 
 MACHINE = Machine({"rtx": "1.7.1.116", "tensorrt": "11.4.0"}, "8.9", "linux-x86_64")
 PLAN = b"a plan that no library reads here"
@@ -120,7 +120,7 @@ def test_the_most_special_engine_is_taken(valid_bundle: Path) -> None:
 
 
 def test_an_engine_of_the_file_made_for_tensorrt_comes_first(valid_bundle: Path) -> None:
-    from support.make_hostile_bundles import edit
+    from support.graphs.make_hostile_bundles import edit
 
     # "half" is the file for TensorRT of the precision "plain".
     half = Bundle.open(valid_bundle).manifest["graphs"]["model"]["precisions"]["half"]

@@ -164,7 +164,7 @@ def test_real_builds(fields: dict[str, object], fused: bool, says: str, tmp_path
     attention = pytest.importorskip("attn_export.attention.blocks")
     onnx, onnx_ir = pytest.importorskip("onnx"), pytest.importorskip("onnx_ir")
     from attn_runtime.trt.builder.network import build
-    from support.attention_cells import Cell, graph, profile
+    from support.graphs.attention_cells import Cell, graph, profile
 
     model = graph(Cell(**{"heads": 4, "queries": 64, **fields}))  # type: ignore[arg-type]
     onnx.save(model, tmp_path / "m.onnx")

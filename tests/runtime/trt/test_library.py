@@ -17,7 +17,7 @@ from attn_runtime.trt.builder.network import build
 from attn_runtime.trt.run import executor_trt10
 from attn_runtime.trt.run.executor import IoTensor
 from attn_runtime.trt.run.executor_trt10 import LibraryContext, LibraryExecutor, _allocator
-from support.make_graphs import add
+from support.graphs.make_graphs import add
 
 reasons = {name: library.why_unavailable(name) for name in library.names()}
 FLAVOURS = [name for name, reason in reasons.items() if reason is None]

@@ -1,4 +1,4 @@
-// The bundles that tests/support/cpp_bundles.py has made, in the folder that ATTN_TEST_BUNDLES names. Tests skip without it.
+// The bundles that tests/support/graphs/cpp_bundles.py has made, in the folder that ATTN_TEST_BUNDLES names. Tests skip without it.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,5 +18,5 @@ inline std::filesystem::path bundles_folder() {
 
 #define ATTN_NEEDS_BUNDLES()                                                                                            \
   if (attn_test::bundles_folder().empty()) {                                                                            \
-    GTEST_SKIP() << "no bundles: run tests/support/cpp_bundles.py FOLDER and set ATTN_TEST_BUNDLES=FOLDER";                \
+    GTEST_SKIP() << "no bundles: run tests/support/graphs/cpp_bundles.py FOLDER and set ATTN_TEST_BUNDLES=FOLDER";                \
   }

@@ -1,4 +1,4 @@
-"""setup.sh whole, in a board that is made of files and stand-ins (tests/support/fake_board.py): what it builds with which
+"""setup.sh whole, in a board that is made of files and stand-ins (tests/support/machines/fake_board.py): what it builds with which
 TensorRT, what it says when something is wrong, and that a killed run leaves nothing half done. It runs attn-runtime's wheel."""
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from attn_export.deploy.jetson.folder_maker import JetsonOptions, deploy_jetson
 from attn_runtime.bundle.reader import Bundle
-from support import tiny_generators as tiny
-from support.fake_board import FakeBoard, make_board
-from support.make_hostile_bundles import make_valid_bundle, read_manifest, write_manifest
+from support.graphs.make_hostile_bundles import make_valid_bundle, read_manifest, write_manifest
+from support.machines.fake_board import FakeBoard, make_board
+from support.models import tiny_generators as tiny
 
 SHORT = ("--bench-seconds", "0")
 

@@ -25,7 +25,7 @@ from attn_runtime.errors import BundleError, EngineError, OutputError, StageErro
 from attn_runtime.jetson.boards import BOARDS, REFUSALS, RELEASES, SOURCES, board_of, find_release, release_for
 from attn_runtime.jetson.deploy_manifest import Order, read_order
 from attn_runtime.jetson.memory import available_memory, plan_build
-from support.make_hostile_bundles import make_valid_bundle, read_manifest, write_manifest
+from support.graphs.make_hostile_bundles import make_valid_bundle, read_manifest, write_manifest
 
 NX = JetsonOptions("orin-nx", cpp="no")
 

@@ -18,10 +18,10 @@ from attn_export.deploy.triton.text_proto import Enum, Map, to_text
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BackendError, EngineError, OutputError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
-from support import small_classifiers
-from support import tiny_generators as tiny
-from support import triton_server as server
-from support.make_hostile_bundles import drop, edit, make_valid_bundle
+from support.graphs.make_hostile_bundles import drop, edit, make_valid_bundle
+from support.machines import triton_server as server
+from support.models import small_classifiers
+from support.models import tiny_generators as tiny
 
 WORDS = ["[PAD]", "[END]", "[UNK]", "the", "cat", "sat", "on", "a", "mat", ".", "dog", "ran", "far"]
 WRITER = tiny.Tiny(layers=1, max_length=12, batch=3, encoder=False, seed=4)

@@ -46,7 +46,7 @@ def loose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    source = load_source("support.deep_nets:Small", inputs=["x:float32[batch,T,64]"], dims=["batch=2", "T=8"])
+    source = load_source("support.models.deep_nets:Small", inputs=["x:float32[batch,T,64]"], dims=["batch=2", "T=8"])
     export(source, tmp_path / "net.attn")
     return tmp_path / "net.attn"
 

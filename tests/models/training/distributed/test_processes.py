@@ -13,7 +13,7 @@ from attn_models.training import checkpoint, loop
 from attn_models.training.distributed import sync_batch_norm
 from attn_runtime.errors import BackendError
 from safetensors.torch import load_file
-from support import training_worker
+from support.models import training_worker
 
 WORKER = Path(training_worker.__file__)
 

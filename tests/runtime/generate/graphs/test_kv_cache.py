@@ -12,7 +12,7 @@ import pytest
 from attn_runtime.generate import GenerateOptions, Generator, open_generator
 from attn_runtime.generate.graphs.kv_cache import Cache, capacity_for
 from attn_runtime.generate.graphs.step_graphs import StepGraphs
-from support.tiny_generators import Tiny, drawn_prompts, greedy_of, inputs_of, write_bundle
+from support.models.tiny_generators import Tiny, drawn_prompts, greedy_of, inputs_of, write_bundle
 
 # Sharp enough that another cache gives other tokens; nothing stops an answer early.
 TRANSLATOR = Tiny(stop=(), max_length=70, batch=16)

@@ -18,7 +18,7 @@ from attn_runtime.trt.builder.diagnose import clean
 from attn_runtime.trt.builder.preflight import check_traps
 from attn_runtime.trt.profiles import ShapeTexts
 from onnx import TensorProto, helper
-from support import trt_graphs as graphs
+from support.graphs import trt_graphs as graphs
 
 pytestmark = pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
 MODULE = r'node "attn" \(Attention, module encoder.attn, /src/net.py:34\)'

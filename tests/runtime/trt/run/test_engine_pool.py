@@ -25,10 +25,10 @@ from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.open_engine import specs_of
 from attn_runtime.trt.run.stream import StreamOptions
 from onnx import TensorProto, helper
-from support.host_device import HostDevice
-from support.make_graphs import add, embed, floats, integers, nonzero, save
-from support.ort_executor import OrtExecutor
-from support.threads import in_threads
+from support.checks.threads import in_threads
+from support.graphs.make_graphs import add, embed, floats, integers, nonzero, save
+from support.machines.host_device import HostDevice
+from support.machines.ort_executor import OrtExecutor
 
 ADD = {"a": ((1, 1), (2, 8), (64, 64)), "b": ((1, 1), (2, 8), (64, 64))}
 

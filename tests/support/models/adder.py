@@ -8,7 +8,7 @@ import numpy as np
 from attn_runtime.session.session import Session
 from attn_runtime.trt.builder.compile import compile_engine
 
-from support.make_graphs import add
+from support.graphs.make_graphs import add
 
 SMALL = (1, 1), (1, 8), (4, 64)
 RANGE = (1, 1), (4, 64), (64, 512)

@@ -14,7 +14,7 @@ from attn_runtime.bundle.tensor_files import write_tensors
 from attn_runtime.bundle.writer import BundleWriter
 from onnx import TensorProto, helper, numpy_helper
 
-from support.make_hostile_bundles import dim, valid_manifest
+from support.graphs.make_hostile_bundles import dim, valid_manifest
 
 
 def save(

@@ -13,7 +13,7 @@ from attn_runtime.errors import BackendError
 from attn_runtime.trt.profiles import Profile
 from attn_runtime.trt.run.executor import Grows, IoTensor, Shape
 
-from support.host_device import HostDevice
+from support.machines.host_device import HostDevice
 
 _DTYPES = {"float": "float32", "double": "float64"}  # of "tensor(float)"; the others are numpy's names
 

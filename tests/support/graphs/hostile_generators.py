@@ -12,7 +12,17 @@ import numpy as np
 import onnx
 from attn_runtime.bundle.writer import BundleWriter
 
-from support.make_hostile_bundles import Attack, content, dim, drop, edit, entry, gemm_model, tensors, valid_manifest
+from support.graphs.make_hostile_bundles import (
+    Attack,
+    content,
+    dim,
+    drop,
+    edit,
+    entry,
+    gemm_model,
+    tensors,
+    valid_manifest,
+)
 
 ROWS, VOCABULARY = 3, 10
 _BATCH, _PROMPT, _CACHE = dim("batch", 1, 2, 4), dim("prompt", 1, 2, 8), dim("cache", 1, 4, 16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.tiny_generators import Tiny
+from support.models.tiny_generators import Tiny
 
 WORDS = ["[PAD]", "[END]", "[UNK]", "the", "cat", "sat", "on", "a", "mat", ".", "dog", "ran", "far"]
 

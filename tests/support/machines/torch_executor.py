@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from attn_runtime.trt.run.executor import Grows, IoTensor, Shape
 
-from support.adder import RANGE, SMALL
+from support.models.adder import RANGE, SMALL
 
 
 class TorchExecutor:

@@ -1,6 +1,6 @@
 """Write one small bundle per attack into a folder, beside a valid one that each of them was made from.
 
-    python tests/support/make_hostile_bundles.py [FOLDER]        default: tests/support/hostile/, which git ignores
+    python tests/support/graphs/make_hostile_bundles.py [FOLDER]        default: tests/support/hostile/, which git ignores
 
 ATTACKS tells of each what a reader must answer. Everything that a naive reader would follow is really there: the
 files outside the bundle exist, the links work, the hashes of altered files are right unless the hash is the attack.

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from support.make_hostile_bundles import valid_manifest
+from support.graphs.make_hostile_bundles import valid_manifest
 
 
 def whole_manifest() -> dict[str, Any]:

@@ -20,12 +20,12 @@ from attn_runtime.preprocess.wav import write_wav
 from attn_runtime.session.session import open_session
 from onnx import TensorProto, helper
 
-from support import small_classifiers
-from support.half_graphs import half_norm, half_norm_answer, half_transpose
-from support.make_graphs import embed, floats, integers, nonzero, off_by, rewrite_answers, save
-from support.make_hostile_bundles import dim, make_valid_bundle, valid_manifest
-from support.tiny_generators import Tiny, case_of, drawn_prompts, write_bundle
-from support.tiny_texts import text_assets
+from support.graphs.half_graphs import half_norm, half_norm_answer, half_transpose
+from support.graphs.make_graphs import embed, floats, integers, nonzero, off_by, rewrite_answers, save
+from support.graphs.make_hostile_bundles import dim, make_valid_bundle, valid_manifest
+from support.models import small_classifiers
+from support.models.tiny_generators import Tiny, case_of, drawn_prompts, write_bundle
+from support.models.tiny_texts import text_assets
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from support.tiny_generators import Tiny
+from support.models.tiny_generators import Tiny
 
 #: Its products are worth a second thread.
 WIDE = Tiny(heads=8, key_heads=8, head_size=64, layers=1)

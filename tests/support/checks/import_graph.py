@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 #: Where each package lies.
 PACKAGES = {"attn_runtime": "runtime", "attn_models": "models", "attn_export": "export"}
 

@@ -18,7 +18,7 @@ import onnx
 from attn_runtime.bundle.writer import BundleWriter
 from onnx import TensorProto, helper, numpy_helper
 
-from support.make_hostile_bundles import dim, valid_manifest
+from support.graphs.make_hostile_bundles import dim, valid_manifest
 
 Weights = Mapping[str, np.ndarray]
 DTYPES = {

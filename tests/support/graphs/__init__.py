@@ -1,0 +1,1 @@
+"""ONNX graphs, bundles and files, good ones and hostile ones."""

@@ -1,0 +1,1 @@
+"""Modules and bundles that tests export, train and run."""
