@@ -3,8 +3,8 @@
     PYTHONPATH=tests python scripts/attention_survey/survey.py                    # with the flavour that is installed
     PYTHONPATH=tests python scripts/attention_survey/survey.py --flavour rtx --quick -o /tmp/survey.md
 
-Each cell (scripts/attention_survey/grid.py) is one ONNX graph (tests/support/graphs/attention_cells.py). Whether it is fused tells
-attn_runtime.trt.fused_attention from the build's own list of layers, its scratch memory the build's log.
+Each cell (scripts/attention_survey/grid.py) is one ONNX graph (tests/support/graphs/attention_cells.py). Whether it is fused
+tells attn_runtime.trt.fused_attention from the build's own list of layers, its scratch memory the build's log.
 TensorRT-RTX needs no GPU.
 """
 

@@ -70,7 +70,7 @@ def test_another_models_graph_is_told_by_its_name(small_translator: Path) -> Non
         (["-o", "t.attn", "--input", "x:float32[3]"], "each with inputs of its own; leave --input out"),
         (["-o", "t.attn", "--output-names", "a"], "each with outputs of its own"),
         (["-o", "t.attn", "--graph", "steps"], 'no graph "steps"; did you mean step?'),
-        (["-o", "t.attn", "--dim", "caches=3"], "no graph of support.models.small_generators:translator has a dim of that name; did"),
+        (["-o", "t.attn", "--dim", "caches=3"], "no graph of support.models.small_generators:translator has a dim of that name"),
     ],
 )  # fmt: skip
 def test_what_makes_sense_for_one_graph_alone_is_refused(

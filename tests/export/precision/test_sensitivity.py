@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from attn_export.precision.emulation import ENTERED
+from attn_export.precision.schemes._emulation import ENTERED
 from attn_export.precision.sensitivity import in_source
 
 
