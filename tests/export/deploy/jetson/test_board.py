@@ -1,5 +1,6 @@
 """setup.sh whole, in a board that is made of files and stand-ins (tests/support/machines/fake_board.py): what it builds with
-which TensorRT, what it says when something is wrong, and that a killed run leaves nothing half done. It runs attn-runtime's wheel."""
+which TensorRT, what it says when something is wrong, and that a killed run leaves nothing half done. It runs
+attn-runtime's wheel."""
 
 from __future__ import annotations
 
