@@ -41,6 +41,9 @@ def test_the_validation_part_is_of_the_training_part_alone():
     assert len(validation) == digits.VALIDATION_SIZE
     assert sorted([*kept, *validation]) == sorted(train)
     assert not set(validation) & set(test)
+    _, targets = digits.pixels()
+    share = np.bincount(targets[validation], minlength=10) / np.bincount(targets[train], minlength=10)
+    assert np.allclose(share, digits.VALIDATION_SIZE / len(train), atol=0.01)
 
 
 def test_the_split_does_not_follow_the_global_seed():
