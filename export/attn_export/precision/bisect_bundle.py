@@ -62,7 +62,7 @@ def bisect(
             raise UsageError(f"-o {mend}: got suffix {mend.suffix or '(none)'}, expected NAME.onnx")
         check_target(mend, force)
     specs = drawn_inputs(inputs, dims)
-    with workshop(stage_seconds, autocast=mend is not None) as (work, isolated):
+    with workshop(stage_seconds) as (work, isolated):
         source, other, label, record, limits = _named(path, against, graph, specs, work, isolated)
         chosen = _cases(record, case)
         with console.stage("bisect") as line:
@@ -75,6 +75,7 @@ def bisect(
         if mend is not None:
             if scheme is None:
                 raise UsageError(f"-o {mend}: {label} is in fp32, where there is nothing to keep; leave -o out")
+            scheme.require()
             half_io = any(i.type.tensor_type.elem_type == TensorProto.FLOAT16 for i in _load(other).graph.input)
             tolerance = scheme.tolerance(rtol, limits)
             conversion = conversion_of(source, scheme, record, tolerance, half_io, work / "mend", isolated)

@@ -27,7 +27,7 @@ from .activations import ranges
 from .bisection import precision_of
 from .bundle_files import share_mode, stage_entry, write_precision
 from .fp32_search import Conversion
-from .schemes import MAX_BYTES, Scheme, require_autocast
+from .schemes import MAX_BYTES, Scheme
 from .typed_graph import TypedGraph, convert_graph, for_tensorrt
 
 SECONDS = 600.0
@@ -115,7 +115,7 @@ def add_precision(
     opened = Bundle.open(bundle)
     if opened.asset("generation") is not None:
         half_io = _caches_in(scheme, half_io, console)
-    with workshop(stage_seconds) as (work, isolated):
+    with workshop(stage_seconds, scheme) as (work, isolated):
         # A killed run may have left hard links to the weights, which onnx does not open for fear of them.
         sweep(bundle.resolve())
         typed_graphs = {}
@@ -179,7 +179,7 @@ def convert_file(
     if target.suffix != ".onnx":
         raise UsageError(f"-o {target}: got suffix {target.suffix or '(none)'}, expected NAME.onnx for a plain graph")
     check_target(target, force)
-    with workshop(stage_seconds) as (work, isolated), OnnxWriter(target, force) as writer:
+    with workshop(stage_seconds, scheme) as (work, isolated), OnnxWriter(target, force) as writer:
         conversion = file_conversion(path, scheme, half_io, rtol, inputs, work, isolated)
         chosen = _forms(conversion, path.stem, skip if tensorrt else (attention.PASS.name,), console)[-1]
         save_whole(chosen, writer)
@@ -271,7 +271,7 @@ def _named(source: Path, work: Path) -> Path:
 
 
 def check_options(precision: str, half_io: bool, skip: Sequence[str]) -> Scheme:
-    """The scheme; UsageError for options that make no sense, BackendError when AutoCast is not installed."""
+    """The scheme; UsageError for options that make no sense, BackendError where what it converts with is not installed."""
     scheme = schemes.get(precision)
     scheme.check_half_io(half_io)
     for name in skip:
@@ -279,21 +279,21 @@ def check_options(precision: str, half_io: bool, skip: Sequence[str]) -> Scheme:
             raise UsageError(
                 f"--skip-pass {name}: it would not run anyway; the passes of a conversion are: {attention.PASS.name}"
             )
-    require_autocast()
+    scheme.require()
     return scheme
 
 
 @contextmanager
-def workshop(stage_seconds: float, autocast: bool = True) -> Iterator[tuple[Path, ChildProcess]]:
-    """A folder for candidates, and a child process; with `autocast`, it imports that already."""
+def workshop(stage_seconds: float, scheme: Scheme | None = None) -> Iterator[tuple[Path, ChildProcess]]:
+    """A folder for candidates, and a child process; with a scheme, it imports already what that converts with."""
     advice = "raise --stage-timeout, or leave the stage out with --skip-pass"
     with (
         tempfile.TemporaryDirectory(prefix="attn-half-") as folder,
         ChildProcess(stage_seconds, advice=advice) as isolated,
     ):
-        if autocast:
-            require_autocast()
-            isolated.start("attn_export.precision.schemes._autocast:warm_up_here")
+        if scheme is not None:
+            scheme.require()
+            isolated.start(scheme.warm_up)
         yield Path(folder), isolated
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from attn_export import BackendError, ExportOptions, OutputError, UsageError, export, load_source, verify
+from attn_export.precision.schemes import get
 from attn_runtime import Bundle, ParityError
 
 X, DIMS = ["x:float32[batch,16]"], ["batch=1:2:4"]
@@ -78,7 +80,7 @@ def test_a_precision_that_can_not_be_made_is_told_before_the_export(
     def missing() -> None:
         raise BackendError("AutoCast is not installed")
 
-    monkeypatch.setattr("attn_export.precision.conversion.require_autocast", missing)
+    monkeypatch.setattr("attn_export.precision.schemes.fp16.SCHEME", replace(get("fp16"), require=missing))
     with pytest.raises(BackendError, match="AutoCast"):
         export(Untouched(), tmp_path / "a.attn", inputs=X, dims=DIMS, precision="fp16")
 

@@ -121,7 +121,7 @@ def test_what_the_plain_conversion_breaks_holds_with_few_nodes_in_fp32(
     reason: str,
 ) -> None:
     bundle = made(name, inputs, request.getfixturevalue(example) if example else None)
-    with workshop(120) as (work, isolated):
+    with workshop(120, get("fp16")) as (work, isolated):
         conversion = bundle_conversion(Bundle.open(bundle), "model", get("fp16"), False, None, work, isolated)
         assert keep.plain(conversion).ratio > 1
         typed = convert_graph(conversion, "model", Console(True))
@@ -134,7 +134,7 @@ def test_what_the_plain_conversion_breaks_holds_with_few_nodes_in_fp32(
 
 def test_a_mask_that_never_masks_all_needs_nothing_in_fp32(made: Made) -> None:
     bundle = made("Causal")
-    with workshop(120) as (work, isolated):
+    with workshop(120, get("fp16")) as (work, isolated):
         conversion = bundle_conversion(Bundle.open(bundle), "model", get("fp16"), False, None, work, isolated)
         first = keep.start(conversion)
         # AutoCast's ranges alone keep every layer's sum and softmax.
@@ -290,7 +290,7 @@ def test_large_weights_lie_beside_the_graph_once_for_all_its_forms(made: Made, t
 
 def test_a_wrong_class_shows_in_the_agreement(made: Made) -> None:
     bundle = Bundle.open(made("Small"))
-    with workshop(60, autocast=False) as (work, isolated):
+    with workshop(60) as (work, isolated):
         record = replace(golden_record(bundle, bundle.graph()), classifier=True)
         (case, *_) = record.cases
         expected = load_file(case.outputs)["output"]

@@ -22,7 +22,7 @@ MakeConversion = Callable[..., Conversion]
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildProcess]:
-    with workshop(60) as (_, isolated):
+    with workshop(60, get("fp16")) as (_, isolated):
         yield isolated
 
 

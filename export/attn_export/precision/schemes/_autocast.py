@@ -33,6 +33,9 @@ _NEEDED = ("modelopt", "onnx_graphsurgeon", "polygraphy", "onnxconverter_common"
 #: Protobuf ends at 2 GiB, and AutoCast holds the whole fp32 graph as one message to infer its types.
 MAX_BYTES = (2 << 30) - (64 << 20)
 
+#: What imports AutoCast in a child process.
+WARM_UP = f"{__name__}:warm_up_here"
+
 
 def require_autocast() -> None:
     """BackendError, with the line that installs it, unless AutoCast is here. Imports nothing."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -79,6 +79,8 @@ class Scheme:
     half_io         whether a graph can have float16 inputs and outputs, and `no_half_io` why not
     convert         from the fp32 graph to the typed one
     emulate         from the typed graph to the fp32 graph that is its judge
+    require         raises BackendError where what `convert` needs is not installed
+    warm_up         a task that imports it in the child process, "package.module:function", while others read and measure
     """
 
     name: str
@@ -89,6 +91,8 @@ class Scheme:
     default_rtol: float
     convert: Convert
     emulate: Emulate
+    require: Callable[[], None]
+    warm_up: str
     runs_on_cpu: bool = True
     half_io: bool = True
     no_half_io: str = ""

@@ -2,7 +2,7 @@
 
 from onnx import TensorProto
 
-from ._autocast import autocast
+from ._autocast import WARM_UP, autocast, require_autocast
 from ._base import Scheme
 from ._emulation import emulate
 
@@ -16,6 +16,8 @@ SCHEME = Scheme(
     default_rtol=8e-2,
     convert=autocast,
     emulate=emulate,
+    require=require_autocast,
+    warm_up=WARM_UP,
     runs_on_cpu=False,
     half_io=False,
     no_half_io="numpy has no bfloat16",

@@ -2,7 +2,7 @@
 
 from onnx import TensorProto
 
-from ._autocast import autocast
+from ._autocast import WARM_UP, autocast, require_autocast
 from ._base import Scheme
 from ._emulation import emulate
 
@@ -16,4 +16,6 @@ SCHEME = Scheme(
     default_rtol=1e-2,
     convert=autocast,
     emulate=emulate,
+    require=require_autocast,
+    warm_up=WARM_UP,
 )

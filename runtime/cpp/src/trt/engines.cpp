@@ -35,9 +35,14 @@ std::string quoted(const std::string& word) {
 // The precision that was asked for, before it the file of the same type and borders that was made for TensorRT, where there is one.
 std::vector<const Precision*> files_for(const GraphFile& graph) {
   const Precision& asked = *graph.precision;
-  for (const Precision& other : graph.graph->precisions) {
-    if (other.target != "tensorrt" || other.type != asked.type || other.half_io != asked.half_io) continue;
+  const auto alike = [&](const Precision& other) { return other.type == asked.type && other.half_io == asked.half_io; };
+  const auto& all = graph.graph->precisions;
+  // Where several precisions have one type, the file that was made of this one has its name in front.
+  const bool several = std::count_if(all.begin(), all.end(), [&](const Precision& p) { return alike(p) && !p.target; }) > 1;
+  for (const Precision& other : all) {
+    if (other.target != "tensorrt" || !alike(other)) continue;
     if (&other == &asked) break;
+    if (several && other.name != asked.name + "-trt") continue;
     return {&other, &asked};
   }
   return {&asked};
