@@ -85,7 +85,7 @@ def test_rtx_builds_without_a_gpu_and_does_not_run() -> None:
 @pytest.mark.parametrize(("capability", "runs"), [("8.9", True), ("12.0", True), ("8.7", False), ("9.0", False)])
 def test_rtx_runs_on_the_gpus_that_it_knows(capability: str, runs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The list is the library's own; only the GPU is made up."""
-    monkeypatch.setattr(trt_doctor.cuda, "find_gpus", lambda: Gpus(("A GPU",)))
+    monkeypatch.setattr(trt_doctor.gpus, "find_gpus", lambda: Gpus(("A GPU",)))
     monkeypatch.setattr("attn_runtime.trt.library_choice.compute_capability", lambda number=0: capability)
     (rtx,) = [state for state in trt_doctor.flavour_states() if state.flavour == "rtx"]
     assert rtx.why_no_build is None

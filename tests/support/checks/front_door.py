@@ -65,7 +65,7 @@ def around_the_front_door(folder: Path, package: ModuleType) -> Iterator[str]:
             module = (node.module or "").removeprefix("attn_runtime").removeprefix(".")
             for alias in node.names:
                 public = not module and alias.name in {*package.__all__, "__version__"}
-                if not (public or module in _WORDS or _PRINTING.fullmatch(alias.name)):
+                if not (public or module in {*_WORDS, "lazy"} or _PRINTING.fullmatch(alias.name)):
                     yield f"{file.name}:{node.lineno} imports {alias.name} of {module or package.__name__}"
 
 

@@ -63,7 +63,8 @@ def repack(installed: metadata.Distribution, made: Path) -> None:
         name
         for name in listed
         if (name.startswith("attn_runtime/") and "__pycache__" not in name and not name.startswith("attn_runtime/lib/"))
-        or name in {f"{info}/{kept}" for kept in ("METADATA", "WHEEL", "entry_points.txt", "top_level.txt")}
+        or name
+        in {f"{info}/{kept}" for kept in ("METADATA", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")}
     ]
     if info is None or "attn_runtime/__init__.py" not in files:
         raise StageError(
