@@ -197,7 +197,7 @@ def last_words(printed: IO[str]) -> str:
 
 
 def kill_tree(process: subprocess.Popen[Any]) -> None:
-    """Kill a process that was started in a session of its own, and what it started in it."""
+    """Kill a process that leads a group of its own, and what it started in it."""
     if process.poll() is None:
         with contextlib.suppress(AttributeError, OSError):  # Windows has no groups
             os.killpg(process.pid, signal.SIGKILL)
@@ -233,14 +233,12 @@ class _Child:
     def __init__(self, surroundings: tuple[int, Path | None, dict[str, str]]) -> None:
         self.surroundings = surroundings
         self.stderr: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        # A session of its own: Ctrl-C on the terminal reaches this process alone, which then ends the child in order.
         self.process = subprocess.Popen(
             python_command(f"{__name__}:serve"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.stderr,
             text=True,
-            start_new_session=True,
         )
         assert self.process.stdin is not None and self.process.stdout is not None
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
@@ -330,6 +328,11 @@ _server: _Server | None = None
 def serve() -> None:
     """What the child does: tasks, one after the other, until nobody sends any more."""
     global _server
+    # A group of its own: Ctrl-C on the terminal reaches the parent alone, which then ends this process in order, and what
+    # it started with it. Not a session: Linux shares processor time out by session, and the parent, whose threads wait for
+    # each other, would get less of two cores for three threads.
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     _server = _Server()
     threading.Thread(target=_server.listen, daemon=True).start()
     _server.work()

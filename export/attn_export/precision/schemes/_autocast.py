@@ -34,7 +34,7 @@ _NEEDED = ("modelopt", "onnx_graphsurgeon", "polygraphy", "onnxconverter_common"
 MAX_BYTES = (2 << 30) - (64 << 20)
 
 #: What imports AutoCast in a child process.
-WARM_UP = f"{__name__}:warm_up_here"
+WARM_UP = "attn_export.precision.schemes._autocast:warm_up_here"
 
 
 def require_autocast() -> None:
