@@ -139,6 +139,23 @@ def test_private_names_stay_at_home() -> None:
     ]
 
 
+def test_across_the_distributions_only_what_is_documented_is_used() -> None:
+    text = (
+        (ROOT / "docs" / "architecture.md")
+        .read_text(encoding="utf-8")
+        .partition("of its documented rooms")[2]
+        .partition("\n\n")[0]
+    )
+    rooms = {f"attn_runtime.{word}" for word in _WORD.findall(text)}
+    across = [
+        i for i in GRAPH.imports if i.origin.startswith("attn_runtime") and not i.importer.startswith("attn_runtime")
+    ]
+    assert "attn_runtime.bundle" in rooms and rooms <= {i.target for i in across}, "no room is listed for nothing"
+    assert not [
+        f"{i.importer} takes {i.name} from {i.target}" for i in across if i.target not in {"attn_runtime", *rooms}
+    ]
+
+
 # --- engines ------------------------------------------------------------------------------------------------------
 
 

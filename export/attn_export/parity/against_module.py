@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
+from attn_runtime import Session, open_session
 from attn_runtime.bundle import Bundle, is_bundle, to_fp16, to_reference_dtype
 from attn_runtime.compare import Tolerance
 from attn_runtime.random_inputs import draw_inputs
-from attn_runtime.session import Session, open_session
 from attn_runtime.spec import Dim, TensorSpec
 
 from ..attention_outputs import signature_for

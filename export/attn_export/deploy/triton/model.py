@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from attn_runtime import GenerateOptions, Sample, open_generator
 from attn_runtime.errors import AttnError, InputError, UsageError
-from attn_runtime.generate import GenerateOptions, Sample, open_generator
 from attn_runtime.preprocess import open_text
 
 _SEARCH = {"max_length": int, "beams": int, "length_penalty": float}
