@@ -11,7 +11,7 @@ where all are gone, or none fails, the package's whole folder is run. A test tha
 it must pass: what fails there as well has caught nothing.
 
 Files are changed in place and put back, whatever happens short of a SIGKILL. Tests that run the C++ library build it; a
-root without the tools for that (scripts/install_cpp_tools.sh, scripts/fetch_onnxruntime.sh) can't run its mutations. Whether the
+root without the tools for that (`make cpp-tests` brings them) can't run its mutations. Whether the
 library is built decides what Python's sessions on a CPU run on, so compare roots that both have it or both lack it.
 
 The exit code is the number of mutations that no test caught.
