@@ -1,6 +1,6 @@
 """What the tests catch: 25 small bugs, put into the packages one at a time, and whether a test fails for each.
 
-    python scripts/mutations.py                             all of them, about a quarter of an hour
+    python scripts/mutations.py                             all of them, some five minutes
     python scripts/mutations.py --only beam --only audio    some of them; part of a name will do
     python scripts/mutations.py --root ../other --json before.json
 
@@ -65,10 +65,7 @@ MUTATIONS = (
         "minus infinity passes for plus infinity",
         "np.isinf(wide_expected) & (wide_expected == wide_got)",
         "np.isinf(wide_expected) & np.isinf(wide_got)",
-        (
-            "test_infinities",
-            "test_compare.py",
-        ),
+        ("test_infinities", "test_compare.py"),
     ),
     Mutation(
         "spec-range",
@@ -84,11 +81,7 @@ MUTATIONS = (
         "hashes are left out when they are asked for",
         "if check_hashes:",
         "if not check_hashes:",
-        (
-            "test_attack_is_told_in_one_line",
-            "test_hostile.py",
-            "test_writer.py",
-        ),
+        ("test_attack_is_told_in_one_line", "test_hostile.py", "test_writer.py"),
     ),
     Mutation(
         "bundle-escape",
@@ -104,11 +97,7 @@ MUTATIONS = (
         "an engine for another kind of GPU counts as fitting",
         "if capability is not None and capability not in",
         "if capability is None and capability not in",
-        (
-            "test_an_engine_that_does_not_fit",
-            "test_engine_key.py",
-            "test_engine_files.py",
-        ),
+        ("test_an_engine_that_does_not_fit", "test_engine_key.py", "test_engine_files.py"),
     ),
     Mutation(
         "profile-coverage",
@@ -124,11 +113,7 @@ MUTATIONS = (
         "beams overwrite a row of the cache that another one still has to read",
         "if parent in waiting and not readers[parent]:",
         "if parent in waiting:",
-        (
-            "test_a_padded_batch_answers_as_hugging_face_does",
-            "test_kv_cache.py",
-            "test_beam.py",
-        ),
+        ("test_a_padded_batch_answers_as_hugging_face_does", "test_kv_cache.py", "test_beam.py"),
     ),
     Mutation(
         "sampling-top-p",
@@ -144,10 +129,7 @@ MUTATIONS = (
         "of an odd number of zeros around a recording, one more lies in front",
         "(length - len(samples)) // 2",
         "(length - len(samples) + 1) // 2",
-        (
-            "test_a_short_recording_is_padded_on_both_sides",
-            "test_audio.py",
-        ),
+        ("test_a_short_recording_is_padded_on_both_sides", "test_audio.py"),
     ),
     Mutation(
         "atomic-order",
@@ -171,10 +153,7 @@ MUTATIONS = (
         "what is added to find out whether a mask hides padding is masked the other way round",
         "[..., size:] = padding",
         "[..., size:] = not padding",
-        (
-            "test_the_longer_case_starts_with_the_case_and_goes_on_with_anything_but_masked",
-            "test_padding.py",
-        ),
+        ("test_the_longer_case_starts_with_the_case_and_goes_on_with_anything_but_masked", "test_padding.py"),
     ),
     Mutation(
         "pass-border",
@@ -190,10 +169,7 @@ MUTATIONS = (
         "the last elements of a value get no head where the head size is no divisor",
         "-(-dv // size)",
         "dv // size",
-        (
-            "test_the_answers_stay",
-            "test_rewrite.py",
-        ),
+        ("test_the_answers_stay", "test_rewrite.py"),
     ),
     Mutation(
         "shared-weights-place",
@@ -201,10 +177,7 @@ MUTATIONS = (
         "weights in the shared file are not aligned",
         "-file.tell() % align",
         "file.tell() % align",
-        (
-            "test_large_tensors_begin_at_a_page_and_small_ones_stay_in_their_graph",
-            "test_shared_weights.py",
-        ),
+        ("test_large_tensors_begin_at_a_page_and_small_ones_stay_in_their_graph", "test_shared_weights.py"),
     ),
     Mutation(
         "emulation-fused",
@@ -236,10 +209,7 @@ MUTATIONS = (
         "the language model's step with a cache does not scale its scores, its whole forward does",
         " * self.head_size**-0.5",
         "",
-        (
-            "test_with_a_cache_it_answers_as_without",
-            "test_lm.py",
-        ),
+        ("test_with_a_cache_it_answers_as_without", "test_lm.py"),
     ),
     Mutation(
         "metric-sensitivity",
@@ -247,11 +217,7 @@ MUTATIONS = (
         "sensitivity and specificity are exchanged",
         '"sensitivity": recall[positive], "specificity": recall[negative]',
         '"sensitivity": recall[negative], "specificity": recall[positive]',
-        (
-            "test_the_test_split_is_looked_at_once_and_in_batches",
-            "test_scans.py",
-            "test_training.py",
-        ),
+        ("test_the_test_split_is_looked_at_once_and_in_batches", "test_scans.py", "test_training.py"),
     ),
     Mutation(
         "data-split",

@@ -10,7 +10,7 @@ import pytest
 from support.checks.import_graph import PACKAGES, ROOT, ImportGraph
 
 MAX_FILES = 12
-MAX_LINES, MAX_TEST_LINES = 500, 500
+MAX_LINES = 500
 GRAPH = ImportGraph.read()
 ROOMS = sorted(GRAPH.packages)
 #: Folders of Python outside the packages. One model, backend or test of a whole class a file is what contract/ and gpu/ are.

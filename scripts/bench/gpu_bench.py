@@ -7,7 +7,7 @@ where a backend has no buffers on the GPU, the copies are in the number and the 
 two CUDA events and is waited for: latency, not throughput. Beside each time stands the largest error against what
 PyTorch answers in float32 on the CPU, as a share of max|PyTorch|. TF32 is off everywhere.
 
-Rows that can't be measured here have the reason instead. docs/benchmarks-gpu.md is written only when at least one row was
+Rows that can't be measured here have the reason instead. docs/measured/gpu.md is written only when at least one row was
 measured and all of them match. Exit code: 0 when what was measured matches, also where nothing could be measured; 4 when a
 backend of attn-runtime is off by more than the bundle's tolerance (PyTorch's own fp16 is shown and not judged).
 
@@ -185,7 +185,7 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 
 def document(rows: Sequence[Row], calls: int) -> str:
-    """docs/benchmarks-gpu.md, whole."""
+    """docs/measured/gpu.md, whole."""
     from attn_runtime.device.gpus import compute_capability, driver_version, find_gpus
 
     told = (__doc__ or "").strip().split("\n\n")

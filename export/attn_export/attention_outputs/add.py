@@ -1,8 +1,8 @@
 """--with-attention: attention weights as further outputs of a graph, beside the answers, which stay the same.
 
 Fused attention never has its weights in memory, so the chosen calls are computed step by step, for PyTorch's own answers
-and for the graph alike (`attention_watch`). Which softmax is attention is found out by running the module once: one whose
-result is multiplied with values that depend on the input (`attention_trail`).
+and for the graph alike (`recorder`). Which softmax is attention is found out by running the module once: one whose
+result is multiplied with values that depend on the input (`softmax_trace`).
 """
 
 from __future__ import annotations

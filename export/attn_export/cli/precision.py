@@ -83,7 +83,9 @@ def common_options(command: Command) -> Command:
 @click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(path_type=Path))
 @precision_options
 @click.option(
-    "--rtol", type=float, help="Error allowed, of max|reference|.  [default: the precision's own, 1e-2 for fp16]"
+    "--rtol",
+    type=float,
+    help="Error allowed, of max|reference|.  [default: the precision's own: 1e-2 for fp16, 8e-2 for bf16]",
 )
 @click.option("--skip-pass", multiple=True, metavar="attention", help="Leave out the graph for TensorRT.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.onnx to write, for a plain MODEL.onnx.")

@@ -172,7 +172,7 @@ def prove(
 
 
 def _model(source: Source, spec: GenerationSpec) -> ModelSpec:
-    """The model as decode.cached wants it, with the very modules that are exported as its views."""
+    """The model as reference_generation.cached wants it, with the very modules that are exported as its views."""
 
     def view(graph: SourceGraph) -> Callable[[Any], Any]:
         return lambda _: graph.module

@@ -24,7 +24,7 @@ _MIN_SHARED = 0.5
 
 @dataclass(frozen=True)
 class Step:
-    """One tensor along the graph; magnitudes as in `intermediates.Spread`.
+    """One tensor along the graph; magnitudes as in `activations.Spread`.
 
     `growth` is its relative error over the largest of its inputs' (and at least one rounding).
     """

@@ -1,4 +1,4 @@
-"""A session of ONNX Runtime as an `Engine`: the plain case, on the CPU. `ort_gpu` adds device memory to it.
+"""A session of ONNX Runtime as an `Engine`: the plain case, on the CPU. `gpu_engine` adds device memory to it.
 
 Nothing here imports onnxruntime: the session that is handed in brings all that is needed.
 """

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../../.."
 python=${PYTHON:-.venv/bin/python}
 bundles=$(mktemp -d)
 trap 'rm -rf "$bundles"' EXIT
-"$python" tests/support/graphs/cpp_bundles.py "$bundles"
+PYTHONPATH=tests "$python" -m support.graphs.cpp_bundles "$bundles"
 export ATTN_TEST_BUNDLES=$bundles ATTN_ONNXRUNTIME=${ATTN_ONNXRUNTIME:-$PWD/build/onnxruntime/lib/libonnxruntime.so.1}
 
 build() { # build PRESET TARGET...

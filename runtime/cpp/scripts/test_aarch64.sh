@@ -83,7 +83,7 @@ run_cpp() {
     bundles="$here/bundles"
     rm -rf "$bundles"
     # By the Python over there: on one kind of processor both languages answer the same to the last bit, on two they don't.
-    arm_python tests/support/graphs/cpp_bundles.py "$bundles"
+    arm_python -m support.graphs.cpp_bundles "$bundles"
     export ATTN_AARCH64_ROOT="$root" ATTN_TEST_BUNDLES="$bundles"
     export ATTN_ONNXRUNTIME="$PWD/build/onnxruntime/lib-aarch64/libonnxruntime.so.1"
     (
@@ -97,7 +97,7 @@ run_cpp() {
     )
     # What this machine's Python answers, within 1e-5.
     rm -rf "$here/bundles-across"
-    "$python" tests/support/graphs/cpp_bundles.py "$here/bundles-across"
+    PYTHONPATH=tests "$python" -m support.graphs.cpp_bundles "$here/bundles-across"
     ATTN_TEST_BUNDLES="$here/bundles-across" ATTN_TEST_ACROSS=1 qemu-aarch64-static -L "$root" \
         build/cpp/aarch64/tests/attn_test_session --gtest_brief=1 --gtest_filter='*AnswerExactlyWhatPythonAnswers:*Verif*'
     library=$(find build/cpp/aarch64 -name 'libattn_runtime.so.*.*' | head -n 1)
@@ -109,19 +109,23 @@ run_python() {
     # Bundles, sessions, parity, generation, images, sound, engines' keys and profiles, boards; without tests that start
     # a process or draw with matplotlib.
     tests=
-    for name in bundle_schema spec compare hostile ort verify replay bench draw image audio classify onnx_nodes \
-        generate_beam generate_cache generate_greedy generate_options generate_sampling generate_text generate_verify \
-        hostile_generators jetpack install_lines ort_half trt_audit trt_hold trt_key trt_profiles trt_profile_choice trt_progress; do
-        tests="$tests tests/runtime/test_$name.py"
+    for name in test_spec test_compare test_random_inputs bundle/test_manifest bundle/test_hostile backends/test_ort \
+        backends/test_replay tasks/test_verification tasks/test_benchmark tasks/test_classification preprocess/test_image \
+        preprocess/test_audio onnx_file/test_graph generate/test_beam generate/graphs/test_kv_cache generate/test_greedy \
+        generate/test_options generate/test_sampling generate/test_text_generation generate/test_verify \
+        generate/test_hostile_generators device/test_jetpack doctor/test_install_hints ort/test_session_options \
+        trt/test_precision_audit trt/builder/test_fp32_guard trt/test_engine_key trt/test_profiles \
+        trt/run/test_profile_choice trt/builder/test_progress; do
+        tests="$tests tests/runtime/$name.py"
     done
     # shellcheck disable=SC2086  (words on purpose)
     arm_python -m pytest -q --tb=short -c /dev/null --rootdir . --confcutdir tests/runtime \
-        --import-mode=importlib -p no:cacheprovider -o markers="slow: takes a while" -m "not slow" --timeout 600 \
+        --import-mode=importlib -p no:cacheprovider -o markers="full: resembles another" -m "not full" --timeout 600 \
         -k "not exhaust_memory and not one_core and not freed and not plot and not program_itself and not transpose_before" $tests
 }
 
 run_deploy() {
-    [ -e "$here/bundles/complete" ] || arm_python tests/support/graphs/cpp_bundles.py "$here/bundles"
+    [ -e "$here/bundles/complete" ] || arm_python -m support.graphs.cpp_bundles "$here/bundles"
     PYTHON="$python" runtime/cpp/scripts/fetch_onnxruntime.sh --arch aarch64
     folder="$here/deployed"
     "$python" -m attn_export.cli.app deploy jetson "$here/bundles/speaker.attn" --board orin-nx --cpp yes -o "$folder"

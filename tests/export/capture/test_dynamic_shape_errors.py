@@ -27,7 +27,7 @@ def explained(module: nn.Module, shape: tuple[int, ...] = (8, 16, 3)) -> str:
 
 
 def marked(module: nn.Module) -> str:
-    """`test_specialise.py:LINE: "code"` of the line in the module's class that ends in `# here`."""
+    """`test_dynamic_shape_errors.py:LINE: "code"` of the line in the module's class that ends in `# here`."""
     source, first = inspect.getsourcelines(type(module))
     offset = next(n for n, line in enumerate(source) if line.rstrip().endswith("# here"))
     return f'{HERE}:{first + offset}: "{source[offset].strip()}"'

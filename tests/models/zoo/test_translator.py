@@ -316,7 +316,7 @@ def test_a_handful_of_sentences_is_learned_and_answered(recipe):
     few = recipe.train.first(24)
     torch.manual_seed(0)
     module = Translator(width=64, heads=4, layers=1, feed_forward=64).train()
-    # decode.cached wants the graphs of this size; the recipe's own predict is of MODEL's size
+    # reference_generation.cached wants the graphs of this size; the recipe's own predict is of MODEL's size
     small = translator.of_size(len(text.tokens()), width=64, heads=4, layers=1, feed_forward=64)
     optimizer = torch.optim.AdamW(module.parameters(), lr=4e-3)
     for _ in range(60):

@@ -24,7 +24,7 @@ FLAVOURS = [name for name, reason in reasons.items() if reason is None]
 pytestmark = pytest.mark.skipif(not FLAVOURS, reason="; ".join(filter(None, reasons.values())))
 no_gpu = pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU; tests/gpu uses it")
 
-# What a name in library_executor.py holds -> the library's class. Anything else called there is Python.
+# What a name in executor_trt10.py holds -> the library's class. Anything else called there is Python.
 HOLDS = {
     "self._runtime": "Runtime",
     "self._engine": "ICudaEngine",

@@ -1,4 +1,6 @@
-"""The bundles that the C++ tests open, and what the Python runtime answers on them: `make_bundles.py FOLDER`.
+"""The bundles that the C++ tests open, and what the Python runtime answers on them.
+
+    PYTHONPATH=tests python -m support.graphs.cpp_bundles FOLDER
 
 Small, and made without PyTorch. Each NAME.attn has answers/NAME.GRAPH.PRECISION.CASE.safetensors beside it, where Python can
 run it.

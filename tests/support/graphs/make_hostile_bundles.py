@@ -24,7 +24,7 @@ import onnx
 from attn_runtime.bundle.writer import BundleWriter
 from onnx import helper, numpy_helper
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 OUTSIDE = "outside"  # a folder beside the bundles
 
 

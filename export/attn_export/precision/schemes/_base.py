@@ -61,7 +61,7 @@ class Convert(Protocol):
 
 class Emulate(Protocol):
     def __call__(self, typed: onnx.ModelProto, between: bool = True) -> onnx.ModelProto:
-        """The fp32 graph that computes what a GPU computes of `typed`; see `emulation.emulate`."""
+        """The fp32 graph that computes what a GPU computes of `typed`; see `_emulation.emulate`."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ DeviceArrays = Mapping[str, DeviceArray]
 
 
 class BoundRun:
-    """Calls on the arrays it was made with, which the caller keeps; owns its lane. Belongs to one thread at a time.
+    """Calls on the arrays it was made with, which the caller keeps; owns its stream. Belongs to one thread at a time.
 
     Numpy arrays in page-locked memory (`is_pinned` tells) are copied from and to directly, others through such memory of
     ours. Arrays on the device are not copied at all; a call waits for what the default stream does with them, since most

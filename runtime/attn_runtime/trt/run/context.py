@@ -15,7 +15,7 @@ Copy = tuple[int, int, int]
 
 
 class ContextState:
-    """Belongs to one lane. `outputs` are the shapes that `prepare` found; -1 where they follow from values."""
+    """Belongs to one stream. `outputs` are the shapes that `prepare` found; -1 where they follow from values."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

@@ -1,4 +1,4 @@
-"""The CUDA graphs of one lane: at most so many, the one not used for longest goes first."""
+"""The CUDA graphs of one stream: at most so many, the one not used for longest goes first."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What running a compiled engine takes, as an interface: TensorRT's named I/O, without TensorRT.
 
-`library_executor` is the real one. The rules of TensorRT that every user of this interface has to keep:
+`executor_trt10` is the real one. The rules of TensorRT that every user of this interface has to keep:
 - A context belongs to one thread and one stream at a time. Here it keeps one profile for life.
 - Shapes before `infer`, host inputs' addresses before `infer` too, addresses of everything before `enqueue`.
 - Addresses of device tensors are multiples of `attn_runtime.device.interface.ALIGNMENT`, and none is 0.

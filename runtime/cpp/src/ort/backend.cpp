@@ -15,7 +15,7 @@ namespace attn {
 namespace {
 
 // Optimizers that are left out, ";" between them. On float16 graphs on the CPU, in 1.24 to 1.31, NchwcTransformer ends the process on Transpose
-// before MatMul (microsoft/onnxruntime issue 28392), and the others read an epsilon of float16 as 1e-5: as attn_runtime/ort/fp16_workarounds.py.
+// before MatMul (microsoft/onnxruntime issue 28392), and the others read an epsilon of float16 as 1e-5: as attn_runtime/ort/session_options.py.
 // In 1.18, AttentionFusion reads behind the end of a node's inputs and ends the process; 1.19 does not.
 std::string left_out(bool half, uint32_t api_version) {
   std::string names = half ? "NchwcTransformer;SimplifiedLayerNormFusion;LayerNormFusion" : "";

@@ -46,7 +46,7 @@ std::string sha256_of(const std::filesystem::path& path) {
   return digest.hexadecimal();
 }
 
-// The folder for what is built from this very graph, named by its content as in ort_build.py; none without a cache. The providers
+// The folder for what is built from this very graph, named by its content as in attn_runtime/ort/tensorrt_provider.py; none without a cache. The providers
 // name an engine by the graph's file name and nodes, and would take one that was built with other weights.
 std::optional<std::string> cache_folder(const GraphFile& graph, const OpenOptions& options) {
   if (!options.cache || options.cache->empty()) return std::nullopt;

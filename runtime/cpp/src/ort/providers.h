@@ -1,5 +1,5 @@
 // Execution providers of ONNX Runtime: whether they really load (it lists those it was built with, loading or not), and how
-// they are added to a session. The Python twins are attn_runtime/ort/providers.py, ort_build.py and backends/ort_*.py.
+// they are added to a session. The Python twins are attn_runtime/ort/{providers,tensorrt_provider}.py and backends/ort_*.py.
 #pragma once
 
 #include <optional>

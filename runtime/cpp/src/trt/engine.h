@@ -1,4 +1,4 @@
-// A deserialized engine: what it tells of itself, and contexts on it. The Python twins are attn_runtime/trt/{executor,opening}.py.
+// A deserialized engine: what it tells of itself, and contexts on it. The Python twins are attn_runtime/trt/run/{executor,open_engine}.py.
 #pragma once
 
 #include <memory>

@@ -18,5 +18,5 @@ inline std::filesystem::path bundles_folder() {
 
 #define ATTN_NEEDS_BUNDLES()                                                                                            \
   if (attn_test::bundles_folder().empty()) {                                                                            \
-    GTEST_SKIP() << "no bundles: run tests/support/graphs/cpp_bundles.py FOLDER and set ATTN_TEST_BUNDLES=FOLDER";                \
+    GTEST_SKIP() << "no bundles: run PYTHONPATH=tests python -m support.graphs.cpp_bundles FOLDER and set ATTN_TEST_BUNDLES=FOLDER";                \
   }
