@@ -14,8 +14,8 @@ from ..precision import schemes
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-#: Schemes that have a flag of their own, --NAME, beside --precision NAME.
-_FLAGS = {"fp16": "Half precision: a strongly typed graph in float16.", "bf16": "The same in bfloat16."}
+#: What --help says of the flags of `schemes.FLAGS`.
+_FLAG_TEXTS = {"fp16": "Half precision: a strongly typed graph in float16.", "bf16": "The same in bfloat16."}
 
 
 def _apply(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
@@ -31,7 +31,7 @@ def precision_options(command: Command) -> Command:
         click.option("--precision", "precisions", multiple=True, metavar="NAME", help=f"What to convert to: {names}."),
         *(
             click.option(f"--{name}", "precisions", flag_value=name, multiple=True, help=text)
-            for name, text in _FLAGS.items()
+            for name, text in _FLAG_TEXTS.items()
         ),
         click.option("--half-io", is_flag=True, help="float16 inputs and outputs too (with --fp16)."),
     ]
@@ -46,22 +46,18 @@ def chosen_scheme(precisions: Sequence[str], half_io: bool, needed: bool) -> str
     names = list(dict.fromkeys(precisions))
     if len(names) > 1:
         raise UsageError(
-            f"{' and '.join(map(_flag, names))}: one of them at a time; run attn-export convert twice to have both in a bundle"
+            f"{' and '.join(map(schemes.option, names))}: one of them at a time; run attn-export convert twice to have "
+            "both in a bundle"
         )
     if not names:
         if needed or half_io:
             raise UsageError(
-                f"{'--half-io' if half_io else 'convert'}: to which precision? Give {' or '.join(f'--{n}' for n in _FLAGS)}, "
-                f"or --precision NAME; available: {', '.join(schemes.names())}"
+                f"{'--half-io' if half_io else 'convert'}: to which precision? Give "
+                f"{' or '.join(map(schemes.option, schemes.FLAGS))}, or --precision NAME; available: {', '.join(schemes.names())}"
             )
         return None
     schemes.get(names[0]).check_half_io(half_io)
     return names[0]
-
-
-def _flag(name: str) -> str:
-    """How a user asks for a scheme on the command line."""
-    return f"--{name}" if name in _FLAGS else f"--precision {name}"
 
 
 def common_options(command: Command) -> Command:

@@ -13,6 +13,7 @@ from attn_runtime.bundle import Arrays, Case
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.errors import ParityError
+from attn_runtime.ort import answer_files
 from attn_runtime.spec import TensorSpec, named_dims
 from attn_runtime.text_format import finite_or_none, worst_table
 from safetensors.numpy import load_file, save_file
@@ -194,20 +195,14 @@ class ParityChecker:
 
     def _run(self, graph: Path, stage: str, fed: Sequence[Arrays]) -> list[Arrays]:
         with tempfile.TemporaryDirectory(prefix="attn-check-") as folder:
-            pairs: list[list[str]] = []
+            pairs: list[tuple[Path, Path]] = []
             for number, inputs in enumerate(fed):
-                pair = [str(Path(folder) / f"{number}.{kind}.safetensors") for kind in ("in", "out")]
+                pair = Path(folder, f"{number}.in.safetensors"), Path(folder, f"{number}.out.safetensors")
                 save_file({n: np.ascontiguousarray(v) for n, v in inputs.items()}, pair[0])
                 pairs.append(pair)
             large = read_info(graph).weight_bytes >= EXTERNAL_FROM_BYTES
             try:
-                self._isolated.run(
-                    "attn_runtime.ort.file_answers:answers_here",
-                    f"{stage} in ONNX Runtime",
-                    graph=str(graph),
-                    cases=pairs,
-                    large=large,
-                )
+                answer_files(self._isolated, f"{stage} in ONNX Runtime", graph, pairs, large=large)
             except TaskFailed as problem:
                 raise ParityError(f"{problem}. The graph can't be run, so nothing was written.") from problem
             return [load_file(pair[1]) for pair in pairs]

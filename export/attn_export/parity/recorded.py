@@ -10,6 +10,7 @@ from attn_runtime.bundle import Bundle, Case, Graph
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError
+from attn_runtime.ort import answer_files
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec
 from safetensors.numpy import load_file, save_file
@@ -63,13 +64,7 @@ def own_record(
         paths = [folder / f"{case.name}.{side}.safetensors" for side in ("inputs", "outputs")]
         save_file(draw_inputs(inputs, case.sizes, seed + number), paths[0])
         cases.append(Case(case.name, case.sizes, *paths))
-    isolated.run(
-        "attn_runtime.ort.file_answers:answers_here",
-        "the fp32 graph",
-        graph=str(graph),
-        cases=[[str(c.inputs), str(c.outputs)] for c in cases],
-        large=False,
-    )
+    answer_files(isolated, "the fp32 graph", graph, [(c.inputs, c.outputs) for c in cases])
     return ReferenceSet(tuple(cases), "the fp32 graph")
 
 
@@ -82,15 +77,8 @@ def check(
 ) -> list[Check]:
     """Run `graph` (float32 at its border) on every case; one check per output. TaskFailed when it can't be run."""
     got = [folder / f"{number}.got.safetensors" for number in range(len(record.cases))]
-    pairs = [[str(case.inputs), str(path)] for case, path in zip(record.cases, got, strict=True)]
-    isolated.run(
-        "attn_runtime.ort.file_answers:answers_here",
-        "the emulated graph",
-        graph=str(graph),
-        cases=pairs,
-        large=large,
-        fp16=True,
-    )
+    pairs = [(case.inputs, path) for case, path in zip(record.cases, got, strict=True)]
+    answer_files(isolated, "the emulated graph", graph, pairs, large=large, fp16=True)
     checks: list[Check] = []
     for case, path in zip(record.cases, got, strict=True):
         expected, answers = load_file(case.outputs), load_file(path)

@@ -123,7 +123,9 @@ def _check_target(target: Path, precision: str | None, options: ExportOptions) -
     if precision is None and options.half_io:
         raise UsageError("--half-io: to which precision? Give --fp16 or --bf16")
     if precision is not None and target.suffix != ".attn":
-        flag = f"--{precision}" if precision in ("fp16", "bf16") else f"--precision {precision}"
+        from ..precision.schemes import option
+
+        flag = option(precision)
         raise UsageError(
             f"{flag} adds to a bundle, and {target.name} is none; write NAME.attn, or convert the file after "
             f"the export: attn-export convert {target} {flag} -o {target.stem}.{precision}.onnx"

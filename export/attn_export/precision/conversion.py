@@ -292,7 +292,6 @@ def workshop(stage_seconds: float, scheme: Scheme | None = None) -> Iterator[tup
         ChildProcess(stage_seconds, advice=advice) as isolated,
     ):
         if scheme is not None:
-            scheme.require()
             isolated.start(scheme.warm_up)
         yield Path(folder), isolated
 

@@ -14,6 +14,7 @@ from attn_runtime.child_process import TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import ParityError, PassError
 from attn_runtime.onnx_file import Node, read_graph
+from attn_runtime.ort import answer_files
 from attn_runtime.text_format import finite_or_none
 
 from ..attention import find_blocks
@@ -215,15 +216,9 @@ def _confirm(conversion: Conversion, path: Path) -> None:
         onnx.checker.check_model(str(path), full_check=True)
         if conversion.scheme.runs_on_cpu and not conversion.half_io:
             case = min(conversion.record.cases, key=lambda c: c.inputs.stat().st_size)
-            pair = [str(case.inputs), str(conversion.work / "confirmed.safetensors")]
-            conversion.isolated.run(
-                "attn_runtime.ort.file_answers:answers_here",
-                f"the {conversion.scheme.name} graph itself",
-                graph=str(path),
-                cases=[pair],
-                large=conversion.large,
-                fp16=True,
-            )
+            pair = (case.inputs, conversion.work / "confirmed.safetensors")
+            what = f"the {conversion.scheme.name} graph itself"
+            answer_files(conversion.isolated, what, path, [pair], large=conversion.large, fp16=True)
     except (TaskFailed, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
         raise PassError(
             f"the {conversion.scheme.name} graph is not sound: {' '.join(str(problem).split())[:400]}"

@@ -9,6 +9,7 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .device_memory import on_gpu
     from .engine import OrtEngine, one_line
+    from .file_answers import answer_files
     from .gpu_engine import GpuEngine, GraphIds
     from .placement import RECORD, check_on_gpu
     from .providers import CPU, CUDA, TENSORRT, ProviderState, provider_states, why_provider_fails
@@ -26,6 +27,7 @@ __all__ = [
     "GraphIds",
     "OrtEngine",
     "ProviderState",
+    "answer_files",
     "cache_folder",
     "check_on_gpu",
     "cpu_options",
@@ -44,6 +46,7 @@ __getattr__, __dir__ = lazy(
     {
         "device_memory": ["on_gpu"],
         "engine": ["OrtEngine", "one_line"],
+        "file_answers": ["answer_files"],
         "gpu_engine": ["GpuEngine", "GraphIds"],
         "placement": ["RECORD", "check_on_gpu"],
         "providers": ["CPU", "CUDA", "ProviderState", "TENSORRT", "provider_states", "why_provider_fails"],

@@ -1,17 +1,38 @@
-"""Tasks of a child process (see child_process.py): what ONNX Runtime answers on the CPU, from file to file."""
+"""What ONNX Runtime answers on the CPU, from file to file, in a child process: a graph that nobody has run yet may crash it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..child_process import ChildProcess
 from .session_options import cpu_options, make_session
 
 
+def answer_files(
+    child: ChildProcess,
+    stage: str,
+    graph: Path,
+    cases: Sequence[tuple[Path, Path]],
+    *,
+    large: bool = False,
+    fp16: bool = False,
+) -> None:
+    """Have `child` run `answers_here`: `cases` are (inputs.safetensors, outputs.safetensors), of which the second is written.
+
+    `stage` names it in messages. Raises what `ChildProcess.run` raises; TaskFailed where ONNX Runtime can't run the graph.
+    """
+    pairs = [[str(inputs), str(outputs)] for inputs, outputs in cases]
+    child.run(
+        "attn_runtime.ort.file_answers:answers_here", stage, graph=str(graph), cases=pairs, large=large, fp16=fp16
+    )
+
+
 def answers_here(graph: str, cases: list[list[str]], large: bool, fp16: bool = False) -> dict[str, Any]:
-    """Run `graph` on every (inputs.safetensors, outputs.safetensors) pair.
+    """The task of the child process: run `graph` on every (inputs.safetensors, outputs.safetensors) pair.
 
     `large` keeps the weights memory-mapped; `fp16`: a tensor inside is float16.
     """

@@ -21,6 +21,7 @@ from attn_runtime.jetson import ORDER, PAGE, PART, REPORT, Board, Order, Release
 from attn_runtime.suggest import did_you_mean
 
 from ... import __version__
+from ...precision import schemes
 from .. import DeployFolder
 from .cpp_library import add_cpp
 from .texts import readme, setup_script
@@ -123,10 +124,11 @@ def _precisions(bundle: Bundle, board: Board, release: Release, asked: tuple[str
         refuse(board, release, f"precision:{name}")
         for graph in graphs:
             if name not in graph.precisions:
-                made = "; no bundle has it yet" if name in _FURTHER else f"; attn-export convert {bundle.path} --{name}"
+                convert = f"; attn-export convert {bundle.path} {schemes.option(name)}"
+                made = "; no bundle has it yet" if name in _FURTHER else convert
                 raise UsageError(
                     f'{bundle.label(graph)}: no precision "{name}"; {did_you_mean(name, graph.precisions)}available: '
-                    f"{', '.join(graph.precisions)}{made if name in ('fp16', 'bf16', *_FURTHER) else ''}"
+                    f"{', '.join(graph.precisions)}{made if name in (*schemes.names(), *_FURTHER) else ''}"
                 )
             refuse(board, release, f"precision:{graph.precisions[name].type}")
     if asked:

@@ -8,12 +8,13 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from ._autocast import MAX_BYTES, Cast, computes, nodes_in_fp32, read_cast, require_autocast
-    from ._base import Scheme, get, names, scheme_of
+    from ._base import FLAGS, Scheme, get, names, option, scheme_of
     from ._element_types import tensor_types
     from ._emulation import ENTERED, HALVED
 
 __all__ = [
     "ENTERED",
+    "FLAGS",
     "HALVED",
     "MAX_BYTES",
     "Cast",
@@ -22,6 +23,7 @@ __all__ = [
     "get",
     "names",
     "nodes_in_fp32",
+    "option",
     "read_cast",
     "require_autocast",
     "scheme_of",
@@ -33,7 +35,7 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "_autocast": ["Cast", "MAX_BYTES", "computes", "nodes_in_fp32", "read_cast", "require_autocast"],
-        "_base": ["Scheme", "get", "names", "scheme_of"],
+        "_base": ["FLAGS", "Scheme", "get", "names", "option", "scheme_of"],
         "_element_types": ["tensor_types"],
         "_emulation": ["ENTERED", "HALVED"],
     },

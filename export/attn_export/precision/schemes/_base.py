@@ -35,6 +35,15 @@ _PACKAGE = __name__.rpartition(".")[0]
 _ATOL_OVER_FP32 = 10.0
 
 
+#: Schemes with a flag of their own, --NAME, beside --precision NAME.
+FLAGS = ("fp16", "bf16")
+
+
+def option(name: str) -> str:
+    """How a user asks for the scheme `name` on a command line."""
+    return f"--{name}" if name in FLAGS else f"--precision {name}"
+
+
 class Convert(Protocol):
     def __call__(
         self,
