@@ -192,9 +192,11 @@ class BundleWriter(_Writer):
                 for relative, entry in self._amends.manifest["files"].items():
                     _link(self._amends.path / relative, self.path(relative))
                     self._carried[relative] = entry
-        except OSError as error:
+        except BaseException as error:  # a stop from outside, too
             self.__exit__(type(error), error, None)
-            raise self._told(error) from error
+            if isinstance(error, OSError):
+                raise self._told(error) from error
+            raise
         return self
 
     @property

@@ -37,20 +37,29 @@ class Staging:
 
     def __init__(self, target: Path) -> None:
         self.target = target
+        self._locked = -1
         recover(target)
         sweep(target)
         # A sweeper may take the folder between its making and its locking, so try again.
         for _ in range(100):
             self.folder = target.parent / f"{_prefix(target)}{os.getpid()}-{secrets.token_hex(4)}"
-            self.folder.mkdir()
-            locked = _lock(self.folder)
-            if locked is not None:
-                break
-        else:
-            raise OSError(errno.EAGAIN, "can't lock a temporary folder", str(self.folder))
+            try:
+                if self._make():
+                    return
+            except BaseException:  # a stop from outside, too: nobody else knows of the folder yet
+                self.discard()
+                raise
+        raise OSError(errno.EAGAIN, "can't lock a temporary folder", str(self.folder))
+
+    def _make(self) -> bool:
+        self.folder.mkdir()
+        locked = _lock(self.folder)
+        if locked is None:
+            return False
         self._locked = locked
         self.new.mkdir()
         (self.folder / "old").mkdir()
+        return True
 
     @property
     def new(self) -> Path:

@@ -250,3 +250,22 @@ def test_crashed_child_of_a_live_run(valid_bundle: Path) -> None:
         os.waitpid(pid, 0)
         with BundleWriter(valid_bundle):
             assert writer.folder.exists()
+
+
+@pytest.mark.parametrize("moment", ["atomic_write._lock", "atomic_write.Staging._make", "BundleWriter.folder"])
+def test_a_stop_while_the_staging_folder_is_made_leaves_nothing(valid_bundle: Path, moment: str) -> None:
+    """SIGTERM ends an export by SystemExit, which may come before anybody else knows of the folder."""
+    owner, _, name = moment.rpartition(".")
+    script = f"""
+    from attn_runtime.bundle.writer import BundleWriter
+    made = {owner}.{name}
+    def stop(*arguments):
+        (made.fget if isinstance(made, property) else made)(*arguments)
+        raise SystemExit(143)
+    {owner}.{name} = property(stop) if isinstance(made, property) else stop
+    write("again")
+    """
+    process = child(script, valid_bundle)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert [p.name for p in valid_bundle.parent.iterdir()] == [valid_bundle.name]
