@@ -9,7 +9,7 @@ from attn_runtime.lazy import lazy
 if TYPE_CHECKING:
     from .graph_index import Size, dtype_of, index, is_constant, is_one_number, shape_of, stored
     from .module_paths import module_path
-    from .onnx_file import EXTERNAL_FROM_BYTES, GraphInfo, load, opset_of, read_info, weights_to_inputs
+    from .onnx_file import EXTERNAL_FROM_BYTES, GraphInfo, info_of, load, opset_of, read_info, weights_to_inputs
     from .shared_weights import share
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Size",
     "dtype_of",
     "index",
+    "info_of",
     "is_constant",
     "is_one_number",
     "load",
@@ -37,7 +38,15 @@ __getattr__, __dir__ = lazy(
     {
         "graph_index": ["Size", "dtype_of", "index", "is_constant", "is_one_number", "shape_of", "stored"],
         "module_paths": ["module_path"],
-        "onnx_file": ["EXTERNAL_FROM_BYTES", "GraphInfo", "load", "opset_of", "read_info", "weights_to_inputs"],
+        "onnx_file": [
+            "EXTERNAL_FROM_BYTES",
+            "GraphInfo",
+            "info_of",
+            "load",
+            "opset_of",
+            "read_info",
+            "weights_to_inputs",
+        ],
         "shared_weights": ["share"],
     },
 )

@@ -46,7 +46,11 @@ def load(path: Path) -> ir.Model:
 
 def read_info(path: Path) -> GraphInfo:
     """Read the graph without its external weights. BundleError for a file that is no ONNX model."""
-    model = load(path)
+    return info_of(load(path))
+
+
+def info_of(model: ir.Model) -> GraphInfo:
+    """The same of a model that is loaded already."""
     graph = model.graph
     weights = [v.const_value for v in graph.initializers.values() if v.const_value is not None]
     return GraphInfo(

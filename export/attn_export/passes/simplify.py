@@ -12,7 +12,7 @@ import onnx_ir as ir
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.errors import StageError
 
-from ..onnx_graph import GraphInfo, load, read_info, weights_to_inputs
+from ..onnx_graph import GraphInfo, info_of, load, weights_to_inputs
 from ._base import PassResult
 
 #: Folding may turn a computed constant into stored data; beyond this growth the smaller file is worth the nodes.
@@ -38,9 +38,9 @@ class Simplify:
         return ""
 
     def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
-        before, original = read_info(source), load(source)
-        bare = target.with_suffix(".bare.onnx")
-        _save_without_external_weights(source, bare)
+        original = load(source)
+        before, bare = info_of(original), target.with_suffix(".bare.onnx")
+        _save_without_external_weights(original, bare)
         tried: list[tuple[int, int, int, str, Path]] = []
         notes: list[str] = []
         for number, (label, optimize, skip) in enumerate(_WAYS):
@@ -60,7 +60,7 @@ class Simplify:
             simplified = load(candidate)
             _restore(simplified, original)
             ir.save(simplified, candidate)
-            after = read_info(candidate)
+            after = info_of(simplified)
             if foreign := _domains(simplified) - _domains(original):
                 notes.append(f"{label} brought in operators of {', '.join(sorted(foreign))}")
                 continue
@@ -90,12 +90,12 @@ def _domains(model: ir.Model) -> set[str]:
     return {node.domain for node in model.graph.all_nodes()}
 
 
-def _save_without_external_weights(source: Path, target: Path) -> None:
-    """Write `source` with its external weights as inputs, so that gigabytes needn't pass through onnxsim.
+def _save_without_external_weights(original: ir.Model, target: Path) -> None:
+    """Write the model with its external weights as inputs, so that gigabytes needn't pass through onnxsim.
 
     What is folded then is arithmetic on shapes and small constants; the exporter has folded the rest.
     """
-    model = load(source)
+    model = original.clone()
     weights_to_inputs(model.graph, lambda tensor: isinstance(tensor, ir.ExternalTensor))
     ir.save(model, target)
 

@@ -18,7 +18,7 @@ from attn_runtime.files import sweep
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
-from ..onnx_graph import EXTERNAL_FROM_BYTES, read_info
+from ..onnx_graph import EXTERNAL_FROM_BYTES, GraphInfo, read_info
 from ..parity import ReferenceSet, golden_record, own_record, prove
 from ..passes import attention
 from ..source import parse_dims, parse_inputs
@@ -212,10 +212,10 @@ def file_conversion(
     isolated: ChildProcess,
 ) -> Conversion:
     """What converting a plain file takes."""
-    _check_source(path)
+    info, _ = _check_source(path)
     folder = work / "record"
     folder.mkdir()
-    record = own_record(path, read_info(path), inputs or embedded_inputs(path), folder, isolated)
+    record = own_record(path, info, inputs or embedded_inputs(path), folder, isolated)
     return conversion_of(path, scheme, record, scheme.tolerance(rtol, Tolerance()), half_io, work / "graph", isolated)
 
 
@@ -230,7 +230,7 @@ def conversion_of(
 ) -> Conversion:
     """What converting the graph at `source` takes; `work` is made. UsageError for a graph that can't be converted."""
     work.mkdir()
-    before, model = read_info(source), _check_source(source)
+    before, model = _check_source(source)
     names = [node.name for node in model.graph.node]
     if "" in names or len(set(names)) < len(names):
         source = _named(source, work)
@@ -242,9 +242,13 @@ def conversion_of(
     return Conversion(source, scheme, record, tolerance, half_io, isolated, work, largest, large)
 
 
-def _check_source(source: Path) -> onnx.ModelProto:
-    """The graph, without its external weights. UsageError where it is too large, or in half precision already."""
-    size = read_info(source).weight_bytes
+def _check_source(source: Path) -> tuple[GraphInfo, onnx.ModelProto]:
+    """The graph without its external weights, and what is known of it.
+
+    UsageError where it is too large, or in half precision already.
+    """
+    info = read_info(source)
+    size = info.weight_bytes
     if size > MAX_BYTES:
         raise UsageError(
             f"{source.name} has {size / 1e9:.1f} GB of weights; AutoCast holds them as one protobuf message, which ends at "
@@ -253,7 +257,7 @@ def _check_source(source: Path) -> onnx.ModelProto:
     model = onnx.load(source, load_external_data=False)
     if (scheme := precision_of(model)) is not None:
         raise UsageError(f"{source.name} is in {scheme.name} already; give the fp32 graph that it was made from")
-    return model
+    return info, model
 
 
 def _named(source: Path, work: Path) -> Path:

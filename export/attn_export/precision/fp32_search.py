@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,11 @@ class Conversion:
     work: Path
     largest: Mapping[str, float]
     large: bool = False
+
+    @cached_property
+    def consumers(self) -> NodeConsumers:
+        """The fp32 graph, read once."""
+        return NodeConsumers(onnx.load(self.source, load_external_data=False))
 
     @property
     def saturate(self) -> list[str]:
@@ -183,7 +189,7 @@ def search(conversion: Conversion, first: Candidate) -> SearchResult:
 
 def _search(conversion: Conversion, first: Candidate) -> SearchResult:
     """Leave unrounded what moves the answers most, until they hold."""
-    graph = NodeConsumers(onnx.load(conversion.source, load_external_data=False))
+    graph = conversion.consumers
     best, fp32_nodes, tried = first, first.in_fp32, 1
     chosen: dict[str, Sensitivity] = {}
     while not best.passed and tried < MAX_CANDIDATES:
@@ -227,7 +233,7 @@ def _dropped(conversion: Conversion, result: SearchResult) -> SearchResult:
     What overflows with a value that is meant stays: it would pass by luck. A number that stands for infinity may be the
     type's own limit, as long as the answers hold and nothing turns infinite or NaN that was not in fp32.
     """
-    graph = NodeConsumers(onnx.load(conversion.source, load_external_data=False))
+    graph = conversion.consumers
     best, tries = result.best, 0
     droppable = [
         n.name for n in graph.model.graph.node if n.name in set(best.cast.in_fp32) and not conversion.overflows(n)

@@ -19,7 +19,7 @@ from attn_runtime.text_format import finite_or_none
 
 from ..attention import find_blocks
 from ..console import Console
-from ..onnx_graph import load, read_info
+from ..onnx_graph import info_of, load, read_info
 from ..parity import Check, parity_error, passed, worst
 from ..passes import attention
 from . import fp32_search
@@ -136,7 +136,7 @@ def for_tensorrt(conversion: Conversion, typed: TypedGraph, console: Console) ->
         line.done(f"rewritten for TensorRT: {', '.join(done.changed)}")
     made = replace(
         typed, name=f"{typed.name}-trt", path=path, blocks=find_blocks(model), checks=tuple(checks),
-        nodes_before=typed.nodes_after, nodes_after=read_info(path).nodes, note=f"rewritten: {', '.join(done.changed)}"[:8000],
+        nodes_before=typed.nodes_after, nodes_after=info_of(model).nodes, note=f"rewritten: {', '.join(done.changed)}"[:8000],
         target="tensorrt",
     )  # fmt: skip
     _report(conversion, made, console)
@@ -145,16 +145,16 @@ def for_tensorrt(conversion: Conversion, typed: TypedGraph, console: Console) ->
 
 def _typed(conversion: Conversion, graph: str, result: SearchResult) -> TypedGraph:
     path = result.best.cast.path
-    before, after = read_info(conversion.source), read_info(path)
+    model, before = load(path), read_info(conversion.source)
     fp32_nodes = tuple(_fp32_nodes(conversion, result))
-    computing = NodeConsumers(onnx.load(conversion.source, load_external_data=False)).computing
+    computing = conversion.consumers.computing
     names = {n["node"] for n in fp32_nodes}
     inside = result.fp32_tensors
     half = [v for name, v in conversion.largest.items() if name not in inside and v < STANDS_FOR_INFINITY]
     return TypedGraph(
         conversion.scheme.name, path, conversion.scheme.type, graph, fp32_nodes, len(names) / max(1, len(computing)),
-        find_blocks(load(path)), conversion.tolerance, result.best.checks, conversion.half_io,
-        before.nodes, after.nodes, max(half, default=0.0), "; ".join(_lines(fp32_nodes))[:8000],
+        find_blocks(model), conversion.tolerance, result.best.checks, conversion.half_io,
+        before.nodes, info_of(model).nodes, max(half, default=0.0), "; ".join(_lines(fp32_nodes))[:8000],
     )  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def _lines(fp32_nodes: tuple[Mapping[str, str], ...]) -> list[str]:
 def _fp32_nodes(conversion: Conversion, result: SearchResult) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     source = read_graph(conversion.source, conversion.source.name).node_by_name()
-    graph = NodeConsumers(onnx.load(conversion.source, load_external_data=False))
+    graph = conversion.consumers
     for name in result.best.cast.in_fp32:
         if name not in source:
             continue  # a Clip before a cast
