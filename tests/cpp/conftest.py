@@ -6,13 +6,13 @@ skip. runtime/cpp/scripts/install_tools.sh and runtime/cpp/scripts/fetch_onnxrun
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from attn_runtime.native import capi
 from support.checks.once import alone, once
 from support.graphs.cpp_bundles import make_bundles
 
@@ -37,9 +37,7 @@ def onnxruntime_library() -> Path:
     """The library that C++ loads here: the caller's own, the one of this Python, or the one that was fetched."""
     if named := os.environ.get("ATTN_ONNXRUNTIME"):
         return Path(named)
-    found = importlib.util.find_spec("onnxruntime")
-    folder = Path(found.origin).parent / "capi" if found and found.origin else FETCHED / "lib"
-    return next(iter(sorted(folder.glob("libonnxruntime.so.*"))), FETCHED / "lib" / "libonnxruntime.so.1")
+    return capi.onnxruntime_library() or FETCHED / "lib" / "libonnxruntime.so.1"
 
 
 def build(preset: str, *targets: str) -> Path:

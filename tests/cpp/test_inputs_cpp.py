@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import AttnError
+from attn_runtime.native.capi import Tensor
 from attn_runtime.preprocess.audio import load_audio, prepare
 from attn_runtime.preprocess.image import prepare as prepare_image
 from attn_runtime.preprocess.text import open_text
@@ -25,6 +26,7 @@ from onnx import helper
 from PIL import Image
 from support.checks.message_places import is_one_line, place
 from support.graphs import wav_files
+from support.machines.generator_library import Refused
 from support.models import small_classifiers
 
 INPUT_STATUS = 7
@@ -32,28 +34,7 @@ INPUT_STATUS = 7
 Example = Callable[..., subprocess.CompletedProcess[str]]
 
 
-class Tensor(ctypes.Structure):
-    """attn_tensor of runtime.h."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("dtype", ctypes.c_int),
-        ("data", ctypes.c_void_p),
-        ("bytes", ctypes.c_size_t),
-        ("rank", ctypes.c_size_t),
-        ("shape", ctypes.c_int64 * 8),
-    )
-
-
 DTYPES = {2: np.float32, 7: np.int64, 12: np.bool_}
-
-
-class Refused(Exception):
-    """`status` is an attn_status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Library:

@@ -10,52 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attn_runtime.native.capi import OpenOptions, Tensor
 
-DTYPES = (
-    "float16",
-    "float32",
-    "float64",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "bool",
-)
 ON_TOKEN = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_int64, ctypes.c_void_p)
-
-
-class Tensor(ctypes.Structure):
-    """attn_tensor of runtime.h."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("dtype", ctypes.c_int),
-        ("data", ctypes.c_void_p),
-        ("bytes", ctypes.c_size_t),
-        ("rank", ctypes.c_size_t),
-        ("shape", ctypes.c_int64 * 8),
-    )
-
-
-class OpenOptions(ctypes.Structure):
-    """attn_open_options."""
-
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("device", ctypes.c_char_p),
-        ("backend", ctypes.c_char_p),
-        ("graph", ctypes.c_char_p),
-        ("precision", ctypes.c_char_p),
-        ("threads", ctypes.c_int),
-        ("low_memory", ctypes.c_int),
-        ("cache", ctypes.c_char_p),
-        ("library", ctypes.c_char_p),
-        ("stop_spinning", ctypes.c_int),
-    )
 
 
 class GenerateOptions(ctypes.Structure):
@@ -139,7 +96,7 @@ class Generator:
 
     def generate(self, inputs: Mapping[str, np.ndarray], **options: Any) -> list[Row]:
         held = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
-        tensors = (Tensor * len(held))(*(_tensor(name, value) for name, value in held.items()))
+        tensors = (Tensor * len(held))(*(Tensor.of(name, value) for name, value in held.items()))
         asked, result = _asked(options), ctypes.c_void_p()
         self.check(
             self.c.attn_generator_generate(
@@ -177,11 +134,6 @@ class Generator:
 
 def _text(value: object) -> bytes | None:
     return None if value is None else str(value).encode()
-
-
-def _tensor(name: str, value: np.ndarray) -> Tensor:
-    shape = (ctypes.c_int64 * 8)(*value.shape)
-    return Tensor(name.encode(), DTYPES.index(value.dtype.name) + 1, value.ctypes.data, value.nbytes, value.ndim, shape)
 
 
 def _asked(options: Mapping[str, Any]) -> GenerateOptions:
