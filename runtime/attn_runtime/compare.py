@@ -22,6 +22,10 @@ class Tolerance:
     atol: float = 1e-6
     rtol: float = 2e-5
 
+    def limit(self, max_reference: float) -> float:
+        """How large an error may be in a tensor whose reference is at most `max_reference`."""
+        return self.atol + self.rtol * max_reference
+
     def to_json(self) -> dict[str, float]:
         return {"atol": self.atol, "rtol": self.rtol}
 
@@ -80,7 +84,7 @@ def compare(output: str, expected: Array, got: Array | None, tolerance: Toleranc
     one_nan = np.isnan(wide_expected) ^ np.isnan(wide_got)
     error[np.isnan(error)] = np.inf
     finite = np.abs(wide_expected[np.isfinite(wide_expected)])
-    limit = tolerance.atol + tolerance.rtol * (float(finite.max()) if finite.size else 0.0)
+    limit = tolerance.limit(float(finite.max()) if finite.size else 0.0)
     problem = (
         f"NaN in {int(one_nan.sum())} of {one_nan.size} places where only one side has it" if one_nan.any() else ""
     )

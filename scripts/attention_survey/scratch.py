@@ -1,6 +1,6 @@
 """What the pass `attention` does to AttentionNet: fused or not, and scratch memory, before and after, by image size.
 
-    PYTHONPATH=tests python scripts/attention_survey/scratch.py
+    python scripts/attention_survey/scratch.py
 
 Expected: unfused before, fused after at every size; equal to 1e-5 of max|answer| in fp32; as much less scratch memory as the
 scores of the attention take (positions x positions, in float16, for each image of the batch), once those are what it needs

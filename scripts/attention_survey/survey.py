@@ -1,7 +1,7 @@
 """Which attention does this TensorRT fuse? Builds a grid of single blocks and writes docs/attention/survey.md.
 
-    PYTHONPATH=tests python scripts/attention_survey/survey.py                    # with the flavour that is installed
-    PYTHONPATH=tests python scripts/attention_survey/survey.py --flavour rtx --quick -o /tmp/survey.md
+    python scripts/attention_survey/survey.py                    # with the flavour that is installed
+    python scripts/attention_survey/survey.py --flavour rtx --quick -o survey.md
 
 Each cell (scripts/attention_survey/grid.py) is one ONNX graph (tests/support/graphs/attention_cells.py). Whether it is fused
 tells attn_runtime.trt.fused_attention from the build's own list of layers, its scratch memory the build's log.
@@ -79,7 +79,7 @@ def document(answers: Mapping[str, Sequence[Answer]], flavour: library.Library) 
         "# Which attention TensorRT fuses",
         "",
         f"**{flavour.api.__name__} {flavour.version}**: {len(every)} single blocks built, {counts}. Written by "
-        "`PYTHONPATH=tests python scripts/attention_survey/survey.py`; run it again with another version. Nothing was "
+        "`python scripts/attention_survey/survey.py`; run it again with another version. Nothing was "
         "executed: this tells what the compiler makes of a block, not how fast it is. "
         "docs/attention/fusion.md says how that is known.",
         "",

@@ -250,7 +250,7 @@ def _case(
         chosen = _widest(prompts, margins, wide)
         batch, answer = _together(source, spec, [prompts[n] for n in chosen], beams, most)
         largest = max(largest, _largest_logit(source, spec, batch, answer))
-    error = tolerance.atol + tolerance.rtol * largest
+    error = tolerance.limit(largest)
     mine = tuple(prompts[n] for n in chosen), batch, answer, tuple(alone[n] for n in chosen)
     return Written(name, *mine, beams, most, error)
 

@@ -106,7 +106,7 @@ def logit_error(bundle: Bundle, generator: Generator) -> float:
         # Infinite are the logits of tokens that a model never writes.
         sizes = (np.abs(logits[np.isfinite(logits)]) for logits in (case.outputs["logits"] for case in graph.cases()))
         largest = max((float(size.max(initial=0)) for size in sizes), default=0.0)
-        allowed = max(allowed, tolerance.atol + tolerance.rtol * largest)
+        allowed = max(allowed, tolerance.limit(largest))
     return allowed
 
 

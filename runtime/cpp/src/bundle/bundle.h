@@ -17,6 +17,9 @@ namespace attn {
 
 struct Tolerance {
   double atol, rtol;
+
+  // How large an error may be in a tensor whose reference is at most so large.
+  double limit(double max_reference) const { return atol + rtol * max_reference; }
 };
 
 struct Precision {

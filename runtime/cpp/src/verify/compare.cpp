@@ -86,7 +86,7 @@ Difference compare(const std::string& output, const Tensor& expected, const Tens
     return failed(output, "dtype " + std::string(name_of(got->dtype)) + ", expected " + name_of(expected.dtype));
   }
   const size_t count = elements(expected.shape);
-  if (count == 0) return {output, 0.0, 0.0, tolerance.atol, true, "", {}};
+  if (count == 0) return {output, 0.0, 0.0, tolerance.limit(0.0), true, "", {}};
   const std::vector<double> wide_expected = doubles(expected), wide_got = doubles(*got);
   const bool floats = is_float(expected.dtype);
   const size_t bytes = size_of(expected.dtype);
@@ -111,7 +111,7 @@ Difference compare(const std::string& output, const Tensor& expected, const Tens
   }
   Difference found{output, *std::max_element(error.begin(), error.end()), largest_finite(wide_expected), 0.0, false, "", {}};
   if (floats) {
-    found.limit = tolerance.atol + tolerance.rtol * found.max_reference;
+    found.limit = tolerance.limit(found.max_reference);
     if (one_nan) {
       found.problem = "NaN in " + std::to_string(one_nan) + " of " + std::to_string(count) + " places where only one side has it";
     }

@@ -37,7 +37,7 @@ double logit_error(const Generator& generator) {
       });
     }
     const Tolerance& tolerance = generator.precision_of(name).tolerance;
-    allowed = std::max(allowed, tolerance.atol + tolerance.rtol * largest);
+    allowed = std::max(allowed, tolerance.limit(largest));
   }
   return allowed;
 }
