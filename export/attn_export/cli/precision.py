@@ -51,10 +51,7 @@ def chosen_scheme(precisions: Sequence[str], half_io: bool, needed: bool) -> str
         )
     if not names:
         if needed or half_io:
-            raise UsageError(
-                f"{'--half-io' if half_io else 'convert'}: to which precision? Give "
-                f"{' or '.join(map(schemes.option, schemes.FLAGS))}, or --precision NAME; available: {', '.join(schemes.names())}"
-            )
+            raise schemes.none_named("--half-io" if half_io else "convert")
         return None
     schemes.get(names[0]).check_half_io(half_io)
     return names[0]

@@ -13,6 +13,7 @@ from attn_runtime.bundle import check_target
 from attn_runtime.errors import UsageError
 
 from ..console import Console
+from ..precision import schemes
 from .types import Export, ExportOptions
 
 if TYPE_CHECKING:
@@ -121,11 +122,9 @@ def export(
 def _check_target(target: Path, precision: str | None, options: ExportOptions) -> None:
     """What can be refused before torch is imported. UsageError, or OutputError for what must not be replaced."""
     if precision is None and options.half_io:
-        raise UsageError("--half-io: to which precision? Give --fp16 or --bf16")
+        raise schemes.none_named("--half-io")
     if precision is not None and target.suffix != ".attn":
-        from ..precision.schemes import option
-
-        flag = option(precision)
+        flag = schemes.option(precision)
         raise UsageError(
             f"{flag} adds to a bundle, and {target.name} is none; write NAME.attn, or convert the file after "
             f"the export: attn-export convert {target} {flag} -o {target.stem}.{precision}.onnx"

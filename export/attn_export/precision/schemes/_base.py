@@ -44,6 +44,14 @@ def option(name: str) -> str:
     return f"--{name}" if name in FLAGS else f"--precision {name}"
 
 
+def none_named(what: str) -> UsageError:
+    """The error of `what`, an option or a command that needs a scheme where none was named."""
+    return UsageError(
+        f"{what}: to which precision? Give {' or '.join(map(option, FLAGS))}, or --precision NAME; available: "
+        f"{', '.join(names())}"
+    )
+
+
 class Convert(Protocol):
     def __call__(
         self,
