@@ -31,7 +31,7 @@ def test_a_flag_is_short_for_precision(arguments: list[str], name: str) -> None:
     [
         (["--bf16", "--precision", "fp16"], "--bf16 and --fp16: one of them at a time"),
         (["--precision", "fp61"], "did you mean fp16[?] available: bf16, fp16"),
-        (["--precision", "bf16", "--half-io"], "--half-io with bf16: numpy has no bfloat16"),
+        (["--precision", "bf16", "--half-io"], "--half-io with --bf16: numpy has no bfloat16"),
         (["--half-io"], "--half-io: to which precision[?]"),
     ],
 )

@@ -125,7 +125,7 @@ class Scheme:
         """UsageError where float16 inputs and outputs are asked for and can't be."""
         if half_io and not self.half_io:
             raise UsageError(
-                f"--half-io with {self.name}: {self.no_half_io}, so inputs and outputs stay float32. Leave "
+                f"--half-io with {option(self.name)}: {self.no_half_io}, so inputs and outputs stay float32. Leave "
                 "--half-io out, or take --fp16"
             )
 
