@@ -78,6 +78,13 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
     "--rtol", type=click.FloatRange(0), help="Tolerance relative to max|reference|.  [default: the model's, 2e-5]"
 )
 @click.option(
+    "--sweep",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Time for the sizes between the corners: all of them where that fits, else the likeliest; 0 leaves them out.  "
+    "[default: 20]",
+)
+@click.option(
     "--stage-timeout",
     "stage_seconds",
     default=600.0,

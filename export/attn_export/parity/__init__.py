@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from .generation import Written, prove, write_cases
     from .judge import Check, ParityChecker, Verdict, check_case, check_same, parity_error, passed, worst
     from .recorded import ReferenceSet, check, golden_record, own_record
+    from .sweep import Sweep, record_sweep
 
 __all__ = [
     "Check",
     "ParityChecker",
     "ReferenceSet",
+    "Sweep",
     "Verdict",
     "Written",
     "check",
@@ -26,6 +28,7 @@ __all__ = [
     "parity_error",
     "passed",
     "prove",
+    "record_sweep",
     "verify_against",
     "worst",
     "write_cases",
@@ -39,5 +42,6 @@ __getattr__, __dir__ = lazy(
         "generation": ["Written", "prove", "write_cases"],
         "judge": ["Check", "ParityChecker", "Verdict", "check_case", "check_same", "parity_error", "passed", "worst"],
         "recorded": ["ReferenceSet", "check", "golden_record", "own_record"],
+        "sweep": ["Sweep", "record_sweep"],
     },
 )

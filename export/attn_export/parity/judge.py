@@ -20,6 +20,10 @@ from safetensors.numpy import load_file, save_file
 
 from ..onnx_graph import EXTERNAL_FROM_BYTES, read_info
 from .padding import Padded, paddings
+from .sweep import Sweep
+
+#: More cases than these are counted, not named.
+_LISTED = 16
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ def parity_error(
     what = d.problem or f"error {d.max_error:.3g} at max|reference| {d.max_reference:.3g}, limit {d.limit:.3g}"
     history = f" (after {', '.join(after)})" if after else ""
     fine = sorted({c.case.name for c in checks} - {c.case.name for c in failed})
-    ending = f". {advice}" if advice else f"; cases that match: {', '.join(fine) or 'none'}. Nothing was written."
+    matching = ", ".join(fine) if len(fine) <= _LISTED else f"{len(fine)} of {len({c.case.name for c in checks})}"
+    ending = f". {advice}" if advice else f"; cases that match: {matching or 'none'}. Nothing was written."
     return ParityError(
         f'{stage}{history} does not match {against}: output "{d.output}" at case "{bad.case.name}"'
         f"{f' ({sizes})' if sizes else ''}: {what}{fault}{ending}",
@@ -128,13 +133,21 @@ class Consistency:
 
 @dataclass
 class Verdict:
+    """`swept` is of the sizes between the corners, `checks` of the cases proper."""
+
     checks: list[Check] = field(default_factory=list)
+    swept: list[Check] = field(default_factory=list)
     consistency: list[Consistency] = field(default_factory=list)
 
     @property
     def worst(self) -> float:
         """The largest error over all cases, relative to max|reference| of its tensor."""
-        return max((c.difference.relative_error for c in self.checks), default=0.0)
+        return max((c.difference.relative_error for c in [*self.checks, *self.swept]), default=0.0)
+
+    @property
+    def worst_swept(self) -> float:
+        """The same over the sizes between the corners."""
+        return max((c.difference.relative_error for c in self.swept), default=0.0)
 
 
 class ParityChecker:
@@ -147,8 +160,10 @@ class ParityChecker:
         tolerance: Tolerance,
         isolated: ChildProcess,
         ask: Callable[[Arrays], Arrays],
+        sweep: Sweep = Sweep(),  # noqa: B008  it is frozen
     ) -> None:
         """`ask` gives PyTorch's outputs for any inputs; called only to find out whose fault an inconsistency is."""
+        self.sweep = sweep
         self.inputs = tuple(inputs)
         self.answers = list(answers)
         self.tolerance = tolerance
@@ -167,12 +182,19 @@ class ParityChecker:
             self._padded = list(paddings(self.inputs, self.answers, self.tolerance, self._ask))
         padded = [p for p in self._padded if not p.error]
         fed = [a.inputs for a in self.answers] + [p.inputs for p in padded] + [inputs for _, inputs, _ in extra]
-        found = self._run(graph, stage, fed)
         verdict = Verdict()
+        with tempfile.TemporaryDirectory(prefix="attn-check-") as folder:
+            found, swept = self._run(graph, stage, fed, Path(folder))
+            for case, path in zip(self.sweep.answers(), swept, strict=True):
+                verdict.swept.extend(
+                    check_case(replace(case, inputs={}, outputs={}), case.outputs, load_file(path), self.tolerance)
+                )
         for answer, outputs in zip(self.answers, found, strict=False):
             verdict.checks.extend(check_case(answer, answer.outputs, outputs, self.tolerance))
         if not passed(verdict.checks):
             raise parity_error(stage, verdict.checks, after=after)
+        if verdict.swept and not passed(verdict.swept):
+            raise parity_error(stage, verdict.swept, after=after)
         base = self._base()
         behind = len(self.answers) + len(padded)
         for one, outputs in zip(padded, found[len(self.answers) : behind], strict=True):
@@ -193,19 +215,18 @@ class ParityChecker:
             verdict.consistency.append(self._consistent(name, rows, base, found[base], outputs, stage))
         return verdict
 
-    def _run(self, graph: Path, stage: str, fed: Sequence[Arrays]) -> list[Arrays]:
-        with tempfile.TemporaryDirectory(prefix="attn-check-") as folder:
-            pairs: list[tuple[Path, Path]] = []
-            for number, inputs in enumerate(fed):
-                pair = Path(folder, f"{number}.in.safetensors"), Path(folder, f"{number}.out.safetensors")
-                save_file({n: np.ascontiguousarray(v) for n, v in inputs.items()}, pair[0])
-                pairs.append(pair)
-            large = read_info(graph).weight_bytes >= EXTERNAL_FROM_BYTES
-            try:
-                answer_files(self._isolated, f"{stage} in ONNX Runtime", graph, pairs, large=large)
-            except TaskFailed as problem:
-                raise ParityError(f"{problem}. The graph can't be run, so nothing was written.") from problem
-            return [load_file(pair[1]) for pair in pairs]
+    def _run(self, graph: Path, stage: str, fed: Sequence[Arrays], folder: Path) -> tuple[list[Arrays], list[Path]]:
+        """The graph's answers to `fed`, and the files with its answers to the sweep."""
+        own = [(folder / f"{n}.in.safetensors", folder / f"{n}.out.safetensors") for n in range(len(fed))]
+        for inputs, (path, _) in zip(fed, own, strict=True):
+            save_file({n: np.ascontiguousarray(v) for n, v in inputs.items()}, path)
+        swept = [(c.inputs, folder / f"{n}.swept.safetensors") for n, c in enumerate(self.sweep.cases)]
+        large = read_info(graph).weight_bytes >= EXTERNAL_FROM_BYTES
+        try:
+            answer_files(self._isolated, f"{stage} in ONNX Runtime", graph, [*own, *swept], large=large)
+        except TaskFailed as problem:
+            raise ParityError(f"{problem}. The graph can't be run, so nothing was written.") from problem
+        return [load_file(path) for _, path in own], [path for _, path in swept]
 
     def _base(self) -> int | None:
         """The case whose rows are taken apart: the smallest with more than two rows, else the largest."""

@@ -33,17 +33,20 @@ class ReferenceSet:
         return [c.inputs for c in self.cases]
 
 
-def golden_record(bundle: Bundle, graph: Graph) -> ReferenceSet:
-    """The golden cases of a bundle's graph, each read and checked once. BundleError where there are none."""
-    if not graph.golden:
+def golden_record(bundle: Bundle, graph: Graph, type: str) -> ReferenceSet:
+    """The golden cases of a bundle's graph that a precision of `type` is held to, each read and checked once.
+
+    BundleError where there are none.
+    """
+    if not graph.golden_for(type):
         raise BundleError(
             f"bundle {graph.bundle}: graph {graph.name} has no golden cases to hold half precision against. Export it again."
         )
-    for _ in graph.cases():
+    for _ in graph.cases(type):
         pass  # names, dtypes and shapes of every file
     classifies = bundle.manifest["task"] == "image-classification" or "labels" in bundle.manifest["assets"]
     ranks = {len(o.dims) for o in graph.outputs}
-    return ReferenceSet(graph.golden, "PyTorch", classifies and ranks == {2})
+    return ReferenceSet(graph.golden_for(type), "PyTorch", classifies and ranks == {2})
 
 
 def own_record(

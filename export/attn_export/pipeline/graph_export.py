@@ -16,18 +16,35 @@ from ..attention import find_blocks
 from ..capture import capture, unused_inputs
 from ..console import Console
 from ..onnx_graph import load
-from ..parity import ParityChecker, check_same
+from ..parity import ParityChecker, Sweep, check_same, record_sweep
 from ..passes import Pass, run_pass
-from ..reference import MOST_BYTES, Signature, choose, corner_cases, record_answers, run_module, trace_sizes
+from ..reference import (
+    FP32_ONLY,
+    MOST_BYTES,
+    Signature,
+    choose,
+    corner_cases,
+    cost_of,
+    plan_sweep,
+    record_answers,
+    run_module,
+    trace_sizes,
+)
 from ..source import Source, SourceGraph
 from .types import ExportOptions, GraphExport, Stage
+
+#: Between the seed of an export and that of its sweep, so that no corner's inputs are drawn again.
+_SWEEP_SEED = 1000
 
 
 def record_reference(
     source: Source, graph: SourceGraph, tolerance: Tolerance, opset: int, options: ExportOptions, isolated: ChildProcess,
-    console: Console,
+    console: Console, folder: Path,
 ) -> GraphExport:  # fmt: skip
-    """What PyTorch answers at every corner: what each form of this graph will be held against."""
+    """What PyTorch answers at every corner, and between them: what each form of this graph will be held against.
+
+    The answers between the corners are written to `folder`.
+    """
     label = f"{graph.name}: " if len(source.graphs) > 1 else ""
     names = options.output_names or [o.name for o in graph.outputs]
     signature = Signature(graph.module, graph.inputs, names, source.by_position, graph.watch)
@@ -42,6 +59,7 @@ def record_reference(
         # Several graphs take the room of one together.
         golden = choose(signature, answers, options.seed, MOST_BYTES // len(source.graphs))
         line.done(f"{label}PyTorch's answers at {_shapes(answers)}")
+    sweep = _sweep(signature, answers, options, folder, label, console)
     extra = [g for g in golden if g.sizes != g.checked_sizes]
     stored = [replace(case, name=f"{case.name}-stored") for case in extra]
     checker = ParityChecker(
@@ -50,11 +68,33 @@ def record_reference(
         tolerance,
         isolated,
         lambda inputs: run_module(signature, answers[0], inputs).outputs,
+        sweep,
     )
     outputs = _outputs(graph, signature, answers)
     return GraphExport(
         graph.name, label, signature, checker, graph.inputs, outputs, tolerance, opset, options.exporter, golden
     )
+
+
+def _sweep(
+    signature: Signature, answers: Sequence[Case[Arrays]], options: ExportOptions, folder: Path, label: str, console: Console
+) -> Sweep:  # fmt: skip
+    """PyTorch's answers at sizes between the corners."""
+    inputs, seed = signature.inputs, options.seed + _SWEEP_SEED
+    cost = cost_of(inputs, signature.seconds)
+    plan = plan_sweep(inputs, [answer.sizes for answer in answers], seed, cost, options.sweep)
+    if not plan.sizes:
+        return Sweep()
+    with console.stage("sweep") as line:
+        sweep = record_sweep(
+            plan,
+            lambda sizes, number: draw_inputs(inputs, sizes, number),
+            lambda case, fed: run_module(signature, case, fed),
+            folder,
+            seed,
+        )
+        line.done(f"{label}PyTorch's answers at {sweep.text}")
+    return sweep
 
 
 def export_graph(
@@ -104,13 +144,15 @@ def checked_stage(
     work: GraphExport, name: str, path: Path, console: Console, *, after: int, before: int | None = None, note: str = ""
 ) -> Stage:
     """The stage `name`, its graph at `path` held against PyTorch. Raises what ParityChecker.check raises."""
+    swept = f" and {work.checker.sweep.text}" if work.checker.sweep else ""
     with console.stage("check") as line:
         verdict = work.checker.check(path, f"{work.label}{name}", [s.name for s in work.stages])
         line.done(
-            f"{work.label}{name} = PyTorch at {_shapes(work.checker.answers)}, "
+            f"{work.label}{name} = PyTorch at {_shapes(work.checker.answers)}{swept}, "
             f"worst error {verdict.worst:.1e} of max|reference| (allowed {work.tolerance.rtol:.0e})"
         )
-    for blurred in sorted({c.difference.output for c in verdict.checks if c.difference.blurred}):
+    usual = [c for c in verdict.checks if c.case.name not in FP32_ONLY]
+    for blurred in sorted({c.difference.output for c in usual if c.difference.blurred}):
         console.note(
             f'{work.label}output "{blurred}" is so small that the absolute limit {work.tolerance.atol:g} is over 1 % of '
             "it and hides errors; lower it with --atol"

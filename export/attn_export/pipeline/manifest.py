@@ -37,6 +37,7 @@ def golden_reference(work: GraphExport, golden: GoldenRef[Arrays]) -> dict[str, 
         "seed": golden.seed,
         "inputs": work.golden_file(golden.name, "inputs"),
         "outputs": work.golden_file(golden.name, "outputs"),
+        **({"types": list(golden.types)} if golden.types else {}),
     }
 
 
@@ -51,6 +52,7 @@ def graph_entry(work: GraphExport) -> dict[str, Any]:
         "stages": [_stage(s) for s in work.stages],
         "consistency": [c.to_json() for c in work.stages[-1].verdict.consistency],
         "golden": [golden_reference(work, g) for g in work.golden],
+        **({"sweep": work.checker.sweep.to_json(work.stages[-1].verdict.worst_swept)} if work.checker.sweep else {}),
     }
 
 
@@ -98,7 +100,7 @@ def metadata(done: Export, found: dict[str, str]) -> dict[str, str]:
             }
         ),
         "attn_export.checked": json.dumps(
-            {k: entry[k] for k in ("stages", "consistency", "cures", "exporter")}
+            {k: entry[k] for k in ("stages", "consistency", "cures", "exporter", "sweep") if k in entry}
             | {"tolerance": done.graph.tolerance.to_json()}
         ),
         "attn_export.source": json.dumps(done.source.provenance, default=str),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from pathlib import Path
 
 from attn_runtime.bundle import BundleWriter, OnnxWriter, check_target
@@ -69,10 +70,15 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
         )
     done = Export(source)
     advice = "raise --stage-timeout, or leave the stage out with --skip-pass"
-    with ChildProcess(options.stage_seconds, advice=advice) as isolated:
+    with (
+        ChildProcess(options.stage_seconds, advice=advice) as isolated,
+        tempfile.TemporaryDirectory(prefix="attn-sweep-") as folder,
+    ):
         isolated.start(_WARM_UP)  # imports ONNX Runtime and onnxsim while PyTorch answers and traces
         for part in source.graphs:
-            done.graphs[part.name] = record_reference(source, part, tolerance, opset, options, isolated, console)
+            swept = Path(folder, part.name)
+            swept.mkdir()
+            done.graphs[part.name] = record_reference(source, part, tolerance, opset, options, isolated, console, swept)
         if source.generation is not None:
             done.written = write_cases(source, tolerance, options.seed, console)
         writer = BundleWriter(target, options.force) if target.suffix == ".attn" else OnnxWriter(target, options.force)

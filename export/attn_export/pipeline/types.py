@@ -33,6 +33,8 @@ class ExportOptions:
     exporter       PyTorch's exporter: "dynamo" or "torchscript"
     passes, skip   passes to run besides the usual ones, and passes to leave out
     atol, rtol     how far an answer may be from PyTorch's: absolute, and relative to max|reference|; None is the model's own
+    sweep          seconds for the sizes between the corners: every size of each dim where that fits, else the likeliest; 0
+                   asks none of them, None is 20 seconds, or 5 where one case takes long
     half_io        float16 inputs and outputs too, with a precision that has them
     seed           of random weights and of the inputs that are drawn
     stage_seconds  limit for each risky stage, which runs in a child process
@@ -51,6 +53,7 @@ class ExportOptions:
     skip: Sequence[str] = ()
     atol: float | None = None
     rtol: float | None = None
+    sweep: float | None = None
     half_io: bool = False
     seed: int = 0
     stage_seconds: float = 600.0

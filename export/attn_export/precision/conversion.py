@@ -199,7 +199,9 @@ def bundle_conversion(
         )
     fp32 = own.precisions["fp32"]
     tolerance = scheme.tolerance(rtol, fp32.tolerance)
-    return conversion_of(fp32.file, scheme, golden_record(opened, own), tolerance, half_io, work / graph, isolated)
+    return conversion_of(
+        fp32.file, scheme, golden_record(opened, own, scheme.type), tolerance, half_io, work / graph, isolated
+    )
 
 
 def file_conversion(

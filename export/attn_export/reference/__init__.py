@@ -12,15 +12,21 @@ if TYPE_CHECKING:
     from .mha_fastpath import fastpath_disabled
     from .shape_cases import corner_cases, trace_sizes
     from .signature import Signature, Watch, to_torch
+    from .sweep_sizes import SweepPlan, cost_of, plan_sweep
+    from .value_cases import FP32_ONLY
 
 __all__ = [
+    "FP32_ONLY",
     "MOST_BYTES",
     "Arrays",
     "Signature",
+    "SweepPlan",
     "Watch",
     "choose",
     "corner_cases",
+    "cost_of",
     "fastpath_disabled",
+    "plan_sweep",
     "record_answers",
     "run_module",
     "to_torch",
@@ -36,5 +42,7 @@ __getattr__, __dir__ = lazy(
         "mha_fastpath": ["fastpath_disabled"],
         "shape_cases": ["corner_cases", "trace_sizes"],
         "signature": ["Signature", "Watch", "to_torch"],
+        "sweep_sizes": ["SweepPlan", "cost_of", "plan_sweep"],
+        "value_cases": ["FP32_ONLY"],
     },
 )

@@ -17,6 +17,7 @@ from attn_runtime.random_inputs import draw_inputs
 from ..quiet import captured_output
 from .mha_fastpath import fastpath_disabled
 from .signature import Signature, to_numpy, to_torch
+from .value_cases import value_cases
 
 
 def run_module(signature: Signature, case: Case[Arrays], inputs: Arrays) -> Case[Arrays]:
@@ -60,6 +61,16 @@ def record_answers(
         }
         inputs = {s.name: example[s.name] for s in signature.inputs}
         answers.append(run_module(signature, Case("example", sizes, {}, {}), inputs))
+    unusual = value_cases(
+        signature.inputs,
+        lambda sizes, number: draw_inputs(signature.inputs, sizes, number),
+        lambda case, inputs: run_module(signature, case, inputs),
+        tolerance,
+        seed + len(cases),
+    )
+    answers.extend(unusual.answers)
+    for text in unusual.left_out:
+        tell(f"case {text}; it is left out")
     # Where most is drawn, something random shows best; one number may come out the same by luck.
     most = max(answers, key=lambda a: sum(v.size for v in a.outputs.values()))
     for difference in compare_all(most.outputs, run_module(signature, most, most.inputs).outputs, tolerance):

@@ -85,10 +85,11 @@ class Case(Generic[Data]):
 @dataclass(frozen=True)
 class GoldenRef(Case[Data], Generic[Data]):
     """A case that travels with the model. `checked_sizes` is the corner that was checked, `sizes` what was stored of it;
-    `seed` drew its inputs."""
+    `seed` drew its inputs. `types` are the element types of arithmetic that are held to it; none means all."""
 
     checked_sizes: Mapping[str, int]
     seed: int
+    types: tuple[str, ...] = ()
 
 
 def to_fp16(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -136,12 +137,16 @@ class Graph:
             return self.inputs, self.outputs
         return tuple(map(_half, self.inputs)), tuple(map(_half, self.outputs))
 
-    def cases(self) -> Iterator[Case[Arrays]]:
-        """The golden cases in the manifest's order, one in memory at a time.
+    def golden_for(self, type: str | None) -> tuple[GoldenRef[Path], ...]:
+        """The golden cases that a precision of this type is held to; None: those that every type is."""
+        return tuple(ref for ref in self.golden if not ref.types or type in ref.types)
+
+    def cases(self, type: str | None = "fp32") -> Iterator[Case[Arrays]]:
+        """The golden cases that a precision of `type` is held to, in the manifest's order, one in memory at a time.
 
         Raises BundleError where a file is damaged or a tensor's name, dtype or shape is not the graph's.
         """
-        for ref in self.golden:
+        for ref in self.golden_for(type):
             where = f"bundle {self.bundle}: golden case {shown(ref.name)}"
             yield Case(
                 ref.name,
@@ -255,6 +260,7 @@ class Bundle:
                     self.file(golden["outputs"]),
                     golden["checked_sizes"],
                     golden["seed"],
+                    tuple(golden.get("types", ())),
                 )
                 for golden in data["golden"]
             ),

@@ -98,13 +98,16 @@ def replay_here(bundle: str, precision: str | None) -> dict[str, Any]:
 
 
 def logit_error(bundle: Bundle, generator: Generator) -> float:
-    """What the stored tolerance of the generator's precision allows a logit to be off, next to the largest golden logit."""
+    """What the stored tolerance of the generator's precision allows a logit to be off, next to the largest golden
+    logit of usual inputs."""
     allowed = 0.0
     for name in (generator.wiring.first.name, generator.wiring.step.name):
         graph = bundle.graphs[name]
         tolerance = graph.precisions[_precision(generator, name)].tolerance
         # Infinite are the logits of tokens that a model never writes.
-        sizes = (np.abs(logits[np.isfinite(logits)]) for logits in (case.outputs["logits"] for case in graph.cases()))
+        sizes = (
+            np.abs(logits[np.isfinite(logits)]) for logits in (case.outputs["logits"] for case in graph.cases(None))
+        )
         largest = max((float(size.max(initial=0)) for size in sizes), default=0.0)
         allowed = max(allowed, tolerance.limit(largest))
     return allowed

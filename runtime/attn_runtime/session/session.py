@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..bundle import MANIFEST, Bundle
+from ..bundle import MANIFEST, Arrays, Bundle, Case, Graph, Precision
 from ..device import as_array
 from ..errors import AttnError, BundleError, InputError, UsageError
 from ..interface import Array, Engine, GraphFile, OpenOptions
@@ -357,8 +358,14 @@ def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> tupl
         )
     entry = found.precisions[chosen]
     inputs, outputs = found.borders(chosen)
-    cases = (lambda: (case.to_fp16() for case in found.cases())) if entry.half_io else found.cases
+    cases = partial(_cases, found, entry)
     return chosen, GraphFile(entry.file, where, inputs, outputs, cases, bundle, found.name, chosen)
+
+
+def _cases(graph: Graph, entry: Precision) -> Iterator[Case[Arrays]]:
+    """The golden cases as the file of a precision takes them."""
+    cases = graph.cases(entry.type)
+    return (case.to_fp16() for case in cases) if entry.half_io else cases
 
 
 def _plain(path: Path, graph: str | None, precision: str | None) -> GraphFile:

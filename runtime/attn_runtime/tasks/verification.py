@@ -131,8 +131,9 @@ def verify(
             tolerances[name] = found.precisions[session.precision].tolerance
             if not found.golden:
                 raise BundleError(f"{session.where}: has no golden cases to verify against. Export it again.")
-            for case in found.cases():
-                half = found.precisions[session.precision].half_io
+            entry = found.precisions[session.precision]
+            for case in found.cases(entry.type):
+                half = entry.half_io
                 inputs = to_fp16(case.inputs) if half else case.inputs
                 started = time.perf_counter()
                 got = session.run(inputs)

@@ -146,7 +146,10 @@ Precision precision_of(const std::string& name, const Json& data, const Bundle& 
 }
 
 GoldenCase golden_of(const Json& data, const Bundle& bundle) {
-  GoldenCase found{text_of(data.at("case")), {}, bundle.file(text_of(data.at("inputs"))), bundle.file(text_of(data.at("outputs")))};
+  GoldenCase found{text_of(data.at("case")), {}, bundle.file(text_of(data.at("inputs"))), bundle.file(text_of(data.at("outputs"))), {}};
+  if (data.contains("types")) {
+    for (const Json& type : data.at("types")) found.types.push_back(text_of(type));
+  }
   for (const auto& [name, size] : data.at("sizes").items()) found.sizes[name] = size.get<int64_t>();
   return found;
 }

@@ -1,6 +1,7 @@
 // A bundle that was opened, checked and hashed. The format is docs/format/bundle.md, the Python twin attn_runtime/bundle/reader.py.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -37,6 +38,11 @@ struct GoldenCase {
   std::string name;
   std::map<std::string, int64_t> sizes;
   std::filesystem::path inputs, outputs;  // safetensors
+  std::vector<std::string> types;         // the types of arithmetic that are held to it; none: all
+
+  bool holds_for(const std::string& type) const {
+    return types.empty() || std::find(types.begin(), types.end(), type) != types.end();
+  }
 };
 
 struct Graph {

@@ -89,6 +89,7 @@ VerifyReport verify(const std::shared_ptr<const Bundle>& bundle, const OpenOptio
     if (graph->golden.empty()) throw bundle_error(session->where + ": has no golden cases to verify against. Export it again.");
     const Precision& precision = graph->precision(session->precision, session->where);
     for (const GoldenCase& golden : graph->golden) {
+      if (!golden.holds_for(precision.type)) continue;
       report.cases.push_back(replay_case(*bundle, *session, *graph, golden, precision));
       if (on_result.golden) on_result.golden(report.cases.back());
     }

@@ -1,0 +1,84 @@
+"""PyTorch's answers at the sizes between the corners, on disk, and a graph's answers held against them one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attn_runtime.bundle import Arrays, Case
+from safetensors.numpy import load_file, save_file
+
+from ..reference import SweepPlan
+
+#: What the cases may take on disk together, in bytes.
+_MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Cases whose inputs and answers lie in files; those of number N are drawn from `seed` + N.
+
+    `complete` names the dims of which every size is asked.
+    """
+
+    seed: int = 0
+    cases: tuple[Case[Path], ...] = ()
+    complete: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.cases)
+
+    @property
+    def text(self) -> str:
+        """What was swept, for a person: "117 more sizes (every T)"."""
+        count = f"{len(self.cases)} more size{'s' if len(self.cases) != 1 else ''}"
+        return count + (f" (every {', '.join(self.complete)})" if self.complete else "")
+
+    def answers(self) -> Iterator[Case[Arrays]]:
+        """The cases with their arrays, one in memory at a time."""
+        for case in self.cases:
+            yield Case(case.name, case.sizes, load_file(case.inputs), load_file(case.outputs))
+
+    def to_json(self, worst: float) -> dict[str, Any]:
+        """What the manifest says of it; `worst` is the largest error seen, as a share of max|reference|."""
+        dims = sorted({name for case in self.cases for name in case.sizes})
+        return {
+            "seed": self.seed,
+            "dims": dims,
+            "sizes": [[case.sizes[name] for name in dims] for case in self.cases],
+            "complete": list(self.complete),
+            "worst_relative_error": worst,
+        }
+
+
+def record_sweep(
+    plan: SweepPlan,
+    draw: Callable[[Mapping[str, int], int], Arrays],
+    ask: Callable[[Case[Arrays], Arrays], Case[Arrays]],
+    folder: Path,
+    seed: int,
+) -> Sweep:
+    """What PyTorch, `ask`, answers at each of the plan's sizes, written to `folder`.
+
+    Ends early where it takes longer than was granted, or more of the disk.
+    """
+    cases: list[Case[Path]] = []
+    size, start = 0, time.monotonic()
+    for number, sizes in enumerate(plan.sizes):
+        if size > _MOST_BYTES or time.monotonic() - start > plan.limit:
+            return Sweep(seed, tuple(cases))
+        answer = ask(Case(_name(sizes), sizes, {}, {}), draw(sizes, seed + number))
+        paths = folder / f"{number}.in.safetensors", folder / f"{number}.out.safetensors"
+        for arrays, path in zip((answer.inputs, answer.outputs), paths, strict=True):
+            save_file({n: np.ascontiguousarray(v) for n, v in arrays.items()}, path)
+            size += path.stat().st_size
+        cases.append(Case(answer.name, answer.sizes, *paths))
+    return Sweep(seed, tuple(cases), plan.complete)
+
+
+def _name(sizes: Mapping[str, int]) -> str:
+    return "size " + "x".join(str(n) for n in sizes.values())

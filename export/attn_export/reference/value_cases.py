@@ -1,0 +1,178 @@
+"""Cases of unusual values: large and tiny inputs, masks with an empty row or padding on the left.
+
+Standard normal inputs and masks that keep the first element meet neither an exponential that overflows, nor an epsilon,
+nor the guard for a row in which all is masked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from attn_runtime.bundle import Arrays, Case
+from attn_runtime.compare import Tolerance, compare_all
+from attn_runtime.errors import CaptureError
+from attn_runtime.spec import Dim, TensorSpec, named_dims
+from numpy.typing import NDArray
+
+#: PyTorch: the case with these inputs, and what it answers to them. CaptureError where it fails.
+Ask = Callable[[Case[Arrays], Arrays], Case[Arrays]]
+
+#: The factor of every float input in a case of this name.
+MAGNITUDES = {"large": 100.0, "tiny": 1e-3}
+#: Names of cases that a graph in a narrower type is not held to: at 100 times the usual inputs its own range ends.
+FP32_ONLY = frozenset(MAGNITUDES)
+#: By how much, relative, the inputs are moved to see whether PyTorch's answers are settled at all: 4 roundings of float32.
+_NUDGE = 2.0**-21
+#: Sizes of the dynamic dims, in order, where the ranges allow: small, and no two alike.
+_SIZES = (5, 7, 9, 11, 13, 15)
+_MOST_BYTES = 1 << 19
+
+
+@dataclass
+class ValueCases:
+    """`answers` as PyTorch gave them; `left_out` says which cases prove nothing, and why."""
+
+    answers: list[Case[Arrays]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def value_cases(
+    inputs: Sequence[TensorSpec],
+    draw: Callable[[Mapping[str, int], int], Arrays],
+    ask: Ask,
+    tolerance: Tolerance,
+    seed: int,
+) -> ValueCases:
+    """What PyTorch, `ask`, answers at unusual values of what `draw` draws, where its answers are finite and settled."""
+    found = ValueCases()
+    sizes = _sizes(inputs)
+    drawn = draw(sizes, seed)
+    masks = [spec for spec in inputs if is_mask(spec)]
+    floats = [spec.name for spec in inputs if spec.dtype.startswith("float")]
+    if not floats and not masks:
+        return found
+    usual = ask(Case("usual", sizes, {}, {}), drawn)
+    for name, factor in MAGNITUDES.items() if floats else ():
+        scaled = {n: (v * factor).astype(v.dtype) if n in floats else v for n, v in drawn.items()}
+        _magnitude(found, replace(usual, name=name, inputs=scaled), usual, ask, tolerance)
+    for spec in masks:
+        _masked(found, spec, usual, ask)
+    return found
+
+
+def is_mask(spec: TensorSpec) -> bool:
+    """Whether an input is a mask, as far as its type tells: booleans, or integers that are 0 or 1, along some axis."""
+    zero_one = "int" in spec.dtype and (spec.low or 0) == 0 and spec.high == 2
+    return bool(spec.dims) and (spec.dtype == "bool" or zero_one)
+
+
+def _sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
+    """Small sizes, or the smallest over 1 where the fixed axes are large (pictures)."""
+    dims = named_dims(inputs)
+
+    def clamped(choice: Sequence[int]) -> dict[str, int]:
+        dynamic = [n for n, d in dims.items() if d.dynamic]
+        wanted = dict(zip(dynamic, [*choice, *[choice[-1]] * len(dynamic)], strict=False))
+        return {n: _within(d, wanted.get(n, d.opt)) for n, d in dims.items()}
+
+    sizes = clamped(_SIZES)
+    size = sum(int(np.prod(s.shape(sizes), dtype=np.int64)) * np.dtype(s.dtype).itemsize for s in inputs)
+    return sizes if size <= _MOST_BYTES else clamped((2, 3))
+
+
+def _within(dim: Dim, size: int) -> int:
+    return max(dim.min, min(dim.max, size))
+
+
+def _magnitude(found: ValueCases, case: Case[Arrays], usual: Case[Arrays], ask: Ask, tolerance: Tolerance) -> None:
+    try:
+        answer = ask(case, case.inputs)
+        if not _as_finite(answer, usual):
+            found.left_out.append(f"{case.name}: PyTorch's answers are not finite")
+            return
+        moved = compare_all(answer.outputs, ask(case, _nudged(case.inputs)).outputs, tolerance)
+    except CaptureError:
+        found.left_out.append(f"{case.name}: PyTorch itself fails")
+        return
+    # Half of the limit is the graph's own: what rounds otherwise inside moves the answers as much as these inputs do.
+    unsettled = [d for d in moved if not d.max_error <= d.limit / 2]
+    if unsettled:
+        found.left_out.append(
+            f"{case.name}: PyTorch's own answers move by {unsettled[0].max_error:.1e} (limit {unsettled[0].limit:.1e}) "
+            "when rounding alone moves the inputs"
+        )
+    else:
+        found.answers.append(answer)
+
+
+def _nudged(inputs: Arrays) -> Arrays:
+    """Each float a little larger or smaller."""
+    rng = np.random.default_rng(0)
+    return {
+        n: (v * (1 + _NUDGE * rng.choice([-1.0, 1.0], v.shape))).astype(v.dtype) if v.dtype.kind == "f" else v
+        for n, v in inputs.items()
+    }
+
+
+def _as_finite(answer: Case[Arrays], usual: Case[Arrays]) -> bool:
+    """No NaN, and no more infinities than at usual values: masked scores may be infinite at any."""
+    for name, value in answer.outputs.items():
+        if value.dtype.kind == "f" and (
+            np.isnan(value).any() or np.isinf(value).sum() > np.isinf(usual.outputs[name]).sum()
+        ):
+            return False
+    return True
+
+
+def _masked(found: ValueCases, spec: TensorSpec, usual: Case[Arrays], ask: Ask) -> None:
+    """An empty row and one padded on the left, under either meaning of the mask: in one case where it has enough rows.
+
+    Patterns to which PyTorch has no finite answer, such as an empty row of a softmax over -inf, are left out.
+    """
+    shape = usual.inputs[spec.name].shape
+    rows = shape[0] if len(shape) > 1 else 1
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", f"mask-{spec.name}")[:120]
+    answered = _answered(_with_patterns(usual, spec.name, [*_PATTERNS][:rows], rows, name), usual, ask)
+    if answered is not None and rows >= len(_PATTERNS):
+        found.answers.append(answered)
+        return
+    singles = {p: _answered(_with_patterns(usual, spec.name, [p], rows, name), usual, ask) for p in _PATTERNS}
+    good = [p for p, answer in singles.items() if answer is not None]
+    for number in range(0, len(good), rows):
+        label = name if number == 0 else f"{name}-{number // rows + 1}"
+        chosen = _with_patterns(usual, spec.name, good[number : number + rows], rows, label)
+        if (answer := _answered(chosen, usual, ask)) is not None:
+            found.answers.append(answer)
+    if bad := [p for p in _PATTERNS if p not in good]:
+        found.left_out.append(f"{name}: PyTorch has no finite answer to a row that is {' or '.join(bad)}")
+
+
+#: Of the last axis, from the index of an element and the number of elements: what a row of a mask is filled with.
+_PATTERNS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "all zero": lambda at: at < 0,
+    "zero on the left": lambda at: at >= (len(at) + 1) // 2,
+    "all one": lambda at: at >= 0,
+    "one on the left": lambda at: at < (len(at) + 1) // 2,
+}
+
+
+def _with_patterns(usual: Case[Arrays], mask: str, patterns: Sequence[str], rows: int, name: str) -> Case[Arrays]:
+    """The usual case with the first rows (along the first axis, where there are several axes) so filled."""
+    value = usual.inputs[mask].copy()
+    by_row = value if value.ndim > 1 else value[None]
+    for row, pattern in zip(range(rows), patterns, strict=False):
+        by_row[row] = _PATTERNS[pattern](np.arange(value.shape[-1])).astype(value.dtype)
+    return replace(usual, name=name, inputs={**usual.inputs, mask: value})
+
+
+def _answered(case: Case[Arrays], usual: Case[Arrays], ask: Ask) -> Case[Arrays] | None:
+    """PyTorch's answer where it has a finite one."""
+    try:
+        answer = ask(case, case.inputs)
+    except CaptureError:
+        return None
+    return answer if _as_finite(answer, usual) else None
