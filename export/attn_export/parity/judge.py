@@ -168,7 +168,7 @@ class ParityChecker:
         self.answers = list(answers)
         self.tolerance = tolerance
         self._isolated = isolated
-        self._ask = ask
+        self.ask = ask
         self._batch = batch_dim(inputs, answers)
         self._padded: list[Padded] | None = None
 
@@ -179,7 +179,7 @@ class ParityChecker:
         """
         extra = self._variants()
         if self._padded is None:  # once: it asks PyTorch
-            self._padded = list(paddings(self.inputs, self.answers, self.tolerance, self._ask))
+            self._padded = list(paddings(self.inputs, self.answers, self.tolerance, self.ask))
         padded = [p for p in self._padded if not p.error]
         fed = [a.inputs for a in self.answers] + [p.inputs for p in padded] + [inputs for _, inputs, _ in extra]
         verdict = Verdict()
@@ -270,7 +270,7 @@ class ParityChecker:
         checks = check_case(case, {n: v.take(rows, axis) for n, v in whole.items()}, part, self.tolerance)
         if passed(checks):
             return Consistency(name, True, max(c.difference.max_error for c in checks))
-        own = self._ask(take_rows(self.inputs, answer.inputs, self._batch, rows))
+        own = self.ask(take_rows(self.inputs, answer.inputs, self._batch, rows))
         pytorch = check_case(case, {n: v.take(rows, axis) for n, v in answer.outputs.items()}, own, self.tolerance)
         if passed(pytorch):
             raise parity_error(stage, checks, "itself in a batch")

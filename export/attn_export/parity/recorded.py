@@ -33,8 +33,8 @@ class ReferenceSet:
         return [c.inputs for c in self.cases]
 
 
-def golden_record(bundle: Bundle, graph: Graph, type: str) -> ReferenceSet:
-    """The golden cases of a bundle's graph that a precision of `type` is held to, each read and checked once.
+def golden_record(bundle: Bundle, graph: Graph, type: str | None) -> ReferenceSet:
+    """The golden cases of a bundle's graph that a precision of `type` (None: any) is held to, each read and checked once.
 
     BundleError where there are none.
     """

@@ -116,7 +116,7 @@ def export(
         done = export_source(loaded, target, exported, console)
     if precision is None:
         return ExportResult(target, done)
-    return ExportResult(target, done, _add_precision(target, precision, options, console))
+    return ExportResult(target, done, _add_precision(target, precision, options, console, done))
 
 
 def _check_target(target: Path, precision: str | None, options: ExportOptions) -> None:
@@ -179,14 +179,17 @@ def _with_attention(source: Source, pattern: str, seed: int, console: Console) -
     return watched
 
 
-def _add_precision(bundle: Path, name: str, options: ExportOptions, console: Console) -> tuple[TypedGraph, ...]:
-    """The same as attn-export convert on the bundle."""
+def _add_precision(
+    bundle: Path, name: str, options: ExportOptions, console: Console, done: Export
+) -> tuple[TypedGraph, ...]:
+    """The same as attn-export convert on the bundle, with PyTorch at hand."""
     from ..precision import add_precision
 
     skip = tuple(one for one in options.skip if one == _ATTENTION)
     converted = add_precision(
-        bundle, name, half_io=options.half_io, skip=skip, console=console, stage_seconds=options.stage_seconds
-    )
+        bundle, name, half_io=options.half_io, skip=skip, console=console, stage_seconds=options.stage_seconds,
+        ask={graph: work.checker.ask for graph, work in done.graphs.items()},
+    )  # fmt: skip
     return tuple(converted)
 
 

@@ -127,7 +127,7 @@ def _named(
         raise BundleError(
             f"bundle {own.bundle}: graph {own.name} has no precision fp32 to compare with; export it again"
         )
-    record = golden_record(bundle, own)
+    record = golden_record(bundle, own, None)
     other, label = _against(own, against)
     return own.precisions["fp32"].file, other, label, record, own.precisions["fp32"].tolerance
 

@@ -107,5 +107,5 @@ def stage_entry(typed: TypedGraph) -> dict[str, Any]:
         typed.nodes_before,
         typed.nodes_after,
         typed.note,
-        typed.checks,
+        (*typed.checks, *typed.further.declared),
     )

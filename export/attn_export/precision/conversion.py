@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import onnx
-from attn_runtime.bundle import KEY, Bundle, OnnxWriter, check_target, read_embedded
+from attn_runtime.bundle import KEY, Arrays, Bundle, OnnxWriter, check_target, read_embedded
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, PassError, UsageError
@@ -27,6 +27,7 @@ from .activations import ranges
 from .bisection import precision_of
 from .bundle_files import share_mode, stage_entry, write_precision
 from .fp32_search import Conversion
+from .further_cases import FurtherCases, of_bundle, swept_cases
 from .schemes import MAX_BYTES, Scheme
 from .typed_graph import TypedGraph, convert_graph, for_tensorrt
 
@@ -106,10 +107,12 @@ def add_precision(
     skip: Sequence[str] = (),
     console: Console,
     stage_seconds: float = SECONDS,
+    ask: Mapping[str, Callable[[Arrays], Arrays]] | None = None,
 ) -> list[TypedGraph]:
     """`convert` of a bundle: write model.`precision`.onnx, and its form for TensorRT, for each of its graphs.
 
-    What the bundle had under these names is replaced.
+    What the bundle had under these names is replaced. `ask` is PyTorch, by graph, where the module is at hand: what the
+    golden cases do not hold is asked of it, and else of the fp32 graph.
     """
     scheme = check_options(precision, half_io, skip)
     opened = Bundle.open(bundle)
@@ -122,7 +125,8 @@ def add_precision(
         for name in opened.graphs:
             conversion = bundle_conversion(opened, name, scheme, half_io, rtol, work, isolated)
             own = console.about(f"{name}: ") if len(opened.graphs) > 1 else console
-            typed_graphs[name] = _forms(conversion, name, skip, own)
+            cases = of_bundle(opened, opened.graph(name), scheme.type, (ask or {}).get(name))
+            typed_graphs[name] = _forms(conversion, name, skip, own, cases)
         with console.stage("write") as line:
             written = write_precision(
                 bundle, opened, scheme.name, typed_graphs, lambda staged: _prove(staged, scheme, isolated, console)
@@ -181,7 +185,8 @@ def convert_file(
     check_target(target, force)
     with workshop(stage_seconds, scheme) as (work, isolated), OnnxWriter(target, force) as writer:
         conversion = file_conversion(path, scheme, half_io, rtol, inputs, work, isolated)
-        chosen = _forms(conversion, path.stem, skip if tensorrt else (attention.PASS.name,), console)[-1]
+        without = skip if tensorrt else (attention.PASS.name,)
+        chosen = _forms(conversion, path.stem, without, console, _of_file(path, inputs))[-1]
         save_whole(chosen, writer)
         writer.commit()
     return replace(chosen, path=target)
@@ -302,13 +307,29 @@ def workshop(stage_seconds: float, scheme: Scheme | None = None) -> Iterator[tup
         yield Path(folder), isolated
 
 
-def _forms(conversion: Conversion, graph: str, skip: Sequence[str], console: Console) -> list[TypedGraph]:
+def _forms(
+    conversion: Conversion, graph: str, skip: Sequence[str], console: Console, cases: FurtherCases
+) -> list[TypedGraph]:
     """The typed graph, and the one for TensorRT where that is another."""
-    typed = convert_graph(conversion, graph, console)
+    for name in cases.not_drawn:
+        console.note(
+            f'case "{name}" is checked at the size that is stored of it alone: its inputs are not drawn, and the whole of '
+            "them is not in the bundle"
+        )
+    typed = convert_graph(conversion, graph, console, cases=cases)
     if attention.PASS.name in skip:
         return [typed]
-    rewritten = for_tensorrt(conversion, typed, console)
+    rewritten = for_tensorrt(conversion, typed, console, cases)
     return [typed] if rewritten is None else [typed, rewritten]
+
+
+def _of_file(path: Path, inputs: Sequence[TensorSpec] | None) -> FurtherCases:
+    """The sizes between the corners that a plain file was held against PyTorch at, as its metadata tells."""
+    specs = embedded_inputs(path)
+    if inputs is not None or specs is None:
+        return FurtherCases()
+    properties = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
+    return FurtherCases(specs, swept=swept_cases(json.loads(properties.get(CHECKED, "{}")).get("sweep")))
 
 
 def save_whole(typed: TypedGraph, writer: OnnxWriter) -> None:

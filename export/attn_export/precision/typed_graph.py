@@ -26,7 +26,11 @@ from . import fp32_search
 from .activations import STANDS_FOR_INFINITY
 from .bisection import compare_graphs, limit_text, short
 from .fp32_search import Candidate, Conversion, NodeConsumers, SearchResult
+from .further_cases import Further, FurtherCases, extended, hold
 
+#: A search that ends in a graph which fails beyond the record is begun again with what failed, so often, and with so many of
+#: the cases that failed.
+_MOST_SEARCHES, _MOST_ADDED = 4, 2
 #: Beyond this share of a type's greatest number, unseen inputs may well overflow.
 _CLOSE = 0.5
 
@@ -43,6 +47,7 @@ class TypedGraph:
     blocks      its attention blocks
     checks      one per case and output
     target      the engine that the file was made for; None for any
+    further     how it answered beyond the record: at the declared corners and between them
     largest     the greatest magnitude that is in half precision here, at the record's inputs
     """
 
@@ -61,11 +66,12 @@ class TypedGraph:
     largest: float
     note: str = ""
     target: str | None = None
+    further: Further = Further()  # noqa: RUF009  it is frozen
 
     @property
     def worst(self) -> float:
         """The largest error over all cases, of max|reference| of its tensor."""
-        return max(c.difference.relative_error for c in self.checks)
+        return max(c.difference.relative_error for c in (*self.checks, *self.further.checks))
 
     @property
     def argmax_agreement(self) -> float | None:
@@ -93,21 +99,38 @@ class TypedGraph:
             "nodes_after": self.nodes_after,
             "attention": [b.to_json() for b in self.blocks],
             "checks": [c.to_json() for c in self.checks],
+            "declared_checks": [c.to_json() for c in self.further.declared],
+            "sizes_between": self.further.asked,
             "note": self.note,
         }
 
 
-def convert_graph(conversion: Conversion, graph: str, console: Console, first: Candidate | None = None) -> TypedGraph:
+def convert_graph(
+    conversion: Conversion,
+    graph: str,
+    console: Console,
+    first: Candidate | None = None,
+    cases: FurtherCases = FurtherCases(),  # noqa: B008  it is frozen
+) -> TypedGraph:
     """A typed graph that holds against the record of `conversion`, with as few nodes in fp32 as the search finds.
 
-    `first` is where to start: by default AutoCast's own choice. Raises ParityError, with the first node at fault, when
-    nothing found holds.
+    `first` is where to start: by default AutoCast's own choice. What fails at one of the further `cases` joins the record,
+    and the search begins anew. Raises ParityError, with the first node at fault, when nothing found holds.
     """
     with console.stage(conversion.scheme.name) as line:
         result = fp32_search.search(conversion, first or fp32_search.start(conversion))
-        if not result.passed:
-            raise _failure(conversion, result.best)
-        typed = _typed(conversion, graph, result)
+        further = Further()
+        for again in range(_MOST_SEARCHES):
+            if not result.passed:
+                raise _failure(conversion, result.best)
+            further = hold(conversion, result.best.emulated, cases, conversion.work / f"further{again}")
+            if not further.failing:
+                break
+            conversion = extended(conversion, further.failing[:_MOST_ADDED], conversion.work / f"again{again}")
+            result = fp32_search.search(conversion, fp32_search.start(conversion))
+        else:
+            raise _parity(conversion, further.checks, conversion.scheme.name)
+        typed = replace(_typed(conversion, graph, result), further=further)
         count = len(typed.fp32_nodes)
         line.done(f"{typed.nodes_before} -> {typed.nodes_after} nodes, {count} of arithmetic kept in fp32")
     _confirm(conversion, typed.path)
@@ -115,7 +138,12 @@ def convert_graph(conversion: Conversion, graph: str, console: Console, first: C
     return typed
 
 
-def for_tensorrt(conversion: Conversion, typed: TypedGraph, console: Console) -> TypedGraph | None:
+def for_tensorrt(
+    conversion: Conversion,
+    typed: TypedGraph,
+    console: Console,
+    cases: FurtherCases = FurtherCases(),  # noqa: B008  it is frozen
+) -> TypedGraph | None:
     """`typed` with attention rewritten so that TensorRT fuses it, held against the record; None if all of it does already.
 
     The weights of a large graph stay in the data file of `typed`, beside which the new file is written.
@@ -130,14 +158,18 @@ def for_tensorrt(conversion: Conversion, typed: TypedGraph, console: Console) ->
             line.done("nothing to rewrite for TensorRT")
             return None
         ir.save(model, path)
-        _, checks = fp32_search.judge(conversion, path)
-        if not passed(checks):
-            raise _parity(conversion, checks, f"{typed.name} with attention rewritten for TensorRT")
+        emulated, checks = fp32_search.judge(conversion, path)
+        further = (
+            hold(conversion, emulated, cases, conversion.work / "further-tensorrt") if passed(checks) else Further()
+        )
+        if not passed(checks) or further.failing:
+            bad = checks if not passed(checks) else further.checks
+            raise _parity(conversion, bad, f"{typed.name} with attention rewritten for TensorRT")
         line.done(f"rewritten for TensorRT: {', '.join(done.changed)}")
     made = replace(
         typed, name=f"{typed.name}-trt", path=path, blocks=find_blocks(model), checks=tuple(checks),
         nodes_before=typed.nodes_after, nodes_after=info_of(model).nodes, note=f"rewritten: {', '.join(done.changed)}"[:8000],
-        target="tensorrt",
+        target="tensorrt", further=further,
     )  # fmt: skip
     _report(conversion, made, console)
     return made
@@ -229,8 +261,9 @@ def _report(conversion: Conversion, typed: TypedGraph, console: Console) -> None
     with console.stage("check") as line:
         bad = worst(typed.checks)
         agreement = typed.argmax_agreement
+        beyond = f" and {typed.further.text}" if typed.further.checks else ""
         line.done(
-            f"{typed.name} = {conversion.record.against} at {len(conversion.record.cases)} shapes, "
+            f"{typed.name} = {conversion.record.against} at {len(conversion.record.cases)} shapes{beyond}, "
             f"worst error {typed.worst:.1e} of max|reference| (allowed {conversion.tolerance.rtol:.0e}, "
             f"{bad.ratio:.0%} of the limit)" + (f", argmax agreement {agreement:.1%}" if agreement is not None else "")
         )
