@@ -84,8 +84,12 @@ class Case(Generic[Data]):
 
 @dataclass(frozen=True)
 class GoldenRef(Case[Data], Generic[Data]):
-    """A case that travels with the model. `checked_sizes` is the corner that was checked, `sizes` what was stored of it;
-    `seed` drew its inputs (before some were scaled or masked). `types` are the element types of arithmetic that are held to it; none means all."""
+    """A case that travels with the model.
+
+    checked_sizes   the corner that was checked; `sizes` is what was stored of it
+    seed            drew its inputs, before some were scaled or masked
+    types           the element types of arithmetic that are held to it; none means all
+    """
 
     checked_sizes: Mapping[str, int]
     seed: int
