@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: The pass that a conversion runs, and an export does not: --skip-pass leaves it out there.
 _ATTENTION = "attention"
 #: What is said of a source before it is loaded.
-_OF_LOADING = ("config", "example", "assets", "graph")
+_OF_LOADING = ("config", "example", "inputs_from", "assets", "graph")
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,8 @@ def _loaded(
         source,
         inputs=inputs,
         dims=dims,
-        example=None if options.example is None else Path(options.example),
+        example=options.example,
+        inputs_from=options.inputs_from,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         config=options.config,
         seed=options.seed,

@@ -8,6 +8,8 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .answers import Arrays, record_answers, run_module
+    from .draw import Draw, Drawn, independent
+    from .drawn_sizes import check_varied, trace_inputs
     from .golden import MOST_BYTES, choose
     from .mha_fastpath import fastpath_disabled
     from .shape_cases import corner_cases, trace_sizes
@@ -16,14 +18,19 @@ if TYPE_CHECKING:
 __all__ = [
     "MOST_BYTES",
     "Arrays",
+    "Draw",
+    "Drawn",
     "Signature",
     "Watch",
+    "check_varied",
     "choose",
     "corner_cases",
     "fastpath_disabled",
+    "independent",
     "record_answers",
     "run_module",
     "to_torch",
+    "trace_inputs",
     "trace_sizes",
 ]
 
@@ -32,6 +39,8 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "answers": ["Arrays", "record_answers", "run_module"],
+        "draw": ["Draw", "Drawn", "independent"],
+        "drawn_sizes": ["check_varied", "trace_inputs"],
         "golden": ["MOST_BYTES", "choose"],
         "mha_fastpath": ["fastpath_disabled"],
         "shape_cases": ["corner_cases", "trace_sizes"],

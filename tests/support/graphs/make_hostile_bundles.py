@@ -70,6 +70,7 @@ def valid_manifest() -> dict[str, Any]:
             "ref": "gemm:build",
             "checkpoint": {"file": "gemm.safetensors", "sha256": "0" * 64},
             "config": {"features": 16, "nested": {"any": [1, 2.5, None, "thing"]}},
+            "inputs_from": "gemm:draw",
         },
         "versions": {"attn-export": "0.1.0", "torch": "2.13.0"},
         "graphs": {
@@ -436,6 +437,8 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("name-escape", "without control characters", edit("name", to="gemm\x1b[2J")),
     Attack("name-csi", "without control characters", edit("name", to="gemm\x9b2J")),
     Attack("name-backwards", "without control characters", edit("name", to="gemm\u202etxt")),
+    Attack("inputs-from-escape", "without control characters", edit("source", "inputs_from", to="a\x1b[2J")),
+    Attack("inputs-from-null", "expected string", edit("source", "inputs_from", to=None)),
     Attack("name-long", "characters", edit("name", to="a" * 100_000)),
     Attack("graphs-none", "graphs: got {}", edit("graphs", to={})),
     Attack("graph-name", "letters, digits", edit("graphs", "../x", to={})),
