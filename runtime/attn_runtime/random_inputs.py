@@ -53,9 +53,8 @@ def bounds_of(name: str, dtype: str, values: Values) -> tuple[Any, Any]:
     """
     limit = float(np.finfo(dtype).max)
     numbers = values.numbers
-    if (
-        values.kind == "lognormal"
-    ):  # its middle is e to the power of the mean; e to the power of 710 is beyond any dtype
+    # Its middle is e to the power of the mean, and e to the power of 710 is beyond any dtype.
+    if values.kind == "lognormal":
         numbers["mean"] = math.exp(numbers["mean"]) if numbers["mean"] < 709 else math.inf
     if beyond := [value for value in numbers.values() if abs(value) > limit]:
         raise UsageError(f'input "{name}": {values}: {dtype} ends at {limit:g}, before {beyond[0]:g}')

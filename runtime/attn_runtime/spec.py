@@ -109,7 +109,8 @@ def values_problem(told: Mapping[str, Any]) -> str | None:
     """What keeps kind, mean, std, low and high from making a distribution: "got X, expected Y"; None where they make one."""
     if told["kind"] not in DISTRIBUTIONS:
         return f"got distribution {told['kind']}, expected one of {', '.join(DISTRIBUTIONS)}"
-    numbers = {key: told.get(key) for key in ("mean", "std", "low", "high")}
+    # As floats: two integers beyond 2**53 can differ where the numbers that are drawn with do not.
+    numbers = {k: None if told.get(k) is None else float(told[k]) for k in ("mean", "std", "low", "high")}
     given = [key for key, value in numbers.items() if value is not None]
     allowed = [["low", "high"]] if told["kind"] == "uniform" else [["mean", "std"], list(numbers)]
     if given not in allowed:

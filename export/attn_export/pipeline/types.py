@@ -44,7 +44,7 @@ class ExportOptions:
     """
 
     config: Sequence[str] = ()
-    example: Path | Sequence[Path] = ()
+    example: Path | Sequence[Path] | None = None
     inputs_from: str | UserDraw | None = None
     assets: Path | None = None
     graph: str | None = None

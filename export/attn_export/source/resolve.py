@@ -51,7 +51,7 @@ def load_source(
     *,
     inputs: Sequence[str] = (),
     dims: Sequence[str] = (),
-    example: Path | Sequence[Path] = (),
+    example: Path | Sequence[Path] | None = None,
     inputs_from: str | UserDraw | None = None,
     checkpoint: Path | None = None,
     config: Sequence[str] = (),
@@ -72,7 +72,7 @@ def load_source(
         raise UsageError(f"--seed {seed}: expected 0 or more")
     torch.manual_seed(seed)
     notes: list[str] = []
-    files = (example,) if isinstance(example, (str, Path)) else tuple(example)
+    files = (example,) if isinstance(example, (str, Path)) else tuple(example or ())
     if isinstance(ref, nn.Module):
         model = _given(ref, arguments)
     elif ref.endswith(".pt2"):
