@@ -121,8 +121,9 @@ def values_problem(told: Mapping[str, Any]) -> str | None:
             return f"got {key} {value}, expected a finite number"
     if numbers["std"] is not None and numbers["std"] < 0:
         return f"got std {numbers['std']:g}, expected 0 or more"
-    if numbers["low"] is not None and not numbers["low"] < numbers["high"]:
-        return f"got low {numbers['low']:g} and high {numbers['high']:g}, expected low < high"
+    low, high = numbers["low"], numbers["high"]
+    if low is not None and high is not None and low >= high:
+        return f"got low {low:g} and high {high:g}, expected low < high"
     return None
 
 

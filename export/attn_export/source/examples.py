@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from attn_runtime.bundle import Arrays
 from attn_runtime.errors import UsageError
 from attn_runtime.spec import Dim, TensorSpec, check_shapes, signature
 
@@ -17,7 +17,7 @@ class Example:
     """The arrays of one file, by input name."""
 
     path: Path
-    arrays: Mapping[str, np.ndarray[Any, Any]]
+    arrays: Arrays
 
 
 def load_example(path: Path) -> Example:

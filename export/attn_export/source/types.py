@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from attn_runtime.compare import Tolerance
 
 if TYPE_CHECKING:
-    import numpy as np
     from attn_models.spec import AttentionSpec, GenerationSpec
+    from attn_runtime.bundle import Arrays
     from attn_runtime.spec import TensorSpec
     from torch import nn
 
@@ -46,7 +46,7 @@ class Source:
     module: nn.Module
     graphs: tuple[SourceGraph, ...]
     provenance: dict[str, Any]
-    examples: tuple[Mapping[str, np.ndarray[Any, Any]], ...] = ()
+    examples: tuple[Arrays, ...] = ()
     tolerance: Tolerance = field(default_factory=Tolerance)
     task: str | None = None
     assets: Mapping[str, Any] = field(default_factory=dict)
