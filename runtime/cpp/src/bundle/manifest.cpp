@@ -148,10 +148,10 @@ class Checker {
   // How a float input is drawn. Nothing here draws any; a manifest that one reader refuses is refused by both.
   static void check_values(const std::string& at, const std::string& dtype, const Json& values) {
     if (dtype.rfind("float", 0) != 0) tell(at + ": got values of " + dtype + ", expected a float dtype");
-    const bool mean = values.contains("mean"), std = values.contains("std");
+    const bool mean = values.contains("mean"), deviation = values.contains("std");
     const bool low = values.contains("low"), high = values.contains("high");
     const bool uniform = values.at("kind") == "uniform";
-    if (uniform ? mean || std || !low || !high : !mean || !std || low != high) {
+    if (uniform ? mean || deviation || !low || !high : !mean || !deviation || low != high) {
       tell(at + ": got " + shown(values) + ", expected " + (uniform ? "low and high" : "mean and std, or mean, std, low, high"));
     }
     if (low && values.at("low").get<double>() >= values.at("high").get<double>()) {
