@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from attn_runtime.tasks import VerifyReport
 
     from .parity import Check
+    from .source import UserDraw
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def verify(
     *,
     checkpoint: str | os.PathLike[str] | None = None,
     config: Sequence[str] = (),
+    inputs_from: str | UserDraw | None = None,
     backend: str | None = None,
     device: str = "auto",
     precision: str | None = None,
@@ -46,13 +48,13 @@ def verify(
     """Replay the golden cases of the bundle at `path`; with `source`, compare with PyTorch on fresh inputs as well.
 
     A plain .onnx has no golden cases, and needs a `source`, as `export` takes it by name, with the `checkpoint` and
-    `config` that it was exported with. `seed` is the export's; the fresh inputs are drawn with another. Raises
-    ParityError, with a table of the worst elements, where an answer differs; UsageError, BundleError, and what
-    `attn_runtime.open_session` raises.
+    `config` that it was exported with, and with `inputs_from` where the export had one. `seed` is the export's; the fresh
+    inputs are drawn with another. Raises ParityError, with a table of the worst elements, where an answer differs;
+    UsageError, BundleError, and what `attn_runtime.open_session` raises.
     """
     path, console = Path(path), console or Console(quiet=True)
-    if source is None and (checkpoint or config):
-        raise UsageError("--checkpoint and --config belong to a SOURCE; name it after the path")
+    if source is None and (checkpoint or config or inputs_from):
+        raise UsageError("--checkpoint, --config and --inputs-from belong to a SOURCE; name it after the path")
     options: dict[str, Any] = {"backend": backend, "device": device, "precision": precision, "graph": graph}
     replay = _replay(path, options, console) if source is None or path.is_dir() else None
     if source is None:
@@ -61,7 +63,8 @@ def verify(
         from .parity import verify_against
 
         weights = None if checkpoint is None else Path(checkpoint)
-        checks = verify_against(path, source, checkpoint=weights, config=config, seed=seed + 1, **options)
+        given: dict[str, Any] = {"checkpoint": weights, "config": config, "inputs_from": inputs_from}
+        checks = verify_against(path, source, seed=seed + 1, **given, **options)
         worst = max(c.difference.relative_error for c in checks)
         line.done(f"{len(checks)} comparisons with PyTorch, worst error {worst:.1e} of max|reference|")
     return Verified(replay, tuple(checks))

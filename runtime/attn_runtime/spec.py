@@ -5,6 +5,7 @@ One vocabulary for the manifest, the sessions and the error messages.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,12 +59,81 @@ class Dim:
         return cls(data["name"], data["min"], data["opt"], data["max"])
 
 
+#: Each kind of `Values`, as a person declares it.
+DISTRIBUTIONS = {
+    "uniform": "uniform(LOW,HIGH)",
+    "normal": "normal(MEAN,STD[,LOW,HIGH])",
+    "lognormal": "lognormal(MU,SIGMA[,LOW,HIGH])",
+}
+
+
+@dataclass(frozen=True)
+class Values:
+    """How the values of a float input are distributed, for drawing test inputs.
+
+    kind         "uniform": evenly from `low` (inclusive) to `high` (exclusive), without mean and std
+                 "normal": of this mean and standard deviation, in the input's unit
+                 "lognormal": e to the power of a normal of this mean and standard deviation
+    low, high    of the other two kinds: what is drawn beyond is clipped to them; both are None where nothing is
+
+    Raises UsageError for numbers that make no distribution.
+    """
+
+    kind: str
+    mean: float | None = None
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if problem := values_problem(vars(self)):
+            raise UsageError(problem)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Those of mean, std, low and high that it has."""
+        return {key: value for key, value in vars(self).items() if key != "kind" and value is not None}
+
+    def __str__(self) -> str:
+        return f"{self.kind}({', '.join(f'{value:g}' for value in self.numbers.values())})"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, **self.numbers}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Values:
+        return cls(data["kind"], **{key: float(value) for key, value in data.items() if key != "kind"})
+
+
+def values_problem(told: Mapping[str, Any]) -> str | None:
+    """What keeps kind, mean, std, low and high from making a distribution: "got X, expected Y"; None where they make one."""
+    if told["kind"] not in DISTRIBUTIONS:
+        return f"got distribution {told['kind']}, expected one of {', '.join(DISTRIBUTIONS)}"
+    # As floats: two integers beyond 2**53 can differ where the numbers that are drawn with do not.
+    numbers = {k: None if told.get(k) is None else float(told[k]) for k in ("mean", "std", "low", "high")}
+    given = [key for key, value in numbers.items() if value is not None]
+    allowed = [["low", "high"]] if told["kind"] == "uniform" else [["mean", "std"], list(numbers)]
+    if given not in allowed:
+        expected = " or ".join(" and ".join(keys) if len(keys) == 2 else ", ".join(keys) for keys in allowed)
+        return f"got {told['kind']} with {', '.join(given) or 'no numbers'}, expected {expected}"
+    for key, value in numbers.items():
+        if value is not None and not math.isfinite(value):
+            return f"got {key} {value}, expected a finite number"
+    if numbers["std"] is not None and numbers["std"] < 0:
+        return f"got std {numbers['std']:g}, expected 0 or more"
+    low, high = numbers["low"], numbers["high"]
+    if low is not None and high is not None and low >= high:
+        return f"got low {low:g} and high {high:g}, expected low < high"
+    return None
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One input or output of a graph.
 
     `low` and `high` bound the values of an integer input that make sense (low inclusive, high exclusive), for
-    drawing test inputs; None means unbounded. `meaning` and `unit` are for people.
+    drawing test inputs; None means unbounded. `values` says how those of a float input are distributed, None a standard
+    normal. `meaning` and `unit` are for people.
     """
 
     name: str
@@ -73,17 +143,22 @@ class TensorSpec:
     unit: str = ""
     low: int | None = None
     high: int | None = None
+    values: Values | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise UsageError(f'tensor "{self.name}": unknown dtype {self.dtype}; one of {", ".join(sorted(DTYPES))}')
+        if self.values and not self.dtype.startswith("float"):
+            raise UsageError(f'tensor "{self.name}": got {self.values} for {self.dtype}, expected a float dtype')
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The concrete shape where every named dim has the size given, or its opt when it is not named."""
         return tuple(d.opt if d.name is None else sizes.get(d.name, d.opt) for d in self.dims)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.dims))}]"
+        return (
+            f"{self.name}: {self.dtype}[{', '.join(map(str, self.dims))}]{f' ~ {self.values}' if self.values else ''}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {
@@ -97,6 +172,8 @@ class TensorSpec:
         for key in ("low", "high"):
             if getattr(self, key) is not None:
                 data[key] = getattr(self, key)
+        if self.values:
+            data["values"] = self.values.to_json()
         return data
 
     @classmethod
@@ -109,6 +186,7 @@ class TensorSpec:
             data.get("unit", ""),
             data.get("low"),
             data.get("high"),
+            Values.from_json(data["values"]) if "values" in data else None,
         )
 
 

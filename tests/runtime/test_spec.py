@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import numpy as np
 import pytest
 from attn_runtime.errors import InputError, UsageError
-from attn_runtime.spec import DTYPES, Dim, TensorSpec, check_shapes, named_dims, signature
+from attn_runtime.spec import DTYPES, Dim, TensorSpec, Values, check_shapes, named_dims, signature
 
 BATCH = Dim("batch", 1, 8, 32)
 LENGTH = Dim("T", 1, 128, 256)
@@ -102,3 +105,43 @@ def test_fixed_axis_says_so() -> None:
 @pytest.mark.parametrize("size", [1, 32])
 def test_both_ends_of_a_range_are_inside(size: int) -> None:
     check_shapes([IMAGE], {"image": signature(np.zeros((size, 3), np.float32))}, "a")
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (Values("uniform", low=0, high=1), "uniform(0, 1)"),
+        (Values("normal", 0.5, 2), "normal(0.5, 2)"),
+        (Values("lognormal", -1, 0, -1, 1e9), "lognormal(-1, 0, -1, 1e+09)"),
+    ],
+)
+def test_values_come_back_from_json_and_are_shown(values: Values, text: str) -> None:
+    spec = TensorSpec("x", "float16", (Dim("batch", 1, 2, 4),), values=values)
+    assert TensorSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert str(values) == text and str(spec) == f"x: float16[batch=1..4] ~ {text}"
+    assert "values" not in TensorSpec("x", "float16", ()).to_json()
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"kind": "cauchy"}, "got distribution cauchy, expected one of uniform, normal, lognormal"),
+        ({"kind": "uniform"}, "got uniform with no numbers, expected low and high"),
+        ({"kind": "uniform", "mean": 0, "std": 1}, "got uniform with mean, std, expected low and high"),
+        ({"kind": "normal", "mean": 0}, "expected mean and std or mean, std, low, high"),
+        ({"kind": "normal", "mean": 0, "std": 1, "low": 0}, "got normal with mean, std, low"),
+        ({"kind": "normal", "mean": 0, "std": -1}, "got std -1, expected 0 or more"),
+        ({"kind": "normal", "mean": math.nan, "std": 1}, "got mean nan, expected a finite number"),
+        ({"kind": "uniform", "low": 1, "high": 1}, "got low 1 and high 1, expected low < high"),
+        ({"kind": "uniform", "low": 2**53, "high": 2**53 + 1}, "expected low < high"),
+    ],
+)
+def test_numbers_that_make_no_distribution_are_told(told: dict, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Values(**told)
+    assert says in str(caught.value)
+
+
+def test_values_are_for_floats() -> None:
+    with pytest.raises(UsageError, match="for int64, expected a float dtype"):
+        TensorSpec("x", "int64", (), values=Values("uniform", low=0, high=1))

@@ -16,10 +16,9 @@ from typing import Any
 from attn_models.spec import AttentionAxis, AttentionSpec
 from attn_runtime.bundle import Case
 from attn_runtime.errors import UsageError
-from attn_runtime.random_inputs import draw_inputs
 from torch import nn
 
-from ..reference import Signature, run_module, trace_sizes
+from ..reference import Signature, run_module, trace_inputs
 from ..source import Source, SourceGraph
 from .recorder import STEM, Attention, AttentionRecorder, find
 
@@ -72,9 +71,9 @@ def add_attention(source: Source, pattern: str = EVERY, seed: int = 0) -> tuple[
 
 def find_in(source: Source, graph: SourceGraph, seed: int) -> list[tuple[Attention, str]]:
     """The attention of one graph, each with its module's path inside the graph's module."""
-    signature = Signature(graph.module, graph.inputs, [o.name for o in graph.outputs], source.by_position)
-    sizes = trace_sizes(graph.inputs)
-    inputs = draw_inputs(graph.inputs, sizes, seed)
+    names = [o.name for o in graph.outputs]
+    signature = Signature(graph.module, graph.inputs, names, source.by_position, draw=graph.draw)
+    inputs, sizes = trace_inputs(signature, seed)
     run_module(signature, Case("trace", sizes, {}, {}), inputs)  # names the outputs
     leading = {value.shape[0] for value in inputs.values() if value.ndim}
     found = find(
@@ -96,7 +95,7 @@ def signature_for(source: Source, graph: SourceGraph, outputs: Sequence[str]) ->
         weights = [attention for attention, _ in find_in(source, graph, seed=0) if attention.output in outputs]
     own = [name for name in outputs if name not in {a.output for a in weights}]
     watch = AttentionRecorder(graph.module, weights, _names(source)) if weights else None
-    return Signature(graph.module, graph.inputs, own, source.by_position, watch)
+    return Signature(graph.module, graph.inputs, own, source.by_position, watch, graph.draw)
 
 
 def _names(source: Source) -> dict[nn.Module, str]:

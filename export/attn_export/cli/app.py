@@ -48,6 +48,13 @@ def _source_options(command: Any) -> Any:
     return command
 
 
+_inputs_from = click.option(
+    "--inputs-from",
+    metavar="package.module:callable",
+    help="Draws all inputs of a case, where they depend on one another: (sizes, seed) -> arrays by input name.",
+)
+
+
 def _names(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
@@ -57,11 +64,24 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="NAME.attn (a bundle) or NAME.onnx."
 )
-@click.option("--input", "inputs", multiple=True, metavar="SPEC", help="'image:float32[batch,3,32,32]'; repeatable.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="SPEC",
+    help="'image:float32[batch,3,32,32]', with <HIGH for integers and ~uniform(LOW,HIGH), ~normal(MEAN,STD[,LOW,HIGH]) or "
+    "~lognormal(MU,SIGMA[,LOW,HIGH]) for floats; repeatable.",
+)
 @click.option(
     "--dim", "dims", multiple=True, metavar="NAME=MIN:OPT:MAX", help="Range of a named dim; a bare number fixes it."
 )
-@click.option("--example", type=click.Path(path_type=Path), help=".npz or .safetensors with one array per input.")
+@click.option(
+    "--example",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help=".npz or .safetensors with one array per input, a case of its own; repeatable. Float inputs are drawn as it shows.",
+)
+@_inputs_from
 @click.option(
     "--assets", type=click.Path(path_type=Path), help="Folder with labels.json, image.json in place of the model's own."
 )
@@ -137,6 +157,7 @@ def to_onnx(
 @click.option("--backend", help="Backend to verify.  [default: the first that can run it]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", help="Which of the bundle's precisions.  [default: fp32 where there is one]")
+@_inputs_from
 @click.option("--graph", help="This graph alone; of a plain .onnx, which graph of SOURCE it is.  [default: all]")
 @_source_options
 def verify(path: Path, source: str | None, quiet: bool, as_json: bool, **options: Any) -> None:

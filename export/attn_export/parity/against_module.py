@@ -12,12 +12,13 @@ import onnx
 from attn_runtime import Session, open_session
 from attn_runtime.bundle import Bundle, is_bundle, to_fp16, to_reference_dtype
 from attn_runtime.compare import Tolerance
-from attn_runtime.random_inputs import draw_inputs
+from attn_runtime.errors import UsageError
+from attn_runtime.files import shown
 from attn_runtime.spec import Dim, TensorSpec
 
 from ..attention_outputs import signature_for
 from ..reference import Signature, corner_cases, run_module
-from ..source import ONLY, SourceGraph, load_source
+from ..source import ONLY, SourceGraph, UserDraw, load_source
 from .judge import Check, check_case, parity_error, passed
 
 #: A graph of other makers declares no ranges; these sizes are tried instead of its "any".
@@ -30,6 +31,7 @@ def verify_against(
     *,
     checkpoint: Path | None = None,
     config: Sequence[str] = (),
+    inputs_from: str | UserDraw | None = None,
     backend: str | None = None,
     device: str = "auto",
     precision: str | None = None,
@@ -38,7 +40,8 @@ def verify_against(
 ) -> list[Check]:
     """Checks of every output at every corner of each graph's own ranges, all passed.
 
-    `graph` takes one graph of a bundle that has several; of a plain file it says which graph of the source it is. Raises
+    `graph` takes one graph of a bundle that has several; of a plain file it says which graph of the source it is.
+    `inputs_from` draws the inputs, as in an export. Raises UsageError where the export had one and none is given here, and
     ParityError otherwise, with the same table as an export. `seed` should not be the export's: the point is to see inputs
     that the golden cases do not hold.
     """
@@ -54,7 +57,8 @@ def verify_against(
             opened[graph or ONLY] = stack.enter_context(open_session(path, device, backend, precision=precision))
         records = {name: _record(path, name, session) for name, session in opened.items()}
         specs = {name: tuple(map(_bounded, record.inputs)) for name, record in records.items()}
-        loaded = load_source(source, specs=specs, checkpoint=checkpoint, config=config)
+        _check_inputs_from(path, inputs_from)
+        loaded = load_source(source, specs=specs, checkpoint=checkpoint, config=config, inputs_from=inputs_from)
         for part in loaded.graphs:
             session, record = opened[part.name], records[part.name]
             signature = signature_for(loaded, part, [o.name for o in session.outputs])
@@ -77,11 +81,32 @@ class _Record:
 def _checks(part: SourceGraph, record: _Record, session: Session, signature: Signature, seed: int) -> list[Check]:
     checks: list[Check] = []
     for number, case in enumerate(corner_cases(part.inputs)):
-        answer = run_module(signature, case, draw_inputs(part.inputs, case.sizes, seed + number))
+        drawn = signature.draw(case.sizes, seed + number)
+        case = replace(case, sizes=drawn.sizes)
+        answer = run_module(signature, case, drawn.inputs)
         got = session.run(to_fp16(answer.inputs) if record.half_io else answer.inputs)
         got = to_reference_dtype(got, answer.outputs) if record.half_io else got
         checks.extend(check_case(case, answer.outputs, got, record.tolerance))
     return checks
+
+
+def _check_inputs_from(path: Path, inputs_from: str | UserDraw | None) -> None:
+    """The export's own is named, never run by itself: a file must not choose what code runs where it is read."""
+    if inputs_from is not None:
+        return
+    if is_bundle(path):
+        source = Bundle.open(path, check_hashes=False).manifest["source"]
+    else:
+        properties = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
+        try:
+            source = dict(json.loads(properties["attn_export.source"]))
+        except (KeyError, TypeError, ValueError):
+            return  # a graph of other makers
+    if ref := source.get("inputs_from"):
+        raise UsageError(
+            f"{path}: its inputs depend on one another, and were drawn by {shown(ref)}; add --inputs-from, with that "
+            "function or another"
+        )
 
 
 def _record(path: Path, graph: str, session: Session) -> _Record:

@@ -12,13 +12,14 @@ import numpy as np
 from attn_runtime.bundle import Arrays, Case
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Difference, Tolerance, compare_all
-from attn_runtime.errors import ParityError
+from attn_runtime.errors import CaptureError, ParityError
 from attn_runtime.ort import answer_files
 from attn_runtime.spec import TensorSpec, named_dims
 from attn_runtime.text_format import finite_or_none, worst_table
 from safetensors.numpy import load_file, save_file
 
 from ..onnx_graph import EXTERNAL_FROM_BYTES, read_info
+from ..reference import Draw
 from .padding import Padded, paddings
 from .sweep import Sweep
 
@@ -160,15 +161,21 @@ class ParityChecker:
         tolerance: Tolerance,
         isolated: ChildProcess,
         ask: Callable[[Arrays], Arrays],
+        draw: Draw | None = None,
         sweep: Sweep = Sweep(),  # noqa: B008  it is frozen
     ) -> None:
-        """`ask` gives PyTorch's outputs for any inputs; called only to find out whose fault an inconsistency is."""
+        """`ask` gives PyTorch's outputs for any inputs; called only to find out whose fault an inconsistency is.
+
+        `draw` is the user's, where inputs depend on one another: PyTorch is asked first whether it takes them otherwise.
+        """
         self.sweep = sweep
         self.inputs = tuple(inputs)
         self.answers = list(answers)
         self.tolerance = tolerance
         self._isolated = isolated
         self.ask = ask
+        self._draw = draw
+        self._taken: dict[str, bool] = {}
         self._batch = batch_dim(inputs, answers)
         self._padded: list[Padded] | None = None
 
@@ -179,7 +186,7 @@ class ParityChecker:
         """
         extra = self._variants()
         if self._padded is None:  # once: it asks PyTorch
-            self._padded = list(paddings(self.inputs, self.answers, self.tolerance, self.ask))
+            self._padded = list(paddings(self.inputs, self.answers, self.tolerance, self.ask, self._draw))
         padded = [p for p in self._padded if not p.error]
         fed = [a.inputs for a in self.answers] + [p.inputs for p in padded] + [inputs for _, inputs, _ in extra]
         verdict = Verdict()
@@ -246,9 +253,20 @@ class ParityChecker:
         wanted = {"rows-permuted": np.arange(rows)[::-1]}
         if named_dims(self.inputs)[self._batch.name].min == 1:
             wanted["row-alone"] = np.array([rows - 1])
-        return [
+        found = [
             (name, take_rows(self.inputs, answer.inputs, self._batch, index), index) for name, index in wanted.items()
         ]
+        return [one for one in found if self._draw is None or self._takes(*one[:2])]
+
+    def _takes(self, name: str, inputs: Arrays) -> bool:
+        """Whether PyTorch answers them at all: rows that others refer to are no batch to be taken apart."""
+        if name not in self._taken:
+            try:
+                self.ask(inputs)
+                self._taken[name] = True
+            except CaptureError:
+                self._taken[name] = False
+        return self._taken[name]
 
     def _unpadded(self, padded: Padded, base: Arrays, longer: Arrays, stage: str) -> Consistency:
         """That the graph, too, answers the same when more is padded."""

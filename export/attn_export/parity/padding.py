@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from attn_runtime.bundle import Arrays, Case
 from attn_runtime.compare import Tolerance, compare_all
-from attn_runtime.random_inputs import draw_inputs
+from attn_runtime.errors import CaptureError
 from attn_runtime.spec import TensorSpec, named_dims
+
+from ..reference import Draw, independent
 
 #: How many elements are added to a dim, where its range allows.
 _MORE = 7
@@ -52,9 +54,14 @@ class Padded:
 
 
 def paddings(
-    inputs: Sequence[TensorSpec], answers: Sequence[Case[Arrays]], tolerance: Tolerance, ask: Callable[[Arrays], Arrays]
+    inputs: Sequence[TensorSpec],
+    answers: Sequence[Case[Arrays]],
+    tolerance: Tolerance,
+    ask: Callable[[Arrays], Arrays],
+    draw: Draw | None = None,
 ) -> Iterator[Padded]:
-    """One for each boolean input [length] or [batch, length] whose length is a dynamic dim. `ask` is PyTorch."""
+    """One for each boolean input [length] or [batch, length] whose length is a dynamic dim. `ask` is PyTorch, and `draw` the
+    user's, where inputs depend on one another: what it can't make longer, or PyTorch does not take then, is left out."""
     for spec in inputs:
         dim = spec.dims[-1] if spec.dtype == "bool" and 1 <= len(spec.dims) <= 2 else None
         if dim is None or dim.name is None or not dim.dynamic or [d.name for d in spec.dims].count(dim.name) > 1:
@@ -75,7 +82,9 @@ def paddings(
         }
         errors = []
         for padding in (False, True):
-            fed = _longer(inputs, answer, dim.name, spec.name, padding)
+            fed = _longer(inputs, answer, dim.name, spec.name, padding, draw)
+            if fed is None:
+                continue
             found = Padded(
                 re.sub(r"[^A-Za-z0-9._-]", "_", f"padded-{spec.name}")[:128],
                 spec.name,
@@ -85,26 +94,40 @@ def paddings(
                 answer.inputs[spec.name] ^ padding,
                 axes,
             )
-            own = compare_all(found.unpadded(answer.outputs), found.unpadded(ask(fed)), tolerance)
+            try:
+                asked = ask(fed)
+            except CaptureError:
+                if draw is None:
+                    raise
+                continue
+            own = compare_all(found.unpadded(answer.outputs), found.unpadded(asked), tolerance)
             if all(d.passed for d in own):
                 yield found
                 break
             errors.append((max(d.max_error for d in own), found))
         else:
-            error, found = errors[0]
-            yield Padded(**{**vars(found), "error": error})
+            if errors:
+                error, found = errors[0]
+                yield Padded(**{**vars(found), "error": error})
 
 
-def _longer(inputs: Sequence[TensorSpec], answer: Case[Arrays], dim: str, mask: str, padding: bool) -> Arrays:
-    """The answer's inputs in front, something drawn behind them along `dim`, and `padding` there in the mask."""
+def _longer(
+    inputs: Sequence[TensorSpec], answer: Case[Arrays], dim: str, mask: str, padding: bool, draw: Draw | None
+) -> Arrays | None:
+    """The answer's inputs in front, something drawn behind them along `dim`, and `padding` there in the mask.
+
+    None where a `draw` of the user's came out at other sizes.
+    """
     size = answer.sizes[dim]
-    longer = min(size + _MORE, named_dims(inputs)[dim].max)
-    drawn = draw_inputs(inputs, {**answer.sizes, dim: longer}, seed=size)
+    longer = {**answer.sizes, dim: min(size + _MORE, named_dims(inputs)[dim].max)}
+    drawn = dict((draw or independent(inputs))(longer, size).inputs)
     for spec in inputs:
         own = answer.inputs[spec.name]
         if all(d.name != dim for d in spec.dims):
             drawn[spec.name] = own
             continue
+        if drawn[spec.name].shape != spec.shape(longer):
+            return None
         drawn[spec.name][tuple(slice(n) for n in own.shape)] = own
         if spec.name == mask:
             drawn[spec.name][..., size:] = padding

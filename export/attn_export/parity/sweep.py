@@ -12,7 +12,7 @@ import numpy as np
 from attn_runtime.bundle import Arrays, Case
 from safetensors.numpy import load_file, save_file
 
-from ..reference import SweepPlan
+from ..reference import Draw, SweepPlan
 
 #: What the cases may take on disk together, in bytes.
 _MOST_BYTES = 1 << 30
@@ -57,7 +57,7 @@ class Sweep:
 
 def record_sweep(
     plan: SweepPlan,
-    draw: Callable[[Mapping[str, int], int], Arrays],
+    draw: Draw,
     ask: Callable[[Case[Arrays], Arrays], Case[Arrays]],
     folder: Path,
     seed: int,
@@ -71,7 +71,8 @@ def record_sweep(
     for number, sizes in enumerate(plan.sizes):
         if size > _MOST_BYTES or time.monotonic() - start > plan.limit:
             return Sweep(seed, tuple(cases))
-        answer = ask(Case(_name(sizes), sizes, {}, {}), draw(sizes, seed + number))
+        drawn = draw(sizes, seed + number)
+        answer = ask(Case(_name(drawn.sizes), drawn.sizes, {}, {}), drawn.inputs)
         paths = folder / f"{number}.in.safetensors", folder / f"{number}.out.safetensors"
         for arrays, path in zip((answer.inputs, answer.outputs), paths, strict=True):
             save_file({n: np.ascontiguousarray(v) for n, v in arrays.items()}, path)

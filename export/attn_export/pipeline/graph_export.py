@@ -9,7 +9,6 @@ from pathlib import Path
 from attn_runtime.bundle import Arrays, Case
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
-from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
 from ..attention import find_blocks
@@ -22,13 +21,14 @@ from ..reference import (
     FP32_ONLY,
     MOST_BYTES,
     Signature,
+    check_varied,
     choose,
     corner_cases,
     cost_of,
     plan_sweep,
     record_answers,
     run_module,
-    trace_sizes,
+    trace_inputs,
 )
 from ..source import Source, SourceGraph
 from .types import ExportOptions, GraphExport, Stage
@@ -47,12 +47,14 @@ def record_reference(
     """
     label = f"{graph.name}: " if len(source.graphs) > 1 else ""
     names = options.output_names or [o.name for o in graph.outputs]
-    signature = Signature(graph.module, graph.inputs, names, source.by_position, graph.watch)
+    signature = Signature(graph.module, graph.inputs, names, source.by_position, graph.watch, graph.draw)
     with console.stage("reference") as line:
         cases = corner_cases(graph.inputs)
         answers = record_answers(
-            signature, cases, options.seed, source.example, lambda text: console.note(label + text), tolerance
+            signature, cases, options.seed, source.examples, lambda text: console.note(label + text), tolerance
         )
+        for text in check_varied(signature, answers):
+            console.note(label + text)
         if graph.watch is not None:
             plain = Signature(graph.module, graph.inputs, names, source.by_position)
             check_same(lambda case: run_module(plain, case, case.inputs), answers, tolerance)
@@ -68,6 +70,7 @@ def record_reference(
         tolerance,
         isolated,
         lambda inputs: run_module(signature, answers[0], inputs).outputs,
+        graph.draw,
         sweep,
     )
     outputs = _outputs(graph, signature, answers)
@@ -88,7 +91,7 @@ def _sweep(
     with console.stage("sweep") as line:
         sweep = record_sweep(
             plan,
-            lambda sizes, number: draw_inputs(inputs, sizes, number),
+            signature.draw,
             lambda case, fed: run_module(signature, case, fed),
             folder,
             seed,
@@ -106,7 +109,7 @@ def export_graph(
     console: Console,
 ) -> None:
     """Capture to `place` and run every pass beside it, checking each; the graph to publish is left at `place`."""
-    example = draw_inputs(work.inputs, trace_sizes(work.inputs), options.seed)
+    example = trace_inputs(work.signature, options.seed).inputs
     with console.stage("capture") as line:
         captured = capture(
             work.signature, example, place, opset=work.opset, exporter=work.exporter, verbose=options.verbose

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: The pass that a conversion runs, and an export does not: --skip-pass leaves it out there.
 _ATTENTION = "attention"
 #: What is said of a source before it is loaded.
-_OF_LOADING = ("config", "example", "assets", "graph")
+_OF_LOADING = ("config", "example", "inputs_from", "assets", "graph")
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,8 @@ def _loaded(
         source,
         inputs=inputs,
         dims=dims,
-        example=None if options.example is None else Path(options.example),
+        example=options.example,
+        inputs_from=options.inputs_from,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         config=options.config,
         seed=options.seed,
@@ -183,12 +184,12 @@ def _add_precision(
     bundle: Path, name: str, options: ExportOptions, console: Console, done: Export
 ) -> tuple[TypedGraph, ...]:
     """The same as attn-export convert on the bundle, with PyTorch at hand."""
-    from ..precision import add_precision
+    from ..precision import Live, add_precision
 
     skip = tuple(one for one in options.skip if one == _ATTENTION)
     converted = add_precision(
         bundle, name, half_io=options.half_io, skip=skip, console=console, stage_seconds=options.stage_seconds,
-        ask={graph: work.checker.ask for graph, work in done.graphs.items()},
+        live={graph: Live(work.checker.ask, work.signature.draw) for graph, work in done.graphs.items()},
     )  # fmt: skip
     return tuple(converted)
 

@@ -53,8 +53,8 @@ def check_options(options: ExportOptions) -> None:
 def export_source(source: Source, target: Path, options: ExportOptions, console: Console) -> Export:
     """Export `source` to `target`, NAME.attn (a bundle) or NAME.onnx (a plain graph with its metadata).
 
-    Of `options`, those of the source itself (config, example, assets, graph) have been applied by who loaded it. Raises the
-    errors of `attn_runtime.errors`; nothing is written, and what was there stays, unless all checks pass.
+    Of `options`, those of the source itself (config, example, inputs_from, assets, graph) have been applied by who loaded
+    it. Raises the errors of `attn_runtime.errors`; nothing is written, and what was there stays, unless all checks pass.
     """
     passes = plan(options)
     opset = check_opset(options.opset, options.exporter)

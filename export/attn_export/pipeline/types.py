@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..parity import ParityChecker, Verdict, Written
     from ..reference import Signature
-    from ..source import Source
+    from ..source import Source, UserDraw
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,10 @@ class ExportOptions:
 
     config         arguments for the callable that `source` names, as in ["classes=10"]; those of a model that is loaded
                    already are its maker's
-    example        an .npz or .safetensors with one array per input: it stands for `inputs`, and is one more case
+    example        .npz or .safetensors files (or one) with one array per input: they stand for `inputs`, each is one more
+                   case, and float inputs are drawn as they show
+    inputs_from    draws all inputs of a case together, where they depend on one another: (sizes, seed) -> arrays by name, a
+                   callable or its "package.module:callable"
     assets         a folder with labels.json, image.json, ... in place of the model's own
     graph          export this one graph of a model that has several
     output_names   names for the outputs, in order
@@ -43,7 +46,8 @@ class ExportOptions:
     """
 
     config: Sequence[str] = ()
-    example: Path | None = None
+    example: Path | Sequence[Path] | None = None
+    inputs_from: str | UserDraw | None = None
     assets: Path | None = None
     graph: str | None = None
     output_names: Sequence[str] = ()

@@ -9,9 +9,10 @@ from attn_runtime.lazy import lazy
 if TYPE_CHECKING:
     from .bisect_bundle import bisect
     from .conversion import CHECKED, add_precision, check_options, convert, convert_file
+    from .further_cases import Live
     from .typed_graph import TypedGraph
 
-__all__ = ["CHECKED", "TypedGraph", "add_precision", "bisect", "check_options", "convert", "convert_file"]
+__all__ = ["CHECKED", "Live", "TypedGraph", "add_precision", "bisect", "check_options", "convert", "convert_file"]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -19,6 +20,7 @@ __getattr__, __dir__ = lazy(
     {
         "bisect_bundle": ["bisect"],
         "conversion": ["CHECKED", "add_precision", "check_options", "convert", "convert_file"],
+        "further_cases": ["Live"],
         "typed_graph": ["TypedGraph"],
     },
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import onnx
-from attn_runtime.bundle import KEY, Arrays, Bundle, OnnxWriter, check_target, read_embedded
+from attn_runtime.bundle import KEY, Bundle, OnnxWriter, check_target, read_embedded
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, PassError, UsageError
@@ -27,7 +27,7 @@ from .activations import ranges
 from .bisection import precision_of
 from .bundle_files import share_mode, stage_entry, write_precision
 from .fp32_search import Conversion
-from .further_cases import FurtherCases, of_bundle, swept_cases
+from .further_cases import FurtherCases, Live, of_bundle, swept_cases
 from .schemes import MAX_BYTES, Scheme
 from .typed_graph import TypedGraph, convert_graph, for_tensorrt
 
@@ -107,11 +107,11 @@ def add_precision(
     skip: Sequence[str] = (),
     console: Console,
     stage_seconds: float = SECONDS,
-    ask: Mapping[str, Callable[[Arrays], Arrays]] | None = None,
+    live: Mapping[str, Live] | None = None,
 ) -> list[TypedGraph]:
     """`convert` of a bundle: write model.`precision`.onnx, and its form for TensorRT, for each of its graphs.
 
-    What the bundle had under these names is replaced. `ask` is PyTorch, by graph, where the module is at hand: what the
+    What the bundle had under these names is replaced. `live` is PyTorch, by graph, where the module is at hand: what the
     golden cases do not hold is asked of it, and else of the fp32 graph.
     """
     scheme = check_options(precision, half_io, skip)
@@ -125,7 +125,7 @@ def add_precision(
         for name in opened.graphs:
             conversion = bundle_conversion(opened, name, scheme, half_io, rtol, work, isolated)
             own = console.about(f"{name}: ") if len(opened.graphs) > 1 else console
-            cases = of_bundle(opened, opened.graph(name), scheme.type, (ask or {}).get(name))
+            cases = of_bundle(opened, opened.graph(name), scheme.type, (live or {}).get(name))
             typed_graphs[name] = _forms(conversion, name, skip, own, cases)
         with console.stage("write") as line:
             written = write_precision(
@@ -313,8 +313,8 @@ def _forms(
     """The typed graph, and the one for TensorRT where that is another."""
     for name in cases.not_drawn:
         console.note(
-            f'case "{name}" is checked at the size that is stored of it alone: its inputs are not drawn, and the whole of '
-            "them is not in the bundle"
+            f"not checked in {conversion.scheme.name}: {name} as declared, for its inputs can't be drawn again here "
+            "(golden cases hold what is stored of them)"
         )
     typed = convert_graph(conversion, graph, console, cases=cases)
     if attention.PASS.name in skip:

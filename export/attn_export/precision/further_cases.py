@@ -22,6 +22,7 @@ from attn_runtime.spec import TensorSpec
 from safetensors.numpy import load_file, save_file
 
 from ..parity import Check, check_case, passed, worst
+from ..reference import Draw, is_example
 from .activations import ranges
 from .fp32_search import Conversion
 
@@ -32,23 +33,30 @@ _CHUNK_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
+class Live:
+    """The module itself: `ask` gives its outputs to any inputs, `draw` inputs of given sizes from a seed."""
+
+    ask: Callable[[Arrays], Arrays]
+    draw: Draw
+
+
+@dataclass(frozen=True)
 class FurtherCases:
     """What else to ask. `declared` and `swept` are (name, sizes, seed of the inputs).
 
-    ask         PyTorch's outputs to any inputs, where the module is at hand; else the fp32 graph is the reference, which was
-                held against PyTorch at the same sizes
+    live        PyTorch, where the module is at hand; else the fp32 graph is the reference, which was held against PyTorch at
+                the same sizes
     not_drawn   corners whose inputs can't be drawn again, by name
     """
 
     inputs: tuple[TensorSpec, ...] = ()
     declared: tuple[tuple[str, Mapping[str, int], int], ...] = ()
     swept: tuple[tuple[str, Mapping[str, int], int], ...] = ()
-    ask: Callable[[Arrays], Arrays] | None = None
-    draw: Callable[[Mapping[str, int], int], Arrays] | None = None
+    live: Live | None = None
     not_drawn: tuple[str, ...] = ()
 
     def inputs_at(self, sizes: Mapping[str, int], seed: int) -> Arrays:
-        return self.draw(sizes, seed) if self.draw else draw_inputs(self.inputs, sizes, seed)
+        return self.live.draw(sizes, seed).inputs if self.live else draw_inputs(self.inputs, sizes, seed)
 
 
 @dataclass(frozen=True)
@@ -74,13 +82,19 @@ class Further:
         return said if self.against == "PyTorch" else f"{said} ({self.against} at these)"
 
 
-def of_bundle(bundle: Bundle, graph: Graph, type: str, ask: Callable[[Arrays], Arrays] | None = None) -> FurtherCases:
-    """What a graph declares beyond what is stored of it, and what else an export asked. `ask` is PyTorch."""
+def of_bundle(bundle: Bundle, graph: Graph, type: str, live: Live | None = None) -> FurtherCases:
+    """What a graph declares beyond what is stored of it, and what else an export asked.
+
+    Inputs that a user's function drew together can be drawn again with the module at hand alone.
+    """
     smaller = [ref for ref in graph.golden_for(type) if dict(ref.sizes) != dict(ref.checked_sizes)]
-    examples = [ref.name for ref in smaller if ref.name.startswith("example")]
+    drawn = live is not None or "inputs_from" not in bundle.manifest["source"]
+    examples = [ref.name for ref in smaller if is_example(ref.name) or not drawn]
     declared = [(f"{ref.name}-declared", ref.checked_sizes, ref.seed) for ref in smaller if ref.name not in examples]
+    if not drawn:
+        return FurtherCases(graph.inputs, not_drawn=(*examples, "the sizes between"))
     swept = swept_cases(bundle.manifest["graphs"][graph.name].get("sweep"))
-    return FurtherCases(graph.inputs, tuple(declared), swept, ask, not_drawn=tuple(examples))
+    return FurtherCases(graph.inputs, tuple(declared), swept, live, tuple(examples))
 
 
 def swept_cases(sweep: Mapping[str, Any] | None) -> tuple[tuple[str, Mapping[str, int], int], ...]:
@@ -115,7 +129,7 @@ def hold(conversion: Conversion, emulated: Path, cases: FurtherCases, folder: Pa
             else:
                 failing.append((worst(found).ratio, case))
     ordered = [case for _, case in sorted(failing, key=lambda one: -one[0])]
-    against = "PyTorch" if cases.ask else "the fp32 graph"
+    against = "PyTorch" if cases.live else "the fp32 graph"
     return Further(tuple(checks["declared"]), tuple(checks["swept"]), asked, against, tuple(ordered))
 
 
@@ -139,9 +153,9 @@ def _written(
     inputs = cases.inputs_at(sizes, seed)
     case = Case(name, sizes, stem.with_suffix(".in.safetensors"), stem.with_suffix(".ref.safetensors"))
     save_file(inputs, case.inputs)
-    if cases.ask is not None:
-        save_file(cases.ask(inputs), case.outputs)
-    return case, cases.ask is not None
+    if cases.live is not None:
+        save_file(cases.live.ask(inputs), case.outputs)
+    return case, cases.live is not None
 
 
 def _checked(

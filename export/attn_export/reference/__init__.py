@@ -8,9 +8,11 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .answers import Arrays, record_answers, run_module
+    from .draw import Draw, Drawn, independent
+    from .drawn_sizes import check_varied, trace_inputs
     from .golden import MOST_BYTES, choose
     from .mha_fastpath import fastpath_disabled
-    from .shape_cases import corner_cases, trace_sizes
+    from .shape_cases import corner_cases, is_example, trace_sizes
     from .signature import Signature, Watch, to_torch
     from .sweep_sizes import SweepPlan, cost_of, plan_sweep
     from .value_cases import FP32_ONLY
@@ -19,17 +21,23 @@ __all__ = [
     "FP32_ONLY",
     "MOST_BYTES",
     "Arrays",
+    "Draw",
+    "Drawn",
     "Signature",
     "SweepPlan",
     "Watch",
+    "check_varied",
     "choose",
     "corner_cases",
     "cost_of",
     "fastpath_disabled",
+    "independent",
+    "is_example",
     "plan_sweep",
     "record_answers",
     "run_module",
     "to_torch",
+    "trace_inputs",
     "trace_sizes",
 ]
 
@@ -38,9 +46,11 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "answers": ["Arrays", "record_answers", "run_module"],
+        "draw": ["Draw", "Drawn", "independent"],
+        "drawn_sizes": ["check_varied", "trace_inputs"],
         "golden": ["MOST_BYTES", "choose"],
         "mha_fastpath": ["fastpath_disabled"],
-        "shape_cases": ["corner_cases", "trace_sizes"],
+        "shape_cases": ["corner_cases", "is_example", "trace_sizes"],
         "signature": ["Signature", "Watch", "to_torch"],
         "sweep_sizes": ["SweepPlan", "cost_of", "plan_sweep"],
         "value_cases": ["FP32_ONLY"],

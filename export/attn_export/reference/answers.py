@@ -12,10 +12,10 @@ import torch
 from attn_runtime.bundle import Arrays, Case
 from attn_runtime.compare import Tolerance, compare_all
 from attn_runtime.errors import CaptureError, UsageError
-from attn_runtime.random_inputs import draw_inputs
 
 from ..quiet import captured_output
 from .mha_fastpath import fastpath_disabled
+from .shape_cases import example_name
 from .signature import Signature, to_numpy, to_torch
 from .value_cases import value_cases
 
@@ -43,27 +43,27 @@ def record_answers(
     signature: Signature,
     cases: Sequence[Case[Arrays]],
     seed: int,
-    example: Arrays | None = None,
+    examples: Sequence[Arrays] = (),
     tell: Callable[[str], None] = lambda _: None,
     tolerance: Tolerance = Tolerance(),  # noqa: B008  (frozen)
 ) -> list[Case[Arrays]]:
-    """PyTorch's answers at every case, on inputs drawn from `seed`, and on the user's example when there is one.
+    """PyTorch's answers at every case, on inputs drawn from `seed`, and on each of the user's examples.
 
     Raises CaptureError when two calls on the same input differ by more than `tolerance` (dropout left on, noise), and
     when a call changes the module: nothing could be held against such a module. UsageError for sizes beyond memory.
     """
     before = {name: buffer.clone() for name, buffer in signature.module.named_buffers()}
-    answers = [run_module(signature, case, _drawn(signature, case, seed + number)) for number, case in enumerate(cases)]
+    answers = [run_module(signature, *_drawn(signature, case, seed + number)) for number, case in enumerate(cases)]
     _refuse_state(signature, before)
-    if example is not None:
+    for number, example in enumerate(examples, 1):
         sizes = {
             d.name: n for s in signature.inputs for d, n in zip(s.dims, example[s.name].shape, strict=True) if d.name
         }
         inputs = {s.name: example[s.name] for s in signature.inputs}
-        answers.append(run_module(signature, Case("example", sizes, {}, {}), inputs))
+        answers.append(run_module(signature, Case(example_name(number), sizes, {}, {}), inputs))
     unusual = value_cases(
         signature.inputs,
-        lambda sizes, number: draw_inputs(signature.inputs, sizes, number),
+        signature.draw,
         lambda case, inputs: run_module(signature, case, inputs),
         tolerance,
         seed + len(cases),
@@ -90,7 +90,8 @@ def record_answers(
     return answers
 
 
-def _drawn(signature: Signature, case: Case[Arrays], seed: int) -> Arrays:
+def _drawn(signature: Signature, case: Case[Arrays], seed: int) -> tuple[Case[Arrays], Arrays]:
+    """The case at the sizes that were drawn, and its inputs."""
     size = sum(math.prod(s.shape(case.sizes)) * np.dtype(s.dtype).itemsize for s in signature.inputs)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > memory // 4:
@@ -99,7 +100,8 @@ def _drawn(signature: Signature, case: Case[Arrays], seed: int) -> Arrays:
             f'case "{case.name}" ({sizes}) has {size / 1e9:.0f} GB of inputs, and this machine {memory / 1e9:.0f} GB of '
             "memory; narrow the range with --dim"
         )
-    return draw_inputs(signature.inputs, case.sizes, seed)
+    drawn = signature.draw(case.sizes, seed)
+    return replace(case, sizes=drawn.sizes), drawn.inputs
 
 
 def _refuse_state(signature: Signature, before: dict[str, torch.Tensor]) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from attn_runtime.bundle import Arrays, Case, GoldenRef
-from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
 from .answers import run_module
-from .shape_cases import corner_cases
+from .draw import Drawn
+from .shape_cases import corner_cases, is_example
 from .signature import Signature
 from .value_cases import FP32_ONLY
 
@@ -33,17 +33,19 @@ def choose(
     corners = {case.name for case in corner_cases(signature.inputs)}
     chosen: list[GoldenRef[Arrays]] = []
     for number, answer in enumerate(answers):
-        shrinks = answer.name in corners or answer.name.startswith("example")
+        shrinks = answer.name in corners or is_example(answer.name)
         if not shrinks and _bytes(answer) > max_bytes:
             continue  # of unusual values: a smaller one would be drawn as usual
         sizes, stored = dict(answer.sizes), answer
         while _bytes(stored) > max_bytes and (smaller := _smaller(sizes, dims)) is not None:
+            if is_example(answer.name) and signature.dependent:
+                break  # a part of inputs that depend on one another is no input; the user's own is stored whole
             sizes = smaller
-            if answer.name == "example":
-                inputs = _cut(signature.inputs, answer, sizes)
+            if is_example(answer.name):
+                drawn = Drawn(_cut(signature.inputs, answer, sizes), sizes)
             else:
-                inputs = draw_inputs(signature.inputs, sizes, seed + number)
-            stored = replace(answer, sizes=sizes, inputs=inputs, outputs={})
+                drawn = signature.draw(sizes, seed + number)
+            stored = replace(answer, sizes=drawn.sizes, inputs=drawn.inputs, outputs={})
             if _bytes(stored) <= max_bytes:  # the inputs fit; now the outputs must, too
                 stored = run_module(signature, stored, stored.inputs)
         if not stored.outputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from attn_runtime.bundle import Arrays, Case
@@ -32,6 +33,15 @@ def corner_cases(inputs: Sequence[TensorSpec]) -> list[Case[Arrays]]:
         if not any(c.sizes == sizes for c in cases):
             cases.append(Case(name, sizes, {}, {}))
     return cases
+
+
+def example_name(number: int) -> str:
+    """The name of the case that is the user's example `number`, from 1."""
+    return "example" if number == 1 else f"example-{number}"
+
+
+def is_example(name: str) -> bool:
+    return re.fullmatch(r"example(-\d+)?", name) is not None
 
 
 def odd_size(dim: Dim) -> int:

@@ -24,6 +24,8 @@ from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.spec import TensorSpec
 from torch import nn
 
+from .draw import Draw, independent
+
 
 def flatten(value: Any, name: str = "") -> list[tuple[str, torch.Tensor]]:
     """Tensors of nested dicts, dataclasses, named tuples, tuples and lists, with names made of the path to each.
@@ -65,8 +67,9 @@ Watch = Callable[[], AbstractContextManager[Callable[[], list[tuple[str, torch.T
 class Signature:
     """How to call a module with the declared inputs, and what its outputs are called.
 
-    What `watch` sees while the module runs are further outputs, behind the module's own. `seconds` is the least that a call
-    took, by the number of elements that went in.
+    What `watch` sees while the module runs are further outputs, behind the module's own. `draw` gives inputs to ask it
+    with; where it is the user's (`dependent`), they depend on one another, and none can be changed by itself. `seconds` is
+    the least that a call took, by the number of elements that went in.
     """
 
     def __init__(
@@ -76,9 +79,12 @@ class Signature:
         output_names: Sequence[str] = (),
         by_position: bool = False,
         watch: Watch | None = None,
+        draw: Draw | None = None,
     ) -> None:
         self.module = module
         self.watch = watch
+        self.dependent = draw is not None
+        self.draw: Draw = draw or independent(inputs)
         self.inputs = tuple(inputs)
         self.asked_names = tuple(output_names)
         self.output_names: tuple[str, ...] = ()

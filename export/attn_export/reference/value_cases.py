@@ -7,7 +7,7 @@ nor the guard for a row in which all is masked.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,8 @@ from attn_runtime.compare import Tolerance, compare_all
 from attn_runtime.errors import CaptureError
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 from numpy.typing import NDArray
+
+from .draw import Draw
 
 #: PyTorch: the case with these inputs, and what it answers to them. CaptureError where it fails.
 Ask = Callable[[Case[Arrays], Arrays], Case[Arrays]]
@@ -42,22 +44,21 @@ class ValueCases:
 
 def value_cases(
     inputs: Sequence[TensorSpec],
-    draw: Callable[[Mapping[str, int], int], Arrays],
+    draw: Draw,
     ask: Ask,
     tolerance: Tolerance,
     seed: int,
 ) -> ValueCases:
     """What PyTorch, `ask`, answers at unusual values of what `draw` draws, where its answers are finite and settled."""
     found = ValueCases()
-    sizes = _sizes(inputs)
-    drawn = draw(sizes, seed)
     masks = [spec for spec in inputs if is_mask(spec)]
     floats = [spec.name for spec in inputs if spec.dtype.startswith("float")]
     if not floats and not masks:
         return found
-    usual = ask(Case("usual", sizes, {}, {}), drawn)
+    drawn = draw(_sizes(inputs), seed)
+    usual = ask(Case("usual", drawn.sizes, {}, {}), drawn.inputs)
     for name, factor in MAGNITUDES.items() if floats else ():
-        scaled = {n: (v * factor).astype(v.dtype) if n in floats else v for n, v in drawn.items()}
+        scaled = {spec.name: _scaled(spec, drawn.inputs[spec.name], factor) for spec in inputs}
         _magnitude(found, replace(usual, name=name, inputs=scaled), usual, ask, tolerance)
     for spec in masks:
         _masked(found, spec, usual, ask)
@@ -86,6 +87,16 @@ def _sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
 
 def _within(dim: Dim, size: int) -> int:
     return max(dim.min, min(dim.max, size))
+
+
+def _scaled(spec: TensorSpec, value: NDArray[Any], factor: float) -> NDArray[Any]:
+    """A float input times `factor`, within the bounds that are declared of its values."""
+    if not spec.dtype.startswith("float"):
+        return value
+    low, high = (spec.values.low, spec.values.high) if spec.values else (None, None)
+    wide = value.astype(np.float64) * factor
+    clipped: NDArray[Any] = (wide if low is None and high is None else np.clip(wide, low, high)).astype(value.dtype)
+    return clipped
 
 
 def _magnitude(found: ValueCases, case: Case[Arrays], usual: Case[Arrays], ask: Ask, tolerance: Tolerance) -> None:

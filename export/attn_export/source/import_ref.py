@@ -33,8 +33,8 @@ def parse_config(texts: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def import_target(ref: str, arguments: Mapping[str, Any]) -> tuple[nn.Module | ModelSpec, Mapping[str, Any]]:
-    """What `ref` names or returns, and the arguments that are left for a ModelSpec's own `build`."""
+def import_attribute(ref: str) -> Any:
+    """What "package.module:attribute" names. UsageError, in one line, where there is none or its module can't be imported."""
     module_name, _, attribute = ref.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
@@ -64,6 +64,12 @@ def import_target(ref: str, arguments: Mapping[str, Any]) -> tuple[nn.Module | M
             shown = ", ".join(n for n in names if callable(getattr(target, n)))[:200]
             raise UsageError(f"{ref}: {module_name} has no {part}; {did_you_mean(part, names)}it has: {shown}")
         target = getattr(target, part)
+    return target
+
+
+def import_target(ref: str, arguments: Mapping[str, Any]) -> tuple[nn.Module | ModelSpec, Mapping[str, Any]]:
+    """What `ref` names or returns, and the arguments that are left for a ModelSpec's own `build`."""
+    target = import_attribute(ref)
     if isinstance(target, ModelSpec):
         return target, arguments
     if isinstance(target, nn.Module):

@@ -1,6 +1,7 @@
 """The words in which a user declares inputs: ``image:float32[batch,3,height,width]`` and ``batch=1:8:32``.
 
-Grammar of an input:  NAME ':' DTYPE '[' AXIS (',' AXIS)* ']' ( '<' HIGH )?     AXIS is a size or a dim's name
+Grammar of an input:  NAME ':' DTYPE '[' AXIS (',' AXIS)* ']' ( '<' HIGH | '~' VALUES )?    AXIS is a size or a dim's name
+                      VALUES is one of attn_runtime.spec.DISTRIBUTIONS: uniform(0,1), normal(0.5,0.2,0,1), ...
 Grammar of a dim:     NAME '=' SIZE   |   NAME '=' MIN ':' OPT ':' MAX
 """
 
@@ -9,15 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from attn_runtime.errors import UsageError
 from attn_runtime.spec import DTYPES, Dim, TensorSpec, named_dims
 from attn_runtime.suggest import did_you_mean
 
-_INPUT = re.compile(r"(?P<name>[\w.]+):(?P<dtype>\w+)\[(?P<axes>[^\]]*)\](?:<(?P<high>\d+))?")
+from .distributions import parse_values
+
+_INPUT = re.compile(r"(?P<name>[\w.]+):(?P<dtype>\w+)\[(?P<axes>[^\]]*)\](?:<(?P<high>\d+))?(?:~(?P<values>.*))?")
 _DIM = re.compile(r"(?P<name>[\w.]+)=(?P<sizes>\d+(?::\d+:\d+)?)")
 _AXIS_NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -48,7 +49,7 @@ def parse_inputs(texts: Sequence[str], dims: Mapping[str, Dim]) -> tuple[TensorS
         if not match:
             raise UsageError(
                 f"--input {text}: expected NAME:DTYPE[AXIS,...], as in 'image:float32[batch,3,32,32]' "
-                "or 'tokens:int64[batch,T]<30000'"
+                "or 'tokens:int64[batch,T]<30000' or 'x:float32[batch,T]~uniform(0,1)'"
             )
         if match["dtype"] not in DTYPES:
             raise UsageError(
@@ -57,6 +58,8 @@ def parse_inputs(texts: Sequence[str], dims: Mapping[str, Dim]) -> tuple[TensorS
         if any(s.name == match["name"] for s in specs):
             raise UsageError(f"--input {match['name']}: given twice")
         axes = tuple(_axis(text, a, dims) for a in match["axes"].split(",")) if match["axes"] else ()
+        declared = match["values"]
+        values = None if declared is None else parse_values(text, match["name"], match["dtype"], declared)
         high = int(match["high"]) if match["high"] else None
         integer = np.dtype(match["dtype"]).kind in "iu"
         if integer and high is None:
@@ -71,7 +74,9 @@ def parse_inputs(texts: Sequence[str], dims: Mapping[str, Dim]) -> tuple[TensorS
             raise UsageError(
                 f"--input {text}: {match['dtype']} ends at {np.iinfo(match['dtype']).max}, before {high - 1}"
             )
-        specs.append(TensorSpec(match["name"], match["dtype"], axes, low=0 if integer else None, high=high))
+        specs.append(
+            TensorSpec(match["name"], match["dtype"], axes, low=0 if integer else None, high=high, values=values)
+        )
     _all_used(dims, specs)
     return tuple(specs)
 
@@ -104,48 +109,3 @@ def override_dims(specs: Sequence[TensorSpec], dims: Mapping[str, Dim]) -> tuple
     """The same inputs with other ranges, for models that carry their own specs."""
     _all_used(dims, specs)
     return tuple(replace(s, dims=tuple(dims.get(d.name, d) if d.name else d for d in s.dims)) for s in specs)
-
-
-def load_example(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of an .npz (never unpickled) or .safetensors file, by name. UsageError when it can't be read."""
-    if not path.is_file():
-        raise UsageError(f"--example {path}: no such file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.numpy import load_file
-
-            return dict(load_file(path))
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise UsageError(f"--example {path}: one bare array; names are needed: np.savez(file, NAME=array)")
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except UsageError:
-        raise
-    except Exception as problem:
-        raise UsageError(f"--example {path}: not an .npz or .safetensors file of plain arrays ({problem})") from problem
-
-
-def specs_from_example(example: Mapping[str, np.ndarray[Any, Any]], dims: Mapping[str, Dim]) -> tuple[TensorSpec, ...]:
-    """Specs of the example's own shapes; ``--dim INPUT.AXIS=min:opt:max`` makes one axis dynamic."""
-    specs: list[TensorSpec] = []
-    addresses = {f"{name}.{axis}" for name, value in example.items() for axis in range(value.ndim)}
-    for name in dims:
-        if name not in addresses:
-            raise UsageError(
-                f"--dim {name}: with --example alone an axis is addressed as INPUT.AXIS; known: {', '.join(sorted(addresses))}"
-            )
-    for name, value in example.items():
-        axes: list[Dim] = []
-        for axis, size in enumerate(value.shape):
-            asked = dims.get(f"{name}.{axis}")
-            if asked is None:
-                axes.append(Dim.fixed(size))
-                continue
-            if not asked.min <= size <= asked.max:
-                raise UsageError(f"--dim {asked.name}: the example has {size} there, outside {asked.min}..{asked.max}")
-            axes.append(replace(asked, name=f"{name}_{axis}"))
-        integer = value.dtype.kind in "iu" and value.size
-        low, high = (int(value.min()), int(value.max()) + 1) if integer else (None, None)
-        specs.append(TensorSpec(name, value.dtype.name, tuple(axes), low=low, high=high))
-    return tuple(specs)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from attn_models import registry
 from attn_models.spec import GraphSpec, ModelSpec
@@ -28,7 +27,10 @@ from ..quiet import captured_output
 from . import input_specs, pt2
 from .assets import read_assets
 from .checkpoint import load_checkpoint, refuse_nan, silent_gates
+from .distributions import values_of_examples
+from .examples import Example, check_example, load_example, specs_from_examples
 from .import_ref import build_module, import_target, parse_config
+from .inputs_from import UserDraw, draw_with
 from .types import ONLY, Source, SourceGraph
 
 
@@ -49,7 +51,8 @@ def load_source(
     *,
     inputs: Sequence[str] = (),
     dims: Sequence[str] = (),
-    example: Path | None = None,
+    example: Path | Sequence[Path] | None = None,
+    inputs_from: str | UserDraw | None = None,
     checkpoint: Path | None = None,
     config: Sequence[str] = (),
     seed: int = 0,
@@ -60,6 +63,7 @@ def load_source(
     """Resolve `ref`, a name as on the command line or a module of the caller's, with the options of the command line.
 
     A module is put in eval mode, and `checkpoint` is loaded into it. `graph` takes one graph of a model that has several.
+    `inputs_from`, a callable or its "package.module:callable", draws the inputs of every case; `source.inputs_from` has more.
     `specs`, graph name -> its inputs, stand for inputs, dims and example where they are known already, and choose the
     graphs. Raises UsageError for a name or option that does not fit, CheckpointError for weights that don't.
     """
@@ -68,12 +72,13 @@ def load_source(
         raise UsageError(f"--seed {seed}: expected 0 or more")
     torch.manual_seed(seed)
     notes: list[str] = []
+    files = (example,) if isinstance(example, (str, Path)) else tuple(example or ())
     if isinstance(ref, nn.Module):
         model = _given(ref, arguments)
     elif ref.endswith(".pt2"):
         if arguments or checkpoint:
             raise UsageError(f"{ref} holds its own weights and code; --config and --checkpoint don't apply")
-        declare = not (inputs or example or specs)
+        declare = not (inputs or files or specs)
         module, own_inputs = pt2.load(Path(ref), input_specs.parse_dims(dims), declare=declare)
         model = _Model("pt2", Path(ref).stem, ref, module, inputs=own_inputs)
     else:
@@ -91,15 +96,20 @@ def load_source(
     if gates := silent_gates(module):
         notes.append(f"{', '.join(gates)} is 0: what it scales takes no part, and parity proves nothing about it")
 
-    arrays = input_specs.load_example(example) if example else None
+    examples = [load_example(Path(file)) for file in files]
     known = spec.graphs if spec else (GraphSpec(ONLY, model.inputs, ()),)
     chosen = _choose(ref, known, graph, specs)
-    if len(chosen) > 1 and not specs and (inputs or example):
+    of_one = {"--input": inputs and not specs, "--example": examples and not specs, "--inputs-from": inputs_from}
+    if len(chosen) > 1 and any(of_one.values()):
         raise UsageError(
             f"{ref} has the graphs {', '.join(g.name for g in chosen)}, each with inputs of its own; "
-            f"leave {'--input' if inputs else '--example'} out, or take one of them with --graph NAME"
+            f"leave {next(name for name, given in of_one.items() if given)} out, or take one of them with --graph NAME"
         )
-    declared = dict(specs) if specs else _declare(ref, chosen, inputs, dims, arrays, kind)
+    declared = dict(specs) if specs else _declare(ref, chosen, inputs, dims, examples, kind)
+    drawn_by, draw = draw_with(inputs_from, declared[chosen[0].name]) if inputs_from is not None else (None, None)
+    if examples and draw is None:
+        declared[chosen[0].name], told = values_of_examples(declared[chosen[0].name], [e.arrays for e in examples])
+        notes.extend(told)
     whole = len(chosen) == len(known)
     assets = dict(spec.assets()) if spec and spec.assets else {}
     if spec and spec.generation and whole:
@@ -109,14 +119,17 @@ def load_source(
     return Source(
         name=model.name,
         module=module,
-        graphs=tuple(SourceGraph(g.name, _view(ref, g, module, kind), declared[g.name], g.outputs) for g in chosen),
+        graphs=tuple(
+            SourceGraph(g.name, _view(ref, g, module, kind), declared[g.name], g.outputs, draw=draw) for g in chosen
+        ),
         provenance={
             "kind": kind,
             "ref": Path(ref).name if kind == "pt2" else ref,
             "checkpoint": {"file": checkpoint.name, "sha256": sha256_of(checkpoint)} if checkpoint else None,
             "config": json.loads(json.dumps(arguments, default=str)),
-        },
-        example=arrays,
+        }
+        | ({"inputs_from": drawn_by} if drawn_by else {}),
+        examples=tuple(example.arrays for example in examples),
         tolerance=spec.tolerance if spec else Tolerance(),
         task=spec.task if spec else None,
         assets=assets,
@@ -190,13 +203,13 @@ def _declare(
     graphs: Sequence[GraphSpec],
     inputs: Sequence[str],
     dims: Sequence[str],
-    example: Mapping[str, np.ndarray[Any, Any]] | None,
+    examples: Sequence[Example],
     kind: str,
 ) -> dict[str, tuple[TensorSpec, ...]]:
     """Graph name -> its inputs, with what the command line says of them. A dim's range holds in every graph that has it."""
     parsed = input_specs.parse_dims(dims)
     if len(graphs) == 1:
-        return {graphs[0].name: _declare_one(ref, graphs[0].inputs, inputs, parsed, example, kind)}
+        return {graphs[0].name: _declare_one(ref, graphs[0].inputs, inputs, parsed, examples, kind)}
     every = {g.name: named_dims(g.inputs) for g in graphs}
     known = list(dict.fromkeys(dim for own in every.values() for dim in own))
     for dim in parsed:
@@ -216,7 +229,7 @@ def _declare_one(
     own: tuple[TensorSpec, ...],
     inputs: Sequence[str],
     dims: Mapping[str, Dim],
-    example: Mapping[str, np.ndarray[Any, Any]] | None,
+    examples: Sequence[Example],
     kind: str,
 ) -> tuple[TensorSpec, ...]:
     if inputs:
@@ -225,20 +238,14 @@ def _declare_one(
             raise UsageError(
                 f"{ref} has the inputs {', '.join(s.name for s in own)}; --input named {', '.join(s.name for s in specs)}"
             )
-    elif example is not None and not own:
-        specs = input_specs.specs_from_example(example, dims)
+    elif examples and not own:
+        specs = specs_from_examples(examples, dims)
     elif own:
         specs = own if kind == "pt2" else input_specs.override_dims(own, dims)
     else:
         raise UsageError(
             f"{ref}: the inputs are not known; add --input 'NAME:DTYPE[AXIS,...]' with --dim, or --example FILE.npz"
         )
-    if example is not None:
-        _example_fits(specs, example)
+    for example in examples:
+        check_example(specs, example)
     return specs
-
-
-def _example_fits(specs: Sequence[TensorSpec], example: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    from attn_runtime.spec import check_shapes, signature
-
-    check_shapes(specs, {name: signature(value) for name, value in example.items()}, "--example")

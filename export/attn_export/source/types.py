@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from attn_runtime.compare import Tolerance
 
 if TYPE_CHECKING:
-    import numpy as np
     from attn_models.spec import AttentionSpec, GenerationSpec
+    from attn_runtime.bundle import Arrays
     from attn_runtime.spec import TensorSpec
     from torch import nn
 
-    from ..reference import Watch
+    from ..reference import Draw, Watch
 
 #: What the graph of a model is called that has one.
 ONLY = "model"
@@ -25,7 +25,8 @@ class SourceGraph:
     """One graph to export: a module in eval mode, which may share parameters with those of other graphs.
 
     `outputs` are the names (and meanings) that the model declares; none where it declares none. `watch` sees further
-    outputs while the module runs.
+    outputs while the module runs. `draw` gives the inputs of every case where they depend on one another; None draws each
+    by itself.
     """
 
     name: str
@@ -33,17 +34,19 @@ class SourceGraph:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...] = ()
     watch: Watch | None = None
+    draw: Draw | None = None
 
 
 @dataclass
 class Source:
-    """A module in eval mode with everything export must know about it. `notes` are told to the user once."""
+    """A module in eval mode with everything export must know about it. `notes` are told to the user once; each of
+    `examples` is one more case."""
 
     name: str
     module: nn.Module
     graphs: tuple[SourceGraph, ...]
     provenance: dict[str, Any]
-    example: dict[str, np.ndarray[Any, Any]] | None = None
+    examples: tuple[Arrays, ...] = ()
     tolerance: Tolerance = field(default_factory=Tolerance)
     task: str | None = None
     assets: Mapping[str, Any] = field(default_factory=dict)

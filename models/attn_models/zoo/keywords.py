@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from attn_runtime.errors import UsageError
-from attn_runtime.spec import Dim, TensorSpec
+from attn_runtime.spec import Dim, TensorSpec, Values
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -118,6 +118,7 @@ MODEL = ModelSpec(
                     "float32",
                     (Dim("batch", 1, 8, 32), Dim.fixed(SAMPLES)),
                     meaning=f"one second of sound, mono, {SAMPLE_RATE} Hz, full scale -1..1",
+                    values=Values("normal", 0.0, 0.1, -1.0, 1.0),  # speech is about 20 dB below full scale
                 ),
             ),
             outputs=(

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import BundleError
 from ..files import find_problem, shown
+from ..spec import values_problem
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -109,6 +110,8 @@ def _graph_disagreements(at: str, graph: Json) -> Iterator[str]:
             place = f"{at}.{side}[{index}]"
             if "low" in tensor and "high" in tensor and tensor["low"] >= tensor["high"]:
                 yield f"{place}: got low {tensor['low']} and high {tensor['high']}, expected low < high"
+            if problem := tensor_values_problem(tensor):
+                yield f"{place}.values: {problem}"
             for axis, dim in enumerate(tensor["dims"]):
                 yield from _dim_disagreements(f"{place}.dims[{axis}]", dim, ranges)
     cases = [golden["case"] for golden in graph["golden"]]
@@ -122,6 +125,15 @@ def _graph_disagreements(at: str, graph: Json) -> Iterator[str]:
                     yield f"{place} is no dim of the graph, which has {shown(list(ranges))}"
                 elif not ranges[name][0] <= size <= ranges[name][2]:
                     yield f"{place} is {size}, expected {ranges[name][0]}..{ranges[name][2]}"
+
+
+def tensor_values_problem(tensor: Json) -> str | None:
+    """What is wrong with `values` of a tensor that fits the schema: "got X, expected Y"; None where nothing is."""
+    if "values" not in tensor:
+        return None
+    if not tensor["dtype"].startswith("float"):
+        return f"got values of {tensor['dtype']}, expected a float dtype"
+    return values_problem(tensor["values"])
 
 
 def _dim_disagreements(at: str, dim: Json, ranges: dict[str, tuple[int, int, int]]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from ..errors import BundleError
 from ..files import find_problem, parse_json
 from ..onnx_file import METADATA_KEY
 from ..spec import TensorSpec
-from .manifest import check_asset, schema
+from .manifest import check_asset, schema, tensor_values_problem
 
 KEY = METADATA_KEY
 
@@ -47,6 +47,8 @@ def read_embedded(text: str, where: str) -> Embedded:
     sides = {}
     for side in ("inputs", "outputs"):
         for tensor in value[side]:
+            if problem := tensor_values_problem(tensor):
+                raise BundleError(f"{where}: {tensor['name']}: values: {problem}; export the file again")
             for dim in tensor["dims"]:
                 if not dim["min"] <= dim["opt"] <= dim["max"]:
                     raise BundleError(

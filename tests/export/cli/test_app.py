@@ -17,6 +17,7 @@ import pytest
 import torch
 from attn_models import registry
 from attn_models.zoo.attentionnet import AttentionNet
+from attn_runtime.bundle import Bundle
 from attn_runtime.tasks.verification import verify
 
 Run = Callable[..., Any]
@@ -140,6 +141,34 @@ def test_an_example_file_gives_the_shapes(project: Path, attn_export: Run) -> No
     ran = attn_export("to-onnx", "nets:attention", "--example", "x.npz", "--dim", "x.0=1:2:4", "-o", "a.attn")
     assert ran.code == 0
     assert "example" in ran.err
+
+
+def test_several_examples_are_cases_and_show_how_floats_are_drawn(project: Path, attn_export: Run) -> None:
+    for name, size in {"a.npz": 2, "b.npz": 3}.items():
+        np.savez(name, x=np.random.default_rng(size).uniform(0, 1, (size, 5, 16)).astype(np.float32))
+    files = ["--example", "a.npz", "--example", "b.npz", "--skip-pass", "simplify"]
+    ran = attn_export("to-onnx", "nets:attention", *files, "--dim", "x.0=1:2:4", "-o", "a.attn")
+    assert ran.code == 0, ran.err
+    assert "x: drawn as normal(0.5" in ran.err and "from --example" in ran.err
+    graph = Bundle.open(project / "a.attn").graph()
+    values = graph.inputs[0].values
+    assert values is not None and 0 <= values.low < values.high <= 1
+    cases = {c.name: c for c in graph.cases()}
+    assert [len(cases[name].inputs["x"]) for name in ("example", "example-2")] == [2, 3]
+    assert all(values.low <= c.inputs["x"].min() and c.inputs["x"].max() <= values.high for c in cases.values())
+    np.savez("c.npz", x=np.zeros((2, 5, 16)))
+    ran = attn_export("to-onnx", "nets:attention", *files, "--example", "c.npz", "--dim", "x.0=1:2:4", "-o", "a.attn")
+    assert ran.code == 7 and "expected dtype float32 (--example c.npz)" in ran.err
+
+
+def test_a_function_for_the_inputs_is_refused_in_a_line(project: Path, attn_export: Run) -> None:
+    (project / "mine.py").write_text("def draw(sizes, seed):\n    return {'x': sizes['batch'] * [0.0]}\n")
+    ran = attn_export("to-onnx", *ATTENTION, "--inputs-from", "mine:draw", "-o", "a.attn")
+    assert ran.code == 2 and ran.err.splitlines()[-1].startswith(
+        "error: --inputs-from mine:draw at batch=1, T=1, seed 0: "
+    )
+    assert "got a list, expected a numpy array or a torch tensor" in ran.err
+    assert not (project / "a.attn").exists()
 
 
 # A file-size limit makes every further write fail as on a full disk; the export must then leave what was there.

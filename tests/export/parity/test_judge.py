@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import pytest
 from attn_export.parity.judge import ParityChecker, Rows, batch_dim, take_rows
-from attn_export.reference.shape_cases import corner_cases
+from attn_export.reference import corner_cases, independent
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
-from attn_runtime.errors import ParityError
+from attn_runtime.errors import CaptureError, ParityError
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec
 from onnx import TensorProto, helper, numpy_helper
@@ -151,3 +151,17 @@ def test_rows_of_a_sequence_first_input_lie_on_its_second_axis() -> None:
     x = np.arange(6.0).reshape(2, 3)
     found = take_rows([TensorSpec("x", "float32", (length, batch))], {"x": x}, Rows("batch", 1), np.array([2, 0]))
     assert found["x"].tolist() == [[2.0, 0.0], [5.0, 3.0]]
+
+
+def test_rows_that_others_refer_to_are_not_taken_apart(isolated: ChildProcess, tmp_path: Path) -> None:
+    """With a draw of the user's, only what PyTorch takes is asked of the graph."""
+
+    def refusing(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if len(inputs["x"]) == 1:
+            raise CaptureError("PyTorch itself fails")
+        return module(inputs)
+
+    checker = judge(isolated)
+    checker = ParityChecker(INPUTS, checker.answers, Tolerance(), isolated, refusing, independent(INPUTS))
+    verdict = checker.check(graph(tmp_path / "g.onnx"), "capture")
+    assert [c.name for c in verdict.consistency] == ["rows-permuted"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +11,10 @@ import onnx
 import pytest
 from attn_export.parity.judge import ParityChecker
 from attn_export.parity.padding import Padded, paddings
-from attn_export.reference.shape_cases import corner_cases
+from attn_export.reference import Drawn, corner_cases, independent
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
-from attn_runtime.errors import ParityError
+from attn_runtime.errors import CaptureError, ParityError
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, TensorSpec
 from onnx import TensorProto, helper, numpy_helper
@@ -150,3 +150,28 @@ def test_where_pytorch_does_not_heed_it_either_that_is_noted(isolated: ChildProc
     (padded,) = [c for c in verdict.consistency if c.name == "padded-mask"]
     assert not padded.passed
     assert 'depend on what is padded along T, whatever "mask" says of it' in padded.note
+
+
+def drawn_together(extra: int = 0, refused: bool = False) -> list[Padded]:
+    """With a draw of the user's, whose lengths come out `extra` longer than asked for; PyTorch may refuse what is longer."""
+    answers, asked = [], independent((X, MASK))
+
+    def draw(sizes: Mapping[str, int], seed: int) -> Drawn:
+        return asked({**sizes, "T": sizes["T"] + extra}, seed)
+
+    def ask(inputs: Arrays) -> Arrays:
+        if refused:
+            raise CaptureError("PyTorch itself fails")
+        return summed(inputs)
+
+    for number, case in enumerate(corner_cases((X, MASK))):
+        inputs = asked(case.sizes, number).inputs
+        answers.append(replace(case, inputs=inputs, outputs=summed(inputs)))
+    return list(paddings((X, MASK), answers, Tolerance(), ask, draw))
+
+
+def test_dependent_inputs_are_padded_only_where_they_can_be():
+    (padded,) = drawn_together()
+    assert padded.error == 0 and padded.inputs["x"].shape[1] == padded.words.shape[1] + 7
+    assert drawn_together(extra=1) == []
+    assert drawn_together(refused=True) == []

@@ -1,10 +1,7 @@
-from pathlib import Path
-
-import numpy as np
 import pytest
-from attn_export.source.input_specs import load_example, override_dims, parse_dims, parse_inputs, specs_from_example
+from attn_export.source.input_specs import override_dims, parse_dims, parse_inputs
 from attn_runtime.errors import UsageError
-from attn_runtime.spec import Dim
+from attn_runtime.spec import Dim, Values
 
 
 def test_inputs_as_the_readme_writes_them() -> None:
@@ -14,6 +11,19 @@ def test_inputs_as_the_readme_writes_them() -> None:
     assert tokens.dims == (Dim("batch", 1, 8, 32), Dim("T", 128, 128, 128))
     assert (tokens.low, tokens.high) == (0, 30000)
     assert not tokens.dims[1].dynamic
+
+
+def test_floats_say_how_they_are_distributed() -> None:
+    declared = ["uniform(0,1)", "normal(0.5, 2)", "normal(1e2,-0,-1,1)", "lognormal(-1,.5)", "lognormal(0,1,0,9)"]
+    specs = parse_inputs([f"x{n}:float32[4]~{text}" for n, text in enumerate(declared)], {})
+    assert [spec.values for spec in specs] == [
+        Values("uniform", low=0, high=1),
+        Values("normal", 0.5, 2),
+        Values("normal", 100, 0, -1, 1),
+        Values("lognormal", -1, 0.5),
+        Values("lognormal", 0, 1, 0, 9),
+    ]
+    assert parse_inputs(["x:float64[]"], {})[0].values is None
 
 
 def test_a_scalar_input() -> None:
@@ -31,6 +41,31 @@ def test_a_scalar_input() -> None:
         (["tokens:int64[4]<0"], [], "is empty"),
         (["tokens:int8[4]<1000"], [], "int8 ends at 127"),
         (["image:float32[3]<5"], [], "a range (<5) is for integers"),
+        (["x:float32[3]~unifrm(0,1)"], [], "did you mean uniform? available: uniform(LOW,HIGH), normal(MEAN"),
+        (["x:float32[3]~"], [], "expected a distribution; available:"),
+        (["x:float32[3]~uniform"], [], "got uniform, expected a distribution"),
+        (["x:float32[3]~uniform(0,1))"], [], "expected a distribution"),
+        (["x:float32[3]~uniform(0)"], [], "got 1 number, expected uniform(LOW,HIGH)"),
+        (["x:float32[3]~uniform()"], [], "got 0 numbers, expected uniform(LOW,HIGH)"),
+        (["x:float32[3]~uniform(0,1,2,3)"], [], "got 4 numbers, expected uniform(LOW,HIGH)"),
+        (["x:float32[3]~normal(0,1,2)"], [], "got 3 numbers, expected normal(MEAN,STD[,LOW,HIGH])"),
+        (["x:float32[3]~normal(0,one)"], [], "got one in normal(0,one), expected a number"),
+        (["x:float32[3]~normal(0,)"], [], "got nothing in"),
+        (["x:float32[3]~uniform(1,1)"], [], "got low 1 and high 1, expected low < high"),
+        (["x:float32[3]~normal(0,1,2,-2)"], [], "got low 2 and high -2, expected low < high"),
+        (["x:float32[3]~normal(0,-1)"], [], "got std -1, expected 0 or more"),
+        (["x:float32[3]~normal(nan,1)"], [], "expected a finite number"),
+        (["x:float32[3]~uniform(0,1e999)"], [], "expected a finite number"),
+        (["x:float16[3]~normal(1e5,1)"], [], "float16 ends at 65504, before 100000"),
+        (["x:float16[3]~uniform(1.0001,1.0002)"], [], "float16 has no number in between"),
+        (["x:float16[3]~lognormal(800,1)"], [], "float16 ends at 65504"),
+        (
+            ["x:int64[3]~uniform(0,1)"],
+            [],
+            "got uniform(0,1) for int64, expected a float input; declare an integer's range",
+        ),
+        (["x:int64[3]<9~uniform(0,1)"], [], "got uniform(0,1) for int64"),
+        (["x:bool[3]~uniform(0,1)"], [], "a boolean input has none"),
         (["image:float32[0]"], [], "sizes start at 1"),
         (["image:float32[a-b]"], [], "neither a size nor a name"),
         (["a:float32[1]", "a:float32[1]"], [], "given twice"),
@@ -53,33 +88,3 @@ def test_override_changes_only_the_named_dim() -> None:
     assert changed.dims == (Dim("batch", 1, 2, 4), Dim("T", 4, 4, 64))
     with pytest.raises(UsageError, match="no input has a dim of that name"):
         override_dims([own], parse_dims(["S=4"]))
-
-
-def test_example_gives_shapes_and_integer_ranges(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", ids=np.array([[3, 7, 41]]), mask=np.ones((1, 3), bool))
-    example = load_example(tmp_path / "x.npz")
-    ids, mask = specs_from_example(example, parse_dims(["ids.1=1:3:16"]))
-    assert ids.dims == (Dim.fixed(1), Dim("ids_1", 1, 3, 16))
-    assert (ids.low, ids.high) == (3, 42)
-    assert mask.dims == (Dim.fixed(1), Dim.fixed(3))
-    with pytest.raises(UsageError, match=r"known: ids\.0, ids\.1, mask\.0, mask\.1"):
-        specs_from_example(example, parse_dims(["batch=1:2:3"]))
-    with pytest.raises(UsageError, match="the example has 3 there, outside 4..8"):
-        specs_from_example(example, parse_dims(["ids.1=4:5:8"]))
-
-
-def test_examples_that_cannot_be_read(tmp_path: Path) -> None:
-    np.save(tmp_path / "bare.npy", np.ones(3))
-    np.savez(tmp_path / "object.npz", x=np.array([{"a": 1}], dtype=object))
-    (tmp_path / "text.npz").write_text("hello")
-    (tmp_path / "short.safetensors").write_bytes(b"\x00" * 5)
-    for name, says in {
-        "absent.npz": "no such file",
-        "bare.npy": "one bare array",
-        "text.npz": "not an .npz",
-        "short.safetensors": "not an .npz",
-    }.items():
-        with pytest.raises(UsageError, match=says):
-            load_example(tmp_path / name)
-    with pytest.raises(UsageError, match="not an .npz"):  # pickled objects are never loaded
-        load_example(tmp_path / "object.npz")

@@ -19,7 +19,7 @@ from attn_runtime.device.input_arrays import as_array
 from attn_runtime.errors import BackendError, BundleError, InputError, UsageError
 from attn_runtime.session import session as session_module
 from attn_runtime.session.session import Session, open_session
-from attn_runtime.spec import Dim, TensorSpec
+from attn_runtime.spec import Dim, TensorSpec, Values
 from onnx import TensorProto, helper, numpy_helper
 from support.graphs.make_graphs import add, embed, floats, nonzero, save
 from support.graphs.make_hostile_bundles import gemm_model
@@ -67,13 +67,15 @@ def test_plain_file_names_its_dims_and_knows_no_range(tmp_path: Path) -> None:
 
 def test_plain_file_with_specs_inside(tmp_path: Path) -> None:
     dims = (Dim("B", 1, 2, 4), Dim("T", 1, 8, 16))
+    values = Values("uniform", low=-1, high=1)
     record = {
-        "inputs": [TensorSpec(name, "float32", dims, unit="volt").to_json() for name in "ab"],
+        "inputs": [TensorSpec(name, "float32", dims, unit="volt", values=values).to_json() for name in "ab"],
         "outputs": [TensorSpec("z", "float32", dims).to_json()],
         "assets": {"labels": ["one", "two"]},
     }
     session = open_session(add(tmp_path / "add.onnx", {"attn_export.graph": json.dumps(record)}), "cpu")
     assert session.inputs[1].dims == dims and session.inputs[1].unit == "volt"
+    assert session.inputs[1].values == values
     assert session.asset("labels") == ["one", "two"]
     with pytest.raises(InputError, match=r"dim B allows 1\.\.4"):
         session.run({"a": drawn(5, 3), "b": drawn(5, 3)})
@@ -87,10 +89,24 @@ def test_plain_file_with_specs_inside(tmp_path: Path) -> None:
         (lambda r: r["inputs"][0]["dims"].pop(), r"its record says a: float32\[B=1..4\]"),
         (lambda r: r["inputs"][0]["dims"][0].update(opt=9), "expected min <= opt <= max"),
         (lambda r: r["inputs"][0].update(dtype="float31"), "dtype"),
+        (lambda r: r["inputs"][0].update(values={"kind": "uniform", "low": 1, "high": 1}), "a: values: got low 1"),
+        (lambda r: r["inputs"][0].update(values={"kind": "normal", "mean": 0}), "a: values: got normal with mean"),
+        (lambda r: r["inputs"][0].update(values={"kind": "normal", "mean": 0, "std": -1}), "at least 0"),
         (lambda r: r.update(assets={"labels": "no list"}), "asset labels"),
         (lambda r: r.pop("outputs"), "outputs"),
     ],
-    ids=["input-missing", "dtype", "rank", "range", "dtype-unknown", "labels", "no-outputs"],
+    ids=[
+        "input-missing",
+        "dtype",
+        "rank",
+        "range",
+        "dtype-unknown",
+        "values-low",
+        "values-short",
+        "values-std",
+        "labels",
+        "no-outputs",
+    ],
 )
 def test_record_inside_that_is_not_this_graphs(change: object, says: str, tmp_path: Path) -> None:
     dims = (Dim("B", 1, 2, 4), Dim("T", 1, 8, 16))

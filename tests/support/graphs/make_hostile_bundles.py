@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import struct
@@ -69,6 +70,7 @@ def valid_manifest() -> dict[str, Any]:
             "ref": "gemm:build",
             "checkpoint": {"file": "gemm.safetensors", "sha256": "0" * 64},
             "config": {"features": 16, "nested": {"any": [1, 2.5, None, "thing"]}},
+            "inputs_from": "gemm:draw",
         },
         "versions": {"attn-export": "0.1.0", "torch": "2.13.0"},
         "graphs": {
@@ -365,6 +367,7 @@ _GRAPH = ("graphs", "model")
 _HALF = (*_GRAPH, "precisions", "half")
 _X = (*_GRAPH, "inputs", 0)
 _BATCH = (*_X, "dims", 0)
+_NORMAL = {"mean": 0, "std": 1, "low": -1, "high": 1}
 _GOLDEN_OUT = "golden/max.outputs.safetensors"
 _PATH_FIELDS: dict[str, tuple[str | int, ...]] = {
     "graph-file": (*_GRAPH, "precisions", "fp32", "file"),
@@ -434,6 +437,8 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("name-escape", "without control characters", edit("name", to="gemm\x1b[2J")),
     Attack("name-csi", "without control characters", edit("name", to="gemm\x9b2J")),
     Attack("name-backwards", "without control characters", edit("name", to="gemm\u202etxt")),
+    Attack("inputs-from-escape", "without control characters", edit("source", "inputs_from", to="a\x1b[2J")),
+    Attack("inputs-from-null", "expected string", edit("source", "inputs_from", to=None)),
     Attack("name-long", "characters", edit("name", to="a" * 100_000)),
     Attack("graphs-none", "graphs: got {}", edit("graphs", to={})),
     Attack("graph-name", "letters, digits", edit("graphs", "../x", to={})),
@@ -457,6 +462,30 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("tensor-twice", '"x" occurs twice', lambda b: _repeat(b, (*_GRAPH, "inputs"))),
     Attack("tensor-escape", "without control characters", edit(*_X, "name", to="x\x1b]0;")),
     Attack("low-above-high", "expected low < high", lambda b: (edit(*_X, "low", to=5)(b), edit(*_X, "high", to=5)(b))),
+    Attack("values-kind", "expected one of", edit(*_X, "values", to={"kind": "cauchy"})),
+    Attack("values-low", "expected low < high", edit(*_X, "values", to={"kind": "uniform", "low": 1, "high": 1})),
+    Attack("values-short", "expected low and high", edit(*_X, "values", to={"kind": "uniform", "low": 1})),
+    Attack("values-both", "expected low and high", edit(*_X, "values", to={"kind": "uniform"} | _NORMAL)),
+    Attack(
+        "values-one-end",
+        "expected mean and std",
+        edit(*_X, "values", to={"kind": "normal", "mean": 0, "std": 1, "low": 0}),
+    ),
+    Attack("values-std", "at least 0", edit(*_X, "values", to={"kind": "normal"} | _NORMAL | {"std": -1})),
+    Attack("values-text", "expected number", edit(*_X, "values", to={"kind": "normal"} | _NORMAL | {"mean": "0"})),
+    Attack("values-null", "expected number", edit(*_X, "values", to={"kind": "normal"} | _NORMAL | {"low": None})),
+    Attack("values-true", "expected number", edit(*_X, "values", to={"kind": "normal"} | _NORMAL | {"high": True})),
+    Attack("values-nan", "no JSON number", edit(*_X, "values", to={"kind": "normal"} | _NORMAL | {"mean": math.nan})),
+    Attack(
+        "values-infinite", "no JSON number", edit(*_X, "values", to={"kind": "normal"} | _NORMAL | {"std": math.inf})
+    ),
+    Attack("values-key", "unknown key", edit(*_X, "values", to={"kind": "normal", "hook": 1} | _NORMAL)),
+    Attack("values-words", "expected object", edit(*_X, "values", to="uniform(0,1)")),
+    Attack(
+        "values-integer",
+        "expected a float dtype",
+        lambda b: (edit(*_X, "values", to={"kind": "normal"} | _NORMAL)(b), edit(*_X, "dtype", to="int64")(b)),
+    ),
     Attack("dim-huge", "at most 2147483647", edit(*_BATCH, "max", to=2**31)),
     Attack("dim-63-bit", "at most 2147483647", edit(*_BATCH, "max", to=2**63 - 1)),
     Attack("dim-negative", "at least 0", edit(*_BATCH, "min", to=-1)),

@@ -20,7 +20,7 @@ def whole_manifest() -> dict[str, Any]:
     for text in re.findall(r'"([\w./-]+\.(?:onnx|data|safetensors|json))"', json.dumps(manifest)):
         files[text] = {"sha256": "0" * 64, "size": 1}
     tensor = manifest["graphs"]["model"]["inputs"][0]
-    tensor.update(low=-5, high=2**40)
+    tensor.update(low=-5, high=2**40, values={"kind": "normal", "mean": 0.5, "std": 1, "low": -1.5, "high": 2**40})
     return manifest
 
 

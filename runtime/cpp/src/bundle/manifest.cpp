@@ -140,8 +140,23 @@ class Checker {
     if (low != tensor.end() && high != tensor.end() && low->get<int64_t>() >= high->get<int64_t>()) {
       tell(at + ": got low " + low->dump() + " and high " + high->dump() + ", expected low < high");
     }
+    if (tensor.contains("values")) check_values(at + ".values", text_of(tensor.at("dtype")), tensor.at("values"));
     const Json& dims = tensor.at("dims");
     for (size_t axis = 0; axis < dims.size(); ++axis) check_dim(at_index(at + ".dims", axis), dims[axis]);
+  }
+
+  // How a float input is drawn. Nothing here draws any; a manifest that one reader refuses is refused by both.
+  static void check_values(const std::string& at, const std::string& dtype, const Json& values) {
+    if (dtype.rfind("float", 0) != 0) tell(at + ": got values of " + dtype + ", expected a float dtype");
+    const bool mean = values.contains("mean"), deviation = values.contains("std");
+    const bool low = values.contains("low"), high = values.contains("high");
+    const bool uniform = values.at("kind") == "uniform";
+    if (uniform ? mean || deviation || !low || !high : !mean || !deviation || low != high) {
+      tell(at + ": got " + shown(values) + ", expected " + (uniform ? "low and high" : "mean and std, or mean, std, low, high"));
+    }
+    if (low && values.at("low").get<double>() >= values.at("high").get<double>()) {
+      tell(at + ": got low " + values.at("low").dump() + " and high " + values.at("high").dump() + ", expected low < high");
+    }
   }
 
   void check_dim(const std::string& at, const Json& dim) {

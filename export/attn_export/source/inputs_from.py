@@ -1,0 +1,129 @@
+"""--inputs-from package.module:callable: a function of the user's that draws all inputs of a case together.
+
+For inputs that depend on one another: tokens that stand for images and the images' patches, boundaries of packed
+sequences and the sequences, boxes and the features they lie in. Drawn each by itself, a module refuses them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from attn_runtime.errors import InputError, UsageError
+from attn_runtime.spec import TensorSpec, check_shapes, signature
+
+from ..quiet import captured_output
+from ..reference import Draw, Drawn
+from .import_ref import import_attribute
+
+#: (sizes: dim -> elements, seed) -> one numpy array or torch tensor per input, by name.
+UserDraw = Callable[[dict[str, int], int], Mapping[str, Any]]
+
+
+def draw_with(function: str | UserDraw, specs: Sequence[TensorSpec]) -> tuple[str, Draw]:
+    """What the function is called, and the draw that it is once everything that it returns is held against `specs`.
+
+    `function` is the callable, or "package.module:callable", imported as SOURCE is. The sizes of a case are read off the
+    arrays: a dim that follows from others need not be what was asked for, as long as it lies in its range. The draw raises
+    UsageError, naming function, sizes and seed, for what it raises, for arrays that do not fit, and where it answers
+    the same sizes and seed differently.
+    """
+    if isinstance(function, str):
+        if ":" not in function:
+            raise UsageError(f"--inputs-from {function}: expected package.module:callable")
+        try:
+            target = import_attribute(function)
+        except UsageError as problem:
+            raise UsageError(f"--inputs-from {problem}") from problem
+        ref = function
+    else:
+        target, ref = function, f"{function.__module__}:{getattr(function, '__qualname__', type(function).__name__)}"
+    if not callable(target) or isinstance(target, (type, torch.nn.Module)):
+        kind = "class" if isinstance(target, type) else type(target).__name__
+        raise UsageError(
+            f"--inputs-from {ref}: got a {kind}, expected a function (sizes, seed) -> arrays by input name"
+        )
+    return ref, _Checked(ref, target, tuple(specs))
+
+
+class _Checked:
+    """A draw that trusts nothing of what the function returns."""
+
+    def __init__(self, ref: str, function: UserDraw, specs: tuple[TensorSpec, ...]) -> None:
+        self._ref, self._function, self._specs = ref, function, specs
+        self._compared = False
+
+    def __call__(self, sizes: Mapping[str, int], seed: int) -> Drawn:
+        where = f"--inputs-from {self._ref} at {_shown(sizes)}seed {seed}"
+        arrays = self._called(where, sizes, seed)
+        if not self._compared:  # once: whoever draws from another source of chance does so each time
+            again = self._called(where, sizes, seed)
+            for name, value in arrays.items():
+                if not _same(value, again[name]):
+                    raise UsageError(
+                        f'{where}: answers differently when asked twice, in input "{name}"; draw from the seed alone, as '
+                        "with numpy.random.default_rng(seed)"
+                    )
+            self._compared = True
+        found = {
+            dim.name: size
+            for spec in self._specs
+            for dim, size in zip(spec.dims, arrays[spec.name].shape, strict=True)
+            if dim.name is not None
+        }
+        return Drawn(arrays, found)
+
+    def _called(self, where: str, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray[Any, Any]]:
+        try:
+            with captured_output():
+                returned = self._function(dict(sizes), seed)
+        except (Exception, SystemExit) as problem:
+            reason = (str(problem).strip().splitlines() or [""])[0][:300]
+            raise UsageError(f"{where}: failed: {type(problem).__name__}: {reason}") from problem
+        names = ", ".join(spec.name for spec in self._specs)
+        if not isinstance(returned, Mapping):
+            raise UsageError(f"{where}: got a {type(returned).__name__}, expected a dict of the inputs {names}")
+        arrays = {str(name): _array(where, str(name), value) for name, value in returned.items()}
+        try:
+            check_shapes(self._specs, {name: signature(value) for name, value in arrays.items()}, "--inputs-from")
+        except InputError as problem:
+            raise UsageError(f"{where}: {problem}") from problem
+        for spec in self._specs:
+            _in_range(where, spec, arrays[spec.name])
+        return {spec.name: arrays[spec.name] for spec in self._specs}
+
+
+def _array(where: str, name: str, value: Any) -> np.ndarray[Any, Any]:
+    """A copy, which nobody else holds, in this machine's byte order."""
+    if isinstance(value, torch.Tensor):
+        if value.dtype == torch.bfloat16:
+            raise UsageError(f'{where}: input "{name}": got bfloat16, which can\'t cross to numpy; return float32')
+        value = value.detach().cpu().resolve_conj().resolve_neg().numpy()
+    if not isinstance(value, (np.ndarray, np.generic)):
+        kind = type(value).__name__
+        raise UsageError(f'{where}: input "{name}": got a {kind}, expected a numpy array or a torch tensor')
+    return np.array(value, dtype=value.dtype.newbyteorder("="), order="C")
+
+
+def _in_range(where: str, spec: TensorSpec, value: np.ndarray[Any, Any]) -> None:
+    """That integers lie in the range that is declared of them: the graph is told no other."""
+    if value.dtype.kind not in "iu" or not value.size:
+        return
+    least, most = int(value.min()), int(value.max())
+    low, high = -math.inf if spec.low is None else spec.low, math.inf if spec.high is None else spec.high
+    if least < low or most >= high:
+        raise UsageError(
+            f'{where}: input "{spec.name}": got values {least}..{most}, expected {spec.low}..{high - 1}; widen the range, or '
+            "mend the function"
+        )
+
+
+def _same(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    return one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+def _shown(sizes: Mapping[str, int]) -> str:
+    return "".join(f"{name}={size}, " for name, size in sizes.items())

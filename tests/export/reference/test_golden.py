@@ -1,0 +1,39 @@
+"""What is too big to store is stored smaller, and inputs that depend on one another are drawn smaller together."""
+
+from __future__ import annotations
+
+import numpy as np
+from attn_export.reference import Signature, choose, corner_cases, record_answers
+from attn_export.source.inputs_from import draw_with
+from support.models.packed_images import SPECS, Rows, draw
+
+
+def test_dependent_inputs_shrink_together() -> None:
+    signature = Signature(Rows(), SPECS, draw=draw_with(draw, SPECS)[1])
+    answers = record_answers(signature, corner_cases(SPECS), 0)
+    golden = choose(signature, answers, 0, max_bytes=400)
+    assert [g.name for g in golden] == [a.name for a in answers]
+    shrunk = [g for g in golden if g.sizes != g.checked_sizes]
+    assert shrunk
+    for one in golden:
+        rows = int(one.inputs["grid"].prod(-1).sum())
+        assert one.sizes == {"P": rows, "images": len(one.inputs["grid"])}
+        np.testing.assert_allclose(one.outputs["output"], one.inputs["patches"].sum(-1), atol=1e-6)
+
+
+def test_examples_are_cases_of_their_own_and_are_cut_only_where_inputs_are_independent() -> None:
+    examples = [draw({"P": 36, "images": images}, 0) for images in (4, 3)]
+    together = Signature(Rows(), SPECS, draw=draw_with(draw, SPECS)[1])
+    answers = record_answers(together, [], 0, examples)
+    assert [a.name for a in answers] == ["example", "example-2"]
+    assert [a.sizes["images"] for a in answers] == [4, 3]
+    whole = choose(together, answers, 0, max_bytes=100)
+    assert all(g.sizes == g.checked_sizes for g in whole)
+
+    class Patches(Rows):
+        def forward(self, patches, grid):  # type: ignore[no-untyped-def]
+            return patches.sum(-1)
+
+    for cut, own in zip(choose(Signature(Patches(), SPECS), answers, 0, max_bytes=100), answers, strict=True):
+        assert cut.sizes["P"] < own.sizes["P"]
+        np.testing.assert_array_equal(cut.inputs["patches"], own.inputs["patches"][: cut.sizes["P"]])
