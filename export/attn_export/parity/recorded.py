@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from attn_runtime.bundle import Bundle, Case, Graph
 from attn_runtime.child_process import ChildProcess
-from attn_runtime.compare import Tolerance
+from attn_runtime.compare import Fills, Tolerance
 from attn_runtime.errors import BundleError
 from attn_runtime.ort import answer_files
 from attn_runtime.random_inputs import draw_inputs
@@ -16,17 +16,19 @@ from attn_runtime.spec import Dim, TensorSpec
 from safetensors.numpy import load_file, save_file
 
 from ..onnx_graph import GraphInfo
-from ..reference import corner_cases
+from ..reference import corner_cases, fill_ranges
 from .judge import Check, check_case
 
 
 @dataclass(frozen=True)
 class ReferenceSet:
-    """`against` is who answered: "PyTorch", or the fp32 graph where no other answer is known."""
+    """`against` is who answered: "PyTorch", or the fp32 graph where no other answer is known; `fills` is what was found in
+    answers of which nothing is recorded."""
 
     cases: tuple[Case[Path], ...]
     against: str
     classifier: bool = False
+    fills: Fills = field(default_factory=dict)
 
     @property
     def inputs(self) -> list[Path]:
@@ -65,7 +67,8 @@ def own_record(
         save_file(draw_inputs(inputs, case.sizes, seed + number), paths[0])
         cases.append(Case(case.name, case.sizes, *paths))
     answer_files(isolated, "the fp32 graph", graph, [(c.inputs, c.outputs) for c in cases])
-    return ReferenceSet(tuple(cases), "the fp32 graph")
+    answers = [Case(c.name, c.sizes, load_file(c.inputs), load_file(c.outputs)) for c in cases]
+    return ReferenceSet(tuple(cases), "the fp32 graph", fills=fill_ranges(answers))
 
 
 def _spec(name: str, dtype: str, axes: Sequence[int | str]) -> TensorSpec:

@@ -59,14 +59,14 @@ def measure_sensitivity(
         source=str(source),
         emulated=str(emulated),
         cases=[[str(c.inputs), str(c.outputs)] for c in cases],
-        tolerance=[tolerance.atol, tolerance.rtol],
+        tolerance=tolerance.to_json(),
         budget=min(budget_seconds, isolated.seconds / 2),
     )
     return sorted((Sensitivity(*row) for row in reply["rows"]), key=lambda s: -s.ratio)
 
 
 def measure_here(
-    source: str, emulated: str, cases: list[list[str]], tolerance: list[float], budget: float
+    source: str, emulated: str, cases: list[list[str]], tolerance: dict[str, Any], budget: float
 ) -> dict[str, Any]:
     """The task of the child process."""
     from safetensors.numpy import load_file
@@ -77,7 +77,7 @@ def measure_here(
     session = probe(model, Path(emulated).parent, ())
     wanted = {i.name for i in session.get_inputs()}
     loaded = [Case(inputs, {}, load_file(inputs), load_file(outputs)) for inputs, outputs in cases]
-    limits = Tolerance(*tolerance)
+    limits = Tolerance.from_json(tolerance)
 
     def ratio(on: Sequence[int]) -> float:
         flags = np.zeros(len(sites), np.bool_)

@@ -8,6 +8,7 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .answers import Arrays, record_answers, run_module
+    from .fills import fill_ranges
     from .golden import MOST_BYTES, choose
     from .mha_fastpath import fastpath_disabled
     from .shape_cases import corner_cases, trace_sizes
@@ -21,6 +22,7 @@ __all__ = [
     "choose",
     "corner_cases",
     "fastpath_disabled",
+    "fill_ranges",
     "record_answers",
     "run_module",
     "to_torch",
@@ -32,6 +34,7 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "answers": ["Arrays", "record_answers", "run_module"],
+        "fills": ["fill_ranges"],
         "golden": ["MOST_BYTES", "choose"],
         "mha_fastpath": ["fastpath_disabled"],
         "shape_cases": ["corner_cases", "trace_sizes"],
