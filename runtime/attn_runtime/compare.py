@@ -184,8 +184,8 @@ def compare(
 
 def _stands_for(expected: Array, got: Array) -> Array:
     """Where `got` is what float16 makes of a number beyond its range: infinity, or where it saturates its largest number."""
-    signed = np.sign(expected) * got
-    beyond: Array = (np.abs(expected) > _LARGEST_FLOAT16) & ((signed == np.inf) | (signed == _LARGEST_FLOAT16))
+    written = (got == np.copysign(np.inf, expected)) | (got == np.copysign(_LARGEST_FLOAT16, expected))
+    beyond: Array = (np.abs(expected) > _LARGEST_FLOAT16) & written
     return beyond
 
 
@@ -252,9 +252,7 @@ def compare_all(
     half_io: bool = False,
 ) -> list[Difference]:
     """One Difference per expected output, in order; an output that the reference does not have is a failure too."""
-    found = [
-        compare(name, value, got.get(name), tolerance, keep, half_io=half_io) for name, value in expected.items()
-    ]
+    found = [compare(name, value, got.get(name), tolerance, keep, half_io=half_io) for name, value in expected.items()]
     for name in got:
         if name not in expected:
             found.append(Difference(name, float("inf"), float("nan"), 0.0, False, "not in the reference"))

@@ -76,15 +76,25 @@ def _spec(name: str, dtype: str, axes: Sequence[int | str]) -> TensorSpec:
 
 
 def check(
-    graph: Path, record: ReferenceSet, tolerance: Tolerance, folder: Path, isolated: ChildProcess, large: bool = False
+    graph: Path,
+    record: ReferenceSet,
+    tolerance: Tolerance,
+    folder: Path,
+    isolated: ChildProcess,
+    large: bool = False,
+    *,
+    half_io: bool = False,
 ) -> list[Check]:
-    """Run `graph` (float32 at its border) on every case; one check per output. TaskFailed when it can't be run."""
+    """Run `graph` (float32 at its border) on every case; one check per output. TaskFailed when it can't be run.
+
+    `half_io` says that it emulates one whose border is float16.
+    """
     got = [folder / f"{number}.got.safetensors" for number in range(len(record.cases))]
     pairs = [(case.inputs, path) for case, path in zip(record.cases, got, strict=True)]
     answer_files(isolated, "the emulated graph", graph, pairs, large=large, fp16=True)
     checks: list[Check] = []
     for case, path in zip(record.cases, got, strict=True):
         expected, answers = load_file(case.outputs), load_file(path)
-        checks.extend(check_case(case, expected, answers, tolerance, classifier=record.classifier))
+        checks.extend(check_case(case, expected, answers, tolerance, classifier=record.classifier, half_io=half_io))
         path.unlink()
     return checks

@@ -59,7 +59,9 @@ def record_reference(
             check_same(lambda case: run_module(plain, case, case.inputs), answers, tolerance)
         line.done(f"{label}PyTorch's answers at {_shapes(answers)}")
     for output, ranges in tolerance.fills.items():
-        console.note(f'{label}output "{output}" holds fill values ({_about(ranges)}): they are held apart from the rest')
+        console.note(
+            f'{label}output "{output}" holds fill values ({_about(ranges)}): they are held apart from the rest'
+        )
     stored = [replace(case, name=f"{case.name}-stored") for case in extra]
     checker = ParityChecker(
         graph.inputs,

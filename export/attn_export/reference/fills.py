@@ -145,7 +145,8 @@ def _different(one: Case[Arrays], other: Case[Arrays]) -> bool:
 
 def _near(group: _Group, others: Sequence[_Group]) -> bool:
     return any(
-        g is not group and g.sign == group.sign and g.low <= _NEAR * group.high and group.low <= _NEAR * g.high for g in others
+        g is not group and g.sign == group.sign and g.low <= _NEAR * group.high and group.low <= _NEAR * g.high
+        for g in others
     )
 
 
