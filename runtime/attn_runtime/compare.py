@@ -3,36 +3,108 @@
 Equal means |got - expected| <= atol + rtol * max|expected|, with one limit for the whole tensor: attention's
 outputs mix scales, and an element-wise relative error would be dominated by values near zero. A NaN that the
 reference does not have, a missing NaN, a missing output, a wrong shape or dtype: none of them is equal.
+
+Fill values, which a model writes over places that are banned or masked (-1e9, the least float32), are held apart: beside
+them max|expected| would be theirs, and the limit wide enough for any answer. Where the reference lies in a range of
+`Tolerance.fills`, an element is held to its own size, atol + rtol * |expected|, and the largest of all others decides
+the limit of the others.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+#: Output -> the ranges (low, high), both ends included and on one side of 0, that its fill values lie in.
+Fills = Mapping[str, tuple[tuple[float, float], ...]]
+
+_LARGEST_FLOAT16 = 65504.0
 
 
 @dataclass(frozen=True)
 class Tolerance:
+    """How much an answer may differ from its reference, and which values of an output are fills."""
+
     atol: float = 1e-6
     rtol: float = 2e-5
+    fills: Fills = field(default_factory=dict, hash=False)
 
     def limit(self, max_reference: float) -> float:
         """How large an error may be in a tensor whose reference is at most `max_reference`."""
         return self.atol + self.rtol * max_reference
 
-    def to_json(self) -> dict[str, float]:
-        return {"atol": self.atol, "rtol": self.rtol}
+    def filled(self, output: str, reference: Array) -> NDArray[np.bool_] | None:
+        """Where the reference of `output` is a fill, bool of its shape; None where it has no such place."""
+        ranges = self.fills.get(output, ())
+        if not ranges or reference.dtype.kind != "f":
+            return None
+        # In float64, as it is compared: the end of a range need not be a number of the output's own type.
+        wide = reference.astype(np.float64, copy=False)
+        places = np.zeros(reference.shape, np.bool_)
+        for low, high in ranges:
+            places |= (wide >= low) & (wide <= high)
+        return places if places.any() else None
+
+    def largest(self, output: str, reference: Array) -> float:
+        """max|reference| of `output` without what is infinite, NaN or a fill; 0 where nothing is left."""
+        kept = np.isfinite(reference)
+        if (filled := self.filled(output, reference)) is not None:
+            kept &= ~filled
+        return float(np.abs(reference[kept].astype(np.float64, copy=False)).max(initial=0.0))
+
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"atol": self.atol, "rtol": self.rtol}
+        if self.fills:
+            found["fills"] = {output: [list(ends) for ends in ranges] for output, ranges in self.fills.items()}
+        return found
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Tolerance:
+        """What `to_json` gave. KeyError, TypeError or ValueError for anything else that a file may hold in its place."""
+        found = cls(float(entry["atol"]), float(entry["rtol"]), _fills(entry.get("fills", {})))
+        if not (found.atol >= 0 and found.rtol >= 0):
+            raise ValueError(f"atol {found.atol}, rtol {found.rtol}")
+        return found
+
+
+def _fills(entry: Mapping[str, Any]) -> Fills:
+    fills: dict[str, tuple[tuple[float, float], ...]] = {}
+    for output, ranges in entry.items():
+        ends = tuple((float(low), float(high)) for low, high in ranges)
+        if not all(is_fill_range(low, high) for low, high in ends):
+            raise ValueError(f"fills of {output}: {ends}")
+        fills[output] = ends
+    return fills
+
+
+def is_fill_range(low: float, high: float) -> bool:
+    """Whether low <= high, both finite and on one side of 0."""
+    return math.isfinite(low) and math.isfinite(high) and low <= high and (low > 0 or high < 0)
+
+
+class Worst(NamedTuple):
+    """One element that is off: where, and how much it may be."""
+
+    index: tuple[int, ...]
+    expected: float
+    got: float
+    allowed: float
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How one output differs. Errors are absolute, in the output's unit; `worst` holds (index, expected, got)."""
+    """How one output differs. Errors are absolute, in the output's unit; `worst` holds the elements furthest over their limit.
+
+    max_error      of what is no fill value, and so are `max_reference` and `limit`
+    max_fill       max|fill|; NaN where the reference has none
+    fill_ratio     the largest error of a fill over what it may be off; 0 where there is none
+    """
 
     output: str
     max_error: float
@@ -40,7 +112,9 @@ class Difference:
     limit: float
     passed: bool
     problem: str = ""
-    worst: tuple[tuple[tuple[int, ...], float, float], ...] = ()
+    worst: tuple[Worst, ...] = ()
+    max_fill: float = math.nan
+    fill_ratio: float = 0.0
 
     @property
     def blurred(self) -> bool:
@@ -51,9 +125,22 @@ class Difference:
     def relative_error(self) -> float:
         return self.max_error / self.max_reference if self.max_reference else self.max_error
 
+    @property
+    def ratio(self) -> float:
+        """max|error| / limit, of fills by their own: up to 1 where it passed; infinite where something is NaN or missing."""
+        own = self.max_error / self.limit if self.limit else math.inf if self.max_error else 0.0
+        ratio = max(own, self.fill_ratio)
+        return ratio if self.passed or ratio > 1 else math.inf
 
-def compare(output: str, expected: Array, got: Array | None, tolerance: Tolerance, keep: int = 3) -> Difference:
-    """Compare one output with its reference; never raises, and a comparison that can't be made has not passed."""
+
+def compare(
+    output: str, expected: Array, got: Array | None, tolerance: Tolerance, keep: int = 3, *, half_io: bool = False
+) -> Difference:
+    """Compare one output with its reference; never raises, and a comparison that can't be made has not passed.
+
+    `half_io` says that `got` was float16 before it was widened: a fill beyond what float16 holds then equals the infinity of
+    its sign, or float16's largest number, which is all that such a file can write in its place. Nothing else does.
+    """
 
     def failed(problem: str) -> Difference:
         return Difference(output, float("inf"), float("nan"), 0.0, False, problem)
@@ -83,35 +170,89 @@ def compare(output: str, expected: Array, got: Array | None, tolerance: Toleranc
     error[same_infinity | both_nan] = 0.0
     one_nan = np.isnan(wide_expected) ^ np.isnan(wide_got)
     error[np.isnan(error)] = np.inf
-    finite = np.abs(wide_expected[np.isfinite(wide_expected)])
-    limit = tolerance.limit(float(finite.max()) if finite.size else 0.0)
+    filled = tolerance.filled(output, wide_expected)
+    if filled is not None and half_io:
+        error[filled & _stands_for(wide_expected, wide_got)] = 0.0
     problem = (
         f"NaN in {int(one_nan.sum())} of {one_nan.size} places where only one side has it" if one_nan.any() else ""
     )
-    return _difference(output, error, wide_expected, wide_got, limit, keep, problem)
+    max_reference = tolerance.largest(output, wide_expected)
+    if filled is None:
+        return _difference(output, error, wide_expected, wide_got, tolerance.limit(max_reference), keep, problem)
+    return _with_fills(output, error, wide_expected, wide_got, filled, max_reference, tolerance, keep, problem)
+
+
+def _stands_for(expected: Array, got: Array) -> Array:
+    """Where `got` is what float16 makes of a number beyond its range: infinity, or where it saturates its largest number."""
+    written = (got == np.copysign(np.inf, expected)) | (got == np.copysign(_LARGEST_FLOAT16, expected))
+    beyond: Array = (np.abs(expected) > _LARGEST_FLOAT16) & written
+    return beyond
 
 
 def _difference(
     output: str, error: Array, expected: Array, got: Array, limit: float, keep: int, problem: str
 ) -> Difference:
-    flat = error.ravel()
-    max_error = float(flat.max())
+    max_error = float(error.max())
     finite = np.abs(expected[np.isfinite(expected)]) if expected.dtype.kind == "f" else np.abs(expected.astype(float))
-    max_reference = float(finite.max()) if finite.size else 0.0
     passed = not problem and max_error <= limit
-    worst: list[tuple[tuple[int, ...], float, float]] = []
-    if not passed:
-        for position in np.argsort(flat)[::-1][:keep]:
-            index = tuple(int(i) for i in np.unravel_index(int(position), error.shape))
-            worst.append((index, float(expected[index]), float(got[index])))
-    return Difference(output, max_error, max_reference, limit, passed, problem, tuple(worst))
+    worst = () if passed else _worst(error, error, expected, got, np.broadcast_to(limit, error.shape), keep)
+    return Difference(output, max_error, float(finite.max(initial=0.0)), limit, passed, problem, worst)
+
+
+def _with_fills(
+    output: str,
+    error: Array,
+    expected: Array,
+    got: Array,
+    filled: NDArray[np.bool_],
+    max_reference: float,
+    tolerance: Tolerance,
+    keep: int,
+    problem: str,
+) -> Difference:
+    """The same of a tensor that has fills in it, where `filled` is true."""
+    limit = tolerance.limit(max_reference)
+    allowed = np.full(error.shape, limit)
+    allowed[filled] = tolerance.atol + tolerance.rtol * np.abs(expected[filled])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where((error == 0) | np.isinf(error), error, error / allowed)
+    off = int((error[filled] > allowed[filled]).sum())
+    if off and not problem:
+        problem = f"{off} of {int(filled.sum())} fill values differ, by up to {error[filled].max():.3g}"
+    max_error = float(error[~filled].max(initial=0.0))
+    passed = not problem and max_error <= limit
+    return Difference(
+        output,
+        max_error,
+        max_reference,
+        limit,
+        passed,
+        problem,
+        () if passed else _worst(ratio, error, expected, got, allowed, keep),
+        float(np.abs(expected[filled]).max()),
+        float(ratio[filled].max()),
+    )
+
+
+def _worst(by: Array, error: Array, expected: Array, got: Array, allowed: Array, keep: int) -> tuple[Worst, ...]:
+    """The `keep` elements that are furthest off, as `by` has it."""
+    worst: list[Worst] = []
+    for position in np.argsort(by, axis=None)[::-1][:keep]:
+        index = tuple(int(i) for i in np.unravel_index(int(position), error.shape))
+        worst.append(Worst(index, float(expected[index]), float(got[index]), float(allowed[index])))
+    return tuple(worst)
 
 
 def compare_all(
-    expected: Mapping[str, Array], got: Mapping[str, Array], tolerance: Tolerance, keep: int = 3
+    expected: Mapping[str, Array],
+    got: Mapping[str, Array],
+    tolerance: Tolerance,
+    keep: int = 3,
+    *,
+    half_io: bool = False,
 ) -> list[Difference]:
     """One Difference per expected output, in order; an output that the reference does not have is a failure too."""
-    found = [compare(name, value, got.get(name), tolerance, keep) for name, value in expected.items()]
+    found = [compare(name, value, got.get(name), tolerance, keep, half_io=half_io) for name, value in expected.items()]
     for name in got:
         if name not in expected:
             found.append(Difference(name, float("inf"), float("nan"), 0.0, False, "not in the reference"))

@@ -15,11 +15,11 @@ def worst_table(failures: Sequence[tuple[str, Difference]]) -> str:
     for case, difference in failures:
         if not difference.worst:
             rows.append((case, difference.output, difference.problem, "", "", "", ""))
-        for index, expected, got in difference.worst:
+        for index, expected, got, allowed in difference.worst:
             error = abs(expected - got)
             rows.append(
                 (case, difference.output, str(list(index)), f"{expected:.8g}", f"{got:.8g}", f"{error:.3g}",
-                 f"{difference.limit:.3g}")
+                 f"{allowed:.3g}")
             )  # fmt: skip
     return columns(rows)
 
@@ -33,19 +33,25 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def difference_to_json(difference: Difference) -> dict[str, Any]:
-    """A Difference for a JSON file: no NaN or infinity, which JSON has not, but null."""
+    """A Difference for a JSON file: no NaN or infinity, which JSON has not, but null. `max_fill` is there where fills are."""
     return {
         "output": difference.output,
         "passed": difference.passed,
         "max_error": finite_or_none(difference.max_error),
         "max_reference": finite_or_none(difference.max_reference),
         "limit": difference.limit,
+        **max_fill_entry(difference),
         "problem": difference.problem,
         "worst": [
-            {"index": list(index), "expected": finite_or_none(expected), "got": finite_or_none(got)}
-            for index, expected, got in difference.worst
+            {"index": list(index), "expected": finite_or_none(expected), "got": finite_or_none(got), "allowed": allowed}
+            for index, expected, got, allowed in difference.worst
         ],
     }
+
+
+def max_fill_entry(difference: Difference) -> dict[str, float]:
+    """{"max_fill": max|fill|}, as manifests and reports have it; empty where the reference holds no fill value."""
+    return {} if math.isnan(difference.max_fill) else {"max_fill": difference.max_fill}
 
 
 def finite_or_none(value: float) -> float | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ def test_a_tensor_equals_itself(dtype: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float64", "int64", "bool"])
 def test_scalars_differ_too(dtype: str) -> None:
     found = compare("y", np.array(0, dtype), np.array(1, dtype), EXACT)
-    assert not found.passed and found.max_error == 1 and found.worst == (((), 0.0, 1.0),)
+    assert not found.passed and found.max_error == 1 and found.worst == (((), 0.0, 1.0, 0.0),)
 
 
 def test_limit_is_relative_to_the_largest_reference() -> None:
@@ -40,7 +42,7 @@ def test_limit_is_relative_to_the_largest_reference() -> None:
     assert found.limit == pytest.approx(1e-6 + 2e-5 * 1000)
     assert found.max_error == pytest.approx(0.021, rel=1e-6) and found.max_reference == 1000
     assert found.relative_error == pytest.approx(2.1e-5, rel=1e-5)
-    assert found.worst[0] == ((1,), 0.0, pytest.approx(0.021))
+    assert found.worst[0] == ((1,), 0.0, pytest.approx(0.021), found.limit)
 
 
 def test_limit_is_inclusive() -> None:
@@ -99,7 +101,7 @@ def test_worst_elements_come_first() -> None:
     expected = np.zeros((2, 3), np.float32)
     got = np.array([[0, 5, 1], [9, 0, 7]], np.float32)
     found = compare("y", expected, got, EXACT, keep=2)
-    assert found.worst == (((1, 0), 0.0, 9.0), ((1, 2), 0.0, 7.0))
+    assert found.worst == (((1, 0), 0.0, 9.0, 0.0), ((1, 2), 0.0, 7.0, 0.0))
 
 
 def test_all_outputs_count() -> None:
@@ -113,5 +115,111 @@ def test_all_outputs_count() -> None:
     ]
 
 
-def test_tolerance_to_json() -> None:
+def test_tolerance_to_json_and_back() -> None:
     assert Tolerance().to_json() == {"atol": 1e-6, "rtol": 2e-5}
+    filled = Tolerance(1e-3, 1e-2, {"y": ((-2e9, -1e9), (5.0, 5.0))})
+    assert filled.to_json() == {"atol": 1e-3, "rtol": 1e-2, "fills": {"y": [[-2e9, -1e9], [5.0, 5.0]]}}
+    for tolerance in (Tolerance(), filled):
+        assert Tolerance.from_json(json.loads(json.dumps(tolerance.to_json()))) == tolerance
+        assert hash(tolerance) == hash(replace(tolerance))  # a key, as before there were fills
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"atol": 0},
+        {"rtol": "much", "atol": 0},
+        {"atol": -1, "rtol": 0},
+        {"atol": 0, "rtol": math.nan},
+        *({"atol": 0, "rtol": 0, "fills": {"y": [ends]}} for ends in (
+            [-1, -2], [-1, 1], [0, 0], [math.nan, math.nan], [-math.inf, -1], [1, math.inf], [1], [1, 2, 3], ["a", "b"], 5, None
+        )),
+        {"atol": 0, "rtol": 0, "fills": {"y": 5}},
+    ],
+)  # fmt: skip
+def test_what_is_no_tolerance_is_refused(entry: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Tolerance.from_json(entry)
+
+
+BANNED = Tolerance(1e-6, 2e-5, {"y": ((-1.1e9, -0.9e9), (0.9e30, 1.1e30)), "z": ((1.0, 2.0),)})
+FILLED = f32(1, -2, -1e9, -1e9, 1e30)
+
+
+def test_fills_are_held_apart() -> None:
+    found = compare("y", FILLED, FILLED.copy(), BANNED)
+    assert found.passed and found.max_reference == 2 and found.max_fill == pytest.approx(1e30) and found.fill_ratio == 0
+    assert found.limit == pytest.approx(1e-6 + 2e-5 * 2)
+    wrong = f32(-2, 4, -1e9, -1e9, 1e30)
+    assert compare("y", FILLED, wrong, LOOSE).passed  # the old rule, beside which nothing else shows
+    found = compare("y", FILLED, wrong, BANNED)
+    assert not found.passed and not found.problem and (found.max_error, found.worst[0].index) == (6, (1,))
+    assert found.ratio == pytest.approx(6 / found.limit)
+    assert not compare("x", FILLED, f32(1, -2, 0, -1e9, 1e30), Tolerance(0, 1e-30, BANNED.fills)).passed
+
+
+@pytest.mark.parametrize(
+    "got",
+    [
+        f32(1, -2, 0, -1e9, 1e30),  # lost, though its size is nothing beside 1e30
+        f32(1, -2, 1e9, -1e9, 1e30),
+        f32(1, -2, -1.001e9, -1e9, 1e30),
+        f32(1, -2, -math.inf, -1e9, 1e30),
+        f32(1, -2, math.nan, -1e9, 1e30),
+        f32(1, -1e9, -1e9, -1e9, 1e30),  # where none belongs
+        f32(1, -2.001, -1e9, -1e9, 1e30),
+    ],
+)
+def test_a_fill_that_is_lost_or_put_where_none_belongs_is_an_error(got: np.ndarray[Any, Any]) -> None:
+    found = compare("y", FILLED, got, BANNED)
+    assert not found.passed and found.ratio > 1 and found.worst
+    if np.isfinite(got).all() and got[1] == -2:
+        assert found.problem.startswith("1 of 3 fill values differ, by up to ") and found.max_error == 0
+        assert found.worst[0].index == (2,) and found.worst[0].allowed == pytest.approx(1e-6 + 2e-5 * 1e9)
+
+
+def test_a_fill_may_be_off_by_its_own_rounding() -> None:
+    assert compare("y", FILLED, f32(1, -2, -1.00001e9, -1e9, 1e30), BANNED).passed
+
+
+def test_answers_that_are_all_fills_are_equal() -> None:
+    found = compare("y", np.full((), -1e9), np.full((), -1e9), BANNED)
+    assert found.passed and found.max_reference == 0 and found.relative_error == 0 and found.max_fill == 1e9
+
+
+def test_infinities_beside_fills_are_as_ever() -> None:
+    expected = f32(-math.inf, 1, -1e9)
+    assert compare("y", expected, expected.copy(), BANNED).passed
+    assert not compare("y", expected, f32(-1e9, 1, -1e9), BANNED).passed
+    assert not compare("y", expected, f32(-math.inf, 1.1, -1e9), BANNED).passed
+
+
+def test_integers_have_no_fills() -> None:
+    counts = np.array([1, 2], np.int64)
+    assert math.isnan(compare("z", counts, counts, BANNED).max_fill)
+
+
+@pytest.mark.parametrize(
+    ("got", "half_io", "passes"),
+    [
+        ((1, -math.inf, math.inf, -1e4), True, True),
+        ((1, -65504, 65504, -1e4), True, True),
+        ((1, -math.inf, 7e4, -1e4), False, False),
+        ((1, -65504, 7e4, -1e4), False, False),
+        ((1, math.inf, 7e4, -1e4), True, False),
+        ((1, -65000, 7e4, -1e4), True, False),
+        ((1, -1e9, 7e4, -math.inf), True, False),  # -1e4 fits
+        ((-math.inf, -1e9, 7e4, -1e4), True, False),
+    ],
+)
+def test_a_float16_border_writes_its_infinity_for_a_fill_that_it_cant_hold(
+    got: tuple[float, ...], half_io: bool, passes: bool
+) -> None:
+    tolerance = Tolerance(1e-5, 1e-2, {"y": ((-1e9, -1e9), (7e4, 7e4), (-1e4, -1e4))})
+    assert compare("y", f32(1, -1e9, 7e4, -1e4), f32(*got), tolerance, half_io=half_io).passed is passes
+
+
+def test_the_largest_value_that_is_no_fill() -> None:
+    assert BANNED.largest("y", f32(-1e9, 3, -4, math.inf, math.nan)) == 4
+    assert BANNED.largest("y", f32(-1e9, math.inf)) == 0
+    assert BANNED.largest("other", f32(-1e9, 3)) == 1e9

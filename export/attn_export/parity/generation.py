@@ -94,6 +94,8 @@ class Written:
 def write_cases(source: Source, tolerance: Tolerance, seed: int, console: Console) -> list[Written]:
     """PyTorch's answers to prompts of different lengths, greedy and with beams, held against PyTorch with the cache.
 
+    `tolerance` is of the logits; its fills, those of the output "logits", are tokens that the model never writes.
+
     Raises ParityError where the exported modules, driven with a cache, write anything else than the whole model does
     without one, or a row alone anything else than in a batch; CaptureError where a prompt fails or none fits the ranges.
     """
@@ -243,13 +245,13 @@ def _case(
     margins = [a.margin for a in alone]
     chosen = _widest(prompts, margins, max(1, min(ROWS, len(prompts), room.batch[1] // beams)))
     batch, answer = _together(source, spec, [prompts[n] for n in chosen], beams, most)
-    largest = _largest_logit(source, spec, batch, answer)
+    largest = _largest_logit(source, spec, batch, answer, tolerance)
     # Rows that half precision can't decide leave the others undecided, for a case has one margin.
     wide = sum(m > 2 * _HALF_RTOL * largest for m in margins)
     if 2 <= wide < len(chosen):
         chosen = _widest(prompts, margins, wide)
         batch, answer = _together(source, spec, [prompts[n] for n in chosen], beams, most)
-        largest = max(largest, _largest_logit(source, spec, batch, answer))
+        largest = max(largest, _largest_logit(source, spec, batch, answer, tolerance))
     error = tolerance.limit(largest)
     mine = tuple(prompts[n] for n in chosen), batch, answer, tuple(alone[n] for n in chosen)
     return Written(name, *mine, beams, most, error)
@@ -278,15 +280,16 @@ def _widest(prompts: Sequence[Prompt], margins: Sequence[float], rows: int) -> l
 
 
 @torch.no_grad()
-def _largest_logit(source: Source, spec: GenerationSpec, batch: Prompt, answer: reference_generation.Decoded) -> float:
+def _largest_logit(
+    source: Source, spec: GenerationSpec, batch: Prompt, answer: reference_generation.Decoded, tolerance: Tolerance
+) -> float:
     if spec.asset["encoder"] is not None:
         begin = torch.full((len(answer.tokens), 1), spec.asset["begin"])
         tokens, context = torch.cat([begin, answer.tokens], 1), batch
     else:
         tokens, context = batch["tokens"], {}
     logits = spec.logits(source.module, context, tokens)
-    finite = logits[torch.isfinite(logits)]
-    return float(finite.abs().max()) if finite.numel() else math.inf
+    return tolerance.largest("logits", logits.numpy()) if torch.isfinite(logits).any() else math.inf
 
 
 def _same_alone(case: Written) -> None:

@@ -15,7 +15,7 @@ from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.errors import CaptureError, ParityError
 from attn_runtime.ort import answer_files
 from attn_runtime.spec import TensorSpec, named_dims
-from attn_runtime.text_format import finite_or_none, worst_table
+from attn_runtime.text_format import finite_or_none, max_fill_entry, worst_table
 from safetensors.numpy import load_file, save_file
 
 from ..onnx_graph import EXTERNAL_FROM_BYTES, read_info
@@ -38,11 +38,7 @@ class Check:
     @property
     def ratio(self) -> float:
         """max|error| / limit: passed up to 1; infinite where something is NaN or missing."""
-        d = self.difference
-        if d.passed:
-            return d.max_error / d.limit if d.limit else 0.0
-        ratio = d.max_error / d.limit if d.limit and not d.problem else float("inf")
-        return ratio if ratio > 1 else float("inf")
+        return self.difference.ratio
 
     def to_json(self) -> dict[str, Any]:
         d = self.difference
@@ -53,6 +49,7 @@ class Check:
             "max_error": finite_or_none(d.max_error),
             "max_reference": finite_or_none(d.max_reference),
             "limit": finite_or_none(d.limit),
+            **max_fill_entry(d),
             "passed": d.passed,
         }
         if self.argmax_agreement is not None:
@@ -61,12 +58,22 @@ class Check:
 
 
 def check_case(
-    case: Case[Any], expected: Arrays, got: Arrays, tolerance: Tolerance, *, classifier: bool = False, keep: int = 3
+    case: Case[Any],
+    expected: Arrays,
+    got: Arrays,
+    tolerance: Tolerance,
+    *,
+    classifier: bool = False,
+    keep: int = 3,
+    half_io: bool = False,
 ) -> list[Check]:
-    """One check per output of `case`; `keep` is how many of the worst elements each one holds for the message."""
+    """One check per output of `case`; `keep` is how many of the worst elements each one holds for the message.
+
+    `half_io` as `attn_runtime.compare.compare` has it.
+    """
     return [
         Check(case, d, _agreement(expected, got, d.output) if classifier else None)
-        for d in compare_all(expected, got, tolerance, keep)
+        for d in compare_all(expected, got, tolerance, keep, half_io=half_io)
     ]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from attn_runtime.bundle import Bundle, Case, Graph
 from attn_runtime.child_process import ChildProcess
-from attn_runtime.compare import Tolerance
+from attn_runtime.compare import Fills, Tolerance
 from attn_runtime.errors import BundleError
 from attn_runtime.ort import answer_files
 from attn_runtime.random_inputs import draw_inputs
@@ -16,17 +16,19 @@ from attn_runtime.spec import Dim, TensorSpec
 from safetensors.numpy import load_file, save_file
 
 from ..onnx_graph import GraphInfo
-from ..reference import corner_cases
+from ..reference import corner_cases, fill_ranges
 from .judge import Check, check_case
 
 
 @dataclass(frozen=True)
 class ReferenceSet:
-    """`against` is who answered: "PyTorch", or the fp32 graph where no other answer is known."""
+    """`against` is who answered: "PyTorch", or the fp32 graph where no other answer is known; `fills` is what was found in
+    answers of which nothing is recorded."""
 
     cases: tuple[Case[Path], ...]
     against: str
     classifier: bool = False
+    fills: Fills = field(default_factory=dict)
 
     @property
     def inputs(self) -> list[Path]:
@@ -68,7 +70,8 @@ def own_record(
         save_file(draw_inputs(inputs, case.sizes, seed + number), paths[0])
         cases.append(Case(case.name, case.sizes, *paths))
     answer_files(isolated, "the fp32 graph", graph, [(c.inputs, c.outputs) for c in cases])
-    return ReferenceSet(tuple(cases), "the fp32 graph")
+    answers = [Case(c.name, c.sizes, load_file(c.inputs), load_file(c.outputs)) for c in cases]
+    return ReferenceSet(tuple(cases), "the fp32 graph", fills=fill_ranges(answers))
 
 
 def _spec(name: str, dtype: str, axes: Sequence[int | str]) -> TensorSpec:
@@ -76,15 +79,25 @@ def _spec(name: str, dtype: str, axes: Sequence[int | str]) -> TensorSpec:
 
 
 def check(
-    graph: Path, record: ReferenceSet, tolerance: Tolerance, folder: Path, isolated: ChildProcess, large: bool = False
+    graph: Path,
+    record: ReferenceSet,
+    tolerance: Tolerance,
+    folder: Path,
+    isolated: ChildProcess,
+    large: bool = False,
+    *,
+    half_io: bool = False,
 ) -> list[Check]:
-    """Run `graph` (float32 at its border) on every case; one check per output. TaskFailed when it can't be run."""
+    """Run `graph` (float32 at its border) on every case; one check per output. TaskFailed when it can't be run.
+
+    `half_io` says that it emulates one whose border is float16.
+    """
     got = [folder / f"{number}.got.safetensors" for number in range(len(record.cases))]
     pairs = [(case.inputs, path) for case, path in zip(record.cases, got, strict=True)]
     answer_files(isolated, "the emulated graph", graph, pairs, large=large, fp16=True)
     checks: list[Check] = []
     for case, path in zip(record.cases, got, strict=True):
         expected, answers = load_file(case.outputs), load_file(path)
-        checks.extend(check_case(case, expected, answers, tolerance, classifier=record.classifier))
+        checks.extend(check_case(case, expected, answers, tolerance, classifier=record.classifier, half_io=half_io))
         path.unlink()
     return checks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from attn_runtime.bundle import BundleWriter, OnnxWriter, check_target
@@ -80,7 +81,9 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
             swept.mkdir()
             done.graphs[part.name] = record_reference(source, part, tolerance, opset, options, isolated, console, swept)
         if source.generation is not None:
-            done.written = write_cases(source, tolerance, options.seed, console)
+            fills = [ends for work in done.graphs.values() for ends in work.tolerance.fills.get("logits", ())]
+            of_logits = replace(tolerance, fills={"logits": tuple(fills)})
+            done.written = write_cases(source, of_logits, options.seed, console)
         writer = BundleWriter(target, options.force) if target.suffix == ".attn" else OnnxWriter(target, options.force)
         with writer:
             for work in done.graphs.values():

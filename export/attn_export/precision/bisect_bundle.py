@@ -114,13 +114,8 @@ def _named(
         other = _file(against, [])
         folder = work / "drawn"
         folder.mkdir()
-        return (
-            path,
-            other,
-            other.name,
-            own_record(path, read_info(path), inputs or embedded_inputs(path), folder, isolated),
-            Tolerance(),
-        )
+        record = own_record(path, read_info(path), inputs or embedded_inputs(path), folder, isolated)
+        return path, other, other.name, record, Tolerance(fills=record.fills)
     bundle = Bundle.open(path)
     own = bundle.graph(graph)
     if "fp32" not in own.precisions:

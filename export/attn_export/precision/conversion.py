@@ -223,7 +223,8 @@ def file_conversion(
     folder = work / "record"
     folder.mkdir()
     record = own_record(path, info, inputs or embedded_inputs(path), folder, isolated)
-    return conversion_of(path, scheme, record, scheme.tolerance(rtol, Tolerance()), half_io, work / "graph", isolated)
+    tolerance = scheme.tolerance(rtol, Tolerance(fills=record.fills))
+    return conversion_of(path, scheme, record, tolerance, half_io, work / "graph", isolated)
 
 
 def conversion_of(

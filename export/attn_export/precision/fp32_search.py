@@ -173,6 +173,7 @@ def judge(conversion: Conversion, typed: Path) -> tuple[Path, list[Check]]:
                 conversion.work,
                 conversion.isolated,
                 conversion.large,
+                half_io=conversion.half_io,
             )
         except TaskFailed as problem:
             raise PassError(f"the {conversion.scheme.name} graph can't be run: {problem}") from problem
@@ -195,7 +196,12 @@ def _search(conversion: Conversion, first: Candidate) -> SearchResult:
     while not best.passed and tried < MAX_CANDIDATES:
         case = worst(best.checks).case
         measured = measure_sensitivity(
-            conversion.source, best.emulated, [case], conversion.tolerance, conversion.isolated
+            conversion.source,
+            best.emulated,
+            [case],
+            conversion.tolerance,
+            conversion.isolated,
+            half_io=conversion.half_io,
         )
         open_ones = [s for s in measured if s.ratio > 0 and not graph.carriers(s.tensor) <= fp32_nodes]
         before, count = best, _needed(open_ones)

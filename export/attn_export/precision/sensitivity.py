@@ -51,6 +51,8 @@ def measure_sensitivity(
     tolerance: Tolerance,
     isolated: ChildProcess,
     budget_seconds: float = BUDGET_SECONDS,
+    *,
+    half_io: bool = False,
 ) -> list[Sensitivity]:
     """Every rounding of `emulated`, the worst first. Weights too large to lie in the files are always rounded."""
     reply = isolated.run(
@@ -59,14 +61,15 @@ def measure_sensitivity(
         source=str(source),
         emulated=str(emulated),
         cases=[[str(c.inputs), str(c.outputs)] for c in cases],
-        tolerance=[tolerance.atol, tolerance.rtol],
+        tolerance=tolerance.to_json(),
         budget=min(budget_seconds, isolated.seconds / 2),
+        half_io=half_io,
     )
     return sorted((Sensitivity(*row) for row in reply["rows"]), key=lambda s: -s.ratio)
 
 
 def measure_here(
-    source: str, emulated: str, cases: list[list[str]], tolerance: list[float], budget: float
+    source: str, emulated: str, cases: list[list[str]], tolerance: dict[str, Any], budget: float, half_io: bool
 ) -> dict[str, Any]:
     """The task of the child process."""
     from safetensors.numpy import load_file
@@ -77,7 +80,7 @@ def measure_here(
     session = probe(model, Path(emulated).parent, ())
     wanted = {i.name for i in session.get_inputs()}
     loaded = [Case(inputs, {}, load_file(inputs), load_file(outputs)) for inputs, outputs in cases]
-    limits = Tolerance(*tolerance)
+    limits = Tolerance.from_json(tolerance)
 
     def ratio(on: Sequence[int]) -> float:
         flags = np.zeros(len(sites), np.bool_)
@@ -86,7 +89,7 @@ def measure_here(
         for case in loaded:
             fed = {n: v for n, v in {**case.inputs, SWITCH: flags}.items() if n in wanted}
             got = dict(zip(names, session.run(names, fed), strict=True))
-            checks.extend(check_case(case, case.outputs, got, limits, keep=0))
+            checks.extend(check_case(case, case.outputs, got, limits, keep=0, half_io=half_io))
         return worst(checks).ratio
 
     started = time.monotonic()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .answers import Arrays, record_answers, run_module
     from .draw import Draw, Drawn, independent
     from .drawn_sizes import check_varied, trace_inputs
+    from .fills import fill_ranges
     from .golden import MOST_BYTES, choose
     from .mha_fastpath import fastpath_disabled
     from .shape_cases import corner_cases, is_example, trace_sizes
@@ -31,6 +32,7 @@ __all__ = [
     "corner_cases",
     "cost_of",
     "fastpath_disabled",
+    "fill_ranges",
     "independent",
     "is_example",
     "plan_sweep",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = lazy(
         "answers": ["Arrays", "record_answers", "run_module"],
         "draw": ["Draw", "Drawn", "independent"],
         "drawn_sizes": ["check_varied", "trace_inputs"],
+        "fills": ["fill_ranges"],
         "golden": ["MOST_BYTES", "choose"],
         "mha_fastpath": ["fastpath_disabled"],
         "shape_cases": ["corner_cases", "is_example", "trace_sizes"],

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ..compare import is_fill_range
 from ..errors import BundleError
 from ..files import find_problem, shown
 from ..spec import values_problem
@@ -114,6 +115,10 @@ def _graph_disagreements(at: str, graph: Json) -> Iterator[str]:
                 yield f"{place}.values: {problem}"
             for axis, dim in enumerate(tensor["dims"]):
                 yield from _dim_disagreements(f"{place}.dims[{axis}]", dim, ranges)
+    outputs = {tensor["name"]: tensor["dtype"] for tensor in graph["outputs"]}
+    for name, precision in graph["precisions"].items():
+        fills = precision["tolerance"].get("fills", {})
+        yield from _fill_disagreements(f"{at}.precisions.{name}.tolerance.fills", fills, outputs)
     cases = [golden["case"] for golden in graph["golden"]]
     if len(set(cases)) < len(cases):
         yield f"{at}.golden: two cases have one name"
@@ -134,6 +139,17 @@ def tensor_values_problem(tensor: Json) -> str | None:
     if not tensor["dtype"].startswith("float"):
         return f"got values of {tensor['dtype']}, expected a float dtype"
     return values_problem(tensor["values"])
+
+
+def _fill_disagreements(at: str, fills: Json, outputs: Mapping[str, str]) -> Iterator[str]:
+    for output, ranges in fills.items():
+        if not outputs.get(output, "").startswith("float"):
+            yield f"{at}: {shown(output)} is no float output of the graph, which has {shown(list(outputs))}"
+        for index, (low, high) in enumerate(ranges):
+            if not is_fill_range(float(low), float(high)):
+                yield (
+                    f"{at}: range {index} of {shown(output)} is {shown([low, high])}, expected low <= high on one side of 0"
+                )
 
 
 def _dim_disagreements(at: str, dim: Json, ranges: dict[str, tuple[int, int, int]]) -> Iterator[str]:

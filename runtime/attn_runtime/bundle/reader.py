@@ -271,11 +271,10 @@ class Bundle:
         )
 
     def _precision(self, entry: Mapping[str, Any]) -> Precision:
-        tolerance = entry["tolerance"]
         return Precision(
             self.file(entry["file"]),
             tuple(map(self.file, entry["data"])),
-            Tolerance(float(tolerance["atol"]), float(tolerance["rtol"])),
+            Tolerance.from_json(entry["tolerance"]),
             entry.get("type", "fp32"),
             entry.get("target"),
             entry.get("half_io", False),

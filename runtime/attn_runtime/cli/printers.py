@@ -66,13 +66,16 @@ def print_case(case: CaseResult) -> None:
         if not d.passed:
             click.echo(f"FAIL {label} {d.output}: {d.problem or _error(d)}")
     if matching := [d for d in case.differences if d.passed]:
-        nearest = max(matching, key=lambda d: d.max_error / d.limit if d.limit else 0.0)
+        nearest = max(matching, key=lambda d: d.ratio)
         among = f"{len(matching)} outputs, nearest to its limit " if len(matching) > 1 else ""
         click.echo(f"ok   {label} {among}{nearest.output}: {_error(nearest)}")
 
 
 def _error(difference: Difference) -> str:
-    return f"max |error| {difference.max_error:.2g}, allowed {difference.limit:.2g}"
+    from ..text_format import max_fill_entry
+
+    beside = "".join(f", beside fill values of {size:.3g}" for size in max_fill_entry(difference).values())
+    return f"max |error| {difference.max_error:.2g}, allowed {difference.limit:.2g}{beside}"
 
 
 def print_generated(replayed: Replayed) -> None:

@@ -104,11 +104,8 @@ def logit_error(bundle: Bundle, generator: Generator) -> float:
     for name in (generator.wiring.first.name, generator.wiring.step.name):
         graph = bundle.graphs[name]
         tolerance = graph.precisions[_precision(generator, name)].tolerance
-        # Infinite are the logits of tokens that a model never writes.
-        sizes = (
-            np.abs(logits[np.isfinite(logits)]) for logits in (case.outputs["logits"] for case in graph.cases(None))
-        )
-        largest = max((float(size.max(initial=0)) for size in sizes), default=0.0)
+        # Infinite or fills are the logits of tokens that a model never writes.
+        largest = max((tolerance.largest("logits", case.outputs["logits"]) for case in graph.cases(None)), default=0.0)
         allowed = max(allowed, tolerance.limit(largest))
     return allowed
 

@@ -139,7 +139,7 @@ def verify(
                 got = session.run(inputs)
                 seconds = time.perf_counter() - started
                 got = to_reference_dtype(got, case.outputs) if half else got
-                differences = tuple(compare_all(case.outputs, got, tolerances[name]))
+                differences = tuple(compare_all(case.outputs, got, tolerances[name], half_io=half))
                 cases.append(CaseResult(name, case.name, case.sizes, seconds, differences))
                 if on_case:
                     on_case(cases[-1])

@@ -97,7 +97,7 @@ def valid_manifest() -> dict[str, Any]:
                     "half": {
                         "file": "model.half.onnx",
                         "data": [],
-                        "tolerance": {"atol": 1e-3, "rtol": 1e-2},
+                        "tolerance": {"atol": 1e-3, "rtol": 1e-2, "fills": {"y": [[-1e9, -1e9], [7e4, 8e4]]}},
                         "type": "fp16",
                         "target": "tensorrt",
                         "half_io": True,
@@ -139,6 +139,7 @@ def valid_manifest() -> dict[str, Any]:
                                 "max_error": 1e-7,
                                 "max_reference": 3.5,
                                 "limit": 7.1e-5,
+                                "max_fill": 1e9,
                                 "passed": True,
                                 "argmax_agreement": 1.0,
                             }
@@ -365,6 +366,7 @@ def _void(_: object) -> None:
 
 _GRAPH = ("graphs", "model")
 _HALF = (*_GRAPH, "precisions", "half")
+_FILLS = (*_HALF, "tolerance", "fills")
 _X = (*_GRAPH, "inputs", 0)
 _BATCH = (*_X, "dims", 0)
 _NORMAL = {"mean": 0, "std": 1, "low": -1, "high": 1}
@@ -447,6 +449,18 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("precisions-none", "precisions: got {}", edit(*_GRAPH, "precisions", to={})),
     Attack("tolerance-negative", "at least 0", edit(*_GRAPH, "precisions", "fp32", "tolerance", "rtol", to=-1)),
     Attack("tolerance-text", "expected number", edit(*_GRAPH, "precisions", "fp32", "tolerance", "rtol", to="1")),
+    Attack("fills-list", "expected object", edit(*_FILLS, to=[[-1, -1]])),
+    Attack("fills-none", "1 to 4096 keys", edit(*_FILLS, to={})),
+    Attack("fills-of-nothing", "1 to 16 items", edit(*_FILLS, "y", to=[])),
+    Attack("fills-huge", "1 to 16 items", edit(*_FILLS, "y", to=[[-1, -1]] * 10_000)),
+    Attack("fills-text", "expected number", edit(*_FILLS, "y", 0, 0, to="-1e9")),
+    Attack("fills-three-ends", "2 to 2 items", edit(*_FILLS, "y", 0, to=[-3, -2, -1])),
+    Attack("fills-low-above-high", "expected low <= high", edit(*_FILLS, "y", 0, to=[-1e9, -2e9])),
+    Attack("fills-around-zero", "on one side of 0", edit(*_FILLS, "y", 0, to=[-1e9, 1e9])),
+    Attack("fills-zero", "on one side of 0", edit(*_FILLS, "y", 0, to=[0, 0])),
+    Attack("fills-output", '"x" is no float output', edit(*_FILLS, "x", to=[[-1, -1]])),
+    Attack("fills-nan", "NaN", replace("70000.0", "NaN")),
+    Attack("max-fill-negative", "at least 0", edit(*_GRAPH, "stages", 0, "checks", 0, "max_fill", to=-1)),
     Attack("type-unknown", "expected one of", edit(*_HALF, "type", to="fp8")),
     Attack("target-unknown", "expected one of", edit(*_HALF, "target", to="shell")),
     Attack("half-io-text", "expected boolean", edit(*_HALF, "half_io", to="yes")),

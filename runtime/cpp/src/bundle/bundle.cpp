@@ -132,12 +132,21 @@ TensorSpec spec_of(const Json& data) {
   return spec;
 }
 
+Tolerance tolerance_of(const Json& data) {
+  Tolerance found{data.at("atol").get<double>(), data.at("rtol").get<double>()};
+  if (!data.contains("fills")) return found;
+  for (const auto& [output, ranges] : data.at("fills").items()) {
+    for (const Json& range : ranges) found.fills[output].emplace_back(range[0].get<double>(), range[1].get<double>());
+  }
+  return found;
+}
+
 Precision precision_of(const std::string& name, const Json& data, const Bundle& bundle) {
   Precision found;
   found.name = name;
   found.file = bundle.file(text_of(data.at("file")));
   for (const Json& path : data.at("data")) found.data.push_back(bundle.file(text_of(path)));
-  found.tolerance = {data.at("tolerance").at("atol").get<double>(), data.at("tolerance").at("rtol").get<double>()};
+  found.tolerance = tolerance_of(data.at("tolerance"));
   if (data.contains("type")) found.type = text_of(data.at("type"));
   if (data.contains("target")) found.target = text_of(data.at("target"));
   if (data.contains("half_io")) found.half_io = data.at("half_io").get<bool>();
@@ -192,6 +201,12 @@ std::shared_ptr<const Bundle> read_bundle(const fs::path& path) {
 }
 
 }  // namespace
+
+const std::vector<FillRange>& Tolerance::fills_of(const std::string& output) const {
+  static const std::vector<FillRange> none;
+  const auto found = fills.find(output);
+  return found == fills.end() ? none : found->second;
+}
 
 const Precision& Graph::precision(const std::optional<std::string>& asked, const std::string& where) const {
   const std::string wanted = asked.value_or("fp32");

@@ -16,12 +16,25 @@
 
 namespace attn {
 
+// Low and high, both included and on one side of 0.
+using FillRange = std::pair<double, double>;
+
 struct Tolerance {
   double atol, rtol;
+  std::map<std::string, std::vector<FillRange>> fills{};  // of an output: what it writes over places that are banned or masked
 
   // How large an error may be in a tensor whose reference is at most so large.
   double limit(double max_reference) const { return atol + rtol * max_reference; }
+  // The ranges of an output; none where it has no fill values.
+  const std::vector<FillRange>& fills_of(const std::string& output) const;
 };
+
+inline bool is_fill(double value, const std::vector<FillRange>& ranges) {
+  for (const auto& [low, high] : ranges) {
+    if (value >= low && value <= high) return true;
+  }
+  return false;
+}
 
 struct Precision {
   std::string name;

@@ -116,6 +116,12 @@ class Checker {
         check_tensor(at_index(at + "." + side, index), graph.at(side)[index]);
       }
     }
+    for (const auto& [name, precision] : graph.at("precisions").items()) {
+      const Json& tolerance = precision.at("tolerance");
+      if (tolerance.contains("fills")) {
+        check_fills(at + ".precisions." + name + ".tolerance.fills", tolerance.at("fills"), graph.at("outputs"));
+      }
+    }
     const Json& golden = graph.at("golden");
     check_case_names(golden, at + ".golden");
     for (size_t index = 0; index < golden.size(); ++index) {
@@ -156,6 +162,26 @@ class Checker {
     }
     if (low && values.at("low").get<double>() >= values.at("high").get<double>()) {
       tell(at + ": got low " + values.at("low").dump() + " and high " + values.at("high").dump() + ", expected low < high");
+    }
+  }
+
+  static void check_fills(const std::string& at, const Json& fills, const Json& outputs) {
+    std::vector<std::string> names;
+    std::set<std::string> floats;
+    for (const Json& tensor : outputs) {
+      names.push_back(text_of(tensor.at("name")));
+      if (text_of(tensor.at("dtype")).rfind("float", 0) == 0) floats.insert(names.back());
+    }
+    for (const auto& [output, ranges] : fills.items()) {
+      if (!floats.count(output)) {
+        tell(at + ": " + shown(output) + " is no float output of the graph, which has " + shown(names));
+      }
+      for (size_t index = 0; index < ranges.size(); ++index) {
+        const double low = ranges[index][0].get<double>(), high = ranges[index][1].get<double>();
+        if (low <= high && (low > 0 || high < 0)) continue;
+        tell(at + ": range " + std::to_string(index) + " of " + shown(output) + " is " + shown(ranges[index]) +
+             ", expected low <= high on one side of 0");
+      }
     }
   }
 

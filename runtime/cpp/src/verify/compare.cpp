@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kKept = 3;  // worst elements
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kLargestHalf = 65504;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 template <typename T>
@@ -49,13 +50,14 @@ std::vector<double> doubles(const Tensor& tensor) {
   return {};
 }
 
-double largest_finite(const std::vector<double>& values) {
-  double found = 0;
-  for (const double value : values) {
-    if (std::isfinite(value)) found = std::max(found, std::fabs(value));
-  }
-  return found;
+// Whether `got` is what float16 makes of a number beyond its range: infinity, or where it saturates its largest number.
+bool stands_for(double expected, double got) {
+  if (std::fabs(expected) <= kLargestHalf) return false;
+  const double signed_got = expected < 0 ? -got : got;
+  return signed_got == kInfinity || signed_got == kLargestHalf;
 }
+
+double over(double error, double allowed) { return error == 0 || std::isinf(error) ? error : error / allowed; }
 
 Shape index_of(size_t position, const Shape& shape) {
   Shape index(shape.size());
@@ -79,7 +81,7 @@ std::string number(double value, const char* form) {
 
 }  // namespace
 
-Difference compare(const std::string& output, const Tensor& expected, const Tensor* got, const Tolerance& tolerance) {
+Difference compare(const std::string& output, const Tensor& expected, const Tensor* got, const Tolerance& tolerance, bool half_io) {
   if (!got) return failed(output, "missing");
   if (got->shape != expected.shape) return failed(output, "shape " + text(got->shape) + ", expected " + text(expected.shape));
   if (got->dtype != expected.dtype) {
@@ -92,8 +94,12 @@ Difference compare(const std::string& output, const Tensor& expected, const Tens
   const size_t bytes = size_of(expected.dtype);
   const auto* raw_expected = static_cast<const unsigned char*>(expected.buffer.data());
   const auto* raw_got = static_cast<const unsigned char*>(got->buffer.data());
+  static const std::vector<FillRange> no_fills;
+  const std::vector<FillRange>& fills = floats ? tolerance.fills_of(output) : no_fills;
+  Difference found{output, 0.0, 0.0, 0.0, false, "", {}};
   std::vector<double> error(count);
-  size_t unequal = 0, one_nan = 0;
+  size_t unequal = 0, one_nan = 0, filled = 0, fills_off = 0;
+  double fill_error = 0;
   for (size_t i = 0; i < count; ++i) {
     const double a = wide_expected[i], b = wide_got[i];
     error[i] = std::fabs(a - b);
@@ -108,34 +114,52 @@ Difference compare(const std::string& output, const Tensor& expected, const Tens
     if (std::isnan(a) != std::isnan(b)) ++one_nan;
     if ((std::isinf(a) && a == b) || (std::isnan(a) && std::isnan(b))) error[i] = 0;
     if (std::isnan(error[i])) error[i] = kInfinity;
+    if (!is_fill(a, fills)) continue;
+    if (half_io && stands_for(a, b)) error[i] = 0;
+    const double allowed = tolerance.limit(std::fabs(a));
+    ++filled, fills_off += error[i] > allowed;
+    fill_error = std::max(fill_error, error[i]);
+    found.fill_ratio = std::max(found.fill_ratio, over(error[i], allowed));
+    found.max_fill = std::fmax(found.max_fill, std::fabs(a));  // of NaN and a number, the number
   }
-  Difference found{output, *std::max_element(error.begin(), error.end()), largest_finite(wide_expected), 0.0, false, "", {}};
+  for (size_t i = 0; i < count; ++i) {
+    if (is_fill(wide_expected[i], fills)) continue;
+    found.max_error = std::max(found.max_error, error[i]);
+    if (std::isfinite(wide_expected[i])) found.max_reference = std::max(found.max_reference, std::fabs(wide_expected[i]));
+  }
   if (floats) {
     found.limit = tolerance.limit(found.max_reference);
     if (one_nan) {
       found.problem = "NaN in " + std::to_string(one_nan) + " of " + std::to_string(count) + " places where only one side has it";
+    } else if (fills_off) {
+      found.problem = std::to_string(fills_off) + " of " + std::to_string(filled) + " fill values differ, by up to " + number(fill_error, "%.3g");
     }
   } else if (unequal) {
     found.problem = std::to_string(unequal) + " of " + std::to_string(count) + " differ";
   }
   found.passed = found.problem.empty() && found.max_error <= found.limit;
   if (found.passed) return found;
+  const auto allowed = [&](size_t i) {
+    return is_fill(wide_expected[i], fills) ? tolerance.limit(std::fabs(wide_expected[i])) : found.limit;
+  };
+  std::vector<double> by = error;  // furthest over their own limits; beside fills, these differ
+  for (size_t i = 0; filled && i < count; ++i) by[i] = over(error[i], allowed(i));
   std::vector<size_t> order(count);
   std::iota(order.begin(), order.end(), size_t{0});
   const size_t kept = std::min(kKept, count);
   std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
-                    [&](size_t a, size_t b) { return error[a] != error[b] ? error[a] > error[b] : a > b; });
+                    [&](size_t a, size_t b) { return by[a] != by[b] ? by[a] > by[b] : a > b; });
   for (size_t i = 0; i < kept; ++i) {
-    found.worst.push_back({index_of(order[i], expected.shape), wide_expected[order[i]], wide_got[order[i]]});
+    found.worst.push_back({index_of(order[i], expected.shape), wide_expected[order[i]], wide_got[order[i]], allowed(order[i])});
   }
   return found;
 }
 
-std::vector<Difference> compare_all(const Tensors& expected, const Tensors& got, const Tolerance& tolerance) {
+std::vector<Difference> compare_all(const Tensors& expected, const Tensors& got, const Tolerance& tolerance, bool half_io) {
   std::vector<Difference> found;
   for (const auto& [name, tensor] : expected) {
     const auto answer = got.find(name);
-    found.push_back(compare(name, tensor, answer == got.end() ? nullptr : &answer->second, tolerance));
+    found.push_back(compare(name, tensor, answer == got.end() ? nullptr : &answer->second, tolerance, half_io));
   }
   for (const auto& [name, tensor] : got) {
     if (expected.count(name) == 0) found.push_back(failed(name, "not in the reference"));
@@ -149,7 +173,7 @@ std::string worst_table(const std::vector<std::pair<std::string, Difference>>& f
     if (difference.worst.empty()) rows.push_back({test_case, difference.output, difference.problem, "", "", "", ""});
     for (const Worst& worst : difference.worst) {
       rows.push_back({test_case, difference.output, text(worst.index), number(worst.expected, "%.8g"), number(worst.got, "%.8g"),
-                      number(std::fabs(worst.expected - worst.got), "%.3g"), number(difference.limit, "%.3g")});
+                      number(std::fabs(worst.expected - worst.got), "%.3g"), number(worst.allowed, "%.3g")});
     }
   }
   std::vector<size_t> widths(rows[0].size());

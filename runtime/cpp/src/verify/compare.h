@@ -2,6 +2,7 @@
 // so, is attn_runtime/compare.py.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -11,21 +12,24 @@ namespace attn {
 
 struct Worst {
   Shape index;
-  double expected, got;
+  double expected, got, allowed;
 };
 
 struct Difference {
   std::string output;
-  double max_error, max_reference, limit;
+  double max_error, max_reference, limit;  // of what is no fill value
   bool passed;
   std::string problem;
   std::vector<Worst> worst;
+  double max_fill = std::numeric_limits<double>::quiet_NaN();  // NaN where the reference has none
+  double fill_ratio = 0;                                       // the largest error of a fill over what it may be off
 };
 
-// Never raises for what it compares; a comparison that can't be made has not passed.
-Difference compare(const std::string& output, const Tensor& expected, const Tensor* got, const Tolerance& tolerance);
+// Never raises for what it compares; a comparison that can't be made has not passed. `half_io` says that `got` was float16 before it was
+// widened: a fill beyond float16's range then equals what float16 makes of it.
+Difference compare(const std::string& output, const Tensor& expected, const Tensor* got, const Tolerance& tolerance, bool half_io = false);
 // One for each expected output, by name; an output that the reference does not have is a failure too.
-std::vector<Difference> compare_all(const Tensors& expected, const Tensors& got, const Tolerance& tolerance);
+std::vector<Difference> compare_all(const Tensors& expected, const Tensors& got, const Tolerance& tolerance, bool half_io = false);
 
 // A table of the worst elements of differences that did not pass, by case.
 std::string worst_table(const std::vector<std::pair<std::string, Difference>>& failures);

@@ -31,7 +31,7 @@ CaseResult replay_case(const Bundle& bundle, const Session& session, const Graph
   if (precision.half_io) {
     got = each(got, [&](const std::string& name, const Tensor& tensor) { return widened(tensor, expected.at(name).dtype); });
   }
-  return {graph.name, golden.name, compare_all(expected, got, precision.tolerance)};
+  return {graph.name, golden.name, compare_all(expected, got, precision.tolerance, precision.half_io)};
 }
 
 bool has_generation(const Bundle& bundle) {

@@ -44,6 +44,27 @@ TEST_F(BundleTest, IsRead) {
   EXPECT_EQ(raised([&] { bundle->file("modl.onnx"); }), "bundle small.attn: lists no file \"modl.onnx\"; did you mean model.onnx?");
 }
 
+TEST_F(BundleTest, FillsAreRangesOfItsFloatOutputs) {
+  const auto with = [](const Json& fills) {
+    return [fills](Json& manifest) { manifest["graphs"]["model"]["precisions"]["fp32"]["tolerance"]["fills"] = fills; };
+  };
+  const Json range = Json::array({-2e9, -1e9}), point = Json::array({7, 7});
+  const auto bundle = Bundle::open(make_bundle(scratch, "small.attn", with({{"y", Json::array({range, point})}})));
+  const Tolerance& tolerance = bundle->graph({}).precision("fp32", "w").tolerance;
+  EXPECT_EQ(tolerance.fills_of("y"), (std::vector<FillRange>{{-2e9, -1e9}, {7, 7}}));
+  EXPECT_TRUE(tolerance.fills_of("z").empty());
+  EXPECT_TRUE(Bundle::open(make_bundle(scratch))->graph({}).precision("fp32", "w").tolerance.fills.empty());
+  const std::string place = "bundle small.attn: manifest.json: graphs.model.precisions.fp32.tolerance.fills";
+  EXPECT_EQ(refusal(with({{"x", Json::array({range})}})),
+            place + ": \"x\" is no float output of the graph, which has [\"y\"]; re-export the bundle");
+  for (const auto& [low, high] : std::vector<FillRange>{{-1e9, -2e9}, {-1, 1}, {0, 1}, {-1, 0}}) {
+    const std::string told = refusal(with({{"y", Json::array({range, Json::array({low, high})})}}));
+    EXPECT_EQ(told.find(place + ": range 1 of \"y\" is "), 0u) << told;
+  }
+  EXPECT_EQ(refusal(with({{"y", Json::array({"low", "high"})}})).find(place + ".y[0]: got"), 0u);
+  EXPECT_EQ(refusal(with({{"y", Json::array()}})).find(place + ".y: got [], expected 1 to 16 items"), 0u);
+}
+
 TEST_F(BundleTest, WhatIsNotThereIsTold) {
   make_bundle(scratch, "translate.attn");
   const fs::path near = scratch.path() / "translat.attn", file = scratch.write("file.attn", "");

@@ -3,6 +3,7 @@
 //   attn_read_bundles bundles PATH...     read all that each offers: open, golden cases, assets
 //   attn_read_bundles manifests           standard input: documents, each behind its length as 4 bytes, little end first
 //   attn_read_bundles tensors PATH...     safetensors files
+//   attn_read_bundles compare             standard input: [{"expected", "got": float32 as bits, "tolerance", "half_io"}, ..] -> differences
 //   attn_read_bundles patterns            standard input: [[pattern of a schema, text], ..] -> whether each matches, null for an unknown one
 #include <cstdio>
 #include <iostream>
@@ -14,6 +15,7 @@
 #include "c_api/bundle.h"
 #include "c_api/errors.h"
 #include "util/unicode.h"
+#include "verify/compare.h"
 
 namespace {
 
@@ -52,6 +54,42 @@ attn::Json matches(const attn::Json& questions) {
   return answers;
 }
 
+attn::Tensor floats(const attn::Json& bits) {
+  attn::Tensor made("y", ATTN_FLOAT32, {static_cast<int64_t>(bits.size())});
+  auto* to = static_cast<uint32_t*>(made.buffer.data());
+  for (const attn::Json& each : bits) *to++ = each.get<uint32_t>();
+  return made;
+}
+
+// JSON has neither NaN nor infinity: the text that Python's float() reads.
+std::string spelt(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.17g", value);
+  return text;
+}
+
+attn::Json differences(const attn::Json& questions) {
+  attn::Json answers = attn::Json::array();
+  for (const attn::Json& each : questions) {
+    const attn::Json& limits = each.at("tolerance");
+    attn::Tolerance tolerance{limits.at("atol").get<double>(), limits.at("rtol").get<double>()};
+    if (limits.contains("fills")) {
+      for (const attn::Json& range : limits.at("fills").at("y")) tolerance.fills["y"].emplace_back(range[0], range[1]);
+    }
+    const attn::Tensor got = floats(each.at("got"));
+    const attn::Difference found = attn::compare("y", floats(each.at("expected")), &got, tolerance, each.at("half_io").get<bool>());
+    attn::Json worst = attn::Json::array();
+    for (const attn::Worst& one : found.worst) worst.push_back({one.index[0], spelt(one.allowed)});
+    answers.push_back({{"passed", found.passed},
+                       {"problem", found.problem},
+                       {"numbers",
+                        {spelt(found.max_error), spelt(found.max_reference), spelt(found.limit), spelt(found.max_fill),
+                         spelt(found.fill_ratio)}},
+                       {"worst", worst}});
+  }
+  return answers;
+}
+
 bool next_document(std::string& document) {
   unsigned char length[4];
   if (!std::cin.read(reinterpret_cast<char*>(length), sizeof length)) return false;
@@ -70,12 +108,16 @@ int main(int count, char** arguments) {
     }
     return 0;
   }
+  if (what == "compare") {
+    std::cout << differences(attn::Json::parse(std::cin)).dump() << std::endl;
+    return 0;
+  }
   if (what == "patterns") {
     std::cout << matches(attn::Json::parse(std::cin)).dump() << std::endl;
     return 0;
   }
   if (what != "bundles" && what != "tensors") {
-    std::fprintf(stderr, "usage: attn_read_bundles bundles|manifests|tensors|patterns [PATH...]\n");
+    std::fprintf(stderr, "usage: attn_read_bundles bundles|manifests|tensors|compare|patterns [PATH...]\n");
     return 2;
   }
   for (int i = 2; i < count; ++i) {

@@ -67,6 +67,63 @@ TEST(Compare, NansAndInfinitiesHaveToBeInTheSamePlaces) {
   EXPECT_EQ(compared(floats({kInfinity, 2}), floats({kInfinity, 2})).max_reference, 2);  // an infinite limit would allow anything
 }
 
+Tolerance with_fills(std::vector<FillRange> ranges) { return {1e-3, 1e-2, {{"y", std::move(ranges)}}}; }
+
+TEST(Compare, FillsAreHeldApart) {
+  const Tolerance tolerance = with_fills({{-1.1e9, -0.9e9}, {0.9e30, 1.1e30}});
+  const Tensor expected = floats({1, -2, -1e9F, -1e9F, 1e30F});
+  const Difference same = compared(expected, expected, tolerance);
+  EXPECT_TRUE(same.passed);
+  EXPECT_EQ(same.max_reference, 2);
+  EXPECT_DOUBLE_EQ(same.limit, 1e-3 + 1e-2 * 2);
+  EXPECT_EQ(same.max_fill, static_cast<double>(1e30F));
+  EXPECT_TRUE(compared(expected, floats({-2, 4, -1e9F, -1e9F, 1e30F})).passed);  // the rule without them: the limit is 1e28
+  const Difference doubled = compared(expected, floats({-2, 4, -1e9F, -1e9F, 1e30F}), tolerance);
+  EXPECT_FALSE(doubled.passed);
+  EXPECT_EQ(doubled.max_error, 6);
+  EXPECT_EQ(doubled.problem, "");
+  EXPECT_EQ(doubled.worst[0].index, (Shape{1}));
+}
+
+TEST(Compare, AFillThatIsLostOrPutWhereNoneBelongsIsAnError) {
+  const Tolerance tolerance = with_fills({{-1.1e9, -0.9e9}, {0.9e30, 1.1e30}});
+  const Tensor expected = floats({1, -2, -1e9F, 1e30F});
+  const Difference lost = compared(expected, floats({1, -2, 0, 1e30F}), tolerance);
+  EXPECT_FALSE(lost.passed);  // of its own size, not of the 1e30 beside it
+  EXPECT_EQ(lost.problem, "1 of 2 fill values differ, by up to 1e+09");
+  EXPECT_EQ(lost.max_error, 0);
+  EXPECT_GT(lost.fill_ratio, 99);
+  EXPECT_EQ(lost.worst[0].index, (Shape{2}));
+  EXPECT_DOUBLE_EQ(lost.worst[0].allowed, 1e-3 + 1e-2 * 1e9);
+  EXPECT_NE(worst_table({{"min", lost}}).find("1e+07"), std::string::npos);
+  EXPECT_FALSE(compared(expected, floats({1, -1e9F, -1e9F, 1e30F}), tolerance).passed);
+  EXPECT_FALSE(compared(expected, floats({1, -2, -kInfinity, 1e30F}), tolerance).passed);
+  EXPECT_FALSE(compared(expected, floats({1, -2, kNan, 1e30F}), tolerance).passed);
+  EXPECT_TRUE(compared(expected, floats({1, -2, -1.001e9F, 1e30F}), tolerance).passed);
+}
+
+TEST(Compare, AnswersThatAreAllFillsAreEqual) {
+  const Difference found = compared(floats({-1e9F, -1e9F}), floats({-1e9F, -1e9F}), with_fills({{-1e9, -1e9}}));
+  EXPECT_TRUE(found.passed);
+  EXPECT_EQ(found.max_reference, 0);
+}
+
+TEST(Compare, AFloat16BorderWritesItsInfinityForAFillThatItCannotHold) {
+  const Tolerance tolerance = with_fills({{-1e9, -1e9}, {7e4, 7e4}, {-1e4, -1e4}});
+  const Tensor expected = floats({1, -1e9F, 7e4F, -1e4F});
+  const auto halves = [&](std::vector<float> got, bool half_io) {
+    const Tensor answer = floats(got);
+    return compare("y", expected, &answer, tolerance, half_io).passed;
+  };
+  EXPECT_TRUE(halves({1, -kInfinity, kInfinity, -1e4F}, true));
+  EXPECT_TRUE(halves({1, -65504, 65504, -1e4F}, true));
+  EXPECT_FALSE(halves({1, -kInfinity, 7e4F, -1e4F}, false));
+  EXPECT_FALSE(halves({1, kInfinity, 7e4F, -1e4F}, true));
+  EXPECT_FALSE(halves({1, -65000, 7e4F, -1e4F}, true));
+  EXPECT_FALSE(halves({1, -1e9F, 7e4F, -kInfinity}, true));  // -1e4 fits
+  EXPECT_FALSE(halves({-kInfinity, -1e9F, 7e4F, -1e4F}, true));
+}
+
 TEST(Compare, IntegersAreEqualOrNot) {
   const int64_t large = (int64_t{1} << 53) + 1;
   EXPECT_TRUE(compared(tensor<int64_t>(ATTN_INT64, {large}), tensor<int64_t>(ATTN_INT64, {large})).passed);
