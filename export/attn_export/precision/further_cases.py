@@ -177,7 +177,8 @@ def _checked(
         raise PassError(f"the {conversion.scheme.name} graph can't be run: {problem}") from problem
     for (case, _), path in zip(written, got, strict=True):
         bare: Case[Arrays] = Case(case.name, case.sizes, {}, {})
-        yield case, check_case(bare, load_file(case.outputs), load_file(path), conversion.tolerance)
+        expected, answers = load_file(case.outputs), load_file(path)
+        yield case, check_case(bare, expected, answers, conversion.tolerance, half_io=conversion.half_io)
         path.unlink()
 
 

@@ -1,0 +1,107 @@
+"""Exports that only sizes between the corners, unusual values or unusual masks tell apart from right ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from attn_export import ExportOptions, export
+from attn_export.pipeline.model_export import ExportResult
+from attn_runtime.bundle import Bundle
+from attn_runtime.errors import ParityError
+from attn_runtime.tasks import verify
+from onnx import numpy_helper
+
+X = "x:float32[B,T,16]"
+DIMS = ["B=1:2:8", "T=3:16:40"]
+
+
+def exported(name: str, target: Path, inputs: tuple[str, ...] = (X,), **options: float) -> ExportResult:
+    source = f"support.models.rare_nets:{name}"
+    return export(source, target, inputs=inputs, dims=DIMS, options=ExportOptions(sweep=60, **options))  # type: ignore[arg-type]
+
+
+def with_epsilon(model: onnx.ModelProto) -> None:
+    (node,) = [n for n in model.graph.node if n.op_type == "LayerNormalization"]
+    (epsilon,) = [a for a in node.attribute if a.name == "epsilon"]
+    epsilon.f = 1e-6
+
+
+def with_forced(model: onnx.ModelProto, number: int, value: bool) -> None:
+    """One of the choices that a mask makes always the same."""
+    model.graph.initializer.append(numpy_helper.from_array(np.array(value), "forced"))
+    [n for n in model.graph.node if n.op_type == "Where"][number].input[0] = "forced"
+
+
+def spoilt(bundle: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    """A copy of the bundle with its graph changed, and hashes that fit."""
+    bundle = Path(shutil.copytree(bundle, bundle.with_name("spoilt.attn"), dirs_exist_ok=True))
+    path = bundle / "model.onnx"
+    model = onnx.load(path)
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    data = path.read_bytes()
+    manifest["files"]["model.onnx"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    return bundle
+
+
+def failing(bundle: Path) -> set[str]:
+    return {case.case for case in verify(bundle, "ort", "cpu", check=False).cases if not case.passed}
+
+
+def test_a_branch_on_two_equal_dims_is_found(tmp_path: Path) -> None:
+    with pytest.raises(ParityError, match=r'case "size (\d+)x\1" .*cases that match: \d+ of \d+'):
+        exported("Square", tmp_path / "a.attn")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_swept_is_told_and_stored(tmp_path: Path) -> None:
+    result = exported("Linear", tmp_path / "a.attn")
+    told = Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]["sweep"]
+    assert told["dims"] == ["B", "T"] and told["complete"] == ["B", "T"]
+    corners = result.export.graph.golden
+    assert {s[1] for s in told["sizes"]} | {g.sizes["T"] for g in corners} == set(range(3, 41))
+    assert 0 <= told["worst_relative_error"] < 2e-5
+    assert result.to_json()["sweep"] == told
+
+
+def test_zero_seconds_leave_the_sweep_out(tmp_path: Path) -> None:
+    export(
+        "support.models.rare_nets:Square", tmp_path / "a.attn", inputs=[X], dims=DIMS, options=ExportOptions(sweep=0)
+    )
+    assert "sweep" not in Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]
+
+
+def test_tiny_inputs_show_an_epsilon(tmp_path: Path) -> None:
+    exported("Normed", tmp_path / "a.attn")
+    assert failing(tmp_path / "a.attn") == set()
+    assert "tiny" in failing(spoilt(tmp_path / "a.attn", with_epsilon))
+
+
+def test_an_empty_row_shows_that_its_guard_is_gone(tmp_path: Path) -> None:
+    exported("Masked", tmp_path / "a.attn", (X, "keep:bool[B,T]"))
+    assert failing(tmp_path / "a.attn") == set()
+    choices = sum(n.op_type == "Where" for n in onnx.load(tmp_path / "a.attn/model.onnx").graph.node)
+    found = [
+        failing(spoilt(tmp_path / "a.attn", partial(with_forced, number=number, value=value)))
+        for number in range(choices)
+        for value in (True, False)
+    ]
+    assert {"mask-keep"} in found, "a guard that only a row without anything kept needs"
+    assert all(found), "no choice of a mask can be left out unseen"
+
+
+def test_narrow_types_are_not_held_to_magnitudes(tmp_path: Path) -> None:
+    exported("Normed", tmp_path / "a.attn")
+    graph = Bundle.open(tmp_path / "a.attn").graph()
+    assert {r.name for r in graph.golden_for("fp32")} - {r.name for r in graph.golden_for("fp16")} == {"large", "tiny"}
+    assert {c.name for c in graph.cases("fp16")} == {r.name for r in graph.golden_for(None)}

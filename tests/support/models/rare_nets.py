@@ -1,0 +1,56 @@
+"""Nets that are exported rightly at most sizes, at usual values, or with usual masks, and need more to be told apart."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Linear(nn.Module):
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x)
+
+
+class Square(Linear):
+    """Another answer where both dims are equal: torch.export drops the guard of a condition on two dims."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) * (2 if x.shape[0] == x.shape[1] else 1)
+
+
+class Normed(nn.Module):
+    """An epsilon that shows where inputs are tiny."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.norm = nn.LayerNorm(16, eps=1e-5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(x)
+
+
+class Masked(Linear):
+    """Attention whose rows may be all masked."""
+
+    def forward(self, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(x, x, self.linear(x), attn_mask=keep[:, None, :])
+
+
+class Mean(nn.Module):
+    """A sum over 16384 elements near 6 overflows float16, one over 8192 does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.linear = nn.Linear(64, 64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = F.relu(self.linear(x) + 6)
+        return hidden - hidden.sum(1, keepdim=True) / x.shape[1]
