@@ -91,7 +91,7 @@ def is_fill_range(low: float, high: float) -> bool:
 class Worst(NamedTuple):
     """One element that is off: where, and how much it may be."""
 
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     expected: float
     got: float
     allowed: float

@@ -68,4 +68,4 @@ def test_any_two_tensors_are_judged_alike(cpp_build: Path, asked: list[dict[str,
             found.worst and len(found.worst) == each["sides"][0].size
         ):  # of more, the last may be any of those that are equal
             theirs = {index: float(allowed) for index, allowed in answer["worst"]}
-            assert theirs == pytest.approx({worst.index[0]: worst.allowed for worst in found.worst}), each
+            assert theirs == pytest.approx({worst.place[0]: worst.allowed for worst in found.worst}), each

@@ -20,9 +20,11 @@ from attn_runtime.generate.graphs.graph_io import GraphIO
 from attn_runtime.generate.recorded_cases import generated_cases
 from attn_runtime.generate.text_generation import generate_texts
 from attn_runtime.generate.verify import replay
+from safetensors.numpy import load_file, save_file
 from support.checks.idle import WIDE, busy
 from support.checks.message_places import place
 from support.graphs.hostile_generators import ATTACKS, make_generator_bundle
+from support.graphs.make_hostile_bundles import rehash
 from support.machines.generator_library import Generator, Refused, Row
 from support.models.tiny_generators import Tiny, case_of, drawn_prompts, inputs_of, write_bundle
 from support.models.tiny_texts import WORDS, text_assets
@@ -302,6 +304,27 @@ def test_a_wrong_record_fails_in_both(tmp_path: Path, tool: Tool) -> None:
         assert [(case, passed) for case, passed, _ in found] == wanted
         assert not all(passed for _, passed in wanted)
         assert all(passed != bool(problem) for _, passed, problem in found)
+
+
+def test_logits_that_are_fills_decide_nothing_in_either(tmp_path: Path, tool: Tool) -> None:
+    tiny = Tiny(layers=1, max_length=24, seed=2)
+    case = case_of(tiny, drawn_prompts(tiny, [4, 2, 7]), 20)
+    tokens = case["outputs"]["tokens"]
+    tokens[1, 0] = 12 if tokens[1, 0] != 12 else 11
+    path = write_bundle(tmp_path / "filled.attn", tiny, [case])
+    manifest = json.loads((path / "manifest.json").read_text())
+    golden = path / manifest["graphs"]["step"]["golden"][0]["outputs"]
+    answers = load_file(golden)
+    answers["logits"][0, 0] = -1e9
+    save_file(answers, golden)
+    rehash(path)
+    for fills in ({}, {"fills": {"logits": [[-1e9, -1e9]]}}):
+        manifest = json.loads((path / "manifest.json").read_text())
+        manifest["graphs"]["step"]["precisions"]["fp32"]["tolerance"].update(fills)
+        (path / "manifest.json").write_text(json.dumps(manifest))
+        wanted = [each.passed for each in replay(path, "cpu", "ort", threads=1)]
+        assert [passed for _, passed, _ in tool("replay", path, "fp32")] == wanted
+        assert all(wanted) == (not fills)  # beside 1e9 any token is as good
 
 
 @pytest.fixture(scope="module")

@@ -153,7 +153,7 @@ def test_fills_are_held_apart() -> None:
     wrong = f32(-2, 4, -1e9, -1e9, 1e30)
     assert compare("y", FILLED, wrong, LOOSE).passed  # the old rule, beside which nothing else shows
     found = compare("y", FILLED, wrong, BANNED)
-    assert not found.passed and not found.problem and (found.max_error, found.worst[0].index) == (6, (1,))
+    assert not found.passed and not found.problem and (found.max_error, found.worst[0].place) == (6, (1,))
     assert found.ratio == pytest.approx(6 / found.limit)
     assert not compare("x", FILLED, f32(1, -2, 0, -1e9, 1e30), Tolerance(0, 1e-30, BANNED.fills)).passed
 
@@ -175,7 +175,7 @@ def test_a_fill_that_is_lost_or_put_where_none_belongs_is_an_error(got: np.ndarr
     assert not found.passed and found.ratio > 1 and found.worst
     if np.isfinite(got).all() and got[1] == -2:
         assert found.problem.startswith("1 of 3 fill values differ, by up to ") and found.max_error == 0
-        assert found.worst[0].index == (2,) and found.worst[0].allowed == pytest.approx(1e-6 + 2e-5 * 1e9)
+        assert found.worst[0].place == (2,) and found.worst[0].allowed == pytest.approx(1e-6 + 2e-5 * 1e9)
 
 
 def test_a_fill_may_be_off_by_its_own_rounding() -> None:

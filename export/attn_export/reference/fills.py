@@ -25,8 +25,11 @@ from numpy.typing import NDArray
 
 #: How many times the rest of its tensor a fill is: one that is written as it is, and one that is added to what was there.
 EXACT_GAP, ADDED_GAP = 16.0, 64.0
-#: The least size of one that is written, below 0 and above it (at 100 and 255 percentages and pixels saturate); of one added.
-LEAST_NEGATIVE, LEAST_POSITIVE, LEAST_ADDED = 64.0, 300.0, 500.0
+#: The least size of one that is written, below 0 and above it (at 100 and 255 percentages and pixels saturate).
+LEAST_NEGATIVE, LEAST_POSITIVE = 64.0, 300.0
+#: The same of one that is added. Above 0 there are columns of another unit, such as a year, and a transformer's massive
+#: activations, which may be nearly constant; masks are added below it, but for those of distances.
+LEAST_ADDED_NEGATIVE, LEAST_ADDED_POSITIVE = 500.0, 1e4
 #: How wide apart the values of one added fill may be: of its own size, or of the largest value that is none.
 _OF_ITSELF, _OF_REST = 1 / 256, 4.0
 #: Another large value within this factor that is no fill: then both are of one distribution.
@@ -81,7 +84,7 @@ class _Group:
         """Whether it is large enough for a fill, and as tight."""
         if not self.exact:
             tight = self.high - self.low <= _width(self.low, max(c.rest for c in self.clusters), self.ulp)
-            return tight and self.low >= LEAST_ADDED
+            return tight and self.low >= (LEAST_ADDED_NEGATIVE if self.sign < 0 else LEAST_ADDED_POSITIVE)
         return self.low >= (LEAST_NEGATIVE if self.sign < 0 else LEAST_POSITIVE)
 
     @property

@@ -96,9 +96,16 @@ def test_a_token_that_is_none_of_the_models_is_told(tmp_path: Path) -> None:
     assert "each of 0..12" in str(raised.value)
 
 
-def test_tokens_that_are_never_written_leave_the_others_decided(tmp_path: Path) -> None:
+@pytest.mark.parametrize("never", [-np.inf, -1e9])
+def test_tokens_that_are_never_written_leave_the_others_decided(tmp_path: Path, never: float) -> None:
     path = bundle(tmp_path)
-    logits = np.array([[3.0, -np.inf, -4.0]], np.float32)
+    if np.isfinite(never):
+        manifest = json.loads((path / "manifest.json").read_text())
+        for graph in manifest["graphs"].values():
+            if "logits" in [output["name"] for output in graph["outputs"]]:
+                graph["precisions"]["fp32"]["tolerance"]["fills"] = {"logits": [[never, never]]}
+        (path / "manifest.json").write_text(json.dumps(manifest))
+    logits = np.array([[3.0, never, -4.0]], np.float32)
     case = Case("min", {}, {}, {"logits": logits})
     opened = Bundle.open(path)
     for name, graph in opened.graphs.items():

@@ -223,7 +223,7 @@ typedef struct attn_check {
   const char* test_case;
   const char* output;
   double max_error;     /* max|got - expected|; infinity where they can't be compared */
-  double max_reference; /* max|expected| */
+  double max_reference; /* max|expected|; all three are of what is no fill value, and a fill that differs is a problem */
   double limit;         /* of max_error: atol + rtol * max|expected|, as the manifest has it */
   int passed;
   const char* problem; /* "" where there is none to tell */
