@@ -131,6 +131,12 @@ def to_onnx(
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", help="Which of the bundle's precisions.  [default: fp32 where there is one]")
 @click.option("--graph", help="This graph alone; of a plain .onnx, which graph of SOURCE it is.  [default: all]")
+@click.option(
+    "--mutate",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Then change the graphs in N ways, drawn from --seed, and tell which of them the golden cases notice.",
+)
 @_source_options
 def verify(path: Path, source: str | None, quiet: bool, as_json: bool, **options: Any) -> None:
     """Replay the golden cases of the bundle PATH; with SOURCE, compare with PyTorch live on fresh inputs as well.
