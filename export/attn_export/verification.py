@@ -54,8 +54,8 @@ def verify(
     A plain .onnx has no golden cases, and needs a `source`, as `export` takes it by name, with the `checkpoint` and
     `config` that it was exported with. `seed` is the export's; the fresh inputs are drawn with another. `mutate` changes the
     graphs in that many ways, drawn from `seed`, and counts how many the golden cases notice; what comes of it is told and
-    fails nothing. Raises ParityError, with a table of the worst elements, where an answer differs; UsageError, BundleError, and what
-    `attn_runtime.open_session` raises.
+    fails nothing. Raises ParityError, with a table of the worst elements, where an answer differs; UsageError,
+    BundleError, and what `attn_runtime.open_session` raises.
     """
     path, console = Path(path), console or Console(quiet=True)
     if source is None and (checkpoint or config):
@@ -77,7 +77,9 @@ def _check_mutate(mutate: int, path: Path) -> None:
     if mutate < 1:
         raise UsageError(f"--mutate {mutate}: expected 1 mutant or more")
     if path.is_file():
-        raise UsageError(f"--mutate: {path.name} is a plain ONNX file, without golden cases to notice a change; name a bundle")
+        raise UsageError(
+            f"--mutate: {path.name} is a plain ONNX file, without golden cases to notice a change; name a bundle"
+        )
 
 
 def _live(

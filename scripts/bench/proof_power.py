@@ -55,7 +55,10 @@ def summary(reports: list[MutationReport], precision: str) -> str:
     return f"| **all** | | {precision} | {made} | {caught} | {equivalent} | {blind} | **{score:.1%}** | |"
 
 
-HEAD = "| model | weights | precision | mutants | caught | equivalent | blind | score | seconds |\n|---|---|---|---|---|---|---|---|---|"
+HEAD = (
+    "| model | weights | precision | mutants | caught | equivalent | blind | score | seconds |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
 
 
 def main() -> None:

@@ -129,21 +129,26 @@ def rebuild(build: Builder) -> Edit:
 
     def edit(graph: ir.Graph, node: ir.Node) -> None:
         made: list[ir.Node] = []
-
-        def add(op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
-            new = ir.node(op_type, list(inputs), attributes, name=f"{node.name}//mutant/{len(made)}")
-            new.metadata_props.update(node.metadata_props)
-            made.append(new)
-            return new.outputs[0]
-
+        add = _adder(node, made, "instead")
         result = build(graph, node, add)
         if not made or result is not made[-1].outputs[0]:
             result = add("Identity", result)
         result.type = node.outputs[0].type
-        outputs, olds = [result], [node.outputs[0]]
-        ir.convenience.replace_nodes_and_values(graph, node, [node], made, olds, outputs)
+        ir.convenience.replace_nodes_and_values(graph, node, [node], made, [node.outputs[0]], [result])
 
     return edit
+
+
+def _adder(node: ir.Node, made: list[ir.Node], where: str) -> Add:
+    """Makes nodes with names of their own, from the module that `node` is from."""
+
+    def add(op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
+        new = ir.node(op_type, list(inputs), attributes, name=f"{node.name}//mutant/{where}/{len(made)}")
+        new.metadata_props.update(node.metadata_props)
+        made.append(new)
+        return new.outputs[0]
+
+    return add
 
 
 def become(op_type: str, **attributes: Any) -> Edit:
@@ -161,15 +166,9 @@ def before_input(position: int, build: Callable[[ir.Graph, ir.Value, Add], ir.Va
 
     def edit(graph: ir.Graph, node: ir.Node) -> None:
         made: list[ir.Node] = []
-
-        def add(op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
-            new = ir.node(op_type, list(inputs), attributes, name=f"{node.name}//mutant/{len(made)}")
-            made.append(new)
-            return new.outputs[0]
-
         value = node.inputs[position]
         assert value is not None
-        result = build(graph, value, add)
+        result = build(graph, value, _adder(node, made, str(position)))
         result.type = value.type
         graph.insert_before(node, made)
         node.replace_input_with(position, result)
