@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from ..console import Console
 from ..parity import check_case, passed, worst
-from ..precision.schemes import get, names
+from ..precision.schemes import Scheme, get, names
 from . import weak_proof
 from .families import Unchanged
 from .fresh_inputs import fresh_inputs
@@ -45,7 +45,8 @@ def measure_power(
 
     A mutant is caught where a golden case fails, where it runs at some cases and not at others, and where it crashes or
     takes too long. A change that gives no graph is drawn anew. Survivors are run beside the original on inputs that the
-    golden cases do not hold: those that differ by no more than rounding are equivalent, the others blind spots. Everything
+    golden cases do not hold: those that differ by no more than rounding are equivalent, the others blind spots. In fp32 that
+    is the stored tolerance, at most the default one; of a typed graph it is twice its own rounding error, emulated. Everything
     is run by ONNX Runtime on the CPU, in a child process; what graphs of a generator write together is not looked at.
 
     Raises UsageError for a count below 1, BundleError for a bundle that can't be replayed, ParityError
@@ -93,6 +94,18 @@ class Fresh:
     noise: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """max|error| of an emulated graph, and max|reference| there."""
+
+    error: float
+    largest: float
+
+    @property
+    def relative(self) -> float:
+        return self.error / self.largest if self.largest else 0.0
+
+
 class _Subject:
     """One graph of a bundle in one precision."""
 
@@ -108,6 +121,7 @@ class _Subject:
         self.label = graph.name if several else ""
         self._entry = graph.precisions[precision]
         self._form = form_of(self._entry)
+        self._scheme = next((s for s in map(get, names()) if s.type == self._entry.type), None)
         self._child, self._work = child, work
         self._runner = Runner(child, work)
         self._golden = stored_cases(graph)
@@ -204,10 +218,16 @@ class _Subject:
             save_file({n: np.ascontiguousarray(v) for n, v in case.inputs.items()}, file)
             cases.append(Case(case.name, case.sizes, file, file))
         answers = self._answers(self._entry.file, self._form, cases)
-        own = self._rounding(cases, answers)
+        if self._scheme is not None:
+            errors = self._rounding(self._scheme, cases)
+            # An input at which the type itself overflows shows nothing of the graph.
+            answers = [a if e is not None else None for a, e in zip(answers, errors, strict=True)]
+        else:
+            errors = [{} for _ in cases]
+        usual = _usual([e for e in errors if e])
         found = [
-            Fresh(case, given, {n: _noise(v, own.get(case.name, {}).get(n), self._limit) for n, v in given.items()})
-            for case, given in zip(cases, answers, strict=True)
+            Fresh(case, given, {n: _noise(v, n, error or {}, usual, self._limit) for n, v in given.items()})
+            for case, given, error in zip(cases, answers, errors, strict=True)
             if given is not None
         ]
         edges = [f for f in found if f.case.sizes == found[-1].case.sizes]
@@ -236,29 +256,60 @@ class _Subject:
             found.append(answer if not floats or any(np.isfinite(v).any() for v in floats) else None)
         return found
 
-    def _rounding(self, cases: Sequence[Case[Path]], answers: Sequence[Arrays | None]) -> dict[str, Arrays]:
-        """Of a typed graph: by case and output, how far its emulated form is from the fp32 graph. {} for fp32."""
+    def _rounding(self, scheme: Scheme, cases: Sequence[Case[Path]]) -> list[dict[str, Rounding] | None]:
+        """Of a typed graph: by output, how far its emulated form is from the fp32 graph at each case; None where that is
+        no number."""
         fp32 = self.graph.precisions.get("fp32")
-        scheme = next((s for s in map(get, names()) if s.type == self._entry.type), None)
-        if scheme is None or fp32 is None:
-            return {}
+        if fp32 is None:
+            raise UsageError(
+                f"bundle {self.graph.bundle} has no fp32 graph, by which mutants of {self.precision} are told from rounding; "
+                "export it again"
+            )
         emulated = self._work / "rounded.onnx"
         onnx.save(scheme.emulate(onnx.load(self._entry.file, load_external_data=False)), emulated)
         rounded = self._answers(emulated, Form(self._form.folder, self._form.large, True), cases)
         exact = self._answers(fp32.file, form_of(fp32), cases)
-        found: dict[str, Arrays] = {}
-        for case, a, b in zip(cases, rounded, exact, strict=True):
-            if a is not None and b is not None:
-                found[case.name] = {n: a[n].astype(np.float64) - b[n] for n in b if b[n].dtype.kind == "f"}
+        found: list[dict[str, Rounding] | None] = []
+        for a, b in zip(rounded, exact, strict=True):
+            found.append(None if a is None or b is None else _errors(a, b))
         return found
 
 
-def _noise(answer: np.ndarray, own: np.ndarray | None, limit: Tolerance) -> float:  # type: ignore[type-arg]
-    """The largest difference that is no more than rounding: of a typed graph its own error at that input, and of fp32 what is
-    allowed."""
-    finite = np.abs(answer[np.isfinite(answer)]).astype(np.float64) if answer.dtype.kind == "f" else np.zeros(0)
-    least = limit.limit(float(finite.max()) if finite.size else 0.0)
-    if own is None:
-        return least if answer.dtype.kind == "f" else 0.0
-    errors = np.abs(own[np.isfinite(own)])
-    return max(least, float(errors.max()) if errors.size else 0.0)
+def _errors(rounded: Arrays, exact: Arrays) -> dict[str, Rounding] | None:
+    errors: dict[str, Rounding] = {}
+    for name, reference in exact.items():
+        if reference.dtype.kind != "f" or not reference.size:
+            continue
+        finite = np.isfinite(reference)
+        if not np.isfinite(rounded[name][finite]).all():
+            return None
+        error = np.abs(rounded[name][finite].astype(np.float64) - reference[finite])
+        if error.size:
+            errors[name] = Rounding(float(error.max()), float(np.abs(reference[finite]).max()))
+    return errors
+
+
+def _usual(errors: Sequence[Mapping[str, Rounding]]) -> dict[str, float]:
+    """By output, the rounding error in the middle of all cases, of max|reference|: that of one case may be small by luck."""
+    names = {name for case in errors for name in case}
+    return {name: float(np.median([c[name].relative for c in errors if name in c])) for name in names}
+
+
+def _noise(
+    answer: np.ndarray,  # type: ignore[type-arg]
+    name: str,
+    errors: Mapping[str, Rounding],
+    usual: Mapping[str, float],
+    limit: Tolerance,
+) -> float:
+    """The largest difference that is no more than rounding.
+
+    Of fp32 it is what is allowed at such an answer. Two honest computations of a typed graph are each off by as much as the
+    type's rounding there, and may differ by twice that.
+    """
+    if answer.dtype.kind != "f":
+        return 0.0
+    finite = np.abs(answer[np.isfinite(answer)]).astype(np.float64)
+    largest = float(finite.max()) if finite.size else 0.0
+    own = errors[name].error if name in errors else 0.0
+    return max(limit.limit(largest), 2 * own, 2 * usual.get(name, 0.0) * largest)

@@ -92,8 +92,34 @@ def test_half_precision_is_judged_by_its_own_tolerance_and_rounding(tmp_path: Pa
     assert all(r.times_noise is not None and r.times_noise <= 1 for r in report.survivors if r.verdict == "equivalent")
 
 
+def test_less_than_rounding_is_equivalent_and_more_is_a_blind_spot(tmp_path: Path) -> None:
+    """A sum of 1 and a little: what the little does is lost in float16, or is just under the tolerance."""
+    text = "(float[B, 4] x) => (float[B, 4] y) { t = Tanh(x) s = Mul(t, k) y = Add(x, s) }"
+    half = """(float[B, 4] x) => (float[B, 4] y) {
+        h = Cast<to = 10>(x) t = Tanh(h) s = Mul(t, k) z = Add(h, s) y = Cast<to = 1>(z)
+    }"""
+    verdicts = {}
+    for size in (1e-5, 8e-3):
+        weights = {"k": np.array(size, np.float32)}
+        path = bundle(tmp_path / f"{size}.attn", text, weights, [X], [Y], half=half)
+        verdicts[size] = one(measure_power(path, 100, precision="fp16"), "second summand dropped").verdict
+    assert verdicts == {1e-5: "equivalent", 8e-3: "blind spot"}
+
+
+def test_inputs_that_overflow_the_type_show_nothing(tmp_path: Path) -> None:
+    """At inputs times 100 the square is beyond 65504, where any change of an infinite sum would look great."""
+    text = "(float[B, 4] x) => (float[B, 4] y) { s = Mul(x, k) y = Mul(s, s) }"
+    half = "(float[B, 4] x) => (float[B, 4] y) { h = Cast<to = 10>(x) s = Mul(h, k) z = Mul(s, s) y = Cast<to = 1>(z) }"
+    weights = {"k": np.array(8, np.float32)}
+    path = bundle(tmp_path / "large.attn", text, weights, [X], [Y], half=half)
+    report = measure_power(path, 100, precision="fp16")
+    assert report.results and not any(r.by == "inputs times 100" for r in report.results)
+
+
 def test_changes_that_give_no_graph_are_drawn_anew(tmp_path: Path) -> None:
-    text = "(float[B, 4] x) => (float[B, 4] y) { t = Transpose<perm = [1, 0]>(x) u = Transpose<perm = [1, 0]>(t) y = MatMul(u, w) }"
+    text = """(float[B, 4] x) => (float[B, 4] y) {
+        t = Transpose<perm = [1, 0]>(x) u = Transpose<perm = [1, 0]>(t) y = MatMul(u, w)
+    }"""
     report = measure_power(bundle(tmp_path / "t.attn", text, {"w": W}, [X], [Y]), 100)
     assert report.redrawn >= 1
     assert report.total.made == len(report.results) < 100
