@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from attn_runtime.bundle import Arrays, Case
@@ -49,8 +50,8 @@ def edges(inputs: Sequence[TensorSpec], base: Case[Arrays]) -> Iterator[Case[Arr
                 yield _with(base, f"{spec.name} all {name}", {spec.name: np.full_like(value, one)})
             for number in range(min(_COUNTING, -(-(high - low) // value.size))):
                 counted = (np.arange(value.size) + number * value.size) % (high - low) + low
-                counted = counted.reshape(value.shape).astype(value.dtype)
-                yield _with(base, f"{spec.name} counted {number + 1}", {spec.name: counted})
+                ids = counted.reshape(value.shape).astype(value.dtype)
+                yield _with(base, f"{spec.name} counted {number + 1}", {spec.name: ids})
     floats = {s.name: base.inputs[s.name] for s in inputs if s.dtype.startswith("float")}
     for factor in _MAGNITUDES if floats else ():
         # Not scaled as float16: what is finite there stays so.
@@ -63,8 +64,7 @@ def is_mask(spec: TensorSpec) -> bool:
     return spec.dtype == "bool" or ("int" in spec.dtype and (spec.low or 0, spec.high) == (0, 2))
 
 
-def _masks(value: Arrays | np.ndarray) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
-    assert isinstance(value, np.ndarray)
+def _masks(value: np.ndarray[Any, Any]) -> Arrays:
     empty, left = np.ones_like(value), np.ones_like(value)
     empty.reshape(-1, value.shape[-1])[0] = 0
     left[..., : value.shape[-1] // 2] = 0
@@ -78,8 +78,8 @@ def _masks(value: Arrays | np.ndarray) -> dict[str, np.ndarray]:  # type: ignore
     }
 
 
-def _with(base: Case[Arrays], name: str, changed: Mapping[str, object]) -> Case[Arrays]:
-    return replace(base, name=name, inputs={**base.inputs, **changed})  # type: ignore[arg-type]
+def _with(base: Case[Arrays], name: str, changed: Arrays) -> Case[Arrays]:
+    return replace(base, name=name, inputs={**base.inputs, **changed})
 
 
 def _drawn(inputs: Sequence[TensorSpec], rng: random.Random) -> dict[str, int]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -296,7 +297,7 @@ def _usual(errors: Sequence[Mapping[str, Rounding]]) -> dict[str, float]:
 
 
 def _noise(
-    answer: np.ndarray,  # type: ignore[type-arg]
+    answer: np.ndarray[Any, Any],
     name: str,
     errors: Mapping[str, Rounding],
     usual: Mapping[str, float],

@@ -52,7 +52,7 @@ def _negated(w: Array) -> Array:
 
 
 def _scaled(w: Array) -> Array:
-    return w * np.asarray(1.02, w.dtype)
+    return np.asarray(w * np.asarray(1.02, w.dtype))
 
 
 def _cleared(w: Array) -> Array:
