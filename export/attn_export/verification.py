@@ -15,20 +15,25 @@ from .console import Console
 if TYPE_CHECKING:
     from attn_runtime.tasks import VerifyReport
 
+    from .mutation import MutationReport
     from .parity import Check
     from .source import UserDraw
 
 
 @dataclass(frozen=True)
 class Verified:
-    """Everything passed. `replay` is of the golden cases, `live` of PyTorch's answers now; None where it was not looked at."""
+    """Everything passed. `replay` is of the golden cases, `live` of PyTorch's answers now, `mutation` of what the golden cases
+    notice; None where it was not looked at."""
 
     replay: VerifyReport | None
     live: tuple[Check, ...] | None
+    mutation: MutationReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = {} if self.replay is None else {"replay": self.replay.to_json()}
-        return result if self.live is None else result | {"live": [check.to_json() for check in self.live]}
+        if self.live is not None:
+            result["live"] = [check.to_json() for check in self.live]
+        return result if self.mutation is None else result | {"mutation": self.mutation.to_json()}
 
 
 def verify(
@@ -43,31 +48,52 @@ def verify(
     precision: str | None = None,
     graph: str | None = None,
     seed: int = 0,
+    mutate: int | None = None,
     console: Console | None = None,
 ) -> Verified:
     """Replay the golden cases of the bundle at `path`; with `source`, compare with PyTorch on fresh inputs as well.
 
     A plain .onnx has no golden cases, and needs a `source`, as `export` takes it by name, with the `checkpoint` and
     `config` that it was exported with, and with `inputs_from` where the export had one. `seed` is the export's; the fresh
-    inputs are drawn with another. Raises ParityError, with a table of the worst elements, where an answer differs;
-    UsageError, BundleError, and what `attn_runtime.open_session` raises.
+    inputs are drawn with another. `mutate` changes the graphs in that many ways, drawn from `seed`, and counts how many the
+    golden cases notice; what comes of it is told and fails nothing. Raises ParityError, with a table of the worst elements,
+    where an answer differs; UsageError, BundleError, and what `attn_runtime.open_session` raises.
     """
     path, console = Path(path), console or Console(quiet=True)
     if source is None and (checkpoint or config or inputs_from):
         raise UsageError("--checkpoint, --config and --inputs-from belong to a SOURCE; name it after the path")
+    if mutate is not None:
+        _check_mutate(mutate, path)
     options: dict[str, Any] = {"backend": backend, "device": device, "precision": precision, "graph": graph}
     replay = _replay(path, options, console) if source is None or path.is_dir() else None
-    if source is None:
-        return Verified(replay, None)
+    weights = None if checkpoint is None else Path(checkpoint)
+    given: dict[str, Any] = {"checkpoint": weights, "config": config, "inputs_from": inputs_from}
+    live = None if source is None else _live(path, source, seed, given | options, console)
+    if mutate is None:
+        return Verified(replay, live)
+    from .mutation import measure_power
+
+    mutation = measure_power(path, mutate, precision=precision, graph=graph, seed=seed, console=console)
+    return Verified(replay, live, mutation)
+
+
+def _check_mutate(mutate: int, path: Path) -> None:
+    if mutate < 1:
+        raise UsageError(f"--mutate {mutate}: expected 1 mutant or more")
+    if path.is_file():
+        raise UsageError(
+            f"--mutate: {path.name} is a plain ONNX file, without golden cases to notice a change; name a bundle"
+        )
+
+
+def _live(path: Path, source: str, seed: int, options: dict[str, Any], console: Console) -> tuple[Check, ...]:
     with console.stage("live") as line:
         from .parity import verify_against
 
-        weights = None if checkpoint is None else Path(checkpoint)
-        given: dict[str, Any] = {"checkpoint": weights, "config": config, "inputs_from": inputs_from}
-        checks = verify_against(path, source, seed=seed + 1, **given, **options)
+        checks = verify_against(path, source, seed=seed + 1, **options)
         worst = max(c.difference.relative_error for c in checks)
         line.done(f"{len(checks)} comparisons with PyTorch, worst error {worst:.1e} of max|reference|")
-    return Verified(replay, tuple(checks))
+    return tuple(checks)
 
 
 def _replay(path: Path, options: dict[str, Any], console: Console) -> VerifyReport:

@@ -159,6 +159,12 @@ def to_onnx(
 @click.option("--precision", help="Which of the bundle's precisions.  [default: fp32 where there is one]")
 @_inputs_from
 @click.option("--graph", help="This graph alone; of a plain .onnx, which graph of SOURCE it is.  [default: all]")
+@click.option(
+    "--mutate",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Then change the graphs in N ways, drawn from --seed, and tell which of them the golden cases notice.",
+)
 @_source_options
 def verify(path: Path, source: str | None, quiet: bool, as_json: bool, **options: Any) -> None:
     """Replay the golden cases of the bundle PATH; with SOURCE, compare with PyTorch live on fresh inputs as well.

@@ -1,0 +1,38 @@
+"""Changing a graph on purpose, to measure what its proof notices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .choice import Choice, choose_by_power
+    from .fresh_inputs import edges, fresh_inputs
+    from .mutants import Mutant, Mutants
+    from .power import measure_power
+    from .report import MutationReport, Result
+
+__all__ = [
+    "Choice",
+    "Mutant",
+    "Mutants",
+    "MutationReport",
+    "Result",
+    "choose_by_power",
+    "edges",
+    "fresh_inputs",
+    "measure_power",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "choice": ["Choice", "choose_by_power"],
+        "fresh_inputs": ["edges", "fresh_inputs"],
+        "mutants": ["Mutant", "Mutants"],
+        "power": ["measure_power"],
+        "report": ["MutationReport", "Result"],
+    },
+)
