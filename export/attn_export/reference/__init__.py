@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from .answers import Arrays, record_answers, run_module
     from .golden import MOST_BYTES, choose
     from .mha_fastpath import fastpath_disabled
+    from .module_state import preserved
+    from .repeated_answers import refuse_shared_state
     from .shape_cases import corner_cases, trace_sizes
     from .signature import Signature, Watch, to_torch
 
@@ -21,7 +23,9 @@ __all__ = [
     "choose",
     "corner_cases",
     "fastpath_disabled",
+    "preserved",
     "record_answers",
+    "refuse_shared_state",
     "run_module",
     "to_torch",
     "trace_sizes",
@@ -34,6 +38,8 @@ __getattr__, __dir__ = lazy(
         "answers": ["Arrays", "record_answers", "run_module"],
         "golden": ["MOST_BYTES", "choose"],
         "mha_fastpath": ["fastpath_disabled"],
+        "module_state": ["preserved"],
+        "repeated_answers": ["refuse_shared_state"],
         "shape_cases": ["corner_cases", "trace_sizes"],
         "signature": ["Signature", "Watch", "to_torch"],
     },

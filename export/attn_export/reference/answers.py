@@ -10,12 +10,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 from attn_runtime.bundle import Arrays, Case
-from attn_runtime.compare import Tolerance, compare_all
+from attn_runtime.compare import Tolerance
 from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.random_inputs import draw_inputs
 
 from ..quiet import captured_output
 from .mha_fastpath import fastpath_disabled
+from .repeated_answers import refuse_state, state_before
 from .signature import Signature, to_numpy, to_torch
 
 
@@ -49,25 +50,24 @@ def record_answers(
     """PyTorch's answers at every case, on inputs drawn from `seed`, and on the user's example when there is one.
 
     Raises CaptureError when two calls on the same input differ by more than `tolerance` (dropout left on, noise), and
-    when a call changes the module: nothing could be held against such a module. UsageError for sizes beyond memory.
+    when calls change the module: nothing could be held against such a module (`repeated_answers`). UsageError for sizes
+    beyond memory.
     """
-    before = {name: buffer.clone() for name, buffer in signature.module.named_buffers()}
+    before = state_before(signature.module)
     answers = [run_module(signature, case, _drawn(signature, case, seed + number)) for number, case in enumerate(cases)]
-    _refuse_state(signature, before)
     if example is not None:
         sizes = {
             d.name: n for s in signature.inputs for d, n in zip(s.dims, example[s.name].shape, strict=True) if d.name
         }
         inputs = {s.name: example[s.name] for s in signature.inputs}
         answers.append(run_module(signature, Case("example", sizes, {}, {}), inputs))
-    # Where most is drawn, something random shows best; one number may come out the same by luck.
-    most = max(answers, key=lambda a: sum(v.size for v in a.outputs.values()))
-    for difference in compare_all(most.outputs, run_module(signature, most, most.inputs).outputs, tolerance):
-        if not difference.passed:
-            raise CaptureError(
-                f'PyTorch answers differently when asked twice (output "{difference.output}"): something random is left on '
-                "in eval mode, such as functional dropout without training=self.training"
-            )
+    refuse_state(
+        before,
+        answers,
+        lambda answer: run_module(signature, answer, answer.inputs),
+        lambda: replace(answers[0], inputs=_drawn(signature, answers[0], seed + len(answers))),
+        tolerance,
+    )
     for answer in answers:
         for name, value in answer.outputs.items():
             if value.dtype.kind == "f" and value.size and (nan := int(np.isnan(value).sum())):
@@ -89,21 +89,3 @@ def _drawn(signature: Signature, case: Case[Arrays], seed: int) -> Arrays:
             "memory; narrow the range with --dim"
         )
     return draw_inputs(signature.inputs, case.sizes, seed)
-
-
-def _refuse_state(signature: Signature, before: dict[str, torch.Tensor]) -> None:
-    """A graph keeps no state, and weights that the checks themselves have changed are not the user's any more."""
-    changed: list[str] = []
-    for name, buffer in signature.module.named_buffers():
-        was = before.get(name)
-        # one of another shape is a cache that grew
-        if was is None or was.shape != buffer.shape or torch.equal(was.nan_to_num(), buffer.nan_to_num()):
-            continue
-        changed.append(name)
-        with torch.no_grad():
-            buffer.copy_(was)
-    if changed:
-        raise CaptureError(
-            f"the module's forward changes its buffer {', '.join(changed)} in eval mode, which a graph can't; "
-            "guard the change with `if self.training`, or make the state an input and an output"
-        )
