@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from attn_runtime.errors import CheckpointError
+from attn_runtime.files import irregular
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -63,7 +64,7 @@ def _tied(module: nn.Module) -> list[tuple[str, list[str]]]:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {path}: no such file")
+        raise CheckpointError(f"checkpoint {path}: {irregular(path) or 'no such file'}")
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file

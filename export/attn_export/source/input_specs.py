@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attn_runtime.bundle import odd_bool
 from attn_runtime.errors import UsageError
+from attn_runtime.files import irregular
 from attn_runtime.spec import DTYPES, Dim, TensorSpec, named_dims
 from attn_runtime.suggest import did_you_mean
 
@@ -108,8 +110,16 @@ def override_dims(specs: Sequence[TensorSpec], dims: Mapping[str, Dim]) -> tuple
 
 def load_example(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays of an .npz (never unpickled) or .safetensors file, by name. UsageError when it can't be read."""
+    arrays = _read_example(path)
+    for name, value in arrays.items():
+        if (byte := odd_bool(value)) is not None:
+            raise UsageError(f"--example {path}: {name} is bool and holds a byte {byte}, expected 0 and 1 alone")
+    return arrays
+
+
+def _read_example(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     if not path.is_file():
-        raise UsageError(f"--example {path}: no such file")
+        raise UsageError(f"--example {path}: {irregular(path) or 'no such file'}")
     try:
         if path.suffix == ".safetensors":
             from safetensors.numpy import load_file
