@@ -18,7 +18,7 @@ from attn_runtime.bundle import Case
 from attn_runtime.errors import UsageError
 from torch import nn
 
-from ..reference import Signature, run_module, trace_inputs
+from ..reference import Signature, preserved, run_module, trace_inputs
 from ..source import Source, SourceGraph
 from .recorder import STEM, Attention, AttentionRecorder, find
 
@@ -74,15 +74,16 @@ def find_in(source: Source, graph: SourceGraph, seed: int) -> list[tuple[Attenti
     names = [o.name for o in graph.outputs]
     signature = Signature(graph.module, graph.inputs, names, source.by_position, draw=graph.draw)
     inputs, sizes = trace_inputs(signature, seed)
-    run_module(signature, Case("trace", sizes, {}, {}), inputs)  # names the outputs
     leading = {value.shape[0] for value in inputs.values() if value.ndim}
-    found = find(
-        graph.module,
-        lambda: run_module(signature, Case("trace", sizes, {}, {}), inputs),
-        leading.pop() if len(leading) == 1 else None,
-        _names(source),
-        [*signature.output_names, *inputs],
-    )
+    with preserved(graph.module):  # what these calls set must not be there before the first case of the reference
+        run_module(signature, Case("trace", sizes, {}, {}), inputs)  # names the outputs
+        found = find(
+            graph.module,
+            lambda: run_module(signature, Case("trace", sizes, {}, {}), inputs),
+            leading.pop() if len(leading) == 1 else None,
+            _names(source),
+            [*signature.output_names, *inputs],
+        )
     whole, inner = _names(source), {m: path for path, m in graph.module.named_modules()}
     back = {whole.get(m, path): path for m, path in inner.items()}
     return [(attention, back.get(attention.call.module, "")) for attention in found]

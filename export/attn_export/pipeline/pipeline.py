@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from attn_runtime.bundle import BundleWriter, OnnxWriter, check_target
+from attn_runtime.bundle import Arrays, BundleWriter, Case, OnnxWriter, check_target
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import UsageError
@@ -19,10 +20,11 @@ from ..onnx_graph import onnx_file, share
 from ..parity import prove, write_cases
 from ..passes import Pass
 from ..passes import get as get_pass
+from ..reference import preserved, refuse_shared_state, run_module
 from ..source import Source
 from . import manifest
 from .graph_export import checked_stage, export_graph, record_reference
-from .types import Export, ExportOptions
+from .types import Export, ExportOptions, GraphExport
 
 #: The passes of every export, in order. Joining it is a deliberate line.
 DEFAULT_PASSES = ("simplify",)
@@ -71,7 +73,9 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
         )
     done = Export(source)
     advice = "raise --stage-timeout, or leave the stage out with --skip-pass"
+    views = [part.module for part in source.graphs]
     with (
+        preserved(source.module, *views) as before,
         ChildProcess(options.stage_seconds, advice=advice) as isolated,
         tempfile.TemporaryDirectory(prefix="attn-sweep-") as folder,
     ):
@@ -80,6 +84,7 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
             swept = Path(folder, part.name)
             swept.mkdir()
             done.graphs[part.name] = record_reference(source, part, tolerance, opset, options, isolated, console, swept)
+        refuse_shared_state(before, [_asked(work) for work in done.graphs.values()], tolerance)
         if source.generation is not None:
             fills = [ends for work in done.graphs.values() for ends in work.tolerance.fills.get("logits", ())]
             of_logits = replace(tolerance, fills={"logits": tuple(fills)})
@@ -96,6 +101,10 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
                 size = _write(done, writer, isolated, console)
                 line.done(f"{target}: {size / 1e6:.1f} MB")
     return done
+
+
+def _asked(work: GraphExport) -> tuple[str, Case[Arrays], Callable[[Case[Arrays]], Case[Arrays]]]:
+    return work.name, work.checker.answers[0], lambda case: run_module(work.signature, case, case.inputs)
 
 
 def _check_several(source: Source, target: Path, options: ExportOptions) -> None:

@@ -11,6 +11,7 @@ from attn_runtime.bundle import Bundle, Graph, OnnxWriter, check_target
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, UsageError
+from attn_runtime.files import irregular
 from attn_runtime.spec import TensorSpec
 from attn_runtime.suggest import did_you_mean
 from onnx import TensorProto
@@ -146,6 +147,8 @@ def _against(graph: Graph, against: str | None) -> tuple[Path, str]:
 def _file(against: str, known: list[str]) -> Path:
     file = Path(against)
     if file.suffix != ".onnx" or not file.is_file():
+        if file.suffix == ".onnx" and (problem := irregular(file)):
+            raise UsageError(f"--against {against}: {problem}; give an .onnx file")
         what = f"; {did_you_mean(against, known)}available: {', '.join(known)}, or an .onnx file" if known else ""
         raise UsageError(f"--against {against}: neither a precision that is there nor an existing .onnx file{what}")
     return file

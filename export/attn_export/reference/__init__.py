@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .fills import fill_ranges
     from .golden import MOST_BYTES, choose
     from .mha_fastpath import fastpath_disabled
+    from .module_state import preserved
+    from .repeated_answers import refuse_shared_state
     from .shape_cases import corner_cases, is_example, trace_sizes
     from .signature import Signature, Watch, to_torch
     from .sweep_sizes import SweepPlan, cost_of, plan_sweep
@@ -36,7 +38,9 @@ __all__ = [
     "independent",
     "is_example",
     "plan_sweep",
+    "preserved",
     "record_answers",
+    "refuse_shared_state",
     "run_module",
     "to_torch",
     "trace_inputs",
@@ -53,6 +57,8 @@ __getattr__, __dir__ = lazy(
         "fills": ["fill_ranges"],
         "golden": ["MOST_BYTES", "choose"],
         "mha_fastpath": ["fastpath_disabled"],
+        "module_state": ["preserved"],
+        "repeated_answers": ["refuse_shared_state"],
         "shape_cases": ["corner_cases", "is_example", "trace_sizes"],
         "signature": ["Signature", "Watch", "to_torch"],
         "sweep_sizes": ["SweepPlan", "cost_of", "plan_sweep"],

@@ -10,12 +10,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 from attn_runtime.bundle import Arrays, Case
-from attn_runtime.compare import Tolerance, compare_all
+from attn_runtime.compare import Tolerance
 from attn_runtime.errors import CaptureError, UsageError
 
 from ..quiet import captured_output
 from .fills import fill_ranges
 from .mha_fastpath import fastpath_disabled
+from .repeated_answers import refuse_state, state_before
 from .shape_cases import example_name
 from .signature import Signature, to_numpy, to_torch
 from .value_cases import value_cases
@@ -51,11 +52,11 @@ def record_answers(
     """PyTorch's answers at every case, on inputs drawn from `seed`, and on each of the user's examples.
 
     Raises CaptureError when two calls on the same input differ by more than `tolerance` (dropout left on, noise), and
-    when a call changes the module: nothing could be held against such a module. UsageError for sizes beyond memory.
+    when calls change the module: nothing could be held against such a module (`repeated_answers`). UsageError for sizes
+    beyond memory.
     """
-    before = {name: buffer.clone() for name, buffer in signature.module.named_buffers()}
+    before = state_before(signature.module)
     answers = [run_module(signature, *_drawn(signature, case, seed + number)) for number, case in enumerate(cases)]
-    _refuse_state(signature, before)
     for number, example in enumerate(examples, 1):
         sizes = {
             d.name: n for s in signature.inputs for d, n in zip(s.dims, example[s.name].shape, strict=True) if d.name
@@ -64,6 +65,12 @@ def record_answers(
         answers.append(run_module(signature, Case(example_name(number), sizes, {}, {}), inputs))
     # Beside a fill, nothing else would show.
     tolerance = replace(tolerance, fills=fill_ranges(answers))
+
+    def other() -> Case[Arrays]:
+        case, inputs = _drawn(signature, answers[0], seed + len(answers))
+        return replace(case, inputs=inputs)
+
+    refuse_state(before, answers, lambda answer: run_module(signature, answer, answer.inputs), other, tolerance)
     unusual = value_cases(
         signature.inputs,
         signature.draw,
@@ -74,14 +81,6 @@ def record_answers(
     answers.extend(unusual.answers)
     for text in unusual.left_out:
         tell(f"case {text}; it is left out")
-    # Where most is drawn, something random shows best; one number may come out the same by luck.
-    most = max(answers, key=lambda a: sum(v.size for v in a.outputs.values()))
-    for difference in compare_all(most.outputs, run_module(signature, most, most.inputs).outputs, tolerance):
-        if not difference.passed:
-            raise CaptureError(
-                f'PyTorch answers differently when asked twice (output "{difference.output}"): something random is left on '
-                "in eval mode, such as functional dropout without training=self.training"
-            )
     for answer in answers:
         for name, value in answer.outputs.items():
             if value.dtype.kind == "f" and value.size and (nan := int(np.isnan(value).sum())):
@@ -105,21 +104,3 @@ def _drawn(signature: Signature, case: Case[Arrays], seed: int) -> tuple[Case[Ar
         )
     drawn = signature.draw(case.sizes, seed)
     return replace(case, sizes=drawn.sizes), drawn.inputs
-
-
-def _refuse_state(signature: Signature, before: dict[str, torch.Tensor]) -> None:
-    """A graph keeps no state, and weights that the checks themselves have changed are not the user's any more."""
-    changed: list[str] = []
-    for name, buffer in signature.module.named_buffers():
-        was = before.get(name)
-        # one of another shape is a cache that grew
-        if was is None or was.shape != buffer.shape or torch.equal(was.nan_to_num(), buffer.nan_to_num()):
-            continue
-        changed.append(name)
-        with torch.no_grad():
-            buffer.copy_(was)
-    if changed:
-        raise CaptureError(
-            f"the module's forward changes its buffer {', '.join(changed)} in eval mode, which a graph can't; "
-            "guard the change with `if self.training`, or make the state an input and an output"
-        )

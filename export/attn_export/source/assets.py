@@ -9,6 +9,7 @@ from typing import Any
 
 from attn_runtime.bundle import ASSET_FORMS, check_asset
 from attn_runtime.errors import BundleError, UsageError
+from attn_runtime.files import irregular
 from attn_runtime.spec import TensorSpec
 
 
@@ -18,11 +19,13 @@ def read_assets(folder: Path, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
     Raises UsageError for a folder without any, for one that is not of its published form, and for an image asset that
     makes other images than the graph's `inputs` take.
     """
-    found = {name: folder / f"{name}.json" for name in ASSET_FORMS if (folder / f"{name}.json").is_file()}
+    found = {name: folder / f"{name}.json" for name in ASSET_FORMS if (folder / f"{name}.json").exists()}
     if not found:
         raise UsageError(f"--assets {folder}: none of {', '.join(f'{name}.json' for name in ASSET_FORMS)} is there")
     assets = {}
     for name, path in found.items():
+        if problem := irregular(path):
+            raise UsageError(f"--assets {path}: {problem}; give a JSON file")
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
             check_asset(name, value, f"--assets {folder}")

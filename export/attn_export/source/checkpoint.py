@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 from attn_runtime.errors import CheckpointError
+from attn_runtime.files import irregular
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 #: Keys under which training scripts keep the weights beside the optimiser's state.
 _NESTED = ("state_dict", "model_state_dict", "model")
@@ -31,7 +33,7 @@ def load_checkpoint(module: nn.Module, path: Path) -> None:
     misshapen = [
         f"{k} {list(state[k].shape)} (module: {list(own[k].shape)})"
         for k in own
-        if k in state and state[k].shape != own[k].shape
+        if k in state and not is_lazy(own[k]) and state[k].shape != own[k].shape
     ]
     problems = [
         f"{label} {len(keys)}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
@@ -62,7 +64,7 @@ def _tied(module: nn.Module) -> list[tuple[str, list[str]]]:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {path}: no such file")
+        raise CheckpointError(f"checkpoint {path}: {irregular(path) or 'no such file'}")
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -113,8 +115,9 @@ def refuse_nan(module: nn.Module, origin: str) -> None:
 
 def silent_gates(module: nn.Module) -> list[str]:
     """Scalar parameters that are exactly 0: what they scale takes no part, so parity proves nothing about it."""
-    return [name for name, p in module.named_parameters() if p.numel() == 1 and not p.any()]
+    return [name for name, p in module.named_parameters() if not is_lazy(p) and p.numel() == 1 and not p.any()]
 
 
 def _tensors(module: nn.Module) -> list[tuple[str, Any]]:
-    return [*module.named_parameters(), *module.named_buffers()]
+    # Of nn.LazyLinear's there is nothing to look at yet; the reference refuses them.
+    return [(n, t) for n, t in [*module.named_parameters(), *module.named_buffers()] if not is_lazy(t)]

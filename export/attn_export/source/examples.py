@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from attn_runtime.bundle import Arrays
+from attn_runtime.bundle import Arrays, odd_bool
 from attn_runtime.errors import UsageError
+from attn_runtime.files import irregular
 from attn_runtime.spec import Dim, TensorSpec, check_shapes, signature
 
 
@@ -22,8 +23,16 @@ class Example:
 
 def load_example(path: Path) -> Example:
     """The arrays of an .npz (never unpickled) or .safetensors file. UsageError when it can't be read."""
+    example = _read(path)
+    for name, value in example.arrays.items():
+        if (byte := odd_bool(value)) is not None:
+            raise UsageError(f"--example {path}: {name} is bool and holds a byte {byte}, expected 0 and 1 alone")
+    return example
+
+
+def _read(path: Path) -> Example:
     if not path.is_file():
-        raise UsageError(f"--example {path}: no such file")
+        raise UsageError(f"--example {path}: {irregular(path) or 'no such file'}")
     try:
         if path.suffix == ".safetensors":
             from safetensors.numpy import load_file

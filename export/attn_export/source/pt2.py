@@ -20,6 +20,7 @@ from unittest import mock
 
 import torch
 from attn_runtime.errors import CaptureError, CheckpointError, UsageError
+from attn_runtime.files import irregular
 from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
 
@@ -135,7 +136,7 @@ def _integer_range(program: torch.export.ExportedProgram, name: str) -> tuple[in
 
 def _load_without_pickle(path: Path) -> torch.export.ExportedProgram:
     if not path.is_file():
-        raise CheckpointError(f"program {path}: no such file")
+        raise CheckpointError(f"program {path}: {irregular(path) or 'no such file'}")
     try:
         _refuse_expressions(path)
         with _no_pickle():

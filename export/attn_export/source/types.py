@@ -57,7 +57,9 @@ class Source:
 
     @property
     def parameters(self) -> int:
-        return sum(p.numel() for p in self.module.parameters())
+        from torch.nn.parameter import is_lazy
+
+        return sum(p.numel() for p in self.module.parameters() if not is_lazy(p))
 
     @property
     def graph(self) -> SourceGraph:

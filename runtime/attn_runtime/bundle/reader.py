@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..compare import Tolerance
 from ..errors import BundleError
-from ..files import read_json, recover, shown
+from ..files import irregular, read_json, recover, shown
 from ..onnx_file import check_external_data
 from ..spec import TensorSpec
 from .attention_block import AttentionBlock
@@ -296,7 +296,8 @@ def _check_folder(path: Path) -> tuple[int, int]:
     except (OSError, ValueError) as error:
         raise BundleError(f"{where}: can't open {path}: {error}; check the path and its permissions") from None
     if not stat.S_ISDIR(found.st_mode):
-        raise BundleError(f"{where}: {path} is a file, expected a folder NAME.attn; check the path")
+        what = irregular(path) or "is a file"
+        raise BundleError(f"{where}: {path} {what}, expected a folder NAME.attn; check the path")
     return found.st_ino, found.st_mtime_ns
 
 

@@ -58,11 +58,26 @@ def read_tensors(
                         f"{where}: {path.name}: tensor {shown(spec.name)} is {dtype} {list(shape)}, "
                         f"expected {_expected(spec, sizes)}; {advice}"
                     )
-            return {spec.name: tensors.get_tensor(spec.name) for spec in specs}
+            read = {spec.name: tensors.get_tensor(spec.name) for spec in specs}
+        for name, value in read.items():
+            if (byte := odd_bool(value)) is not None:
+                raise BundleError(
+                    f"{where}: {path.name}: tensor {shown(name)} is bool and holds a byte {byte}, expected 0 and 1 alone; "
+                    f"{advice}"
+                )
+        return read
     except SafetensorError as error:
         raise BundleError(f"{where}: {path.name} is no safetensors file: {shown(str(error), 160)}; {advice}") from None
     except OSError as error:
         raise BundleError(f"{where}: can't read {path.name}: {error.strerror or error}; {advice}") from None
+
+
+def odd_bool(value: NDArray[Any]) -> int | None:
+    """The largest byte of a bool array where it is neither 0 nor 1: some would take it for true, some for false."""
+    if value.dtype != np.bool_ or not value.size:
+        return None
+    largest = int(np.ascontiguousarray(value).view(np.uint8).max())
+    return largest if largest > 1 else None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:

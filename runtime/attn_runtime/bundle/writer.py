@@ -15,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import BundleError, OutputError
-from ..files import Staging, find_problem, read_json, recover, shown
+from ..files import Staging, find_problem, name_excess, read_json, recover, shown
 from .manifest import MANIFEST, SCHEMA_VERSION, schema
 from .reader import Bundle, is_bundle, sha256_of
 from .tensor_files import write_tensors
@@ -49,6 +49,12 @@ def _check_place(path: Path, force: bool) -> None:
         raise OutputError(f"output {path}: folder {parent} {found}; create it or choose another")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"output {path}: folder {parent} is not writable; choose another")
+    if excess := name_excess(path.resolve()):
+        length = len(os.fsencode(path.name))
+        raise OutputError(
+            f"output {path}: the name of {length} bytes is too long; {length - excess} leave room for the name of a temporary "
+            "folder beside it; choose a shorter one"
+        )
     recover(path.resolve())
     if not path.exists():
         return

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .atomic_write import Staging, recover, sweep, write_file, write_whole
+    from .atomic_write import Staging, name_excess, recover, sweep, write_file, write_whole
     from .json_schema import find_problem
+    from .regular_file import irregular
     from .resident_memory import peak_memory, reset_peak_memory
     from .strict_json import MAX_JSON_BYTES, parse_json, read_json, shown
 
@@ -16,6 +17,8 @@ __all__ = [
     "MAX_JSON_BYTES",
     "Staging",
     "find_problem",
+    "irregular",
+    "name_excess",
     "parse_json",
     "peak_memory",
     "read_json",
@@ -31,8 +34,9 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "atomic_write": ["Staging", "recover", "sweep", "write_file", "write_whole"],
+        "atomic_write": ["Staging", "name_excess", "recover", "sweep", "write_file", "write_whole"],
         "json_schema": ["find_problem"],
+        "regular_file": ["irregular"],
         "resident_memory": ["peak_memory", "reset_peak_memory"],
         "strict_json": ["MAX_JSON_BYTES", "parse_json", "read_json", "shown"],
     },

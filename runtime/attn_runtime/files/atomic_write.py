@@ -29,6 +29,8 @@ except ImportError:  # Windows: nothing is swept there, and nothing else is lost
     fcntl = None  # type: ignore[assignment]
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+#: Linux counts process numbers up to here.
+_LARGEST_PID = 1 << 22
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 
@@ -133,6 +135,15 @@ def write_file(file: Path, data: bytes) -> None:
         path.write_bytes(data)
 
     write_whole(file, write)
+
+
+def name_excess(target: Path) -> int:
+    """By how many bytes the name of `target` is too long for the temporary folder that would be made beside it."""
+    try:
+        longest = os.pathconf(target.parent, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows; a file system that doesn't tell
+        longest = 255
+    return max(0, len(os.fsencode(f"{_prefix(target)}{_LARGEST_PID}-")) + 8 - longest)
 
 
 def recover(target: Path, patience_s: float = 1.0) -> None:

@@ -90,6 +90,7 @@ class Generator:
         self._memory = memory_of(sessions.all())
         self._plans: OrderedDict[Shape, StepGraphs] = OrderedDict()
         self._busy, self._writer = threading.Lock(), 0
+        self._process = os.getpid()
 
     def generate(
         self,
@@ -193,6 +194,8 @@ class Generator:
 
     def close(self) -> None:
         """Let go of the engines and buffers. Closing twice is closing once."""
+        if self._process != os.getpid():
+            return  # the parent's, and so are the threads that closing would wait for
         with self._alone():
             sessions, self._sessions = self._sessions, None
             self._plans.clear()
@@ -210,7 +213,14 @@ class Generator:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One generation at a time. UsageError for one inside another (in on_token, in cancel), which would wait for ever."""
+        """One generation at a time. UsageError for what would wait for ever: one inside another (in on_token, in cancel),
+        and one in a process that was forked, where neither the engines' threads are nor who holds the lock.
+        """
+        if self._process != os.getpid():
+            raise UsageError(
+                f"the generator on {self.where} was opened by process {self._process}, before a fork; open it after the "
+                "fork, in the process that uses it"
+            )
         if self._writer == threading.get_ident():
             raise UsageError(
                 f"the generator on {self.where} is in use: on_token and cancel can't call it; open another"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BundleError
-from ..files import find_problem, read_json, shown
+from ..files import find_problem, irregular, read_json, shown
 
 ORDER = "deploy.json"
 SCHEMA_VERSION = 1
@@ -74,6 +74,8 @@ class Order:
 def read_order(folder: Path) -> Order:
     """BundleError where `folder` is no deployed folder, or its deploy.json is damaged or of another version."""
     path = folder / ORDER
+    if problem := irregular(path):
+        raise BundleError(f"{path}: {problem}; deploy again")
     if not path.is_file():
         raise BundleError(f"{folder}: holds no {ORDER}; expected a folder that attn-export deploy jetson made")
     told = read_json(path, ORDER)

@@ -17,6 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import AttnError, BackendError, BundleError, EngineError, InputError, UsageError
+from ..files import irregular
 
 ABI_VERSION = 1
 MAX_RANK = 8
@@ -130,6 +131,8 @@ def _load(file: str) -> Any:
 
 def _check_whole(file: str) -> None:
     """OSError for a 64-bit ELF file that a copy cut short: the loader would map it and die of SIGBUS."""
+    if problem := irregular(file):
+        raise OSError(f"it {problem}")
     with Path(file).open("rb") as opened:
         head, size = opened.read(64), os.fstat(opened.fileno()).st_size
     if head[:6] == b"\x7fELF\x02\x01" and len(head) == 64:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import BundleError
-from ..files import shown
+from ..files import irregular, shown
 from .protobuf import entry, messages, open_message
 
 # Field numbers of onnx.proto3: for each kind of message, the fields worth entering and the kind of what they hold.
@@ -46,6 +46,8 @@ def check_external_data(file: Path, where: str) -> list[Path]:
             raise BundleError(f"{keeps}, which no file can be called. Export it again.") from error
         if Path(location).is_absolute() or not target.is_relative_to(folder):
             raise BundleError(f"{keeps}, outside its own folder. Not opened: a model reads no files but its own.")
+        if problem := irregular(target):
+            raise BundleError(f"{keeps}, which {problem}. Copy the file next to {file.name}.")
         if not is_file:
             raise BundleError(f"{keeps}, which is not there. Copy it next to {file.name}.")
         found[location] = target

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import BundleError
+from ..files import irregular
 
 VARINT, _FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -26,6 +27,8 @@ class Field(NamedTuple):
 @contextmanager
 def open_message(file: Path, where: str) -> Iterator[mmap.mmap]:
     """The bytes of `file`, mapped. Reading a broken message inside raises BundleError, opened by `where`."""
+    if problem := irregular(file):
+        raise BundleError(f"{where}: {file.name} {problem}; give an ONNX file.")
     try:
         with file.open("rb") as stream:
             if not stream.seek(0, 2):

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, InputError
+from ..files import irregular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,6 +78,8 @@ def _open(path: Path) -> Image:
     pillow = _pillow()
     from PIL import ImageOps, UnidentifiedImageError
 
+    if problem := irregular(path):
+        raise InputError(f"image {path}: {problem}; give a picture")
     try:
         with warnings.catch_warnings():
             # Such as of many pixels, which are counted below, and of a damaged EXIF block beside whole pixels.
@@ -94,8 +97,6 @@ def _open(path: Path) -> Image:
         raise InputError(f"image {path.name}: none of {', '.join(_FORMATS)}, or damaged at its start.") from None
     except FileNotFoundError:
         raise InputError(f"image {path}: there is no such file.") from None
-    except IsADirectoryError:
-        raise InputError(f"image {path}: is a folder, expected a file.") from None
     except _DAMAGE as error:
         raise InputError(f"image {path.name}: can't be read: {' '.join(str(error).split())}") from error
 

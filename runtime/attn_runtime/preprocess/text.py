@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..errors import BackendError, BundleError, InputError, UsageError
+from ..files import irregular
 from ..spec import Dim, TensorSpec
 from ..text_format import printable
 
@@ -141,6 +142,8 @@ def read_lines(file: str) -> list[str]:
             if sys.stdin is None:
                 raise InputError("stdin: is closed; give a text, or --file FILE")
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        elif problem := irregular(file):
+            raise InputError(f"file {file}: {problem}; give a text file, or - for stdin")
         else:
             with Path(file).open("rb") as opened:
                 data = opened.read(MAX_BYTES + 1)

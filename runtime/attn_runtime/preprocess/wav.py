@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..files import irregular
 
 #: Larger files are refused before they are read: 23 minutes of 48 kHz stereo in 16 bits.
 MAX_BYTES = 256 << 20
@@ -66,8 +67,7 @@ def read_wav(path: Path) -> Recording:
 def _bytes(path: Path) -> bytes:
     try:
         if not path.is_file():
-            what = "is a folder, expected a file" if path.is_dir() else "there is no such file"
-            raise InputError(f"recording {path}: {what}.")
+            raise InputError(f"recording {path}: {irregular(path) or 'there is no such file'}.")
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise InputError(f"recording {path.name}: {size} bytes, at most {MAX_BYTES} are read. Cut it.")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Shapes that were once found good are not checked again; a caller with ever new ones must not fill the memory.
 _MOST_REMEMBERED = 4096
 _MOST_THREADS = 1024  # ONNX Runtime would start them all
+_MOST_AXES = 32
 
 
 def open_session(
@@ -267,6 +268,14 @@ class Session:
     def _shapes(self, asked: Mapping[str, int | Sequence[int]]) -> dict[str, tuple[int, ...]]:
         dims = named_dims(self.inputs)
         sizes = {name: int(value) for name, value in asked.items() if isinstance(value, int | np.integer)}
+        for name, value in asked.items():
+            if name not in sizes and not _is_shape(value):
+                dtype = getattr(value, "dtype", None)
+                kind = type(value).__name__ if dtype is None else f"{dtype} {list(value.shape)}"
+                raise UsageError(
+                    f"shapes \"{name}\": got {kind}, expected a dim's size or an input's shape; an array goes in by its "
+                    f"keyword, bind(inputs={{...}}) ({self.where})"
+                )
         whole = {name: tuple(value) for name, value in asked.items() if not isinstance(value, int | np.integer)}
         for name, known, kind in [(n, dims, "dim") for n in sizes] + [(n, self._by_name, "input") for n in whole]:
             if name not in known:
@@ -374,6 +383,13 @@ def _plain(path: Path, graph: str | None, precision: str | None) -> GraphFile:
     if graph or precision:
         raise UsageError(f"{path.name} is one graph in one file: it has no graph or precision to choose from")
     return GraphFile(path, f"file {path.name}")
+
+
+def _is_shape(value: object) -> bool:
+    """Whole numbers in a row; an array of them too, where it is no longer than a shape can be."""
+    if getattr(value, "ndim", 1) != 1 or not isinstance(value, Sequence | np.ndarray) or isinstance(value, str | bytes):
+        return False
+    return len(value) <= _MOST_AXES and all(isinstance(size, int | np.integer) for size in value)
 
 
 def _closed_error(where: str) -> UsageError:

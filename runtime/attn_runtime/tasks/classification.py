@@ -181,7 +181,7 @@ _READERS = {"text": _read_texts, "audio": _read_recordings, "image": _read_pictu
 
 def _is_file(text: str) -> bool:
     try:
-        return Path(text).is_file()
+        return Path(text).exists() and not Path(text).is_dir()  # a pipe, too, is no text that someone wrote
     except (OSError, ValueError):  # too long for a path, or with a NUL
         return False
 

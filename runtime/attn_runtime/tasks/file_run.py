@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle import odd_bool
 from ..errors import BundleError, InputError, UsageError
-from ..files import write_whole
+from ..files import irregular, write_whole
 from ..preprocess import load_audio, load_image
 from ..session import Session, open_session
 
@@ -118,6 +119,8 @@ def _load(file: Path, session: Session) -> tuple[dict[str, Array], tuple[str, ..
 
 def load_npz(file: Path) -> dict[str, Array]:
     """The arrays of an .npz, by name. InputError where it is missing, damaged or holds one array without a name."""
+    if problem := irregular(file):
+        raise InputError(f"input file {file}: {problem}; give an .npz, saved with numpy.savez(file, NAME=array)")
     try:
         loaded = np.load(file, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
@@ -125,7 +128,13 @@ def load_npz(file: Path) -> dict[str, Array]:
                 f"{file.name}: holds one array without a name. Save it with numpy.savez(file, NAME=array)."
             )
         with loaded:
-            return {name: loaded[name] for name in loaded.files}
+            arrays = {name: loaded[name] for name in loaded.files}
+        for name, value in arrays.items():
+            if (byte := odd_bool(value)) is not None:
+                raise InputError(
+                    f"input file {file.name}: {name} is bool and holds a byte {byte}, expected 0 and 1 alone"
+                )
+        return arrays
     except FileNotFoundError:
         raise InputError(f"input file {file}: there is no such file.") from None
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:

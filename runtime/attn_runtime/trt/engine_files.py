@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..bundle import Bundle, Precision, sha256_of
 from ..errors import BackendError, EngineError, OutputError
-from ..files import Staging, recover
+from ..files import Staging, irregular, recover
 from ..onnx_file import check_external_data
 from .engine_key import EngineKey, Wanted, mismatch_text, mismatches, model_digest, read_key
 from .machine import Machine
@@ -69,6 +69,8 @@ def read_plan(engine: EngineFile) -> bytes:
     """
     key, where = engine.key, f"engine {engine.path.name}"
     advice = "it was changed or cut short; build it again"
+    if problem := irregular(engine.path):
+        raise EngineError(f"{where}: {problem}; build it again")
     try:
         size = engine.path.stat().st_size
         if size != key.engine_size:

@@ -406,3 +406,17 @@ def test_a_generators_step_stays_as_it_is() -> None:
     assert {m["graph"] for m in maps} == {"first"}
     assert maps[0]["module"] == "blocks.0.attention", "the path in the model, not in the view"
     assert maps[0]["query"] == {"kind": "tokens", "of": "tokens"}
+
+
+def test_looking_for_attention_leaves_nothing_behind() -> None:
+    """A state that these calls set would look to the reference as if it had always been there."""
+
+    class First(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not hasattr(self, "mean"):
+                self.mean = x.mean()
+            return nn.functional.scaled_dot_product_attention(x, x, x) - self.mean
+
+    source = load_source(First(), inputs=["x:float32[2,4,8]"])
+    add_attention(source)
+    assert not hasattr(source.module, "mean")

@@ -131,6 +131,18 @@ def test_unspoiled_tensors_are_read(tensor_file: bytes, tmp_path: Path) -> None:
     assert list(found) == ["x", "mask", "scale"] and found["x"][1, 2] == 5
 
 
+@pytest.mark.parametrize("byte", [2, 128, 255])
+def test_a_bool_that_is_neither_true_nor_false_is_refused(tensor_file: bytes, tmp_path: Path, byte: int) -> None:
+    """numpy and ONNX Runtime each take such a byte for what they like."""
+    path = tmp_path / "t.safetensors"
+    start = 8 + int.from_bytes(tensor_file[:8], "little")
+    begin, end = json.loads(tensor_file[8:start])["mask"]["data_offsets"]
+    assert tensor_file[start + begin : start + end] == b"\1\0"
+    path.write_bytes(tensor_file[: start + begin + 1] + bytes([byte]) + tensor_file[start + end :])
+    with pytest.raises(BundleError, match=rf'tensor "mask" is bool and holds a byte {byte}, expected 0 and 1 alone'):
+        read_tensors(path, SPECS, {"batch": 2}, "bundle a.attn")
+
+
 @settings(on_one_file, max_examples=500)
 @given(data=st.data())
 def test_tensors(data: st.DataObject, tensor_file: bytes, tmp_path: Path) -> None:

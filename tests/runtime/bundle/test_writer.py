@@ -16,7 +16,7 @@ from attn_runtime.bundle import reader as bundle_module
 from attn_runtime.bundle.reader import Bundle, is_bundle
 from attn_runtime.bundle.writer import BundleWriter, OnnxWriter, check_target
 from attn_runtime.errors import BundleError, OutputError
-from attn_runtime.files import atomic_write
+from attn_runtime.files import atomic_write, name_excess
 from safetensors.numpy import load_file
 from support.graphs.make_hostile_bundles import gemm_model, make_valid_bundle
 
@@ -190,6 +190,19 @@ def test_target_needs_a_name_and_a_folder(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="expected a name"), writer(tmp_path / name):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("bytes_", [236, 250, 255])
+def test_a_name_that_leaves_no_room_for_a_temporary_one_is_refused_at_once(tmp_path: Path, bytes_: int) -> None:
+    for stem, suffix in (("a", ".attn"), ("a", ".onnx"), ("\u00e9", ".onnx")):
+        name = stem * ((bytes_ - 5) // len(stem.encode())) + suffix
+        with pytest.raises(OutputError, match=r"the name of 2\d\d bytes is too long; 2\d\d leave room"):
+            check_target(tmp_path / name)
+    longest = next(n for n in range(255, 0, -1) if not name_excess(tmp_path / ("a" * n)))
+    assert longest > 225
+    with OnnxWriter(tmp_path / f"{'a' * (longest - 5)}.onnx") as writer:
+        writer.path().write_bytes(b"x")
+        writer.commit()
 
 
 def test_folder_nobody_can_write_to() -> None:

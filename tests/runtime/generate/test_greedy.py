@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from attn_runtime.errors import UsageError
 from attn_runtime.generate import GenerateOptions, Generator, open_generator
 from support.models.tiny_generators import Tiny, drawn_prompts, greedy_of, inputs_of, write_bundle
 
@@ -68,3 +72,35 @@ def test_what_lies_behind_an_answer_is_padding_even_where_padding_stops_one(gene
             assert (found.tokens[number, len(wanted) :] == 0).all()
             assert found.stopped[number] == ("stop" if wanted[-1] in stop else "length")
         assert len(set(found.lengths.tolist())) > 1
+
+
+def test_a_generator_that_was_opened_before_a_fork_is_refused_in_the_child(bundle: Path, tiny: Tiny) -> None:
+    """Its threads are the parent's, and whoever holds its lock, too: the child would wait for ever."""
+    prompts = inputs_of(tiny, drawn_prompts(tiny, [3]))
+    with open_generator(bundle, "cpu", threads=1) as opened:
+        running, go_on = threading.Event(), threading.Event()
+
+        def hold(row: int, token: int) -> None:
+            running.set()
+            go_on.wait(60)
+
+        thread = threading.Thread(target=opened.generate, args=(prompts,), kwargs={"on_token": hold})
+        thread.start()
+        assert running.wait(60)
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)  # what hangs is ended by it, and the parent sees no exit code of ours
+            code = 1
+            try:
+                opened.generate(prompts)
+            except UsageError as error:
+                code = 42 if "before a fork; open it after the fork" in str(error) else 2
+            finally:
+                opened.close()
+                os._exit(code)
+        try:
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
+        finally:
+            go_on.set()
+            thread.join()
+        assert opened.generate(prompts).lengths.size == 1

@@ -81,7 +81,7 @@ def test_a_file_beyond_reason_is_not_read(tmp_path):
 def test_a_missing_file_and_a_folder(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_wav(tmp_path / "nothing.wav")
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="is not a regular file, but a folder"):
         read_wav(tmp_path)
 
 

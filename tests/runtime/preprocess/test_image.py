@@ -162,7 +162,7 @@ def test_every_truncation_of_an_image_is_told(tmp_path: Path) -> None:
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         load_image(tmp_path / "a.png", recipe())
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="is not a regular file, but a folder"):
         load_image(tmp_path, recipe())
 
 

@@ -391,6 +391,14 @@ def test_buffers_can_not_be_replaced(gemm: Session) -> None:
         bound.inputs["x"] = drawn(2, 16)  # type: ignore[index]
 
 
+def test_an_array_in_the_place_of_a_shape_is_told_in_a_line(gemm: Session) -> None:
+    name, *_ = (spec.name for spec in gemm.inputs)
+    for value in (np.zeros((64, 64), np.float32), np.zeros(4000, np.int64), np.array(1.5), [[1, 2]], [0] * 4000, "ab"):
+        with pytest.raises(UsageError, match=r"expected a dim's size or an input's shape; .*bind\(inputs=") as caught:
+            gemm.bind({name: value})
+        assert len(str(caught.value)) < 250 and "\n" not in str(caught.value)
+
+
 def test_shapes_to_bind(tmp_path: Path) -> None:
     session = open_session(add(tmp_path / "add.onnx"), "cpu")
     assert session.bind({"B": np.int64(2), "T": 3}).outputs["z"].shape == (2, 3)

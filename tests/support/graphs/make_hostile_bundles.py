@@ -540,7 +540,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("onnx-data-absolute", "outside its own folder", external("/etc/passwd")),
     Attack("onnx-data-nul", "no file can be called", external("a\0b")),
     Attack("onnx-data-long", "no file can be called", external("x" * 5000)),
-    Attack("onnx-data-dot", "is not there", external(".")),
+    Attack("onnx-data-dot", "is not a regular file", external(".")),
     Attack("onnx-data-unlisted", "does not list as its data", external("model.onnx")),
     Attack("onnx-data-missing", "is not there", external("nowhere.data")),
     Attack("onnx-operator", "", graph_edit(lambda m: setattr(m.graph.node[0], "op_type", "Gemmm")), "engine"),

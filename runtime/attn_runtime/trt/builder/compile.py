@@ -16,7 +16,7 @@ from ... import __version__
 from ...bundle import AttentionBlock, Bundle
 from ...device import compute_capability
 from ...errors import BackendError, EngineError, FusionError, OutputError, UsageError
-from ...files import write_file
+from ...files import irregular, write_file
 from ...text_format import columns, printable
 from .. import (
     Audit,
@@ -267,6 +267,8 @@ def _timing_cache(library: Library, asked: str | os.PathLike[str] | None, notes:
 def _read_cache(path: Path | None) -> bytes | None:
     if path is None:
         return None
+    if problem := irregular(path):
+        raise OutputError(f"timing cache {path}: {problem}; choose another file")
     try:
         return path.read_bytes() if path.exists() else b""
     except OSError as error:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from ...errors import OutputError
-from ...files import write_file
+from ...files import irregular, write_file
 
 SUFFIX = ".kernels"
 
@@ -27,6 +27,8 @@ class RuntimeCache:
 
     def load(self) -> bytes | None:
         """What an earlier process kept, None where there is nothing that can be read."""
+        if irregular(self.file):
+            return None
         try:
             self._last = self.file.read_bytes()
         except OSError:

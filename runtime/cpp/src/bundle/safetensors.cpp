@@ -183,6 +183,15 @@ Tensor SafetensorsFile::read(const std::string& name) const {
   } catch (const std::system_error& error) {
     throw bundle_error(where_ + ": can't read " + name_ + ": " + reason(error) + "; " + advice);
   }
+  if (*dtype == ATTN_BOOL) {
+    // Whoever is given such a byte as a bool may take it for true, for false, or for both.
+    const auto* values = static_cast<const unsigned char*>(tensor.buffer.data());
+    const auto* odd = std::find_if(values, values + bytes, [](unsigned char value) { return value > 1; });
+    if (odd != values + bytes) {
+      throw bundle_error(where_ + ": " + name_ + ": tensor " + shown(name) + " is bool and holds a byte " + std::to_string(*odd) +
+                         ", expected 0 and 1 alone; " + advice);
+    }
+  }
   return tensor;
 }
 

@@ -41,6 +41,15 @@ TEST_F(Tensorfile, NoneAndScalarsAreTensors) {
   EXPECT_EQ(*tensors.at("s").view().as<int64_t>(), 7);
 }
 
+TEST_F(Tensorfile, ABoolIsZeroOrOne) {
+  const std::string header = "{" + y("[4]", "[0,4]", "BOOL") + "}";
+  const fs::path good = scratch.write("t.safetensors", safetensors(header, std::string("\0\1\1\0", 4)));
+  EXPECT_EQ(read_safetensors(good, "w").at("y").shape, (Shape{4}));
+  const fs::path file = scratch.write("t.safetensors", safetensors(header, std::string("\0\1\2\0", 4)));
+  EXPECT_EQ(raised([&] { read_safetensors(file, "w"); }),
+            "w: t.safetensors: tensor \"y\" is bool and holds a byte 2, expected 0 and 1 alone; re-export the bundle");
+}
+
 TEST_F(Tensorfile, WhatItClaimsIsHeldAgainstItsSize) {
   const std::string eight(8, '\0');
   const std::string none = "w: t.safetensors is no safetensors file: ";

@@ -1,0 +1,92 @@
+"""A pipe, a folder or a device in the place of a file is refused in one line, and nothing waits for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attn_runtime.bundle import Bundle
+from attn_runtime.errors import AttnError, BundleError, EngineError, InputError, OutputError
+from attn_runtime.files import irregular
+from attn_runtime.onnx_file.external_data import check_external_data
+from attn_runtime.preprocess import load_audio, load_image
+from attn_runtime.preprocess.text import read_lines
+from attn_runtime.session import open_session
+from attn_runtime.tasks.file_run import load_npz
+from attn_runtime.trt.builder.compile import _read_cache
+from support.checks.time_limit import time_limit
+
+_AUDIO = {"input": "x", "rate": 16000, "channels": 1}
+_IMAGE = {
+    "input": "x",
+    "channels": 3,
+    "height": 2,
+    "width": 2,
+    "resize": "bilinear",
+    "scale": 1,
+    "mean": [0],
+    "std": [1],
+}
+
+READERS: dict[str, tuple[Callable[[Path], Any], type[AttnError]]] = {
+    "npz": (load_npz, InputError),
+    "picture": (lambda path: load_image(path, _IMAGE), InputError),
+    "recording": (lambda path: load_audio(path, _AUDIO, 1, 9), InputError),
+    "texts": (lambda path: read_lines(str(path)), InputError),
+    "bundle": (Bundle.open, BundleError),
+    "graph": (open_session, BundleError),
+    "data": (lambda path: check_external_data(path, "w"), BundleError),
+    "timings": (_read_cache, OutputError),
+}
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _link(path: Path) -> None:
+    os.mkfifo(path.with_name("pipe"))
+    path.symlink_to("pipe")
+
+
+def _device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    "make", [_fifo, _link, _device, Path.mkdir], ids=["fifo", "link to a fifo", "device", "folder"]
+)
+@pytest.mark.parametrize("reader", READERS)
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, reader: str, make: Callable[[Path], None]) -> None:
+    read, error = READERS[reader]
+    path = tmp_path / "x.onnx"
+    make(path)
+    if reader in ("bundle", "graph") and path.is_dir():
+        return
+    with time_limit(20), pytest.raises(error, match="is not a regular file, but a (FIFO|device|folder)") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_and_what_is_not_there_are_left_to_the_reader(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("file", "link", "none", "loop", "a\0b", "x" * 300):
+        assert irregular(tmp_path / name) == ""
+
+
+def test_the_kind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind("s")
+        assert irregular("s") == "is not a regular file, but a socket"
+    assert irregular("/dev/null") == "is not a regular file, but a device"
+
+
+def test_a_timing_cache_that_is_not_there_yet(tmp_path: Path) -> None:
+    assert _read_cache(tmp_path / "none") == b"" and EngineError.exit_code != OutputError.exit_code
