@@ -8,10 +8,10 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .choice import Choice, choose_by_power
-    from .fresh_inputs import edges, fresh_inputs
     from .mutants import Mutant, Mutants
     from .power import measure_power
     from .report import MutationReport, Result
+    from .unseen_inputs import edges, fresh_inputs
 
 __all__ = [
     "Choice",
@@ -30,7 +30,7 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "choice": ["Choice", "choose_by_power"],
-        "fresh_inputs": ["edges", "fresh_inputs"],
+        "unseen_inputs": ["edges", "fresh_inputs"],
         "mutants": ["Mutant", "Mutants"],
         "power": ["measure_power"],
         "report": ["MutationReport", "Result"],

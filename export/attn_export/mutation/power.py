@@ -22,10 +22,10 @@ from ..parity import check_case, passed, worst
 from ..precision.schemes import Scheme, get, names
 from . import weak_proof
 from .families import Unchanged
-from .fresh_inputs import fresh_inputs
 from .mutants import Mutant, Mutants
 from .report import BLIND, CAUGHT, EQUIVALENT, MutationReport, Result
 from .runs import Form, Runner, form_of, stored_cases
+from .unseen_inputs import fresh_inputs
 
 #: Seconds that a mutant gets for one case at least, and as a multiple of what all cases of the original took.
 _LEAST_SECONDS, _TIMES = 20.0, 20.0
@@ -125,7 +125,7 @@ class _Subject:
         self._scheme = next((s for s in map(get, names()) if s.type == self._entry.type), None)
         self._child, self._work = child, work
         self._runner = Runner(child, work)
-        self._golden = stored_cases(graph)
+        self._golden = stored_cases(graph, self._entry.type)
         self.mutants = Mutants(self._entry.file, self.label)
         self._fresh: list[Fresh] | None = None
         self.alike: list[Arrays] = []
@@ -240,7 +240,7 @@ class _Subject:
         """What fp32 may be off: the stored tolerance, and never more than the default one, so that a loose proof is not
         held to be a good one."""
         stored, default = self._entry.tolerance, Tolerance()
-        return Tolerance(min(stored.atol, default.atol), min(stored.rtol, default.rtol))
+        return Tolerance(min(stored.atol, default.atol), min(stored.rtol, default.rtol), stored.fills)
 
     def _answers(self, graph: Path, form: Form, cases: Sequence[Case[Path]]) -> list[Arrays | None]:
         """What a graph answers; None at a case that it can't run, or of which nothing is a number."""
@@ -310,7 +310,6 @@ def _noise(
     """
     if answer.dtype.kind != "f":
         return 0.0
-    finite = np.abs(answer[np.isfinite(answer)]).astype(np.float64)
-    largest = float(finite.max()) if finite.size else 0.0
+    largest = limit.largest(name, answer)
     own = errors[name].error if name in errors else 0.0
     return max(limit.limit(largest), 2 * own, 2 * usual.get(name, 0.0) * largest)

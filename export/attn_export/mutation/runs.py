@@ -81,9 +81,9 @@ class Runner:
         return got
 
 
-def stored_cases(graph: Graph) -> list[tuple[Case[Path], Arrays]]:
-    """The golden cases with PyTorch's answers, those that cost least first."""
-    pairs = [(ref, case.outputs) for ref, case in zip(graph.golden, graph.cases(), strict=True)]
+def stored_cases(graph: Graph, type: str) -> list[tuple[Case[Path], Arrays]]:
+    """The golden cases that a precision of `type` is held to, with PyTorch's answers, those that cost least first."""
+    pairs = [(ref, case.outputs) for ref, case in zip(graph.golden_for(type), graph.cases(type), strict=True)]
     return sorted(pairs, key=lambda pair: pair[0].inputs.stat().st_size)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .shape_cases import corner_cases, is_example, trace_sizes
     from .signature import Signature, Watch, to_torch
     from .sweep_sizes import SweepPlan, cost_of, plan_sweep
-    from .value_cases import FP32_ONLY
+    from .value_cases import FP32_ONLY, is_mask
 
 __all__ = [
     "FP32_ONLY",
@@ -37,6 +37,7 @@ __all__ = [
     "fill_ranges",
     "independent",
     "is_example",
+    "is_mask",
     "plan_sweep",
     "preserved",
     "record_answers",
@@ -62,6 +63,6 @@ __getattr__, __dir__ = lazy(
         "shape_cases": ["corner_cases", "is_example", "trace_sizes"],
         "signature": ["Signature", "Watch", "to_torch"],
         "sweep_sizes": ["SweepPlan", "cost_of", "plan_sweep"],
-        "value_cases": ["FP32_ONLY"],
+        "value_cases": ["FP32_ONLY", "is_mask"],
     },
 )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from attn_export.reference.draw import independent
 from attn_export.reference.value_cases import ValueCases, is_mask, value_cases
 from attn_runtime.bundle import Arrays, Case
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import CaptureError
 from attn_runtime.random_inputs import draw_inputs
-from attn_runtime.spec import Dim, TensorSpec
+from attn_runtime.spec import Dim, TensorSpec, Values
 
 B, T = Dim("B", 1, 4, 8), Dim("T", 1, 16, 64)
 X = TensorSpec("x", "float32", (B, T))
@@ -20,14 +21,11 @@ KEEP = TensorSpec("keep", "bool", (B, T))
 
 
 def made(inputs: tuple[TensorSpec, ...], answer: Callable[[Arrays], Arrays]) -> ValueCases:
-    def draw(sizes: Mapping[str, int], seed: int) -> Arrays:
-        return draw_inputs(inputs, sizes, seed)
-
     def ask(case: Case[Arrays], fed: Arrays) -> Case[Arrays]:
         with np.errstate(all="ignore"):
             return replace(case, inputs=fed, outputs=answer(fed))
 
-    return value_cases(inputs, draw, ask, Tolerance(), 3)
+    return value_cases(inputs, independent(inputs), ask, Tolerance(), 3)
 
 
 def softmax(x: np.ndarray, keep: np.ndarray, guard: bool) -> np.ndarray:
@@ -45,6 +43,12 @@ def test_every_float_input_times_100_and_a_thousandth() -> None:
     assert np.allclose(large.inputs["x"], tiny.inputs["x"] * 1e5, rtol=1e-5)
     assert np.array_equal(large.inputs["count"], tiny.inputs["count"])
     assert large.sizes == {"B": 5, "T": 7}, "small, and no two alike"
+
+
+def test_values_stay_within_the_bounds_that_are_declared() -> None:
+    pixel = TensorSpec("x", "float32", (B, T), values=Values("uniform", low=0, high=1))
+    large, tiny = made((pixel,), lambda fed: {"y": fed["x"]}).answers
+    assert large.inputs["x"].max() == 1 and tiny.inputs["x"].min() >= 0 and tiny.inputs["x"].max() <= 1e-3
 
 
 def test_what_is_not_finite_in_pytorch_is_no_case() -> None:

@@ -12,7 +12,7 @@ import pytest
 from attn_export.precision.bisect_bundle import _file
 from attn_export.source.assets import read_assets
 from attn_export.source.checkpoint import load_checkpoint
-from attn_export.source.input_specs import load_example
+from attn_export.source.examples import load_example
 from attn_export.source.pt2 import load
 from attn_models.training.checkpoint import read_state
 from attn_runtime.errors import AttnError, CheckpointError, UsageError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from attn_export.mutation.fresh_inputs import edges, fresh_inputs, is_mask
+from attn_export.mutation.unseen_inputs import edges, fresh_inputs
+from attn_export.reference import is_mask
 from attn_runtime.bundle import Case
 from attn_runtime.spec import Dim, TensorSpec
 

@@ -12,7 +12,7 @@ from attn_runtime.bundle import Arrays, Case
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import TensorSpec, named_dims
 
-from ..reference import corner_cases
+from ..reference import corner_cases, is_mask
 
 #: Inputs of one case stay under this many bytes where the ranges allow, sizes drawn between the corners, and cases that
 #: count through the values of a whole-number input.
@@ -41,7 +41,7 @@ def edges(inputs: Sequence[TensorSpec], base: Case[Arrays]) -> Iterator[Case[Arr
     """`base` with one kind of input at an edge of what it may be."""
     for spec in inputs:
         value = base.inputs[spec.name]
-        if is_mask(spec) and value.ndim and value.size:
+        if is_mask(spec) and value.size:
             for name, mask in _masks(value).items():
                 yield _with(base, f"{spec.name} {name}", {spec.name: mask})
         elif spec.high is not None and value.size:
@@ -57,11 +57,6 @@ def edges(inputs: Sequence[TensorSpec], base: Case[Arrays]) -> Iterator[Case[Arr
         # Not scaled as float16: what is finite there stays so.
         changed = {n: (v.astype(np.float32) * np.float32(factor)).astype(v.dtype) for n, v in floats.items()}
         yield _with(base, f"inputs times {factor:g}", changed)
-
-
-def is_mask(spec: TensorSpec) -> bool:
-    """Whether an input says yes or no: a boolean, or a whole number that is 0 or 1."""
-    return spec.dtype == "bool" or ("int" in spec.dtype and (spec.low or 0, spec.high) == (0, 2))
 
 
 def _masks(value: np.ndarray[Any, Any]) -> Arrays:
