@@ -20,7 +20,7 @@ from attn_runtime.generate.graphs.graph_io import GraphIO
 from attn_runtime.generate.recorded_cases import generated_cases
 from attn_runtime.generate.text_generation import generate_texts
 from attn_runtime.generate.verify import replay
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from support.checks.idle import WIDE, busy
 from support.checks.message_places import place
 from support.graphs.hostile_generators import ATTACKS, make_generator_bundle
@@ -312,19 +312,29 @@ def test_logits_that_are_fills_decide_nothing_in_either(tmp_path: Path, tool: To
     tokens = case["outputs"]["tokens"]
     tokens[1, 0] = 12 if tokens[1, 0] != 12 else 11
     path = write_bundle(tmp_path / "filled.attn", tiny, [case])
-    manifest = json.loads((path / "manifest.json").read_text())
-    golden = path / manifest["graphs"]["step"]["golden"][0]["outputs"]
-    answers = load_file(golden)
+    graph = Bundle.open(path).graphs["step"]
+    sizes = {dim.name: dim.min for spec in (*graph.inputs, *graph.outputs) for dim in spec.dims if dim.name}
+    inputs, answers = (
+        {s.name: np.ones(s.shape(sizes), s.dtype) for s in side} for side in (graph.inputs, graph.outputs)
+    )
     answers["logits"][0, 0] = -1e9
-    save_file(answers, golden)
+    manifest = json.loads((path / "manifest.json").read_text())
+    golden = {"case": "min", "sizes": sizes, "checked_sizes": sizes, "seed": 0}
+    for side, tensors in (("inputs", inputs), ("outputs", answers)):
+        golden[side] = f"golden/step.{side}.safetensors"
+        save_file(tensors, path / golden[side])
+        manifest["files"][golden[side]] = {"sha256": "0" * 64, "size": 0}
+    manifest["graphs"]["step"]["golden"].append(golden)
+    (path / "manifest.json").write_text(json.dumps(manifest))
     rehash(path)
     for fills in ({}, {"fills": {"logits": [[-1e9, -1e9]]}}):
         manifest = json.loads((path / "manifest.json").read_text())
         manifest["graphs"]["step"]["precisions"]["fp32"]["tolerance"].update(fills)
         (path / "manifest.json").write_text(json.dumps(manifest))
-        wanted = [each.passed for each in replay(path, "cpu", "ort", threads=1)]
-        assert [passed for _, passed, _ in tool("replay", path, "fp32")] == wanted
-        assert all(wanted) == (not fills)  # beside 1e9 any token is as good
+        # Beside 1e9 no choice is clear, and what is wrong is the score alone.
+        wanted = ["token 0 is" in each.problem for each in replay(path, "cpu", "ort", threads=1)]
+        assert wanted == [bool(fills), False, bool(fills), False]
+        assert ["token 0 is" in problem for _, _, problem in tool("replay", path, "fp32")] == wanted
 
 
 @pytest.fixture(scope="module")
