@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,11 +29,19 @@ _LARGEST_FLOAT16 = 65504.0
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How much an answer may differ from its reference, and which values of an output are fills."""
+    """How much an answer may differ from its reference, and which values of an output are fills.
+
+    `rtols` are those of outputs that have one of their own: of a narrow type, a few times what its rounding was measured at.
+    """
 
     atol: float = 1e-6
     rtol: float = 2e-5
     fills: Fills = field(default_factory=dict, hash=False)
+    rtols: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def of(self, output: str) -> Tolerance:
+        """The same with the rtol of this output."""
+        return replace(self, rtol=self.rtols[output], rtols={}) if output in self.rtols else self
 
     def limit(self, max_reference: float) -> float:
         """How large an error may be in a tensor whose reference is at most `max_reference`."""
@@ -60,6 +68,8 @@ class Tolerance:
 
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {"atol": self.atol, "rtol": self.rtol}
+        if self.rtols:
+            found["rtols"] = dict(self.rtols)
         if self.fills:
             found["fills"] = {output: [list(ends) for ends in ranges] for output, ranges in self.fills.items()}
         return found
@@ -67,9 +77,10 @@ class Tolerance:
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Tolerance:
         """What `to_json` gave. KeyError, TypeError or ValueError for anything else that a file may hold in its place."""
-        found = cls(float(entry["atol"]), float(entry["rtol"]), _fills(entry.get("fills", {})))
-        if not (found.atol >= 0 and found.rtol >= 0):
-            raise ValueError(f"atol {found.atol}, rtol {found.rtol}")
+        rtols = {str(output): float(rtol) for output, rtol in entry.get("rtols", {}).items()}
+        found = cls(float(entry["atol"]), float(entry["rtol"]), _fills(entry.get("fills", {})), rtols)
+        if not all(number >= 0 for number in (found.atol, found.rtol, *rtols.values())):
+            raise ValueError(f"atol {found.atol}, rtol {found.rtol}, rtols {rtols}")
         return found
 
 
@@ -145,6 +156,7 @@ def compare(
     def failed(problem: str) -> Difference:
         return Difference(output, float("inf"), float("nan"), 0.0, False, problem)
 
+    tolerance = tolerance.of(output)
     if got is None:
         return failed("missing")
     if got.shape != expected.shape:

@@ -204,9 +204,9 @@ def bundle_conversion(
         )
     fp32 = own.precisions["fp32"]
     tolerance = scheme.tolerance(rtol, fp32.tolerance)
-    return conversion_of(
-        fp32.file, scheme, golden_record(opened, own, scheme.type), tolerance, half_io, work / graph, isolated
-    )
+    record = golden_record(opened, own, scheme.type)
+    made = conversion_of(fp32.file, scheme, record, tolerance, half_io, work / graph, isolated)
+    return replace(made, own_limits=rtol is None)
 
 
 def file_conversion(
@@ -224,7 +224,8 @@ def file_conversion(
     folder.mkdir()
     record = own_record(path, info, inputs or embedded_inputs(path), folder, isolated)
     tolerance = scheme.tolerance(rtol, Tolerance(fills=record.fills))
-    return conversion_of(path, scheme, record, tolerance, half_io, work / "graph", isolated)
+    made = conversion_of(path, scheme, record, tolerance, half_io, work / "graph", isolated)
+    return replace(made, own_limits=rtol is None)
 
 
 def conversion_of(

@@ -40,6 +40,7 @@ class Conversion:
     work        a folder for candidates
     largest     max|value| of its tensors at the record's inputs
     large       whether its weights lie beside it
+    own_limits  whether outputs get limits of their own, as narrow as was measured: not where the user named one
     """
 
     source: Path
@@ -51,6 +52,7 @@ class Conversion:
     work: Path
     largest: Mapping[str, float]
     large: bool = False
+    own_limits: bool = True
 
     @cached_property
     def consumers(self) -> NodeConsumers:

@@ -31,6 +31,8 @@ from .further_cases import Further, FurtherCases, extended, hold
 #: A search that ends in a graph which fails beyond the record is begun again with what failed, so often, and with so many of
 #: the cases that failed.
 _MOST_SEARCHES, _MOST_ADDED = 4, 2
+#: How much further than the emulated graph a typed one may be off on other machines, which round at other places.
+_TIMES_ROUNDING = 4.0
 #: Beyond this share of a type's greatest number, unseen inputs may well overflow.
 _CLOSE = 0.5
 
@@ -130,7 +132,7 @@ def convert_graph(
             result = fp32_search.search(conversion, fp32_search.start(conversion))
         else:
             raise _parity(conversion, further.checks, conversion.scheme.name)
-        typed = replace(_typed(conversion, graph, result), further=further)
+        typed = _tightened(replace(_typed(conversion, graph, result), further=further), conversion)
         count = len(typed.fp32_nodes)
         line.done(f"{typed.nodes_before} -> {typed.nodes_after} nodes, {count} of arithmetic kept in fp32")
     _confirm(conversion, typed.path)
@@ -171,6 +173,7 @@ def for_tensorrt(
         nodes_before=typed.nodes_after, nodes_after=info_of(model).nodes, note=f"rewritten: {', '.join(done.changed)}"[:8000],
         target="tensorrt", further=further,
     )  # fmt: skip
+    made = _tightened(made, conversion)
     _report(conversion, made, console)
     return made
 
@@ -188,6 +191,23 @@ def _typed(conversion: Conversion, graph: str, result: SearchResult) -> TypedGra
         find_blocks(model), conversion.tolerance, result.best.checks, conversion.half_io,
         before.nodes, info_of(model).nodes, max(half, default=0.0), "; ".join(_lines(fp32_nodes))[:8000],
     )  # fmt: skip
+
+
+def _tightened(typed: TypedGraph, conversion: Conversion) -> TypedGraph:
+    """With limits of its outputs' own, a few times what rounding was measured at, where the scheme's default would allow more.
+
+    A change of the graph must move an answer by more than its limit to be noticed, and the default is wide for most.
+    """
+    if not conversion.own_limits:
+        return typed
+    tolerance, least = conversion.tolerance, _TIMES_ROUNDING * conversion.scheme.unit_roundoff
+    measured: dict[str, float] = {}
+    for one in (c.difference for c in (*typed.checks, *typed.further.checks)):
+        if one.limit and one.max_reference:
+            measured[one.output] = max(measured.get(one.output, 0.0), one.max_error / one.max_reference)
+    rtols = {name: max(least, _TIMES_ROUNDING * error) for name, error in measured.items()}
+    own = {name: rtol for name, rtol in rtols.items() if rtol < tolerance.rtol}
+    return replace(typed, tolerance=replace(tolerance, rtols=own))
 
 
 def _lines(fp32_nodes: tuple[Mapping[str, str], ...]) -> list[str]:
@@ -261,11 +281,18 @@ def _report(conversion: Conversion, typed: TypedGraph, console: Console) -> None
     with console.stage("check") as line:
         bad = worst(typed.checks)
         agreement = typed.argmax_agreement
+        own = typed.tolerance.rtols.values()
+        kept_to = (
+            f"; from here on {max(own):.1e}"
+            if own and len(own) == len({c.difference.output for c in typed.checks})
+            else ""
+        )
         beyond = f" and {typed.further.text}" if typed.further.checks else ""
         line.done(
             f"{typed.name} = {conversion.record.against} at {len(conversion.record.cases)} shapes{beyond}, "
             f"worst error {typed.worst:.1e} of max|reference| (allowed {conversion.tolerance.rtol:.0e}, "
-            f"{bad.ratio:.0%} of the limit)" + (f", argmax agreement {agreement:.1%}" if agreement is not None else "")
+            f"{bad.ratio:.0%} of the limit{kept_to})"
+            + (f", argmax agreement {agreement:.1%}" if agreement is not None else "")
         )
     if typed.target is None:
         for text in typed.fp32_lines:

@@ -103,7 +103,7 @@ def logit_error(bundle: Bundle, generator: Generator) -> float:
     allowed = 0.0
     for name in (generator.wiring.first.name, generator.wiring.step.name):
         graph = bundle.graphs[name]
-        tolerance = graph.precisions[_precision(generator, name)].tolerance
+        tolerance = graph.precisions[_precision(generator, name)].tolerance.of("logits")
         # Infinite or fills are the logits of tokens that a model never writes.
         largest = max((tolerance.largest("logits", case.outputs["logits"]) for case in graph.cases(None)), default=0.0)
         allowed = max(allowed, tolerance.limit(largest))

@@ -134,6 +134,9 @@ TensorSpec spec_of(const Json& data) {
 
 Tolerance tolerance_of(const Json& data) {
   Tolerance found{data.at("atol").get<double>(), data.at("rtol").get<double>()};
+  if (data.contains("rtols")) {
+    for (const auto& [output, rtol] : data.at("rtols").items()) found.rtols[output] = rtol.get<double>();
+  }
   if (!data.contains("fills")) return found;
   for (const auto& [output, ranges] : data.at("fills").items()) {
     for (const Json& range : ranges) found.fills[output].emplace_back(range[0].get<double>(), range[1].get<double>());
@@ -201,6 +204,13 @@ std::shared_ptr<const Bundle> read_bundle(const fs::path& path) {
 }
 
 }  // namespace
+
+Tolerance Tolerance::of(const std::string& output) const {
+  Tolerance own = *this;
+  const auto found = rtols.find(output);
+  if (found != rtols.end()) own.rtol = found->second;
+  return own;
+}
 
 const std::vector<FillRange>& Tolerance::fills_of(const std::string& output) const {
   static const std::vector<FillRange> none;

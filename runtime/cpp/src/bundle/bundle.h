@@ -23,6 +23,10 @@ struct Tolerance {
   double atol, rtol;
   std::map<std::string, std::vector<FillRange>> fills{};  // of an output: what it writes over places that are banned or masked
 
+  std::map<std::string, double> rtols{};  // of an output that has one of its own
+
+  // The same with the rtol of this output.
+  Tolerance of(const std::string& output) const;
   // How large an error may be in a tensor whose reference is at most so large.
   double limit(double max_reference) const { return atol + rtol * max_reference; }
   // The ranges of an output; none where it has no fill values.

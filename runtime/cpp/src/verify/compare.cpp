@@ -81,7 +81,8 @@ std::string number(double value, const char* form) {
 
 }  // namespace
 
-Difference compare(const std::string& output, const Tensor& expected, const Tensor* got, const Tolerance& tolerance, bool half_io) {
+Difference compare(const std::string& output, const Tensor& expected, const Tensor* got, const Tolerance& limits, bool half_io) {
+  const Tolerance tolerance = limits.of(output);
   if (!got) return failed(output, "missing");
   if (got->shape != expected.shape) return failed(output, "shape " + text(got->shape) + ", expected " + text(expected.shape));
   if (got->dtype != expected.dtype) {

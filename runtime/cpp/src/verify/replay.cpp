@@ -24,7 +24,7 @@ double logit_error(const Generator& generator) {
   double allowed = 0;
   for (const std::string& name : {generator.graph_io->first.name, generator.graph_io->step.name}) {
     const Graph& graph = generator.bundle->graph(name);
-    const Tolerance& tolerance = generator.precision_of(name).tolerance;
+    const Tolerance tolerance = generator.precision_of(name).tolerance.of("logits");
     const std::vector<FillRange>& fills = tolerance.fills_of("logits");
     double largest = 0;
     for (const GoldenCase& golden : graph.golden) {
