@@ -32,6 +32,7 @@ ORDER = (
     "cond-aliases",
     "fully-masked-rows",
     "attention-rank",
+    "written-out",
 )
 
 

@@ -1,0 +1,75 @@
+"""A captured program whose operators are written out where the exporter would get them wrong."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections import Counter
+
+import torch
+from attn_runtime.errors import CaptureError
+
+from . import scalars
+from ._form import Call, Form
+from .sizes import CanNotWrite
+
+
+def forms() -> dict[str, Form]:
+    """The form of each operator, by its name below torch.ops.aten."""
+    package = __name__.rpartition(".")[0]
+    modules = [importlib.import_module(f"{package}.{name}") for name in _names()]
+    return {operator: m.FORM for m in modules if hasattr(m, "FORM") for operator in m.FORM.operators}
+
+
+def _names() -> list[str]:
+    folder = importlib.import_module(__name__.rpartition(".")[0]).__path__
+    return [f.name for f in pkgutil.iter_modules(folder) if not f.name.startswith("_") and f.name != "written_out"]
+
+
+def write_out(program: torch.export.ExportedProgram) -> tuple[torch.export.ExportedProgram, Counter[str]]:
+    """The program, and how many calls of each operator were written out; the program itself where there are none.
+
+    `program` is changed and must not be used any more. Raises CaptureError where an operator is needed in a form that
+    nothing here is right for.
+    """
+    by_operator = forms()
+    written: Counter[str] = Counter()
+    last: torch.fx.Node | None = None
+    for graph_module in program.graph_module.modules():
+        if not isinstance(graph_module, torch.fx.GraphModule):
+            continue
+        for node in list(graph_module.graph.nodes):
+            try:
+                name, call = _call(node, by_operator)
+            except CanNotWrite as problem:
+                raise _refusal(node, problem) from problem
+            if call is not None:
+                node.target, node.args, node.kwargs = call.function, call.args, call.kwargs
+                written[name] += 1
+                last = node
+        graph_module.recompile()
+    if last is None:
+        return program, written
+    try:
+        return program.run_decompositions({}), written
+    except Exception as problem:
+        found: BaseException | None = problem
+        while found is not None and not isinstance(found, CanNotWrite):
+            found = found.__cause__ or found.__context__
+        if isinstance(found, CanNotWrite):
+            raise _refusal(last, found) from problem
+        raise
+
+
+def _call(node: torch.fx.Node, by_operator: dict[str, Form]) -> tuple[str, Call | None]:
+    if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace == "aten":
+        name = node.target._schema.name.removeprefix("aten::")
+        return name, by_operator[name].write(node) if name in by_operator else None
+    return "size", scalars.write(node)
+
+
+def _refusal(node: torch.fx.Node, problem: CanNotWrite) -> CaptureError:
+    return CaptureError(
+        f"{node.name} can't be exported so that it is PyTorch's at every size: {problem.why}. "
+        "Compute sizes in integers, from one size at a time."
+    )
