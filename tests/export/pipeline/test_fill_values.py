@@ -77,7 +77,8 @@ def test_what_is_wrong_beside_fills_is_seen(name: str, made: Made, tmp_path: Pat
     assert [low / 2 + high / 2 for low, high in ranges] == pytest.approx(KINDS[name], rel=1e-3)
     checks = Bundle.open(bundle).manifest["graphs"]["model"]["stages"][-1]["checks"]
     assert any(c.get("max_fill", 0) >= abs(KINDS[name][-1]) * 0.99 for c in checks)
-    assert all(c["max_reference"] < 20 and c["limit"] < 1e-3 for c in checks)
+    # At 100 times the usual inputs, and scores at 10000 times, what is usual is large too.
+    assert all(c["max_reference"] < 20 and c["limit"] < 1e-3 for c in checks if c["case"] != "large")
     report = verify(bundle, device="cpu")
     assert report.to_json()["tolerances"]["model"]["fills"]["output"] == [list(ends) for ends in ranges]
     # Every weight doubled and negated; scores of two such factors are four times as large.

@@ -263,5 +263,5 @@ def test_every_case_has_inputs_of_its_own(project: Path) -> None:
     assert len({v.tobytes() for v in drawn}) == len(drawn)
     for golden, reference in zip(done.graph.golden, Bundle.open(project / "a.attn").graph().golden, strict=True):
         again = draw_inputs(done.graph.inputs, reference.sizes, reference.seed)["x"]
-        again = (again * MAGNITUDES.get(reference.name, 1)).astype(np.float32)
+        again = (again.astype(np.float64) * MAGNITUDES.get(reference.name, 1)).astype(np.float32)
         assert np.array_equal(again, golden.inputs["x"])

@@ -79,7 +79,9 @@ def fixed_centres(axis: Axis) -> Fixed:
     The 1 is added after rounding, so that nothing is negative: engines divide negative integers each in their way.
     """
     shift, one = PLACES + 1, 1 << PLACES + 1
-    v = (torch.arange(axis.after, dtype=torch.int64) * 2 + 1) * _rounded_ratio(as_tensor(axis.before), as_tensor(axis.after))
+    v = (torch.arange(axis.after, dtype=torch.int64) * 2 + 1) * _rounded_ratio(
+        as_tensor(axis.before), as_tensor(axis.after)
+    )
     centre = v - one // 2
     beyond = _rounded(centre.clamp(min=0), shift, bounds(axis.before)[1])
     return Fixed(torch.where(centre < 0, centre, beyond) + one, shift)

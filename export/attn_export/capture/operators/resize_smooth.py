@@ -10,8 +10,6 @@ most 64 long and not resized by a fractional scale factor. What is written out g
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
