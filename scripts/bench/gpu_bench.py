@@ -106,9 +106,9 @@ def measure(
                 break
             timer.time(opened.call)
         times = [timer.time(opened.call) for _ in range(calls)]
-        tolerance = Bundle.open(job.bundle, check_hashes=False).graph().precisions[job.precision].tolerance
+        entry = Bundle.open(job.bundle, check_hashes=False).graph().precisions[job.precision]
         got = {name: value.astype(expected[name].dtype) for name, value in opened.answers().items()}
-        differences = list(compare_all(expected, got, tolerance))
+        differences = list(compare_all(expected, got, entry.tolerance, half_io=entry.half_io))
     except Exception as error:
         return Row(*about, problem=_told(error))
     finally:

@@ -193,6 +193,10 @@ def _ulp(magnitude: float, dtype: np.dtype[Any]) -> float:
 
 def _clusters(value: Values, case: int) -> list[tuple[int, _Cluster]]:
     """(sign, cluster) of all that lies beyond the lowest gap in one answer behind which there are few clusters."""
+    if (
+        not value.size or max(-value.min(), value.max()) < LEAST_NEGATIVE
+    ):  # the usual; with a NaN among them it is not less
+        return []
     values = value[np.isfinite(value) & (value != 0)]
     magnitude = np.abs(values)
     if not magnitude.size or magnitude.max() < LEAST_NEGATIVE:

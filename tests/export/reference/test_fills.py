@@ -142,6 +142,11 @@ HONEST: dict[str, Make] = {
     "massive activations": beside(lambda x, random: 2500 + 100 * x),
     "massive activations beside large ones": lambda x, random: np.concatenate([5 * x, 2500 + 30 * x[..., :1]], -1),
     "massive activations, nearly constant": lambda x, random: np.concatenate([x, 2500 + x[..., :1]], -1),
+    "the same below 0": lambda x, random: np.concatenate([5 * x, -2500 + 40 * x[..., :1]], -1),
+    "a shift that is not far": lambda x, random: added(-1000, 0.5)(20 * np.sign(x) + 4 * x, random),
+    "beside a large value that is none": lambda x, random: np.concatenate(
+        [banned(-300)(0.3 * x, random), 100 + 20 * np.abs(x[..., :1])], -1
+    ),
     "a year beside others": lambda x, random: np.concatenate([x, 2024 + x[..., :1]], -1),
     "percentages": lambda x, random: 100 * np.exp(log_softmax(30 * x)),
     "pixels that saturate": lambda x, random: 255 / (1 + np.exp(np.clip(20 * x, -30, 30))),
@@ -160,6 +165,12 @@ HONEST: dict[str, Make] = {
 def test_honest_answers_hold_none(kind: str) -> None:
     for seed in range(100):
         assert fill_ranges(answers(HONEST[kind], seed)) == {}, seed
+
+
+def test_outliers_of_many_answers_hold_none_though_some_are_near() -> None:
+    make = outlier(lambda random: -5000 * (1 + random.random()))
+    for seed in range(10):
+        assert fill_ranges(answers(make, seed, [(1, 1)] * 60)) == {}, seed
 
 
 def test_integers_hold_none() -> None:
