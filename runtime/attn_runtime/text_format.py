@@ -32,6 +32,11 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def plot_text(text: str) -> str:
+    """Text as it is, for a picture: matplotlib takes what stands between two dollars for a formula."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).replace("$", r"\$")
+
+
 def difference_to_json(difference: Difference) -> dict[str, Any]:
     """A Difference for a JSON file: no NaN or infinity, which JSON has not, but null. `max_fill` is there where fills are."""
     return {

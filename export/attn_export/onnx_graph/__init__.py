@@ -8,6 +8,7 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .graph_index import Size, dtype_of, index, is_constant, is_one_number, shape_of, stored
+    from .linked_data import with_own_data
     from .module_paths import module_path
     from .onnx_file import EXTERNAL_FROM_BYTES, GraphInfo, info_of, load, opset_of, read_info, weights_to_inputs
     from .shared_weights import share
@@ -30,6 +31,7 @@ __all__ = [
     "share",
     "stored",
     "weights_to_inputs",
+    "with_own_data",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -38,6 +40,7 @@ __getattr__, __dir__ = lazy(
     {
         "graph_index": ["Size", "dtype_of", "index", "is_constant", "is_one_number", "shape_of", "stored"],
         "module_paths": ["module_path"],
+        "linked_data": ["with_own_data"],
         "onnx_file": [
             "EXTERNAL_FROM_BYTES",
             "GraphInfo",

@@ -8,7 +8,7 @@ from typing import Any
 
 from attn_runtime.errors import BackendError, UsageError
 from attn_runtime.files import write_whole
-from attn_runtime.text_format import columns, printable
+from attn_runtime.text_format import columns, plot_text, printable
 
 from .bisection import Bisection, Step, short
 from .typed_graph import TypedGraph
@@ -131,11 +131,12 @@ def plot_bisection(done: Bisected, file: Path) -> None:
             axes.axvline(place, color="tab:orange", linewidth=1.5, alpha=0.7, label="parts first")
         first = bisection.first
         title = f"{first.label}, {first.operator}: {first.reason(bisection.limit)}"
-        above.set_title(title, fontsize=9, loc="left")
+        above.set_title(plot_text(title), fontsize=9, loc="left")
     for axes in (above, below):
         axes.set_yscale("log")
         axes.grid(axis="y", alpha=0.3)
         axes.set_axisbelow(True)
         axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.suptitle(f"{done.reference} in fp32 against {done.against}, worst of {len(done.cases)} cases")
+    names = f"{done.reference} in fp32 against {done.against}, worst of {len(done.cases)} cases"
+    figure.suptitle(plot_text(names))
     write_whole(file, lambda path: figure.savefig(path, dpi=130))

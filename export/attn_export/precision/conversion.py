@@ -18,7 +18,7 @@ from attn_runtime.files import sweep
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
-from ..onnx_graph import EXTERNAL_FROM_BYTES, GraphInfo, read_info
+from ..onnx_graph import EXTERNAL_FROM_BYTES, GraphInfo, read_info, with_own_data
 from ..parity import ReferenceSet, golden_record, own_record, prove
 from ..passes import attention
 from ..source import parse_dims, parse_inputs
@@ -119,7 +119,7 @@ def add_precision(
     if opened.asset("generation") is not None:
         half_io = _caches_in(scheme, half_io, console)
     with workshop(stage_seconds, scheme) as (work, isolated):
-        # A killed run may have left hard links to the weights, which onnx does not open for fear of them.
+        # A killed run may have left hard links to the weights, and what has a second one is copied first.
         sweep(bundle.resolve())
         typed_graphs = {}
         for name in opened.graphs:
@@ -240,6 +240,7 @@ def conversion_of(
     """What converting the graph at `source` takes; `work` is made. UsageError for a graph that can't be converted."""
     work.mkdir()
     before, model = _check_source(source)
+    source = with_own_data(source, work)
     names = [node.name for node in model.graph.node]
     if "" in names or len(set(names)) < len(names):
         source = _named(source, work)

@@ -172,8 +172,8 @@ class ModuleState:
         for key, value in own.items():
             self._value(value, _join(path, key), 0)
         # `self.n += 1` makes an attribute of the instance of one of the class, which is what it was.
-        for kind in reversed(type(module).__mro__):
-            for key, value in vars(kind).items():
+        for base in reversed(type(module).__mro__):
+            for key, value in vars(base).items():
                 if key not in own and not key.startswith("__") and isinstance(value, (int, float, complex)):
                     self._facts[_join(path, key)] = value
         for key, child in module._modules.items():
@@ -369,7 +369,7 @@ def _same(was: Any, now: Any) -> bool:
     if type(was) is not type(now):
         return False
     if isinstance(was, (float, complex)):
-        return was == now or (was != was and now != now) or abs(was - now) <= _ROUNDING.rtol * abs(was)
+        return bool(was == now or (was != was and now != now) or abs(was - now) <= _ROUNDING.rtol * abs(was))
     return bool(was == now)
 
 

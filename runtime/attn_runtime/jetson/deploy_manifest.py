@@ -74,8 +74,8 @@ class Order:
 def read_order(folder: Path) -> Order:
     """BundleError where `folder` is no deployed folder, or its deploy.json is damaged or of another version."""
     path = folder / ORDER
-    if problem := irregular(path):
-        raise BundleError(f"{path}: {problem}; deploy again")
+    if strange := irregular(path):
+        raise BundleError(f"{path}: {strange}; deploy again")
     if not path.is_file():
         raise BundleError(f"{folder}: holds no {ORDER}; expected a folder that attn-export deploy jetson made")
     told = read_json(path, ORDER)

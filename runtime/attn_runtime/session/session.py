@@ -270,8 +270,8 @@ class Session:
         sizes = {name: int(value) for name, value in asked.items() if isinstance(value, int | np.integer)}
         for name, value in asked.items():
             if name not in sizes and not _is_shape(value):
-                dtype = getattr(value, "dtype", None)
-                kind = type(value).__name__ if dtype is None else f"{dtype} {list(value.shape)}"
+                array: Any = value
+                kind = f"{array.dtype} {list(array.shape)}" if hasattr(array, "dtype") else type(array).__name__
                 raise UsageError(
                     f"shapes \"{name}\": got {kind}, expected a dim's size or an input's shape; an array goes in by its "
                     f"keyword, bind(inputs={{...}}) ({self.where})"

@@ -13,7 +13,8 @@ import onnx
 import pytest
 from attn_export.precision import activations
 from attn_export.precision.activations import compare_intermediates, ranges
-from attn_export.precision.bisection import compare_graphs
+from attn_export.precision.bisect_report import Bisected, plot_bisection
+from attn_export.precision.bisection import Bisection, Step, compare_graphs
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import UsageError
 from onnx import TensorProto, helper, numpy_helper
@@ -204,6 +205,14 @@ def test_on_the_command_line(bundle: Path, attn_export: Run) -> None:
     assert told["how"] == "creep" and told["cases"] == ["max"] and told["precision"] == "fp16"
     assert {s["module"] for s in told["steps"]} >= {"attention", "head"}
     assert any("deep_nets.py:" in s["source"] for s in told["steps"])
+
+
+@pytest.mark.parametrize("name", ["$\\frac{ $", "a$b", "$x$y$"])
+def test_names_in_the_picture_are_no_formulas(tmp_path: Path, name: str) -> None:
+    step = Step(name, name, name, name, name, 1.0, 1.0, 0.1, 0.1, 2.0, 0, name)
+    done = Bisected(f"{name}.attn", name, name, (name,), Bisection((step, step), step, "drift", 65504.0))
+    plot_bisection(done, tmp_path / "error.svg")
+    assert (tmp_path / "error.svg").stat().st_size > 1000
 
 
 def test_the_mended_graph_holds(project: Path, attn_export: Run) -> None:

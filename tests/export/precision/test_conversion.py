@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -326,6 +327,20 @@ def test_nodes_without_names_are_given_some(made: Made, tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "bare.onnx")
     typed = convert_file(tmp_path / "bare.onnx", tmp_path / "half.onnx", "fp16", console=Console(True))
     assert {k["operator"] for k in typed.fp32_nodes} == {"MatMul", "Mul"}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_weights_with_a_second_hard_link(made: Made, tmp_path: Path, named: bool) -> None:
+    """As in every snapshot of a disk that is made of links; onnx refuses to read them."""
+    model = onnx.load(made("Small") / "model.onnx")
+    for node in model.graph.node if not named else ():
+        node.name = ""
+    onnx.save(model, tmp_path / "a.onnx", save_as_external_data=True, location="a.data")
+    os.link(tmp_path / "a.data", tmp_path / "snapshot")
+    with pytest.raises(onnx.checker.ValidationError, match="hard link"):
+        onnx.load(tmp_path / "a.onnx")
+    typed = convert_file(tmp_path / "a.onnx", tmp_path / "half.onnx", "fp16", console=Console(True))
+    assert typed.path.is_file() and not list(tmp_path.glob("*.tmp*"))
 
 
 def test_mistakes_cost_nothing(made: Made, tmp_path: Path) -> None:

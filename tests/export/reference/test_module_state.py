@@ -197,6 +197,9 @@ def test_a_fingerprint_is_of_every_bit(dtype: torch.dtype, size: int) -> None:
 def test_a_fingerprint_is_of_the_order_too() -> None:
     values = torch.randn(3000, generator=torch.Generator().manual_seed(0))
     assert len({fingerprint(values.roll(shift)) for shift in range(0, 3000, 64)}) == len(range(0, 3000, 64))
+    near = values.clone()  # within one row of the one sum, in different rows of the other
+    near[[0, 1, 300, 301]] = values[[300, 301, 0, 1]]
+    assert fingerprint(near) != fingerprint(values)
 
 
 def test_a_fingerprint_of_what_lies_in_memory_in_any_way() -> None:

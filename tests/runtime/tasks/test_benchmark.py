@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from attn_runtime.errors import InputError, OutputError, UsageError
 from attn_runtime.tasks import benchmark as bench_module
-from attn_runtime.tasks.benchmark import bench
+from attn_runtime.tasks.benchmark import BenchReport, SizeResult, bench
 from attn_runtime.tasks.plots.bench import plot_bench
+from attn_runtime.text_format import plot_text
 from PIL import Image
 from support.graphs.make_graphs import add, embed, nonzero
 
@@ -112,6 +113,16 @@ def test_plot_is_a_picture(valid_bundle: Path, tmp_path: Path) -> None:
         plot_bench(report, tmp_path / "bench.xyz")
     with pytest.raises(OutputError, match="can't write"):
         plot_bench(report, tmp_path / "no" / "bench.png")
+
+
+@pytest.mark.parametrize("name", ["cost $\\frac{ $", "$", "a$b$c$", "\\$x$", "tab\there", "$\\undefined$"])
+def test_names_are_no_formulas(tmp_path: Path, name: str) -> None:
+    """matplotlib takes what stands between two dollars for one, and ends with its own traceback."""
+    size = SizeResult(1, {name: 1}, 3, 1.0, 1.0, 1.0, 1.0, 1.0, 0, "")
+    report = BenchReport(f"{name}.attn", "ort", f"cpu {name}", "", "bound", name, (size, size))
+    plot_bench(report, tmp_path / "bench.svg")
+    drawn = (tmp_path / "bench.svg").read_text()  # the words stand in comments, their letters are paths
+    assert f"{plot_text(name).replace(chr(92) + chr(36), chr(36))}.attn" in drawn
 
 
 def test_a_long_run_keeps_a_fair_sample_of_fixed_size() -> None:

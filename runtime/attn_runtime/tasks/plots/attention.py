@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import BackendError, UsageError
 from ...files import write_whole
+from ...text_format import plot_text
 from .. import AttentionMap, AttentionMaps, Axis
 
 #: More cannot be told apart on one page.
@@ -78,7 +79,7 @@ def draw(
     rows = math.ceil(count / columns)
     # A Figure of its own, not pyplot: no display is looked for and no global state is left.
     figure = matplotlib.figure.Figure(figsize=(width * columns + 0.3, height * rows + 0.6), layout="constrained")
-    figure.suptitle(_plain(found.title))
+    figure.suptitle(plot_text(found.title))
     grid = figure.add_gridspec(rows, columns)
     if shown:
         _picture(figure.add_subplot(grid[0, 0]), found)
@@ -116,7 +117,7 @@ def _panel(
         axes = figure.add_subplot(place)
         row, who = _of_one_query(m.query, weights, query)
         _over_picture(figure, axes, row, m.key, found.picture)
-        axes.set_title(f"{_plain(name)}\nquery: {who}", fontsize=9)
+        axes.set_title(f"{plot_text(name)}\nquery: {who}", fontsize=9)
         if query is not None and m.query.kind == "grid":
             _outline(axes, query, m.query, found.picture)
         return
@@ -129,11 +130,11 @@ def _panel(
         wave.plot(seconds, found.samples, linewidth=0.5, color="0.3")
         wave.set_ylabel("wave", fontsize=8)
         wave.tick_params(labelbottom=False, labelsize=7)
-        wave.set_title(_plain(name), fontsize=9)
+        wave.set_title(plot_text(name), fontsize=9)
         beside = [wave]
     else:
         heat = figure.add_subplot(place)
-        heat.set_title(_plain(name), fontsize=9)
+        heat.set_title(plot_text(name), fontsize=9)
     left, right = _span(m.key, weights.shape[1])
     top, bottom = _span(m.query, weights.shape[0])
     drawn = heat.imshow(
@@ -141,8 +142,8 @@ def _panel(
     )
     _ticks(heat.xaxis, m.key, weights.shape[1])
     _ticks(heat.yaxis, m.query, weights.shape[0])
-    heat.set_xlabel(f"key: {_plain(m.key.what)}", fontsize=8)
-    heat.set_ylabel(f"query: {_plain(m.query.what)}", fontsize=8)
+    heat.set_xlabel(f"key: {plot_text(m.key.what)}", fontsize=8)
+    heat.set_ylabel(f"query: {plot_text(m.query.what)}", fontsize=8)
     _bar(figure, drawn, [heat, *beside])
 
 
@@ -198,7 +199,7 @@ def _ticks(on: Any, axis: Axis, size: int) -> None:
     on.axes.tick_params(axis=on.axis_name, labelsize=7)
     if axis.kind == "words":
         every = max(1, math.ceil(size / 60))
-        labels = [_plain(word) for word in axis.labels[::every]]
+        labels = [plot_text(word) for word in axis.labels[::every]]
         on.set_ticks(range(0, size, every), labels)
         if on.axis_name == "x":
             for label in on.get_ticklabels():
@@ -221,8 +222,3 @@ def _inches(m: AttentionMap, found: AttentionMaps) -> tuple[float, float]:
         min(max(1.6 + letters[0] + step[0] * keys, 3.2), 15.0),
         min(max(1.2 + letters[1] * 0.87 + step[1] * 0.85 * queries, 2.6), 13.0),
     )
-
-
-def _plain(text: str) -> str:
-    """Text as it is: matplotlib takes what stands between two dollars for a formula."""
-    return "".join(c if c.isprintable() else "�" for c in text).replace("$", r"\$")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...errors import BackendError, UsageError
 from ...files import write_whole
+from ...text_format import plot_text
 from .. import BenchReport
 
 
@@ -40,13 +41,13 @@ def plot_bench(report: BenchReport, file: str | Path) -> None:
     right.set_ylabel("items/s")
     for axes in (left, right):
         axes.set_ylim(bottom=0)
-        axes.set_xlabel(report.batch_dim or "batch (fixed)")
+        axes.set_xlabel(plot_text(report.batch_dim or "batch (fixed)"))
         axes.set_xticks(places, [str(r.batch) for r in results])
         axes.set_xlim(-0.6, len(results) - 0.4)
         axes.yaxis.set_major_formatter("{x:,.10g}")
         axes.set_axisbelow(True)
         axes.grid(axis="y", alpha=0.3)
-    figure.suptitle(f"{report.path} · {report.backend} on {report.device} · {report.call} call")
+    figure.suptitle(plot_text(f"{report.path} · {report.backend} on {report.device} · {report.call} call"))
     known = figure.canvas.get_supported_filetypes()
     if (suffix := Path(file).suffix.removeprefix(".")) not in known:
         raise UsageError(f"plot {file}: got suffix {suffix or '(none)'}, expected one of {', '.join(sorted(known))}")
