@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from attn_runtime.bundle import Arrays, Case
+from attn_runtime.errors import OutputError
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from ..reference import Draw, SweepPlan
@@ -64,7 +66,7 @@ def record_sweep(
 ) -> Sweep:
     """What PyTorch, `ask`, answers at each of the plan's sizes, written to `folder`.
 
-    Ends early where it takes longer than was granted, or more of the disk.
+    Ends early where it takes longer than was granted, or more of the disk. OutputError where the disk is full.
     """
     cases: list[Case[Path]] = []
     size, start = 0, time.monotonic()
@@ -75,10 +77,20 @@ def record_sweep(
         answer = ask(Case(_name(drawn.sizes), drawn.sizes, {}, {}), drawn.inputs)
         paths = folder / f"{number}.in.safetensors", folder / f"{number}.out.safetensors"
         for arrays, path in zip((answer.inputs, answer.outputs), paths, strict=True):
-            save_file({n: np.ascontiguousarray(v) for n, v in arrays.items()}, path)
+            _write(arrays, path)
             size += path.stat().st_size
         cases.append(Case(answer.name, answer.sizes, *paths))
     return Sweep(seed, tuple(cases), plan.complete)
+
+
+def _write(arrays: Arrays, path: Path) -> None:
+    try:
+        save_file({n: np.ascontiguousarray(v) for n, v in arrays.items()}, path)
+    except (SafetensorError, OSError) as error:
+        raise OutputError(
+            f"can't write PyTorch's answers to {path.parent}: {error}; free some space there, set TMPDIR, or leave the sizes "
+            "between the corners out with --sweep 0. What was there is unchanged"
+        ) from error
 
 
 def _name(sizes: Mapping[str, int]) -> str:
