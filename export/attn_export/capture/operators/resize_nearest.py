@@ -11,8 +11,6 @@ grows by a whole number for which PyTorch's float32 agrees with whole numbers at
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
@@ -47,7 +45,9 @@ def _whole(axis: Axis) -> bool:
     return bool((np.floor(positions(axis.known_ratio, len(index), False)) == index // factor.numerator).all())
 
 
-def resize(source: torch.Tensor, output_size: list[Size] | None, scales: list[float | None], exact: bool) -> torch.Tensor:
+def resize(
+    source: torch.Tensor, output_size: list[Size] | None, scales: list[float | None], exact: bool
+) -> torch.Tensor:
     """source [N, C, *sizes] -> [N, C, *sizes after]."""
     for at, axis in enumerate(axes_of(source.shape[2:], output_size, scales)):
         if not axis.same:
