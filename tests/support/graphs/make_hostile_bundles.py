@@ -152,13 +152,6 @@ def valid_manifest() -> dict[str, Any]:
                     }
                 ],
                 "consistency": [{"name": "row-alone", "passed": True, "max_error": 0, "note": ""}],
-                "sweep": {
-                    "seed": 1000,
-                    "dims": ["batch"],
-                    "sizes": [[3]],
-                    "complete": ["batch"],
-                    "worst_relative_error": 1e-7,
-                },
                 "golden": [
                     {
                         "case": case,
@@ -182,6 +175,13 @@ def make_valid_bundle(path: Path) -> Path:
     weight = numpy_helper.to_array(model.graph.initializer[0])
     rng = np.random.default_rng(0)
     manifest = valid_manifest()
+    manifest["graphs"]["model"]["sweep"] = {
+        "seed": 1000,
+        "dims": ["batch"],
+        "sizes": [[3]],
+        "complete": ["batch"],
+        "worst_relative_error": 1e-7,
+    }
     with BundleWriter(path) as writer:
         onnx.save(model, writer.path("model.onnx"))
         onnx.save(
