@@ -143,7 +143,9 @@ def add_switches(emulated: onnx.ModelProto, source: onnx.ModelProto) -> list[tup
         sites.append((tensor, weight))
         node.output[0] = f"{name}//rounded"
         nodes.append(helper.make_node("Gather", [SWITCH, index], [f"{name}//on"]))
-        nodes.append(helper.make_node("Where", [f"{name}//on", node.output[0], exact], [name]))
+        # What is rounded may be an integer that is cast to half precision, and no float yet.
+        nodes.append(helper.make_node("Cast", [exact], [f"{name}//as_float"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Where", [f"{name}//on", node.output[0], f"{name}//as_float"], [name]))
     del graph.node[:]
     graph.node.extend(nodes)
     graph.input.append(helper.make_tensor_value_info(SWITCH, TensorProto.BOOL, [len(sites)]))

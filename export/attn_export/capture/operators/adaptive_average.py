@@ -51,9 +51,9 @@ def pool(source: torch.Tensor, output_size: list[Size]) -> torch.Tensor:
 
 def _averages(before: Size, after: Size) -> torch.Tensor:
     """float32 [before, after]; windows as in aten/src/ATen/native/AdaptivePooling.h."""
-    output = count_to(after)
-    start = quotient(output * before, as_tensor(after))
-    end = quotient((output + 1) * before + (after - 1), as_tensor(after))
+    output, inputs, outputs = count_to(after), as_tensor(before), as_tensor(after)
+    start = quotient(output * inputs, outputs)
+    end = quotient((output + 1) * inputs + (outputs - 1), outputs)
     place = count_to(before).unsqueeze(-1)
     inside = (place >= start) & (place < end)
     return inside.to(torch.float32) / (end - start).to(torch.float32)

@@ -47,7 +47,8 @@ def _write(node: torch.fx.Node) -> Call | None:
         if values is not None:
             return start_of(constant(values), after).to(dtype)
         index = start_of(constant(range(max(lengths))), after)
-        return (index.to(torch.float64 if dtype is torch.float64 else torch.float32) * step + start).to(dtype)
+        numbers: torch.Tensor = index.to(torch.float64 if dtype is torch.float64 else torch.float32) * step + start
+        return numbers.to(dtype)
 
     return Call(arange_by_size, (found.root, start, step), {})
 

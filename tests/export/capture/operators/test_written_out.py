@@ -5,12 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import attn_export.capture.operators
+import onnxruntime
+import pytest
 import torch
 import torch.nn.functional as F
+from attn_export import export
 from attn_export.capture.operators import write_out
 from attn_export.capture.operators.written_out import forms
+from attn_export.console import Console
+from attn_export.source.resolve import load_source
 from attn_runtime.compare import Tolerance
+from attn_runtime.trt.builder.compile import compile_engine
+from attn_runtime.trt.library import why_unavailable
 from support.checks.every_size import Graph, Module, floats
+from support.models.resized import Resized
 from torch import nn
 
 
@@ -31,6 +39,35 @@ def test_every_file_with_a_form_is_found() -> None:
     files = {f.stem for f in folder.glob("*.py") if "\nFORM = " in f.read_text()}
     assert {f.write.__module__.rpartition(".")[2] for f in forms().values()} == files
     assert all(hasattr(torch.ops.aten, name) for name in forms())
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With fp16 beside fp32, as attn-export makes it."""
+    target = tmp_path_factory.mktemp("resized") / "resized.attn"
+    loaded = load_source("support.models.resized:Resized", inputs=["x:float32[B,T,4]"], dims=["B=1:1:2", "T=8:16:2500"])
+    export(loaded, target, precision="fp16", console=Console(True))
+    return target
+
+
+@pytest.mark.parametrize("graph, close", [("model.onnx", 2e-5), ("model.fp16.onnx", 2e-3)])
+def test_no_index_is_counted_in_float16(bundle: Path, graph: str, close: float) -> None:
+    session = onnxruntime.InferenceSession(bundle / graph, providers=["CPUExecutionProvider"])
+    net = Resized().eval()
+    for size in (8, 90, 2047, 2049, 2499):
+        x = floats(1, size, 4)
+        with torch.no_grad():
+            expected = net(x)
+        for n, (want, got) in enumerate(zip(expected, session.run(None, {"x": x.numpy()}), strict=True)):
+            torch.testing.assert_close(
+                torch.from_numpy(got), want, rtol=close, atol=close * want.abs().max(), msg=f"{n}"
+            )
+
+
+@pytest.mark.skipif(why_unavailable("rtx") is not None, reason="TensorRT-RTX is not installed")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_tensorrt_builds_what_is_written(bundle: Path, precision: str, tmp_path: Path) -> None:
+    assert compile_engine(bundle, precision=precision, save_engine=tmp_path / "one.engine").path.is_file()
 
 
 class Branches(nn.Module):
