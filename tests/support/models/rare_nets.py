@@ -54,3 +54,15 @@ class Mean(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         hidden = F.relu(self.linear(x) + 6)
         return hidden - hidden.sum(1, keepdim=True) / x.shape[1]
+
+
+class ManyIds(nn.Module):
+    """A table with far more rows than a few small cases read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.rows = nn.Embedding(300, 8)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.rows(ids).mean(1)
