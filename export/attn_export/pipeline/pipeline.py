@@ -100,7 +100,9 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
             if len(done.graphs) > 1 and isinstance(writer, BundleWriter):
                 _share_weights(done, writer, console)
             if options.mutate and isinstance(writer, BundleWriter):
-                add_by_power(done, {name: writer.path(work.file) for name, work in done.graphs.items()}, options, console)
+                add_by_power(
+                    done, {name: writer.path(work.file) for name, work in done.graphs.items()}, options, console
+                )
             with console.stage("write") as line:
                 size = _write(done, writer, isolated, console)
                 line.done(f"{target}: {size / 1e6:.1f} MB")
