@@ -105,6 +105,13 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
     "[default: 20]",
 )
 @click.option(
+    "--mutate",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Change each graph in N ways, and store those of the cases drawn besides that notice what the golden cases do not.",
+)
+@click.option(
     "--stage-timeout",
     "stage_seconds",
     default=600.0,

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from ..onnx_graph import EXTERNAL_FROM_BYTES, read_info
 from ..parity import check_case, passed
 from .families import Unchanged
-from .mutants import Mutants
+from .mutants import Mutant, Mutants
 from .runs import Form, Runner
 
 
@@ -31,12 +31,14 @@ class Choice:
     made      mutants that were tried
     already   of these, what the cases that are kept in any case notice
     caught    what they and the chosen ones notice together
+    missed    what none of them notices: equivalent to the graph, or a blind spot
     """
 
     cases: tuple[Case[Arrays], ...]
     made: int
     already: int
     caught: int
+    missed: tuple[Mutant, ...] = ()
 
 
 def choose_by_power(
@@ -48,6 +50,7 @@ def choose_by_power(
     kept: Sequence[Case[Arrays]] = (),
     most: int | None = None,
     seed: int = 0,
+    name: str = "",
     seconds: float = math.inf,
     child: ChildProcess | None = None,
 ) -> Choice:
@@ -56,7 +59,7 @@ def choose_by_power(
     `kept` are cases that the proof holds anyway: what they notice needs no candidate. A candidate without outputs is held
     against what the graph itself answers, so that PyTorch is asked for the chosen ones alone. Candidates are best of a small
     size, since each is run once per mutant that `kept` does not notice. Which mutants are drawn depends on `seed` alone; how
-    many, where `seconds` runs out first, on the machine too.
+    many, where `seconds` runs out first, on the machine too. `name` is what they call the graph.
 
     Raises TaskFailed where the graph itself can't be run at a candidate.
     """
@@ -71,8 +74,8 @@ def choose_by_power(
         runner.open(graph, form)
         expected = [case.outputs or runner.answer(file) for case, file in zip(candidates, tried, strict=True)]
         known = [(file, case.outputs or runner.answer(file)) for case, file in zip(kept, always, strict=True)]
-        drawn = Mutants(graph)
-        kills: list[frozenset[int]] = []
+        drawn = Mutants(graph, name)
+        left: list[tuple[Mutant, frozenset[int]]] = []
         made = already = 0
         for site in drawn.draw(seed):
             if made == mutants or time.monotonic() > deadline:
@@ -87,10 +90,11 @@ def choose_by_power(
                 continue
             made += 1
             already += bool(before)
-            kills.append(found)
-    order = _cover(kills, len(candidates), most)
-    caught = already + sum(bool(found & set(order)) for found in kills)
-    return Choice(tuple(candidates[n] for n in order), made, already, caught)
+            if not before:
+                left.append((site.mutant, found))
+    order = _cover([found for _, found in left], len(candidates), most)
+    missed = tuple(mutant for mutant, found in left if not found & set(order))
+    return Choice(tuple(candidates[n] for n in order), made, already, made - len(missed), missed)
 
 
 def _noticing(

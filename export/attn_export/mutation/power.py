@@ -75,7 +75,11 @@ def measure_power(
                 results.extend(made)
                 redrawn += again
                 line.done(str(MutationReport("", seed, tuple(made)).total))
-    said = weak_proof.notes(bundle, {s.label: s.mutants.model for s in subjects}, results, subjects[-1].alike)
+    said: list[str] = []
+    if any(r.verdict != CAUGHT for r in results):
+        models = {s.label: s.mutants.model for s in subjects}
+        equivalent = [r.mutant for r in results if r.verdict == EQUIVALENT]
+        said.extend(weak_proof.notes(bundle.manifest.get("source") or {}, models, equivalent, subjects[-1].alike))
     report = MutationReport(
         subjects[0].precision, seed, tuple(results), redrawn, time.monotonic() - started, tuple(said)
     )

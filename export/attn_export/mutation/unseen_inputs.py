@@ -12,7 +12,7 @@ from attn_runtime.bundle import Arrays, Case
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import TensorSpec, named_dims
 
-from ..reference import corner_cases, is_mask
+from ..reference import corner_cases, is_mask, scaled
 
 #: Inputs of one case stay under this many bytes where the ranges allow, sizes drawn between the corners, and cases that
 #: count through the values of a whole-number input.
@@ -52,10 +52,9 @@ def edges(inputs: Sequence[TensorSpec], base: Case[Arrays]) -> Iterator[Case[Arr
                 counted = (np.arange(value.size) + number * value.size) % (high - low) + low
                 ids = counted.reshape(value.shape).astype(value.dtype)
                 yield _with(base, f"{spec.name} counted {number + 1}", {spec.name: ids})
-    floats = {s.name: base.inputs[s.name] for s in inputs if s.dtype.startswith("float")}
+    floats = [spec for spec in inputs if spec.dtype.startswith("float")]
     for factor in _MAGNITUDES if floats else ():
-        # Not scaled as float16: what is finite there stays so.
-        changed = {n: (v.astype(np.float32) * np.float32(factor)).astype(v.dtype) for n, v in floats.items()}
+        changed = {spec.name: scaled(spec, base.inputs[spec.name], factor) for spec in floats}
         yield _with(base, f"inputs times {factor:g}", changed)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from attn_runtime.bundle import Arrays, Bundle
+from attn_runtime.bundle import Arrays
 
-from .report import EQUIVALENT, Result
+from .mutants import Mutant
 
 #: Operators that let nothing through where one input is all zeros: which inputs those are.
 _GATES = {"Mul": (0, 1), "MatMul": (0, 1), "Gemm": (0, 1), "Conv": (1,)}
@@ -18,24 +18,28 @@ _FLAT = 0.02
 
 
 def notes(
-    bundle: Bundle, models: Mapping[str, ir.Model], results: list[Result], answers: list[Arrays]
+    source: Mapping[str, Any],
+    models: Mapping[str, ir.Model],
+    unseen: Iterable[Mutant],
+    answers: list[Arrays],
+    called: str = "equivalent mutants",
 ) -> Iterator[str]:
-    """One line for each reason that a score of `results` may have. `models` are the graphs by name; `answers` are what the
-    last of them gave to different inputs of one size."""
-    if not any(r.verdict != "caught" for r in results):
-        return
+    """One line for each reason that a low score may have.
+
+    `source` is what the manifest says of it; `models` are the graphs by name; `unseen` are mutants that nothing told from
+    them, and how they are `called`; `answers` are what the last of the graphs gave to different inputs of one size.
+    """
     behind: dict[str, set[str]] = {}
     gates: list[str] = []
     for name, model in models.items():
         behind[name], shut = shut_gates(model)
         gates.extend(shut)
-    quiet = [r for r in results if r.verdict == EQUIVALENT and r.mutant.node in behind.get(r.mutant.graph, set())]
+    quiet = [mutant for mutant in unseen if mutant.node in behind.get(mutant.graph, set())]
     if gates:
         yield (
             f"{', '.join(gates[:5])}{', ...' if len(gates) > 5 else ''} is all 0: what it multiplies takes no part, and "
-            f"{len(quiet)} equivalent mutants lie behind it"
+            f"{len(quiet)} {called} lie behind it"
         )
-    source = bundle.manifest.get("source") or {}
     if source.get("kind") == "builtin" and not source.get("checkpoint"):
         yield "the weights are random (the export had no --checkpoint): trained ones make more of the graph matter"
     alike, all_weights = initial_values(models.values())

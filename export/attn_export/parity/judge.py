@@ -198,7 +198,7 @@ class ParityChecker:
         fed = [a.inputs for a in self.answers] + [p.inputs for p in padded] + [inputs for _, inputs, _ in extra]
         verdict = Verdict()
         with tempfile.TemporaryDirectory(prefix="attn-check-") as folder:
-            found, swept = self._run(graph, stage, fed, Path(folder))
+            found, swept = self._run(graph, stage, fed, Path(folder), self.sweep)
             for case, path in zip(self.sweep.answers(), swept, strict=True):
                 verdict.swept.extend(
                     check_case(replace(case, inputs={}, outputs={}), case.outputs, load_file(path), self.tolerance)
@@ -229,12 +229,27 @@ class ParityChecker:
             verdict.consistency.append(self._consistent(name, rows, base, found[base], outputs, stage))
         return verdict
 
-    def _run(self, graph: Path, stage: str, fed: Sequence[Arrays], folder: Path) -> tuple[list[Arrays], list[Path]]:
+    def hold(self, graph: Path, stage: str, answers: Sequence[Case[Arrays]], after: Sequence[str] = ()) -> list[Check]:
+        """Checks of the graph at these further answers of PyTorch's alone, all passed. Raises what `check` raises."""
+        with tempfile.TemporaryDirectory(prefix="attn-check-") as folder:
+            found, _ = self._run(graph, stage, [a.inputs for a in answers], Path(folder), Sweep())
+        checks = [
+            check
+            for answer, outputs in zip(answers, found, strict=True)
+            for check in check_case(answer, answer.outputs, outputs, self.tolerance)
+        ]
+        if checks and not passed(checks):
+            raise parity_error(stage, checks, after=after)
+        return checks
+
+    def _run(
+        self, graph: Path, stage: str, fed: Sequence[Arrays], folder: Path, sweep: Sweep
+    ) -> tuple[list[Arrays], list[Path]]:
         """The graph's answers to `fed`, and the files with its answers to the sweep."""
         own = [(folder / f"{n}.in.safetensors", folder / f"{n}.out.safetensors") for n in range(len(fed))]
         for inputs, (path, _) in zip(fed, own, strict=True):
             save_file({n: np.ascontiguousarray(v) for n, v in inputs.items()}, path)
-        swept = [(c.inputs, folder / f"{n}.swept.safetensors") for n, c in enumerate(self.sweep.cases)]
+        swept = [(c.inputs, folder / f"{n}.swept.safetensors") for n, c in enumerate(sweep.cases)]
         large = read_info(graph).weight_bytes >= EXTERNAL_FROM_BYTES
         try:
             answer_files(self._isolated, f"{stage} in ONNX Runtime", graph, [*own, *swept], large=large)

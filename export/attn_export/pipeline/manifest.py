@@ -53,6 +53,7 @@ def graph_entry(work: GraphExport) -> dict[str, Any]:
         "consistency": [c.to_json() for c in work.stages[-1].verdict.consistency],
         "golden": [golden_reference(work, g) for g in work.golden],
         **({"sweep": work.checker.sweep.to_json(work.stages[-1].verdict.worst_swept)} if work.checker.sweep else {}),
+        **({"power": work.power.to_json()} if work.power else {}),
     }
 
 

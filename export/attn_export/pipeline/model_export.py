@@ -14,7 +14,7 @@ from attn_runtime.errors import UsageError
 
 from ..console import Console
 from ..precision import schemes
-from .types import Export, ExportOptions
+from .types import Export, ExportOptions, check_mutate
 
 if TYPE_CHECKING:
     from torch import nn
@@ -129,6 +129,7 @@ def _check_target(target: Path, precision: str | None, options: ExportOptions) -
             f"{flag} adds to a bundle, and {target.name} is none; write NAME.attn, or convert the file after "
             f"the export: attn-export convert {target} {flag} -o {target.stem}.{precision}.onnx"
         )
+    check_mutate(target, options)
     check_target(target, options.force)
 
 

@@ -23,8 +23,9 @@ from ..passes import get as get_pass
 from ..reference import preserved, refuse_shared_state, run_module
 from ..source import Source
 from . import manifest
+from .golden_choice import add_by_power
 from .graph_export import checked_stage, export_graph, record_reference
-from .types import Export, ExportOptions, GraphExport
+from .types import Export, ExportOptions, GraphExport, check_mutate
 
 #: The passes of every export, in order. Joining it is a deliberate line.
 DEFAULT_PASSES = ("simplify",)
@@ -62,6 +63,7 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
     passes = plan(options)
     opset = check_opset(options.opset, options.exporter)
     check_target(target, options.force)
+    check_mutate(target, options)
     _check_several(source, target, options)
     tolerance = Tolerance(
         source.tolerance.atol if options.atol is None else options.atol,
@@ -97,6 +99,10 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
                 work.data = onnx_file.read_info(place).data_files
             if len(done.graphs) > 1 and isinstance(writer, BundleWriter):
                 _share_weights(done, writer, console)
+            if options.mutate and isinstance(writer, BundleWriter):
+                add_by_power(
+                    done, {name: writer.path(work.file) for name, work in done.graphs.items()}, options, console
+                )
             with console.stage("write") as line:
                 size = _write(done, writer, isolated, console)
                 line.done(f"{target}: {size / 1e6:.1f} MB")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from attn_runtime.errors import UsageError
 
 from ..source import ONLY
 
@@ -38,6 +40,8 @@ class ExportOptions:
     atol, rtol     how far an answer may be from PyTorch's: absolute, and relative to max|reference|; None is the model's own
     sweep          seconds for the sizes between the corners: every size of each dim where that fits, else the likeliest; 0
                    asks none of them, None is 20 seconds, or 5 where one case takes long
+    mutate         changes of each final graph that the golden cases are tried on; of further cases that are drawn, those that
+                   notice more of them become golden cases too. 0 tries none
     half_io        float16 inputs and outputs too, with a precision that has them
     seed           of random weights and of the inputs that are drawn
     stage_seconds  limit for each risky stage, which runs in a child process
@@ -58,11 +62,22 @@ class ExportOptions:
     atol: float | None = None
     rtol: float | None = None
     sweep: float | None = None
+    mutate: int = 0
     half_io: bool = False
     seed: int = 0
     stage_seconds: float = 600.0
     force: bool = False
     verbose: bool = False
+
+
+def check_mutate(target: Path, options: ExportOptions) -> None:
+    """UsageError for changes of a graph that has no golden cases to notice them."""
+    if options.mutate < 0:
+        raise UsageError(f"--mutate {options.mutate}: expected a number of changes, or 0 for none")
+    if options.mutate and target.suffix != ".attn":
+        raise UsageError(
+            f"--mutate chooses golden cases, and {target.name} has none; write {target.stem}.attn, or leave it out"
+        )
 
 
 @dataclass
@@ -77,12 +92,40 @@ class Stage:
     verdict: Verdict
 
 
+@dataclass(frozen=True)
+class Power:
+    """What the golden cases notice of a graph that is changed on purpose.
+
+    seed     drew the changes
+    tried    changes of the graph, of which the cases that every export has notice `usual`, and all cases `noticed`
+    cases    the further golden cases, and what each of them is
+    """
+
+    seed: int
+    tried: int
+    usual: int
+    noticed: int
+    cases: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        text = f"{self.usual} of {self.tried} changes noticed"
+        if not self.cases:
+            return text if self.usual == self.tried else f"{text}; no case that was drawn notices more"
+        named = [f"{name} ({what})" for name, what in self.cases.items()]
+        return f"{text}, {self.noticed} with {' and '.join(filter(None, (', '.join(named[:-1]), named[-1])))}"
+
+    def to_json(self) -> dict[str, Any]:
+        cases = [{"case": name, "inputs": what} for name, what in self.cases.items()]
+        return {"seed": self.seed, "mutants": self.tried, "usual": self.usual, "noticed": self.noticed, "cases": cases}
+
+
 @dataclass
 class GraphExport:
     """Everything known of one graph of an export, before it is written.
 
     label   "NAME: " where the export has several graphs, for lines of progress
     data    the names of the data files that the graph's weights lie in
+    power   what the golden cases notice, where that was tried
     """
 
     name: str
@@ -99,6 +142,7 @@ class GraphExport:
     stages: list[Stage] = field(default_factory=list)
     attention: tuple[AttentionBlock, ...] = ()
     data: tuple[str, ...] = ()
+    power: Power | None = None
 
     @property
     def worst_error(self) -> float:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from .shape_cases import corner_cases, is_example, trace_sizes
     from .signature import Signature, Watch, to_torch
     from .sweep_sizes import SweepPlan, cost_of, plan_sweep
-    from .value_cases import FP32_ONLY, is_mask
+    from .value_cases import FP32_ONLY, Ask, is_mask, scaled, settled, small_sizes
 
 __all__ = [
     "FP32_ONLY",
     "MOST_BYTES",
     "Arrays",
+    "Ask",
     "Draw",
     "Drawn",
     "Signature",
@@ -43,6 +44,9 @@ __all__ = [
     "record_answers",
     "refuse_shared_state",
     "run_module",
+    "scaled",
+    "settled",
+    "small_sizes",
     "to_torch",
     "trace_inputs",
     "trace_sizes",
@@ -63,6 +67,6 @@ __getattr__, __dir__ = lazy(
         "shape_cases": ["corner_cases", "is_example", "trace_sizes"],
         "signature": ["Signature", "Watch", "to_torch"],
         "sweep_sizes": ["SweepPlan", "cost_of", "plan_sweep"],
-        "value_cases": ["FP32_ONLY", "is_mask"],
+        "value_cases": ["FP32_ONLY", "Ask", "is_mask", "scaled", "settled", "small_sizes"],
     },
 )

@@ -55,11 +55,15 @@ def value_cases(
     floats = [spec.name for spec in inputs if spec.dtype.startswith("float")]
     if not floats and not masks:
         return found
-    drawn = draw(_sizes(inputs), seed)
+    drawn = draw(small_sizes(inputs), seed)
     usual = ask(Case("usual", drawn.sizes, {}, {}), drawn.inputs)
     for name, factor in MAGNITUDES.items() if floats else ():
-        scaled = {spec.name: _scaled(spec, drawn.inputs[spec.name], factor) for spec in inputs}
-        _magnitude(found, replace(usual, name=name, inputs=scaled), usual, ask, tolerance)
+        changed = {spec.name: scaled(spec, drawn.inputs[spec.name], factor) for spec in inputs}
+        answer = settled(replace(usual, name=name, inputs=changed), usual, ask, tolerance)
+        if isinstance(answer, str):
+            found.left_out.append(f"{name}: {answer}")
+        else:
+            found.answers.append(answer)
     for spec in masks:
         _masked(found, spec, usual, ask)
     return found
@@ -71,7 +75,7 @@ def is_mask(spec: TensorSpec) -> bool:
     return bool(spec.dims) and (spec.dtype == "bool" or zero_one)
 
 
-def _sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
+def small_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
     """Small sizes, or the smallest over 1 where the fixed axes are large (pictures)."""
     dims = named_dims(inputs)
 
@@ -89,7 +93,7 @@ def _within(dim: Dim, size: int) -> int:
     return max(dim.min, min(dim.max, size))
 
 
-def _scaled(spec: TensorSpec, value: NDArray[Any], factor: float) -> NDArray[Any]:
+def scaled(spec: TensorSpec, value: NDArray[Any], factor: float) -> NDArray[Any]:
     """A float input times `factor`, within the bounds that are declared of its values."""
     if not spec.dtype.startswith("float"):
         return value
@@ -99,25 +103,25 @@ def _scaled(spec: TensorSpec, value: NDArray[Any], factor: float) -> NDArray[Any
     return clipped
 
 
-def _magnitude(found: ValueCases, case: Case[Arrays], usual: Case[Arrays], ask: Ask, tolerance: Tolerance) -> None:
+def settled(case: Case[Arrays], usual: Case[Arrays] | None, ask: Ask, tolerance: Tolerance) -> Case[Arrays] | str:
+    """What PyTorch answers at `case`, or why that proves nothing: it fails there, its answers are not finite (where those
+    at `usual`, of the same sizes, are), or they move by more than half of the tolerance when rounding alone moves the
+    inputs."""
     try:
         answer = ask(case, case.inputs)
-        if not _as_finite(answer, usual):
-            found.left_out.append(f"{case.name}: PyTorch's answers are not finite")
-            return
+        if not _as_finite(answer, usual or answer):
+            return "PyTorch's answers are not finite"
         moved = compare_all(answer.outputs, ask(case, _nudged(case.inputs)).outputs, tolerance)
     except CaptureError:
-        found.left_out.append(f"{case.name}: PyTorch itself fails")
-        return
+        return "PyTorch itself fails"
     # Half of the limit is the graph's own: what rounds otherwise inside moves the answers as much as these inputs do.
     unsettled = [d for d in moved if not d.max_error <= d.limit / 2]
-    if unsettled:
-        found.left_out.append(
-            f"{case.name}: PyTorch's own answers move by {unsettled[0].max_error:.1e} (limit {unsettled[0].limit:.1e}) "
-            "when rounding alone moves the inputs"
-        )
-    else:
-        found.answers.append(answer)
+    if not unsettled:
+        return answer
+    return (
+        f"PyTorch's own answers move by {unsettled[0].max_error:.1e} (limit {unsettled[0].limit:.1e}) "
+        "when rounding alone moves the inputs"
+    )
 
 
 def _nudged(inputs: Arrays) -> Arrays:

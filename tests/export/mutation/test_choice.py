@@ -43,6 +43,13 @@ def test_no_more_than_asked(net: Path) -> None:
     assert len(chosen.cases) == 1 and chosen.caught < chosen.made
 
 
+def test_what_nothing_notices_is_named(net: Path) -> None:
+    chosen = choose_by_power(net, [case("all on", [True])], Tolerance(), 10, name="first")
+    assert len(chosen.missed) == chosen.made - chosen.caught > 0
+    assert {m.graph for m in chosen.missed} == {"first"} and "always True" in " ".join(m.what for m in chosen.missed)
+    assert not choose_by_power(net, [case("mixed", [True, False])], Tolerance(), 10).missed
+
+
 def test_what_is_kept_anyway_needs_no_candidate(net: Path) -> None:
     chosen = choose_by_power(net, [case("mixed", [True, False])], Tolerance(), 10, kept=[case("same", [True, False])])
     assert not chosen.cases and chosen.already == chosen.made == chosen.caught == 3

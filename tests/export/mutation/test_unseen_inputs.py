@@ -6,7 +6,7 @@ import numpy as np
 from attn_export.mutation.unseen_inputs import edges, fresh_inputs
 from attn_export.reference import is_mask
 from attn_runtime.bundle import Case
-from attn_runtime.spec import Dim, TensorSpec
+from attn_runtime.spec import Dim, TensorSpec, Values
 
 B, T = Dim("B", 1, 2, 3), Dim("T", 1, 4, 9)
 TOKENS = TensorSpec("tokens", "int64", (B, T), low=0, high=50)
@@ -55,6 +55,12 @@ def test_magnitudes() -> None:
     np.testing.assert_allclose(large, tiny * 1e5, rtol=1e-5)
     assert large.dtype == np.float32
     assert not [n for n in drawn(TOKENS) if "times" in n]
+
+
+def test_magnitudes_stay_within_the_bounds_that_are_declared() -> None:
+    cases = drawn(TensorSpec("x", "float32", (B, T), values=Values("uniform", low=0, high=1)))
+    assert cases["inputs times 100"].inputs["x"].max() == 1
+    assert 0 <= cases["inputs times 0.001"].inputs["x"].max() < 1e-3
 
 
 def test_other_inputs_stay_as_they_are() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attn_export.mutation.weak_proof import initial_values, shut_gates, spread
+from attn_export.mutation import Mutant
+from attn_export.mutation.weak_proof import initial_values, notes, shut_gates, spread
 from attn_export.onnx_graph import load
 from support.graphs.mutated import graph
 
@@ -34,6 +35,19 @@ def test_weights_before_training(tmp_path: Path) -> None:
     text = "(float[B, 4] x) => (float[B, 4] y) { a = MatMul(x, w) b = Add(a, c) y = Mul(b, s) }"
     weights = {"w": W, "c": np.zeros(4, np.float32), "s": np.ones(4, np.float32)}
     assert initial_values([load(graph(tmp_path / "g.onnx", text, weights))]) == (2, 3)
+
+
+def test_the_reasons_of_a_low_score(tmp_path: Path) -> None:
+    gated = load(graph(tmp_path / "g.onnx", GATED, {"w": W, "v": W, "gate": np.zeros(2, np.float32)}))
+    behind = Mutant("weight", "a", "MatMul_0", "MatMul", "", "w: negated")
+    seen = Mutant("weight", "a", "MatMul_3", "MatMul", "", "v: negated")
+    said = list(notes({"kind": "builtin"}, {"a": gated}, [behind, seen], [], "changes that no case notices"))
+    assert (
+        said[0] == "gate is all 0: what it multiplies takes no part, and 1 changes that no case notices lie behind it"
+    )
+    assert said[1].startswith("the weights are random") and said[2].startswith("1 of 3 weights and biases")
+    plain = load(graph(tmp_path / "p.onnx", "(float[B, 4] x) => (float[B, 4] y) { y = MatMul(x, w) }", {"w": W}))
+    assert not list(notes({"kind": "builtin", "checkpoint": "w"}, {"a": plain}, [seen], []))
 
 
 def test_outputs_that_hardly_move() -> None:

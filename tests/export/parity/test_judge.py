@@ -84,6 +84,16 @@ def test_one_weight_off_by_a_little_is_seen_and_placed(isolated: ChildProcess, t
     assert ", 2]" in first  # the column that was spoilt
 
 
+def test_further_answers_are_held_alone(isolated: ChildProcess, tmp_path: Path) -> None:
+    judging, file = judge(isolated), graph(tmp_path / "g.onnx")
+    inputs = {"x": np.full((2, 4), 3, np.float32)}
+    further = replace(judging.answers[0], name="threes", sizes={"batch": 2}, inputs=inputs, outputs=module(inputs))
+    assert {c.case.name for c in judging.hold(file, "capture", [further])} == {"threes"}
+    assert judging.hold(file, "capture", []) == []
+    with pytest.raises(ParityError, match=r'^simplify \(after capture\) does not match PyTorch: .* case "threes"'):
+        judging.hold(file, "simplify", [replace(further, outputs={"y": -further.outputs["y"]})], ["capture"])
+
+
 def test_nan_is_seen(isolated: ChildProcess, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match="NaN in"):
         judge(isolated).check(graph(tmp_path / "g.onnx", after="log"), "capture")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +12,8 @@ from attn_export import ExportOptions, export
 from attn_export.pipeline.model_export import ExportResult
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import ParityError
-from attn_runtime.tasks import verify
 from onnx import numpy_helper
+from support.graphs.spoilt_bundles import failing, spoilt
 
 X = "x:float32[B,T,16]"
 DIMS = ["B=1:2:8", "T=3:16:40"]
@@ -38,24 +34,6 @@ def with_forced(model: onnx.ModelProto, number: int, value: bool) -> None:
     """One of the choices that a mask makes always the same."""
     model.graph.initializer.append(numpy_helper.from_array(np.array(value), "forced"))
     [n for n in model.graph.node if n.op_type == "Where"][number].input[0] = "forced"
-
-
-def spoilt(bundle: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
-    """A copy of the bundle with its graph changed, and hashes that fit."""
-    bundle = Path(shutil.copytree(bundle, bundle.with_name("spoilt.attn"), dirs_exist_ok=True))
-    path = bundle / "model.onnx"
-    model = onnx.load(path)
-    change(model)
-    path.write_bytes(model.SerializeToString())
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    data = path.read_bytes()
-    manifest["files"]["model.onnx"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-    return bundle
-
-
-def failing(bundle: Path) -> set[str]:
-    return {case.case for case in verify(bundle, "ort", "cpu", check=False).cases if not case.passed}
 
 
 def test_a_branch_on_two_equal_dims_is_found(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from attn_models.spec import GraphSpec, ModelSpec
+from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
 
 
@@ -54,3 +56,40 @@ class Mean(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         hidden = F.relu(self.linear(x) + 6)
         return hidden - hidden.sum(1, keepdim=True) / x.shape[1]
+
+
+class ManyIds(nn.Module):
+    """A table with far more rows than a few small cases read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.rows = nn.Embedding(300, 8)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.rows(ids).mean(1)
+
+
+class Gated(nn.Module):
+    """Layers that take no part: their gate is shut."""
+
+    def __init__(self, ids: ManyIds) -> None:
+        super().__init__()
+        self.ids = ids
+        self.inner = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8), nn.Tanh())
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        found = self.ids(ids)
+        return found + self.gate * self.inner(found)
+
+
+def twins() -> ModelSpec:
+    """Two graphs over one table, of which the second has a gate."""
+    ids = TensorSpec("ids", "int64", (Dim("B", 1, 2, 4), Dim("T", 2, 4, 8)), low=0, high=300)
+    found = TensorSpec("found", "float32", (ids.dims[0], Dim.fixed(8)))
+    graphs = (
+        GraphSpec("plain", (ids,), (found,), lambda module: module.ids),  # type: ignore[arg-type, return-value]
+        GraphSpec("gated", (ids,), (found,)),
+    )
+    return ModelSpec("twins", "rows", "two graphs over one table", lambda: Gated(ManyIds()), graphs)
