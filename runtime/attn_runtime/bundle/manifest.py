@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,10 @@ def _graph_disagreements(at: str, graph: Json) -> Iterator[str]:
                 yield from _dim_disagreements(f"{place}.dims[{axis}]", dim, ranges)
     outputs = {tensor["name"]: tensor["dtype"] for tensor in graph["outputs"]}
     for name, precision in graph["precisions"].items():
+        for output in precision["tolerance"].get("rtols", {}):
+            if output not in outputs:
+                place = f"{at}.precisions.{name}.tolerance.rtols"
+                yield f"{place}: {shown(output)} is no output of the graph, which has {shown(list(outputs))}"
         fills = precision["tolerance"].get("fills", {})
         yield from _fill_disagreements(f"{at}.precisions.{name}.tolerance.fills", fills, outputs)
     cases = [golden["case"] for golden in graph["golden"]]
@@ -130,6 +134,36 @@ def _graph_disagreements(at: str, graph: Json) -> Iterator[str]:
                     yield f"{place} is no dim of the graph, which has {shown(list(ranges))}"
                 elif not ranges[name][0] <= size <= ranges[name][2]:
                     yield f"{place} is {size}, expected {ranges[name][0]}..{ranges[name][2]}"
+    if "sweep" in graph:
+        yield from _sweep_disagreements(f"{at}.sweep", graph["sweep"], ranges)
+    if "power" in graph:
+        yield from _power_disagreements(f"{at}.power", graph["power"], cases)
+
+
+def _sweep_disagreements(at: str, sweep: Json, ranges: Mapping[str, tuple[int, int, int]]) -> Iterator[str]:
+    for key in ("dims", "complete"):
+        for name in sweep[key]:
+            if name not in ranges:
+                yield f"{at}.{key}: {shown(name)} is no dim of the graph, which has {shown(list(ranges))}"
+    if len(set(sweep["dims"])) < len(sweep["dims"]):
+        yield f"{at}.dims: one dim occurs twice"
+    for index, sizes in enumerate(sweep["sizes"]):
+        if len(sizes) != len(sweep["dims"]):
+            yield f"{at}.sizes[{index}]: got {len(sizes)} sizes, expected one for each of {len(sweep['dims'])} dims"
+        for name, size in zip(sweep["dims"], sizes):  # noqa: B905  (equal length checked above)
+            if not ranges[name][0] <= size <= ranges[name][2]:
+                yield f"{at}.sizes[{index}]: {shown(name)} is {size}, expected {ranges[name][0]}..{ranges[name][2]}"
+
+
+def _power_disagreements(at: str, power: Json, golden: Sequence[str]) -> Iterator[str]:
+    if not power["usual"] <= power["noticed"] <= power["mutants"]:
+        yield (
+            f"{at}: got usual {power['usual']}, noticed {power['noticed']} and mutants {power['mutants']}, "
+            "expected usual <= noticed <= mutants"
+        )
+    for index, entry in enumerate(power["cases"]):
+        if entry["case"] not in golden:
+            yield f"{at}.cases[{index}]: {shown(entry['case'])} is no golden case of the graph"
 
 
 def tensor_values_problem(tensor: Json) -> str | None:

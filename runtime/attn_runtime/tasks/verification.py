@@ -129,9 +129,9 @@ def verify(
             found = bundle.graph(name)
             assert session.precision is not None  # it was opened from a bundle
             tolerances[name] = found.precisions[session.precision].tolerance
-            if not found.golden:
-                raise BundleError(f"{session.where}: has no golden cases to verify against. Export it again.")
             entry = found.precisions[session.precision]
+            if not found.golden_for(entry.type):
+                raise BundleError(f"{session.where}: has no golden cases to verify against. Export it again.")
             for case in found.cases(entry.type):
                 half = entry.half_io
                 inputs = to_fp16(case.inputs) if half else case.inputs

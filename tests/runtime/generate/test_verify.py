@@ -110,7 +110,7 @@ def test_tokens_that_are_never_written_leave_the_others_decided(tmp_path: Path, 
     opened = Bundle.open(path)
     for name, graph in opened.graphs.items():
         opened.graphs[name] = dataclasses.replace(graph)
-        object.__setattr__(opened.graphs[name], "cases", lambda: iter([case]))
+        object.__setattr__(opened.graphs[name], "cases", lambda type: iter([case]))
     with open_generator(opened, "cpu", threads=1) as generator:
         assert logit_error(opened, generator) == pytest.approx(1e-5 + 4 * 2e-5)
 

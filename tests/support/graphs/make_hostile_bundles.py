@@ -97,7 +97,12 @@ def valid_manifest() -> dict[str, Any]:
                     "half": {
                         "file": "model.half.onnx",
                         "data": [],
-                        "tolerance": {"atol": 1e-3, "rtol": 1e-2, "fills": {"y": [[-1e9, -1e9], [7e4, 8e4]]}},
+                        "tolerance": {
+                            "atol": 1e-3,
+                            "rtol": 1e-2,
+                            "rtols": {"y": 5e-3},
+                            "fills": {"y": [[-1e9, -1e9], [7e4, 8e4]]},
+                        },
                         "type": "fp16",
                         "target": "tensorrt",
                         "half_io": True,
@@ -170,6 +175,20 @@ def make_valid_bundle(path: Path) -> Path:
     weight = numpy_helper.to_array(model.graph.initializer[0])
     rng = np.random.default_rng(0)
     manifest = valid_manifest()
+    manifest["graphs"]["model"]["sweep"] = {
+        "seed": 1000,
+        "dims": ["batch"],
+        "sizes": [[3]],
+        "complete": ["batch"],
+        "worst_relative_error": 1e-7,
+    }
+    manifest["graphs"]["model"]["power"] = {
+        "seed": 50_000,
+        "mutants": 60,
+        "usual": 57,
+        "noticed": 58,
+        "cases": [{"case": "max", "inputs": "x times 100"}],
+    }
     with BundleWriter(path) as writer:
         onnx.save(model, writer.path("model.onnx"))
         onnx.save(
@@ -367,6 +386,9 @@ def _void(_: object) -> None:
 _GRAPH = ("graphs", "model")
 _HALF = (*_GRAPH, "precisions", "half")
 _FILLS = (*_HALF, "tolerance", "fills")
+_RTOLS = (*_HALF, "tolerance", "rtols")
+_SWEEP = (*_GRAPH, "sweep")
+_POWER = (*_GRAPH, "power")
 _X = (*_GRAPH, "inputs", 0)
 _BATCH = (*_X, "dims", 0)
 _NORMAL = {"mean": 0, "std": 1, "low": -1, "high": 1}
@@ -449,6 +471,23 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("precisions-none", "precisions: got {}", edit(*_GRAPH, "precisions", to={})),
     Attack("tolerance-negative", "at least 0", edit(*_GRAPH, "precisions", "fp32", "tolerance", "rtol", to=-1)),
     Attack("tolerance-text", "expected number", edit(*_GRAPH, "precisions", "fp32", "tolerance", "rtol", to="1")),
+    Attack("rtols-none", "1 to 4096 keys", edit(*_RTOLS, to={})),
+    Attack("rtols-negative", "expected at least 0", edit(*_RTOLS, "y", to=-1e-3)),
+    Attack("rtols-text", "expected number", edit(*_RTOLS, "y", to="1e-3")),
+    Attack("rtols-output", '"x" is no output', edit(*_RTOLS, "x", to=1e-3)),
+    Attack("sweep-dim", '"width" is no dim', edit(*_SWEEP, "dims", 0, to="width")),
+    Attack("sweep-complete", '"width" is no dim', edit(*_SWEEP, "complete", to=["width"])),
+    Attack("sweep-dim-twice", "one dim occurs twice", edit(*_SWEEP, "dims", to=["batch", "batch"])),
+    Attack("sweep-ragged", "got 2 sizes, expected one for each of 1 dims", edit(*_SWEEP, "sizes", 0, to=[1, 2])),
+    Attack("sweep-size", "is 5, expected 1..4", edit(*_SWEEP, "sizes", 0, 0, to=5)),
+    Attack("sweep-error", "expected number", edit(*_SWEEP, "worst_relative_error", to="none")),
+    Attack("power-case", '"other" is no golden case', edit(*_POWER, "cases", 0, "case", to="other")),
+    Attack("power-usual", "expected usual <= noticed <= mutants", edit(*_POWER, "usual", to=59)),
+    Attack("power-noticed", "expected usual <= noticed <= mutants", edit(*_POWER, "noticed", to=61)),
+    Attack("power-count", "expected integer", edit(*_POWER, "mutants", to="60")),
+    Attack("power-key", "unknown key", edit(*_POWER, "caught", to=1)),
+    Attack("golden-types", "one of", edit(*_GRAPH, "golden", 0, "types", to=["fp12"])),
+    Attack("golden-types-none", "1 to 16 items", edit(*_GRAPH, "golden", 0, "types", to=[])),
     Attack("fills-list", "expected object", edit(*_FILLS, to=[[-1, -1]])),
     Attack("fills-none", "1 to 4096 keys", edit(*_FILLS, to={})),
     Attack("fills-of-nothing", "1 to 16 items", edit(*_FILLS, "y", to=[])),

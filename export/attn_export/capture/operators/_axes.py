@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-import sympy
+import sympy  # type: ignore[import-untyped]
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from ._form import function_of
@@ -94,8 +94,9 @@ def axes_of(
     sizes: Sequence[Size], output_size: Sequence[Size] | None, scales: Sequence[float | None] | None
 ) -> list[Axis]:
     """sizes: of the axes before. The size after comes from `output_size`, or from `scales` where that is None."""
-    scales = [scale if scale and scale > 0 else None for scale in scales or [None] * len(sizes)]
-    return [Axis(*row) for row in zip(sizes, output_size or [None] * len(sizes), scales, strict=True)]
+    nothing = [None] * len(sizes)
+    positive = [scale if scale and scale > 0 else None for scale in scales or nothing]
+    return [Axis(*row) for row in zip(sizes, output_size or nothing, positive, strict=True)]
 
 
 def _power_of_two(number: int) -> bool:

@@ -73,7 +73,21 @@ def start_of(table: torch.Tensor, length: Size) -> torch.Tensor:
 
 def as_tensor(size: Size) -> torch.Tensor:
     """A size as int64 [1]."""
-    return torch.full((1,), size, dtype=torch.int64)
+    return torch.full((1,), size, dtype=torch.int64)  # type: ignore[arg-type]
+
+
+def count_to(size: Size) -> torch.Tensor:
+    """0, 1, ... size - 1 as int64 [size]."""
+    return torch.arange(size, dtype=torch.int64)  # type: ignore[arg-type]
+
+
+def quotient(numbers: torch.Tensor, by: torch.Tensor | int) -> torch.Tensor:
+    """Whole quotients of numbers >= 0, int64, by as many numbers > 0, or by one; one node.
+
+    `//` becomes seven nodes that look after signs, and torch.div a division in float32 (onnxscript 0.7).
+    """
+    divisor = constant([by]) if isinstance(by, int) else by
+    return torch.onnx.ops.symbolic("Div", [numbers, divisor], dtype=torch.int64, shape=numbers.shape)
 
 
 def function_of(size: Size, function: Callable[[int], int]) -> Size:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ._axes import Axis
-from ._form import as_tensor, constant, start_of
+from ._form import as_tensor, constant, count_to, quotient, start_of
 from .sizes import bounds
 
 #: Binary places of a ratio. With sizes below 2**20, all products fit into 62 bits.
@@ -51,12 +51,12 @@ class Fixed:
 
     def whole(self) -> torch.Tensor:
         """floor(v), v >= 0."""
-        return self.v // (1 << self.shift)
+        return quotient(self.v, 1 << self.shift)
 
     def fraction(self) -> torch.Tensor:
         """v - floor(v) to 22 bits, float32. Two exact parts of 11 bits: neither is lost or overflows in float16."""
-        rest = self.v % (1 << self.shift) // (1 << self.shift - 2 * _PART)
-        high, low = rest // (1 << _PART), rest % (1 << _PART)
+        rest = quotient(self.v % (1 << self.shift), 1 << self.shift - 2 * _PART)
+        high, low = quotient(rest, 1 << _PART), rest % (1 << _PART)
         return high.to(torch.float32) * 2.0**-_PART + low.to(torch.float32) * 2.0 ** (-2 * _PART)
 
 
@@ -67,7 +67,7 @@ def fixed_positions(axis: Axis, half: bool, align_corners: bool = False) -> Fixe
     if align_corners:
         # One output has v = 0, whatever the ratio.
         before, after = before - 1, torch.sym_max(after - 1, 1)
-    index = torch.arange(size, dtype=torch.int64)
+    index = count_to(size)
     shift = PLACES + 1 if half else PLACES
     v = (index * 2 + 1 if half else index) * _rounded_ratio(as_tensor(before), as_tensor(after))
     return Fixed(_rounded(v, shift, bounds(axis.before)[1]), shift)
@@ -79,22 +79,21 @@ def fixed_centres(axis: Axis) -> Fixed:
     The 1 is added after rounding, so that nothing is negative: engines divide negative integers each in their way.
     """
     shift, one = PLACES + 1, 1 << PLACES + 1
-    v = (torch.arange(axis.after, dtype=torch.int64) * 2 + 1) * _rounded_ratio(
-        as_tensor(axis.before), as_tensor(axis.after)
-    )
+    v = (count_to(axis.after) * 2 + 1) * _rounded_ratio(as_tensor(axis.before), as_tensor(axis.after))
     centre = v - one // 2
-    beyond = _rounded(centre.clamp(min=0), shift, bounds(axis.before)[1])
+    # Not clamp or maximum: to ONNX Runtime (1.31, CPU) an int64 from 2**31 to 2**32 is less than 0 in Clip and Max.
+    beyond = _rounded(torch.where(centre < 0, 0, centre), shift, bounds(axis.before)[1])
     return Fixed(torch.where(centre < 0, centre, beyond) + one, shift)
 
 
 def _rounded_ratio(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """before / after, both int64 [1], rounded to 24 bits, in units of 2**-PLACES."""
     scaled = before * (1 << PLACES)
-    quotient = scaled // after
+    whole = quotient(scaled, after)
     levels = [1 << bit for bit in range(_BITS, 62)]
-    unit = _power_of_two((quotient >= constant(levels)).sum(0, keepdim=True), len(levels))
+    unit = _power_of_two((whole >= constant(levels)).sum(0, keepdim=True), len(levels))
     # Ties don't happen: a quotient of sizes below 2**20 has no finite binary form of just 25 bits.
-    return (scaled * 2 + unit * after) // (unit * after * 2) * unit
+    return quotient(scaled * 2 + unit * after, unit * after * 2) * unit
 
 
 def _rounded(v: torch.Tensor, shift: int, greatest: int) -> torch.Tensor:
@@ -103,10 +102,10 @@ def _rounded(v: torch.Tensor, shift: int, greatest: int) -> torch.Tensor:
     Below 1/2 it is rounded to 2**-24 only: no whole part and no weight within 6e-8 depends on more.
     """
     levels = [1 << bit for bit in range(greatest.bit_length() + 1)]
-    above = (v.unsqueeze(-1) // (1 << shift) >= constant(levels)).sum(-1)
+    above = (quotient(v, 1 << shift).unsqueeze(-1) >= constant(levels)).sum(-1)
     unit = _power_of_two(above, len(levels)) * (1 << shift - _BITS)
     # Ties to even. They are common: a ratio of 24 bits times a small index has few bits more.
-    return (v + unit // 2 - 1 + v // unit % 2) // unit * unit
+    return quotient(v + quotient(unit, 2) - 1 + quotient(v, unit) % 2, unit) * unit
 
 
 def _power_of_two(exponent: torch.Tensor, most: int) -> torch.Tensor:

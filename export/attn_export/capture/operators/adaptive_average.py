@@ -4,7 +4,7 @@ The exporter unrolls one window per output for the example's size: its graphs ar
 (138 of 195 lengths for an output of 50). Here a matrix [before, after] holds 1 / window where an input belongs to an
 output, and is computed from the sizes in integers. It costs before * after products for each row, and their memory.
 
-Pooling to a single output stays the mean that it is; sizes that never change stay with the exporter, but for three axes.
+Pooling all axes to 1 stays the mean that it is; sizes that never change stay with the exporter, but for three axes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from ._form import Call, Form, arguments, value
+from ._form import Call, Form, arguments, as_tensor, count_to, quotient, value
 from .sizes import Size
 
 
@@ -21,7 +21,7 @@ def _write(node: torch.fx.Node) -> Call | None:
     tensor, after = value(source), value(output_size)
     before = tensor.shape[-len(after) :]
     pooled = [(b, a) for b, a in zip(before, after, strict=True) if not statically_known_true(b == a)]
-    if not tensor.is_floating_point() or all(_is_one(a) for _, a in pooled):
+    if not tensor.is_floating_point() or all(_is_one(a) for a in after):
         return None
     static = all(isinstance(s, int) for pair in pooled for s in pair)
     if static and (len(after) < 3 or all(b % a == 0 for b, a in pooled)):
@@ -51,10 +51,10 @@ def pool(source: torch.Tensor, output_size: list[Size]) -> torch.Tensor:
 
 def _averages(before: Size, after: Size) -> torch.Tensor:
     """float32 [before, after]; windows as in aten/src/ATen/native/AdaptivePooling.h."""
-    output = torch.arange(after, dtype=torch.int64)
-    start = output * before // after
-    end = ((output + 1) * before + (after - 1)) // after
-    place = torch.arange(before, dtype=torch.int64).unsqueeze(-1)
+    output = count_to(after)
+    start = quotient(output * before, as_tensor(after))
+    end = quotient((output + 1) * before + (after - 1), as_tensor(after))
+    place = count_to(before).unsqueeze(-1)
     inside = (place >= start) & (place < end)
     return inside.to(torch.float32) / (end - start).to(torch.float32)
 

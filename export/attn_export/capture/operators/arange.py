@@ -14,7 +14,7 @@ from ._form import MOST_CONSTANTS, Call, Form, arguments, constant, function_of,
 from .scalars import together
 from .sizes import CanNotWrite, Size, bounds
 
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int32, torch.int64)
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.int64)
 
 
 def _write(node: torch.fx.Node) -> Call | None:
@@ -26,16 +26,19 @@ def _write(node: torch.fx.Node) -> Call | None:
     if dtype not in _DTYPES:
         raise CanNotWrite(f"it is an arange of {dtype}")
     found = together(ends)
+    if found.root is None and dtype is torch.float64:
+        return None
     if found.root is None:
-        values = torch.arange(*found.at(0), dtype=dtype).tolist()
-        return Call(_constant_arange, (values, dtype), {})
+        return Call(_constant_arange, (torch.arange(*found.at(0), dtype=dtype).tolist(), dtype), {})
     first, last = bounds(found.root.meta["val"])
     if last - first >= MOST_CONSTANTS:
         raise CanNotWrite(f"the size it is computed from ranges over more than {MOST_CONSTANTS} values")
     # Here and not while tracing, where a tensor has no values.
     lengths = [torch.arange(*found.at(size), dtype=dtype, device="meta").shape[0] for size in range(first, last + 1)]
     longest = torch.arange(*found.at(first + lengths.index(max(lengths))), dtype=dtype)
-    values = longest.tolist() if not any(isinstance(n, torch.fx.Node) for n in (start, step)) else None
+    # Constants of the graph are float32 or int64.
+    varies = dtype is torch.float64 or any(isinstance(n, torch.fx.Node) for n in (start, step))
+    values = None if varies else longest.tolist()
     if values is None and not dtype.is_floating_point:
         raise CanNotWrite("it counts in integers, from a start or by a step that is a fraction of a size")
 
@@ -44,13 +47,13 @@ def _write(node: torch.fx.Node) -> Call | None:
         if values is not None:
             return start_of(constant(values), after).to(dtype)
         index = start_of(constant(range(max(lengths))), after)
-        return (index.to(torch.float32) * step + start).to(dtype)
+        return (index.to(torch.float64 if dtype is torch.float64 else torch.float32) * step + start).to(dtype)
 
     return Call(arange_by_size, (found.root, start, step), {})
 
 
 def _constant_arange(values: list[Any], dtype: torch.dtype) -> torch.Tensor:
-    return constant(values).to(dtype)
+    return constant(values).to(dtype) if values else torch.zeros(0, dtype=dtype)
 
 
 def _is_whole(number: Any) -> bool:

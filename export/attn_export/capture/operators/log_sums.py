@@ -1,4 +1,4 @@
-"""logcumsumexp, logaddexp, logaddexp2 and logsigmoid, in forms that neither overflow nor vanish.
+"""logcumsumexp, logaddexp, logaddexp2, logsigmoid and binary cross-entropy of logits, in forms that neither overflow nor vanish.
 
 The exporter writes log(exp(x) + exp(y)) and log(sigmoid(x)) as they stand: inf or -inf for magnitudes of about 90 and
 more, where PyTorch is right. Its logcumsumexp takes off the maximum of the whole row, so that whatever lies 88 below
@@ -11,6 +11,7 @@ log2(T) steps of about ten nodes over the whole tensor, for the largest T of the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -58,7 +59,19 @@ def log_sigmoid(x: torch.Tensor) -> torch.Tensor:
     return x.clamp(max=0) - (x.abs().neg().exp() + 1).log()
 
 
-_FORMS = {
+def binary_cross_entropy_with_logits(
+    x: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None, pos_weight: torch.Tensor | None, reduction: int
+) -> torch.Tensor:
+    """As aten/src/ATen/native/Loss.cpp. reduction: 0 none, 1 mean, 2 sum."""
+    positive = 1.0 if pos_weight is None else (pos_weight - 1) * target + 1
+    loss = (1 - target) * x - positive * log_sigmoid(x)
+    if weight is not None:
+        loss = loss * weight
+    return loss if reduction == 0 else loss.mean() if reduction == 1 else loss.sum()
+
+
+_FORMS: dict[str, Callable[..., torch.Tensor]] = {
+    "binary_cross_entropy_with_logits": binary_cross_entropy_with_logits,
     "logaddexp": log_add_exp,
     "logaddexp2": log_add_exp2,
     "logcumsumexp": log_cum_sum_exp,

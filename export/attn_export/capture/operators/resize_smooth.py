@@ -54,7 +54,8 @@ def _as_picture(
     """source [N, C, T] -> [N, C, T after], as a picture of height 1."""
     size = None if output_size is None else [1, *output_size]
     factors = None if output_size is not None else [1.0, *(scales or ())]
-    return torch.ops.aten.upsample_bilinear2d.vec(source.unsqueeze(2), size, align_corners, factors).squeeze(2)
+    picture = torch.ops.aten.upsample_bilinear2d.vec(source.unsqueeze(2), size, align_corners, factors)
+    return picture.squeeze(2)  # type: ignore[no-any-return]
 
 
 def resize(

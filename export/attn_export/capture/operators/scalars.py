@@ -80,7 +80,7 @@ def write(node: torch.fx.Node) -> Call | None:
     found, target = chain(number), node.target
 
     def size_in_integers(size: Size) -> Size:
-        return function_of(size, lambda n: int(target(found.at(n)[0])))  # type: ignore[operator]
+        return function_of(size, lambda n: int(target(found.at(n)[0])))
 
     return Call(size_in_integers, (found.root,), {}) if found.root is not None else None
 

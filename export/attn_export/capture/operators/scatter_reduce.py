@@ -61,8 +61,9 @@ def _mean(
     start = torch.ones_like if include_self else torch.zeros_like
     count = start(destination).scatter_add(dim, index, torch.ones_like(src))
     total = (destination if include_self else torch.zeros_like(destination)).scatter_add(dim, index, src)
-    rounding = None if destination.is_floating_point() else "floor"
-    mean = torch.div(total, count.clamp(min=1), rounding_mode=rounding)
+    count_or_one = torch.maximum(count, torch.ones_like(count))
+    # Not torch.div with a rounding mode: the exporter divides integers in float32.
+    mean = total / count_or_one if destination.is_floating_point() else total // count_or_one
     return mean if include_self else torch.where(count > 0, mean, destination)
 
 

@@ -4,7 +4,7 @@ PyTorch computes `int(T * 0.7)` in double precision. The exporter's graphs do it
 at some sizes (63 instead of 62 at T = 90), and TensorRT knows no double at all. So the function is evaluated here, by
 Python, at every size of the declared range, and written as pieces of straight lines over integers,
 `(p * T + r) // q`, that agree at each of them. Rounding changes the line a few times over a range: 0.7 needs one line
-up to 89 and fifteen up to 16384.
+up to 99 and nine up to 16384.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 Size = int | torch.SymInt
 
 #: Pieces of one function; each costs about six nodes on scalars.
-MOST_PIECES = 64
+MOST_PIECES = 16
 
 
 class CanNotWrite(Exception):
@@ -59,8 +59,11 @@ def bounds(size: Size) -> tuple[int, int]:
 def pieces(values: Sequence[int], first: int) -> list[Piece]:
     """The function with these values from `first` on, as the fewest lines in a row that share their end points.
 
-    Raises CanNotWrite where that takes more than MOST_PIECES.
+    Raises CanNotWrite where that takes more than MOST_PIECES, or where a value is negative: Python rounds a negative
+    quotient down, ONNX up.
     """
+    if min(values) < 0:
+        raise CanNotWrite("it is negative")
     found: list[Piece] = []
     at = 0
     while not found or at < len(values) - 1:
@@ -75,13 +78,16 @@ def pieces(values: Sequence[int], first: int) -> list[Piece]:
 
 
 def joined(lines: Sequence[Piece], size: Size) -> Size:
-    """The value at `size`: the first line's, and what each further line adds on its own stretch."""
-    total = lines[0].at(size if len(lines) == 1 else torch.sym_min(size, lines[0].last))
-    for line in lines[1:]:
-        inside = torch.sym_max(size, line.first)
-        if line is not lines[-1]:
-            inside = torch.sym_min(inside, line.last)
-        total = total + (line.at(inside) - line.at(line.first))
+    """The value at `size`: the first line's, and what each further line adds on its own stretch.
+
+    With minima alone: of a maximum around a minimum, more than once, onnxscript (0.7) makes graphs that don't load.
+    """
+    # While a program is traced, torch.sym_min takes its time for plain numbers too.
+    least = min if isinstance(size, int) else torch.sym_min
+    ends = [least(size, line.last) for line in lines[:-1]] + [size]
+    total = lines[0].at(ends[0])
+    for line, before, end in zip(lines[1:], ends, ends[1:], strict=False):
+        total = total + (line.at(end) - line.at(before))
     return total
 
 

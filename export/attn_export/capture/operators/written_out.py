@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections import Counter
+from pathlib import Path
 
 import torch
 from attn_runtime.errors import CaptureError
@@ -12,6 +14,8 @@ from attn_runtime.errors import CaptureError
 from . import scalars
 from ._form import Call, Form
 from .sizes import CanNotWrite
+
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 def forms() -> dict[str, Form]:
@@ -38,6 +42,7 @@ def write_out(program: torch.export.ExportedProgram) -> tuple[torch.export.Expor
     for graph_module in program.graph_module.modules():
         if not isinstance(graph_module, torch.fx.GraphModule):
             continue
+        before = written.total()
         for node in list(graph_module.graph.nodes):
             try:
                 name, call = _call(node, by_operator)
@@ -47,7 +52,8 @@ def write_out(program: torch.export.ExportedProgram) -> tuple[torch.export.Expor
                 node.target, node.args, node.kwargs = call.function, call.args, call.kwargs
                 written[name] += 1
                 last = node
-        graph_module.recompile()
+        if written.total() > before:
+            graph_module.recompile()
     if last is None:
         return program, written
     try:
@@ -69,7 +75,9 @@ def _call(node: torch.fx.Node, by_operator: dict[str, Form]) -> tuple[str, Call 
 
 
 def _refusal(node: torch.fx.Node, problem: CanNotWrite) -> CaptureError:
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    where = f" at {Path(frames[-1][0]).name}:{frames[-1][1]}" if frames else ""
     return CaptureError(
-        f"{node.name} can't be exported so that it is PyTorch's at every size: {problem.why}. "
+        f"{node.name}{where} can't be exported so that it equals PyTorch's at every size: {problem.why}. "
         "Compute sizes in integers, from one size at a time."
     )

@@ -118,6 +118,9 @@ class Checker {
     }
     for (const auto& [name, precision] : graph.at("precisions").items()) {
       const Json& tolerance = precision.at("tolerance");
+      if (tolerance.contains("rtols")) {
+        check_rtols(at + ".precisions." + name + ".tolerance.rtols", tolerance.at("rtols"), graph.at("outputs"));
+      }
       if (tolerance.contains("fills")) {
         check_fills(at + ".precisions." + name + ".tolerance.fills", tolerance.at("fills"), graph.at("outputs"));
       }
@@ -129,6 +132,61 @@ class Checker {
         for (const auto& [name, size] : golden[index].at(key).items()) {
           check_size(at_index(at + ".golden", index) + "." + key + ": " + shown(name), name, size.get<int64_t>());
         }
+      }
+    }
+    if (graph.contains("sweep")) check_sweep(at + ".sweep", graph.at("sweep"));
+    if (graph.contains("power")) check_power(at + ".power", graph.at("power"), graph.at("golden"));
+  }
+
+  static void check_power(const std::string& at, const Json& power, const Json& golden) {
+    const int64_t usual = power.at("usual").get<int64_t>();
+    const int64_t noticed = power.at("noticed").get<int64_t>();
+    const int64_t mutants = power.at("mutants").get<int64_t>();
+    if (usual > noticed || noticed > mutants) {
+      tell(at + ": got usual " + std::to_string(usual) + ", noticed " + std::to_string(noticed) + " and mutants " +
+           std::to_string(mutants) + ", expected usual <= noticed <= mutants");
+    }
+    std::set<std::string> names;
+    for (const Json& each : golden) names.insert(text_of(each.at("case")));
+    const Json& cases = power.at("cases");
+    for (size_t index = 0; index < cases.size(); ++index) {
+      const std::string name = text_of(cases[index].at("case"));
+      if (!names.count(name)) tell(at_index(at + ".cases", index) + ": " + shown(name) + " is no golden case of the graph");
+    }
+  }
+
+  void check_sweep(const std::string& at, const Json& sweep) const {
+    std::set<std::string> names;
+    for (const char* key : {"dims", "complete"}) {
+      for (const Json& name : sweep.at(key)) {
+        if (!ranges_.count(text_of(name))) {
+          tell(at + "." + key + ": " + shown(text_of(name)) + " is no dim of the graph, which has " + shown(order_));
+        }
+      }
+    }
+    const Json& dims = sweep.at("dims");
+    for (const Json& name : dims) {
+      if (!names.insert(text_of(name)).second) tell(at + ".dims: one dim occurs twice");
+    }
+    const Json& all = sweep.at("sizes");
+    for (size_t index = 0; index < all.size(); ++index) {
+      const std::string place = at_index(at + ".sizes", index);
+      if (all[index].size() != dims.size()) {
+        tell(place + ": got " + std::to_string(all[index].size()) + " sizes, expected one for each of " + std::to_string(dims.size()) +
+             " dims");
+      }
+      for (size_t axis = 0; axis < dims.size(); ++axis) {
+        check_size(place + ": " + shown(text_of(dims[axis])), text_of(dims[axis]), all[index][axis].get<int64_t>());
+      }
+    }
+  }
+
+  static void check_rtols(const std::string& at, const Json& rtols, const Json& outputs) {
+    std::vector<std::string> names;
+    for (const Json& tensor : outputs) names.push_back(text_of(tensor.at("name")));
+    for (const auto& [output, rtol] : rtols.items()) {
+      if (std::find(names.begin(), names.end(), output) == names.end()) {
+        tell(at + ": " + shown(output) + " is no output of the graph, which has " + shown(names));
       }
     }
   }

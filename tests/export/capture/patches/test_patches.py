@@ -95,6 +95,7 @@ def state(module: nn.Module) -> dict[str, Any]:
             F.scaled_dot_product_attention,
             bound_at_import,
             torch.cond,
+            torch.export.export,
             torch.nn.modules.transformer._detect_is_causal_mask,
         ],
         "fused": torch.backends.mha.get_fastpath_enabled(),
@@ -400,6 +401,20 @@ def test_moe_experts() -> None:
     tokens = [torch.randint(0, 50, s, generator=torch.Generator().manual_seed(s[0])) for s in SIZES]
     did = shows_need("moe-experts", Experts(), [(t,) for t in tokens], (DYNAMIC,), fails="grouped_mm")["moe-experts"]
     assert did == 'ran 1 expert layer as "batched_mm" instead of "grouped_mm"'
+
+
+class Upsampled(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(x.transpose(1, 2), size=10, mode="nearest").logcumsumexp(-1)
+
+
+def test_written_out() -> None:
+    """Wrong between the corners, and at large magnitudes. tests/export/capture/operators/ has each operator."""
+    cases = [(floats(2, time, 16) * 40,) for time in (2, 8, 32, 7, 18, 21, 28)]
+    told = shows_need("written-out", Upsampled(), cases, (DYNAMIC,), fails=None)
+    assert told["written-out"] == (
+        "wrote out 1 logcumsumexp, 1 upsample_nearest1d that the exporter would get wrong at some sizes or values"
+    )
 
 
 # The frame around them
