@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,8 @@ def _graph_disagreements(at: str, graph: Json) -> Iterator[str]:
                     yield f"{place} is {size}, expected {ranges[name][0]}..{ranges[name][2]}"
     if "sweep" in graph:
         yield from _sweep_disagreements(f"{at}.sweep", graph["sweep"], ranges)
+    if "power" in graph:
+        yield from _power_disagreements(f"{at}.power", graph["power"], cases)
 
 
 def _sweep_disagreements(at: str, sweep: Json, ranges: Mapping[str, tuple[int, int, int]]) -> Iterator[str]:
@@ -151,6 +153,17 @@ def _sweep_disagreements(at: str, sweep: Json, ranges: Mapping[str, tuple[int, i
         for name, size in zip(sweep["dims"], sizes):  # noqa: B905  (equal length checked above)
             if not ranges[name][0] <= size <= ranges[name][2]:
                 yield f"{at}.sizes[{index}]: {shown(name)} is {size}, expected {ranges[name][0]}..{ranges[name][2]}"
+
+
+def _power_disagreements(at: str, power: Json, golden: Sequence[str]) -> Iterator[str]:
+    if not power["usual"] <= power["noticed"] <= power["mutants"]:
+        yield (
+            f"{at}: got usual {power['usual']}, noticed {power['noticed']} and mutants {power['mutants']}, "
+            "expected usual <= noticed <= mutants"
+        )
+    for index, entry in enumerate(power["cases"]):
+        if entry["case"] not in golden:
+            yield f"{at}.cases[{index}]: {shown(entry['case'])} is no golden case of the graph"
 
 
 def tensor_values_problem(tensor: Json) -> str | None:

@@ -182,6 +182,13 @@ def make_valid_bundle(path: Path) -> Path:
         "complete": ["batch"],
         "worst_relative_error": 1e-7,
     }
+    manifest["graphs"]["model"]["power"] = {
+        "seed": 50_000,
+        "mutants": 60,
+        "usual": 57,
+        "noticed": 58,
+        "cases": [{"case": "max", "inputs": "x times 100"}],
+    }
     with BundleWriter(path) as writer:
         onnx.save(model, writer.path("model.onnx"))
         onnx.save(
@@ -381,6 +388,7 @@ _HALF = (*_GRAPH, "precisions", "half")
 _FILLS = (*_HALF, "tolerance", "fills")
 _RTOLS = (*_HALF, "tolerance", "rtols")
 _SWEEP = (*_GRAPH, "sweep")
+_POWER = (*_GRAPH, "power")
 _X = (*_GRAPH, "inputs", 0)
 _BATCH = (*_X, "dims", 0)
 _NORMAL = {"mean": 0, "std": 1, "low": -1, "high": 1}
@@ -473,6 +481,11 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("sweep-ragged", "got 2 sizes, expected one for each of 1 dims", edit(*_SWEEP, "sizes", 0, to=[1, 2])),
     Attack("sweep-size", "is 5, expected 1..4", edit(*_SWEEP, "sizes", 0, 0, to=5)),
     Attack("sweep-error", "expected number", edit(*_SWEEP, "worst_relative_error", to="none")),
+    Attack("power-case", '"other" is no golden case', edit(*_POWER, "cases", 0, "case", to="other")),
+    Attack("power-usual", "expected usual <= noticed <= mutants", edit(*_POWER, "usual", to=59)),
+    Attack("power-noticed", "expected usual <= noticed <= mutants", edit(*_POWER, "noticed", to=61)),
+    Attack("power-count", "expected integer", edit(*_POWER, "mutants", to="60")),
+    Attack("power-key", "unknown key", edit(*_POWER, "caught", to=1)),
     Attack("golden-types", "one of", edit(*_GRAPH, "golden", 0, "types", to=["fp12"])),
     Attack("golden-types-none", "1 to 16 items", edit(*_GRAPH, "golden", 0, "types", to=[])),
     Attack("fills-list", "expected object", edit(*_FILLS, to=[[-1, -1]])),

@@ -135,6 +135,24 @@ class Checker {
       }
     }
     if (graph.contains("sweep")) check_sweep(at + ".sweep", graph.at("sweep"));
+    if (graph.contains("power")) check_power(at + ".power", graph.at("power"), graph.at("golden"));
+  }
+
+  static void check_power(const std::string& at, const Json& power, const Json& golden) {
+    const int64_t usual = power.at("usual").get<int64_t>();
+    const int64_t noticed = power.at("noticed").get<int64_t>();
+    const int64_t mutants = power.at("mutants").get<int64_t>();
+    if (usual > noticed || noticed > mutants) {
+      tell(at + ": got usual " + std::to_string(usual) + ", noticed " + std::to_string(noticed) + " and mutants " +
+           std::to_string(mutants) + ", expected usual <= noticed <= mutants");
+    }
+    std::set<std::string> names;
+    for (const Json& each : golden) names.insert(text_of(each.at("case")));
+    const Json& cases = power.at("cases");
+    for (size_t index = 0; index < cases.size(); ++index) {
+      const std::string name = text_of(cases[index].at("case"));
+      if (!names.count(name)) tell(at_index(at + ".cases", index) + ": " + shown(name) + " is no golden case of the graph");
+    }
   }
 
   void check_sweep(const std::string& at, const Json& sweep) const {
