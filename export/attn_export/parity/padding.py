@@ -13,7 +13,7 @@ from attn_runtime.compare import Tolerance, compare_all
 from attn_runtime.errors import CaptureError
 from attn_runtime.spec import TensorSpec, named_dims
 
-from ..reference import Draw, independent
+from ..reference import Draw, independent, is_unusual
 
 #: How many elements are added to a dim, where its range allows.
 _MORE = 7
@@ -67,7 +67,11 @@ def paddings(
         if dim is None or dim.name is None or not dim.dynamic or [d.name for d in spec.dims].count(dim.name) > 1:
             continue
         # The shortest case that holds more than one element and can grow.
-        cases = [(a.sizes[dim.name], number) for number, a in enumerate(answers) if a.sizes[dim.name] < dim.max]
+        cases = [
+            (a.sizes[dim.name], n)
+            for n, a in enumerate(answers)
+            if a.sizes[dim.name] < dim.max and not is_unusual(a.name)
+        ]
         if not cases:
             continue
         base = min(cases, key=lambda case: (case[0] < 2, case))[1]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .shape_cases import corner_cases, is_example, trace_sizes
     from .signature import Signature, Watch, to_torch
     from .sweep_sizes import SweepPlan, cost_of, plan_sweep
-    from .value_cases import FP32_ONLY, Ask, is_mask, scaled, settled, small_sizes
+    from .value_cases import FP32_ONLY, Ask, is_mask, is_unusual, scaled, settled, small_sizes
 
 __all__ = [
     "FP32_ONLY",
@@ -39,6 +39,7 @@ __all__ = [
     "independent",
     "is_example",
     "is_mask",
+    "is_unusual",
     "plan_sweep",
     "preserved",
     "record_answers",
@@ -67,6 +68,6 @@ __getattr__, __dir__ = lazy(
         "shape_cases": ["corner_cases", "is_example", "trace_sizes"],
         "signature": ["Signature", "Watch", "to_torch"],
         "sweep_sizes": ["SweepPlan", "cost_of", "plan_sweep"],
-        "value_cases": ["FP32_ONLY", "Ask", "is_mask", "scaled", "settled", "small_sizes"],
+        "value_cases": ["FP32_ONLY", "Ask", "is_mask", "is_unusual", "scaled", "settled", "small_sizes"],
     },
 )

@@ -69,6 +69,11 @@ def value_cases(
     return found
 
 
+def is_unusual(name: str) -> bool:
+    """Whether a case of this name holds unusual values, and is no base to take rows apart or to pad more."""
+    return name in MAGNITUDES or name.startswith(("mask-", "power-"))
+
+
 def is_mask(spec: TensorSpec) -> bool:
     """Whether an input is a mask, as far as its type tells: booleans, or integers that are 0 or 1, along some axis."""
     zero_one = "int" in spec.dtype and (spec.low or 0) == 0 and spec.high == 2

@@ -175,3 +175,14 @@ def test_rows_that_others_refer_to_are_not_taken_apart(isolated: ChildProcess, t
     checker = ParityChecker(INPUTS, checker.answers, Tolerance(), isolated, refusing, independent(INPUTS))
     verdict = checker.check(graph(tmp_path / "g.onnx"), "capture")
     assert [c.name for c in verdict.consistency] == ["rows-permuted"]
+
+
+def test_rows_are_taken_apart_of_usual_values(isolated: ChildProcess) -> None:
+    """Small as they are, cases of large inputs and of empty masks say little of rows."""
+    checker = judge(isolated, module)
+    base = checker.answers[checker._base()]  # type: ignore[index]
+    sizes = {**base.sizes, "batch": 3}
+    for name in ("large", "mask-keep"):
+        checker.answers.insert(0, replace(base, name=name, sizes=sizes))
+    found = checker._base()
+    assert found is not None and checker.answers[found].name == base.name
