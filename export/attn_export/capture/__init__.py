@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
+    from .dropped_guards import Branch
     from .exporter import EXPORTERS, capture, check_opset, unused_inputs
 
-__all__ = ["EXPORTERS", "capture", "check_opset", "unused_inputs"]
+__all__ = ["EXPORTERS", "Branch", "capture", "check_opset", "unused_inputs"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
+        "dropped_guards": ["Branch"],
         "exporter": ["EXPORTERS", "capture", "check_opset", "unused_inputs"],
     },
 )

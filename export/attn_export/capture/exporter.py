@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from ..onnx_graph import onnx_file
 from ..quiet import captured_output
 from ..reference import Arrays, Signature, fastpath_disabled, to_torch
 from . import dynamic_shape_errors, unsupported_ops
-from .patches import Applied, applied
+from .dropped_guards import Branch, dropped_guards
+from .patches import Applied, applied, traced_inputs
 
 #: The highest opset whose attention every target takes: from 23 on the exporter emits the Attention operator, which
 #: TensorRT-RTX builds only for half precision and some head sizes. See docs/decisions/0002.
@@ -34,6 +35,7 @@ class Captured:
     exporter: str
     nodes: int
     patches: list[Applied]
+    branches: list[Branch] = field(default_factory=list)
 
 
 def check_opset(opset: int | None, exporter: str) -> int:
@@ -62,19 +64,19 @@ def capture(
         signature.flat() as module,
         applied(module) as patches,
     ):
-        model = write(signature, module, tuple(to_torch(example).values()), opset, target)
+        model, branches = write(signature, module, tuple(to_torch(example).values()), opset, target)
     _name_outputs(model, signature)
     onnx_file.name_dims(model, signature.inputs)
     if exporter == "torchscript":
         target.unlink()
     onnx_file.save(model, target)
     found = onnx_file.read_info(target)
-    return Captured(target, found.opset, exporter, found.nodes, list(patches))
+    return Captured(target, found.opset, exporter, found.nodes, list(patches), branches)
 
 
 def _dynamo(
     signature: Signature, module: torch.nn.Module, args: tuple[torch.Tensor, ...], opset: int, target: Path
-) -> ir.Model:
+) -> tuple[ir.Model, list[Branch]]:
     dims: dict[str, Any] = {}
     shapes = {
         s.name: {
@@ -103,12 +105,13 @@ def _dynamo(
     except (Exception, SystemExit) as problem:
         raise CaptureError(unsupported_ops.explain(problem, program)) from problem
     assert exported is not None
-    return exported.model
+    traced = getattr(program, "traced_inputs", None)
+    return exported.model, dropped_guards(traced_inputs(program) if traced is None else traced, signature.inputs)
 
 
 def _torchscript(
     signature: Signature, module: torch.nn.Module, args: tuple[torch.Tensor, ...], opset: int, target: Path
-) -> ir.Model:
+) -> tuple[ir.Model, list[Branch]]:
     axes: dict[str, dict[int, str]] = {
         s.name: {axis: str(d.name) for axis, d in enumerate(s.dims) if d.dynamic} for s in signature.inputs
     }
@@ -128,7 +131,7 @@ def _torchscript(
         raise CaptureError(unsupported_ops.explain(problem)) from problem
     model = ir.load(target)
     ir.external_data.load_to_model(model)
-    return model
+    return model, []
 
 
 def _name_outputs(model: ir.Model, signature: Signature) -> None:

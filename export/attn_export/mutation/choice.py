@@ -132,5 +132,5 @@ def _cover(kills: Sequence[frozenset[int]], candidates: int, most: int | None) -
 
 
 def _stored(case: Case[Arrays], file: Path) -> Case[Path]:
-    save_file({name: np.ascontiguousarray(value) for name, value in case.inputs.items()}, file)
+    save_file({name: np.asarray(value, order="C") for name, value in case.inputs.items()}, file)
     return Case(case.name, case.sizes, file, file)

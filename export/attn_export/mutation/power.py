@@ -220,7 +220,7 @@ class _Subject:
         cases: list[Case[Path]] = []
         for number, case in enumerate(fresh_inputs(self.graph.inputs, _FRESH_SEED + self.seed)):
             file = self._work / f"fresh.{self.graph.name}.{number}.safetensors"
-            save_file({n: np.ascontiguousarray(v) for n, v in case.inputs.items()}, file)
+            save_file({n: np.asarray(v, order="C") for n, v in case.inputs.items()}, file)
             cases.append(Case(case.name, case.sizes, file, file))
         answers = self._answers(self._entry.file, self._form, cases)
         if self._scheme is not None:

@@ -108,5 +108,5 @@ def answer_here(inputs: str, outputs: str) -> dict[str, Any]:
     answers = [one.name for one in _session.get_outputs()]
     feed = {name: value for name, value in load_file(inputs).items() if name in known}
     found = _session.run(answers, feed)
-    save_file({name: np.ascontiguousarray(value) for name, value in zip(answers, found, strict=True)}, outputs)
+    save_file({name: np.asarray(value, order="C") for name, value in zip(answers, found, strict=True)}, outputs)
     return {}

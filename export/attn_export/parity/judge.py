@@ -248,7 +248,7 @@ class ParityChecker:
         """The graph's answers to `fed`, and the files with its answers to the sweep."""
         own = [(folder / f"{n}.in.safetensors", folder / f"{n}.out.safetensors") for n in range(len(fed))]
         for inputs, (path, _) in zip(fed, own, strict=True):
-            save_file({n: np.ascontiguousarray(v) for n, v in inputs.items()}, path)
+            save_file({n: np.asarray(v, order="C") for n, v in inputs.items()}, path)
         swept = [(c.inputs, folder / f"{n}.swept.safetensors") for n, c in enumerate(sweep.cases)]
         large = read_info(graph).weight_bytes >= EXTERNAL_FROM_BYTES
         try:
@@ -353,7 +353,7 @@ def batch_dim(inputs: Sequence[TensorSpec], answers: Sequence[Case[Arrays]]) -> 
 def take_rows(inputs: Sequence[TensorSpec], arrays: Arrays, batch: Rows, rows: np.ndarray[Any, Any]) -> Arrays:
     """The inputs with only these rows; inputs without the batch dim are shared by all rows and stay."""
     return {
-        s.name: np.ascontiguousarray(arrays[s.name].take(rows, batch.axis))
+        s.name: np.asarray(arrays[s.name].take(rows, batch.axis), order="C")
         if any(d.name == batch.name for d in s.dims)
         else arrays[s.name]
         for s in inputs

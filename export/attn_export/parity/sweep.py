@@ -85,7 +85,7 @@ def record_sweep(
 
 def _write(arrays: Arrays, path: Path) -> None:
     try:
-        save_file({n: np.ascontiguousarray(v) for n, v in arrays.items()}, path)
+        save_file({n: np.asarray(v, order="C") for n, v in arrays.items()}, path)
     except (SafetensorError, OSError) as error:
         raise OutputError(
             f"can't write PyTorch's answers to {path.parent}: {error}; free some space there, set TMPDIR, or leave the sizes "

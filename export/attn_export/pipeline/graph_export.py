@@ -12,7 +12,7 @@ from attn_runtime.compare import Tolerance
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
 from ..attention import find_blocks
-from ..capture import capture, unused_inputs
+from ..capture import Branch, capture, unused_inputs
 from ..console import Console
 from ..onnx_graph import load
 from ..parity import ParityChecker, Sweep, check_same, record_sweep
@@ -21,6 +21,7 @@ from ..reference import (
     FP32_ONLY,
     MOST_BYTES,
     Signature,
+    SweepPlan,
     check_varied,
     choose,
     corner_cases,
@@ -34,6 +35,8 @@ from ..reference import (
 from ..source import Source, SourceGraph
 from .types import ExportOptions, GraphExport, Stage
 
+#: What the sizes of other branches may take, in seconds.
+_BRANCH_SECONDS = 60.0
 #: Between the seed of an export and that of its sweep, so that no corner's inputs are drawn again.
 _SWEEP_SEED = 1000
 
@@ -88,8 +91,9 @@ def record_reference(
     )
     outputs = _outputs(graph, signature, answers)
     return GraphExport(
-        graph.name, label, signature, checker, graph.inputs, outputs, tolerance, opset, options.exporter, golden
-    )
+        graph.name, label, signature, checker, graph.inputs, outputs, tolerance, opset, options.exporter, golden,
+        folder,
+    )  # fmt: skip
 
 
 def _sweep(
@@ -100,7 +104,7 @@ def _sweep(
     cost = cost_of(inputs, signature.seconds)
     plan = plan_sweep(inputs, [answer.sizes for answer in answers], seed, cost, options.sweep)
     if not plan.sizes:
-        return Sweep()
+        return Sweep(seed)
     with console.stage("sweep") as line:
         sweep = record_sweep(
             plan,
@@ -111,6 +115,28 @@ def _sweep(
         )
         line.done(f"{label}PyTorch's answers at {sweep.text}")
     return sweep
+
+
+def _ask_other_branches(work: GraphExport, branches: Sequence[Branch], console: Console) -> None:
+    """Also hold the graph against PyTorch where the module takes another branch than the one that was traced."""
+    least = {name: dim.min for name, dim in named_dims(work.inputs).items()}
+    plan = SweepPlan(tuple({**least, **sizes} for branch in branches for sizes in branch.sizes), limit=_BRANCH_SECONDS)
+    for branch in branches:
+        told = " and ".join(", ".join(f"{n}={s}" for n, s in sizes.items()) for sizes in branch.sizes)
+        console.note(
+            f"{work.label}the module tells sizes apart by {branch.guard}, which a graph does not: {told} asked too"
+        )
+    sweep, signature = work.checker.sweep, work.signature
+    folder = work.sweep_folder / "branches"
+    folder.mkdir()
+    more = record_sweep(
+        plan,
+        signature.draw,
+        lambda case, fed: run_module(signature, case, fed),
+        folder,
+        sweep.seed + len(sweep.cases),
+    )
+    work.checker.sweep = replace(sweep, cases=(*sweep.cases, *more.cases))
 
 
 def export_graph(
@@ -134,6 +160,8 @@ def export_graph(
             console.note(f"{work.label}cure {patch}")
     for name in unused_inputs(place, work.inputs):
         console.note(f'{work.label}input "{name}" is never read by the graph: the answers do not depend on it')
+    if captured.branches and options.sweep != 0:
+        _ask_other_branches(work, captured.branches, console)
     work.stages.append(checked_stage(work, "capture", place, console, after=captured.nodes))
     current = place
     for number, chosen in enumerate(passes):

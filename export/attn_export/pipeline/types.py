@@ -124,6 +124,7 @@ class GraphExport:
     """Everything known of one graph of an export, before it is written.
 
     label   "NAME: " where the export has several graphs, for lines of progress
+    sweep_folder   where PyTorch's answers between the corners lie while the export goes on
     data    the names of the data files that the graph's weights lie in
     power   what the golden cases notice, where that was tried
     """
@@ -138,6 +139,7 @@ class GraphExport:
     opset: int
     exporter: str
     golden: list[GoldenRef[Arrays]]
+    sweep_folder: Path
     cures: list[dict[str, str]] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     attention: tuple[AttentionBlock, ...] = ()

@@ -218,5 +218,6 @@ def to_numpy(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray[Any, A
                 f"output {name} is {str(tensor.dtype).removeprefix('torch.')}, which ONNX has no tensors of; return "
                 "torch.view_as_real of it in the module"
             )
-        arrays[name] = np.ascontiguousarray(tensor.detach().resolve_conj().resolve_neg().cpu().numpy())
+        value = tensor.detach().resolve_conj().resolve_neg().cpu().numpy()
+        arrays[name] = np.asarray(value, order="C")  # not ascontiguousarray, which makes a row of a number without axes
     return arrays

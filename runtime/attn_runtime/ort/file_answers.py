@@ -49,5 +49,5 @@ def answers_here(graph: str, cases: list[list[str]], large: bool, fp16: bool = F
         except Exception as problem:
             shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in feed.items())
             raise RuntimeError(f"at {shapes}: {problem}") from problem
-        save_file({name: np.ascontiguousarray(v) for name, v in zip(names, answers, strict=True)}, outputs)
+        save_file({name: np.asarray(v, order="C") for name, v in zip(names, answers, strict=True)}, outputs)
     return {}

@@ -12,6 +12,7 @@ from attn_export import ExportOptions, export
 from attn_export.pipeline.model_export import ExportResult
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import ParityError
+from attn_runtime.tasks import verify
 from onnx import numpy_helper
 from support.graphs.spoilt_bundles import failing, spoilt
 
@@ -83,3 +84,18 @@ def test_narrow_types_are_not_held_to_magnitudes(tmp_path: Path) -> None:
     graph = Bundle.open(tmp_path / "a.attn").graph()
     assert {r.name for r in graph.golden_for("fp32")} - {r.name for r in graph.golden_for("fp16")} == {"large", "tiny"}
     assert {c.name for c in graph.cases("fp16")} == {r.name for r in graph.golden_for(None)}
+
+
+def test_a_branch_on_a_product_is_asked_where_it_is_taken(tmp_path: Path) -> None:
+    """No sweep of single dims meets 17 x 23; the guard that torch.export drops says where to look."""
+    source = "support.models.rare_nets:Product"
+    with pytest.raises(ParityError, match=r'case "size (17x23|23x17)"'):
+        export(source, tmp_path / "a.attn", inputs=[X], dims=["B=3:8:60", "T=3:16:60"], options=ExportOptions())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_number_without_axes_stays_one(tmp_path: Path) -> None:
+    exported("Counts", tmp_path / "a.attn")
+    assert [output.dims for output in Bundle.open(tmp_path / "a.attn").graph().outputs] == [(), ()]
+    for backend in ("ort", "native"):
+        assert verify(tmp_path / "a.attn", backend, "cpu").passed

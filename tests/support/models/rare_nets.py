@@ -93,3 +93,17 @@ def twins() -> ModelSpec:
         GraphSpec("gated", (ids,), (found,)),
     )
     return ModelSpec("twins", "rows", "two graphs over one table", lambda: Gated(ManyIds()), graphs)
+
+
+class Product(nn.Module):
+    """Another answer at two combinations of sizes of thousands."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if x.shape[0] * x.shape[1] == 391 else x
+
+
+class Counts(Linear):
+    """Numbers without axes."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.linear(x).sum(), (x > 0).sum()

@@ -20,8 +20,9 @@ from attn_runtime.suggest import did_you_mean
 
 from ._patch import Applied, Patch
 from ._replace import replaced
+from ._traced import traced_inputs
 
-__all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied", "replaced"]
+__all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied", "replaced", "traced_inputs"]
 
 #: The module's own state first, then what its forward calls. Of two patches that replace the same function the later
 #: one sees a call first: attention-rank hands calls of rank 4 on to fully-masked-rows.

@@ -16,6 +16,7 @@ import torch
 from ..operators import write_out
 from ._patch import Effect, Patch, counted
 from ._replace import replaced
+from ._traced import traced_inputs
 
 
 @contextmanager
@@ -24,8 +25,11 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def export(*args: Any, **kwargs: Any) -> torch.export.ExportedProgram:
-            program, calls = write_out(original(*args, **kwargs))
+            traced = original(*args, **kwargs)
+            inputs = traced_inputs(traced)
+            program, calls = write_out(traced)
             written.update(calls)
+            program.traced_inputs = inputs  # type: ignore[attr-defined]  a program that is traced again has lost its guards
             return program
 
         return export
