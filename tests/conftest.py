@@ -13,6 +13,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from attn_export.reference import sweep_sizes
 from attn_models import registry
 
 # Where `make cpp` built it, the C++ runtime is what sessions on the CPU take, as for a user who built it: all tests run over it.
@@ -24,6 +25,10 @@ if _BUILT.exists():
 hypothesis.settings.register_profile("same", derandomize=True)
 if not os.environ.get("ATTN_TEST_ALL"):
     hypothesis.settings.load_profile("same")
+
+
+# Tests export some three hundred times, and few of them are about the sizes between the corners: those name a budget.
+sweep_sizes.DEFAULT_SECONDS = sweep_sizes.HEAVY_SECONDS = 0.1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -32,7 +32,7 @@ def test_the_stages_the_checks_and_the_result_and_no_chatter(project: Path, attn
     stages = [line.split()[0] for line in lines]
     assert stages[0] == "load"
     assert stages[-1] == "write"
-    assert {"reference", "sweep", "capture", "check", "simplify"} <= set(stages)
+    assert {"reference", "capture", "check", "simplify"} <= set(stages)
     assert set(stages) <= {"load", "reference", "sweep", "capture", "check", "simplify", "write", "note"}
     assert "worst error" in ran.err
 

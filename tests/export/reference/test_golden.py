@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from attn_export.reference import Signature, choose, corner_cases, record_answers
+from attn_export.reference import Signature, choose, corner_cases, is_unusual, record_answers
 from attn_export.source.inputs_from import draw_with
 from support.models.packed_images import SPECS, Rows, draw
 
@@ -12,7 +12,8 @@ def test_dependent_inputs_shrink_together() -> None:
     signature = Signature(Rows(), SPECS, draw=draw_with(draw, SPECS)[1])
     answers = record_answers(signature, corner_cases(SPECS), 0)
     golden = choose(signature, answers, 0, max_bytes=400)
-    assert [g.name for g in golden] == [a.name for a in answers]
+    # One of unusual values that is too big is no golden case.
+    assert [g.name for g in golden] == [a.name for a in answers if not is_unusual(a.name)]
     shrunk = [g for g in golden if g.sizes != g.checked_sizes]
     assert shrunk
     for one in golden:
@@ -24,7 +25,7 @@ def test_dependent_inputs_shrink_together() -> None:
 def test_examples_are_cases_of_their_own_and_are_cut_only_where_inputs_are_independent() -> None:
     examples = [draw({"P": 36, "images": images}, 0) for images in (4, 3)]
     together = Signature(Rows(), SPECS, draw=draw_with(draw, SPECS)[1])
-    answers = record_answers(together, [], 0, examples)
+    answers = [a for a in record_answers(together, [], 0, examples) if not is_unusual(a.name)]
     assert [a.name for a in answers] == ["example", "example-2"]
     assert [a.sizes["images"] for a in answers] == [4, 3]
     whole = choose(together, answers, 0, max_bytes=100)

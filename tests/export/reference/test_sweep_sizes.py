@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from attn_export.reference import sweep_sizes
 from attn_export.reference.shape_cases import corner_cases
-from attn_export.reference.sweep_sizes import HEAVY_SECONDS, MOST_CASES, SweepPlan, cost_of, plan_sweep
+from attn_export.reference.sweep_sizes import MOST_CASES, SweepPlan, cost_of, plan_sweep
 from attn_runtime.spec import Dim, TensorSpec
 
 B, T = Dim("B", 1, 2, 8), Dim("T", 3, 16, 120)
@@ -67,9 +68,11 @@ def test_a_budget_is_kept_and_zero_asks_nothing() -> None:
     assert len(planned(cost=lambda _: 0.5, budget=1000).sizes) > 100, "what the user grants is used"
 
 
-def test_a_model_of_long_cases_is_not_kept_waiting() -> None:
+def test_a_model_of_long_cases_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_sizes, "DEFAULT_SECONDS", 20.0)
+    monkeypatch.setattr(sweep_sizes, "HEAVY_SECONDS", 5.0)
     plan = planned(cost=lambda _: 1.0)
-    assert len(plan.sizes) == HEAVY_SECONDS and plan.limit == HEAVY_SECONDS
+    assert len(plan.sizes) == 5 and plan.limit == 5
 
 
 def test_corners_are_not_asked_again_and_nothing_twice() -> None:

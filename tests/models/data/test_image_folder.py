@@ -174,7 +174,7 @@ def _truncated(folder):
         (_no_test, UsageError, "has train but no test"),
         (_other_classes, UsageError, "test has the classes a, c, train has a, b; different: b, c"),
         (_text_as_image, InputError, "in b: image notes.txt: none of PNG"),
-        (_folder_in_class, InputError, "in b: image .*more: is a folder"),
+        (_folder_in_class, InputError, "in b: image .*more: is not a regular file, but a folder"),
         (_truncated, InputError, "in b: image 002.png: can't be read: .*truncated"),
     ],
 )
