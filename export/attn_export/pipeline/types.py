@@ -39,7 +39,7 @@ class ExportOptions:
     passes, skip   passes to run besides the usual ones, and passes to leave out
     atol, rtol     how far an answer may be from PyTorch's: absolute, and relative to max|reference|; None is the model's own
     sweep          seconds for the sizes between the corners: every size of each dim where that fits, else the likeliest; 0
-                   asks none of them, None is 20 seconds, or 5 where one case takes long
+                   asks none of them, None is 20 seconds, or 1 where one case takes long
     mutate         changes of each final graph that the golden cases are tried on; of further cases that are drawn, those that
                    notice more of them become golden cases too. 0 tries none
     half_io        float16 inputs and outputs too, with a precision that has them

@@ -19,8 +19,8 @@ Sizes = dict[str, int]
 
 #: What a sweep may take where nobody says, and where one case takes more than _HEAVY_CASE, in seconds.
 DEFAULT_SECONDS = 20.0
-HEAVY_SECONDS = 5.0
-_HEAVY_CASE = 0.1
+HEAVY_SECONDS = 1.0
+_HEAVY_CASE = 0.05
 #: What it takes to write and read the files of a case.
 _FILE_SECONDS = 0.002
 #: However quick a model is, no more cases than this are asked: each is a file or two on its way.
