@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import sympy
+import sympy  # type: ignore[import-untyped]
 from attn_runtime.spec import TensorSpec, named_dims
 
 #: Combinations of sizes that are all tried, or else drawn, per guard; how many that break it are kept; and guards looked at.

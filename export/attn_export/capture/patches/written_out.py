@@ -29,7 +29,8 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
             inputs = traced_inputs(traced)
             program, calls = write_out(traced)
             written.update(calls)
-            program.traced_inputs = inputs  # type: ignore[attr-defined]  a program that is traced again has lost its guards
+            # One that is traced again has lost its guards.
+            setattr(program, "traced_inputs", inputs)  # noqa: B010  no attribute of the class
             return program
 
         return export
