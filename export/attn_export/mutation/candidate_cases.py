@@ -9,7 +9,7 @@ from attn_runtime.bundle import Arrays, Case, GoldenRef
 from attn_runtime.compare import Tolerance
 from attn_runtime.spec import TensorSpec, named_dims
 
-from ..reference import MOST_BYTES, Ask, Draw, settled, small_sizes
+from ..reference import MOST_BYTES, Ask, Draw, case_bytes, settled, small_sizes
 from .unseen_inputs import edges
 
 #: Cases that are just drawn: half of them at the small sizes, the others anywhere below.
@@ -49,7 +49,7 @@ def candidates(
             answer = settled(edge, usual, ask, tolerance)
             if not isinstance(answer, str):
                 found.append(_golden(answer, first, () if _same_floats(answer, usual) else ("fp32",)))
-    return [case for case in found if _bytes(case) <= most_bytes]
+    return [case for case in found if case_bytes(case) <= most_bytes]
 
 
 def _sizes(inputs: Sequence[TensorSpec], seed: int) -> Iterator[dict[str, int]]:
@@ -67,7 +67,3 @@ def _golden(answer: Case[Arrays], seed: int, types: tuple[str, ...] = ()) -> Gol
 
 def _same_floats(case: Case[Arrays], other: Case[Arrays]) -> bool:
     return all(v is other.inputs[n] for n, v in case.inputs.items() if v.dtype.kind == "f")
-
-
-def _bytes(case: Case[Arrays]) -> int:
-    return sum(v.nbytes for v in [*case.inputs.values(), *case.outputs.values()])

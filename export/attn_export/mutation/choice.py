@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from attn_runtime.bundle import Arrays, Case
+from attn_runtime.bundle import Arrays, Case, write_tensors
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import StageError
-from safetensors.numpy import save_file
 
 from ..onnx_graph import EXTERNAL_FROM_BYTES, read_info
 from ..parity import check_case, passed
@@ -132,5 +131,5 @@ def _cover(kills: Sequence[frozenset[int]], candidates: int, most: int | None) -
 
 
 def _stored(case: Case[Arrays], file: Path) -> Case[Path]:
-    save_file({name: np.asarray(value, order="C") for name, value in case.inputs.items()}, file)
+    write_tensors(file, case.inputs)
     return Case(case.name, case.sizes, file, file)

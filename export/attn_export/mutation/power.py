@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-from attn_runtime.bundle import Arrays, Bundle, Case, Graph
+from attn_runtime.bundle import Arrays, Bundle, Case, Graph, write_tensors
 from attn_runtime.child_process import ChildDied, ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance, compare
 from attn_runtime.errors import BundleError, ParityError, StageError, UsageError
-from safetensors.numpy import save_file
 
 from ..console import Console
 from ..parity import check_case, passed, worst
-from ..precision.schemes import Scheme, get, names
+from ..precision.schemes import Scheme, of_type
 from . import weak_proof
 from .families import Unchanged
 from .mutants import Mutant, Mutants
@@ -126,7 +125,7 @@ class _Subject:
         self.label = graph.name if several else ""
         self._entry = graph.precisions[precision]
         self._form = form_of(self._entry)
-        self._scheme = next((s for s in map(get, names()) if s.type == self._entry.type), None)
+        self._scheme = of_type(self._entry.type)
         self._child, self._work = child, work
         self._runner = Runner(child, work)
         self._golden = stored_cases(graph, self._entry.type)
@@ -220,7 +219,7 @@ class _Subject:
         cases: list[Case[Path]] = []
         for number, case in enumerate(fresh_inputs(self.graph.inputs, _FRESH_SEED + self.seed)):
             file = self._work / f"fresh.{self.graph.name}.{number}.safetensors"
-            save_file({n: np.asarray(v, order="C") for n, v in case.inputs.items()}, file)
+            write_tensors(file, case.inputs)
             cases.append(Case(case.name, case.sizes, file, file))
         answers = self._answers(self._entry.file, self._form, cases)
         if self._scheme is not None:

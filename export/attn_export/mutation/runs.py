@@ -15,7 +15,7 @@ from attn_runtime.ort import cpu_options, make_session
 from safetensors.numpy import load_file, save_file
 
 from ..onnx_graph import EXTERNAL_FROM_BYTES, read_info
-from ..precision.schemes import get, names
+from ..precision.schemes import of_type
 
 _TASKS = __name__
 
@@ -37,7 +37,7 @@ class Form:
 
 
 def form_of(precision: Precision) -> Form:
-    scheme = next((s for s in map(get, names()) if s.type == precision.type), None)
+    scheme = of_type(precision.type)
     return Form(
         precision.file.parent,
         read_info(precision.file).weight_bytes >= EXTERNAL_FROM_BYTES,

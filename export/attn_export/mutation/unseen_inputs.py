@@ -12,13 +12,11 @@ from attn_runtime.bundle import Arrays, Case
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import TensorSpec, named_dims
 
-from ..reference import corner_cases, is_mask, scaled
+from ..reference import MAGNITUDES, corner_cases, is_mask, scaled, smaller
 
 #: Inputs of one case stay under this many bytes where the ranges allow, sizes drawn between the corners, and cases that
 #: count through the values of a whole-number input.
 _MAX_BYTES, _BETWEEN, _COUNTING = 4 << 20, 4, 8
-#: Magnitudes that float inputs are tried at besides 1.
-_MAGNITUDES = (100.0, 1e-3)
 
 
 def fresh_inputs(inputs: Sequence[TensorSpec], seed: int) -> list[Case[Arrays]]:
@@ -53,7 +51,7 @@ def edges(inputs: Sequence[TensorSpec], base: Case[Arrays]) -> Iterator[Case[Arr
                 ids = counted.reshape(value.shape).astype(value.dtype)
                 yield _with(base, f"{spec.name} counted {number + 1}", {spec.name: ids})
     floats = [spec for spec in inputs if spec.dtype.startswith("float")]
-    for factor in _MAGNITUDES if floats else ():
+    for factor in MAGNITUDES.values() if floats else ():
         changed = {spec.name: scaled(spec, base.inputs[spec.name], factor) for spec in floats}
         yield _with(base, f"inputs times {factor:g}", changed)
 
@@ -84,9 +82,7 @@ def _fitting(inputs: Sequence[TensorSpec], sizes: Mapping[str, int]) -> dict[str
     """The sizes, those farthest above their least halved until the inputs are small."""
     dims, fitting = named_dims(inputs), dict(sizes)
     while sum(np.dtype(s.dtype).itemsize * int(np.prod(s.shape(fitting))) for s in inputs) > _MAX_BYTES:
-        above = {n: size / max(1, dims[n].min) for n, size in fitting.items() if size > dims[n].min}
-        if not above:
+        if (fewer := smaller(fitting, dims)) is None:
             break
-        farthest = max(above, key=lambda n: above[n])
-        fitting[farthest] = max(dims[farthest].min, fitting[farthest] // 2)
+        fitting = fewer
     return fitting

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .generation import Written, prove, write_cases
     from .judge import Check, ParityChecker, Verdict, check_case, check_same, parity_error, passed, worst
     from .recorded import ReferenceSet, check, golden_record, own_record
-    from .sweep import Sweep, record_sweep
+    from .sweep import Sweep, record_sweep, swept_cases
 
 __all__ = [
     "Check",
@@ -29,6 +29,7 @@ __all__ = [
     "passed",
     "prove",
     "record_sweep",
+    "swept_cases",
     "verify_against",
     "worst",
     "write_cases",
@@ -42,6 +43,6 @@ __getattr__, __dir__ = lazy(
         "generation": ["Written", "prove", "write_cases"],
         "judge": ["Check", "ParityChecker", "Verdict", "check_case", "check_same", "parity_error", "passed", "worst"],
         "recorded": ["ReferenceSet", "check", "golden_record", "own_record"],
-        "sweep": ["Sweep", "record_sweep"],
+        "sweep": ["Sweep", "record_sweep", "swept_cases"],
     },
 )

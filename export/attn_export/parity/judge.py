@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attn_runtime.bundle import Arrays, Case
+from attn_runtime.bundle import Arrays, Case, write_tensors
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Difference, Tolerance, compare_all
 from attn_runtime.errors import CaptureError, ParityError
 from attn_runtime.ort import answer_files
 from attn_runtime.spec import TensorSpec, named_dims
 from attn_runtime.text_format import finite_or_none, max_fill_entry, worst_table
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from ..onnx_graph import EXTERNAL_FROM_BYTES, read_info
 from ..reference import Draw, is_unusual
@@ -248,7 +248,7 @@ class ParityChecker:
         """The graph's answers to `fed`, and the files with its answers to the sweep."""
         own = [(folder / f"{n}.in.safetensors", folder / f"{n}.out.safetensors") for n in range(len(fed))]
         for inputs, (path, _) in zip(fed, own, strict=True):
-            save_file({n: np.asarray(v, order="C") for n, v in inputs.items()}, path)
+            write_tensors(path, inputs)
         swept = [(c.inputs, folder / f"{n}.swept.safetensors") for n, c in enumerate(sweep.cases)]
         large = read_info(graph).weight_bytes >= EXTERNAL_FROM_BYTES
         try:

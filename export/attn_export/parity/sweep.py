@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from attn_runtime.bundle import Arrays, Case
+from attn_runtime.bundle import Arrays, Case, write_tensors
 from attn_runtime.errors import OutputError
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from ..reference import Draw, SweepPlan
+from ..reference import Signature, SweepPlan, run_module
 
 #: What the cases may take on disk together, in bytes.
 _MOST_BYTES = 1 << 30
@@ -57,14 +55,16 @@ class Sweep:
         }
 
 
-def record_sweep(
-    plan: SweepPlan,
-    draw: Draw,
-    ask: Callable[[Case[Arrays], Arrays], Case[Arrays]],
-    folder: Path,
-    seed: int,
-) -> Sweep:
-    """What PyTorch, `ask`, answers at each of the plan's sizes, written to `folder`.
+def swept_cases(sweep: Mapping[str, Any] | None) -> tuple[tuple[str, Mapping[str, int], int], ...]:
+    """The cases of what `Sweep.to_json` gave, as a manifest or a file's metadata has it: name, sizes, seed of the inputs."""
+    if not sweep:
+        return ()
+    named = [dict(zip(sweep["dims"], sizes, strict=True)) for sizes in sweep["sizes"]]
+    return tuple((_name(sizes), sizes, sweep["seed"] + number) for number, sizes in enumerate(named))
+
+
+def record_sweep(plan: SweepPlan, signature: Signature, folder: Path, seed: int) -> Sweep:
+    """What PyTorch answers at each of the plan's sizes, written to `folder`.
 
     Ends early where it takes longer than was granted, or more of the disk. OutputError where the disk is full.
     """
@@ -73,8 +73,8 @@ def record_sweep(
     for number, sizes in enumerate(plan.sizes):
         if size > _MOST_BYTES or time.monotonic() - start > plan.limit:
             return Sweep(seed, tuple(cases))
-        drawn = draw(sizes, seed + number)
-        answer = ask(Case(_name(drawn.sizes), drawn.sizes, {}, {}), drawn.inputs)
+        drawn = signature.draw(sizes, seed + number)
+        answer = run_module(signature, Case(_name(drawn.sizes), drawn.sizes, {}, {}), drawn.inputs)
         paths = folder / f"{number}.in.safetensors", folder / f"{number}.out.safetensors"
         for arrays, path in zip((answer.inputs, answer.outputs), paths, strict=True):
             _write(arrays, path)
@@ -85,11 +85,11 @@ def record_sweep(
 
 def _write(arrays: Arrays, path: Path) -> None:
     try:
-        save_file({n: np.asarray(v, order="C") for n, v in arrays.items()}, path)
-    except (SafetensorError, OSError) as error:
+        write_tensors(path, arrays)
+    except OutputError as error:
         raise OutputError(
-            f"can't write PyTorch's answers to {path.parent}: {error}; free some space there, set TMPDIR, or leave the sizes "
-            "between the corners out with --sweep 0. What was there is unchanged"
+            f"can't write PyTorch's answers to {path.parent}: {error.__cause__}; free some space there, set TMPDIR, or leave "
+            "the sizes between the corners out with --sweep 0. What was there is unchanged"
         ) from error
 
 

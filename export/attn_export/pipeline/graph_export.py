@@ -106,13 +106,7 @@ def _sweep(
     if not plan.sizes:
         return Sweep(seed)
     with console.stage("sweep") as line:
-        sweep = record_sweep(
-            plan,
-            signature.draw,
-            lambda case, fed: run_module(signature, case, fed),
-            folder,
-            seed,
-        )
+        sweep = record_sweep(plan, signature, folder, seed)
         line.done(f"{label}PyTorch's answers at {sweep.text}")
     return sweep
 
@@ -126,16 +120,9 @@ def _ask_other_branches(work: GraphExport, branches: Sequence[Branch], console: 
         console.note(
             f"{work.label}the module tells sizes apart by {branch.guard}, which a graph does not: {told} asked too"
         )
-    sweep, signature = work.checker.sweep, work.signature
-    folder = work.sweep_folder / "branches"
+    sweep, folder = work.checker.sweep, work.sweep_folder / "branches"
     folder.mkdir()
-    more = record_sweep(
-        plan,
-        signature.draw,
-        lambda case, fed: run_module(signature, case, fed),
-        folder,
-        sweep.seed + len(sweep.cases),
-    )
+    more = record_sweep(plan, work.signature, folder, sweep.seed + len(sweep.cases))
     work.checker.sweep = replace(sweep, cases=(*sweep.cases, *more.cases))
 
 

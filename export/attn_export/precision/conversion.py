@@ -19,7 +19,7 @@ from attn_runtime.spec import TensorSpec
 
 from ..console import Console
 from ..onnx_graph import EXTERNAL_FROM_BYTES, GraphInfo, read_info, with_own_data
-from ..parity import ReferenceSet, golden_record, own_record, prove
+from ..parity import ReferenceSet, golden_record, own_record, prove, swept_cases
 from ..passes import attention
 from ..source import parse_dims, parse_inputs
 from . import schemes
@@ -27,7 +27,7 @@ from .activations import ranges
 from .bisection import precision_of
 from .bundle_files import share_mode, stage_entry, write_precision
 from .fp32_search import Conversion
-from .further_cases import FurtherCases, Live, of_bundle, swept_cases
+from .further_cases import FurtherCases, Live, of_bundle
 from .schemes import MAX_BYTES, Scheme
 from .typed_graph import TypedGraph, convert_graph, for_tensorrt
 

@@ -11,18 +11,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from attn_runtime.bundle import Arrays, Bundle, Case, Graph
+from attn_runtime.bundle import Arrays, Bundle, Case, Graph, write_tensors
 from attn_runtime.child_process import TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import PassError
 from attn_runtime.ort import answer_files
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import TensorSpec
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from ..parity import Check, check_case, passed, worst
+from ..parity import Check, check_case, passed, swept_cases, worst
 from ..reference import Draw, is_example
 from .activations import ranges
 from .fp32_search import Conversion
@@ -101,14 +100,6 @@ def of_bundle(bundle: Bundle, graph: Graph, type: str, live: Live | None = None)
     return FurtherCases(graph.inputs, tuple(declared), swept, live, tuple(examples))
 
 
-def swept_cases(sweep: Mapping[str, Any] | None) -> tuple[tuple[str, Mapping[str, int], int], ...]:
-    """The cases of a sweep as the manifest, or a file's metadata, has it."""
-    if not sweep:
-        return ()
-    named = [dict(zip(sweep["dims"], sizes, strict=True)) for sizes in sweep["sizes"]]
-    return tuple((f"size {'x'.join(map(str, s.values()))}", s, sweep["seed"] + n) for n, s in enumerate(named))
-
-
 def hold(conversion: Conversion, emulated: Path, cases: FurtherCases, folder: Path) -> Further:
     """Run the emulated graph at every further case: those that fail, worst first, are kept in `folder` as files."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,9 +149,9 @@ def _written(
     """The case with its inputs on disk, and whether PyTorch's answers are there as well."""
     inputs = cases.inputs_at(sizes, seed)
     case = Case(name, sizes, stem.with_suffix(".in.safetensors"), stem.with_suffix(".ref.safetensors"))
-    save_file(inputs, case.inputs)
+    write_tensors(case.inputs, inputs)
     if cases.live is not None:
-        save_file(cases.live.ask(inputs), case.outputs)
+        write_tensors(case.outputs, cases.live.ask(inputs))
     return case, cases.live is not None
 
 

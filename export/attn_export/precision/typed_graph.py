@@ -161,12 +161,12 @@ def for_tensorrt(
             return None
         ir.save(model, path)
         emulated, checks = fp32_search.judge(conversion, path)
-        further = (
-            hold(conversion, emulated, cases, conversion.work / "further-tensorrt") if passed(checks) else Further()
-        )
-        if not passed(checks) or further.failing:
-            bad = checks if not passed(checks) else further.checks
-            raise _parity(conversion, bad, f"{typed.name} with attention rewritten for TensorRT")
+        what = f"{typed.name} with attention rewritten for TensorRT"
+        if not passed(checks):
+            raise _parity(conversion, checks, what)
+        further = hold(conversion, emulated, cases, conversion.work / "further-tensorrt")
+        if further.failing:
+            raise _parity(conversion, further.checks, what)
         line.done(f"rewritten for TensorRT: {', '.join(done.changed)}")
     made = replace(
         typed, name=f"{typed.name}-trt", path=path, blocks=find_blocks(model), checks=tuple(checks),
@@ -282,11 +282,8 @@ def _report(conversion: Conversion, typed: TypedGraph, console: Console) -> None
         bad = worst(typed.checks)
         agreement = typed.argmax_agreement
         own = typed.tolerance.rtols.values()
-        kept_to = (
-            f"; from here on {max(own):.1e}"
-            if own and len(own) == len({c.difference.output for c in typed.checks})
-            else ""
-        )
+        of_all = len(own) == len({c.difference.output for c in typed.checks})
+        kept_to = f"; from here on {max(own):.1e}" if of_all else ""
         beyond = f" and {typed.further.text}" if typed.further.checks else ""
         line.done(
             f"{typed.name} = {conversion.record.against} at {len(conversion.record.cases)} shapes{beyond}, "

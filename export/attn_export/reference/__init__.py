@@ -11,17 +11,18 @@ if TYPE_CHECKING:
     from .draw import Draw, Drawn, independent
     from .drawn_sizes import check_varied, trace_inputs
     from .fills import fill_ranges
-    from .golden import MOST_BYTES, choose
+    from .golden import MOST_BYTES, case_bytes, choose, smaller
     from .mha_fastpath import fastpath_disabled
     from .module_state import preserved
     from .repeated_answers import refuse_shared_state
     from .shape_cases import corner_cases, is_example, trace_sizes
     from .signature import Signature, Watch, to_torch
     from .sweep_sizes import SweepPlan, cost_of, plan_sweep
-    from .value_cases import FP32_ONLY, Ask, is_mask, is_unusual, scaled, settled, small_sizes
+    from .value_cases import FP32_ONLY, MAGNITUDES, Ask, is_mask, is_unusual, scaled, settled, small_sizes
 
 __all__ = [
     "FP32_ONLY",
+    "MAGNITUDES",
     "MOST_BYTES",
     "Arrays",
     "Ask",
@@ -30,6 +31,7 @@ __all__ = [
     "Signature",
     "SweepPlan",
     "Watch",
+    "case_bytes",
     "check_varied",
     "choose",
     "corner_cases",
@@ -48,6 +50,7 @@ __all__ = [
     "scaled",
     "settled",
     "small_sizes",
+    "smaller",
     "to_torch",
     "trace_inputs",
     "trace_sizes",
@@ -61,13 +64,13 @@ __getattr__, __dir__ = lazy(
         "draw": ["Draw", "Drawn", "independent"],
         "drawn_sizes": ["check_varied", "trace_inputs"],
         "fills": ["fill_ranges"],
-        "golden": ["MOST_BYTES", "choose"],
+        "golden": ["MOST_BYTES", "case_bytes", "choose", "smaller"],
         "mha_fastpath": ["fastpath_disabled"],
         "module_state": ["preserved"],
         "repeated_answers": ["refuse_shared_state"],
         "shape_cases": ["corner_cases", "is_example", "trace_sizes"],
         "signature": ["Signature", "Watch", "to_torch"],
         "sweep_sizes": ["SweepPlan", "cost_of", "plan_sweep"],
-        "value_cases": ["FP32_ONLY", "Ask", "is_mask", "is_unusual", "scaled", "settled", "small_sizes"],
+        "value_cases": ["FP32_ONLY", "MAGNITUDES", "Ask", "is_mask", "is_unusual", "scaled", "settled", "small_sizes"],
     },
 )

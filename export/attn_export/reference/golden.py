@@ -6,7 +6,7 @@ kind, asked of PyTorch anew; the manifest has both shapes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from attn_runtime.bundle import Arrays, Case, GoldenRef
@@ -34,19 +34,19 @@ def choose(
     chosen: list[GoldenRef[Arrays]] = []
     for number, answer in enumerate(answers):
         shrinks = answer.name in corners or is_example(answer.name)
-        if not shrinks and _bytes(answer) > max_bytes:
+        if not shrinks and case_bytes(answer) > max_bytes:
             continue  # of unusual values: a smaller one would be drawn as usual
         sizes, stored = dict(answer.sizes), answer
-        while _bytes(stored) > max_bytes and (smaller := _smaller(sizes, dims)) is not None:
+        while case_bytes(stored) > max_bytes and (fewer := smaller(sizes, dims)) is not None:
             if is_example(answer.name) and signature.dependent:
                 break  # a part of inputs that depend on one another is no input; the user's own is stored whole
-            sizes = smaller
+            sizes = fewer
             if is_example(answer.name):
                 drawn = Drawn(_cut(signature.inputs, answer, sizes), sizes)
             else:
                 drawn = signature.draw(sizes, seed + number)
             stored = replace(answer, sizes=drawn.sizes, inputs=drawn.inputs, outputs={})
-            if _bytes(stored) <= max_bytes:  # the inputs fit; now the outputs must, too
+            if case_bytes(stored) <= max_bytes:  # the inputs fit; now the outputs must, too
                 stored = run_module(signature, stored, stored.inputs)
         if not stored.outputs:
             stored = run_module(signature, stored, stored.inputs)
@@ -57,13 +57,14 @@ def choose(
     return chosen
 
 
-def _bytes(answer: Case[Arrays]) -> int:
+def case_bytes(answer: Case[Arrays]) -> int:
+    """Of inputs and answers together."""
     return sum(v.nbytes for v in [*answer.inputs.values(), *answer.outputs.values()])
 
 
-def _smaller(sizes: dict[str, int], dims: dict[str, Dim]) -> dict[str, int] | None:
+def smaller(sizes: Mapping[str, int], dims: Mapping[str, Dim]) -> dict[str, int] | None:
     """Halve the dim that is farthest above its minimum; None when all are there."""
-    above = {n: s / dims[n].min for n, s in sizes.items() if s > dims[n].min}
+    above = {n: s / max(1, dims[n].min) for n, s in sizes.items() if s > dims[n].min}
     if not above:
         return None
     farthest = max(above, key=lambda n: above[n])

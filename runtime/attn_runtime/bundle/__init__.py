@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         to_fp16,
         to_reference_dtype,
     )
-    from .tensor_files import odd_bool, read_tensors
+    from .tensor_files import odd_bool, read_tensors, write_tensors
     from .writer import ENGINES, BundleWriter, OnnxWriter, check_target
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "sha256_of",
     "to_fp16",
     "to_reference_dtype",
+    "write_tensors",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -69,7 +70,7 @@ __getattr__, __dir__ = lazy(
             "to_fp16",
             "to_reference_dtype",
         ],
-        "tensor_files": ["odd_bool", "read_tensors"],
+        "tensor_files": ["odd_bool", "read_tensors", "write_tensors"],
         "writer": ["BundleWriter", "ENGINES", "OnnxWriter", "check_target"],
     },
 )

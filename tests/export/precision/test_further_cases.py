@@ -9,9 +9,10 @@ from pathlib import Path
 import onnx
 import pytest
 from attn_export import ExportOptions, convert, export
+from attn_export.parity import swept_cases
 from attn_export.precision import further_cases
 from attn_export.precision.conversion import bundle_conversion, workshop
-from attn_export.precision.further_cases import FurtherCases, hold, of_bundle, swept_cases
+from attn_export.precision.further_cases import FurtherCases, hold, of_bundle
 from attn_export.precision.schemes import get
 from attn_runtime.bundle import Bundle, GoldenRef
 from attn_runtime.tasks import verify

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from attn_export.reference import Signature, choose, corner_cases, is_unusual, record_answers
+from attn_export.reference import Signature, choose, corner_cases, is_unusual, record_answers, smaller
 from attn_export.source.inputs_from import draw_with
+from attn_runtime.spec import Dim
 from support.models.packed_images import SPECS, Rows, draw
 
 
@@ -38,3 +39,10 @@ def test_examples_are_cases_of_their_own_and_are_cut_only_where_inputs_are_indep
     for cut, own in zip(choose(Signature(Patches(), SPECS), answers, 0, max_bytes=100), answers, strict=True):
         assert cut.sizes["P"] < own.sizes["P"]
         np.testing.assert_array_equal(cut.inputs["patches"], own.inputs["patches"][: cut.sizes["P"]])
+
+
+def test_the_dim_farthest_above_its_least_is_halved_down_to_nothing_where_that_is_allowed() -> None:
+    dims = {"B": Dim("B", 1, 2, 4), "T": Dim("T", 0, 4, 16)}
+    assert smaller({"B": 2, "T": 16}, dims) == {"B": 2, "T": 8}
+    assert smaller({"B": 1, "T": 1}, dims) == {"B": 1, "T": 0}
+    assert smaller({"B": 1, "T": 0}, dims) is None

@@ -8,7 +8,7 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from ._autocast import MAX_BYTES, Cast, computes, nodes_in_fp32, read_cast, require_autocast
-    from ._base import FLAGS, Scheme, get, names, none_named, option, scheme_of
+    from ._base import FLAGS, Scheme, get, names, none_named, of_type, option, scheme_of
     from ._element_types import tensor_types
     from ._emulation import ENTERED, HALVED
 
@@ -24,6 +24,7 @@ __all__ = [
     "names",
     "nodes_in_fp32",
     "none_named",
+    "of_type",
     "option",
     "read_cast",
     "require_autocast",
@@ -36,7 +37,7 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "_autocast": ["Cast", "MAX_BYTES", "computes", "nodes_in_fp32", "read_cast", "require_autocast"],
-        "_base": ["FLAGS", "Scheme", "get", "names", "none_named", "option", "scheme_of"],
+        "_base": ["FLAGS", "Scheme", "get", "names", "none_named", "of_type", "option", "scheme_of"],
         "_element_types": ["tensor_types"],
         "_emulation": ["ENTERED", "HALVED"],
     },

@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -149,5 +149,13 @@ def scheme_of(elements: Collection[int]) -> Scheme | None:
 
     Of several with one type, the one that is called by it: a plain file does not tell which of them made it.
     """
-    own = [scheme for scheme in map(get, names()) if scheme.onnx_type in elements]
-    return min(own, key=lambda s: (s.name != s.type, s.name), default=None)
+    return _plainest(scheme for scheme in map(get, names()) if scheme.onnx_type in elements)
+
+
+def of_type(type: str) -> Scheme | None:
+    """The same of a precision whose type the manifest gives; None for fp32."""
+    return _plainest(scheme for scheme in map(get, names()) if scheme.type == type)
+
+
+def _plainest(schemes: Iterable[Scheme]) -> Scheme | None:
+    return min(schemes, key=lambda s: (s.name != s.type, s.name), default=None)
