@@ -172,7 +172,9 @@ def compare(
             return Difference(output, 0.0, float(np.abs(expected.astype(np.float64)).max()), 0.0, True)
         error = np.asarray(np.abs(expected.astype(np.float64) - got.astype(np.float64)))
         error[unequal & (error == 0)] = 1.0
-        return _difference(output, error, expected, got, 0.0, keep, f"{int(unequal.sum())} of {unequal.size} differ")
+        largest = float(np.abs(expected.astype(np.float64)).max())
+        problem = f"{int(unequal.sum())} of {unequal.size} differ"
+        return _difference(output, error, expected, got, largest, 0.0, keep, problem)
 
     wide_expected, wide_got = expected.astype(np.float64, copy=False), got.astype(np.float64, copy=False)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -190,7 +192,8 @@ def compare(
     )
     max_reference = tolerance.largest(output, wide_expected)
     if filled is None:
-        return _difference(output, error, wide_expected, wide_got, tolerance.limit(max_reference), keep, problem)
+        limit = tolerance.limit(max_reference)
+        return _difference(output, error, wide_expected, wide_got, max_reference, limit, keep, problem)
     return _with_fills(output, error, wide_expected, wide_got, filled, max_reference, tolerance, keep, problem)
 
 
@@ -202,13 +205,12 @@ def _stands_for(expected: Array, got: Array) -> Array:
 
 
 def _difference(
-    output: str, error: Array, expected: Array, got: Array, limit: float, keep: int, problem: str
+    output: str, error: Array, expected: Array, got: Array, max_reference: float, limit: float, keep: int, problem: str
 ) -> Difference:
     max_error = float(error.max())
-    finite = np.abs(expected[np.isfinite(expected)]) if expected.dtype.kind == "f" else np.abs(expected.astype(float))
     passed = not problem and max_error <= limit
     worst = () if passed else _worst(error, error, expected, got, np.broadcast_to(limit, error.shape), keep)
-    return Difference(output, max_error, float(finite.max(initial=0.0)), limit, passed, problem, worst)
+    return Difference(output, max_error, max_reference, limit, passed, problem, worst)
 
 
 def _with_fills(
