@@ -124,7 +124,7 @@ def settled(case: Case[Arrays], usual: Case[Arrays] | None, ask: Ask, tolerance:
     if not unsettled:
         return answer
     return (
-        f"PyTorch's own answers move by {unsettled[0].max_error:.1e} (limit {unsettled[0].limit:.1e}) "
+        f"PyTorch's own answers move by {unsettled[0].max_error:.1e}, over half of the limit {unsettled[0].limit:.1e}, "
         "when rounding alone moves the inputs"
     )
 
