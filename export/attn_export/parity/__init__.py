@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from .generation import Written, prove, write_cases
     from .judge import Check, ParityChecker, Verdict, check_case, check_same, parity_error, passed, worst
     from .recorded import ReferenceSet, check, golden_record, own_record
-    from .sweep import Sweep, record_sweep, swept_cases
+    from .sweep import Sweep, swept_cases
+    from .sweep_recording import record_sweep
 
 __all__ = [
     "Check",
@@ -43,6 +44,7 @@ __getattr__, __dir__ = lazy(
         "generation": ["Written", "prove", "write_cases"],
         "judge": ["Check", "ParityChecker", "Verdict", "check_case", "check_same", "parity_error", "passed", "worst"],
         "recorded": ["ReferenceSet", "check", "golden_record", "own_record"],
-        "sweep": ["Sweep", "record_sweep", "swept_cases"],
+        "sweep": ["Sweep", "swept_cases"],
+        "sweep_recording": ["record_sweep"],
     },
 )

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.bundle import Arrays, Case, write_tensors
-from attn_runtime.errors import OutputError
+from attn_runtime.bundle import Arrays, Case
 from safetensors.numpy import load_file
-
-from ..reference import Signature, SweepPlan, run_module
-
-#: What the cases may take on disk together, in bytes.
-_MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -60,38 +53,8 @@ def swept_cases(sweep: Mapping[str, Any] | None) -> tuple[tuple[str, Mapping[str
     if not sweep:
         return ()
     named = [dict(zip(sweep["dims"], sizes, strict=True)) for sizes in sweep["sizes"]]
-    return tuple((_name(sizes), sizes, sweep["seed"] + number) for number, sizes in enumerate(named))
+    return tuple((case_name(sizes), sizes, sweep["seed"] + number) for number, sizes in enumerate(named))
 
 
-def record_sweep(plan: SweepPlan, signature: Signature, folder: Path, seed: int) -> Sweep:
-    """What PyTorch answers at each of the plan's sizes, written to `folder`.
-
-    Ends early where it takes longer than was granted, or more of the disk. OutputError where the disk is full.
-    """
-    cases: list[Case[Path]] = []
-    size, start = 0, time.monotonic()
-    for number, sizes in enumerate(plan.sizes):
-        if size > _MOST_BYTES or time.monotonic() - start > plan.limit:
-            return Sweep(seed, tuple(cases))
-        drawn = signature.draw(sizes, seed + number)
-        answer = run_module(signature, Case(_name(drawn.sizes), drawn.sizes, {}, {}), drawn.inputs)
-        paths = folder / f"{number}.in.safetensors", folder / f"{number}.out.safetensors"
-        for arrays, path in zip((answer.inputs, answer.outputs), paths, strict=True):
-            _write(arrays, path)
-            size += path.stat().st_size
-        cases.append(Case(answer.name, answer.sizes, *paths))
-    return Sweep(seed, tuple(cases), plan.complete)
-
-
-def _write(arrays: Arrays, path: Path) -> None:
-    try:
-        write_tensors(path, arrays)
-    except OutputError as error:
-        raise OutputError(
-            f"can't write PyTorch's answers to {path.parent}: {error.__cause__}; free some space there, set TMPDIR, or leave "
-            "the sizes between the corners out with --sweep 0. What was there is unchanged"
-        ) from error
-
-
-def _name(sizes: Mapping[str, int]) -> str:
+def case_name(sizes: Mapping[str, int]) -> str:
     return "size " + "x".join(str(n) for n in sizes.values())
