@@ -77,6 +77,7 @@ def record_answers(
         lambda case, inputs: run_module(signature, case, inputs),
         tolerance,
         seed + len(cases),
+        sum(p.nbytes for p in signature.module.parameters()),
     )
     answers.extend(unusual.answers)
     for text in unusual.left_out:

@@ -126,14 +126,14 @@ def _small(dims: Mapping[str, Dim], rng: random.Random) -> Sizes:
 def cost_of(inputs: Sequence[TensorSpec], seconds: Mapping[int, float]) -> Callable[[Sizes], float]:
     """What a case of given sizes will take, from the `seconds` that PyTorch took for cases with so many input elements.
 
-    A graph takes about as long as PyTorch. Between two measured cases the line between them: attention, which grows with
-    the square, takes less.
+    A graph takes about as long as PyTorch, and two are asked: the captured one and what the passes make of it. Between two
+    measured cases the line between them: attention, which grows with the square, takes less.
     """
     volumes = sorted(seconds)
     slowest = [max(seconds[v] for v in volumes[: n + 1]) for n in range(len(volumes))]
 
     def cost(sizes: Sizes) -> float:
         volume = sum(math.prod(s.shape(sizes)) for s in inputs)
-        return 2 * float(np.interp(volume, volumes, slowest)) + _FILE_SECONDS if volumes else _FILE_SECONDS
+        return 3 * float(np.interp(volume, volumes, slowest)) + _FILE_SECONDS if volumes else _FILE_SECONDS
 
     return cost

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ _NUDGE = 2.0**-21
 #: Sizes of the dynamic dims, in order, where the ranges allow: small, and no two alike.
 _SIZES = (5, 7, 9, 11, 13, 15)
 _MOST_BYTES = 1 << 19
+#: From so many bytes of weights on, a call takes as long as reading them several times: the smallest sizes will do.
+_HEAVY_BYTES = 1 << 30
 
 
 @dataclass
@@ -48,24 +51,29 @@ def value_cases(
     ask: Ask,
     tolerance: Tolerance,
     seed: int,
+    weight_bytes: int = 0,
 ) -> ValueCases:
-    """What PyTorch, `ask`, answers at unusual values of what `draw` draws, where its answers are finite and settled."""
+    """What PyTorch, `ask`, answers at unusual values of what `draw` draws, where its answers are finite and settled.
+
+    `weight_bytes` is how much the module holds: the larger it is, the smaller the cases.
+    """
     found = ValueCases()
     masks = [spec for spec in inputs if is_mask(spec)]
     floats = [spec.name for spec in inputs if spec.dtype.startswith("float")]
     if not floats and not masks:
         return found
-    drawn = draw(small_sizes(inputs), seed)
-    usual = ask(Case("usual", drawn.sizes, {}, {}), drawn.inputs)
+    drawn = draw(small_sizes(inputs, weight_bytes), seed)
+    base = Case("usual", drawn.sizes, drawn.inputs, {})
+    usual = cache(lambda: ask(base, base.inputs))
     for name, factor in MAGNITUDES.items() if floats else ():
         changed = {spec.name: scaled(spec, drawn.inputs[spec.name], factor) for spec in inputs}
-        answer = settled(replace(usual, name=name, inputs=changed), usual, ask, tolerance)
+        answer = settled(replace(base, name=name, inputs=changed), ask, tolerance, usual)
         if isinstance(answer, str):
             found.left_out.append(f"{name}: {answer}")
         else:
             found.answers.append(answer)
     for spec in masks:
-        _masked(found, spec, usual, ask)
+        _masked(found, spec, usual(), ask)
     return found
 
 
@@ -80,8 +88,8 @@ def is_mask(spec: TensorSpec) -> bool:
     return bool(spec.dims) and (spec.dtype == "bool" or zero_one)
 
 
-def small_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
-    """Small sizes, or the smallest over 1 where the fixed axes are large (pictures)."""
+def small_sizes(inputs: Sequence[TensorSpec], weight_bytes: int = 0) -> dict[str, int]:
+    """Small sizes, or the smallest over 1 where the fixed axes (pictures) or the weights are large."""
     dims = named_dims(inputs)
 
     def clamped(choice: Sequence[int]) -> dict[str, int]:
@@ -91,7 +99,7 @@ def small_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
 
     sizes = clamped(_SIZES)
     size = sum(int(np.prod(s.shape(sizes), dtype=np.int64)) * np.dtype(s.dtype).itemsize for s in inputs)
-    return sizes if size <= _MOST_BYTES else clamped((2, 3))
+    return sizes if size <= _MOST_BYTES and weight_bytes < _HEAVY_BYTES else clamped((2, 3))
 
 
 def _within(dim: Dim, size: int) -> int:
@@ -108,13 +116,15 @@ def scaled(spec: TensorSpec, value: NDArray[Any], factor: float) -> NDArray[Any]
     return clipped
 
 
-def settled(case: Case[Arrays], usual: Case[Arrays] | None, ask: Ask, tolerance: Tolerance) -> Case[Arrays] | str:
+def settled(
+    case: Case[Arrays], ask: Ask, tolerance: Tolerance, usual: Callable[[], Case[Arrays]] | None = None
+) -> Case[Arrays] | str:
     """What PyTorch answers at `case`, or why that proves nothing: it fails there, its answers are not finite (where those
-    at `usual`, of the same sizes, are), or they move by more than half of the tolerance when rounding alone moves the
+    of `usual`, of the same sizes, are), or they move by more than half of the tolerance when rounding alone moves the
     inputs."""
     try:
         answer = ask(case, case.inputs)
-        if not _as_finite(answer, usual or answer):
+        if not _as_finite(answer, usual):
             return "PyTorch's answers are not finite"
         moved = compare_all(answer.outputs, ask(case, _nudged(case.inputs)).outputs, tolerance)
     except CaptureError:
@@ -138,12 +148,13 @@ def _nudged(inputs: Arrays) -> Arrays:
     }
 
 
-def _as_finite(answer: Case[Arrays], usual: Case[Arrays]) -> bool:
+def _as_finite(answer: Case[Arrays], usual: Callable[[], Case[Arrays]] | None) -> bool:
     """No NaN, and no more infinities than at usual values: masked scores may be infinite at any."""
     for name, value in answer.outputs.items():
-        if value.dtype.kind == "f" and (
-            np.isnan(value).any() or np.isinf(value).sum() > np.isinf(usual.outputs[name]).sum()
-        ):
+        if value.dtype.kind != "f":
+            continue
+        infinite = int(np.isinf(value).sum())
+        if np.isnan(value).any() or (infinite and usual and infinite > np.isinf(usual().outputs[name]).sum()):
             return False
     return True
 
@@ -195,4 +206,4 @@ def _answered(case: Case[Arrays], usual: Case[Arrays], ask: Ask) -> Case[Arrays]
         answer = ask(case, case.inputs)
     except CaptureError:
         return None
-    return answer if _as_finite(answer, usual) else None
+    return answer if _as_finite(answer, lambda: usual) else None

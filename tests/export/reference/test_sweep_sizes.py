@@ -98,5 +98,5 @@ def test_the_same_seed_gives_the_same_sizes() -> None:
 
 def test_cost_lies_between_what_was_measured() -> None:
     cost = cost_of(INPUTS, {16: 0.1, 160: 1.0, 32: 0.05})
-    assert cost({"B": 1, "T": 10}) == pytest.approx(2.0, abs=0.01)
-    assert cost({"B": 1, "T": 2}) == pytest.approx(0.2, abs=0.01), "a larger case never counts as quicker"
+    assert cost({"B": 1, "T": 10}) == pytest.approx(3.0, abs=0.01), "PyTorch and two graphs"
+    assert cost({"B": 1, "T": 2}) == pytest.approx(0.3, abs=0.01), "a larger case never counts as quicker"

@@ -123,3 +123,15 @@ def test_token_ids_alone_have_no_unusual_values() -> None:
 def test_pictures_are_few() -> None:
     picture = TensorSpec("x", "float32", (B, Dim.fixed(3), Dim.fixed(512), Dim.fixed(512)))
     assert made((picture,), lambda fed: {"y": fed["x"].mean((1, 2, 3))}).answers[0].sizes == {"B": 2}
+
+
+def test_heavy_models_are_asked_at_the_smallest_sizes() -> None:
+    """A call takes as long as reading the weights several times, for each of five to seven rows."""
+    asked: list[dict[str, int]] = []
+
+    def ask(case: Case[Arrays], fed: Arrays) -> Case[Arrays]:
+        asked.append(dict(case.sizes))
+        return replace(case, inputs=fed, outputs={"y": fed["x"]})
+
+    value_cases((X,), independent((X,)), ask, Tolerance(), 3, weight_bytes=3 << 30)
+    assert asked == [{"B": 2, "T": 3}] * 4, "each magnitude and its nudge; usual values only where they are needed"
