@@ -77,7 +77,7 @@ def record_answers(
         lambda case, inputs: run_module(signature, case, inputs),
         tolerance,
         seed + len(cases),
-        sum(p.nbytes for p in signature.module.parameters()),
+        sum(p.numel() * p.element_size() for p in signature.module.parameters()),  # sparse ones have no nbytes
     )
     answers.extend(unusual.answers)
     for text in unusual.left_out:
