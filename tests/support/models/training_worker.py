@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from attn_models.recipe import Recipe, Split
 from attn_models.training import loop
-from attn_models.training.distributed import sync_batch_norm
+from attn_models.training.distributed import joined_processes, sync_batch_norm
 from attn_models.zoo.attentionnet import MODEL
 from torch import nn
 from torch.nn import functional as F
@@ -151,9 +151,6 @@ def run(job):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if "RANK" in os.environ:
-        torch.distributed.init_process_group("gloo")  # once for all jobs
-    for job in json.loads(sys.argv[1]):
-        run(job)
-    if "RANK" in os.environ:
-        torch.distributed.destroy_process_group()
+    with joined_processes("cpu"):  # once for all jobs
+        for job in json.loads(sys.argv[1]):
+            run(job)

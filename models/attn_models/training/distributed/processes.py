@@ -105,6 +105,10 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
         dist.init_process_group("nccl" if use_cuda else "gloo")
     try:
         yield Processes(rank, size, place, group)
+        if joining:
+            # One that left first and failed on its way out would take the others along while they still write. And gloo's
+            # threads let go of the last tensors, for which they need an interpreter that is not ending.
+            dist.barrier()
     finally:
         if joining:
             dist.destroy_process_group()
