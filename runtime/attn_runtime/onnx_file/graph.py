@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import BundleError
 from ..files import MAX_JSON_BYTES
-from .protobuf import BYTES, FIXED32, VARINT, entry, fields, messages, open_message
+from .protobuf import BYTES, FIXED32, VARINT, entry, fields, messages, open_message, varint
 
 #: The metadata property that holds what an export knows beyond the graph; `bundle.onnx_metadata` tells its form.
 METADATA_KEY = "attn_export.graph"
@@ -30,14 +30,14 @@ _DTYPES = {
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
-Attribute = int | float | str
+Attribute = int | float | str | tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Node:
     """One operator. `module` is the PyTorch module path and `source` the line "FILE:LINE" it came from, "" where the
-    file does not tell; `attributes` holds those of one number or string. A node without a name is called
-    `node_of_OUTPUT`, as TensorRT calls it."""
+    file does not tell; `attributes` holds those of one number, one string or a list of whole numbers. A node without a name
+    is called `node_of_OUTPUT`, as TensorRT calls it."""
 
     name: str
     op_type: str
@@ -62,7 +62,7 @@ class OnnxGraph:
     """nodes         in file order, those of bodies (If, Loop) and functions included
     inputs        of the main graph, without its weights
     outputs       of the main graph
-    values        every declared type: inputs, outputs, weights (shapes left out), and those between
+    values        every declared type: inputs, outputs, weights and constants (shapes left out), and those between
     opset         of the default domain
     embedded      the text under METADATA_KEY, unchecked; "" where the file has none
     """
@@ -168,7 +168,7 @@ class _Reader:
             self._bounded(len(self.nodes))
 
     def _node(self, start: int, stop: int) -> Iterator[tuple[str, int, int]]:
-        name = op_type = domain = module = source = ""
+        name = op_type = domain = module = source = dtype = ""
         inputs: list[str] = []
         outputs: list[str] = []
         attributes: dict[str, Attribute] = {}
@@ -182,9 +182,10 @@ class _Reader:
             elif number == 4:
                 op_type = self._text(begin, end)
             elif number == 5:
-                key, value, bodies = self._attribute(begin, end)
+                key, value, bodies, constant = self._attribute(begin, end)
                 if value is not None:
                     attributes[key] = value
+                dtype = constant or dtype
                 yield from bodies
             elif number == 7:
                 domain = self._text(begin, end)
@@ -197,12 +198,17 @@ class _Reader:
             self._bounded(len(inputs) + len(outputs) + len(attributes))
         if not name and outputs:
             name = f"node_of_{outputs[0]}"  # as TensorRT calls it
+        if op_type == "Constant" and dtype and outputs:
+            self.values.setdefault(outputs[0], Value(dtype, None))
         self.nodes.append(
             Node(name, op_type, domain, tuple(inputs), tuple(outputs), attributes, module or _from_name(name), source)
         )
 
-    def _attribute(self, start: int, stop: int) -> tuple[str, Attribute | None, list[tuple[str, int, int]]]:
-        name, value = "", None
+    def _attribute(self, start: int, stop: int) -> tuple[str, Attribute | None, list[tuple[str, int, int]], str]:
+        """Its name, its value where that is kept, the bodies in it, and the dtype of a tensor."""
+        name, dtype = "", ""
+        value: Attribute | None = None
+        numbers: list[int] = []
         bodies: list[tuple[str, int, int]] = []
         for f in fields(self.data, start, stop):
             if f.number == 1 and f.wire == BYTES:
@@ -210,12 +216,22 @@ class _Reader:
             elif f.number == 2 and f.wire == FIXED32:
                 value = struct.unpack("<f", self.data[f.start : f.stop])[0]
             elif f.number == 3 and f.wire == VARINT:
-                value = f.value - (1 << 64) if f.value >= 1 << 63 else f.value
+                value = _signed(f.value)
+            elif f.number == 8 and f.wire == VARINT:
+                numbers.append(_signed(f.value))
+            elif f.number == 8 and f.wire == BYTES and f.stop - f.start <= _LONGEST:  # packed
+                at = f.start
+                while at < f.stop:
+                    number, at = varint(self.data, at, f.stop)
+                    numbers.append(_signed(number))
+            elif f.number == 5 and f.wire == BYTES:
+                dtype = self._tensor(f.start, f.stop)[1]
             elif f.number == 4 and f.wire == BYTES:
                 value = self.data[f.start : min(f.stop, f.start + _LONGEST)].decode(errors="replace")
             elif f.number in (6, 11) and f.wire == BYTES:
                 bodies.append(("graph", f.start, f.stop))
-        return name, value, bodies
+            self._bounded(len(numbers))
+        return name, tuple(numbers) if value is None and numbers else value, bodies, dtype
 
     def _tensor(self, start: int, stop: int) -> tuple[str, str]:
         name, dtype = "", 0
@@ -263,6 +279,10 @@ class _Reader:
     def _bounded(self, count: int) -> None:
         if count > _MOST_NODES:
             raise BundleError(f"{self.where}: more than {_MOST_NODES} nodes and values, expected fewer.")
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _module(scopes: str) -> str:

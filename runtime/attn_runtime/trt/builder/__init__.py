@@ -5,6 +5,7 @@ onnx_source      the file to build: a bundle's precision or a plain ONNX file, w
 preflight        what would fail or go wrong silently, found before the build
 build_process    the child process that builds; parent's side and child's
 network          parse and build, in this process; callbacks: the library's log and progress
+parser_check     holds the parsed network against the graph; parser_rules: what is compared, operator by operator
 fp32_guard       keeps the library from computing in half precision what the graph has in float32
 progress         how far a build is, and how long it will take
 diagnose         what the library said, as node, module, source line and advice

@@ -20,6 +20,7 @@ from .. import Layer, LayerTensor, Profile, library
 from . import network
 from .callbacks import Phases
 from .network import BuildOptions, Built
+from .parser_check import Misread
 from .progress import BuildProgress, Estimate
 
 #: Seconds between two reports of progress, and how long a cancelled build may take to end by itself.
@@ -135,6 +136,7 @@ def built_to_json(built: Built) -> dict[str, Any]:
     document["plan"] = None if built.plan is None else len(built.plan)
     document["timing_cache"] = None if built.timing_cache is None else len(built.timing_cache)
     document["problems"] = [asdict(problem) for problem in built.problems]
+    document["misread"] = [asdict(one) for one in built.misread]
     return document
 
 
@@ -149,6 +151,7 @@ def built_from_json(document: Mapping[str, Any], plan: bytes | None, timing_cach
         tuple(document["warnings"]),
         timing_cache,
         document["products"],
+        tuple(Misread(**one) for one in document["misread"]),
     )
 
 

@@ -45,6 +45,7 @@ from .build_process import build_apart
 from .diagnose import explain
 from .network import BuildOptions, Built
 from .onnx_source import BuildInput, find_source
+from .parser_check import refuse_misread
 from .preflight import check_traps, unfused_notes
 from .progress import BuildProgress
 
@@ -148,6 +149,7 @@ def compile_engine(
     start = time.monotonic()
     with EngineStaging(target) as staging:
         built = build_apart(chosen.name, source.file, wanted, options, staging.scratch, on_progress)
+        refuse_misread(built.misread, source.where)
         if built.plan is None:
             raise explain(
                 built, source.onnx, options, _needed(built, source, chosen, wanted, options, staging), source.where
@@ -311,6 +313,7 @@ def _require(attention: Sequence[BlockFusion], where: str) -> None:
 def _notes(built: Built, source: BuildInput, attention: Sequence[BlockFusion]) -> list[str]:
     kernels = {node for layer in built.layers if "_mha" in layer.tactic for node in layer.nodes}
     notes = list(unfused_notes(source.onnx, sorted(kernels)))
+    notes += [f"{one.place}: {one.text}" for one in built.misread]
     notes += [
         printable(text, 300) for text in built.warnings if "not self-consistent" in text or "Unused Input" in text
     ]

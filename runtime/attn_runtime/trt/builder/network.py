@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...onnx_file import read_graph
 from .. import DTYPES, Layer, Library, Profile, layers_in, scratch_bytes
 from .callbacks import Phases, make_logger, make_monitor
 from .fp32_guard import PRODUCTS, hold_float32, layer_types, node_name
+from .parser_check import Misread, check_network
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Built:
     layers         of the engine, from the build's own list
     scratch        bytes, as the log tells
     products       ONNX node that multiplies matrices or convolves -> dtype in which the network has it
+    misread        what the parser read as something else; where that is certain, nothing was built
     """
 
     plan: bytes | None
@@ -64,6 +67,7 @@ class Built:
     warnings: tuple[str, ...] = ()
     timing_cache: bytes | None = None
     products: Mapping[str, str] = field(default_factory=dict)
+    misread: tuple[Misread, ...] = ()
 
 
 def build(
@@ -89,6 +93,9 @@ def build(
     if not parser.parse_from_file(str(path)):
         found = [parser.get_error(i) for i in range(parser.num_errors)]
         return Built(None, problems=tuple(map(_problem, found)), errors=tuple(log.errors))
+    misread = check_network(trt, network, read_graph(path, path.name))
+    if any(one.certain for one in misread):
+        return Built(None, misread=misread)
     if options.decomposable:
         _decompose(trt, network)
     products = _products(trt, network)
@@ -132,6 +139,7 @@ def build(
         tuple(log.warnings),
         bytes(memoryview(kept.serialize())) if kept is not None else None,
         products,
+        misread,
     )
 
 

@@ -1,7 +1,7 @@
 """What TensorRT is known to refuse, or worse to ignore, told from the ONNX file before the build is begun.
 
-Its importer of ONNX `Attention` takes less than the operator is: some of it fails to parse, and the lengths of
-`nonpad_kv_seqlen` are dropped with a warning, which gives wrong answers.
+Its importer of ONNX `Attention` takes less than the operator is: some of it fails to parse, and what it leaves out without
+an error (the lengths of `nonpad_kv_seqlen`, windows) gives wrong answers. What a network shows, `parser_check` looks at.
 """
 
 from __future__ import annotations
@@ -13,6 +13,12 @@ from ...errors import EngineError
 from ...onnx_file import Node, OnnxGraph
 
 _HOW = "export again with --opset 22, which writes attention out in operators that TensorRT takes"
+_WINDOW = "write the window into the mask, or run the model with --backend ort, from onnxruntime 1.32 on"
+_LAYOUT = "give the sequence first and leave layout out, with a Transpose before and behind"
+
+_WINDOWS = ("left_window_size", "right_window_size")
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 
 
 @dataclass(frozen=True)
@@ -27,20 +33,31 @@ class Traps:
 
 def check_traps(graph: OnnxGraph, where: str) -> Traps:
     """What the build needs to know of `graph`. Raises EngineError, whose details list every node that can't be built."""
-    attention = [node for node in graph.nodes if node.op_type == "Attention" and node.domain in ("", "ai.onnx")]
-    found = [(node, problem) for node in attention for problem in _problems(node, graph)]
+    own = [node for node in graph.nodes if node.domain in ("", "ai.onnx")]
+    attention = [node for node in own if node.op_type == "Attention"]
+    found = [(node, *problem) for node in own for problem in ignored(node)]
+    found += [(node, problem, _HOW) for node in attention for problem in _refused(node, graph)]
     if found:
-        node, problem = found[0]
+        node, problem, way_out = found[0]
         more = f" (and {len(found) - 1} more, below)" if len(found) > 1 else ""
         raise EngineError(
-            f"{where}: {place(node)}: {problem}{more}; {_HOW}",
-            "\n".join(f"{place(node)}: {problem}" for node, problem in found) if more else "",
+            f"{where}: {place(node)}: {problem}{more}; {way_out}",
+            "\n".join(f"{place(node)}: {problem}" for node, problem, _ in found) if more else "",
         )
-    notes = []
+    return Traps(bool(attention), tuple(_notes(own, graph)))
+
+
+def _notes(own: Sequence[Node], graph: OnnxGraph) -> Iterator[str]:
     wide = sorted({name for name, value in graph.values.items() if value.dtype == "float64"})
     if wide:
-        notes.append(f"TensorRT has no float64: {', '.join(wide[:3])}{', ...' if len(wide) > 3 else ''} become float32")
-    return Traps(bool(attention), tuple(notes))
+        yield f"TensorRT has no float64: {', '.join(wide[:3])}{', ...' if len(wide) > 3 else ''} become float32"
+    for node in own:
+        if node.op_type in _RANDOM and "seed" in node.attributes:
+            yield f"{place(node)}: TensorRT ignores its seed, and draws other numbers"
+        if node.op_type == "Range" and any(
+            name in graph.values and graph.values[name].dtype == "float32" for name in node.inputs
+        ):
+            yield f"{place(node)}: TensorRT counts its elements in float32, which may give one fewer than ONNX Runtime's"
 
 
 def place(node: Node) -> str:
@@ -49,10 +66,21 @@ def place(node: Node) -> str:
     return f'node "{node.name}" ({", ".join(told)})'
 
 
-def _problems(node: Node, graph: OnnxGraph) -> Iterator[str]:
+def ignored(node: Node) -> Iterator[tuple[str, str]]:
+    """What TensorRT leaves out of `node` without an error, and what to do: by the node alone, since no network shows it."""
+    if node.op_type == "Attention":
+        if node.inputs[6:7] and node.inputs[6]:
+            yield "TensorRT ignores its nonpad_kv_seqlen, and the padding would be attended to", _HOW
+        for name in _WINDOWS:
+            size = node.attributes.get(name, -1)
+            if isinstance(size, int) and size >= 0:
+                yield f"TensorRT ignores its {name} of {size}, and all positions would be attended to", _WINDOW
+    if node.op_type in _RECURRENT and node.attributes.get("layout"):
+        yield "TensorRT ignores its layout of 1, and takes the batch for the sequence", _LAYOUT
+
+
+def _refused(node: Node, graph: OnnxGraph) -> Iterator[str]:
     given = [*node.inputs, *[""] * (7 - len(node.inputs))]
-    if given[6]:
-        yield "TensorRT ignores its nonpad_kv_seqlen, and the padding would be attended to"
     if node.attributes.get("softcap"):
         yield f"TensorRT's Attention has no softcap (here {node.attributes['softcap']})"
     if "softmax_precision" in node.attributes:
