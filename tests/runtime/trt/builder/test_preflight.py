@@ -1,0 +1,111 @@
+"""What TensorRT's parser leaves out and no network shows: refused by the graph, and shown on real builds to be ignored.
+
+docs/parsers.md has a row for each of these.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from attn_runtime.errors import EngineError
+from attn_runtime.onnx_file import read_graph
+from attn_runtime.trt import library
+from attn_runtime.trt.builder import network
+from attn_runtime.trt.builder.preflight import check_traps
+from onnx import parser
+
+rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
+
+ATTENTION = "(float16[2,4,64,64] q, float16[2,4,64,64] k, float16[2,4,64,64] v) => (float16[2,4,64,64] y)"
+PADDED = ATTENTION.replace("v)", "v, int64[2] n)", 1)
+SEQUENCE = "(float[5,5,4] x, float[1,12,4] w, float[1,12,3] r) => (float[a,b,c,d] y)"
+NOISE = "(float[3,4] x) => (float[3,4] y)"
+COUNT = "(float a, float b, float c) => (float[n] y)"
+
+WINDOW, LAYOUT = "write the window into the mask", "with a Transpose before and behind"
+
+#: (sides, node without, node with it, opset, what is refused, what to do)
+IGNORED = [
+    (
+        *(ATTENTION, "y = Attention (q, k, v)", "y = Attention <left_window_size = 3> (q, k, v)", 25),
+        *("TensorRT ignores its left_window_size of 3", WINDOW),
+    ),
+    (
+        *(ATTENTION, "y = Attention (q, k, v)", "y = Attention <right_window_size = 0> (q, k, v)", 25),
+        *("TensorRT ignores its right_window_size of 0", WINDOW),
+    ),
+    (
+        *(PADDED, "y = Attention (q, k, v)", "y = Attention (q, k, v, , , , n)", 24),
+        *("TensorRT ignores its nonpad_kv_seqlen", "export again with --opset 22"),
+    ),
+    (
+        *(SEQUENCE, "y = LSTM <hidden_size = 3> (x, w, r)", "y = LSTM <hidden_size = 3, layout = 1> (x, w, r)", 14),
+        *("TensorRT ignores its layout of 1", LAYOUT),
+    ),
+    (
+        *(SEQUENCE.replace("12", "9"), "y = GRU <hidden_size = 3> (x, w, r)"),
+        *("y = GRU <hidden_size = 3, layout = 1> (x, w, r)", 14, "TensorRT ignores its layout of 1", LAYOUT),
+    ),
+]
+
+
+def save(file: Path, sides: str, node: str, opset: int) -> Path:
+    model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]> g {sides} {{ [it] {node} }}')
+    file.write_bytes(model.SerializeToString())
+    return file
+
+
+@pytest.mark.parametrize(("sides", "without", "node", "opset", "says", "way_out"), IGNORED)
+def test_what_is_ignored_is_refused(
+    sides: str, without: str, node: str, opset: int, says: str, way_out: str, tmp_path: Path
+) -> None:
+    check_traps(read_graph(save(tmp_path / "a.onnx", sides, without, opset), "x"), "x")
+    with pytest.raises(EngineError) as caught:
+        check_traps(read_graph(save(tmp_path / "b.onnx", sides, node, opset), "x"), "file b.onnx")
+    assert f'file b.onnx: node "it" ({node.split()[2]}): {says}' in str(caught.value) and way_out in str(caught.value)
+
+
+@rtx
+@pytest.mark.parametrize(("sides", "without", "node", "opset"), [row[:4] for row in IGNORED])
+def test_the_engines_are_the_same_with_it_and_without(
+    sides: str, without: str, node: str, opset: int, tmp_path: Path
+) -> None:
+    plans = []
+    for number, each in enumerate((without, node)):
+        made = network.build(library.load("rtx"), save(tmp_path / f"{number}.onnx", sides, each, opset), [])
+        assert made.plan is not None, made.errors
+        plans.append(made.plan)
+    assert plans[0] == plans[1]
+
+
+@rtx
+def test_engines_do_differ_where_the_attribute_is_read(tmp_path: Path) -> None:
+    plans = []
+    for number, options in enumerate(("", "<is_causal = 1>")):
+        file = save(tmp_path / f"{number}.onnx", ATTENTION, f"y = Attention {options} (q, k, v)", 25)
+        plans.append(network.build(library.load("rtx"), file, []).plan)
+    assert plans[0] != plans[1]
+
+
+@pytest.mark.parametrize(
+    ("sides", "node", "says"),
+    [
+        (NOISE, "y = RandomNormalLike <seed = 1.0> (x)", "TensorRT ignores its seed"),
+        (NOISE, "y = RandomNormalLike (x)", ""),
+        (COUNT, "y = Range (a, b, c)", "TensorRT counts its elements in float32"),
+        (COUNT.replace("float ", "int64 "), "y = Range (a, b, c)", ""),
+    ],
+)
+def test_what_may_differ_is_a_note(sides: str, node: str, says: str, tmp_path: Path) -> None:
+    notes = check_traps(read_graph(save(tmp_path / "m.onnx", sides, node, 18), "x"), "x").notes
+    assert [says in note for note in notes] == ([True] if says else [])
+
+
+@rtx
+def test_the_seed_changes_nothing(tmp_path: Path) -> None:
+    plans = set()
+    for seed in (1.0, 2.0):
+        file = save(tmp_path / f"{seed}.onnx", NOISE, f"y = RandomNormalLike <seed = {seed}> (x)", 18)
+        plans.add(network.build(library.load("rtx"), file, []).plan)
+    assert len(plans) == 1 and None not in plans
