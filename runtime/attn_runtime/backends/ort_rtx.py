@@ -16,6 +16,7 @@ from ..errors import BackendError
 from ..interface import Engine, GraphFile, OpenOptions
 from ..ort import GraphIds, cache_folder, check_on_gpu, one_line, profile_shapes, tf32_note
 from ..trt import version_tuple
+from ..trt.builder import check_for_provider
 from . import ort
 
 ABOUT = "ONNX Runtime on an NVIDIA RTX GPU through the TensorRT-RTX plugin provider"
@@ -83,12 +84,13 @@ def register() -> str | None:
 
 
 def open(graph: GraphFile, device: str, options: OpenOptions) -> Engine:
-    """As `ort.open`. OutputError where `options.cache` can't be written."""
+    """As `ort.open`. OutputError where `options.cache` can't be written, EngineError where TensorRT misreads a node."""
     if problem := register():
         raise BackendError(f"{graph.where}: {problem}")
     offered = _offered(device)
     if offered is None:
         raise BackendError(f"{graph.where}: {_why_not_offered(device)}")
+    check_for_provider(graph.file, graph.where)
     told = rtx_options(graph, options)
     session = ort.create(
         graph, device, options, [], lambda configured: configured.add_provider_for_devices([offered], told)

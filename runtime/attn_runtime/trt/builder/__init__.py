@@ -20,9 +20,10 @@ from ...lazy import lazy
 if TYPE_CHECKING:
     from .compile import Compiled, compile_engine
     from .onnx_source import find_source
+    from .preflight import check_for_provider
     from .progress import BuildProgress, seconds_text
 
-__all__ = ["BuildProgress", "Compiled", "compile_engine", "find_source", "seconds_text"]
+__all__ = ["BuildProgress", "Compiled", "check_for_provider", "compile_engine", "find_source", "seconds_text"]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -30,6 +31,7 @@ __getattr__, __dir__ = lazy(
     {
         "compile": ["Compiled", "compile_engine"],
         "onnx_source": ["find_source"],
+        "preflight": ["check_for_provider"],
         "progress": ["BuildProgress", "seconds_text"],
     },
 )

@@ -284,3 +284,15 @@ RULES: tuple[Rule, ...] = (
     Rule(_ROTARY, "ROTARY_EMBEDDING", ("interleaved",), _named("interleaved", "interleaved", 0, _YES)),
     Rule(tuple(_ELEMENTWISE), "", (), _no_reduction, "write that operator in place of the reduction", absent=True),
 )
+
+
+def by_graph_alone(node: Node, graph: OnnxGraph) -> Iterator[str]:
+    """What is misread of `node` by all that is known of the parser, for where no network is at hand to look at."""
+    rank = 4  # which axes are meant does not depend on it
+    if node.op_type == "GroupNormalization" and node.attributes.get("num_groups") == 1:
+        read: dict[str, Any] = {"axes": 0b1100, "num_groups": 1, "epsilon": None}
+        yield from _group_norm(node, LayerFacts(node.name, "NORMALIZATION", read, rank), graph)
+    elif node.op_type == "QuantizeLinear":
+        yield from _quantize(node, LayerFacts(node.name, "QUANTIZE", {"to_type": "INT8"}, rank), graph)
+    elif node.op_type in _ELEMENTWISE and not _given(node, 1):
+        yield from _no_reduction(node, LayerFacts(node.name, "", {}, rank), graph)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...errors import EngineError
-from ...onnx_file import Node, OnnxGraph
+from ...onnx_file import Node, OnnxGraph, read_graph
+from .parser_rules import by_graph_alone
 
 _HOW = "export again with --opset 22, which writes attention out in operators that TensorRT takes"
 _WINDOW = "write the window into the mask, or run the model with --backend ort, from onnxruntime 1.32 on"
@@ -45,6 +47,21 @@ def check_traps(graph: OnnxGraph, where: str) -> Traps:
             "\n".join(f"{place(node)}: {problem}" for node, problem, _ in found) if more else "",
         )
     return Traps(bool(attention), tuple(_notes(own, graph)))
+
+
+def check_for_provider(file: Path, where: str) -> None:
+    """The same for TensorRT inside ONNX Runtime, which hands it the nodes that its parser takes, misread or not.
+
+    What fails to parse runs on CUDA there. Raises EngineError for what would not fail; no network is seen, so by what is
+    known of the graph alone.
+    """
+    graph = read_graph(file, where)
+    for node in graph.nodes:
+        if node.domain in ("", "ai.onnx"):
+            for text in (*(text for text, _ in ignored(node)), *by_graph_alone(node, graph)):
+                raise EngineError(
+                    f"{where}: TensorRT inside ONNX Runtime would answer wrongly: {place(node)}: {text}; take --backend ort"
+                )
 
 
 def _notes(own: Sequence[Node], graph: OnnxGraph) -> Iterator[str]:

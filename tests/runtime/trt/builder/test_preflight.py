@@ -5,14 +5,16 @@ docs/parsers.md has a row for each of these.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
 from attn_runtime.errors import EngineError
+from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.onnx_file import read_graph
 from attn_runtime.trt import library
 from attn_runtime.trt.builder import network
-from attn_runtime.trt.builder.preflight import check_traps
+from attn_runtime.trt.builder.preflight import check_for_provider, check_traps
 from onnx import parser
 
 rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
@@ -109,3 +111,43 @@ def test_the_seed_changes_nothing(tmp_path: Path) -> None:
         file = save(tmp_path / f"{seed}.onnx", NOISE, f"y = RandomNormalLike <seed = {seed}> (x)", 18)
         plans.add(network.build(library.load("rtx"), file, []).plan)
     assert len(plans) == 1 and None not in plans
+
+
+NORM = "(float[2,C,8,8] x, float[C] s, float[C] b) => (float[2,C,8,8] y)"
+MISREAD = [
+    (ATTENTION, "y = Attention <left_window_size = 3> (q, k, v)", "ignores its left_window_size"),
+    (NORM.replace("C", "16"), "y = GroupNormalization <num_groups = 1> (x, s, b)", "read an InstanceNormalization"),
+    (NORM.replace("C", "16"), "y = GroupNormalization <num_groups = 4> (x, s, b)", ""),
+    (NORM.replace("C", "1"), "y = GroupNormalization <num_groups = 1> (x, s, b)", ""),
+    (NOISE, "y = ReduceL1 <noop_with_empty_axes = 1> (x)", "the absolute value of each element"),
+    (NOISE, "y = ReduceL1 (x)", ""),
+    (
+        NOISE.replace("y)", "y, float s)"),
+        "s = Constant <value = float {0.1}> () y = QuantizeLinear (x, s)",
+        "read int8",
+    ),
+    (ATTENTION, "y = Attention <softcap = 3.0> (q, k, v)", ""),  # does not parse, and so runs on CUDA
+]
+
+
+@pytest.mark.parametrize(("sides", "node", "says"), MISREAD)
+def test_inside_onnx_runtime_it_is_told_by_the_graph_alone(sides: str, node: str, says: str, tmp_path: Path) -> None:
+    file = save(tmp_path / "m.onnx", sides, node, 25)
+    if not says:
+        check_for_provider(file, "x")
+        return
+    with pytest.raises(
+        EngineError, match=rf"^x: TensorRT inside ONNX Runtime would answer wrongly.*{says}.*--backend ort"
+    ):
+        check_for_provider(file, "x")
+
+
+@pytest.mark.parametrize("backend", ["ort_tensorrt", "ort_rtx"])
+def test_both_providers_are_asked_that_way(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(f"attn_runtime.backends.{backend}")
+    for name, answer in (("register", None), ("_offered", object())):
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, lambda *_, answer=answer: answer)
+    graph = GraphFile(save(tmp_path / "m.onnx", ATTENTION, MISREAD[0][1], 25), "graph m")
+    with pytest.raises(EngineError, match="graph m: TensorRT inside ONNX Runtime would answer wrongly"):
+        module.open(graph, "cuda", OpenOptions())
