@@ -122,7 +122,7 @@ MISREAD = [
     (NOISE, "y = ReduceL1 <noop_with_empty_axes = 1> (x)", "the absolute value of each element"),
     (NOISE, "y = ReduceL1 (x)", ""),
     (
-        NOISE.replace("y)", "y, float s)"),
+        NOISE.replace("float[3,4] y", "uint8[3,4] y"),
         "s = Constant <value = float {0.1}> () y = QuantizeLinear (x, s)",
         "read int8",
     ),
