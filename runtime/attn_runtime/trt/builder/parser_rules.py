@@ -244,7 +244,7 @@ _OUTSIDE = {"constant": "FILL", "reflect": "REFLECT", "edge": "CLAMP", "wrap": "
 _SAMPLED = {"bilinear": "LINEAR", "linear": "LINEAR", "nearest": "NEAREST", "bicubic": "CUBIC", "cubic": "CUBIC"}
 _AROUND = {"zeros": "FILL", "border": "CLAMP", "reflection": "REFLECT"}
 _ROTARY = ("RotaryEmbedding", "com.microsoft.RotaryEmbedding")
-_LAYER = "attn-export to-trt writes it in an equal form, as LayerNormalization"
+_WHOLE = "export it again, which writes it in an equal form, or write it as InstanceNormalization over [N, 1, -1]"
 _PADS = "give pads in place of output_shape"
 _INT8 = "quantize to int8, with a zero point of 0"
 _RESIZE = (
@@ -255,7 +255,7 @@ _BOXES = "give max_output_boxes_per_class"
 _SAME = "give the parameters in the type of the input, or fold them into the layer before, as attn-export does"
 
 RULES: tuple[Rule, ...] = (
-    Rule(("GroupNormalization",), "NORMALIZATION", ("axes", "num_groups", "epsilon"), _group_norm, _LAYER),
+    Rule(("GroupNormalization",), "NORMALIZATION", ("axes", "num_groups", "epsilon"), _group_norm, _WHOLE),
     Rule(("InstanceNormalization",), "NORMALIZATION", ("axes", "epsilon"), _instance_norm),
     Rule(("LayerNormalization",), "NORMALIZATION", ("axes", "epsilon"), _layer_norm),
     Rule(("Softmax", "LogSoftmax"), "SOFTMAX", ("axes",), _softmax),

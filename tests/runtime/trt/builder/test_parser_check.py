@@ -271,6 +271,16 @@ def test_one_channel_is_one_group(tmp_path: Path) -> None:
 # --- what comes of it ---------------------------------------------------------------------------------------------
 
 
+def test_the_equal_form_of_one_group_passes(tmp_path: Path) -> None:
+    sizes = {"l": [2, 1, -1], "o": [1], "k": [2, 16, 8, 8]}
+    shapes = " ".join(f"{name} = Constant <value_ints = {size}> ()" for name, size in sizes.items())
+    norm = (
+        "i = ConstantOfShape <value = float[1] {1.0}> (o) z = ConstantOfShape (o) n = InstanceNormalization (r, i, z)"
+    )
+    body = f"{shapes} r = Reshape (x, l) {norm} y = Reshape (n, k)"
+    assert Parsed(save(tmp_path / "m.onnx", IMAGE, body, 21)).misread() == ()
+
+
 def test_nothing_is_built_of_a_graph_that_is_misread(tmp_path: Path) -> None:
     file = save(tmp_path / "m.onnx", IMAGE, "z = Relu (x) [gn] y = GroupNormalization <num_groups = 1> (z, s, b)", 21)
     before = sorted(tmp_path.rglob("*"))
@@ -279,7 +289,7 @@ def test_nothing_is_built_of_a_graph_that_is_misread(tmp_path: Path) -> None:
     assert str(caught.value).startswith(
         'file m.onnx: TensorRT reads node "gn" (GroupNormalization) as something else: its one group is all channels'
     )
-    assert "attn-export to-trt writes it in an equal form" in str(caught.value) and "\n" not in str(caught.value)
+    assert "export it again, which writes it in an equal form" in str(caught.value) and "\n" not in str(caught.value)
     assert caught.value.exit_code == 14 and sorted(tmp_path.rglob("*")) == before
 
 

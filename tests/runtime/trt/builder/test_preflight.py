@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import onnxruntime
 import pytest
 from attn_runtime.errors import EngineError
 from attn_runtime.interface import GraphFile, OpenOptions
@@ -79,6 +80,18 @@ def test_the_engines_are_the_same_with_it_and_without(
         assert made.plan is not None, made.errors
         plans.append(made.plan)
     assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize("row", [IGNORED[0], *IGNORED[3:]])
+def test_onnx_runtime_refuses_what_it_does_not_know(row: tuple[str, str, str, int, str, str], tmp_path: Path) -> None:
+    sides, without, node, opset = row[:4]
+    if "window" in node and not onnxruntime.__version__.startswith("1.31."):
+        pytest.skip("1.32.0 has windows")
+    wide = [(sides.replace("float16", "float"), each) for each in (without, node)]
+    files = [save(tmp_path / f"{number}.onnx", *each, opset) for number, each in enumerate(wide)]
+    onnxruntime.InferenceSession(files[0], providers=["CPUExecutionProvider"])
+    with pytest.raises(Exception, match="Unrecognized attribute: left_window_size|layout"):
+        onnxruntime.InferenceSession(files[1], providers=["CPUExecutionProvider"])
 
 
 @rtx
