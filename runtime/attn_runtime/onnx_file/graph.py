@@ -28,6 +28,8 @@ _DTYPES = {
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
 }  # fmt: skip
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+#: In place of a dtype: the attribute is one of the function that the node is in.
+_REFERENCE = "reference"
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 Attribute = int | float | str | tuple[int, ...]
@@ -37,7 +39,7 @@ Attribute = int | float | str | tuple[int, ...]
 class Node:
     """One operator. `module` is the PyTorch module path and `source` the line "FILE:LINE" it came from, "" where the
     file does not tell; `attributes` holds those of one number, one string or a list of whole numbers. A node without a name
-    is called `node_of_OUTPUT`, as TensorRT calls it."""
+    is called `node_of_OUTPUT`, as TensorRT calls it. `parametric`: in a function, and attributes of its are the caller's."""
 
     name: str
     op_type: str
@@ -47,6 +49,7 @@ class Node:
     attributes: Mapping[str, Attribute]
     module: str
     source: str
+    parametric: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,7 @@ class _Reader:
         inputs: list[str] = []
         outputs: list[str] = []
         attributes: dict[str, Attribute] = {}
+        parametric = False
         for number, begin, end in messages(self.data, start, stop):
             if number == 1:
                 inputs.append(self._text(begin, end))
@@ -182,10 +186,11 @@ class _Reader:
             elif number == 4:
                 op_type = self._text(begin, end)
             elif number == 5:
-                key, value, bodies, constant = self._attribute(begin, end)
+                key, value, bodies, told = self._attribute(begin, end)
                 if value is not None:
                     attributes[key] = value
-                dtype = constant or dtype
+                parametric |= told == _REFERENCE
+                dtype = told or dtype
                 yield from bodies
             elif number == 7:
                 domain = self._text(begin, end)
@@ -200,12 +205,12 @@ class _Reader:
             name = f"node_of_{outputs[0]}"  # as TensorRT calls it
         if op_type == "Constant" and dtype and outputs:
             self.values.setdefault(outputs[0], Value(dtype, None))
-        self.nodes.append(
-            Node(name, op_type, domain, tuple(inputs), tuple(outputs), attributes, module or _from_name(name), source)
-        )
+        module = module or _from_name(name)
+        node = Node(name, op_type, domain, tuple(inputs), tuple(outputs), attributes, module, source, parametric)
+        self.nodes.append(node)
 
     def _attribute(self, start: int, stop: int) -> tuple[str, Attribute | None, list[tuple[str, int, int]], str]:
-        """Its name, its value where that is kept, the bodies in it, and the dtype of a tensor."""
+        """Its name, its value where that is kept, the bodies in it, and the dtype of a tensor, or _REFERENCE."""
         name, dtype = "", ""
         value: Attribute | None = None
         numbers: list[int] = []
@@ -224,6 +229,8 @@ class _Reader:
                 while at < f.stop:
                     number, at = varint(self.data, at, f.stop)
                     numbers.append(_signed(number))
+            elif f.number == 21 and f.wire == BYTES:
+                dtype = _REFERENCE
             elif f.number == 5 and f.wire == BYTES:
                 dtype = self._tensor(f.start, f.stop)[1]
             elif f.number == 4 and f.wire == BYTES:

@@ -19,6 +19,8 @@ from .parser_rules import RULES, LayerFacts, Rule
 from .preflight import place
 
 _CARRIERS = ("SHUFFLE", "IDENTITY", "SQUEEZE", "UNSQUEEZE")
+_DOMAINS = ("", "ai.onnx", "com.microsoft")
+_RENAME = "give it a name that no operator of ONNX has, or write it out in those operators"
 _SCALARS = ("alpha", "beta", "epsilon", "cubic_coeff")
 
 
@@ -35,13 +37,25 @@ class Misread:
     certain: bool
 
 
+@dataclass(frozen=True)
+class NetworkFacts:
+    """layers    that a rule looks at
+    nodes     the names of all ONNX nodes that became a layer
+    native    those of them that were read by the name of their operator: not as a plugin, and not as the body of a function
+    """
+
+    layers: tuple[LayerFacts, ...]
+    nodes: frozenset[str]
+    native: frozenset[str]
+
+
 def check_network(trt: Any, network: Any, graph: OnnxGraph) -> tuple[Misread, ...]:
     """Every difference between the parsed `network` and the `graph` that it was parsed from."""
-    asked = {_operator(node) for node in graph.nodes} & {name for rule in RULES for name in rule.operators}
-    if not asked:
+    present = {_operator(node) for node in graph.nodes}
+    rules = [rule for rule in RULES if present.intersection(rule.operators)]
+    if not rules and not any(_is_foreign(node) for node in graph.nodes):
         return ()
-    rules = [rule for rule in RULES if asked.intersection(rule.operators)]
-    return tuple(compare(graph, *read_layers(trt, network, rules), rules))
+    return tuple(compare(graph, read_network(trt, network, rules), rules))
 
 
 def refuse_misread(misread: Sequence[Misread], where: str) -> None:
@@ -55,20 +69,27 @@ def refuse_misread(misread: Sequence[Misread], where: str) -> None:
         )
 
 
-def compare(
-    graph: OnnxGraph, layers: Sequence[LayerFacts], seen: frozenset[str], rules: Sequence[Rule] = RULES
-) -> Iterator[Misread]:
-    """As `check_network`, of what `read_layers` gave."""
+def compare(graph: OnnxGraph, network: NetworkFacts, rules: Sequence[Rule] = RULES) -> Iterator[Misread]:
+    """As `check_network`, of what `read_network` gave."""
+    ordinary = {node.name for node in graph.nodes if not _is_foreign(node)}
+    for node in graph.nodes:
+        if _is_foreign(node) and node.name in network.native - ordinary:
+            text = f"it is of the domain {node.domain}, and TensorRT read ONNX's operator of that name"
+            yield Misread(place(node), text, _RENAME, True)
     nodes: dict[str, list[Node]] = {}
     for node in graph.nodes:
-        nodes.setdefault(node.name, []).append(node)
+        if not node.parametric:
+            nodes.setdefault(node.name, []).append(node)
     for rule in rules:
         if rule.absent:
-            pairs = [([node], LayerFacts(node.name, "", {}, 0)) for node in graph.nodes if node.name not in seen]
+            pairs = [
+                ([node], LayerFacts(node.name, "", {}, 0)) for node in graph.nodes if node.name not in network.nodes
+            ]
         else:
-            pairs = [(nodes.get(layer.node, []), layer) for layer in layers if layer.kind == rule.layer]
+            pairs = [(nodes.get(layer.node, []), layer) for layer in network.layers if layer.kind == rule.layer]
         for named, layer in pairs:
-            # Several nodes may have one name: then the layer is right where it is what one of them says.
+            # Several nodes may have one name: then the layer is right where it is what one of them says. What a call gives
+            # a function's node is not known here.
             found = [
                 (node, list(rule.compare(node, layer, graph))) for node in named if _operator(node) in rule.operators
             ]
@@ -77,8 +98,8 @@ def compare(
                 yield from (Misread(place(node), text, rule.way_out, rule.certain) for text in texts)
 
 
-def read_layers(trt: Any, network: Any, rules: Sequence[Rule] = RULES) -> tuple[tuple[LayerFacts, ...], frozenset[str]]:
-    """The layers that `rules` look at, and the names of all nodes that became a layer."""
+def read_network(trt: Any, network: Any, rules: Sequence[Rule] = RULES) -> NetworkFacts:
+    """What `rules` look at in the parsed `network`."""
     classes = {rule.layer: _class_of(trt, rule.layer) for rule in rules if rule.layer}
     wanted: dict[str, set[str]] = {}
     for rule in rules:
@@ -88,15 +109,17 @@ def read_layers(trt: Any, network: Any, rules: Sequence[Rule] = RULES) -> tuple[
         layer.type.name for layer in layers
     ]  # before they are taken for their classes, some of which have a `type`
     maker = {layer.get_output(n).name: at for at, layer in enumerate(layers) for n in range(layer.num_outputs)}
-    found, seen = [], set()
+    found, seen, others = [], set(), set()
     for at, (layer, kind) in enumerate(zip(layers, kinds, strict=True)):
         if kind in classes and classes[kind] is not None:
             layer.__class__ = classes[kind]
         attention = layer.attention if kind == "ATTENTION_INPUT" and kind in classes else None
-        node = _node(layer.metadata if attention is None else attention.metadata)
+        node, *calls = _names(layer.metadata if attention is None else attention.metadata)
         if not node:
             continue
         seen.add(node)
+        if calls or kind.startswith("PLUGIN"):
+            others.add(node)
         if kind in classes:
             values = {name: _plain(layer if attention is None else attention, name) for name in wanted[kind]}
             narrowed = tuple(_narrowed(trt, layers, kinds, maker, at)) if kind == "ELEMENTWISE" else ()
@@ -104,17 +127,22 @@ def read_layers(trt: Any, network: Any, rules: Sequence[Rule] = RULES) -> tuple[
             dtypes = tuple("" if tensor is None else tensor.dtype.name for tensor in inputs)
             made = layer.get_output(0)
             found.append(LayerFacts(node, kind, values, len(made.shape) if made is not None else 0, dtypes, narrowed))
-    return tuple(found), frozenset(seen)
+    return NetworkFacts(tuple(found), frozenset(seen), frozenset(seen - others))
 
 
 def _operator(node: Node) -> str:
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
 
 
-def _node(metadata: str) -> str:
-    """The ONNX node in a layer's metadata; of one in a function, "its name | the call's (the function)"."""
+def _is_foreign(node: Node) -> bool:
+    """Whether it is no operator that TensorRT may take by its name. modelopt's are its own, with names like TRT_FP8..."""
+    return node.domain not in _DOMAINS and not node.op_type.startswith("TRT_")
+
+
+def _names(metadata: str) -> list[str]:
+    """The ONNX node in a layer's metadata; for one in a function the calls too, as in "its name | the call's (function)"."""
     named = NODE.search(metadata)
-    return named[1].split(" | ")[0] if named else ""
+    return named[1].split(" | ") if named else [""]
 
 
 def _class_of(trt: Any, kind: str) -> Any:

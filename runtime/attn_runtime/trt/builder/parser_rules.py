@@ -265,7 +265,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("ConvTranspose",), "DECONVOLUTION", ("pre_padding", "post_padding", "padding_mode"), _deconvolution, _PADS),
     Rule(("Clip",), "ACTIVATION", ("type", "alpha", "beta"), _clip, "give the least value first"),
     Rule(("Gelu",), "ACTIVATION", ("type",), _named("type", "approximate", "none", _GELU, tuple(_GELU.values()))),
-    Rule(("QuantizeLinear",), "QUANTIZE", ("to_type",), _quantize, _INT8),
+    Rule(("QuantizeLinear", "com.microsoft.QuantizeLinear"), "QUANTIZE", ("to_type",), _quantize, _INT8),
     Rule(("Attention", "com.microsoft.MultiHeadAttention"), "ATTENTION_INPUT", ("causal_kind",), _attention),
     Rule(("NonMaxSuppression",), "NMS", ("bounding_box_format",), _suppression, _BOXES),
     Rule(("NonMaxSuppression",), "NMS", ("topk_box_limit",), _left_out_boxes, certain=False),

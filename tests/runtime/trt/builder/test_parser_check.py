@@ -21,7 +21,7 @@ from attn_runtime.trt.builder import network
 from attn_runtime.trt.builder.build_process import built_from_json, built_to_json
 from attn_runtime.trt.builder.callbacks import make_logger
 from attn_runtime.trt.builder.compile import compile_engine
-from attn_runtime.trt.builder.parser_check import Misread, check_network, compare, read_layers
+from attn_runtime.trt.builder.parser_check import Misread, check_network, compare, read_network
 from onnx import parser
 
 pytestmark = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
@@ -221,24 +221,27 @@ def test_what_is_read_rightly_passes_and_another_reading_would_not(
 ) -> None:
     parsed = Parsed(save(tmp_path / "m.onnx", **graph))
     assert parsed.misread() == ()
-    layers, seen = read_layers(parsed.trt, parsed.network)
-    assert tuple(compare(parsed.graph, layers, seen)) == ()
+    facts = read_network(parsed.trt, parsed.network)
+    assert tuple(compare(parsed.graph, facts)) == ()
     if other is not None:
         changed = [
             replace(layer, values=layer.values | other) if other.keys() <= layer.values.keys() else layer
-            for layer in layers
+            for layer in facts.layers
         ]
-        assert changed != list(layers)
-        assert any(one.certain for one in compare(parsed.graph, changed, seen))
+        assert changed != list(facts.layers)
+        assert any(one.certain for one in compare(parsed.graph, replace(facts, layers=tuple(changed))))
 
 
 def test_a_mask_that_was_dropped_would_be_found(tmp_path: Path) -> None:
     sides = ATTENTION.replace("v)", "v, bool[8,16] m)", 1)
     parsed = Parsed(save(tmp_path / "m.onnx", sides, "y = Attention (q, k, v, m)", 23))
     assert parsed.misread() == ()
-    layers, seen = read_layers(parsed.trt, parsed.network)
-    without = [replace(layer, inputs=layer.inputs[:3]) for layer in layers]
-    assert "a mask True, and TensorRT read False" in next(iter(compare(parsed.graph, without, seen))).text
+    facts = read_network(parsed.trt, parsed.network)
+    without = [replace(layer, inputs=layer.inputs[:3]) for layer in facts.layers]
+    assert (
+        "a mask True, and TensorRT read False"
+        in next(iter(compare(parsed.graph, replace(facts, layers=tuple(without))))).text
+    )
 
 
 def test_nodes_of_one_name_in_functions_and_in_bodies(tmp_path: Path) -> None:
@@ -261,6 +264,40 @@ def test_nodes_of_one_name_in_functions_and_in_bodies(tmp_path: Path) -> None:
     body = f"y = If (c) <{', '.join(made)}>"
     choice = Parsed(save(tmp_path / "d.onnx", IMAGE.replace("s,", "s, bool c,", 1), body, 21))
     assert [one.text[:13] for one in choice.misread()] == ["its one group"]
+
+
+def defined(call: str, function: str, domain: str = "my") -> str:
+    """y is a function of x, which is defined in the file."""
+    return (
+        f'<ir_version: 10, opset_import: ["" : 21, "{domain}" : 1]> g (float[3,4] x) => (float[3,4] y) {{ [it] y = {call} }} '
+        f'<opset_import: ["" : 21], domain: "{domain}"> {function}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (defined("my.Relu (x)", "Relu (x) => (y) { y = Neg (x) }"), ["ACTIVATION"]),
+        (defined("my.Negative (x)", "Negative (x) => (y) { [it] y = Neg (x) }"), []),
+        (defined("my.Relu (x)", "Unused (x) => (y) { y = Neg (x) }"), ["ACTIVATION"]),
+    ],
+)  # fmt: skip
+def test_an_operator_of_another_domain_is_not_read_by_its_name(text: str, read: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "m.onnx"
+    file.write_bytes(parser.parse_model(text).SerializeToString())
+    parsed = Parsed(file)
+    kinds = [parsed.network.get_layer(number).type.name for number in range(parsed.network.num_layers)]
+    assert kinds == (read or ["UNARY"])
+    said = 'node "it" (Relu)', "it is of the domain my, and TensorRT read ONNX's operator of that name"
+    assert [(one.place, one.text) for one in parsed.misread()] == ([said] if read else [])
+
+
+def test_attributes_that_a_call_gives_are_not_held_against_their_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "m.onnx"
+    text = defined("my.Along <a = 0> (x)", "Along <a> (x) => (y) { y = Softmax <axis: int = @a> (x) }")
+    file.write_bytes(parser.parse_model(text).SerializeToString())
+    parsed = Parsed(file)
+    assert parsed.misread() == () and next(node for node in parsed.graph.nodes if node.op_type == "Softmax").parametric
 
 
 def test_one_channel_is_one_group(tmp_path: Path) -> None:
