@@ -83,7 +83,7 @@ def compare(graph: OnnxGraph, network: NetworkFacts, rules: Sequence[Rule] = RUL
     for rule in rules:
         if rule.absent:
             pairs = [
-                ([node], LayerFacts(node.name, "", {}, 0)) for node in graph.nodes if node.name not in network.nodes
+                ([node], LayerFacts(node.name, "", {}, ())) for node in graph.nodes if node.name not in network.nodes
             ]
         else:
             pairs = [(nodes.get(layer.node, []), layer) for layer in network.layers if layer.kind == rule.layer]
@@ -125,8 +125,8 @@ def read_network(trt: Any, network: Any, rules: Sequence[Rule] = RULES) -> Netwo
             narrowed = tuple(_narrowed(trt, layers, kinds, maker, at)) if kind == "ELEMENTWISE" else ()
             inputs = [layer.get_input(n) for n in range(layer.num_inputs)]
             dtypes = tuple("" if tensor is None else tensor.dtype.name for tensor in inputs)
-            made = layer.get_output(0)
-            found.append(LayerFacts(node, kind, values, len(made.shape) if made is not None else 0, dtypes, narrowed))
+            made, given = (_shape(tensor) for tensor in (layer.get_output(0), inputs[0] if inputs else None))
+            found.append(LayerFacts(node, kind, values, made, given, dtypes, narrowed))
     return NetworkFacts(tuple(found), frozenset(seen), frozenset(seen - others))
 
 
@@ -149,6 +149,11 @@ def _class_of(trt: Any, kind: str) -> Any:
     """`ITopKLayer` for TOPK: the classes are spelled otherwise than the types, but for their letters."""
     letters = f"i{kind.replace('_', '').lower()}layer"
     return next((getattr(trt, name) for name in dir(trt) if name.lower() == letters), None)
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    """-1 for what is dynamic; no axes where the shape is not known."""
+    return tuple(tensor.shape) if tensor is not None and len(tensor.shape) >= 0 else ()
 
 
 def _plain(layer: Any, name: str) -> Any:

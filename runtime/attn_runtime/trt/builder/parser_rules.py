@@ -23,7 +23,8 @@ class LayerFacts:
     node      the ONNX node it was made from
     kind      its LayerType
     values    its attributes, as far as a rule reads them: enumerations by name, None where this version has none such
-    rank      of its first output
+    made      shape of its first output, -1 for what is dynamic
+    given     shape of its first input
     inputs    dtype of each input, "" for one that is not there
     narrowed  of its parameters that were cast from float32 to half precision on the way, whether each of the numbers fits;
               None where they are no constants
@@ -32,9 +33,14 @@ class LayerFacts:
     node: str
     kind: str
     values: Mapping[str, Any]
-    rank: int
+    made: tuple[int, ...]
+    given: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ()
     narrowed: tuple[bool | None, ...] = ()
+
+    @property
+    def rank(self) -> int:
+        return len(self.made)
 
 
 Compare = Callable[[Node, LayerFacts, OnnxGraph], Iterator[str]]
@@ -216,6 +222,33 @@ def _batch_norm_rounds(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Itera
         yield "its float32 parameters are rounded to half precision by TensorRT"
 
 
+def _windows(node: Node, layer: LayerFacts) -> Iterator[tuple[bool, str]]:
+    """Of each axis where a last window may lie outside the input and its padding in front: whether it does, at all sizes."""
+    sizes = node.attributes.get("kernel_shape")
+    if not isinstance(sizes, tuple) or not node.attributes.get("ceil_mode") or len(layer.given) < 2 + len(sizes):
+        return
+    strides, pads = (node.attributes.get(name, ()) for name in ("strides", "pads"))
+    strides = strides if isinstance(strides, tuple) and strides else (1,) * len(sizes)
+    pads = pads if isinstance(pads, tuple) and pads else (0,) * 2 * len(sizes)
+    for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
+        before, after = pads[axis], pads[axis + len(sizes)]
+        given, made = layer.given[2 + axis], layer.made[2 + axis]
+        if after + stride > size and (given < 0 or (made - 1) * stride >= given + before):
+            yield given >= 0, f"windows of {size} by steps of {stride}"
+
+
+def _beside(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Iterator[str]:
+    for certain, text in _windows(node, layer):
+        if certain:
+            yield f"{text} would end beside the input, where it ends before, and TensorRT adds one more"
+
+
+def _maybe_beside(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Iterator[str]:
+    for certain, text in _windows(node, layer):
+        if not certain:
+            yield f"{text} may end beside the input, at some of its sizes: there TensorRT adds one more than ONNX Runtime"
+
+
 def _no_reduction(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Iterator[str]:
     if node.attributes.get("noop_with_empty_axes"):
         yield f"without axes it is {_ELEMENTWISE[node.op_type]} of each element, and TensorRT leaves the elements as they are"
@@ -269,6 +302,8 @@ RULES: tuple[Rule, ...] = (
     Rule(("Attention", "com.microsoft.MultiHeadAttention"), "ATTENTION_INPUT", ("causal_kind",), _attention),
     Rule(("NonMaxSuppression",), "NMS", ("bounding_box_format",), _suppression, _BOXES),
     Rule(("NonMaxSuppression",), "NMS", ("topk_box_limit",), _left_out_boxes, certain=False),
+    Rule(("MaxPool", "AveragePool"), "POOLING", (), _beside, "leave ceil_mode out, which gives the same size here"),
+    Rule(("MaxPool", "AveragePool"), "POOLING", (), _maybe_beside, certain=False),
     Rule(("CumSum",), "CUMULATIVE", ("exclusive",), _named("exclusive", "exclusive", 0, _YES)),
     Rule(("CumSum",), "CUMULATIVE", ("reverse",), _named("reverse", "reverse", 0, _YES)),
     Rule(("TopK",), "TOPK", ("op",), _named("op", "largest", 1, {0: "MIN", 1: "MAX"})),
@@ -288,11 +323,11 @@ RULES: tuple[Rule, ...] = (
 
 def by_graph_alone(node: Node, graph: OnnxGraph) -> Iterator[str]:
     """What is misread of `node` by all that is known of the parser, for where no network is at hand to look at."""
-    rank = 4  # which axes are meant does not depend on it
+    made = (-1,) * 4  # which axes are meant does not depend on it
     if node.op_type == "GroupNormalization" and node.attributes.get("num_groups") == 1:
         read: dict[str, Any] = {"axes": 0b1100, "num_groups": 1, "epsilon": None}
-        yield from _group_norm(node, LayerFacts(node.name, "NORMALIZATION", read, rank), graph)
+        yield from _group_norm(node, LayerFacts(node.name, "NORMALIZATION", read, made), graph)
     elif node.op_type == "QuantizeLinear":
-        yield from _quantize(node, LayerFacts(node.name, "QUANTIZE", {"to_type": "INT8"}, rank), graph)
+        yield from _quantize(node, LayerFacts(node.name, "QUANTIZE", {"to_type": "INT8"}, made), graph)
     elif node.op_type in _ELEMENTWISE and not _given(node, 1):
-        yield from _no_reduction(node, LayerFacts(node.name, "", {}, rank), graph)
+        yield from _no_reduction(node, LayerFacts(node.name, "", {}, made), graph)

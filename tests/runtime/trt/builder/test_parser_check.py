@@ -134,6 +134,11 @@ def rotated() -> dict[str, Any]:
     return {"sides": sides, "body": "y = RotaryEmbedding <interleaved = 1> (x, c, s, p)", "opset": 23}
 
 
+def pooled(options: str, size: int | str) -> dict[str, Any]:
+    sides = f"(float[1,2,{size},6] x) => (float[1,2,h,w] y)"
+    return {"sides": sides, "body": f"y = MaxPool <ceil_mode = 1, {options}> (x)", "opset": 12}
+
+
 def unreduced(operator: str) -> dict[str, Any]:
     return rows(f"y = {operator} <noop_with_empty_axes = 1> (x)")
 
@@ -159,6 +164,9 @@ MISREAD = [
     (batch_norm("{1.0, 2.0, 3.0, 70000.0}"), "rounded to half precision by TensorRT, whose range they leave", True),
     (batch_norm("{1.0, 2.0, 3.0, 1e-9}"), "whose range they leave", True),
     (batch_norm("{1.0, 2.0, 3.0, 4.0}"), "parameters are rounded to half precision by TensorRT$", False),
+    (pooled("kernel_shape = [1, 1], strides = [2, 2]", 7), "steps of 2 would end beside the input", True),
+    (pooled("kernel_shape = [2, 2], strides = [2, 1], pads = [1, 0, 1, 0]", 5), "and TensorRT adds one more", True),
+    (pooled("kernel_shape = [2, 2], strides = [3, 1]", "n"), "may end beside the input, at some of its sizes", False),
     (boxes("b, s"), "gives no max_output_boxes_per_class, which is 0 boxes", True),
     (boxes("b, s, m, t"), "gives no score_threshold, which keeps every box", False),
     (boxes("b, s, m, t, t", 6000), "looks at the 5000 best boxes alone, of 6000", False),
@@ -192,6 +200,8 @@ READ_RIGHTLY = [
     (clipped(1.0, 2.0), {"alpha": 3.0}),
     (rows("a = Constant <value = int64[0] {}> () y = ReduceL1 <noop_with_empty_axes = 1> (x, a)"), None),
     (quantized(", z"), {"to_type": "UINT8"}),
+    (pooled("kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]", "n"), None),
+    (pooled("kernel_shape = [2, 2], strides = [3, 1]", 8), None),
     (upsampled('output_shape = [8, 1], auto_pad = "SAME_UPPER"'), None),
     (upsampled("output_shape = [7, 1]"), {"pre_padding": (0, 0), "post_padding": (2, 0)}),
     (upsampled("pads = [0, 0, 1, 0]"), None),
@@ -205,10 +215,8 @@ READ_RIGHTLY = [
     (scaled_of_old("Upsample", 9), {"nearest_rounding": "HALF_DOWN"}),
     (scaled_of_old('Resize <mode = "linear">', 10), {"coordinate_transformation": "HALF_PIXEL"}),
     (sampled('<mode = "bicubic", padding_mode = "border", align_corners = 1>', 16), {"interpolation_mode": "LINEAR"}),
-    (sampled(), {"sample_mode": "REFLECT"}),
-    (sampled(), {"align_corners": True}),
+    (sampled(), {"sample_mode": "REFLECT", "align_corners": True}),
     (attended("<is_causal = 1>"), {"causal_kind": "LOWER_RIGHT"}),
-    (attended(""), {"causal_kind": "UPPER_LEFT"}),
     (of_microsoft(), {"causal_kind": "NONE"}),
     (rotated(), {"interleaved": False}),
     (boxes("b, s, m, t, t"), {"bounding_box_format": "CENTER_SIZES"}),
