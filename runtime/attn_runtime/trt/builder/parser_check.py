@@ -152,8 +152,11 @@ def _class_of(trt: Any, kind: str) -> Any:
 
 
 def _shape(tensor: Any) -> tuple[int, ...]:
-    """-1 for what is dynamic; no axes where the shape is not known."""
-    return tuple(tensor.shape) if tensor is not None and len(tensor.shape) >= 0 else ()
+    """-1 for what is dynamic; no axes where their number is not known, of which the bindings make a ValueError."""
+    try:
+        return tuple(tensor.shape) if tensor is not None else ()
+    except ValueError:
+        return ()
 
 
 def _plain(layer: Any, name: str) -> Any:

@@ -139,8 +139,8 @@ def _resize(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Iterator[str]:
     rounding = "floor" if old else str(told.get("nearest_mode", "round_prefer_floor"))
     if (mode, coordinates, rounding) == ("nearest", "tf_half_pixel_for_nn", "round_prefer_floor"):
         # rounding x down at halves is the ceiling of x - 1/2: the same samples
-        seen = (read["coordinate_transformation"], read["nearest_rounding"])
-        yield from _differs(coordinates, ("HALF_PIXEL", "CEIL"), seen)
+        yield from _differs(coordinates, "HALF_PIXEL", read["coordinate_transformation"])
+        yield from _differs(f"{coordinates}, rounded", "CEIL", read["nearest_rounding"])
         return
     wanted = _COORDINATES.get(coordinates, (coordinates, "FORMULA"))
     yield from _differs("coordinates", wanted[0], read["coordinate_transformation"])
@@ -150,7 +150,7 @@ def _resize(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Iterator[str]:
         yield from _differs("for a length of one", wanted[1], read["selector_for_single_pixel"])
     if mode == "cubic":
         yield from _differs("cubic_coeff_a", told.get("cubic_coeff_a", -0.75), read["cubic_coeff"])
-        yield from _differs("exclude_outside", bool(told.get("exclude_outside", 0)), bool(read["exclude_outside"]))
+        yield from _differs("exclude_outside", told.get("exclude_outside", 0), read["exclude_outside"])
     for name, usual in (("antialias", 0), ("keep_aspect_ratio_policy", "stretch")):
         yield from _differs(name, told.get(name, usual), usual)
 
@@ -185,8 +185,8 @@ def _quantize(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Iterator[str]:
     made = graph.values.get(zero) if zero else graph.values.get(node.outputs[0])
     told = {2: "uint8", 3: "int8"}.get(_number(node, "output_dtype", 0))
     dtype = told or (made.dtype if made is not None else "" if zero else "uint8")
-    if dtype in ("int8", "uint8"):
-        yield from _differs("the type", dtype, str(layer.values["to_type"]).lower())
+    if dtype in ("int8", "uint8") and layer.values["to_type"] is not None:
+        yield from _differs("the type", dtype, layer.values["to_type"].lower())
 
 
 def _attention(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Iterator[str]:
