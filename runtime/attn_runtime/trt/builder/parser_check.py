@@ -41,7 +41,7 @@ class Misread:
 class NetworkFacts:
     """layers    that a rule looks at
     nodes     the names of all ONNX nodes that became a layer
-    native    those of them that were read by the name of their operator: not as a plugin, and not as the body of a function
+    native    those of them that were read by the name of their operator, and not as a plugin
     """
 
     layers: tuple[LayerFacts, ...]
@@ -114,11 +114,11 @@ def read_network(trt: Any, network: Any, rules: Sequence[Rule] = RULES) -> Netwo
         if kind in classes and classes[kind] is not None:
             layer.__class__ = classes[kind]
         attention = layer.attention if kind == "ATTENTION_INPUT" and kind in classes else None
-        node, *calls = _names(layer.metadata if attention is None else attention.metadata)
+        node = _node(layer.metadata if attention is None else attention.metadata)
         if not node:
             continue
         seen.add(node)
-        if calls or kind.startswith("PLUGIN"):
+        if kind.startswith("PLUGIN"):
             others.add(node)
         if kind in classes:
             values = {name: _plain(layer if attention is None else attention, name) for name in wanted[kind]}
@@ -139,10 +139,10 @@ def _is_foreign(node: Node) -> bool:
     return node.domain not in _DOMAINS and not node.op_type.startswith("TRT_")
 
 
-def _names(metadata: str) -> list[str]:
-    """The ONNX node in a layer's metadata; for one in a function the calls too, as in "its name | the call's (function)"."""
+def _node(metadata: str) -> str:
+    """The ONNX node in a layer's metadata; of one in a function, the calls follow: "its name | the call's (function)"."""
     named = NODE.search(metadata)
-    return named[1].split(" | ") if named else [""]
+    return named[1].split(" | ")[0] if named else ""
 
 
 def _class_of(trt: Any, kind: str) -> Any:
