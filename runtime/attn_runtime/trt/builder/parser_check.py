@@ -105,9 +105,8 @@ def read_network(trt: Any, network: Any, rules: Sequence[Rule] = RULES) -> Netwo
     for rule in rules:
         wanted.setdefault(rule.layer, set()).update(rule.reads)
     layers = [network.get_layer(number) for number in range(network.num_layers)]
-    kinds = [
-        layer.type.name for layer in layers
-    ]  # before they are taken for their classes, some of which have a `type`
+    # Before they are taken for their classes, some of which have a `type` of their own.
+    kinds = [layer.type.name for layer in layers]
     maker = {layer.get_output(n).name: at for at, layer in enumerate(layers) for n in range(layer.num_outputs)}
     found, seen, others = [], set(), set()
     for at, (layer, kind) in enumerate(zip(layers, kinds, strict=True)):

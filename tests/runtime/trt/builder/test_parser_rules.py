@@ -55,6 +55,11 @@ def upsampled(options: str) -> dict[str, Any]:
     return {"sides": UP, "body": f"{WEIGHTS} y = ConvTranspose <strides = [2, 1], {options}> (x, w)"}
 
 
+def upsampled_3d() -> dict[str, Any]:
+    sides = "(float[1,1,4,1,1] x, float[1,1,3,1,1] w) => (float[1,1,8,1,1] y)"
+    return {"sides": sides, "body": "y = ConvTranspose <strides = [2, 1, 1], output_shape = [8, 1, 1]> (x, w)"}
+
+
 def sampled(options: str = "", opset: int = 20) -> dict[str, Any]:
     sides = "(float[1,2,5,6] x, float[1,3,4,2] g) => (float[1,2,3,4] y)"
     return {"sides": sides, "body": f"y = GridSample {options} (x, g)", "opset": opset}
@@ -125,6 +130,7 @@ MISREAD = [
     ({"sides": IMAGE.replace("float[16]", "float[1]"), "body": normalised(1)["body"]}, "its one group", True),
     (resized(f'mode = "linear", {TF}'), "read HALF_PIXEL", True),
     (upsampled("output_shape = [8, 1]"), r"cuts off at the front \[1, 0\], and TensorRT read \[0, 0\]", True),
+    (upsampled_3d(), r"\[1, 0, 0\], and TensorRT read \[0, 0, 0\]", True),
     (clipped(2.0, 1.0), "that gives 1, and in TensorRT 2", True),
     (unreduced("ReduceL1"), "the absolute value of each element", True),
     (unreduced("ReduceL2"), "the absolute value of each element", True),
