@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from attn_export.source.checkpoint import load_checkpoint, refuse_nan, silent_gates
+from attn_export.source.checkpoints import load_checkpoint, refuse_nan, silent_gates
 from attn_runtime.errors import CheckpointError
 from safetensors.torch import save_file
 from torch import nn
