@@ -61,8 +61,10 @@ def verify(
     the worst elements, where an answer differs; UsageError, BundleError, and what `attn_runtime.open_session` raises.
     """
     path, console = Path(path), console or Console(quiet=True)
-    if source is None and (checkpoint or config or inputs_from):
-        raise UsageError("--checkpoint, --config and --inputs-from belong to a SOURCE; name it after the path")
+    if source is None and (checkpoint or checkpoint_key or config or inputs_from):
+        raise UsageError(
+            "--checkpoint, --checkpoint-key, --config and --inputs-from belong to a SOURCE; name it after the path"
+        )
     if mutate is not None:
         _check_mutate(mutate, path)
     options: dict[str, Any] = {"backend": backend, "device": device, "precision": precision, "graph": graph}

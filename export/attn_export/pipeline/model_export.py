@@ -102,6 +102,7 @@ def export(
     exported = replace(options, skip=[name for name in options.skip if precision is None or name != _ATTENTION])
     with _modes_put_back(source):
         with console.stage("load") as line:
+            from ..source import half_precision_named
             from .pipeline import check_options, export_source
 
             check_options(exported)
@@ -113,7 +114,8 @@ def export(
             console.note(note)
         if with_attention is not None:
             loaded = _with_attention(loaded, with_attention, options.seed, console)
-        done = export_source(loaded, target, exported, console)
+        with half_precision_named(loaded):
+            done = export_source(loaded, target, exported, console)
     if precision is None:
         return ExportResult(target, done)
     return ExportResult(target, done, _add_precision(target, precision, options, console, done))

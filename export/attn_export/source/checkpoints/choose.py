@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from attn_runtime.errors import CheckpointError
 from attn_runtime.text_format import printable
 
-from .names import AVERAGED, WRAPPERS, Fit, Own, fits
+from .names import AVERAGED, WRAPPERS, Fit, Own, bare, fits
 from .state_dicts import StateDict, is_average, listed
 
 #: Keys under which training scripts keep the weights that they train, the likeliest first.
@@ -96,9 +96,10 @@ def _score(one: _Candidate) -> tuple[int, int, bool]:
 
 def _unexpected(chosen: _Candidate, others: list[_Candidate]) -> list[str]:
     """What a strict load would call unexpected: below the prefix, and no part of other weights that fit as well."""
-    theirs = {name for one in others if one.state is chosen.state for name in one.fit.table.values()}
-    starts = tuple(one.fit.prefix for one in others if one.state is chosen.state and one.fit.prefix)
-    return [n for n in chosen.fit.inside if n not in theirs and not (starts and n.startswith(starts))]
+    beside = [one for one in others if one.state is chosen.state]
+    theirs = {name for one in beside for name in one.fit.table.values()}
+    starts = tuple(one.fit.prefix for one in beside if one.fit.prefix)
+    return [n for n in chosen.fit.inside if n not in theirs and not bare(n).startswith(starts)]
 
 
 def _misfit(own: Own, found: list[StateDict], one: _Candidate, where: str, strange: list[str] | None = None) -> str:
@@ -157,7 +158,7 @@ def _notes(chosen: _Candidate, others: list[_Candidate], found: list[StateDict],
     averages = [s for s in found if is_average(s.key) and s.key not in told and s is not state]
     notes.extend(f"{s.key} may be an average of the weights (EMA), and does not fit" for s in averages[:3])
     inside_others = {n for o in others if o.state is state for n in o.fit.table.values()}
-    left = [n for n in fit.outside if n not in inside_others]
+    left = [n for n in (*fit.inside, *fit.outside) if n not in inside_others]
     if left:
         notes.append(f"{len(left)} other tensors are left out: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}")
     if fit.counters:

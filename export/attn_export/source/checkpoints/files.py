@@ -18,7 +18,7 @@ from .inert_pickle import load_tensors, origin_of
 
 _INDEX = ".index.json"
 #: Files of a folder that hold a whole model, and indexes of one in parts: the first that is there is meant.
-_WHOLE = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")
+_WHOLE = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _SAVE = "torch.save(module.state_dict(), 'weights.pt')"
 #: The way out of a pickle that is nothing without its code.
@@ -75,6 +75,8 @@ def _find(path: Path) -> Path:
 
 def _find_in_folder(folder: Path) -> Path:
     names = sorted(p.name for p in folder.iterdir())
+    if name := next((name for name in _WHOLE if name in names), None):
+        return folder / name
     if ".metadata" in names or any(n.endswith(".distcp") for n in names):
         raise CheckpointError(f"checkpoint {folder} is a distributed checkpoint (FSDP); {_of_distcp(folder)}")
     if any(n.startswith(("global_step", "zero_to_fp32", "mp_rank_", "zero_pp_rank_")) for n in names):
@@ -82,8 +84,6 @@ def _find_in_folder(folder: Path) -> Path:
             f"checkpoint {folder} is a DeepSpeed checkpoint, its weights spread over ranks; gather them with the script "
             f"that DeepSpeed leaves beside it: python zero_to_fp32.py {folder} OUTPUT, and give what it writes"
         )
-    if name := next((name for name in _WHOLE if name in names), None):
-        return folder / name
     found = [n for n in names if n.endswith(_INDEX)] or [n for n in names if n.endswith(_WEIGHTS)]
     if len(found) == 1:
         return folder / found[0]

@@ -60,6 +60,8 @@ def load_checkpoint(module: nn.Module, path: Path, key: str | None = None) -> Lo
         notes = _loaded_by_its_hooks(module, own, found, misfit)
     else:
         notes = _fill(module, own, choice, where)
+    if path.is_dir():
+        notes.insert(0, f"{file.path.name} is taken")
     for name in itertools.islice(nameless_averages(file.root), 3):
         notes.append(f"{name} may be an average of the weights (EMA), a list without names, and is left out")
     if file.inert:
@@ -111,8 +113,14 @@ def _fill(module: nn.Module, own: Own, choice: Choice, where: str) -> list[str]:
             state[name] = _cast(name, tensors[table[name]], target, casts, where)
         else:
             state[name] = target  # a counter of BatchNorm
-    with _put_back(module):
-        _load(module, state, _versions(choice))
+    try:
+        with _put_back(module):
+            _load(module, state, _versions(choice))
+    except Exception as problem:  # what the module does with its weights is the user's code
+        text = (str(problem).splitlines() or [type(problem).__name__])[-1].strip()
+        raise CheckpointError(
+            f"{where} can't be loaded into {own.kind}: {text}. Check --config and its hooks"
+        ) from problem
     told = [f"{count} tensors are cast from {kinds}, the module's dtype" for kinds, count in casts.items()]
     return [*choice.notes, *told]
 

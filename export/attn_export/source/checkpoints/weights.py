@@ -13,7 +13,10 @@ from torch.nn.parameter import is_lazy
 def refuse_nan(module: nn.Module, origin: str) -> None:
     """CheckpointError when a weight is NaN: such a model answers NaN everywhere and any comparison would pass."""
     bad: list[str] = []
-    for name, tensor in _tensors(module):
+    for name, stored in _tensors(module):
+        tensor = (
+            stored.float() if stored.is_floating_point() and stored.dtype.itemsize < 2 else stored
+        )  # float8 has no sum
         # The sum is one fast pass and not finite where any element isn't; only then are they counted.
         if not tensor.is_floating_point() or torch.isfinite(tensor.sum()):
             continue
