@@ -88,8 +88,8 @@ def _find_in_folder(folder: Path) -> Path:
     if len(found) == 1:
         return folder / found[0]
     raise CheckpointError(
-        f"checkpoint {folder} is a folder with {', '.join(found[:8]) or 'no weights'}; expected one file of weights, or "
-        f"one of {', '.join(_WHOLE)}: name the file itself"
+        f"checkpoint {folder} is not a regular file, but a folder with {', '.join(found[:8]) or 'no weights'}; expected one "
+        f"file of weights in it, or one of {', '.join(_WHOLE)}: name the file itself"
     )
 
 
