@@ -41,6 +41,7 @@ def verify(
     source: str | None = None,
     *,
     checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_key: str | None = None,
     config: Sequence[str] = (),
     inputs_from: str | UserDraw | None = None,
     backend: str | None = None,
@@ -53,21 +54,23 @@ def verify(
 ) -> Verified:
     """Replay the golden cases of the bundle at `path`; with `source`, compare with PyTorch on fresh inputs as well.
 
-    A plain .onnx has no golden cases, and needs a `source`, as `export` takes it by name, with the `checkpoint` and
-    `config` that it was exported with, and with `inputs_from` where the export had one. `seed` is the export's; the fresh
-    inputs are drawn with another. `mutate` changes the graphs in that many ways, drawn from `seed`, and counts how many the
-    golden cases notice; what comes of it is told and fails nothing. Raises ParityError, with a table of the worst elements,
-    where an answer differs; UsageError, BundleError, and what `attn_runtime.open_session` raises.
+    A plain .onnx has no golden cases, and needs a `source`, as `export` takes it by name, with the `checkpoint`,
+    `checkpoint_key` and `config` that it was exported with, and with `inputs_from` where the export had one. `seed` is the
+    export's; the fresh inputs are drawn with another. `mutate` changes the graphs in that many ways, drawn from `seed`, and
+    counts how many the golden cases notice; what comes of it is told and fails nothing. Raises ParityError, with a table of
+    the worst elements, where an answer differs; UsageError, BundleError, and what `attn_runtime.open_session` raises.
     """
     path, console = Path(path), console or Console(quiet=True)
-    if source is None and (checkpoint or config or inputs_from):
-        raise UsageError("--checkpoint, --config and --inputs-from belong to a SOURCE; name it after the path")
+    if source is None and (checkpoint or checkpoint_key or config or inputs_from):
+        raise UsageError(
+            "--checkpoint, --checkpoint-key, --config and --inputs-from belong to a SOURCE; name it after the path"
+        )
     if mutate is not None:
         _check_mutate(mutate, path)
     options: dict[str, Any] = {"backend": backend, "device": device, "precision": precision, "graph": graph}
     replay = _replay(path, options, console) if source is None or path.is_dir() else None
     weights = None if checkpoint is None else Path(checkpoint)
-    given: dict[str, Any] = {"checkpoint": weights, "config": config, "inputs_from": inputs_from}
+    given = {"checkpoint": weights, "checkpoint_key": checkpoint_key, "config": config, "inputs_from": inputs_from}
     live = None if source is None else _live(path, source, seed, given | options, console)
     if mutate is None:
         return Verified(replay, live)

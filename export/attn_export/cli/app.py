@@ -34,7 +34,14 @@ def _source_options(command: Any) -> Any:
     for option in reversed(
         [
             click.option(
-                "--checkpoint", type=click.Path(path_type=Path), help="Weights: safetensors or a torch state_dict."
+                "--checkpoint",
+                type=click.Path(path_type=Path),
+                help="Weights: safetensors, a torch file, *.index.json, or a folder with one.",
+            ),
+            click.option(
+                "--checkpoint-key",
+                metavar="KEY",
+                help="Where in the checkpoint the weights lie, as in params_ema.  [default: what fits, no average]",
             ),
             click.option("--config", multiple=True, metavar="KEY=VALUE", help="Argument for the callable; repeatable."),
             click.option(

@@ -30,6 +30,7 @@ def verify_against(
     source: str,
     *,
     checkpoint: Path | None = None,
+    checkpoint_key: str | None = None,
     config: Sequence[str] = (),
     inputs_from: str | UserDraw | None = None,
     backend: str | None = None,
@@ -58,7 +59,14 @@ def verify_against(
         records = {name: _record(path, name, session) for name, session in opened.items()}
         specs = {name: tuple(map(_bounded, record.inputs)) for name, record in records.items()}
         _check_inputs_from(path, inputs_from)
-        loaded = load_source(source, specs=specs, checkpoint=checkpoint, config=config, inputs_from=inputs_from)
+        loaded = load_source(
+            source,
+            specs=specs,
+            checkpoint=checkpoint,
+            checkpoint_key=checkpoint_key,
+            config=config,
+            inputs_from=inputs_from,
+        )
         for part in loaded.graphs:
             session, record = opened[part.name], records[part.name]
             signature = signature_for(loaded, part, [o.name for o in session.outputs])

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: The pass that a conversion runs, and an export does not: --skip-pass leaves it out there.
 _ATTENTION = "attention"
 #: What is said of a source before it is loaded.
-_OF_LOADING = ("config", "example", "inputs_from", "assets", "graph")
+_OF_LOADING = ("config", "checkpoint_key", "example", "inputs_from", "assets", "graph")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def export(
     target          NAME.attn, a bundle, or NAME.onnx, a plain graph
     inputs, dims    as on the command line: "image:float32[batch,3,32,32]", "batch=1:8:32". A model that is built in knows
                     its own; `dims` then gives other ranges
-    checkpoint      weights: safetensors or a torch state_dict
+    checkpoint      weights: safetensors, a torch file, an index of parts, or a folder with one of them
     precision       also written into the bundle, and held against the same answers: a scheme's name, as in "fp16"
     with_attention  a regular expression or glob of modules whose attention weights become outputs too; ".*" takes all
     console         what tells of each stage; None is silent
@@ -102,6 +102,7 @@ def export(
     exported = replace(options, skip=[name for name in options.skip if precision is None or name != _ATTENTION])
     with _modes_put_back(source):
         with console.stage("load") as line:
+            from ..source import half_precision_named
             from .pipeline import check_options, export_source
 
             check_options(exported)
@@ -113,7 +114,8 @@ def export(
             console.note(note)
         if with_attention is not None:
             loaded = _with_attention(loaded, with_attention, options.seed, console)
-        done = export_source(loaded, target, exported, console)
+        with half_precision_named(loaded):
+            done = export_source(loaded, target, exported, console)
     if precision is None:
         return ExportResult(target, done)
     return ExportResult(target, done, _add_precision(target, precision, options, console, done))
@@ -163,6 +165,7 @@ def _loaded(
         example=options.example,
         inputs_from=options.inputs_from,
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        checkpoint_key=options.checkpoint_key,
         config=options.config,
         seed=options.seed,
         graph=options.graph,

@@ -27,6 +27,7 @@ class ExportOptions:
 
     config         arguments for the callable that `source` names, as in ["classes=10"]; those of a model that is loaded
                    already are its maker's
+    checkpoint_key what of a checkpoint is loaded, where it holds several sets of weights: "params_ema", "ema.module"
     example        .npz or .safetensors files (or one) with one array per input: they stand for `inputs`, each is one more
                    case, and float inputs are drawn as they show
     inputs_from    draws all inputs of a case together, where they depend on one another: (sizes, seed) -> arrays by name, a
@@ -50,6 +51,7 @@ class ExportOptions:
     """
 
     config: Sequence[str] = ()
+    checkpoint_key: str | None = None
     example: Path | Sequence[Path] | None = None
     inputs_from: str | UserDraw | None = None
     assets: Path | None = None

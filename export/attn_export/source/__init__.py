@@ -8,18 +8,30 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .built_in import built_in_models
+    from .half_precision import half_precision_named
     from .input_specs import parse_dims, parse_inputs
     from .inputs_from import UserDraw
     from .resolve import load_source
     from .types import ONLY, Source, SourceGraph
 
-__all__ = ["ONLY", "Source", "SourceGraph", "UserDraw", "built_in_models", "load_source", "parse_dims", "parse_inputs"]
+__all__ = [
+    "ONLY",
+    "Source",
+    "SourceGraph",
+    "UserDraw",
+    "built_in_models",
+    "half_precision_named",
+    "load_source",
+    "parse_dims",
+    "parse_inputs",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
         "built_in": ["built_in_models"],
+        "half_precision": ["half_precision_named"],
         "input_specs": ["parse_dims", "parse_inputs"],
         "inputs_from": ["UserDraw"],
         "resolve": ["load_source"],

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from attn_models import registry
 from attn_models.spec import GraphSpec, ModelSpec
-from attn_runtime.bundle import sha256_of
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import AttnError, UsageError
 from attn_runtime.spec import Dim, TensorSpec, named_dims
@@ -26,7 +25,7 @@ from torch import nn
 from ..quiet import captured_output
 from . import input_specs, pt2
 from .assets import read_assets
-from .checkpoint import load_checkpoint, refuse_nan, silent_gates
+from .checkpoints import load_checkpoint, refuse_nan, silent_gates
 from .distributions import values_of_examples
 from .examples import Example, check_example, load_example, specs_from_examples
 from .import_ref import build_module, import_target, parse_config
@@ -54,6 +53,7 @@ def load_source(
     example: Path | Sequence[Path] | None = None,
     inputs_from: str | UserDraw | None = None,
     checkpoint: Path | None = None,
+    checkpoint_key: str | None = None,
     config: Sequence[str] = (),
     seed: int = 0,
     graph: str | None = None,
@@ -62,7 +62,8 @@ def load_source(
 ) -> Source:
     """Resolve `ref`, a name as on the command line or a module of the caller's, with the options of the command line.
 
-    A module is put in eval mode, and `checkpoint` is loaded into it. `graph` takes one graph of a model that has several.
+    A module is put in eval mode, and `checkpoint` is loaded into it: what lies under `checkpoint_key`, or what fits.
+    `graph` takes one graph of a model that has several.
     `inputs_from`, a callable or its "package.module:callable", draws the inputs of every case; `source.inputs_from` has more.
     `specs`, graph name -> its inputs, stand for inputs, dims and example where they are known already, and choose the
     graphs. Raises UsageError for a name or option that does not fit, CheckpointError for weights that don't.
@@ -85,8 +86,11 @@ def load_source(
         model = _named(ref, arguments)
     ref, module, kind, spec = model.ref, model.module, model.kind, model.spec
 
-    if checkpoint is not None:
-        load_checkpoint(module, checkpoint)
+    if checkpoint_key is not None and checkpoint is None:
+        raise UsageError(f"--checkpoint-key {checkpoint_key}: there is no --checkpoint that it would lie in")
+    weights = None if checkpoint is None else load_checkpoint(module, checkpoint, checkpoint_key)
+    if weights is not None:
+        notes.extend(weights.notes)
     refuse_nan(module, f"checkpoint {checkpoint}" if checkpoint else ref)
     if checkpoint is None and kind == "builtin":
         woken = f"; {spec.wake(module)}" if spec and spec.wake else ""
@@ -125,7 +129,7 @@ def load_source(
         provenance={
             "kind": kind,
             "ref": Path(ref).name if kind == "pt2" else ref,
-            "checkpoint": {"file": checkpoint.name, "sha256": sha256_of(checkpoint)} if checkpoint else None,
+            "checkpoint": {"file": weights.file, "sha256": weights.sha256} if weights else None,
             "config": json.loads(json.dumps(arguments, default=str)),
         }
         | ({"inputs_from": drawn_by} if drawn_by else {}),

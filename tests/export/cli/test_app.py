@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from attn_export import load_source
 from attn_models import registry
 from attn_models.zoo.attentionnet import AttentionNet
 from attn_runtime.bundle import Bundle
@@ -85,6 +86,16 @@ def test_models_are_listed_with_task_size_and_how_they_are_trained(attn_export: 
     assert told["attentionnet"]["task"] == "image-classification"
     assert told["attentionnet"]["parameters"] == sum(p.numel() for p in AttentionNet().parameters())
     assert told["attentionnet"]["train"] == "python -m attn_models.train attentionnet"
+
+
+def test_the_weights_under_a_key_are_exported_and_verified(project: Path, attn_export: Run) -> None:
+    weights = load_source("nets:attention", inputs=ATTENTION[2:3], dims=["batch=2", "T=8"]).module.state_dict()
+    torch.save({"params": weights, "params_ema": {name: t * 0.5 for name, t in weights.items()}}, "w.pt")
+    taken = ["--checkpoint", "w.pt", "--checkpoint-key", "params_ema"]
+    assert attn_export("to-onnx", *ATTENTION, *taken, "-o", "a.onnx", "--sweep", "0").code == 0
+    assert attn_export("verify", "a.onnx", "nets:attention", *taken).code == 0
+    other = attn_export("verify", "a.onnx", "nets:attention", *taken[:2])
+    assert other.code == 4 and "does not match PyTorch" in other.err
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from attn_export.precision.bisect_bundle import _file
 from attn_export.source.assets import read_assets
-from attn_export.source.checkpoint import load_checkpoint
+from attn_export.source.checkpoints import load_checkpoint
 from attn_export.source.examples import load_example
 from attn_export.source.pt2 import load
 from attn_models.training.checkpoint import read_state

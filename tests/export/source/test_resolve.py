@@ -91,6 +91,22 @@ def test_nan_weights_are_refused(project: Path) -> None:
         load_source("nets:attention", inputs=X, dims=DIMS, checkpoint=Path("nan.pt"))
 
 
+def test_which_weights_were_loaded_is_told_and_stored(project: Path) -> None:
+    state = load_source("nets:attention", inputs=X, dims=DIMS).module.state_dict()
+    average = {name: tensor * 0.5 for name, tensor in state.items()}
+    torch.save({"params": state, "params_ema": average}, "w.pt")
+    for key, expected in ((None, state), ("params_ema", average)):
+        source = load_source("nets:attention", inputs=X, dims=DIMS, checkpoint=Path("w.pt"), checkpoint_key=key)
+        assert torch.equal(source.module.q.weight, expected["q.weight"])
+        assert source.provenance["checkpoint"]["file"] == "w.pt"
+        assert [n for n in source.notes if "EMA" in n] == (
+            [] if key else ["checkpoint w.pt: params_ema fits as well as an average of the weights (EMA): "
+                            "--checkpoint-key params_ema takes it"]
+        )  # fmt: skip
+    with pytest.raises(UsageError, match="--checkpoint-key params: there is no --checkpoint"):
+        load_source("nets:attention", inputs=X, dims=DIMS, checkpoint_key="params")
+
+
 def test_a_module_of_the_callers_is_a_source() -> None:
     source = load_source(torch.nn.Linear(16, 2), inputs=X, dims=DIMS)
     assert (source.name, source.graph.name, source.parameters) == ("Linear", "model", 34)

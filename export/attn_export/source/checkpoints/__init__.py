@@ -1,0 +1,19 @@
+"""Checkpoints as training leaves them: found, read without running code, matched by name, loaded in the module's dtypes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .load import Loaded, load_checkpoint
+    from .weights import refuse_nan, silent_gates
+
+__all__ = ["Loaded", "load_checkpoint", "refuse_nan", "silent_gates"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {"load": ["Loaded", "load_checkpoint"], "weights": ["refuse_nan", "silent_gates"]},
+)
