@@ -6,9 +6,10 @@ the values of their lengths and can't be traced at all: they are captured as pad
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,8 +18,11 @@ from torch.jit._trace import is_tracing
 from torch.nn.utils.rnn import PackedSequence
 
 from ..recurrent import KINDS, Kind, fold_weights, pack, run_layers, unpack
-from ._patch import Effect, Patch, Tally, counted
+from ._patch import Effect, Patch, counted
 from ._replace import replaced
+
+#: What ONNX Runtime (1.31) runs, float16 by float32. It refuses float64 and bfloat16.
+_TYPES = (torch.float32, torch.float16)
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -33,24 +37,28 @@ class _Forward:
 
 @contextmanager
 def _enter(module: torch.nn.Module) -> Iterator[Effect]:
-    tally = Tally()
     running = [_Forward()]
+    nodes: Counter[str] = Counter()
+    converted: set[str] = set()
 
     def function(kind: Kind) -> Wrap:
         def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
             def run(x: torch.Tensor, hx: Any, params: Any, *options: Any, **named: Any) -> Any:
                 if is_tracing():
                     return original(x, hx, params, *options, **named)
-                call, lengths = _Call(x, hx, params, *options, **named), running[-1].lengths
-                if call.in_inference():
-                    for _ in range(call.num_layers):
-                        tally.note(f"{kind.operator} layer")
-                    return call.run(kind, running[-1].from_zero, lengths)
-                if lengths is None:
+                here = running[-1]
+                if isinstance(hx, torch.Tensor) and hx.dtype == torch.int64:  # A packed sequence's batch_sizes.
+                    here, hx, params, options = replace(here, lengths=hx), params, options[0], options[1:]
+                call = _Call(x, hx, params, *options, **named)
+                if not (call.train and call.dropout):
+                    if x.dtype not in _TYPES:
+                        converted.add(f"{kind.operator} in {str(x.dtype).removeprefix('torch.')}")
+                    return call.run(kind, here)
+                if here.lengths is None:
                     return original(x, hx, params, *options, **named)
                 raise CaptureError(
-                    f"a packed sequence goes into {kind.operator} of another type than float32, or with dropout while "
-                    "training; export the module in float32 and after eval()"
+                    f"a packed sequence goes into {kind.operator} with dropout while training; "
+                    "call eval() on the module before the export"
                 )
 
             return run
@@ -69,16 +77,27 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
 
         return run
 
+    def folding(original: Callable[..., Any]) -> Callable[..., Any]:
+        def export(*args: Any, **kwargs: Any) -> Any:
+            exported = original(*args, **kwargs)
+            if exported is not None:
+                nodes.clear()
+                nodes.update(fold_weights(exported.model))
+            return exported
+
+        return export
+
     with ExitStack() as stack:
         for name, kind in KINDS.items():
             for owner in (torch._VF, torch):
-                stack.enter_context(replaced(owner, name, function(kind)))
+                operator = getattr(torch.ops.aten, name).input
+                stack.enter_context(replaced(owner, name, function(kind), module, operator))
         for layer in (torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN):
             stack.enter_context(replaced(layer, "forward", forward))
         for name, ours in (("pack_padded_sequence", pack), ("pad_packed_sequence", unpack)):
             stack.enter_context(replaced(torch.nn.utils.rnn, name, _unless_tracing(ours)))
-        stack.enter_context(replaced(torch.onnx, "export", _folded))
-        yield lambda: _sentence(tally.counts)
+        stack.enter_context(replaced(torch.onnx, "export", folding))
+        yield lambda: _sentence(nodes, converted)
 
 
 @dataclass(frozen=True)
@@ -95,25 +114,21 @@ class _Call:
     bidirectional: bool
     batch_first: bool = False
 
-    def in_inference(self) -> bool:
-        """Whether it is inference in float32: ONNX Runtime has no kernels for other types."""
-        tensors = [self.x, *self.params]
-        return all(t.dtype == torch.float32 for t in tensors) and not (self.train and self.dropout)
-
-    def run(self, kind: Kind, from_zero: bool, lengths: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+    def run(self, kind: Kind, forward: _Forward) -> tuple[torch.Tensor, ...]:
         """(answers, hidden state) and of an LSTM the cell state too."""
-        state = None if from_zero else [self.hx] if kind.states == 1 else self.hx
+        dtype = self.x.dtype if self.x.dtype in _TYPES else torch.float32
+        state = None if forward.from_zero else [self.hx] if kind.states == 1 else self.hx
         answer, last = run_layers(
             kind,
-            self.x.transpose(0, 1) if self.batch_first else self.x,
-            state,
-            self.params,
+            (self.x.transpose(0, 1) if self.batch_first else self.x).to(dtype),
+            None if state is None else [s.to(dtype) for s in state],
+            [p.to(dtype) for p in self.params],
             has_biases=self.has_biases,
             num_layers=self.num_layers,
             bidirectional=self.bidirectional,
-            lengths=lengths,
+            lengths=forward.lengths,
         )
-        return (answer.transpose(0, 1) if self.batch_first else answer, *last)
+        return tuple(t.to(self.x.dtype) for t in (answer.transpose(0, 1) if self.batch_first else answer, *last))
 
 
 @contextmanager
@@ -135,19 +150,10 @@ def _unless_tracing(ours: Callable[..., Any]) -> Wrap:
     return wrap
 
 
-def _folded(original: Callable[..., Any]) -> Callable[..., Any]:
-    def export(*args: Any, **kwargs: Any) -> Any:
-        exported = original(*args, **kwargs)
-        if exported is not None:
-            fold_weights(exported.model)
-        return exported
-
-    return export
-
-
-def _sentence(counts: dict[str, int]) -> str | None:
-    parts = [counted(number, noun) for noun, number in sorted(counts.items())]
-    return f"wrote {', '.join(parts)} as one ONNX node each" if parts else None
+def _sentence(nodes: Counter[str], converted: set[str]) -> str | None:
+    parts = [counted(number, f"{operator} node") for operator, number in sorted(nodes.items())]
+    in_float32 = f"; {' and '.join(sorted(converted))} computed in float32" if converted else ""
+    return f"wrote {' and '.join(parts)}, one a layer{in_float32}" if parts else None
 
 
 PATCH = Patch("recurrent", _enter)

@@ -59,7 +59,7 @@ def run_layers(
     bidirectional: bool,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """x float32 [T, B, I] -> the last layer's answers [T, B, D * P] and each state, [layers * D, B, P or H].
+    """x [T, B, I] -> the last layer's answers [T, B, D * P] and each state, [layers * D, B, P or H].
 
     D is 2 for both directions, P the projected size or else H. state: as the answer's, or None for zeros. lengths:
     int64 [B], steps that count in each row, from the first one on; answers beyond are 0.
@@ -136,7 +136,7 @@ def _ordered(kind: Kind, weight: Tensor) -> Tensor:
 
 def _product(r: Tensor, projection: Tensor) -> Tensor:
     """In double precision: it is computed once, and every step's error follows from it."""
-    return (r.double() @ projection.double()).float()
+    return (r.double() @ projection.double()).to(r.dtype)
 
 
 def _first_inputs(state: Tensor, steps: int, lengths: Tensor | None) -> list[Tensor]:
