@@ -151,9 +151,9 @@ def _unless_tracing(ours: Callable[..., Any]) -> Wrap:
 
 
 def _sentence(nodes: Counter[str], converted: set[str]) -> str | None:
-    parts = [counted(number, f"{operator} node") for operator, number in sorted(nodes.items())]
+    parts = ", ".join(counted(number, f"{operator} node") for operator, number in sorted(nodes.items()))
     in_float32 = f"; {' and '.join(sorted(converted))} computed in float32" if converted else ""
-    return f"wrote {' and '.join(parts)}, one a layer{in_float32}" if parts else None
+    return f"wrote {parts}: one a layer{in_float32}" if parts else None
 
 
 PATCH = Patch("recurrent", _enter)
