@@ -14,8 +14,8 @@ from attn_export.source.resolve import load_source
 from attn_runtime.errors import CaptureError
 from attn_runtime.trt.builder.compile import compile_engine
 from attn_runtime.trt.library import why_unavailable
-from support.checks.rows_and_steps import ROWS, STEPS, Graph, Inputs, numbers
-from support.models.recurrent_nets import Layers, Packed
+from support.recurrent.nets import Layers, Packed
+from support.recurrent.rows_and_steps import ROWS, STEPS, Graph, Inputs, numbers
 from torch import nn
 
 AXES = [{0: ROWS, 1: STEPS}]
@@ -101,7 +101,7 @@ def test_all_is_put_back() -> None:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("recurrent") / "reader.attn"
     dims = ["B=1:2:4", "T=1:16:60"]
-    loaded = load_source("support.models.recurrent_nets:Reader", inputs=["x:float32[B,T,24]"], dims=dims)
+    loaded = load_source("support.recurrent.nets:Reader", inputs=["x:float32[B,T,24]"], dims=dims)
     export(loaded, target, precision="fp16", console=Console(True))
     return target
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.checks.rows_and_steps import ROWS, STEPS, Graph, Inputs, numbers
+from support.recurrent.rows_and_steps import ROWS, STEPS, Graph, Inputs, numbers
 from torch import nn
 
 # So many that the exporter leaves what is computed of them in the graph.

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from attn_export.capture.recurrent import KINDS, run_layers
-from support.checks.rows_and_steps import ROWS, STEPS, Graph, Inputs, numbers
-from support.models.recurrent_nets import BothWaysByHand, Layers
+from support.recurrent.nets import BothWaysByHand, Layers
+from support.recurrent.rows_and_steps import ROWS, STEPS, Graph, Inputs, numbers
 
 
 def inputs_of(net: Layers, with_state: bool) -> tuple[Callable[[int, int], Inputs], Any]:

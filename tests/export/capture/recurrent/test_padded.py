@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from support.checks.rows_and_steps import ROWS, STEPS, Graph, Inputs, lengths, numbers
-from support.models.recurrent_nets import Packed
+from support.recurrent.nets import Packed
+from support.recurrent.rows_and_steps import ROWS, STEPS, Graph, Inputs, lengths, numbers
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
