@@ -6,6 +6,7 @@ TensorRT.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from hashlib import sha256
 
@@ -30,7 +31,7 @@ def fold_weights(model: ir.Model) -> Counter[str]:
         for value in node.inputs[_WEIGHTS]:
             _constant(value, found)
     if any(found.values()):
-        fold_constants(model, should_fold=lambda node: found.get(node, False))
+        fold_constants(model, should_fold=lambda node: found.get(node, False), output_size_limit=sys.maxsize)
     _share(nodes)
     RemoveUnusedNodesPass()(model)
     return count
