@@ -33,6 +33,7 @@ ORDER = (
     "cond-aliases",
     "fully-masked-rows",
     "attention-rank",
+    "recurrent",
     "written-out",
 )
 

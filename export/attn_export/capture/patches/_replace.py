@@ -13,7 +13,7 @@ import torch
 
 @contextmanager
 def replaced(
-    owner: ModuleType,
+    owner: ModuleType | type,
     name: str,
     wrap: Callable[[Callable[..., Any]], Callable[..., Any]],
     module: torch.nn.Module | None = None,
