@@ -185,6 +185,7 @@ def _cast(conversion: Conversion, name: str, fp32_nodes: frozenset[str]) -> Cast
         saturated, known = set(conversion.saturate), tensor_names(conversion.consumers.model)
         done = absorb(
             onnx.load(typed, load_external_data=False),
+            folder,
             lambda name: in_source(name, known) in saturated,
             conversion.scheme.onnx_type,
             conversion.scheme.max_finite,

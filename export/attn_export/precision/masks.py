@@ -111,13 +111,15 @@ def _flags(model: onnx.ModelProto) -> set[str]:
 
 
 def absorb(
-    typed: onnx.ModelProto, is_mask: Callable[[str], bool], onnx_type: int, max_finite: float
+    typed: onnx.ModelProto, folder: Path, is_mask: Callable[[str], bool], onnx_type: int, max_finite: float
 ) -> onnx.ModelProto | None:
     """`typed` with each sum of a mask and something else written as Where(masked, mask, sum); None where there is none.
 
     Such sums of fp32 are left alone: they do that by their rounding. Two masks are added as they are. A mask that is
-    subtracted counts as well. `is_mask` is asked with names of the typed graph.
+    subtracted counts as well. `is_mask` is asked with names of the typed graph; constants of it that hold the type's
+    largest number are masks too. Its external weights lie in `folder`.
     """
+    constants = {name for name, tensor in _constants(typed.graph) if _at_limit(tensor, folder, onnx_type, max_finite)}
     types = tensor_types(typed)
     model = onnx.ModelProto()
     model.CopyFrom(typed)
@@ -128,7 +130,7 @@ def absorb(
         nodes.append(node)
         if node.op_type not in ("Add", "Sub") or types.element(node.output[0]) not in HALVES:
             continue
-        masks = [position for position, name in enumerate(node.input) if is_mask(name)]
+        masks = [position for position, name in enumerate(node.input) if name in constants or is_mask(name)]
         if len(masks) != 1:
             continue
         mask, out = node.input[masks[0]], node.output[0]
@@ -155,6 +157,13 @@ def absorb(
         if any(name in node.input for node in nodes):
             graph.initializer.append(helper.make_tensor(name, onnx_type, [], [value]))
     return model
+
+
+def _at_limit(tensor: onnx.TensorProto, folder: Path, onnx_type: int, max_finite: float) -> bool:
+    if tensor.data_type != onnx_type:
+        return False
+    value = numpy_helper.to_array(tensor, str(folder)).astype(np.float32)
+    return bool((np.abs(value) == np.float32(max_finite)).any())
 
 
 def _node(operator: str, inputs: list[str], output: str) -> onnx.NodeProto:

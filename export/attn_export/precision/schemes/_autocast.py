@@ -147,6 +147,7 @@ def convert_here(
     if held is not None:
         put_back(typed, held, onnx_type, half_io)
     restore(before, typed)
+    hold_limits(before, Path(source).parent, typed, onnx_type, max_finite)
     clip_casts(typed, frozenset(saturate), type, onnx_type, max_finite)
     if sum(len(t.raw_data) for t in typed.graph.initializer) >= EXTERNAL_FROM_BYTES:
         onnx.save(typed, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
@@ -208,6 +209,38 @@ def _restore_shapes(source: onnx.GraphProto, typed: onnx.GraphProto) -> None:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 del attribute.g.value_info[:]
+
+
+def hold_limits(
+    source: onnx.ModelProto, folder: Path, typed: onnx.ModelProto, onnx_type: int, max_finite: float
+) -> None:
+    """Constants beyond the type's range again: finite ones as its largest number, infinite ones infinite.
+
+    AutoCast makes -inf in float16 a number that a row of scores can be compared with, and -3.4e38 in bfloat16 -inf, which
+    is NaN where it meets 0. Weights that several nodes read have copies there, whose names begin with theirs.
+    """
+    stored = [(t.name, t) for t in source.graph.initializer]
+    wide: dict[str, np.ndarray[Any, Any]] = {}
+    for name, tensor in [*stored, *_constant_nodes(source.graph)]:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            value = numpy_helper.to_array(tensor, str(folder))
+            if (np.abs(value) > max_finite).any():
+                wide[name] = value
+    for name, tensor in [*((t.name, t) for t in typed.graph.initializer), *_constant_nodes(typed.graph)]:
+        origin = max((n for n in wide if name == n or name.startswith(f"{n}_")), key=len, default=None)
+        if tensor.data_type != onnx_type or origin is None or tuple(tensor.dims) != wide[origin].shape:
+            continue
+        value = wide[origin]
+        held = np.where(np.isinf(value), value, np.clip(value, -max_finite, max_finite))
+        kind = helper.tensor_dtype_to_np_dtype(onnx_type)
+        tensor.CopyFrom(numpy_helper.from_array(held.astype(kind), tensor.name))
+
+
+def _constant_nodes(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    for node in graph.node:
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.HasField("t"):
+                yield node.output[0], attribute.t
 
 
 def clip_casts(typed: onnx.ModelProto, saturate: frozenset[str], type: str, onnx_type: int, max_finite: float) -> None:
