@@ -136,6 +136,7 @@ def convert_here(
         if not any(computes(node) for node in whole.graph.node):
             raise ValueError("all of its arithmetic is in the bodies of If, Loop and Scan, which stay in fp32")
         onnx.save(whole, given)
+        fp32_nodes = [*fp32_nodes, *(held.stand_ins if held else ())]
     typed = convert_to_mixed_precision(
         given,
         low_precision_type=type,

@@ -1,13 +1,14 @@
 """If, Loop and Scan around a conversion: taken out of the graph before, put back whole, in fp32, with sound casts, after.
 
 AutoCast types what a body reads of its own as if nothing came in from outside: a body with a product ends as a graph that
-mixes types. So it never sees one: what such nodes read becomes outputs, and what they make becomes inputs.
+mixes types. So it never sees one: what such nodes read becomes outputs, and what they make becomes inputs. An input must have
+a rank; what has none known, as a Loop's state, is made by a node that stands in for the Loop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 from onnx import TensorProto, helper
@@ -17,11 +18,12 @@ from ._element_types import HALVES, TensorTypes, tensor_types
 
 @dataclass(frozen=True)
 class Held:
-    """What was taken out of `source`, a whole fp32 graph: its nodes with bodies."""
+    """What was taken out of `source`, a whole fp32 graph: its nodes with bodies. `stand_ins` must be left in fp32."""
 
     source: onnx.ModelProto
     types: TensorTypes
     nodes: tuple[onnx.NodeProto, ...]
+    stand_ins: list[str] = field(default_factory=list)
 
 
 def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
@@ -64,12 +66,28 @@ def take_out(model: onnx.ModelProto) -> Held | None:
     outputs += [_declared(name, types) for name in dict.fromkeys(wanted) if name not in {v.name for v in outputs}]
     read = {name for node in rest for name in node.input}
     inputs = [_declared(name, types) for node in held for name in node.output if name in read]
-    for field, values in ((graph.node, rest), (graph.output, outputs)):
+    ranked = [v for v in inputs if not v.type.HasField("tensor_type") or v.type.tensor_type.HasField("shape")]
+    stand_ins = [_stand_in(graph, v) for v in inputs if v not in ranked]
+    rest = [*stand_ins, *rest]
+    if stand_ins:
+        ranked.append(helper.make_tensor_value_info(_SHAPE, TensorProto.INT64, [None]))
+    for place, values in ((graph.node, rest), (graph.output, outputs)):
         kept = [type(v).FromString(v.SerializeToString()) for v in values]
-        del field[:]
-        field.extend(kept)
-    graph.input.extend(inputs)
-    return Held(source, types, held)
+        del place[:]
+        place.extend(kept)
+    graph.input.extend(ranked)
+    return Held(source, types, held, [node.name for node in stand_ins])
+
+
+def _stand_in(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> onnx.NodeProto:
+    """A node that makes a tensor of this type and of any rank."""
+    data = f"{value.name}{_STANDS_IN}"
+    graph.initializer.append(helper.make_tensor(data, value.type.tensor_type.elem_type, [1], [0]))
+    return helper.make_node("Reshape", [data, _SHAPE], [value.name], name=data)
+
+
+#: What belongs to stand-ins. No exporter makes such names.
+_SHAPE, _STANDS_IN = "//shape", "//stands-in"
 
 
 def put_back(typed: onnx.ModelProto, held: Held, half: int, half_io: bool) -> None:
@@ -78,11 +96,13 @@ def put_back(typed: onnx.ModelProto, held: Held, half: int, half_io: bool) -> No
     Raises ValueError where the conversion raised the opset and that changes what a body computes.
     """
     _check_opset(typed, held)
-    graph, before = typed.graph, held.source.graph
+    graph, before, now = typed.graph, held.source.graph, tensor_types(typed)
     made_by_held = {name for node in held.nodes for name in node.output if name}
-    nodes = list(graph.node)
+    nodes = [node for node in graph.node if node.name not in held.stand_ins]
+    weights = [t for t in graph.initializer if not t.name.endswith(_STANDS_IN)]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
     _add_weights(typed, held, made_by_held)
-    now = tensor_types(typed)
     known = {name for node in nodes for name in node.output}
     outer = {v.name for v in before.output}
     wanted_half = {n for n in made_by_held if now.element(n) in HALVES}
@@ -190,7 +210,7 @@ def _sorted(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
 def _border(typed: onnx.ModelProto, held: Held, made: set[str], halved: set[str], half: int) -> None:
     """The inputs and outputs of the whole graph again; what the bodies make is no input any more."""
     graph, before = typed.graph, held.source.graph
-    inputs = [v for v in graph.input if v.name not in made]
+    inputs = [v for v in graph.input if v.name not in made and v.name != _SHAPE]
     cut = {v.name: v for v in graph.output}
     outputs = []
     for value in before.output:
@@ -199,11 +219,8 @@ def _border(typed: onnx.ModelProto, held: Held, made: set[str], halved: set[str]
         if value.name in halved:
             own.type.tensor_type.elem_type = half
         outputs.append(own)
-    for field, values in ((graph.input, inputs), (graph.output, outputs)):
+    known = [v for v in graph.value_info if v.name not in made]
+    for place, values in ((graph.input, inputs), (graph.output, outputs), (graph.value_info, known)):
         kept_values = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in values]
-        del field[:]
-        field.extend(kept_values)
-    stale = [v for v in graph.value_info if v.name not in made]
-    known = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in stale]
-    del graph.value_info[:]
-    graph.value_info.extend(known)
+        del place[:]
+        place.extend(kept_values)

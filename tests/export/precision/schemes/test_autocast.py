@@ -107,6 +107,29 @@ def test_a_number_that_stands_for_infinity_is_clipped_before_the_cast(isolated: 
     assert read_cast(tmp_path / "t.onnx").in_fp32 == ("x_clipped_to_fp16",)
 
 
+@pytest.mark.parametrize("kind", ["fp16", "bf16"])
+def test_infinite_constants_stay_infinite_and_finite_ones_finite(
+    isolated: ChildProcess, tmp_path: Path, kind: str
+) -> None:
+    """A constant of a guard (mask > -inf), and those of masks, which meet 0."""
+    least = float(np.finfo(np.float32).min)
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 10, opset_import: ["": 22]> g (float[n, 2] x) => (float[n, 2] y) {{
+        c = Constant<value = float {{{least}}}>()  a = Add(x, w)  b = Add(a, w)  d = Add(b, c)  y = Relu(d) }}"""
+    )
+    for node in model.graph.node:
+        node.name = node.output[0]
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray([-np.inf, least], np.float32), "w"))
+    onnx.save(model, tmp_path / "m.onnx")
+    cast(tmp_path / "m.onnx", tmp_path / "t.onnx", kind, isolated)
+    typed = onnx.load(tmp_path / "t.onnx").graph
+    weights = [numpy_helper.to_array(t).astype(np.float32) for t in typed.initializer if t.dims]
+    # AutoCast copies a weight that two nodes read.
+    assert len(weights) == 2 and all(np.array_equal(w, [-np.inf, -get(kind).max_finite]) for w in weights)
+    (constant,) = [n.attribute[0].t for n in typed.node if n.op_type == "Constant"]
+    assert float(numpy_helper.to_array(constant).astype(np.float32)) == -np.float32(get(kind).max_finite)
+
+
 def test_clipping_touches_the_named_casts_alone() -> None:
     nodes = [
         helper.make_node("Cast", ["a"], ["ah"], to=TensorProto.FLOAT16),
