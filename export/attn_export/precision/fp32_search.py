@@ -151,10 +151,12 @@ def start(conversion: Conversion) -> Candidate:
     return candidate(conversion, frozenset(n.name for n in nodes if conversion.overflows(n)), "start")
 
 
-def candidate(conversion: Conversion, fp32_nodes: frozenset[str], name: str) -> Candidate:
-    """Exactly `fp32_nodes` in fp32, and what has no half precision."""
+def candidate(
+    conversion: Conversion, fp32_nodes: frozenset[str], name: str, converted: Cast | None = None
+) -> Candidate:
+    """Exactly `fp32_nodes` in fp32, and what has no half precision. `converted` is that already, where it is there."""
     for _ in range(_MOST_KINDS):
-        cast = _cast(conversion, name, fp32_nodes)
+        cast, converted = converted or _cast(conversion, name, fp32_nodes), None
         emulated, checks = judge(conversion, cast.path)
         refused = _refused(conversion, cast) if passed(checks) else {}
         if not refused:
@@ -181,17 +183,22 @@ def _cast(conversion: Conversion, name: str, fp32_nodes: frozenset[str]) -> Cast
         saturate=conversion.saturate,
         half_io=conversion.half_io,
     )
-    if conversion.absorbing:
-        saturated, known = set(conversion.saturate), tensor_names(conversion.consumers.model)
-        done = absorb(
-            onnx.load(typed, load_external_data=False),
-            folder,
-            lambda name: in_source(name, known) in saturated,
-            conversion.scheme.onnx_type,
-            conversion.scheme.max_finite,
-        )
-        if done is not None:
-            onnx.save(done, typed)
+    return _absorbed(conversion, typed) if conversion.absorbing else read_cast(typed)
+
+
+def _absorbed(conversion: Conversion, typed: Path) -> Cast:
+    """The converted graph with sums of masks written as they are meant, beside `typed`, whose data it shares."""
+    saturated, known = set(conversion.saturate), tensor_names(conversion.consumers.model)
+    done = absorb(
+        onnx.load(typed, load_external_data=False),
+        typed.parent,
+        lambda name: in_source(name, known) in saturated,
+        conversion.scheme.onnx_type,
+        conversion.scheme.max_finite,
+    )
+    if done is not None:
+        typed = typed.with_name("absorbing.onnx")
+        onnx.save(done, typed)
     return read_cast(typed)
 
 
@@ -242,12 +249,13 @@ def _with_masks(conversion: Conversion, first: Candidate) -> tuple[Conversion, C
     if not conversion.saturate or _holds(conversion, first):
         return conversion, first
     absorbing = replace(conversion, absorbing=True)
-    if _holds(absorbing, now := candidate(absorbing, first.fp32_nodes, "absorbing")):
+    done = _absorbed(absorbing, first.cast.path)
+    if _holds(absorbing, now := candidate(absorbing, first.fp32_nodes, "absorbing", done)):
         return absorbing, now
     masked = frozenset(n.name for n in conversion.consumers.model.graph.node if conversion.masked(n))
     if _holds(conversion, full := candidate(conversion, first.fp32_nodes | masked, "masks")):
         return conversion, full
-    best = min(first, now, full, key=lambda one: one.ratio)
+    best = min(now, full, key=lambda one: one.ratio)
     return (absorbing if best is now else conversion), best
 
 
