@@ -7,25 +7,26 @@ what moves it between them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import PassError
-from safetensors.numpy import load_file
 
 from ..parity import Check, ReferenceSet, check, passed, worst
 from .activations import STANDS_FOR_INFINITY, compare_intermediates
+from .always_fp32 import by_kind, without_kernel
+from .masks import absorb, constants_beyond, mask_tensors
 from .schemes import Cast, Scheme, computes, nodes_in_fp32, read_cast
-from .sensitivity import Sensitivity, measure_sensitivity
+from .sensitivity import Sensitivity, in_source, measure_sensitivity, tensor_names
 
 #: Conversions tried in one search, and again to drop what is not needed.
 MAX_CANDIDATES, MAX_DROPS = 12, 8
+#: Kinds of operators that may turn out to have no kernel, one after the other.
+_MOST_KINDS = 8
 #: A search that leaves more than this share of the arithmetic in fp32 has failed: nothing of half precision would be left.
 MAX_FP32_SHARE = 0.5
 #: Where the roundings that are left over are expected to end, as a share of the limit; they add up like noise.
@@ -41,6 +42,8 @@ class Conversion:
     largest     max|value| of its tensors at the record's inputs
     large       whether its weights lie beside it
     own_limits  whether outputs get limits of their own, as narrow as was measured: not where the user named one
+    absorbing   whether the sum of a mask and scores is written as the mask where it masks (masks.py)
+    refused     nodes without a kernel of the type and why, as far as one was tried; grows while candidates are made
     """
 
     source: Path
@@ -53,21 +56,51 @@ class Conversion:
     largest: Mapping[str, float]
     large: bool = False
     own_limits: bool = True
+    absorbing: bool = False
+    refused: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def consumers(self) -> NodeConsumers:
         """The fp32 graph, read once."""
         return NodeConsumers(onnx.load(self.source, load_external_data=False))
 
+    @cached_property
+    def always_fp32(self) -> Mapping[str, str]:
+        """Nodes that stay in fp32 whatever their range, and why; those without a kernel are in `refused`."""
+        return by_kind(self.consumers.model)
+
+    @cached_property
+    def constants(self) -> Mapping[str, tuple[float, bool]]:
+        """Weights and constants beyond the type's limit."""
+        return constants_beyond(self.consumers.model, self.source.parent, self.scheme.max_finite)
+
+    @cached_property
+    def masks(self) -> frozenset[str]:
+        """Tensors beyond the limit that hold a mask's number, as -1e9, and end in softmaxes."""
+        return mask_tensors(self.consumers.model, self.constants, self.reach, self.scheme.max_finite)
+
     @property
     def saturate(self) -> list[str]:
         """Tensors that hold numbers which stand for infinity."""
-        return [name for name, most in self.largest.items() if most >= STANDS_FOR_INFINITY]
+        return [name for name, most in self.largest.items() if most >= STANDS_FOR_INFINITY or name in self.masks]
+
+    def why_always(self, node: str) -> str | None:
+        """Why the node stays in fp32 whatever its range; None where that depends."""
+        return self.always_fp32.get(node) or self.refused.get(node)
+
+    def reach(self, name: str) -> float:
+        """max|value| of a tensor or a weight, as far as it matters."""
+        return max(self.largest.get(name, 0.0), self.constants.get(name, (0.0, True))[0])
 
     def overflows(self, node: onnx.NodeProto) -> bool:
         """Whether the node reads or makes values beyond the type's limit that are meant as they are."""
-        reached = [self.largest.get(name, 0.0) for name in (*node.output, *node.input)]
-        return any(self.scheme.max_finite < most < STANDS_FOR_INFINITY for most in reached)
+        names = [name for name in (*node.output, *node.input) if name not in self.masks]
+        return any(self.scheme.max_finite < self.reach(name) < STANDS_FOR_INFINITY for name in names)
+
+    def masked(self, node: onnx.NodeProto) -> bool:
+        """Whether it reads or makes numbers that stand for infinity."""
+        names = {*node.output, *node.input}
+        return bool(names & self.masks) or any(self.reach(name) >= STANDS_FOR_INFINITY for name in names)
 
 
 @dataclass(frozen=True)
@@ -113,19 +146,23 @@ class SearchResult:
 
 
 def start(conversion: Conversion) -> Candidate:
-    """AutoCast's own choice, by the ranges that it sees at the record's inputs."""
-    folder = conversion.work / "calibration"
-    folder.mkdir()
-    wanted = {v.name for v in onnx.load(conversion.source, load_external_data=False).graph.input}
-    for number, path in enumerate(conversion.record.inputs):
-        inputs: dict[str, Any] = {n: v for n, v in load_file(path).items() if n in wanted}
-        np.savez(folder / f"{number:04}.npz", **inputs)
-    return _judged(conversion, _cast(conversion, "start", calibration=folder), frozenset())
+    """In fp32 what overflows at the record's inputs with values that are meant, and nothing else."""
+    nodes = conversion.consumers.model.graph.node
+    return candidate(conversion, frozenset(n.name for n in nodes if conversion.overflows(n)), "start")
 
 
-def candidate(conversion: Conversion, fp32_nodes: frozenset[str], name: str) -> Candidate:
-    """Exactly `fp32_nodes` in fp32, and what has no half precision."""
-    return _judged(conversion, _cast(conversion, name, fp32_nodes=sorted(fp32_nodes)), fp32_nodes)
+def candidate(
+    conversion: Conversion, fp32_nodes: frozenset[str], name: str, converted: Cast | None = None
+) -> Candidate:
+    """Exactly `fp32_nodes` in fp32, and what has no half precision. `converted` is that already, where it is there."""
+    for _ in range(_MOST_KINDS):
+        cast, converted = converted or _cast(conversion, name, fp32_nodes), None
+        emulated, checks = judge(conversion, cast.path)
+        refused = _refused(conversion, cast) if passed(checks) else {}
+        if not refused:
+            break
+        conversion.refused.update(refused)
+    return Candidate(cast, emulated, fp32_nodes, tuple(checks))
 
 
 def plain(conversion: Conversion) -> Candidate:
@@ -133,9 +170,7 @@ def plain(conversion: Conversion) -> Candidate:
     return candidate(replace(conversion, largest={}), frozenset(), "plain")
 
 
-def _cast(
-    conversion: Conversion, name: str, *, calibration: Path | None = None, fp32_nodes: Sequence[str] = ()
-) -> Cast:
+def _cast(conversion: Conversion, name: str, fp32_nodes: frozenset[str]) -> Cast:
     folder = conversion.work / name
     folder.mkdir(exist_ok=True)
     typed = folder / "typed.onnx"
@@ -144,17 +179,35 @@ def _cast(
         typed,
         conversion.scheme,
         conversion.isolated,
-        calibration=calibration,
-        fp32_nodes=fp32_nodes,
+        fp32_nodes=sorted(fp32_nodes | conversion.always_fp32.keys() | conversion.refused.keys()),
         saturate=conversion.saturate,
         half_io=conversion.half_io,
     )
+    return _absorbed(conversion, typed) if conversion.absorbing else read_cast(typed)
+
+
+def _absorbed(conversion: Conversion, typed: Path) -> Cast:
+    """The converted graph with sums of masks written as they are meant, beside `typed`, whose data it shares."""
+    saturated, known = set(conversion.saturate), tensor_names(conversion.consumers.model)
+    done = absorb(
+        onnx.load(typed, load_external_data=False),
+        typed.parent,
+        lambda name: in_source(name, known) in saturated,
+        conversion.scheme.onnx_type,
+        conversion.scheme.max_finite,
+    )
+    if done is not None:
+        typed = typed.with_name("absorbing.onnx")
+        onnx.save(done, typed)
     return read_cast(typed)
 
 
-def _judged(conversion: Conversion, cast: Cast, fp32_nodes: frozenset[str]) -> Candidate:
-    emulated, checks = judge(conversion, cast.path)
-    return Candidate(cast, emulated, fp32_nodes, tuple(checks))
+def _refused(conversion: Conversion, cast: Cast) -> dict[str, str]:
+    if not conversion.scheme.runs_on_cpu:
+        return {}
+    smallest = min(conversion.record.inputs, key=lambda path: path.stat().st_size)
+    known = {**conversion.always_fp32, **conversion.refused}
+    return without_kernel(cast.path, smallest, known, conversion.half_io, conversion.large, conversion.isolated)
 
 
 def judge(conversion: Conversion, typed: Path) -> tuple[Path, list[Check]]:
@@ -186,8 +239,28 @@ def judge(conversion: Conversion, typed: Path) -> tuple[Path, list[Check]]:
 
 def search(conversion: Conversion, first: Candidate) -> SearchResult:
     """From a first candidate to one that passes with few nodes in fp32; the best one found, passed or not."""
+    conversion, first = _with_masks(conversion, first)
     result = SearchResult(first, 1) if first.passed else _search(conversion, first)
     return _dropped(conversion, result) if result.passed else result
+
+
+def _with_masks(conversion: Conversion, first: Candidate) -> tuple[Conversion, Candidate]:
+    """How masks are held: as the type's least number; where that fails or overflows, absorbing; last, in fp32."""
+    if not conversion.saturate or _holds(conversion, first):
+        return conversion, first
+    absorbing = replace(conversion, absorbing=True)
+    done = _absorbed(absorbing, first.cast.path)
+    if _holds(absorbing, now := candidate(absorbing, first.fp32_nodes, "absorbing", done)):
+        return absorbing, now
+    masked = frozenset(n.name for n in conversion.consumers.model.graph.node if conversion.masked(n))
+    if _holds(conversion, full := candidate(conversion, first.fp32_nodes | masked, "masks")):
+        return conversion, full
+    best = min(now, full, key=lambda one: one.ratio)
+    return (absorbing if best is now else conversion), best
+
+
+def _holds(conversion: Conversion, one: Candidate) -> bool:
+    return one.passed and _stays_finite(conversion, one)
 
 
 def _search(conversion: Conversion, first: Candidate) -> SearchResult:
@@ -244,7 +317,9 @@ def _dropped(conversion: Conversion, result: SearchResult) -> SearchResult:
     graph = conversion.consumers
     best, tries = result.best, 0
     droppable = [
-        n.name for n in graph.model.graph.node if n.name in set(best.cast.in_fp32) and not conversion.overflows(n)
+        n.name
+        for n in graph.model.graph.node
+        if n.name in set(best.cast.in_fp32) and not conversion.overflows(n) and conversion.why_always(n.name) is None
     ]
     size = len(droppable)
     while size and tries < MAX_DROPS:
@@ -267,6 +342,8 @@ def _stays_finite(conversion: Conversion, now: Candidate) -> bool:
     made = {name for node in onnx.load(now.emulated, load_external_data=False).graph.node for name in node.output}
     close = conversion.scheme.max_finite / 2
     names = [name for name, largest in conversion.largest.items() if name in made and largest > close]
+    if not names:
+        return True
     spreads = compare_intermediates(
         conversion.source, now.emulated, names, conversion.record.inputs, conversion.isolated
     )

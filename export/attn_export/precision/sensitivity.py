@@ -118,7 +118,7 @@ def add_switches(emulated: onnx.ModelProto, source: onnx.ModelProto) -> list[tup
     }
     halved = {node.output[0]: node for node in graph.node if node.output and node.output[0].endswith(HALVED)}
     weights = {t.name for t in graph.initializer}
-    known = _names(source.graph)
+    known = tensor_names(source)
     sites: list[tuple[str, bool]] = []
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
@@ -158,5 +158,7 @@ def in_source(name: str, known: set[str]) -> str | None:
     return next((n for n in (candidate, _OF_A_CAST.sub("", candidate)) if n in known), None)
 
 
-def _names(graph: onnx.GraphProto) -> set[str]:
+def tensor_names(model: onnx.ModelProto) -> set[str]:
+    """What the main graph calls its tensors, inputs and weights."""
+    graph = model.graph
     return {name for node in graph.node for name in node.output} | {v.name for v in (*graph.input, *graph.initializer)}

@@ -228,8 +228,10 @@ def _fp32_nodes(conversion: Conversion, result: SearchResult) -> list[dict[str, 
 
 
 def _reason(conversion: Conversion, node: Node, result: SearchResult, graph: NodeConsumers) -> str:
+    if (always := conversion.why_always(node.name)) is not None:
+        return always
     limit = conversion.scheme.max_finite
-    largest = max((conversion.largest.get(n, 0.0) for n in (*node.outputs, *node.inputs)), default=0.0)
+    largest = max(map(conversion.reach, (*node.outputs, *node.inputs)), default=0.0)
     if largest > limit:
         return f"overflow {short(largest)} > {limit_text(limit)}"
     for drifting in result.drifting:

@@ -19,6 +19,8 @@ _DTYPE = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _FLOATS = ("float32", "float64", "float16", "bfloat16")
 _HALF = ("float16", "bfloat16")
 _BODY = re.compile(r" \| .*\((If|Loop|Scan)\)")
+#: TensorRT calls a node in a body "NODE | BODY (then_branch) | NODE_OF_THE_IF (If)".
+_OF_BODY = re.compile(r" \| ([^|]*?) \((?:If|Loop|Scan)\)")
 # Layer types that multiply or convolve and nothing before it: TensorRT-RTX's, and the enterprise library's many.
 _PRODUCT = re.compile(
     r"^(gemm|correlation|conv|convolution|deconvolution|fc|fully.?connected)$|gemm|matrix.?multiply|conv", re.I
@@ -90,7 +92,6 @@ class Audit:
             )
 
     def _cure(self) -> str:
-        # TensorRT calls a node in a body "NODE | BODY (then_branch) | NODE_OF_THE_IF (If)".
         if any(_BODY.search(node) for offender in self.offenders for node in offender.nodes):
             return (
                 "They lie in the body of an If, Loop or Scan, which is not converted: change the module so that it has "
@@ -130,7 +131,7 @@ def audit(
         line = AuditedLayer(layer.name, layer.type, dtype, layer.nodes)
         if dtype in _FLOATS and dtype != _DTYPE[type]:
             inside = [node for node in layer.nodes if node in products]
-            on_purpose = dtype == "float32" and inside and all(node in kept for node in inside)
+            on_purpose = dtype == "float32" and inside and all(_on_purpose(node, kept) for node in inside)
             (kept_layers if on_purpose else offenders).append(line)
         elif dtype in _HALF and any(node in kept and (weak or products.get(node) == "float32") for node in layer.nodes):
             offenders.append(line)
@@ -142,9 +143,14 @@ def audit(
             offenders = [line for line in offenders if line.dtype in _HALF]
         return Audit(type, len(layers), dict(counts), "", tuple(kept_layers), tuple(offenders))
     for node, dtype in products.items():
-        if node not in named and node not in kept and dtype in _FLOATS and dtype != _DTYPE[type]:
+        if node not in named and not _on_purpose(node, kept) and dtype in _FLOATS and dtype != _DTYPE[type]:
             offenders.append(AuditedLayer("(in no layer)", "network", dtype, (node,)))
     return Audit(type, len(layers), dict(counts), "", tuple(kept_layers), tuple(offenders))
+
+
+def _on_purpose(node: str, kept: Collection[str]) -> bool:
+    """Whether the node stays in float32 on purpose, or the If, Loop or Scan does in whose body it lies."""
+    return node in kept or any(name in kept for name in _OF_BODY.findall(node))
 
 
 def _multiplying(layers: Sequence[Layer], products: Mapping[str, str]) -> list[Layer]:

@@ -174,6 +174,16 @@ def test_an_audit_reads_as_it_was_written() -> None:
     assert Audit.from_json(found.to_json()) == found
 
 
+def test_a_body_that_stays_in_float32_with_its_node_is_kept_on_purpose() -> None:
+    """At any depth; the body of another node is not."""
+    for node in ("linear | t (then_branch) | cond (If)", "m | b (body) | loop (Loop) | t (then_branch) | cond (If)"):
+        tensors = ((node, "float32"), ("a", "float16"))
+        layers = [Layer(name, "gemm", "", (tensor(dtype, 4, 8),), (), (name,)) for name, dtype in tensors]
+        found = audit(layers, {node: "float32", "a": "float16"}, "fp16", ["cond"])
+        assert not found.offenders and len(found.kept) == 1
+        assert audit(layers, {node: "float32", "a": "float16"}, "fp16", ["other", "linear"]).offenders
+
+
 def test_a_body_that_was_not_converted_is_named_as_such() -> None:
     node = "linear | true_graph_0 (then_branch) | cond (If)"
     layer = Layer("fc", "gemm", "", (tensor("float32", 4, 8),), (), (node,))

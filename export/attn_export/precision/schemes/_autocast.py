@@ -1,7 +1,7 @@
 """NVIDIA ModelOpt's AutoCast, at arm's length: from an fp32 graph to a strongly typed one in half precision.
 
-AutoCast decides by ranges: a node that reads or makes a value beyond the type's limit stays in fp32. Which values occur
-it learns from the golden inputs. Everything here runs in the child process (`convert_here`), for
+Which nodes stay in fp32 it is told by name; it adds those whose operator has no half precision, and all the casts.
+Bodies of If, Loop and Scan it never sees (`_bodies.py`). Everything here runs in the child process (`convert_here`), for
 AutoCast logs, prints and now and then crashes.
 """
 
@@ -22,6 +22,7 @@ from attn_runtime.errors import BackendError, PassError
 from onnx import helper, numpy_helper
 
 from ...onnx_graph import EXTERNAL_FROM_BYTES
+from ._bodies import bodies, has_bodies, put_back, take_out
 from ._element_types import tensor_types
 from ._emulation import MOVES
 
@@ -68,7 +69,6 @@ def autocast(
     scheme: Scheme,
     isolated: ChildProcess,
     *,
-    calibration: Path | None = None,
     fp32_nodes: Sequence[str] = (),
     saturate: Sequence[str] = (),
     half_io: bool = False,
@@ -83,7 +83,6 @@ def autocast(
             type=scheme.type,
             onnx_type=scheme.onnx_type,
             max_finite=scheme.max_finite,
-            calibration=str(calibration) if calibration else None,
             fp32_nodes=list(fp32_nodes),
             saturate=list(saturate),
             half_io=half_io,
@@ -93,7 +92,12 @@ def autocast(
 
 
 def computes(node: onnx.NodeProto) -> bool:
-    """Whether the node does arithmetic, where it has floating-point values at all: it neither moves nor casts them."""
+    """Whether the node does arithmetic, where it has floating-point values at all: it neither moves nor casts them.
+
+    One with bodies does what any node in them does.
+    """
+    if has_bodies(node):
+        return any(computes(inner) for body in bodies(node) for inner in body.node)
     return node.op_type not in MOVES and node.op_type not in _NO_ARITHMETIC
 
 
@@ -117,7 +121,6 @@ def convert_here(
     type: str,
     onnx_type: int,
     max_finite: float,
-    calibration: str | None,
     fp32_nodes: list[str],
     saturate: list[str],
     half_io: bool,
@@ -125,19 +128,28 @@ def convert_here(
     """The task of the child process: AutoCast from file to file; module paths are carried over."""
     from modelopt.onnx.autocast import convert_to_mixed_precision
 
-    limit = max_finite if calibration else math.inf
+    path, before = Path(target), onnx.load(source, load_external_data=False)
+    held, given = None, source
+    if any(has_bodies(node) for node in before.graph.node):
+        whole, given = onnx.load(source), str(path.with_name("without-bodies.onnx"))
+        held = take_out(whole)
+        if not any(computes(node) for node in whole.graph.node):
+            raise ValueError("all of its arithmetic is in the bodies of If, Loop and Scan, which stay in fp32")
+        onnx.save(whole, given)
+        fp32_nodes = [*fp32_nodes, *(held.stand_ins if held else ())]
     typed = convert_to_mixed_precision(
-        source,
+        given,
         low_precision_type=type,
         nodes_to_exclude=[f"{re.escape(name)}\\Z" for name in fp32_nodes],
-        data_max=limit,
-        init_max=limit,
+        data_max=math.inf,
+        init_max=math.inf,
         keep_io_types=not half_io,
-        calibration_data=calibration,
     )
-    restore(onnx.load(source, load_external_data=False), typed)
+    if held is not None:
+        put_back(typed, held, onnx_type, half_io)
+    restore(before, typed)
+    hold_limits(before, Path(source).parent, typed, onnx_type, max_finite)
     clip_casts(typed, frozenset(saturate), type, onnx_type, max_finite)
-    path = Path(target)
     if sum(len(t.raw_data) for t in typed.graph.initializer) >= EXTERNAL_FROM_BYTES:
         onnx.save(typed, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
     else:
@@ -198,6 +210,38 @@ def _restore_shapes(source: onnx.GraphProto, typed: onnx.GraphProto) -> None:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 del attribute.g.value_info[:]
+
+
+def hold_limits(
+    source: onnx.ModelProto, folder: Path, typed: onnx.ModelProto, onnx_type: int, max_finite: float
+) -> None:
+    """Constants beyond the type's range again: finite ones as its largest number, infinite ones infinite.
+
+    AutoCast makes -inf in float16 a number that a row of scores can be compared with, and -3.4e38 in bfloat16 -inf, which
+    is NaN where it meets 0. Weights that several nodes read have copies there, whose names begin with theirs.
+    """
+    stored = [(t.name, t) for t in source.graph.initializer]
+    wide: dict[str, np.ndarray[Any, Any]] = {}
+    for name, tensor in [*stored, *_constant_nodes(source.graph)]:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            value = numpy_helper.to_array(tensor, str(folder))
+            if (np.abs(value) > max_finite).any():
+                wide[name] = value
+    for name, tensor in [*((t.name, t) for t in typed.graph.initializer), *_constant_nodes(typed.graph)]:
+        origin = max((n for n in wide if name == n or name.startswith(f"{n}_")), key=len, default=None)
+        if tensor.data_type != onnx_type or origin is None or tuple(tensor.dims) != wide[origin].shape:
+            continue
+        value = wide[origin]
+        held = np.where(np.isinf(value), value, np.clip(value, -max_finite, max_finite))
+        kind = helper.tensor_dtype_to_np_dtype(onnx_type)
+        tensor.CopyFrom(numpy_helper.from_array(held.astype(kind), tensor.name))
+
+
+def _constant_nodes(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    for node in graph.node:
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.HasField("t"):
+                yield node.output[0], attribute.t
 
 
 def clip_casts(typed: onnx.ModelProto, saturate: frozenset[str], type: str, onnx_type: int, max_finite: float) -> None:

@@ -60,15 +60,13 @@ class Convert(Protocol):
         scheme: Scheme,
         isolated: ChildProcess,
         *,
-        calibration: Path | None = None,
         fp32_nodes: Sequence[str] = (),
         saturate: Sequence[str] = (),
         half_io: bool = False,
     ) -> None:
         """Write `source` (fp32, every node named) to `target` as a strongly typed graph: no operator mixes types.
 
-        calibration   a folder with one .npz of inputs per case: nodes whose values lie beyond the type's limit there stay
-                      in fp32. Without it, only those in `fp32_nodes` do, and operators that the type does not have
+        fp32_nodes    the nodes that stay in fp32, beside those whose operator the type does not have and those with bodies
         saturate      tensors that are clipped to the type's range where they are cast to it
         half_io       make the float32 inputs and outputs float16
 

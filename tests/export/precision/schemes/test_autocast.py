@@ -1,4 +1,4 @@
-"""AutoCast as it is used here: what it learns from the golden inputs, what it leaves alone, what is put back."""
+"""AutoCast as it is used here: what it leaves alone, what is put back, which constants it may not change."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def isolated() -> Iterator[ChildProcess]:
 
 
 def squares(path: Path, opset: int = 20) -> Path:
-    """y = (x * x) @ w: inputs of 300 leave float16's range after the first node."""
+    """y = relu((x * x) @ w)."""
     nodes = [
         helper.make_node("Mul", ["x", "x"], ["square"], name="norm.square"),
         helper.make_node("MatMul", ["square", "w"], ["h"], name="project"),
@@ -43,23 +43,6 @@ def squares(path: Path, opset: int = 20) -> Path:
 def cast(source: Path, target: Path, kind: str, isolated: ChildProcess, **options: Any) -> Cast:
     autocast(source, target, get(kind), isolated, **options)
     return read_cast(target)
-
-
-def calibration(folder: Path, *largest: float) -> Path:
-    folder.mkdir()
-    for number, value in enumerate(largest):
-        np.savez(folder / f"{number}.npz", x=np.full((number + 1, 4), value, np.float32))
-    return folder
-
-
-def test_every_golden_case_counts_as_calibration(isolated: ChildProcess, tmp_path: Path) -> None:
-    source = squares(tmp_path / "m.onnx")
-    fine = cast(source, tmp_path / "a.onnx", "fp16", isolated, calibration=calibration(tmp_path / "a", 2, 3))
-    assert fine.in_fp32 == ()
-    # The one case that overflows is the second.
-    kept = cast(source, tmp_path / "b.onnx", "fp16", isolated, calibration=calibration(tmp_path / "b", 2, 300))
-    assert kept.in_fp32 == ("norm.square", "project")
-    assert cast(source, tmp_path / "c.onnx", "bf16", isolated, calibration=tmp_path / "b").in_fp32 == ()
 
 
 def test_only_the_nodes_that_are_named_stay(isolated: ChildProcess, tmp_path: Path) -> None:
@@ -124,6 +107,29 @@ def test_a_number_that_stands_for_infinity_is_clipped_before_the_cast(isolated: 
     assert read_cast(tmp_path / "t.onnx").in_fp32 == ("x_clipped_to_fp16",)
 
 
+@pytest.mark.parametrize("kind", ["fp16", "bf16"])
+def test_infinite_constants_stay_infinite_and_finite_ones_finite(
+    isolated: ChildProcess, tmp_path: Path, kind: str
+) -> None:
+    """A constant of a guard (mask > -inf), and those of masks, which meet 0."""
+    least = float(np.finfo(np.float32).min)
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 10, opset_import: ["": 22]> g (float[n, 2] x) => (float[n, 2] y) {{
+        c = Constant<value = float {{{least}}}>()  a = Add(x, w)  b = Add(a, w)  d = Add(b, c)  y = Relu(d) }}"""
+    )
+    for node in model.graph.node:
+        node.name = node.output[0]
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray([-np.inf, least], np.float32), "w"))
+    onnx.save(model, tmp_path / "m.onnx")
+    cast(tmp_path / "m.onnx", tmp_path / "t.onnx", kind, isolated)
+    typed = onnx.load(tmp_path / "t.onnx").graph
+    weights = [numpy_helper.to_array(t).astype(np.float32) for t in typed.initializer if t.dims]
+    # AutoCast copies a weight that two nodes read.
+    assert len(weights) == 2 and all(np.array_equal(w, [-np.inf, -get(kind).max_finite]) for w in weights)
+    (constant,) = [n.attribute[0].t for n in typed.node if n.op_type == "Constant"]
+    assert float(numpy_helper.to_array(constant).astype(np.float32)) == -np.float32(get(kind).max_finite)
+
+
 def test_clipping_touches_the_named_casts_alone() -> None:
     nodes = [
         helper.make_node("Cast", ["a"], ["ah"], to=TensorProto.FLOAT16),
@@ -150,7 +156,7 @@ def test_large_weights_go_beside_the_graph(tmp_path: Path, monkeypatch: pytest.M
     )  # fmt: skip
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
     arguments: dict[str, Any] = {
-        "type": "fp16", "onnx_type": TensorProto.FLOAT16, "max_finite": 65504.0, "calibration": None, "fp32_nodes": [],
+        "type": "fp16", "onnx_type": TensorProto.FLOAT16, "max_finite": 65504.0, "fp32_nodes": [],
         "saturate": [], "half_io": False,
     }  # fmt: skip
     module.convert_here(str(tmp_path / "m.onnx"), str(tmp_path / "t.onnx"), **arguments)
