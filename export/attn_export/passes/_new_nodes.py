@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 
 class NewNodes:
@@ -67,6 +68,11 @@ class NewNodes:
     def _name(self, what: str) -> str:
         self._count += 1
         return f"{self._stem}_{what}_{self._count}"
+
+
+def drop_unread(model: ir.Model) -> None:
+    """Take out nodes and weights that nothing reads any more."""
+    RemoveUnusedNodesPass()(model)
 
 
 def ints(node: ir.Node, name: str, default: int) -> int:

@@ -84,8 +84,8 @@ def _rows(node: ir.Node, how: str, data: tuple[Size, ...], index: tuple[Size, ..
     new = NewNodes(node)
     source, places, values = node.inputs
     assert source is not None and places is not None and values is not None
-    rows: Size = math.prod(index[:-1]) if all(isinstance(s, int) for s in index[:-1]) else "rows"  # type: ignore[arg-type]
-    grid: Size = math.prod(data[:depth]) if isinstance(data[0], int) else data[0]  # type: ignore[arg-type]
+    rows: Size = math.prod(index[:-1]) if all(isinstance(s, int) for s in index[:-1]) else "rows"
+    grid: Size = math.prod(data[:depth]) if isinstance(data[0], int) else data[0]
     width = math.prod(s for s in data[depth:] if isinstance(s, int))
     product = how == "add" and dtype_of(source) in _FLOATS
     if problem := _too_large(grid, rows, [1 if product else width]):
@@ -94,7 +94,7 @@ def _rows(node: ir.Node, how: str, data: tuple[Size, ...], index: tuple[Size, ..
     if depth > 1:
         # Each coordinate from 0 on, then one number for the place.
         sizes = new.sizes(source, 0, depth)
-        steps = [math.prod(data[at + 1 : depth]) for at in range(depth)]  # type: ignore[arg-type]
+        steps = [math.prod(data[at + 1 : depth]) for at in range(depth)]
         flat = new.add("Mul", _from_zero(new, flat, sizes), new.constant(steps))
         flat = new.add("ReduceSum", flat, new.constant([1]), keepdims=1)
     shape = new.sizes(source, 0)

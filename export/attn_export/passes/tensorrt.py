@@ -17,7 +17,7 @@ from attn_runtime.child_process import ChildProcess
 
 from ..onnx_graph import GraphInfo, dtype_of, index, load, opset_of
 from ._base import PassResult
-from ._new_nodes import DTYPES, NewNodes, ints
+from ._new_nodes import DTYPES, NewNodes, drop_unread, ints
 from ._scatter import rewrite_scatter
 
 #: Axes of reductions are inputs from here on.
@@ -34,7 +34,7 @@ class Rewritten:
 
 def rewrite(model: ir.Model) -> Rewritten:
     """Rewrite, in place, every node that TensorRT would misread. External weights need not be there."""
-    nodes = [n for n in model.graph.all_nodes() if n.domain == "" and (_one_group(n) or _reduces(n))]
+    nodes = _misread(model)
     if not nodes or opset_of(model) < _OLDEST:
         return Rewritten((), ())
     index(model)
@@ -45,7 +45,18 @@ def rewrite(model: ir.Model) -> Rewritten:
             notes.append(f"{label} is left as it is: {problem}")
         else:
             changed.append(label)
+    if changed:
+        drop_unread(model)
     return Rewritten(tuple(changed), tuple(notes))
+
+
+def misread(path: Path) -> bool:
+    """Whether the file has a node that this pass is for."""
+    return bool(_misread(load(path)))
+
+
+def _misread(model: ir.Model) -> list[ir.Node]:
+    return [n for n in model.graph.all_nodes() if n.domain == "" and (_one_group(n) or _reduces(n))]
 
 
 def _one_group(node: ir.Node) -> bool:

@@ -51,7 +51,7 @@ def folded(
         known = isinstance(size, int)
         missing = max(0, size + p - (counts[axis - 2] - 1) * s - span) if known else s - 1
         if missing:
-            picture = F.pad(picture, [0, missing] if axis == 3 else [0, 0, 0, missing])
+            picture = F.pad(picture, [0, missing] if axis == 3 else [0, 0, 0, missing])  # type: ignore[list-item]
         picture = picture.narrow(axis, p, size)
     return picture if windows.dim() == 3 else picture.squeeze(0)
 
@@ -66,7 +66,7 @@ def _places(rows: int, kernel_size: list[int], dilation: list[int]) -> list[floa
     for row in range(rows):
         high, wide = divmod(row % math.prod(kernel_size), kernel_size[1])
         kernels[row, high * dilation[0], wide * dilation[1]] = 1
-    return kernels.ravel().tolist()  # type: ignore[no-any-return]
+    return kernels.ravel().tolist()
 
 
 FORM = Form(frozenset({"col2im"}), _write)

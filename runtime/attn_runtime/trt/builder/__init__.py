@@ -18,16 +18,18 @@ from ...lazy import lazy
 
 if TYPE_CHECKING:
     from .compile import Compiled, compile_engine
+    from .diagnose import CompilerFailure
     from .onnx_source import find_source
     from .progress import BuildProgress, seconds_text
 
-__all__ = ["BuildProgress", "Compiled", "compile_engine", "find_source", "seconds_text"]
+__all__ = ["BuildProgress", "Compiled", "CompilerFailure", "compile_engine", "find_source", "seconds_text"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
         "compile": ["Compiled", "compile_engine"],
+        "diagnose": ["CompilerFailure"],
         "onnx_source": ["find_source"],
         "progress": ["BuildProgress", "seconds_text"],
     },
