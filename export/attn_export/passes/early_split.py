@@ -1,9 +1,9 @@
 """Queries, keys and values that come of one product are cut apart right behind it, before they are turned by heads.
 
 Reshape, Transpose, then Slice is how most models write it, and how TensorRT's compiler looks for it to cut the product
-itself. Once onnxsim has folded the sizes around it, TensorRT-RTX 1.7.1 dies there for some models (MobileViT's kind, of
-a dynamic batch: a check in kqv_gemm_split.cpp fails). Cut first, the same product builds. So this is the other form of
-a graph whose build failed, and not in any default order.
+itself. Where a softmax over one key was folded to ones, TensorRT-RTX 1.7.1 dies there (a check in kqv_gemm_split.cpp):
+MobileViT's last stage at small pictures, simplified, with a dynamic batch. Cut first, the same product builds. So this
+is the other form of a graph whose build failed, and not in any default order.
 """
 
 from __future__ import annotations

@@ -51,6 +51,7 @@ def add_form(
         source = _copy(entry.file, work)
         done = run_pass(chosen, source, work / "tensorrt.onnx", isolated)
         if done.result.path == source:
+            console.note(done.result.note)
             return None
         record = golden_record(opened, own, entry.type)
         with console.stage(chosen.name) as line:
@@ -91,6 +92,7 @@ def plain_form(
         source = _copy(path, work)
         done = run_pass(chosen, source, work / "tensorrt.onnx", isolated)
         if done.result.path == source:
+            console.note(done.result.note)
             return None
         (work / "record").mkdir()
         record = own_record(source, done.before, inputs or embedded_inputs(path), work / "record", isolated)
