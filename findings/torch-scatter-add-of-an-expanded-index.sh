@@ -5,7 +5,7 @@
 # Guess: whether an index is expanded or copied makes no difference to what is computed.
 # Seen: index[:, None].expand(-1, 16), which is how rows are summed by group, has a way of its own, which takes the
 # destination to be as wide as the source. The index may be narrower than the destination by the documentation
-# (index.size(d) <= self.size(d)); then rows land in other rows' columns. Sums, means, and maxima by
+# (index.size(d) <= self.size(d)); then rows land in other rows' columns. Sums, means and maxima by
 # scatter_reduce do the same, products do not. An index that was copied is right, and so are 8 columns, and ONNX
 # Runtime and onnx's evaluator with the graph that is exported: it is PyTorch's own answer that is wrong.
 # Output:

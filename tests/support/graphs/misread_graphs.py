@@ -81,10 +81,10 @@ def one_token(path: Path, width: int = 32, heads: int = 2) -> Path:
     return n.save(path, {"x": (TensorProto.FLOAT, ["B", 1, width])}, ["B", 1, width], 20)
 
 
-def scattered(path: Path, reduction: str = "add", places: int = 8, by_row: bool = True) -> Path:
+def scattered(path: Path, reduction: str = "add", places: int = 8, by_row: bool = True, start: float = 0.5) -> Path:
     """x [P, 4] and index [P] to y [places, 4]; `by_row` False sends each column of a row elsewhere."""
     n = Nodes()
-    n.weight("start", np.full((places, 4), 0.5), np.float32)
+    n.weight("start", np.full((places, 4), start), np.float32)
     n.weight("behind", [1], np.int64)
     n.add("Unsqueeze", ["index", "behind"], "column")
     n.add("Shape", ["x"], "shape")
