@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 from attn_runtime.bundle import AttentionBlock, Bundle, Graph
-from attn_runtime.errors import OutputError, UsageError
+from attn_runtime.errors import AttnError, OutputError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
 from attn_runtime.tasks import CompileReport, GraphBuild, compile_engines
 from attn_runtime.trt import Profile, ShapeTexts, make_profiles
-from attn_runtime.trt.builder import find_source
+from attn_runtime.trt.builder import Compiled, find_source
 
 from ..attention import find_blocks
 from ..console import Console
 from ..onnx_graph import load
+from ..passes import Pass, early_split, tensorrt
 from ..precision import schemes
 
 #: The passes that can be left out.
@@ -71,10 +72,66 @@ def to_trt(
             console.note(note)
         return request.path, request.arguments
 
+    def other_form(name: str | None, compiled: Callable[..., Compiled]) -> Compiled | None:
+        return _build_otherwise(path, precision, shapes, name, compiled, console)
+
     return compile_engines(
         path, graph=graph, min_shapes=min_shapes, opt_shapes=opt_shapes, max_shapes=max_shapes, prepare=prepared,
-        on_build=on_build, **options,
+        other_form=None if skip else other_form, on_build=on_build, **options,
     )  # fmt: skip
+
+
+def _build_otherwise(
+    path: Path,
+    kind: str | None,
+    shapes: ShapeTexts,
+    graph: str | None,
+    compiled: Callable[..., Compiled],
+    console: Console,
+) -> Compiled | None:
+    """The engine of another form of the graph, where TensorRT's compiler dies of the one that is there; None where that does not
+    help. What builds is stored, and taken from then on."""
+    from ..precision import add_form
+
+    console.note("TensorRT's compiler gave up on the graph; another form of it is tried before that is told")
+    if path.is_file():
+        typed = path.with_name(f"{path.stem}.{kind}.onnx")
+        source = typed if kind in schemes.names() and typed.exists() else path
+        return _plain_otherwise(source, shapes, compiled, console)
+    found = Bundle.open(path).graph(graph)
+    precision = kind or found.default_precision
+    built: list[Compiled] = []
+
+    def build(staged: Bundle) -> None:
+        built.append(compiled(staged.path, precision=precision, exact=False, blocks=None))
+
+    try:
+        done = add_form(path, found.name, precision, early_split.PASS, console, build)
+    except AttnError as problem:
+        console.note(f"the other form does not help: {problem}")
+        return None
+    if done is None:
+        return None
+    console.note(f"another form builds, and is stored for TensorRT: {done}")
+    engine = built[0].path
+    staged = engine.parent.name == "engines" and not engine.exists()
+    return replace(built[0], path=path / "engines" / engine.name) if staged else built[0]
+
+
+def _plain_otherwise(
+    source: Path, shapes: ShapeTexts, compiled: Callable[..., Compiled], console: Console
+) -> Compiled | None:
+    target = _form_beside(source)
+    try:
+        if (done := _plain_form(source, shapes, early_split.PASS, console)) is None:
+            return None
+        engine = compiled(target, blocks=find_blocks(load(target)))
+    except AttnError as problem:
+        console.note(f"the other form does not help: {problem}")
+        target.unlink(missing_ok=True)
+        return None
+    console.note(f"another form builds: {done}")
+    return engine
 
 
 def prepare(
@@ -118,6 +175,13 @@ def _bundle(
     elif kind in schemes.names() and there is not None and there.half_io and not half_io:
         notes.append(f"the bundle's {kind} takes and gives float16 (made with --half-io); that is what is compiled")
     exact = bool(skip)
+    name = kind or found.default_precision
+    if not exact and name in found.precisions and tensorrt.misread(found.precision_for(name, "tensorrt")[1].file):
+        from ..precision import add_form
+
+        if done := add_form(path, found.name, name, tensorrt.PASS, console):
+            notes.append(f"what TensorRT would misread is said otherwise: {done}")
+            found = Bundle.open(path).graph(graph)
     arguments: dict[str, Any] = {"graph": found.name, "precision": kind, "exact": exact}
     if (blocks := _unrecorded(found, kind, exact)) is not None:
         arguments["blocks"] = blocks
@@ -163,8 +227,26 @@ def _plain(
         return CompileRequest(
             typed.path, {"precision": typed.type, "kept": kept, "blocks": typed.blocks}, (f"wrote {target}",)
         )
+    notes: tuple[str, ...] = ()
+    if tensorrt.misread(path) and (done := _plain_form(path, shapes, tensorrt.PASS, console)):
+        path, notes = _form_beside(path), (f"what TensorRT would misread is said otherwise: {done}",)
     blocks = find_blocks(load(path))
-    return CompileRequest(path, {"precision": kind, "blocks": blocks})
+    return CompileRequest(path, {"precision": kind, "blocks": blocks}, notes)
+
+
+def _plain_form(path: Path, shapes: ShapeTexts, chosen: Pass, console: Console) -> str | None:
+    """Write NAME.trt.onnx beside a plain file; what was done, or None where the pass changes nothing."""
+    from ..precision import plain_form
+
+    target = _form_beside(path)
+    _check_ours(target)
+    source = find_source(path, None, None)
+    profiles = make_profiles(shapes.min, shapes.opt, shapes.max, source.inputs, source.where)
+    return plain_form(path, target, source.type, chosen, source.specs or _specs(source.inputs, profiles), console)
+
+
+def _form_beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.trt.onnx")
 
 
 def _check_ours(target: Path) -> None:

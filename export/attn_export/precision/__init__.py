@@ -10,9 +10,21 @@ if TYPE_CHECKING:
     from .bisect_bundle import bisect
     from .conversion import CHECKED, add_precision, check_options, convert, convert_file
     from .further_cases import Live
+    from .tensorrt_form import add_form, plain_form
     from .typed_graph import TypedGraph
 
-__all__ = ["CHECKED", "Live", "TypedGraph", "add_precision", "bisect", "check_options", "convert", "convert_file"]
+__all__ = [
+    "CHECKED",
+    "Live",
+    "TypedGraph",
+    "add_form",
+    "add_precision",
+    "bisect",
+    "check_options",
+    "convert",
+    "convert_file",
+    "plain_form",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -21,6 +33,7 @@ __getattr__, __dir__ = lazy(
         "bisect_bundle": ["bisect"],
         "conversion": ["CHECKED", "add_precision", "check_options", "convert", "convert_file"],
         "further_cases": ["Live"],
+        "tensorrt_form": ["add_form", "plain_form"],
         "typed_graph": ["TypedGraph"],
     },
 )

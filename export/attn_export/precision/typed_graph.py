@@ -21,7 +21,7 @@ from ..attention import find_blocks
 from ..console import Console
 from ..onnx_graph import info_of, load, read_info
 from ..parity import Check, parity_error, passed, worst
-from ..passes import attention
+from ..passes import attention, tensorrt
 from . import fp32_search
 from .activations import STANDS_FOR_INFINITY
 from .bisection import compare_graphs, limit_text, short
@@ -146,7 +146,8 @@ def for_tensorrt(
     console: Console,
     cases: FurtherCases = FurtherCases(),  # noqa: B008  it is frozen
 ) -> TypedGraph | None:
-    """`typed` with attention rewritten so that TensorRT fuses it, held against the record; None if all of it does already.
+    """`typed` with attention rewritten so that TensorRT fuses it, and what TensorRT misreads said otherwise, held against the
+    record; None where there is nothing of either.
 
     The weights of a large graph stay in the data file of `typed`, beside which the new file is written.
     """
@@ -154,23 +155,25 @@ def for_tensorrt(
     with console.stage("attention") as line:
         model = load(typed.path)
         done = attention.rewrite(model)
-        for note in done.notes:
+        read = tensorrt.rewrite(model)
+        for note in (*done.notes, *read.notes):
             console.note(note)
-        if not done.changed:
+        changed = (*done.changed, *read.changed)
+        if not changed:
             line.done("nothing to rewrite for TensorRT")
             return None
         ir.save(model, path)
         emulated, checks = fp32_search.judge(conversion, path)
-        what = f"{typed.name} with attention rewritten for TensorRT"
+        what = f"{typed.name} as rewritten for TensorRT"
         if not passed(checks):
             raise _parity(conversion, checks, what)
         further = hold(conversion, emulated, cases, conversion.work / "further-tensorrt")
         if further.failing:
             raise _parity(conversion, further.checks, what)
-        line.done(f"rewritten for TensorRT: {', '.join(done.changed)}")
+        line.done(f"rewritten for TensorRT: {', '.join(changed)}")
     made = replace(
         typed, name=f"{typed.name}-trt", path=path, blocks=find_blocks(model), checks=tuple(checks),
-        nodes_before=typed.nodes_after, nodes_after=info_of(model).nodes, note=f"rewritten: {', '.join(done.changed)}"[:8000],
+        nodes_before=typed.nodes_after, nodes_after=info_of(model).nodes, note=f"rewritten: {', '.join(changed)}"[:8000],
         target="tensorrt", further=further,
     )  # fmt: skip
     made = _tightened(made, conversion)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle, is_bundle
-from ..errors import AttnError, UsageError
+from ..errors import AttnError, StageError, UsageError
 from ..trt import ShapeTexts
-from ..trt.builder import Compiled, compile_engine
+from ..trt.builder import Compiled, CompilerFailure, compile_engine
 
 #: What is said of one graph, whose inputs and engine are its own: argument of `compile_engines` -> how the command line calls it.
 _OF_ONE_GRAPH = {
@@ -65,6 +65,7 @@ def compile_engines(
     max_shapes: tuple[str, ...] = (),
     save_engine: str | os.PathLike[str] | None = None,
     prepare: Callable[[str | None], tuple[Path, Mapping[str, Any]]] | None = None,
+    other_form: Callable[[str | None, Callable[..., Compiled]], Compiled | None] | None = None,
     on_build: Callable[[GraphBuild], object] | None = None,
     **options: Any,
 ) -> CompileReport:
@@ -74,6 +75,8 @@ def compile_engines(
     save_engine      NAME.engine; None takes BUNDLE/engines/, or beside the plain file
     prepare          called with each graph before its build; gives the file to build from, and arguments of
                      `compile_engine` that go before these
+    other_form       called with a graph whose build died in the compiler, and what builds a file (with arguments of
+                     `compile_engine`); None where there is no form that builds
     on_build         called after each build
     options          the other arguments of `attn_runtime.trt.builder.compile.compile_engine`
 
@@ -86,7 +89,16 @@ def compile_engines(
 
     def build(name: str | None) -> Compiled:
         file, own = prepare(name) if prepare is not None else (path, {})
-        return compile_engine(file, **{**options, "graph": name, **own})
+
+        def compiled(file: str | os.PathLike[str], **own: Any) -> Compiled:
+            return compile_engine(file, **{**options, "graph": name, **own})
+
+        try:
+            return compiled(file, **own)
+        except (CompilerFailure, StageError):
+            if other_form is None or (done := other_form(name, compiled)) is None:
+                raise
+            return done
 
     builds = []
     several = len(graphs) > 1

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attn_runtime.errors import EngineError, UsageError
+from attn_runtime.errors import EngineError, StageError, UsageError
 from attn_runtime.tasks import compilation
 from attn_runtime.tasks.compilation import GraphBuild, compile_engines
+from attn_runtime.trt.builder import CompilerFailure
 
 
 class Engine:
@@ -32,6 +33,33 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
 
     monkeypatch.setattr(compilation, "compile_engine", build)
     return made
+
+
+@pytest.mark.parametrize("kind", [CompilerFailure, StageError, EngineError])
+def test_another_form_is_asked_for_where_the_compiler_died(
+    kind: type[EngineError], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def build(path: Path, **options: Any) -> Engine:
+        if Path(path).name == "m.onnx":
+            raise kind("it died")
+        return Engine(Path(path), options)
+
+    monkeypatch.setattr(compilation, "compile_engine", build)
+    forms = iter([None, tmp_path / "other.onnx"])
+
+    def other(name: str | None, compiled: Any) -> Any:
+        assert name is None
+        form = next(forms)
+        return None if form is None else compiled(form, precision="fp32")
+
+    for helps in (False, kind is not EngineError):
+        if helps:
+            (built,) = compile_engines(tmp_path / "m.onnx", other_form=other, tf32=True).builds
+            assert built.done is not None and built.done.path.name == "other.onnx"
+            assert built.done.options == {**built.done.options, "tf32": True, "precision": "fp32"}  # type: ignore[attr-defined]
+        else:
+            with pytest.raises(kind, match="it died"):
+                compile_engines(tmp_path / "m.onnx", other_form=other)
 
 
 def in_bundle(monkeypatch: pytest.MonkeyPatch, *graphs: str) -> None:

@@ -12,8 +12,7 @@ from __future__ import annotations
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from ._form import Call, Form, arguments, as_tensor, count_to, quotient, value
-from .sizes import Size
+from .building_blocks import Call, Form, Size, arguments, as_tensor, count_to, quotient, value
 
 
 def _write(node: torch.fx.Node) -> Call | None:

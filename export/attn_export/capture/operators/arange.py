@@ -10,9 +10,20 @@ from typing import Any
 
 import torch
 
-from ._form import MOST_CONSTANTS, Call, Form, arguments, constant, function_of, start_of, value
+from .building_blocks import (
+    MOST_CONSTANTS,
+    Call,
+    CanNotWrite,
+    Form,
+    Size,
+    arguments,
+    bounds,
+    constant,
+    function_of,
+    start_of,
+    value,
+)
 from .scalars import together
-from .sizes import CanNotWrite, Size, bounds
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.int64)
 

@@ -15,8 +15,7 @@ from collections.abc import Callable
 
 import torch
 
-from ._form import Call, Form, arguments, value
-from .sizes import bounds
+from .building_blocks import Call, Form, arguments, bounds, value
 
 
 def _write(node: torch.fx.Node) -> Call | None:

@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-from ._form import Call, function_of
-from .sizes import CanNotWrite, Size
+from .building_blocks import Call, CanNotWrite, Size, function_of
 
 _TO_INTEGER = {math.trunc, math.floor, math.ceil, round, torch.sym_int}
 

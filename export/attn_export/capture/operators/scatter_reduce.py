@@ -13,7 +13,7 @@ import math
 
 import torch
 
-from ._form import Call, Form, arguments, value
+from .building_blocks import Call, Form, arguments, value
 
 
 def _write(node: torch.fx.Node) -> Call | None:

@@ -12,22 +12,17 @@ import torch
 from attn_runtime.errors import CaptureError
 
 from . import scalars
-from ._form import Call, Form
-from .sizes import CanNotWrite
+from .building_blocks import Call, CanNotWrite, Form
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 def forms() -> dict[str, Form]:
     """The form of each operator, by its name below torch.ops.aten."""
-    package = __name__.rpartition(".")[0]
-    modules = [importlib.import_module(f"{package}.{name}") for name in _names()]
+    package = importlib.import_module(__name__.rpartition(".")[0])
+    files = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    modules = [importlib.import_module(f.name) for f in files if f.name != __name__]
     return {operator: m.FORM for m in modules if hasattr(m, "FORM") for operator in m.FORM.operators}
-
-
-def _names() -> list[str]:
-    folder = importlib.import_module(__name__.rpartition(".")[0]).__path__
-    return [f.name for f in pkgutil.iter_modules(folder) if not f.name.startswith("_") and f.name != "written_out"]
 
 
 def write_out(program: torch.export.ExportedProgram) -> tuple[torch.export.ExportedProgram, Counter[str]]:

@@ -41,7 +41,7 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
 
 def _sentence(written: Counter[str]) -> str | None:
     parts = [counted(number, name) for name, number in sorted(written.items())]
-    return f"wrote out {', '.join(parts)} that the exporter would get wrong at some sizes or values" if parts else None
+    return f"wrote out {', '.join(parts)} that the exporter or TensorRT would get wrong" if parts else None
 
 
 PATCH = Patch("written-out", _enter)

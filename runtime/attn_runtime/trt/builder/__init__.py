@@ -19,17 +19,27 @@ from ...lazy import lazy
 
 if TYPE_CHECKING:
     from .compile import Compiled, compile_engine
+    from .diagnose import CompilerFailure
     from .onnx_source import find_source
     from .preflight import check_for_provider
     from .progress import BuildProgress, seconds_text
 
-__all__ = ["BuildProgress", "Compiled", "check_for_provider", "compile_engine", "find_source", "seconds_text"]
+__all__ = [
+    "BuildProgress",
+    "Compiled",
+    "CompilerFailure",
+    "check_for_provider",
+    "compile_engine",
+    "find_source",
+    "seconds_text",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
         "compile": ["Compiled", "compile_engine"],
+        "diagnose": ["CompilerFailure"],
         "onnx_source": ["find_source"],
         "preflight": ["check_for_provider"],
         "progress": ["BuildProgress", "seconds_text"],

@@ -22,6 +22,11 @@ _WORKSPACE = re.compile(r"no tactics.*workspace|OutOfMemory", re.IGNORECASE)
 #: (what TensorRT's text has in it, what that means, what to do); {operator} is the node's.
 _KNOWN = (
     (
+        r"NonZero plugin creator",
+        "how many places a condition finds is a size that TensorRT does not know",
+        "say it with torch.where over all places, or run the model with --backend ort",
+    ),
+    (
         r"Plugin not found|^false$|plugin creator .* was not found|No importer registered",
         "this TensorRT has no operator {operator}",
         _ORT,
@@ -36,10 +41,25 @@ _KNOWN = (
         "an input has a type that TensorRT has not",
         "change it in the module; int32, int64, bool and float types are taken",
     ),
+    (
+        r"(?i)unsupported reduction type|with reduction is not supported",
+        "TensorRT scatters without a reduction",
+        "where the grid is small and its size known, attn-export to-trt writes it otherwise; else sum by a product with a "
+        "one-hot matrix in the module, or run the model with --backend ort",
+    ),
+    (
+        r"(?i)antialias",
+        "TensorRT's Resize has no antialias",
+        "give both sizes fixed and export again (a product with a matrix then), or leave antialias out",
+    ),
     (r"Turing \(SM75\)", "", "leave 7.5 out of --compute-capability, or compile --precision fp16"),
     (r"missing dimensions in profile|decides shapes by its values", "", "give its ranges with the three options"),
     (r"Cuda Runtime \(out of memory", "the GPU's memory is full", "lower --workspace, or free the GPU"),
 )
+
+
+class CompilerFailure(EngineError):
+    """The graph was read and TensorRT's compiler gave up on it, for a reason of its own: another form may build."""
 
 
 def explain(built: Built, graph: OnnxGraph, options: BuildOptions, needed: int | None, where: str) -> EngineError:
@@ -61,7 +81,8 @@ def explain(built: Built, graph: OnnxGraph, options: BuildOptions, needed: int |
     text = errors[0] if errors else "the library gave no reason"
     node = _node_in(said, graph.nodes)
     meaning, advice = _known(text, node.op_type if node else "")
-    return EngineError(
+    kind = CompilerFailure if advice == _ORT and not meaning else EngineError
+    return kind(
         f"{where}: {f'{place(node)}: ' if node else ''}{meaning or printable(text, 400)}; {advice}",
         "\n".join(printable(t, 400) for t in errors[1:]),
     )
@@ -78,7 +99,7 @@ def clean(text: str) -> str:
 
 
 def _parser_line(problem: ParserProblem, graph: OnnxGraph) -> str:
-    node = graph.node_by_name().get(problem.node)
+    node = graph.node_by_name().get(problem.node) or _node_of_importer(problem, graph)
     operator = problem.operator or (node.op_type if node else "")
     text = clean(problem.text)
     at = place(node) if node else f'node "{problem.node}" ({operator})' if problem.node else "the graph"
@@ -97,6 +118,15 @@ def _node_in(text: str, nodes: Iterable[Node]) -> Node | None:
     """The first node that TensorRT's text names."""
     words = set(re.findall(r"[\w./:-]+", text))
     return next((node for node in nodes if node.name in words), None)
+
+
+def _node_of_importer(problem: ParserProblem, graph: OnnxGraph) -> Node | None:
+    """The first node of the operator whose importer complains: some of these say neither node nor operator."""
+    operator = problem.operator or problem.importer
+    # An attribute that is not there is the default, which is read.
+    told = [n for n in graph.nodes if n.op_type == operator]
+    reducing = [n for n in told if n.attributes.get("reduction") not in (None, "none")]
+    return next(iter(reducing if "reduction" in problem.text.lower() and reducing else told), None)
 
 
 def _round_up(size: int) -> int:

@@ -42,11 +42,12 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class ParserProblem:
-    """One error of the ONNX parser. `node` and `operator` may be empty."""
+    """One error of the ONNX parser. `node` and `operator` may be empty; `importer` is the operator whose function told it."""
 
     node: str
     operator: str
     text: str
+    importer: str = ""
 
 
 @dataclass(frozen=True)
@@ -236,4 +237,6 @@ def _problem(error: Any) -> ParserProblem:
     text = error.desc() if callable(error.desc) else error.desc
     node = error.node_name() if hasattr(error, "node_name") else ""
     operator = error.node_operator() if hasattr(error, "node_operator") else ""
-    return ParserProblem(str(node), str(operator), " ".join(str(text).split()))
+    function = str(error.func()) if hasattr(error, "func") else ""
+    importer = function.removeprefix("import").removeprefix("check")
+    return ParserProblem(str(node), str(operator), " ".join(str(text).split()), importer)

@@ -36,7 +36,7 @@ def test_a_program_without_such_operators_is_itself() -> None:
 
 def test_every_file_with_a_form_is_found() -> None:
     folder = Path(attn_export.capture.operators.__file__).parent
-    files = {f.stem for f in folder.glob("*.py") if "\nFORM = " in f.read_text()}
+    files = {f.stem for f in folder.rglob("*.py") if "\nFORM = " in f.read_text()}
     assert {f.write.__module__.rpartition(".")[2] for f in forms().values()} == files
     assert all(hasattr(torch.ops.aten, name) for name in forms())
 

@@ -413,7 +413,7 @@ def test_written_out() -> None:
     cases = [(floats(2, time, 16) * 40,) for time in (2, 8, 32, 7, 18, 21, 28)]
     told = shows_need("written-out", Upsampled(), cases, (DYNAMIC,), fails=None)
     assert told["written-out"] == (
-        "wrote out 1 logcumsumexp, 1 upsample_nearest1d that the exporter would get wrong at some sizes or values"
+        "wrote out 1 logcumsumexp, 1 upsample_nearest1d that the exporter or TensorRT would get wrong"
     )
 
 

@@ -14,10 +14,11 @@ from attn_runtime.onnx_file.graph import read_graph
 from attn_runtime.trt import library as flavour
 from attn_runtime.trt.builder import network
 from attn_runtime.trt.builder.compile import Compiled, compile_engine
-from attn_runtime.trt.builder.diagnose import clean
+from attn_runtime.trt.builder.diagnose import CompilerFailure, clean
 from attn_runtime.trt.builder.preflight import check_traps
 from attn_runtime.trt.profiles import ShapeTexts
 from onnx import TensorProto, helper
+from support.graphs import misread_graphs as misread
 from support.graphs import trt_graphs as graphs
 
 pytestmark = pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
@@ -112,6 +113,26 @@ def test_operators_that_tensorrt_has_not_are_all_named(tmp_path: Path) -> None:
         "Frobnicate; change the module, or run the model with --backend ort" in str(error)
     )
     assert [line.split()[1] for line in error.details.splitlines()] == ['"frob"', '"det"']
+
+
+@pytest.mark.parametrize(
+    ("operator", "make", "shapes"),
+    [("ScatterElements", misread.scattered, "x:9x4,index:9"), ("ScatterND", misread.scattered_rows, "x:9x4,index:9x1")],
+)
+def test_a_reduction_is_told_by_its_node(operator: str, make: Any, shapes: str, tmp_path: Path) -> None:
+    """Of ScatterElements the parser says neither which node nor which operator."""
+    file = make(tmp_path / "m.onnx")
+    assert (
+        f'can\'t read node "node_y" ({operator}): TensorRT scatters without a reduction; where the grid is small and its '
+        "size known, attn-export to-trt writes it otherwise" in str(failure(file, *[shapes] * 3))
+    )
+
+
+def test_what_dies_in_the_compiler_is_told_apart(tmp_path: Path) -> None:
+    """Another form of the graph may build then, which is no use where it can't be read."""
+    died = failure(misread.one_token(tmp_path / "m.onnx"), "x:1x1x32", "x:2x1x32", "x:9x1x32")
+    assert isinstance(died, CompilerFailure) and "kqv_gemm_split" in str(died)
+    assert not isinstance(failure(misread.scattered(tmp_path / "m.onnx"), *["x:9x4,index:9"] * 3), CompilerFailure)
 
 
 def test_types_that_do_not_agree(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import sympy  # type: ignore[import-untyped]
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from ._form import function_of
-from .sizes import Size, bounds
+from ..building_blocks import Size, bounds, function_of
 
 
 @dataclass(frozen=True)

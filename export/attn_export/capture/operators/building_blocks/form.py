@@ -50,13 +50,13 @@ def value(argument: Any) -> Any:
     return argument
 
 
-def constant(numbers: Sequence[int] | Sequence[float]) -> torch.Tensor:
+def constant(numbers: Sequence[int] | Sequence[float], most: int = MOST_CONSTANTS) -> torch.Tensor:
     """A constant of the graph, int64 or float32 [len(numbers)].
 
     A tensor that is made while a program is decomposed is refused (torch 2.13: "not in the constants dictionary").
     """
-    if len(numbers) > MOST_CONSTANTS:
-        raise CanNotWrite(f"it needs a table of {len(numbers)} numbers, more than {MOST_CONSTANTS}")
+    if len(numbers) > most:
+        raise CanNotWrite(f"it needs a table of {len(numbers)} numbers, more than {most}")
     if isinstance(numbers[0], int):
         attribute, dtype = "value_ints", torch.int64
     else:

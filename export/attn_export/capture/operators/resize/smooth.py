@@ -13,10 +13,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ._axes import Axis, axes_of, keeps_size
-from ._form import Call, Form, arguments, as_tensor, value
-from ._source import centres, fixed_centres, fixed_positions, positions, table
-from .sizes import Size, bounds
+from ..building_blocks import Call, Form, Size, arguments, as_tensor, bounds, value
+from .axes import Axis, axes_of, keeps_size
+from .coordinates import centres, fixed_centres, fixed_positions, positions, table
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 #: Up to here, coordinates that are rounded otherwise move no answer by more than the default tolerance.

@@ -14,10 +14,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ._axes import Axis, axes_of, keeps_size
-from ._form import Call, Form, arguments, as_tensor, value
-from ._source import fixed_positions, positions, table
-from .sizes import Size
+from ..building_blocks import Call, Form, Size, arguments, as_tensor, value
+from .axes import Axis, axes_of, keeps_size
+from .coordinates import fixed_positions, positions, table
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
 

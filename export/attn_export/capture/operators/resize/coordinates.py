@@ -18,9 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ._axes import Axis
-from ._form import as_tensor, constant, count_to, quotient, start_of
-from .sizes import bounds
+from ..building_blocks import as_tensor, bounds, constant, count_to, quotient, start_of
+from .axes import Axis
 
 #: Binary places of a ratio. With sizes below 2**20, all products fit into 62 bits.
 PLACES = 40

@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from attn_export.capture.operators.sizes import MOST_PIECES, CanNotWrite, joined, pieces
+from attn_export.capture.operators.building_blocks.sizes import MOST_PIECES, CanNotWrite, joined, pieces
 
 FUNCTIONS = {
     "half": (lambda n: n // 2, 1),
