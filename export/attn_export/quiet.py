@@ -25,7 +25,7 @@ def captured_output(verbose: bool = False) -> Iterator[io.StringIO]:
     handler = logging.StreamHandler(said)
     root = logging.getLogger()
     # torch attaches handlers of its own to these, which write to the real stderr.
-    own = [n for n, made in list(root.manager.loggerDict.items()) if n.startswith("torch.") and _has_handlers(made)]
+    own = [n for n, made in list(root.manager.loggerDict.items()) if n.startswith("torch.") and _speaks(n, made)]
     loggers = [logging.getLogger(n) for n in dict.fromkeys(("torch", "torch.onnx", "torch.export", *_OTHERS, *own))]
     kept = [(logger, logger.handlers[:], logger.propagate) for logger in loggers]
     root.addHandler(handler)
@@ -41,8 +41,9 @@ def captured_output(verbose: bool = False) -> Iterator[io.StringIO]:
             logger.handlers, logger.propagate = handlers, propagate
 
 
-def _has_handlers(logger: object) -> bool:
-    return isinstance(logger, logging.Logger) and bool(logger.handlers)
+def _speaks(name: str, logger: object) -> bool:
+    """Whether a logger writes by itself. torch.__trace does not: it records every step of a trace, for who asks for it."""
+    return isinstance(logger, logging.Logger) and bool(logger.handlers) and name != "torch.__trace"
 
 
 @contextlib.contextmanager

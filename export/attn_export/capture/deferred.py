@@ -45,8 +45,15 @@ def explained(problem: ParityError, branches: Sequence[Branch], inputs: Sequence
     """
     wrong = problem.sizes
     able = [b for b in branches if len(b.dims) == 1 and not any(b.holds(sizes) for sizes in wrong)]
-    if not wrong or not able:
+    if not able:
         return problem
+    if not wrong:  # it did not run at all, and nobody says at which sizes
+        places = dict.fromkeys(b.place.removeprefix(" at ") for b in able if b.place)
+        return ParityError(
+            f"{problem} It was captured by the example's branches, and not every size takes them ({shown(able)}): look at "
+            f"{'; '.join(places) or 'what depends on these dims'}",
+            problem.details,
+        )
     # Of two that are broken at all of them, the one that is broken nowhere else says more.
     branch = min(able, key=lambda b: (_extent(b, inputs), not b.place))
     name = branch.dims[0]

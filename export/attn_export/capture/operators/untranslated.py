@@ -44,7 +44,7 @@ def rolled(x: torch.Tensor, shifts: list[Size], dims: list[int]) -> torch.Tensor
     """torch.roll by any numbers: each place is read from where it came."""
     for shift, dim in zip(shifts, dims, strict=True):
         length = x.shape[dim]
-        origin = torch.sub(count_to(length), shift % length)  # type: ignore[call-overload]
+        origin = count_to(length) - shift % length  # type: ignore[operator]
         x = x.index_select(dim, torch.where(origin < 0, origin + length, origin))
     return x
 
