@@ -14,8 +14,8 @@ from attn_export.capture.exporter import Captured
 from attn_export.reference import Signature
 from attn_runtime.errors import CaptureError
 from attn_runtime.spec import Dim, TensorSpec
-from support.models import sized_nets
-from support.models.sized_nets import Sized
+from support.models import rare_nets
+from support.models.rare_nets import Sized
 from torch import nn
 
 X = TensorSpec("x", "float32", (Dim("B", 1, 2, 3), Dim("T", 3, 16, 50), Dim.fixed(16)))
@@ -43,7 +43,7 @@ def wrong(module: nn.Module, path: Path, shapes: list[tuple[int, ...]]) -> list[
     return found
 
 
-@pytest.mark.parametrize("function", sized_nets.TAKEN, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", rare_nets.TAKEN, ids=lambda f: f.__name__)
 def test_what_the_rules_refuse_is_taken(function: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path) -> None:
     module = Sized(function)
     done = captured(module, tmp_path)
@@ -53,7 +53,7 @@ def test_what_the_rules_refuse_is_taken(function: Callable[[torch.Tensor], torch
 
 
 def test_windows_over_two_dims(tmp_path: Path) -> None:
-    module = Sized(sized_nets.windows_of_picture)
+    module = Sized(rare_nets.windows_of_picture)
     done = captured(module, tmp_path, PICTURE)
     assert done.deferred
     assert wrong(module, done.path, [(1, 5, 5, 16), (2, 12, 27, 16), (1, 30, 30, 16), (2, 16, 20, 16)]) == []
@@ -119,7 +119,7 @@ def test_two_inputs_of_one_dim(tmp_path: Path) -> None:
 
     class Two(nn.Module):
         def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            return sized_nets.relative_shift(x) * mask[..., None]
+            return rare_nets.relative_shift(x) * mask[..., None]
 
     mask = TensorSpec("mask", "float32", X.dims[:2])
     signature = Signature(Two(), [X, mask])

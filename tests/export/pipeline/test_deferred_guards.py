@@ -9,7 +9,7 @@ import attn_export
 import pytest
 from attn_export import ExportOptions
 from attn_runtime.errors import AttnError
-from support.models.sized_nets import Sized, padded_unless_it_fits, padded_windows
+from support.models.rare_nets import Sized, padded_unless_it_fits, padded_windows
 
 INPUTS, DIMS = ["x:float32[B,T,16]"], ["B=1:2:3", "T=3:14:30"]
 
@@ -24,7 +24,7 @@ def test_a_right_graph_is_written_and_the_manifest_says_how_it_came_about(
     assert cure.startswith(
         "traced by the example's branches, since torch.export's own rules refuse the module (dim T was "
     )
-    assert "sized_nets.py" in cure
+    assert "rare_nets.py" in cure
     assert "sizes that take another branch are checked too (B != 1" in cure
     sweep = graph["sweep"]
     asked = [dict(zip(sweep["dims"], sizes, strict=True)) for sizes in sweep["sizes"]]
