@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
+
+_OTHERS = ("onnxscript", "onnx_ir", "transformers")
 
 
 @contextlib.contextmanager
@@ -21,9 +25,8 @@ def captured_output(verbose: bool = False) -> Iterator[io.StringIO]:
     handler = logging.StreamHandler(said)
     root = logging.getLogger()
     # torch attaches handlers of its own to these, which write to the real stderr.
-    loggers = [
-        logging.getLogger(n) for n in ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir", "transformers")
-    ]
+    own = [n for n, made in list(root.manager.loggerDict.items()) if n.startswith("torch.") and _speaks(n, made)]
+    loggers = [logging.getLogger(n) for n in dict.fromkeys(("torch", "torch.onnx", "torch.export", *_OTHERS, *own))]
     kept = [(logger, logger.handlers[:], logger.propagate) for logger in loggers]
     root.addHandler(handler)
     for logger in loggers:
@@ -36,3 +39,27 @@ def captured_output(verbose: bool = False) -> Iterator[io.StringIO]:
         root.removeHandler(handler)
         for logger, handlers, propagate in kept:
             logger.handlers, logger.propagate = handlers, propagate
+
+
+def _speaks(name: str, logger: object) -> bool:
+    """Whether a logger writes by itself. torch.__trace does not: it records every step of a trace, for who asks for it."""
+    return isinstance(logger, logging.Logger) and bool(logger.handlers) and name != "torch.__trace"
+
+
+@contextlib.contextmanager
+def quiet_terminal(verbose: bool = False) -> Iterator[None]:
+    """Keeps what C++ writes to the terminal itself away from it, unless `verbose`: TorchScript's exporter writes its graph
+    where an operator has no translation, past Python's stdout."""
+    if verbose:
+        yield
+        return
+    kept = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as sink:
+        try:
+            for number in (1, 2):
+                os.dup2(sink.fileno(), number)
+            yield
+        finally:
+            for number, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, number)
+                os.close(copy)

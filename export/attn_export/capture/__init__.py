@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
+    from .deferred import explained, sizes_to_ask
     from .dropped_guards import Branch
     from .exporter import EXPORTERS, capture, check_opset, unused_inputs
 
-__all__ = ["EXPORTERS", "Branch", "capture", "check_opset", "unused_inputs"]
+__all__ = ["EXPORTERS", "Branch", "capture", "check_opset", "explained", "sizes_to_ask", "unused_inputs"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
+        "deferred": ["explained", "sizes_to_ask"],
         "dropped_guards": ["Branch"],
         "exporter": ["EXPORTERS", "capture", "check_opset", "unused_inputs"],
     },

@@ -64,9 +64,14 @@ class Record:
 class watch:
     """Context manager around torch.export.export(..., strict=False); yields the list of Record that grows inside.
 
+    names: dims by what torch.export calls their sizes, as in ``L['x'].size()[1]``, where they have no name of their own.
+
     It listens at a private method of PyTorch's ShapeEnv. Where a version of PyTorch lacks it the list stays empty,
     and `explain` names the dim without the line.
     """
+
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        self._names = dict(names or {})
 
     def __enter__(self) -> list[Record]:
         self._records: list[Record] = []
@@ -89,7 +94,7 @@ class watch:
         return _log_guard
 
     def _heard(self, env: ShapeEnv, condition: Any) -> None:
-        names = env.source_name_to_debug_name
+        names = self._names | env.source_name_to_debug_name
         symbols = {
             symbol: names[source.name]
             for symbol in getattr(condition, "free_symbols", ())
@@ -108,15 +113,28 @@ class watch:
         return None
 
 
-def explain(problem: BaseException, records: Sequence[Record], inputs: Sequence[TensorSpec]) -> str:
+def explain(
+    problem: BaseException,
+    records: Sequence[Record],
+    inputs: Sequence[TensorSpec],
+    names: Mapping[str, str] | None = None,
+) -> str:
     """One line on why torch.export refused: the dim or the data, where in the model, and what to do.
 
-    problem: what torch.export.export raised inside `watch()`; inputs: the specs whose named dims were declared.
+    problem: what torch.export.export raised inside `watch(names)`; inputs: the specs whose named dims were declared.
+    PyTorch has run their least and greatest sizes before: whatever is refused is what torch.export can't do.
     """
-    if isinstance(problem, GuardOnDataDependentSymNode) or "data-dependent" in str(problem):
+    if is_about_data(problem):
         return _data(problem)
-    dims = named_dims(inputs)
-    return "; ".join(_violations(str(problem), records, dims)) or _other(problem)
+    dims, text = named_dims(inputs), str(problem)
+    for theirs, ours in (names or {}).items():
+        text = text.replace(theirs, ours)
+    return "; ".join(dict.fromkeys(_violations(text, records, dims))) or _other(problem)
+
+
+def is_about_data(problem: BaseException) -> bool:
+    """Whether torch.export refused a branch on values, or a number made of them: no rule about sizes is in the way."""
+    return isinstance(problem, GuardOnDataDependentSymNode) or "data-dependent" in str(problem)
 
 
 def _violations(text: str, records: Sequence[Record], dims: Mapping[str, Dim]) -> Iterable[str]:
@@ -125,12 +143,12 @@ def _violations(text: str, records: Sequence[Record], dims: Mapping[str, Dim]) -
         place = _first(
             [r for r in records if r.excludes(name, int(value) + 1)] + [r for r in records if name in r.dims]
         )
-        yield f"{_asked(name, dims)} but the model fixes it to {value}{place}; {_fix(name, value, place)}"
+        yield f"{_asked(name, dims)} but torch.export fixes it to {value}{place}; {_fix(name, value, place)}"
     pairs = dict.fromkeys(re.findall(r"The values of (\w+) = \S+ and (\w+) = \S+ must always be equal", text))
     for one, other in pairs:
         place = _first([r for r in records if {one, other} <= r.dims])
         yield (
-            f"dims {one} and {other} were asked to vary on their own but the model needs them equal{place}; "
+            f"dims {one} and {other} were asked to vary on their own but torch.export needs them equal{place}; "
             "give them one name in --input"
         )
     for name in dict.fromkeys(re.findall(r"Not all values of (\w+) = .*? satisfy the generated guard", text)):
@@ -144,9 +162,12 @@ def _violations(text: str, records: Sequence[Record], dims: Mapping[str, Dim]) -
         if limits and asked:
             low, high = int(limits[1] or asked.min), int(limits[2] or asked.max)
             narrowed = f"--dim {name}={low}:{min(max(asked.opt, low), high)}:{high}"
-            yield f"{_asked(name, dims)} but the model takes {low}..{high}{place}; ask for {narrowed}, or {change}"
+            yield f"{_asked(name, dims)} but torch.export captures {low}..{high} alone{place}; ask for {narrowed}, or {change}"
         else:
-            yield f"{_asked(name, dims)} but the model does not take all of these sizes{place}; narrow it, or {change}"
+            yield (
+                f"{_asked(name, dims)} but torch.export can't hold all of these sizes in one graph{place}; "
+                f"{_fix(name, 'SIZE', place)}"
+            )
     related = r"(?:The values of (\w+) = \S+ must always be related to .*? by|Not all values of (\w+) = .*? are valid"
     for first, second, rule in dict.fromkeys(
         re.findall(related + r" because \w+ was inferred to be equal to) (.+?)\.?$", text, re.MULTILINE)
@@ -154,7 +175,7 @@ def _violations(text: str, records: Sequence[Record], dims: Mapping[str, Dim]) -
         name = first or second
         place = _first([r for r in records if name in r.dims])
         rule = rule if "=" in rule else f"{name} = {rule}"
-        yield f"{_asked(name, dims)} but the model needs {rule}{place}; {_fix(name, 'SIZE', place)}"
+        yield f"{_asked(name, dims)} but torch.export needs {rule}{place}; {_fix(name, 'SIZE', place)}"
 
 
 def _asked(name: str, dims: Mapping[str, Dim]) -> str:

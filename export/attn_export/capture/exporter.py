@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnx_ir as ir
 import torch
-from attn_runtime.errors import AttnError, CaptureError, UsageError
+from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.spec import TensorSpec
 
 from ..onnx_graph import onnx_file
-from ..quiet import captured_output
+from ..quiet import captured_output, quiet_terminal
 from ..reference import Arrays, Signature, fastpath_disabled, to_torch
-from . import dynamic_shape_errors, unsupported_ops
-from .dropped_guards import Branch, dropped_guards
-from .patches import Applied, applied, traced_inputs
+from . import unsupported_ops
+from .deferred import branches_of, told
+from .dropped_guards import Branch
+from .patches import Applied, applied
+from .tracing import RulesRefused, Traced, breaks_rules, by_example, by_rules
 
 #: The highest opset whose attention every target takes: from 23 on the exporter emits the Attention operator, which
 #: TensorRT-RTX builds only for half precision and some head sizes. See docs/decisions/0002.
@@ -30,12 +31,16 @@ _TORCHSCRIPT_NEWEST = 20
 
 @dataclass(frozen=True)
 class Captured:
+    """A graph as it was captured. branches: guards that sizes in the declared ranges break; deferred: torch.export's own
+    rules were put off to the checks."""
+
     path: Path
     opset: int
     exporter: str
     nodes: int
     patches: list[Applied]
     branches: list[Branch] = field(default_factory=list)
+    deferred: bool = False
 
 
 def check_opset(opset: int | None, exporter: str) -> int:
@@ -56,43 +61,39 @@ def capture(
     Raises CaptureError: the module branches on data, fixes a dim that was asked to be dynamic, or uses an operator
     that ONNX has no translation for.
     """
-    write = _dynamo if exporter == "dynamo" else _torchscript
-    with (
-        captured_output(verbose),
-        torch.no_grad(),
-        fastpath_disabled(),
-        signature.flat() as module,
-        applied(module) as patches,
-    ):
-        model, branches = write(signature, module, tuple(to_torch(example).values()), opset, target)
+    args = tuple(to_torch(example).values())
+    traced: Traced | None = None
+    with captured_output(verbose), torch.no_grad(), fastpath_disabled(), signature.flat() as module:
+        if exporter == "torchscript":
+            with applied(module) as patches, quiet_terminal(verbose):
+                model = _torchscript(signature, module, args, opset, target)
+        else:
+            refused: RulesRefused | None = None
+            for trace in (by_rules, by_example):
+                with applied(module) as patches:  # anew: each tells what it did in the trace that counts
+                    try:
+                        traced = trace(module, args, signature.inputs, refused)
+                        model = _translated(signature, traced.program, opset)
+                        break
+                    except RulesRefused as problem:
+                        refused = problem
+            else:
+                assert refused is not None
+                raise refused
+    branches = [] if traced is None else branches_of(traced, signature.inputs)
+    deferred = traced is not None and bool(traced.refused)
+    if traced is not None and deferred:
+        patches.append(told(traced, branches))
     _name_outputs(model, signature)
     onnx_file.name_dims(model, signature.inputs)
     if exporter == "torchscript":
         target.unlink()
     onnx_file.save(model, target)
     found = onnx_file.read_info(target)
-    return Captured(target, found.opset, exporter, found.nodes, list(patches), branches)
+    return Captured(target, found.opset, exporter, found.nodes, list(patches), branches, deferred)
 
 
-def _dynamo(
-    signature: Signature, module: torch.nn.Module, args: tuple[torch.Tensor, ...], opset: int, target: Path
-) -> tuple[ir.Model, list[Branch]]:
-    dims: dict[str, Any] = {}
-    shapes = {
-        s.name: {
-            axis: dims.setdefault(str(d.name), torch.export.Dim(str(d.name), min=d.min, max=d.max))
-            for axis, d in enumerate(s.dims)
-            if d.dynamic
-        }
-        for s in signature.inputs
-    }
-    with dynamic_shape_errors.watch() as records:
-        try:
-            program = torch.export.export(module, args, dynamic_shapes=shapes, strict=False)
-        except AttnError:
-            raise
-        except (Exception, SystemExit) as problem:
-            raise CaptureError(dynamic_shape_errors.explain(problem, records, signature.inputs)) from problem
+def _translated(signature: Signature, program: torch.export.ExportedProgram, opset: int) -> ir.Model:
     try:
         exported = torch.onnx.export(
             program,
@@ -103,15 +104,15 @@ def _dynamo(
             verbose=False,
         )
     except (Exception, SystemExit) as problem:
-        raise CaptureError(unsupported_ops.explain(problem, program)) from problem
+        text = unsupported_ops.explain(problem, program)
+        raise RulesRefused(text, False) if breaks_rules(problem) else CaptureError(text) from problem
     assert exported is not None
-    traced = getattr(program, "traced_inputs", None)
-    return exported.model, dropped_guards(traced_inputs(program) if traced is None else traced, signature.inputs)
+    return exported.model
 
 
 def _torchscript(
     signature: Signature, module: torch.nn.Module, args: tuple[torch.Tensor, ...], opset: int, target: Path
-) -> tuple[ir.Model, list[Branch]]:
+) -> ir.Model:
     axes: dict[str, dict[int, str]] = {
         s.name: {axis: str(d.name) for axis, d in enumerate(s.dims) if d.dynamic} for s in signature.inputs
     }
@@ -131,7 +132,7 @@ def _torchscript(
         raise CaptureError(unsupported_ops.explain(problem)) from problem
     model = ir.load(target)
     ir.external_data.load_to_model(model)
-    return model, []
+    return model
 
 
 def _name_outputs(model: ir.Model, signature: Signature) -> None:

@@ -76,8 +76,8 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
     "inputs",
     multiple=True,
     metavar="SPEC",
-    help="'image:float32[batch,3,32,32]', with <HIGH for integers and ~uniform(LOW,HIGH), ~normal(MEAN,STD[,LOW,HIGH]) or "
-    "~lognormal(MU,SIGMA[,LOW,HIGH]) for floats; repeatable.",
+    help="'image:float32[batch,3,32,32]', with <HIGH or >=LOW<HIGH for integers and ~uniform(LOW,HIGH), "
+    "~normal(MEAN,STD[,LOW,HIGH]) or ~lognormal(MU,SIGMA[,LOW,HIGH]) for floats; repeatable.",
 )
 @click.option(
     "--dim", "dims", multiple=True, metavar="NAME=MIN:OPT:MAX", help="Range of a named dim; a bare number fixes it."

@@ -9,10 +9,11 @@ from pathlib import Path
 from attn_runtime.bundle import Arrays, Case
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
+from attn_runtime.errors import ParityError
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
 from ..attention import find_blocks
-from ..capture import Branch, capture, unused_inputs
+from ..capture import Branch, capture, explained, sizes_to_ask, unused_inputs
 from ..console import Console
 from ..onnx_graph import load
 from ..parity import ParityChecker, Sweep, check_same, record_sweep
@@ -111,15 +112,16 @@ def _sweep(
     return sweep
 
 
-def _ask_other_branches(work: GraphExport, branches: Sequence[Branch], console: Console) -> None:
+def _ask_other_branches(work: GraphExport, branches: Sequence[Branch], deferred: bool, console: Console) -> None:
     """Also hold the graph against PyTorch where the module takes another branch than the one that was traced."""
     least = {name: dim.min for name, dim in named_dims(work.inputs).items()}
-    plan = SweepPlan(tuple({**least, **sizes} for branch in branches for sizes in branch.sizes), limit=_BRANCH_SECONDS)
+    plan = SweepPlan(tuple({**least, **sizes} for sizes in sizes_to_ask(branches)), limit=_BRANCH_SECONDS)
     for branch in branches:
         told = " and ".join(", ".join(f"{n}={s}" for n, s in sizes.items()) for sizes in branch.sizes)
-        console.note(
-            f"{work.label}the module tells sizes apart by {branch.guard}, which a graph does not: {told} asked too"
-        )
+        if not deferred:  # else they are told with the cure
+            console.note(
+                f"{work.label}the module tells sizes apart by {branch.guard}, which a graph does not: {told} asked too"
+            )
     sweep, folder = work.checker.sweep, work.sweep_folder / "branches"
     folder.mkdir()
     more = record_sweep(plan, work.signature, folder, sweep.seed + len(sweep.cases))
@@ -147,9 +149,12 @@ def export_graph(
             console.note(f"{work.label}cure {patch}")
     for name in unused_inputs(place, work.inputs):
         console.note(f'{work.label}input "{name}" is never read by the graph: the answers do not depend on it')
-    if captured.branches and options.sweep != 0:
-        _ask_other_branches(work, captured.branches, console)
-    work.stages.append(checked_stage(work, "capture", place, console, after=captured.nodes))
+    if captured.branches and (captured.deferred or options.sweep != 0):
+        _ask_other_branches(work, captured.branches, captured.deferred, console)
+    try:
+        work.stages.append(checked_stage(work, "capture", place, console, after=captured.nodes))
+    except ParityError as problem:
+        raise (explained(problem, captured.branches, work.inputs) if captured.deferred else problem) from problem
     current = place
     for number, chosen in enumerate(passes):
         with console.stage(chosen.name) as line:

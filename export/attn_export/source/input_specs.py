@@ -1,6 +1,7 @@
 """The words in which a user declares inputs: ``image:float32[batch,3,height,width]`` and ``batch=1:8:32``.
 
-Grammar of an input:  NAME ':' DTYPE '[' AXIS (',' AXIS)* ']' ( '<' HIGH | '~' VALUES )?    AXIS is a size or a dim's name
+Grammar of an input:  NAME ':' DTYPE '[' AXIS (',' AXIS)* ']' ( ('>=' LOW)? '<' HIGH | '~' VALUES )?
+                      AXIS is a size or a dim's name; integers are LOW or more (0 if not said), and less than HIGH
                       VALUES is one of attn_runtime.spec.DISTRIBUTIONS: uniform(0,1), normal(0.5,0.2,0,1), ...
 Grammar of a dim:     NAME '=' SIZE   |   NAME '=' MIN ':' OPT ':' MAX
 """
@@ -18,7 +19,10 @@ from attn_runtime.suggest import did_you_mean
 
 from .distributions import parse_values
 
-_INPUT = re.compile(r"(?P<name>[\w.]+):(?P<dtype>\w+)\[(?P<axes>[^\]]*)\](?:<(?P<high>\d+))?(?:~(?P<values>.*))?")
+_INPUT = re.compile(
+    r"(?P<name>[\w.]+):(?P<dtype>\w+)\[(?P<axes>[^\]]*)\]"
+    r"(?:>=(?P<low>-?\d+))?(?:<(?P<high>-?\d+))?(?:~(?P<values>.*))?"
+)
 _DIM = re.compile(r"(?P<name>[\w.]+)=(?P<sizes>\d+(?::\d+:\d+)?)")
 _AXIS_NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -60,25 +64,36 @@ def parse_inputs(texts: Sequence[str], dims: Mapping[str, Dim]) -> tuple[TensorS
         axes = tuple(_axis(text, a, dims) for a in match["axes"].split(",")) if match["axes"] else ()
         declared = match["values"]
         values = None if declared is None else parse_values(text, match["name"], match["dtype"], declared)
-        high = int(match["high"]) if match["high"] else None
-        integer = np.dtype(match["dtype"]).kind in "iu"
-        if integer and high is None:
-            raise UsageError(
-                f"--input {text}: an integer input needs a range to draw from; append <SIZE, as in {text}<1000"
-            )
-        if high is not None and not integer:
-            raise UsageError(f"--input {text}: a range (<{high}) is for integers, and this is {match['dtype']}")
-        if high == 0:
-            raise UsageError(f"--input {text}: the range <0 is empty")
-        if high is not None and high - 1 > np.iinfo(match["dtype"]).max:
-            raise UsageError(
-                f"--input {text}: {match['dtype']} ends at {np.iinfo(match['dtype']).max}, before {high - 1}"
-            )
-        specs.append(
-            TensorSpec(match["name"], match["dtype"], axes, low=0 if integer else None, high=high, values=values)
-        )
+        low, high = _range(text, match)
+        specs.append(TensorSpec(match["name"], match["dtype"], axes, low=low, high=high, values=values))
     _all_used(dims, specs)
     return tuple(specs)
+
+
+def _range(text: str, match: re.Match[str]) -> tuple[int | None, int | None]:
+    """From which integer to before which the values are drawn; None and None for what is no integer."""
+    dtype, high = match["dtype"], None if match["high"] is None else int(match["high"])
+    low, told = int(match["low"] or 0), text.replace(" ", "").partition("]")[2]
+    if np.dtype(dtype).kind not in "iu":
+        if high is not None or match["low"]:
+            raise UsageError(f"--input {text}: a range ({told}) is for integers, and this is {dtype}")
+        return None, None
+    if high is None:
+        raise UsageError(
+            f"--input {text}: an integer input needs a range to draw from; append <SIZE, as in "
+            f"{text.partition('>')[0]}<1000, or >=LOW<HIGH, as in {text.partition('>')[0]}>=-8<8"
+        )
+    if low >= high:
+        raise UsageError(
+            f"--input {text}: the range {told} is empty; it goes from LOW (0 if not said) to below HIGH, as >=-8<8"
+        )
+    ends = np.iinfo(dtype)
+    if high - 1 > ends.max or low < ends.min:
+        end, beyond = (
+            (f"ends at {ends.max}, before", high - 1) if high - 1 > ends.max else (f"begins at {ends.min}, after", low)
+        )
+        raise UsageError(f"--input {text}: {dtype} {end} {beyond}")
+    return low, high
 
 
 def _axis(text: str, axis: str, dims: Mapping[str, Dim]) -> Dim:

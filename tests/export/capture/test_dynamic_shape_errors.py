@@ -83,7 +83,7 @@ class LearnedPositions(nn.Module):
 @pytest.mark.parametrize("module", [Compares(), Views(), Asserts()])
 def test_a_fixed_batch(module: nn.Module) -> None:
     assert explained(module) == (
-        f"dim batch was asked to be 1..32 but the model fixes it to 8 at {marked(module)}; "
+        f"dim batch was asked to be 1..32 but torch.export fixes it to 8 at {marked(module)}; "
         "fix it with --dim batch=8, or change that line"
     )
 
@@ -91,7 +91,7 @@ def test_a_fixed_batch(module: nn.Module) -> None:
 @pytest.mark.parametrize(("module", "at"), [(Loops(), Inner()), (LearnedPositions(), LearnedPositions())])
 def test_a_fixed_length(module: nn.Module, at: nn.Module) -> None:
     assert explained(module) == (
-        f"dim T was asked to be 2..64 but the model fixes it to 16 at {marked(at)}; "
+        f"dim T was asked to be 2..64 but torch.export fixes it to 16 at {marked(at)}; "
         "fix it with --dim T=16, or change that line"
     )
 
@@ -104,7 +104,7 @@ def test_an_earlier_harmless_comparison_is_not_blamed() -> None:
             return x.view(8, -1)  # here
 
     assert explained(Late()) == (
-        f"dim batch was asked to be 1..32 but the model fixes it to 8 at {marked(Late())}; "
+        f"dim batch was asked to be 1..32 but torch.export fixes it to 8 at {marked(Late())}; "
         "fix it with --dim batch=8, or change that line"
     )
 
@@ -118,8 +118,8 @@ def test_two_fixed_dims_are_told_apart_though_they_have_one_size() -> None:
 
     text = explained(Both(), (8, 8, 3))
     line_of_t = marked(Both())
-    assert f"dim T was asked to be 2..64 but the model fixes it to 8 at {line_of_t}" in text
-    assert "dim batch was asked to be 1..32 but the model fixes it to 8 at" in text
+    assert f"dim T was asked to be 2..64 but torch.export fixes it to 8 at {line_of_t}" in text
+    assert "dim batch was asked to be 1..32 but torch.export fixes it to 8 at" in text
     assert '"return x.view(8, -1, 3)"' in text
 
 
@@ -131,7 +131,7 @@ def test_a_narrowed_range() -> None:
             return x
 
     assert explained(Grows()) == (
-        f"dim batch was asked to be 1..32 but the model takes 5..32 at {marked(Grows())}; "
+        f"dim batch was asked to be 1..32 but torch.export captures 5..32 alone at {marked(Grows())}; "
         "ask for --dim batch=5:8:32, or change that line"
     )
 
@@ -144,7 +144,7 @@ def test_a_range_cut_at_the_top() -> None:
             return x * 2
 
     assert explained(Limited()) == (
-        f"dim T was asked to be 2..64 but the model takes 2..20 at {marked(Limited())}; "
+        f"dim T was asked to be 2..64 but torch.export captures 2..20 alone at {marked(Limited())}; "
         "ask for --dim T=2:16:20, or change that line"
     )
 
@@ -157,7 +157,7 @@ def test_dims_that_must_be_equal() -> None:
     text = explained(Symmetric(), (8, 8, 3))
     assert text.startswith("dims ")
     assert {"batch", "T"} <= set(text.replace(",", "").split())
-    assert text.endswith(f"but the model needs them equal at {marked(Symmetric())}; give them one name in --input")
+    assert text.endswith(f"but torch.export needs them equal at {marked(Symmetric())}; give them one name in --input")
 
 
 def test_a_length_that_must_divide() -> None:
@@ -166,7 +166,7 @@ def test_a_length_that_must_divide() -> None:
             return x.view(x.shape[0], -1, 4, 3)  # here
 
     text = explained(Windows())
-    assert text.startswith("dim T was asked to be 2..64 but the model ")
+    assert text.startswith("dim T was asked to be 2..64 but torch.export ")
     assert marked(Windows()) in text
 
 
@@ -226,5 +226,5 @@ def test_a_pytorch_that_can_not_be_listened_to_still_names_the_dim(monkeypatch: 
 
     monkeypatch.setattr(dynamic_shape_errors.watch, "__enter__", deaf)
     assert explained(Views()) == (
-        "dim batch was asked to be 1..32 but the model fixes it to 8; fix it with --dim batch=8, or change the model"
+        "dim batch was asked to be 1..32 but torch.export fixes it to 8; fix it with --dim batch=8, or change the model"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 import pytest
-from attn_export.onnx_graph.onnx_file import GraphInfo, load
+from attn_export.onnx_graph.onnx_file import GraphInfo, IoInfo, load
 from attn_export.passes import _base as step
 from attn_export.passes._base import PassResult
 from attn_runtime.child_process import ChildProcess
@@ -122,3 +122,25 @@ def test_every_name_is_a_pass() -> None:
 def test_a_misspelt_pass_gets_the_nearest_name() -> None:
     with pytest.raises(UsageError, match="did you mean simplify?"):
         step.get("simplfy")
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("Addy_dim_1", ""),
+        ("s7", ""),
+        ("batch", "y: axis 1 was batch and is fixed at 4"),
+        ("floor(batch/2)", "y: axis 1 was"),
+    ],
+)
+def test_an_invented_name_of_an_output_may_become_a_number(name: str, broken: str) -> None:
+    """What the exporter did not know, a pass may find out; a declared dim, or what follows from one, stays dynamic."""
+
+    def info(axis: int | str) -> GraphInfo:
+        return GraphInfo(
+            (IoInfo("x", "float32", ("batch", 4)),), (IoInfo("y", "float32", ("batch", axis)),), 18, 1, 0, ()
+        )
+
+    assert step.same_io(info(name), info(4)).startswith(broken)
+    assert bool(step.same_io(info(name), info(4))) == bool(broken)
+    assert step.same_io(info(5), info(4)) == "y: axis 1 was 5 and is fixed at 4"

@@ -1,6 +1,7 @@
 import pytest
 from attn_export.source.input_specs import override_dims, parse_dims, parse_inputs
 from attn_runtime.errors import UsageError
+from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, Values
 
 
@@ -11,6 +12,15 @@ def test_inputs_as_the_readme_writes_them() -> None:
     assert tokens.dims == (Dim("batch", 1, 8, 32), Dim("T", 128, 128, 128))
     assert (tokens.low, tokens.high) == (0, 30000)
     assert not tokens.dims[1].dynamic
+
+
+def test_integers_below_zero() -> None:
+    offsets, steps = parse_inputs(["offsets:int64[4]>=-8<8", "steps:int32[4] >= -9 < -3"], {})
+    assert (offsets.low, offsets.high) == (-8, 8)
+    assert (steps.low, steps.high) == (-9, -3)
+    drawn = draw_inputs([offsets, steps], {}, 0)
+    assert drawn["offsets"].min() == -8
+    assert set(drawn["steps"]) <= set(range(-9, -3))
 
 
 def test_floats_say_how_they_are_distributed() -> None:
@@ -39,6 +49,11 @@ def test_a_scalar_input() -> None:
         (["image:float32[batch,3]"], [], "dim batch has no size; add --dim batch="),
         (["tokens:int64[4]"], [], "needs a range"),
         (["tokens:int64[4]<0"], [], "is empty"),
+        (["tokens:int64[4]<-3"], [], "the range <-3 is empty; it goes from LOW (0 if not said)"),
+        (["tokens:int64[4]>=5<5"], [], "the range >=5<5 is empty"),
+        (["tokens:int64[4]>=-5"], [], "as in tokens:int64[4]>=-8<8"),
+        (["tokens:uint8[4]>=-5<5"], [], "uint8 begins at 0, after -5"),
+        (["image:float32[3]>=1<5"], [], "a range (>=1<5) is for integers"),
         (["tokens:int8[4]<1000"], [], "int8 ends at 127"),
         (["image:float32[3]<5"], [], "a range (<5) is for integers"),
         (["x:float32[3]~unifrm(0,1)"], [], "did you mean uniform? available: uniform(LOW,HIGH), normal(MEAN"),

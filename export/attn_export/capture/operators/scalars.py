@@ -7,13 +7,14 @@ precision, for every value of the one size that it starts from.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from .building_blocks import Call, CanNotWrite, Size, function_of
+from .building_blocks import Call, CanNotWrite, Size, bounds, function_of, value
 
 _TO_INTEGER = {math.trunc, math.floor, math.ceil, round, torch.sym_int}
 
@@ -71,10 +72,12 @@ def together(numbers: list[Any]) -> Chain:
 
 def write(node: torch.fx.Node) -> Call | None:
     """For a node that makes a size of a number that was computed in floating point: the same in integers."""
+    if node.op == "call_function" and node.target is operator.floordiv:
+        return _quotient(*node.args)
     if node.op != "call_function" or node.target not in _TO_INTEGER or not _is(node, int, torch.SymInt):
         return None
     [number, *rest] = node.args
-    if rest or not _is(number, float, torch.SymFloat):
+    if any(a is not None for a in rest) or not _is(number, float, torch.SymFloat):
         return None
     found, target = chain(number), node.target
 
@@ -82,6 +85,25 @@ def write(node: torch.fx.Node) -> Call | None:
         return function_of(size, lambda n: int(target(found.at(n)[0])))
 
     return Call(size_in_integers, (found.root,), {}) if found.root is not None else None
+
+
+def _quotient(number: Any, by: Any) -> Call | None:
+    """`-T // 4` of a number that may be negative: Python rounds down, and the exporter's Div towards zero."""
+    if not (_is(number, torch.SymInt) and (isinstance(by, int) or _is(by, torch.SymInt))):
+        return None
+    try:
+        (low, high), (smallest, _) = bounds(value(number)), bounds(value(by))
+    except CanNotWrite:
+        return None
+    if low >= 0 or smallest <= 0:
+        return None
+
+    def rounded_down(number: Size, by: Size) -> Size:
+        below = number if high <= 0 else torch.sym_min(number, 0)
+        whole = -((by - 1 - below) // by)
+        return whole if high <= 0 else whole + (number - below) // by
+
+    return Call(rounded_down, (number, by), {})
 
 
 def _is(node: Any, *types: type) -> bool:
