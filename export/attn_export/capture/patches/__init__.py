@@ -28,6 +28,7 @@ __all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied", "replaced", "t
 #: one sees a call first: attention-rank hands calls of rank 4 on to fully-masked-rows.
 ORDER = (
     "frozen-parameters",
+    "computed-weights",
     "moe-experts",
     "transformer-causal",
     "cond-aliases",
