@@ -18,9 +18,8 @@ import torch
 from attn_runtime.errors import UsageError
 from attn_runtime.suggest import did_you_mean
 
-from ._patch import Applied, Patch
+from ._patch import Applied, Patch, traced_inputs
 from ._replace import replaced
-from ._traced import traced_inputs
 
 __all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied", "replaced", "traced_inputs"]
 
@@ -34,6 +33,7 @@ ORDER = (
     "cond-aliases",
     "fully-masked-rows",
     "attention-rank",
+    "flex-attention",
     "written-out",
 )
 

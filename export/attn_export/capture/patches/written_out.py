@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
+from ..equivalents import decompositions
 from ..operators import write_out
-from ._patch import Effect, Patch, counted
+from ._patch import Effect, Patch, counted, traced_inputs
 from ._replace import replaced
-from ._traced import traced_inputs
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
 
         return export
 
-    with replaced(torch.export, "export", wrap):
+    with replaced(torch.export, "export", wrap), decompositions():
         yield lambda: _sentence(written)
 
 
