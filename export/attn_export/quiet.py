@@ -14,7 +14,7 @@ from collections.abc import Iterator
 def captured_output(verbose: bool = False) -> Iterator[io.StringIO]:
     """Collects Python-level stdout, stderr, warnings and log records; with `verbose` they pass to stderr instead."""
     if verbose:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), _torchscript_log():
             yield io.StringIO()
         return
     said = io.StringIO()
@@ -29,10 +29,32 @@ def captured_output(verbose: bool = False) -> Iterator[io.StringIO]:
     for logger in loggers:
         logger.handlers, logger.propagate = [], True
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+            _torchscript_log(),
+        ):
             warnings.simplefilter("ignore")
             yield said
     finally:
         root.removeHandler(handler)
         for logger, handlers, propagate in kept:
             logger.handlers, logger.propagate = handlers, propagate
+
+
+@contextlib.contextmanager
+def _torchscript_log() -> Iterator[None]:
+    """TorchScript's exporter logs whole graphs from C++, past sys.stdout, and PyTorch (2.13) can't switch that off.
+
+    `setup_onnx_logging` asks whether the log was on with a function that it does not call, which is always true.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch._C, "_jit_onnx_log"):
+        yield
+        return
+    original, torch._C._jit_onnx_log = torch._C._jit_onnx_log, print
+    try:
+        yield
+    finally:
+        torch._C._jit_onnx_log = original
