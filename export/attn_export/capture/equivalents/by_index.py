@@ -33,7 +33,7 @@ _OPERATORS = """add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv m
 
 
 def all_indices(
-    function: Callable[..., Any], sizes: Sequence[int | torch.SymInt], device: torch.device, *scores: torch.Tensor
+    function: Callable[..., Any], sizes: Sequence[Any], device: torch.device, *scores: torch.Tensor
 ) -> torch.Tensor:
     """`function([score,] b, h, q, k)` for every b, h, q and k: [batch, heads, queries, keys], or 1 where an axis is not used.
 

@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 _aten = torch.ops.aten
 
@@ -22,10 +23,11 @@ def diagonal_scatter(
         torch.arange(tensor.shape[d], device=tensor.device).view([-1 if i == d else 1 for i in range(rank)])
         for d in (dim1, dim2)
     )
-    # source's last axis runs along the diagonal, from row max(0, -offset) on
-    along = (torch.arange(tensor.shape[dim1], device=tensor.device) + min(offset, 0)).clamp(min=0)
-    along = torch.minimum(along, torch.full_like(along, source.shape[-1] - 1))
-    spread = source.index_select(-1, along)
+    spread = source
+    if not statically_known_true(source.shape[-1] == tensor.shape[dim1]):
+        # source's last axis runs along the diagonal, from row max(0, -offset) on
+        along = (torch.arange(tensor.shape[dim1], device=tensor.device) + min(offset, 0)).clamp(min=0)
+        spread = source.index_select(-1, torch.minimum(along, torch.full_like(along, source.shape[-1] - 1)))
     # [..., rows] -> the place of rows and columns in tensor, one column for all
     spread = spread.unsqueeze(-1)
     order = [d for d in range(rank) if d not in (dim1, dim2)] + [dim1, dim2]
@@ -35,10 +37,15 @@ def diagonal_scatter(
 
 def rsub_scalar(tensor: torch.Tensor, number: Any, alpha: Any = 1) -> Any:
     """number - alpha * tensor. PyTorch's own form subtracts a tensor from a number, which has no operator where types differ."""
-    if tensor.is_floating_point() or not isinstance(number, float):
+    symbolic = isinstance(number, (torch.SymInt, torch.SymFloat))
+    real = isinstance(number, (float, torch.SymFloat)) and not tensor.is_floating_point()
+    if not real and not symbolic:
         return NotImplemented
-    wide = tensor.to(torch.get_default_dtype())
-    return torch.full((), number, dtype=wide.dtype, device=tensor.device) - (wide if alpha == 1 else wide * alpha)
+    wide = tensor.to(torch.get_default_dtype()) if real else tensor
+    wide = wide if alpha == 1 else wide * alpha
+    if symbolic:
+        return -wide + number
+    return torch.full((), number, dtype=wide.dtype, device=tensor.device) - wide
 
 
 def add_booleans(tensor: torch.Tensor, other: Any, alpha: Any = 1) -> Any:
@@ -48,10 +55,40 @@ def add_booleans(tensor: torch.Tensor, other: Any, alpha: Any = 1) -> Any:
     return NotImplemented
 
 
+def with_size(operator: Any) -> Callable[..., Any]:
+    """`operator` of an integer tensor and a number that was computed from sizes, such as arange(n) * (1 / n).
+
+    The exporter (onnxscript 0.7) makes a Python float of such a number where the tensor is no float.
+    """
+
+    def call(tensor: torch.Tensor, number: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(number, torch.SymFloat) or tensor.is_floating_point() or tensor.is_complex():
+            return NotImplemented
+        return operator(tensor.to(torch.get_default_dtype()), number, *args, **kwargs)
+
+    return call
+
+
+def _first(*functions: Callable[..., Any]) -> Callable[..., Any]:
+    """The answer of the first that does not say NotImplemented; that of the last."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        found: Any = NotImplemented
+        for function in functions:
+            if found is NotImplemented:
+                found = function(*args, **kwargs)
+        return found
+
+    return call
+
+
 _TABLE: dict[Any, Callable[..., Any]] = {
     _aten.diagonal_scatter.default: diagonal_scatter,
     _aten.rsub.Scalar: rsub_scalar,
-    _aten.add.Tensor: add_booleans,
+    _aten.add.Tensor: _first(add_booleans, with_size(_aten.add.Tensor)),
+    _aten.sub.Tensor: with_size(_aten.sub.Tensor),
+    _aten.mul.Tensor: with_size(_aten.mul.Tensor),
+    _aten.div.Tensor: with_size(_aten.div.Tensor),
 }
 
 
@@ -64,19 +101,7 @@ def decompositions() -> Iterator[None]:
 
     def table(registered: Any) -> dict[Any, Callable[..., Any]]:
         known = original(registered)
-        return known | {operator: _before(own, known.get(operator)) for operator, own in _TABLE.items()}
+        return known | {o: _first(own, *filter(None, [known.get(o)])) for o, own in _TABLE.items()}
 
     with mock.patch.object(_decomp, "create_onnx_friendly_decomposition_table", table):
         yield
-
-
-def _before(own: Callable[..., Any], other: Callable[..., Any] | None) -> Callable[..., Any]:
-    """`own`, and `other` where it does not apply."""
-    if other is None:
-        return own
-
-    def either(*args: Any, **kwargs: Any) -> Any:
-        found = own(*args, **kwargs)
-        return other(*args, **kwargs) if found is NotImplemented else found
-
-    return either
