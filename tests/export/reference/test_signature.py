@@ -151,7 +151,7 @@ def signature_of(forward: Any, *names: str) -> Signature:
 
 
 def asked(forward: Any, *names: str) -> Any:
-    """What `forward` gets when each input holds its own number, tensors as numbers."""
+    """What `forward` gets when each input is the number of its place."""
     seen: list[Any] = []
 
     def watched(**given: Any) -> torch.Tensor:
@@ -159,8 +159,8 @@ def asked(forward: Any, *names: str) -> Any:
         return ONE
 
     signature = signature_of(forward, *names)
-    signature._answers(watched, {name: torch.tensor(number) for number, name in enumerate(names)})
-    return torch.utils._pytree.tree_map(int, seen[0])
+    signature._answers(watched, {name: number for number, name in enumerate(names)})  # type: ignore[misc]
+    return seen[0]
 
 
 def unannotated(feats: Any, mask: Any = None) -> None: ...
@@ -184,7 +184,7 @@ def of_keyword(*, feats: list[torch.Tensor]) -> None: ...
         (of_dict, ["feats_p3"], {"feats": {"p3": 0}}),
         (of_numbers, ["feats_0", "feats_2"], {"feats": {0: 0, 2: 1}}),
         (of_named, ["feats_b", "feats_a"], {"feats": Entries(1, 0)}),
-        (of_data, ["feats_logits"], {"feats": Data(0)}),
+        (of_data, ["feats_logits", "feats_hidden"], {"feats": Data(0, 1)}),
         (of_keyword, ["feats_0"], {"feats": [0]}),
     ],
 )
