@@ -6,6 +6,8 @@ print it without a traceback and exit with `exit_code`; 1 stays for a bug of our
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 
 class AttnError(Exception):
     """Base of every failure that is the input's, the machine's or the model's, and not a bug.
@@ -33,9 +35,16 @@ class CaptureError(AttnError):
 
 
 class ParityError(AttnError):
-    """A graph's answers are not PyTorch's. `details` is a printable table of the worst elements."""
+    """A graph's answers are not PyTorch's. `details` is a printable table of the worst elements.
+
+    `sizes` are those of the cases that failed, where sizes are known.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, details: str = "", sizes: Sequence[Mapping[str, int]] = ()) -> None:
+        super().__init__(message, details)
+        self.sizes = sizes
 
 
 class PrecisionError(AttnError):

@@ -9,8 +9,9 @@ from attn_runtime.lazy import lazy
 if TYPE_CHECKING:
     from .dropped_guards import Branch
     from .exporter import EXPORTERS, capture, check_opset, unused_inputs
+    from .size_one import explained_at_one
 
-__all__ = ["EXPORTERS", "Branch", "capture", "check_opset", "unused_inputs"]
+__all__ = ["EXPORTERS", "Branch", "capture", "check_opset", "explained_at_one", "unused_inputs"]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -18,5 +19,6 @@ __getattr__, __dir__ = lazy(
     {
         "dropped_guards": ["Branch"],
         "exporter": ["EXPORTERS", "capture", "check_opset", "unused_inputs"],
+        "size_one": ["explained_at_one"],
     },
 )

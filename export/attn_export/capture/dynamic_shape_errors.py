@@ -176,7 +176,6 @@ _WAYS_OUT = (
     (r"\bfloat\(", "write torch.sym_float(...) for float(...) there"),
     (r"\bint\(", "leave int(...) out there: a size is an integer"),
     (r"\brange\(|\.unbind\(|\.tolist\(", "take the whole axis at once there: a loop has as many turns as the example"),
-    (r"\blinspace\(", "write torch.arange(steps) * (1 / steps) or the like for linspace there"),
 )
 
 

@@ -118,6 +118,7 @@ def parity_error(
         f'{stage}{history} does not match {against}: output "{d.output}" at case "{bad.case.name}"'
         f"{f' ({sizes})' if sizes else ''}: {what}{fault}{ending}",
         worst_table([(c.case.name, c.difference) for c in failed[:8]]),
+        [dict(c.case.sizes) for c in failed],
     )
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from attn_runtime.bundle import Arrays, Case
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
+from attn_runtime.errors import ParityError
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
 from ..attention import find_blocks
-from ..capture import Branch, capture, unused_inputs
+from ..capture import Branch, capture, explained_at_one, unused_inputs
 from ..console import Console
 from ..onnx_graph import load
 from ..parity import ParityChecker, Sweep, check_same, record_sweep
@@ -149,7 +150,10 @@ def export_graph(
         console.note(f'{work.label}input "{name}" is never read by the graph: the answers do not depend on it')
     if captured.branches and options.sweep != 0:
         _ask_other_branches(work, captured.branches, console)
-    work.stages.append(checked_stage(work, "capture", place, console, after=captured.nodes))
+    try:
+        work.stages.append(checked_stage(work, "capture", place, console, after=captured.nodes))
+    except ParityError as problem:
+        raise explained_at_one(problem, work.signature, example) from problem
     current = place
     for number, chosen in enumerate(passes):
         with console.stage(chosen.name) as line:
