@@ -23,6 +23,9 @@ from ..equivalents import all_indices
 from ._patch import Effect, Patch, Tally, counted
 from ._replace import replaced
 
+#: The block size of a mask that has none.
+_NO_BLOCKS = (1, 1)
+
 
 class _Mask(flex.BlockMask):
     """A block mask without its blocks: the function and the lengths that it was made for, which may be symbolic."""
@@ -30,7 +33,7 @@ class _Mask(flex.BlockMask):
     def __init__(self, seq_lengths: tuple[int, int], mask_mod: Callable[..., torch.Tensor]) -> None:
         none = torch.zeros(1, 1, 1, dtype=torch.int32)
         super().__init__(
-            seq_lengths, none, none[..., None], None, None, None, None, None, None, (1, 1), mask_mod
+            seq_lengths, none, none[..., None], None, None, None, None, None, None, _NO_BLOCKS, mask_mod
         )  # fmt: skip
 
     def _adjust(self, new_q_len: int, new_kv_len: int) -> _Mask:
@@ -61,6 +64,11 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
         if is_tracing():
             raise CaptureError(
                 "flex_attention: --exporter torchscript would keep the sizes of the example in its mask; leave it out"
+            )
+        if block_mask[-3:-1] != _NO_BLOCKS and _is_noop(block_mask[-1]):
+            raise CaptureError(
+                "flex_attention: its BlockMask has blocks and no mask_mod; PyTorch (2.13) ignores blocks where it is not "
+                "compiled. Give the mask as a mask_mod: create_block_mask, or from_kv_blocks(..., mask_mod=...)"
             )
         tally.note("call")
         return _attend(query, key, value, score_mod, block_mask[-1], scale)
@@ -119,7 +127,7 @@ def _attend(
     scores = query @ key.to(query.dtype).transpose(-2, -1) * scale
     if score_mod is not flex._identity:
         scores = all_indices(score_mod, scores.shape, query.device, scores)
-    if getattr(mask_mod, "fn", mask_mod) is flex.noop_mask:
+    if _is_noop(mask_mod):
         weights = scores.softmax(-1)
     else:
         kept = all_indices(mask_mod, scores.shape, query.device)
@@ -127,6 +135,10 @@ def _attend(
         weights = torch.where(kept.any(-1, keepdim=True), scores.softmax(-1), 0.0)
     found = weights.to(query.dtype) @ value.to(query.dtype)
     return found, scores.logsumexp(-1) / math.log(2), scores.amax(-1) / math.log(2)
+
+
+def _is_noop(mask_mod: Any) -> bool:
+    return getattr(mask_mod, "fn", mask_mod) is flex.noop_mask
 
 
 PATCH = Patch("flex-attention", _enter)

@@ -99,6 +99,17 @@ def test_a_mask_for_a_greater_length_is_adjusted() -> None:
     torch.testing.assert_close(got, expected)
 
 
+def test_blocks_that_no_function_says_are_refused() -> None:
+    q = heads(floats(2, 8, 5))
+    one = torch.ones(1, 1, 1, dtype=torch.int32)
+    mask = flex.BlockMask.from_kv_blocks(one, one[..., None] * 0, BLOCK_SIZE=128, seq_lengths=(5, 5))
+    with (
+        applied(torch.nn.Identity(), ["flex-attention"]),
+        pytest.raises(CaptureError, match="flex_attention: its BlockMask has blocks and no mask_mod"),
+    ):
+        flex_attention(q, q, q, block_mask=mask)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_torchscript_is_refused_by_name() -> None:
     q = heads(floats(2, 8, 5))
