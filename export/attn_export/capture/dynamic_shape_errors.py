@@ -173,9 +173,9 @@ def _change(place: str) -> str:
 
 #: What to write instead of Python that needs a number, by what stands in the line.
 _WAYS_OUT = (
+    (r"\brange\(|\.unbind\(|\.tolist\(", "take the whole axis at once there: a loop has as many turns as the example"),
     (r"\bfloat\(", "write torch.sym_float(...) for float(...) there"),
     (r"\bint\(", "leave int(...) out there: a size is an integer"),
-    (r"\brange\(|\.unbind\(|\.tolist\(", "take the whole axis at once there: a loop has as many turns as the example"),
 )
 
 
