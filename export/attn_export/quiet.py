@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 
@@ -18,7 +16,7 @@ _OTHERS = ("onnxscript", "onnx_ir", "transformers")
 def captured_output(verbose: bool = False) -> Iterator[io.StringIO]:
     """Collects Python-level stdout, stderr, warnings and log records; with `verbose` they pass to stderr instead."""
     if verbose:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), _torchscript_log():
             yield io.StringIO()
         return
     said = io.StringIO()
@@ -32,7 +30,12 @@ def captured_output(verbose: bool = False) -> Iterator[io.StringIO]:
     for logger in loggers:
         logger.handlers, logger.propagate = [], True
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+            _torchscript_log(),
+        ):
             warnings.simplefilter("ignore")
             yield said
     finally:
@@ -47,19 +50,17 @@ def _speaks(name: str, logger: object) -> bool:
 
 
 @contextlib.contextmanager
-def quiet_terminal(verbose: bool = False) -> Iterator[None]:
-    """Keeps what C++ writes to the terminal itself away from it, unless `verbose`: TorchScript's exporter writes its graph
-    where an operator has no translation, past Python's stdout."""
-    if verbose:
+def _torchscript_log() -> Iterator[None]:
+    """TorchScript's exporter logs whole graphs from C++, past sys.stdout, and PyTorch (2.13) can't switch that off.
+
+    `setup_onnx_logging` asks whether the log was on with a function that it does not call, which is always true.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch._C, "_jit_onnx_log"):
         yield
         return
-    kept = [os.dup(1), os.dup(2)]
-    with tempfile.TemporaryFile() as sink:
-        try:
-            for number in (1, 2):
-                os.dup2(sink.fileno(), number)
-            yield
-        finally:
-            for number, copy in zip((1, 2), kept, strict=True):
-                os.dup2(copy, number)
-                os.close(copy)
+    original, torch._C._jit_onnx_log = torch._C._jit_onnx_log, print
+    try:
+        yield
+    finally:
+        torch._C._jit_onnx_log = original

@@ -10,8 +10,18 @@ if TYPE_CHECKING:
     from .deferred import explained, sizes_to_ask
     from .dropped_guards import Branch
     from .exporter import EXPORTERS, capture, check_opset, unused_inputs
+    from .size_one import explained_at_one
 
-__all__ = ["EXPORTERS", "Branch", "capture", "check_opset", "explained", "sizes_to_ask", "unused_inputs"]
+__all__ = [
+    "EXPORTERS",
+    "Branch",
+    "capture",
+    "check_opset",
+    "explained",
+    "explained_at_one",
+    "sizes_to_ask",
+    "unused_inputs",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -20,5 +30,6 @@ __getattr__, __dir__ = lazy(
         "deferred": ["explained", "sizes_to_ask"],
         "dropped_guards": ["Branch"],
         "exporter": ["EXPORTERS", "capture", "check_opset", "unused_inputs"],
+        "size_one": ["explained_at_one"],
     },
 )

@@ -188,7 +188,16 @@ def _fix(name: str, value: str, place: str) -> str:
 
 
 def _change(place: str) -> str:
-    return "change that line" if place else "change the model"
+    known = next((way for pattern, way in _WAYS_OUT if re.search(pattern, place)), None)
+    return known or ("change that line" if place else "change the model")
+
+
+#: What to write instead of Python that needs a number, by what stands in the line.
+_WAYS_OUT = (
+    (r"\brange\(|\.unbind\(|\.tolist\(", "take the whole axis at once there: a loop has as many turns as the example"),
+    (r"\bfloat\(", "write torch.sym_float(...) for float(...) there"),
+    (r"\bint\(", "leave int(...) out there: a size is an integer"),
+)
 
 
 def _first(records: Sequence[Record]) -> str:

@@ -13,7 +13,7 @@ from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.spec import TensorSpec
 
 from ..onnx_graph import onnx_file
-from ..quiet import captured_output, quiet_terminal
+from ..quiet import captured_output
 from ..reference import Arrays, Signature, fastpath_disabled, to_torch
 from . import unsupported_ops
 from .deferred import branches_of, told
@@ -65,7 +65,7 @@ def capture(
     traced: Traced | None = None
     with captured_output(verbose), torch.no_grad(), fastpath_disabled(), signature.flat() as module:
         if exporter == "torchscript":
-            with applied(module) as patches, quiet_terminal(verbose):
+            with applied(module) as patches:
                 model = _torchscript(signature, module, args, opset, target)
         else:
             refused: RulesRefused | None = None

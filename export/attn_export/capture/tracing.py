@@ -51,8 +51,13 @@ def by_rules(
     module: torch.nn.Module, args: tuple[torch.Tensor, ...], inputs: Sequence[TensorSpec], refused: RulesRefused | None
 ) -> Traced:
     """By torch.export's own rules. RulesRefused where another try is worth it, CaptureError where it is not."""
+    return _traced(module, args, inputs, named_shapes(inputs))
+
+
+def named_shapes(inputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """torch.export's `dynamic_shapes`: each declared dim under its name, with its range."""
     dims: dict[str, Any] = {}
-    shapes = {
+    return {
         s.name: {
             axis: dims.setdefault(str(d.name), torch.export.Dim(str(d.name), min=d.min, max=d.max))
             for axis, d in enumerate(s.dims)
@@ -60,7 +65,6 @@ def by_rules(
         }
         for s in inputs
     }
-    return _traced(module, args, inputs, shapes)
 
 
 def by_example(

@@ -13,7 +13,7 @@ from attn_runtime.errors import ParityError
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
 from ..attention import find_blocks
-from ..capture import Branch, capture, explained, sizes_to_ask, unused_inputs
+from ..capture import Branch, capture, explained, explained_at_one, sizes_to_ask, unused_inputs
 from ..console import Console
 from ..onnx_graph import load
 from ..parity import ParityChecker, Sweep, check_same, record_sweep
@@ -154,7 +154,9 @@ def export_graph(
     try:
         work.stages.append(checked_stage(work, "capture", place, console, after=captured.nodes))
     except ParityError as problem:
-        raise (explained(problem, captured.branches, work.inputs) if captured.deferred else problem) from problem
+        if captured.deferred:
+            raise explained(problem, captured.branches, work.inputs) from problem
+        raise explained_at_one(problem, work.signature, example) from problem
     current = place
     for number, chosen in enumerate(passes):
         with console.stage(chosen.name) as line:

@@ -14,6 +14,8 @@ import keyword
 import math
 import re
 import time
+import types
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -89,7 +91,10 @@ class Signature:
         self.asked_names = tuple(output_names)
         self.output_names: tuple[str, ...] = ()
         self.seconds: dict[int, float] = {}
-        self.by_keyword = _by_keyword(module, [s.name for s in inputs]) and not by_position
+        names = [s.name for s in inputs]
+        # A program takes what its names say by position.
+        self.grouped = {} if by_position else _grouped(module, names)
+        self.by_keyword = _by_keyword(module, names, self.grouped) and not by_position
 
     def __call__(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The module's answers, flattened and named. Fixes `output_names` at the first call."""
@@ -102,9 +107,11 @@ class Signature:
         self, run: Callable[..., Any], given: Mapping[str, torch.Tensor]
     ) -> tuple[list[tuple[str, torch.Tensor]], list[tuple[str, torch.Tensor]]]:
         """What `run` (the module, or its forward) returns, flattened, and what was seen besides."""
-        names = [s.name for s in self.inputs]
+        tensors: dict[str, Any] = {s.name: given[s.name] for s in self.inputs}
+        for parameter, group in self.grouped.items():
+            tensors[parameter] = group.make({key: tensors.pop(name) for key, name in group.names.items()})
         with self.watch() if self.watch else nullcontext(list) as seen:
-            answered = run(**{n: given[n] for n in names}) if self.by_keyword else run(*(given[n] for n in names))
+            answered = run(**tensors) if self.by_keyword else run(*tensors.values())
             return flatten(answered), seen()
 
     def _named(
@@ -160,11 +167,90 @@ class Signature:
                 module.__dict__["forward"] = own
 
 
-def _by_keyword(module: nn.Module, names: Sequence[str]) -> bool:
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A list, tuple or dict that `forward` takes: key or index of each entry -> the input that it is, and how it is made."""
+
+    names: Mapping[Any, str]
+    make: Callable[[dict[Any, torch.Tensor]], Any]
+
+
+def _grouped(module: nn.Module, names: Sequence[str]) -> dict[str, Group]:
+    """Parameter -> the inputs that it is made of: NAME_0, NAME_1 a list, NAME_key a dict, where `forward` takes NAME.
+
+    The parameter's annotation chooses between list and tuple, names a dataclass or named tuple, and rules out groups where
+    it is a tensor. Without one, an only input is no entry unless it is NAME_0: `input_ids` of `forward(input)` goes by
+    position. Raises UsageError for a list with a gap.
+    """
+    parameters = {
+        n: p
+        for n, p in inspect.signature(module.forward).parameters.items()
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    stems: dict[str, dict[str, str]] = {}
+    for name in names:
+        owners = [p for p in parameters if name.startswith(f"{p}_") and len(name) > len(p) + 1 and p not in names]
+        if name not in parameters and owners:
+            stem = max(owners, key=len)
+            stems.setdefault(stem, {})[name[len(stem) + 1 :]] = name
+    hints = _annotations(module)
+    groups: dict[str, Group] = {}
+    for stem, keys in stems.items():
+        kinds = _containers(hints.get(stem, parameters[stem].annotation))
+        numbered = all(key.isdecimal() and str(int(key)) == key for key in keys)
+        if kinds == [torch.Tensor] or (
+            not kinds and len(keys) == 1 and "0" not in keys and len(names) <= len(parameters)
+        ):
+            continue
+        groups[stem] = _group(stem, keys, next((k for k in kinds if k is not torch.Tensor), None), numbered)
+    return groups
+
+
+def _group(stem: str, keys: Mapping[str, str], kind: Any, numbered: bool) -> Group:
+    origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin is not None and (dataclasses.is_dataclass(origin) or hasattr(origin, "_fields")):
+        return Group(keys, lambda entries: origin(**entries))
+    if origin is not None and issubclass(origin, Mapping) and arguments and arguments[0] is int and numbered:
+        return Group({int(key): name for key, name in keys.items()}, dict)
+    if not numbered or (origin is not None and issubclass(origin, Mapping)):
+        return Group(keys, dict)
+    ordered = [keys.get(str(i)) for i in range(max(map(int, keys)) + 1)]
+    if None in ordered:
+        raise UsageError(
+            f"--input {', '.join(keys.values())}: {stem}_{ordered.index(None)} is missing; a list is {stem}_0, {stem}_1, ... "
+            "without a gap, a dict NAME_key"
+        )
+    sequence = tuple if origin is tuple else list
+    return Group(dict(enumerate(filter(None, ordered))), lambda entries: sequence(entries.values()))
+
+
+def _annotations(module: nn.Module) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(module.forward)
+    except Exception:  # names that exist for a type checker alone
+        return {}
+
+
+def _containers(annotation: Any) -> list[Any]:
+    """The classes of an annotation that hold tensors, or are one; without None and what says nothing."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [kind for part in typing.get_args(annotation) for kind in _containers(part)]
+    origin = typing.get_origin(annotation) or annotation
+    if not isinstance(origin, type) or origin in (inspect.Parameter.empty, type(None), object):
+        return []
+    if issubclass(origin, torch.Tensor):
+        return [torch.Tensor]
+    takes = issubclass(origin, (Mapping, Sequence)) and not issubclass(origin, str)
+    return [annotation] if takes or dataclasses.is_dataclass(origin) else []
+
+
+def _by_keyword(module: nn.Module, names: Sequence[str], grouped: Mapping[str, Group]) -> bool:
     """True when the inputs are named after `forward`'s parameters, False when they go in by position."""
     for name in names:
         if not name.isidentifier() or keyword.iskeyword(name):
             raise UsageError(f"--input {name}: a name must be a Python identifier, and no keyword")
+    entries = {name for group in grouped.values() for name in group.names.values()}
+    names = [*(n for n in names if n not in entries), *grouped]
     parameters = inspect.signature(module.forward).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     named = {n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
@@ -196,7 +282,7 @@ def _by_keyword(module: nn.Module, names: Sequence[str]) -> bool:
     if (len(names) > len(positional) and not many) or len(names) < len(required):
         raise UsageError(
             f"{len(names)} inputs ({', '.join(names)}) for {type(module).__name__}.forward({shown}): "
-            "name them after its parameters, or give as many as it takes"
+            "name them after its parameters (a list's entries NAME_0, NAME_1, a dict's NAME_key), or give as many as it takes"
         )
     return False
 

@@ -88,11 +88,16 @@ def test_a_fixed_batch(module: nn.Module) -> None:
     )
 
 
-@pytest.mark.parametrize(("module", "at"), [(Loops(), Inner()), (LearnedPositions(), LearnedPositions())])
-def test_a_fixed_length(module: nn.Module, at: nn.Module) -> None:
+@pytest.mark.parametrize(
+    ("module", "at", "change"),
+    [
+        (Loops(), Inner(), "take the whole axis at once there: a loop has as many turns as the example"),
+        (LearnedPositions(), LearnedPositions(), "change that line"),
+    ],
+)
+def test_a_fixed_length(module: nn.Module, at: nn.Module, change: str) -> None:
     assert explained(module) == (
-        f"dim T was asked to be 2..64 but torch.export fixes it to 16 at {marked(at)}; "
-        "fix it with --dim T=16, or change that line"
+        f"dim T was asked to be 2..64 but torch.export fixes it to 16 at {marked(at)}; fix it with --dim T=16, or {change}"
     )
 
 
@@ -228,3 +233,12 @@ def test_a_pytorch_that_can_not_be_listened_to_still_names_the_dim(monkeypatch: 
     assert explained(Views()) == (
         "dim batch was asked to be 1..32 but torch.export fixes it to 8; fix it with --dim batch=8, or change the model"
     )
+
+
+class Number(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * float(x.shape[1])  # here
+
+
+def test_a_number_of_a_size_is_told_what_to_write() -> None:
+    assert explained(Number()).endswith("--dim T=16, or write torch.sym_float(...) for float(...) there")

@@ -1,6 +1,6 @@
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -137,3 +137,86 @@ class Anything(nn.Module):
 
 def test_a_forward_of_keywords_alone_gets_keywords() -> None:
     assert Signature(Anything(), specs("right", "left"))(pair("left", "right"))["output"].tolist() == [2.0, 1.0]
+
+
+class Entries(NamedTuple):
+    a: torch.Tensor
+    b: torch.Tensor
+
+
+def signature_of(forward: Any, *names: str) -> Signature:
+    module = nn.Module()
+    module.forward = forward  # type: ignore[method-assign]
+    return Signature(module, specs(*names))
+
+
+def asked(forward: Any, *names: str) -> Any:
+    """What `forward` gets when each input is the number of its place."""
+    seen: list[Any] = []
+
+    def watched(**given: Any) -> torch.Tensor:
+        seen.append(given)
+        return ONE
+
+    signature = signature_of(forward, *names)
+    signature._answers(watched, {name: number for number, name in enumerate(names)})  # type: ignore[misc]
+    return seen[0]
+
+
+def unannotated(feats: Any, mask: Any = None) -> None: ...
+def of_tuple(x: Any, feats: "tuple[torch.Tensor, ...] | None") -> None: ...
+def of_dict(feats: dict[str, torch.Tensor]) -> None: ...
+def of_numbers(feats: dict[int, torch.Tensor]) -> None: ...
+def of_named(feats: Entries) -> None: ...
+def of_data(feats: Data) -> None: ...
+def of_keyword(*, feats: list[torch.Tensor]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("forward", "names", "gets"),
+    [
+        (unannotated, ["feats_1", "feats_0"], {"feats": [1, 0]}),
+        (unannotated, ["feats_0"], {"feats": [0]}),
+        (unannotated, ["mask", "feats_0", "feats_1"], {"mask": 0, "feats": [1, 2]}),
+        (unannotated, ["feats_p3", "feats_pool"], {"feats": {"p3": 0, "pool": 1}}),
+        (of_tuple, ["x", "feats_0", "feats_1"], {"x": 0, "feats": (1, 2)}),
+        (of_dict, ["feats_0"], {"feats": {"0": 0}}),
+        (of_dict, ["feats_p3"], {"feats": {"p3": 0}}),
+        (of_numbers, ["feats_0", "feats_2"], {"feats": {0: 0, 2: 1}}),
+        (of_named, ["feats_b", "feats_a"], {"feats": Entries(1, 0)}),
+        (of_data, ["feats_logits", "feats_hidden"], {"feats": Data(0, 1)}),
+        (of_keyword, ["feats_0"], {"feats": [0]}),
+    ],
+)
+def test_inputs_named_after_the_entries_of_a_parameter(forward: Any, names: list[str], gets: dict[str, Any]) -> None:
+    got = asked(forward, *names)
+    assert got == gets
+    assert type(got["feats"]) is type(gets["feats"])
+
+
+@pytest.mark.parametrize(
+    ("forward", "name"), [(unannotated, "feats_ids"), (unannotated, "feats_1"), (Two().forward, "left_0")]
+)
+def test_one_input_that_is_no_entry_goes_by_position(forward: Any, name: str) -> None:
+    names = [name, "right_0"] if name == "left_0" else [name]  # left and right are tensors by their annotation
+    assert not signature_of(forward, *names).by_keyword
+
+
+def test_a_list_with_a_gap_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"--input feats_0, feats_2: feats_1 is missing; a list is feats_0, feats_1"):
+        signature_of(unannotated, "feats_0", "feats_2")
+
+
+class Pyramid(nn.Module):
+    def forward(self, feats: Any, gain: torch.Tensor) -> torch.Tensor:
+        return (feats[0] - feats[1]) * gain
+
+
+def test_a_list_is_put_together_inside_the_flat_forward() -> None:
+    a, b, gain = torch.tensor([5.0]), torch.tensor([2.0]), torch.tensor([10.0])
+    signature = Signature(Pyramid(), specs("feats_0", "feats_1", "gain"))
+    assert signature({"feats_0": a, "feats_1": b, "gain": gain})["output"].tolist() == [30.0]
+    with signature.flat() as flat:
+        program = torch.export.export(flat, (a, b, gain), strict=False)
+        assert list(program.graph_signature.user_inputs) == ["feats_0", "feats_1", "gain"]
+        assert program.module()(a, b, gain)[0].tolist() == [30.0]

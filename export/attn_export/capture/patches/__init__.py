@@ -18,9 +18,8 @@ import torch
 from attn_runtime.errors import UsageError
 from attn_runtime.suggest import did_you_mean
 
-from ._patch import Applied, Patch
+from ._patch import Applied, Patch, traced_inputs
 from ._replace import replaced
-from ._traced import traced_inputs
 
 __all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied", "replaced", "traced_inputs"]
 
@@ -28,12 +27,14 @@ __all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied", "replaced", "t
 #: one sees a call first: attention-rank hands calls of rank 4 on to fully-masked-rows.
 ORDER = (
     "frozen-parameters",
+    "computed-weights",
     "moe-experts",
     "transformer-causal",
     "cond-aliases",
     "fully-masked-rows",
     "attention-rank",
     "recurrent",
+    "flex-attention",
     "written-out",
 )
 

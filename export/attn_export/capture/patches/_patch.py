@@ -1,4 +1,4 @@
-"""What a patch is."""
+"""What a patch is, and what patches share."""
 
 from __future__ import annotations
 
@@ -67,3 +67,9 @@ class Tally:
 def counted(number: int, noun: str) -> str:
     """`1 call`, `2 calls`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def traced_inputs(program: torch.export.ExportedProgram) -> list[Any]:
+    """What a program was traced with, in order of the user's inputs: fake tensors that know the symbols of their sizes."""
+    placeholders = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    return [placeholders.get(str(name)) for name in program.graph_signature.user_inputs]

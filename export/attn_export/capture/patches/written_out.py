@@ -13,15 +13,18 @@ from typing import Any
 
 import torch
 
+from ..equivalents import decompositions, python_sizes
 from ..operators import write_out
-from ._patch import Effect, Patch, counted
+from ._patch import Effect, Patch, counted, traced_inputs
 from ._replace import replaced
-from ._traced import traced_inputs
 
 
 @contextmanager
 def _enter(module: torch.nn.Module) -> Iterator[Effect]:
     written: Counter[str] = Counter()
+
+    def note(call: str) -> None:
+        written[call] += 1
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def export(*args: Any, **kwargs: Any) -> torch.export.ExportedProgram:
@@ -35,7 +38,7 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
 
         return export
 
-    with replaced(torch.export, "export", wrap):
+    with replaced(torch.export, "export", wrap), decompositions(), python_sizes(module, note):
         yield lambda: _sentence(written)
 
 

@@ -1,0 +1,20 @@
+"""What constructs mean that no exporter takes, in operators that they do: attention by index, decompositions, sizes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .by_index import all_indices
+    from .decomposition_table import decompositions
+    from .size_calls import python_sizes
+
+__all__ = ["all_indices", "decompositions", "python_sizes"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {"by_index": ["all_indices"], "decomposition_table": ["decompositions"], "size_calls": ["python_sizes"]},
+)
