@@ -13,7 +13,7 @@ from attn_runtime.errors import UsageError
 from attn_runtime.onnx_file import Node, read_graph
 from attn_runtime.text_format import finite_or_none
 
-from .activations import Spread, compare_intermediates
+from .layerwise import Spread, compare_intermediates
 from .schemes import Scheme, scheme_of, tensor_types
 
 #: A node drifts when its relative error is this many times what its inputs and one rounding bring along.

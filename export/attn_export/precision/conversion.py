@@ -23,11 +23,11 @@ from ..parity import ReferenceSet, golden_record, own_record, prove, swept_cases
 from ..passes import attention
 from ..source import parse_dims, parse_inputs
 from . import schemes
-from .activations import ranges
 from .bisection import precision_of
 from .bundle_files import share_mode, stage_entry, write_precision
 from .fp32_search import Conversion
 from .further_cases import FurtherCases, Live, of_bundle
+from .layerwise import ranges
 from .schemes import MAX_BYTES, Scheme
 from .typed_graph import TypedGraph, convert_graph, for_tensorrt
 

@@ -17,11 +17,17 @@ from attn_runtime.compare import Tolerance
 from attn_runtime.errors import PassError
 
 from ..parity import Check, ReferenceSet, check, passed, worst
-from .activations import STANDS_FOR_INFINITY, compare_intermediates
 from .always_fp32 import by_kind, without_kernel
+from .layerwise import (
+    STANDS_FOR_INFINITY,
+    Sensitivity,
+    compare_intermediates,
+    in_source,
+    measure_sensitivity,
+    tensor_names,
+)
 from .masks import absorb, constants_beyond, mask_tensors
 from .schemes import Cast, Scheme, computes, nodes_in_fp32, read_cast
-from .sensitivity import Sensitivity, in_source, measure_sensitivity, tensor_names
 
 #: Conversions tried in one search, and again to drop what is not needed.
 MAX_CANDIDATES, MAX_DROPS = 12, 8

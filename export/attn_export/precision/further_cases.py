@@ -23,8 +23,8 @@ from safetensors.numpy import load_file
 
 from ..parity import Check, check_case, passed, swept_cases, worst
 from ..reference import Draw, is_example
-from .activations import ranges
 from .fp32_search import Conversion
+from .layerwise import ranges
 
 #: Sizes between the corners are held to so many times the limit: of a hundred draws one has twice the usual rounding, while
 #: what overflows, or counts an index in the type, is far beyond.

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .activations import STANDS_FOR_INFINITY
+from .layerwise import STANDS_FOR_INFINITY
 from .schemes import HALVES, MOVES, has_bodies, reads, tensor_types
 
 #: What a mask may go through on its way from a constant to a softmax.

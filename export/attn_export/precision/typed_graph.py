@@ -23,10 +23,10 @@ from ..onnx_graph import info_of, load, read_info
 from ..parity import Check, parity_error, passed, worst
 from ..passes import attention, tensorrt
 from . import fp32_search
-from .activations import STANDS_FOR_INFINITY
 from .bisection import compare_graphs, limit_text, short
 from .fp32_search import Candidate, Conversion, NodeConsumers, SearchResult
 from .further_cases import Further, FurtherCases, extended, hold
+from .layerwise import STANDS_FOR_INFINITY
 
 #: A search that ends in a graph which fails beyond the record is begun again with what failed, so often, and with so many of
 #: the cases that failed.

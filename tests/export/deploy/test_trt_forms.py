@@ -16,7 +16,7 @@ from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import EngineError
 from attn_runtime.trt import library
 from attn_runtime.trt.builder import CompilerFailure, compile_engine
-from support.graphs import misread_graphs as graphs
+from support.tensorrt import misread_graphs as graphs
 
 pytestmark = [
     pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx"))),

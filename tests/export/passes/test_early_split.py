@@ -14,7 +14,7 @@ from attn_export.passes.early_split import rewrite
 from attn_runtime.trt import library
 from attn_runtime.trt.builder import network
 from onnx import TensorProto
-from support.graphs.misread_graphs import Nodes, one_group, one_token
+from support.tensorrt.misread_graphs import Nodes, one_group, one_token
 
 
 def answers(path: Path, x: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from attn_runtime.compare import Tolerance, compare
 from attn_runtime.trt import library
 from attn_runtime.trt.builder import network
 from onnx import TensorProto
-from support.graphs import misread_graphs as graphs
+from support.tensorrt import misread_graphs as graphs
 
 rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 RNG = np.random.default_rng(5)

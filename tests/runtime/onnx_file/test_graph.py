@@ -12,7 +12,7 @@ from attn_runtime.onnx_file.graph import METADATA_KEY, read_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from support.graphs import trt_graphs as graphs
+from support.tensorrt import trt_graphs as graphs
 
 
 def bodies(file: Path) -> Path:

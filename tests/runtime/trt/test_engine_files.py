@@ -29,7 +29,7 @@ from attn_runtime.trt.engine_files import (  # fmt: skip
 from attn_runtime.trt.engine_key import EngineKey
 from attn_runtime.trt.machine import Machine
 from attn_runtime.trt.precision_audit import Audit
-from support.graphs import trt_graphs as graphs
+from support.tensorrt import trt_graphs as graphs
 
 MACHINE = Machine({"rtx": "1.7.1.116", "tensorrt": "11.4.0"}, "8.9", "linux-x86_64")
 PLAN = b"a plan that no library reads here"

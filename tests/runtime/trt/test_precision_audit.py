@@ -12,7 +12,7 @@ from attn_runtime.trt.builder import network
 from attn_runtime.trt.layers import Layer, LayerTensor, layers_in
 from attn_runtime.trt.precision_audit import Audit, audit
 from attn_runtime.trt.profiles import Shape
-from support.graphs import trt_graphs as graphs
+from support.tensorrt import trt_graphs as graphs
 
 rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 

@@ -40,8 +40,8 @@ from attn_runtime.trt.engine_files import find_engine, find_engine_beside, key_p
 from attn_runtime.trt.library_choice import choose
 from attn_runtime.trt.machine import this_machine
 from attn_runtime.trt.profiles import ShapeTexts
-from support.graphs import trt_graphs as graphs
 from support.graphs.make_hostile_bundles import edit, rehash
+from support.tensorrt import trt_graphs as graphs
 
 rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 BATCHES = ShapeTexts(("x:1x64",), ("x:2x64",), ("x:4x64",))

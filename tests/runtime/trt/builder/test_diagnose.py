@@ -18,8 +18,8 @@ from attn_runtime.trt.builder.diagnose import CompilerFailure, clean
 from attn_runtime.trt.builder.preflight import check_traps
 from attn_runtime.trt.profiles import ShapeTexts
 from onnx import TensorProto, helper
-from support.graphs import misread_graphs as misread
-from support.graphs import trt_graphs as graphs
+from support.tensorrt import misread_graphs as misread
+from support.tensorrt import trt_graphs as graphs
 
 pytestmark = pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
 MODULE = r'node "attn" \(Attention, module encoder.attn, /src/net.py:34\)'

@@ -12,7 +12,7 @@ from attn_runtime.trt import library
 from attn_runtime.trt.builder import network
 from attn_runtime.trt.precision_audit import audit
 from attn_runtime.trt.profiles import Shape
-from support.graphs import trt_graphs as graphs
+from support.tensorrt import trt_graphs as graphs
 
 pytestmark = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 

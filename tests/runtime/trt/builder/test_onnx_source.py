@@ -9,7 +9,7 @@ from attn_runtime.errors import BundleError
 from attn_runtime.onnx_file.graph import METADATA_KEY
 from attn_runtime.trt.builder.onnx_source import find_source
 from onnx import helper
-from support.graphs import trt_graphs as graphs
+from support.tensorrt import trt_graphs as graphs
 
 
 def carrying(file: Path, text: str) -> Path:

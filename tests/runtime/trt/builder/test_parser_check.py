@@ -11,7 +11,7 @@ from attn_runtime.trt.builder import network
 from attn_runtime.trt.builder.build_process import built_from_json, built_to_json
 from attn_runtime.trt.builder.compile import compile_engine
 from onnx import parser
-from support.graphs.parsed_networks import IMAGE, Parsed, save_text
+from support.tensorrt.parsed_networks import IMAGE, Parsed, save_text
 
 pytestmark = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 

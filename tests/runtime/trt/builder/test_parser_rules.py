@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 from attn_runtime.trt import library
 from attn_runtime.trt.builder.parser_check import compare, read_network
-from support.graphs.parsed_networks import IMAGE, Parsed, save_text
+from support.tensorrt.parsed_networks import IMAGE, Parsed, save_text
 
 pytestmark = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 

@@ -64,7 +64,7 @@ def compare_intermediates(
     Raises TaskFailed when ONNX Runtime can't run one of them.
     """
     found = isolated.run(
-        "attn_export.precision.activations:compare_here",
+        "attn_export.precision.layerwise.activations:compare_here",
         "comparing tensors",
         reference=str(reference),
         other=str(other),

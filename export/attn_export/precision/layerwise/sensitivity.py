@@ -20,9 +20,9 @@ from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from onnx import TensorProto, helper, numpy_helper
 
-from ..parity import Check, check_case, worst
+from ...parity import Check, check_case, worst
+from ..schemes import ENTERED, HALVED
 from .activations import probe
-from .schemes import ENTERED, HALVED
 
 SWITCH = "//switch"
 #: Seconds for one round of measuring; a graph too slow for it has neighbouring roundings switched together.
@@ -56,7 +56,7 @@ def measure_sensitivity(
 ) -> list[Sensitivity]:
     """Every rounding of `emulated`, the worst first. Weights too large to lie in the files are always rounded."""
     reply = isolated.run(
-        "attn_export.precision.sensitivity:measure_here",
+        "attn_export.precision.layerwise.sensitivity:measure_here",
         "measuring each rounding",
         source=str(source),
         emulated=str(emulated),

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from attn_export.precision.layerwise.sensitivity import SWITCH, add_switches, in_source
 from attn_export.precision.schemes._emulation import ENTERED, HALVED
-from attn_export.precision.sensitivity import SWITCH, add_switches, in_source
 
 
 @pytest.mark.parametrize(
