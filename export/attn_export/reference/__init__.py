@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .answers import Arrays, record_answers, run_module
+    from .answers import Arrays, fastpath_disabled, record_answers, run_module
     from .draw import Draw, Drawn, independent
     from .drawn_sizes import check_varied, trace_inputs
     from .fills import fill_ranges
     from .golden import MOST_BYTES, case_bytes, choose, smaller
-    from .mha_fastpath import fastpath_disabled
     from .module_state import preserved
     from .repeated_answers import refuse_shared_state
+    from .settled_answers import Ask, settled
     from .shape_cases import corner_cases, is_example, trace_sizes
     from .signature import Signature, Watch, to_torch
     from .sweep_sizes import SweepPlan, cost_of, plan_sweep
-    from .value_cases import FP32_ONLY, MAGNITUDES, Ask, is_mask, is_unusual, scaled, settled, small_sizes
+    from .value_cases import FP32_ONLY, MAGNITUDES, is_mask, is_unusual, scaled, small_sizes
 
 __all__ = [
     "FP32_ONLY",
@@ -60,17 +60,17 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "answers": ["Arrays", "record_answers", "run_module"],
+        "answers": ["fastpath_disabled", "Arrays", "record_answers", "run_module"],
         "draw": ["Draw", "Drawn", "independent"],
         "drawn_sizes": ["check_varied", "trace_inputs"],
         "fills": ["fill_ranges"],
         "golden": ["MOST_BYTES", "case_bytes", "choose", "smaller"],
-        "mha_fastpath": ["fastpath_disabled"],
         "module_state": ["preserved"],
         "repeated_answers": ["refuse_shared_state"],
         "shape_cases": ["corner_cases", "is_example", "trace_sizes"],
         "signature": ["Signature", "Watch", "to_torch"],
         "sweep_sizes": ["SweepPlan", "cost_of", "plan_sweep"],
-        "value_cases": ["FP32_ONLY", "MAGNITUDES", "Ask", "is_mask", "is_unusual", "scaled", "settled", "small_sizes"],
+        "settled_answers": ["Ask", "settled"],
+        "value_cases": ["FP32_ONLY", "MAGNITUDES", "is_mask", "is_unusual", "scaled", "small_sizes"],
     },
 )

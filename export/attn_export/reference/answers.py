@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +16,26 @@ from attn_runtime.errors import CaptureError, UsageError
 
 from ..quiet import captured_output
 from .fills import fill_ranges
-from .mha_fastpath import fastpath_disabled
 from .repeated_answers import refuse_state, state_before
 from .shape_cases import example_name
 from .signature import Signature, to_numpy, to_torch
 from .value_cases import value_cases
+
+
+@contextmanager
+def fastpath_disabled() -> Iterator[None]:
+    """Keeps PyTorch's inference shortcut for nn.TransformerEncoder and nn.MultiheadAttention off while it is open.
+
+    In eval mode these switch to fused kernels over nested tensors, which answer zeros at padded positions, cut the output
+    to the longest row, and fail on a row that is all padding. The graph follows the module's own arithmetic, and so must
+    the reference.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def run_module(signature: Signature, case: Case[Arrays], inputs: Arrays) -> Case[Arrays]:

@@ -14,22 +14,18 @@ from typing import Any
 
 import numpy as np
 from attn_runtime.bundle import Arrays, Case
-from attn_runtime.compare import Tolerance, compare_all
+from attn_runtime.compare import Tolerance
 from attn_runtime.errors import CaptureError
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 from numpy.typing import NDArray
 
 from .draw import Draw
-
-#: PyTorch: the case with these inputs, and what it answers to them. CaptureError where it fails.
-Ask = Callable[[Case[Arrays], Arrays], Case[Arrays]]
+from .settled_answers import Ask, as_finite, settled
 
 #: The factor of every float input in a case of this name.
 MAGNITUDES = {"large": 100.0, "tiny": 1e-3}
 #: Names of cases that a graph in a narrower type is not held to: at 100 times the usual inputs its own range ends.
 FP32_ONLY = frozenset(MAGNITUDES)
-#: By how much, relative, the inputs are moved to see whether PyTorch's answers are settled at all: 4 roundings of float32.
-_NUDGE = 2.0**-21
 #: Sizes of the dynamic dims, in order, where the ranges allow: small, and no two alike.
 _SIZES = (5, 7, 9, 11, 13, 15)
 _MOST_BYTES = 1 << 19
@@ -116,49 +112,6 @@ def scaled(spec: TensorSpec, value: NDArray[Any], factor: float) -> NDArray[Any]
     return clipped
 
 
-def settled(
-    case: Case[Arrays], ask: Ask, tolerance: Tolerance, usual: Callable[[], Case[Arrays]] | None = None
-) -> Case[Arrays] | str:
-    """What PyTorch answers at `case`, or why that proves nothing: it fails there, its answers are not finite (where those
-    of `usual`, of the same sizes, are), or they move by more than half of the tolerance when rounding alone moves the
-    inputs."""
-    try:
-        answer = ask(case, case.inputs)
-        if not _as_finite(answer, usual):
-            return "PyTorch's answers are not finite"
-        moved = compare_all(answer.outputs, ask(case, _nudged(case.inputs)).outputs, tolerance)
-    except CaptureError:
-        return "PyTorch itself fails"
-    # Half of the limit is the graph's own: what rounds otherwise inside moves the answers as much as these inputs do.
-    unsettled = [d for d in moved if not d.max_error <= d.limit / 2]
-    if not unsettled:
-        return answer
-    return (
-        f"PyTorch's own answers move by {unsettled[0].max_error:.1e}, over half of the limit {unsettled[0].limit:.1e}, "
-        "when rounding alone moves the inputs"
-    )
-
-
-def _nudged(inputs: Arrays) -> Arrays:
-    """Each float a little larger or smaller."""
-    rng = np.random.default_rng(0)
-    return {
-        n: (v * (1 + _NUDGE * rng.choice([-1.0, 1.0], v.shape))).astype(v.dtype) if v.dtype.kind == "f" else v
-        for n, v in inputs.items()
-    }
-
-
-def _as_finite(answer: Case[Arrays], usual: Callable[[], Case[Arrays]] | None) -> bool:
-    """No NaN, and no more infinities than at usual values: masked scores may be infinite at any."""
-    for name, value in answer.outputs.items():
-        if value.dtype.kind != "f":
-            continue
-        infinite = int(np.isinf(value).sum())
-        if np.isnan(value).any() or (infinite and usual and infinite > np.isinf(usual().outputs[name]).sum()):
-            return False
-    return True
-
-
 def _masked(found: ValueCases, spec: TensorSpec, usual: Case[Arrays], ask: Ask) -> None:
     """An empty row and one padded on the left, under either meaning of the mask: in one case where it has enough rows.
 
@@ -206,4 +159,4 @@ def _answered(case: Case[Arrays], usual: Case[Arrays], ask: Ask) -> Case[Arrays]
         answer = ask(case, case.inputs)
     except CaptureError:
         return None
-    return answer if _as_finite(answer, lambda: usual) else None
+    return answer if as_finite(answer, lambda: usual) else None

@@ -16,8 +16,8 @@ from attn_export.attention_outputs.recorder import Attention, AttentionRecorder,
 from attn_export.cli.app import cli
 from attn_export.parity.against_module import verify_against
 from attn_export.parity.judge import check_same
+from attn_export.reference import fastpath_disabled
 from attn_export.reference.answers import run_module
-from attn_export.reference.mha_fastpath import fastpath_disabled
 from attn_export.reference.signature import Signature
 from attn_export.source.resolve import load_source
 from attn_models.spec import AttentionAxis, AttentionSpec
