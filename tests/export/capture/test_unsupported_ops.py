@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from attn_export.capture.patches import applied
 from attn_export.capture.unsupported_ops import explain
 from attn_export.quiet import captured_output
 from attn_runtime.errors import CaptureError
@@ -44,6 +45,12 @@ def by_dynamo(module: nn.Module) -> str:
     return explain(told.value, program)
 
 
+def by_patched_torchscript(module: nn.Module) -> str:
+    """Patches stand between the module and PyTorch: they are no line of the model's."""
+    with applied(module):
+        return by_torchscript(module)
+
+
 def by_torchscript(module: nn.Module) -> str:
     with pytest.raises(Exception) as told, torch.no_grad():
         torch.onnx.export(module, (torch.ones(2, 4, 8),), io.BytesIO(), dynamo=False, opset_version=20)
@@ -60,6 +67,8 @@ def by_torchscript(module: nn.Module) -> str:
          "aten.median.", ""),
         (by_torchscript, Projected(), "cell(x)", "in cell (LSTM): Unsupported: ONNX export of operator LSTM, LSTMs with "
          "projections (aten.lstm).", ", or leave --exporter torchscript out"),
+        (by_patched_torchscript, Projected(), "cell(x)", "in cell (LSTM): Unsupported: ONNX export of operator LSTM, LSTMs "
+         "with projections (aten.lstm).", ", or leave --exporter torchscript out"),
     ],
 )  # fmt: skip
 def test_operator_module_and_line(
