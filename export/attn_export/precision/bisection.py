@@ -57,6 +57,8 @@ class Step:
         if self.overflow:
             if self.largest > limit:
                 return f"overflow {short(self.largest)} > {limit_text(limit)}"
+            if self.operator == "Where":  # what it reads is finite, or would be told: it chose the other side
+                return f"{self.lost} values fall on the other side of its condition, for what is compared is rounded"
             return f"{self.lost} values are inf or NaN, max|value| in fp32 {short(self.largest)}"
         return (
             f"drift: error {self.relative:.1e} of max|value| {short(self.scale)}, {self.growth:.0f} times its inputs'"

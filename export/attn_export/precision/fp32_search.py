@@ -26,7 +26,7 @@ from .layerwise import (
     measure_sensitivity,
     tensor_names,
 )
-from .masks import absorb, constants_beyond, mask_tensors
+from .masks import absorb, constants_beyond, mask_tensors, zero_one_inputs
 from .schemes import Cast, Scheme, computes, nodes_in_fp32, read_cast
 
 #: Conversions tried in one search, and again to drop what is not needed.
@@ -83,7 +83,20 @@ class Conversion:
     @cached_property
     def masks(self) -> frozenset[str]:
         """Tensors beyond the limit that hold a mask's number, as -1e9, and end in softmaxes."""
-        return mask_tensors(self.consumers.model, self.constants, self.reach, self.scheme.max_finite)
+        return self._masks_with(self.zero_one)
+
+    def _masks_with(self, zero_one: frozenset[str]) -> frozenset[str]:
+        return mask_tensors(self.consumers.model, self.constants, self.reach, self.scheme.max_finite, zero_one)
+
+    @cached_property
+    def zero_one(self) -> frozenset[str]:
+        """Float inputs that the record's cases fill with 0 and 1 alone."""
+        return zero_one_inputs(self.record.inputs) if self.constants else frozenset()
+
+    @property
+    def caller_masks(self) -> bool:
+        """Whether masks are made of such inputs. Their cases are the user's, and need not have a row that is masked whole."""
+        return bool(self.zero_one) and self.masks != self._masks_with(frozenset())
 
     @property
     def saturate(self) -> list[str]:
@@ -252,7 +265,7 @@ def search(conversion: Conversion, first: Candidate) -> SearchResult:
 
 def _with_masks(conversion: Conversion, first: Candidate) -> tuple[Conversion, Candidate]:
     """How masks are held: as the type's least number; where that fails or overflows, absorbing; last, in fp32."""
-    if not conversion.saturate or _holds(conversion, first):
+    if not conversion.saturate or (not conversion.caller_masks and _holds(conversion, first)):
         return conversion, first
     absorbing = replace(conversion, absorbing=True)
     done = _absorbed(absorbing, first.cast.path)

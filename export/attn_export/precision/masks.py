@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import load_file
 
 from .layerwise import STANDS_FOR_INFINITY
 from .schemes import HALVES, MOVES, has_bodies, reads, tensor_types
@@ -51,18 +52,23 @@ def _constants(graph: onnx.GraphProto) -> Iterable[tuple[str, onnx.TensorProto]]
 
 
 def mask_tensors(
-    model: onnx.ModelProto, constants: Mapping[str, tuple[float, bool]], reach: Callable[[str], float], limit: float
+    model: onnx.ModelProto,
+    constants: Mapping[str, tuple[float, bool]],
+    reach: Callable[[str], float],
+    limit: float,
+    zero_one: Collection[str] = (),
 ) -> frozenset[str]:
     """Tensors beyond `limit` that hold a mask: made from one constant, and read by nothing but softmaxes in the end.
 
-    `reach` gives max|value| of a tensor. Numbers that stand for infinity need no such proof and are not among them.
+    `reach` gives max|value| of a tensor, and `zero_one` are float inputs that hold 0 and 1 alone. Numbers that stand for
+    infinity need no such proof and are not among them.
     """
     graph = model.graph
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in reads(node):
             readers.setdefault(name, []).append(node)
-    flags = _flags(model)
+    flags = _flags(model, zero_one)
     outputs = {v.name for v in graph.output}
     found: set[str] = set()
     for start, (largest, single) in constants.items():
@@ -97,10 +103,23 @@ def _from(
     return seen
 
 
-def _flags(model: onnx.ModelProto) -> set[str]:
-    """Float tensors made of integers, booleans and constants alone, such as `1 - mask`."""
+def zero_one_inputs(cases: Iterable[Path]) -> frozenset[str]:
+    """Float inputs that hold 0 and 1, and nothing else, in all of these files: masks that a caller makes as floats."""
+    values: dict[str, set[float]] = {}
+    for path in cases:
+        for name, value in load_file(path).items():
+            if np.issubdtype(value.dtype, np.floating) and value.size:
+                # The ends and whether anything lies between them say it all, without a sort of every number.
+                between = bool(((value != 0) & (value != 1)).any())
+                held = {float("nan")} if between else {float(value.min()), float(value.max())}
+                values.setdefault(name, set()).update(held)
+    return frozenset(name for name, held in values.items() if held == {0.0, 1.0})
+
+
+def _flags(model: onnx.ModelProto, zero_one: Collection[str]) -> set[str]:
+    """Float tensors made of integers, booleans, zeros and ones, and constants alone, such as `1 - mask`."""
     types = tensor_types(model)
-    flags = {name for name, _ in _constants(model.graph)}
+    flags = {name for name, _ in _constants(model.graph)} | set(zero_one)
     for node in model.graph.node:
         given = [name for name in node.input if name]
         cast = node.op_type == "Cast" and types.element(given[0]) not in (TensorProto.FLOAT, *HALVES)

@@ -188,7 +188,9 @@ def _typed(conversion: Conversion, graph: str, result: SearchResult) -> TypedGra
     computing = conversion.consumers.computing
     names = {n["node"] for n in fp32_nodes}
     inside = result.fp32_tensors
-    half = [v for name, v in conversion.largest.items() if name not in inside and v < STANDS_FOR_INFINITY]
+    half = [
+        v for name, v in conversion.largest.items() if name not in inside | conversion.masks and v < STANDS_FOR_INFINITY
+    ]
     return TypedGraph(
         conversion.scheme.name, path, conversion.scheme.type, graph, fp32_nodes, len(names) / max(1, len(computing)),
         find_blocks(model), conversion.tolerance, result.best.checks, conversion.half_io,

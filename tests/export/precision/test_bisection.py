@@ -206,6 +206,20 @@ def test_on_the_command_line(bundle: Path, attn_export: Run) -> None:
     assert any("deep_nets.py:" in s["source"] for s in told["steps"])
 
 
+@pytest.mark.parametrize(
+    ("operator", "largest", "says"),
+    [
+        ("Mul", 9.1e4, "overflow 9.1e4 > 65504"),
+        ("Where", 9.1e4, "overflow 9.1e4 > 65504"),
+        ("Softmax", 1.0, "4 values are inf or NaN, max|value| in fp32 1.0e0"),
+        ("Where", 0.0, "4 values fall on the other side of its condition, for what is compared is rounded"),
+    ],
+)
+def test_why_values_are_lost(operator: str, largest: float, says: str) -> None:
+    step = Step("t", "n", operator, "m", "s", largest, largest, 0.1, 0.1, 2.0, 4, "c")
+    assert step.reason(65504.0) == says
+
+
 @pytest.mark.parametrize("name", ["$\\frac{ $", "a$b", "$x$y$"])
 def test_names_in_the_picture_are_no_formulas(tmp_path: Path, name: str) -> None:
     step = Step(name, name, name, name, name, 1.0, 1.0, 0.1, 0.1, 2.0, 0, name)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from attn_export.parity import recorded
 from attn_export.parity.judge import passed
 from attn_export.parity.recorded import check
 from attn_export.precision import fp32_search
@@ -74,6 +75,20 @@ def test_a_mask_that_turns_infinite_is_written_as_it_is_meant(make: MakeConversi
     nodes = [node("Mul", ["x", "gain"], "s"), node("Add", ["s", "mask"], "m"), node("Softmax", ["m"], "y")]
     it = make(nodes, gain=100.0, mask=[0.0] * 4 + [-3.4e38] * 4)
     assert fp32_search.plain(it).passed
+    result = fp32_search.search(it, fp32_search.start(it))
+    assert result.passed and result.best.cast.in_fp32 == () and "Where" in operators(result)
+
+
+def test_a_mask_of_zeros_and_ones_masks_whole_rows_though_no_case_has_one(
+    make: MakeConversion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn(_specs: object, sizes: dict[str, int], _seed: int) -> dict[str, np.ndarray]:
+        return {"x": np.tile(np.float32([1, 0] * 4), (sizes["batch"], 1))}
+
+    monkeypatch.setattr(recorded, "draw_inputs", drawn)
+    nodes = [node("Sub", ["one", "x"], "u"), node("Mul", ["u", "least"], "m"), node("Add", ["m", "scores"], "s")]
+    it = make([*nodes, node("Softmax", ["s"], "y")], one=1.0, least=-1e9, scores=[3.0, 1.0] * 4)
+    assert it.masks == {"least", "m", "s"} and fp32_search.plain(it).passed
     result = fp32_search.search(it, fp32_search.start(it))
     assert result.passed and result.best.cast.in_fp32 == () and "Where" in operators(result)
 

@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from attn_export.precision.masks import absorb, constants_beyond, mask_tensors
+from attn_export.precision.masks import absorb, constants_beyond, mask_tensors, zero_one_inputs
 from onnx import TensorProto, numpy_helper
+from safetensors.numpy import save_file
 
 FP16 = 65504.0
 
@@ -74,6 +75,27 @@ def test_a_mask_comes_from_one_constant_and_ends_in_softmaxes(name: str, tmp_pat
     largest = dict.fromkeys(made - soft, 1e9)
     found = mask_tensors(model, constants, lambda n: largest.get(n, constants.get(n, (0.0, True))[0]), FP16)
     assert found == expected
+
+
+def test_a_float_input_of_zeros_and_ones_is_a_mask(tmp_path: Path) -> None:
+    kept = np.asarray([1.0, 0.0, 1.0], np.float32)
+    cases = {"a": {"m": kept, "x": kept, "ones": kept**0}, "b": {"m": kept**0, "x": kept / 2, "ones": kept**0}}
+    for name, arrays in cases.items():
+        save_file(arrays, tmp_path / f"{name}.safetensors")
+    files = [tmp_path / f"{name}.safetensors" for name in cases]
+    assert zero_one_inputs(files) == {"m"} and zero_one_inputs(files[:1]) == {"m", "x"}
+    model = parsed(
+        """one = Constant<value = float {1.0}>()  big = Constant<value = float {-1e9}>()  u = Sub(one, m)
+        b = Mul(u, big)  s = Add(x, b)  y = Softmax(s)""",
+        "float[n, 4] x, float[n, 4] m",
+    )
+    constants = constants_beyond(model, tmp_path, FP16)
+
+    def reach(name: str) -> float:
+        return 1e9 if name in ("b", "s", "big") else 1.0
+
+    assert mask_tensors(model, constants, reach, FP16, {"m"}) == {"big", "b", "s"}
+    assert mask_tensors(model, constants, reach, FP16) == set()
 
 
 def test_constants_beyond_a_type_are_found_where_they_lie(tmp_path: Path) -> None:

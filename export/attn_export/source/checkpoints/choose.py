@@ -12,6 +12,8 @@ from .state_dicts import StateDict, is_average, listed
 
 #: Keys under which training scripts keep the weights that they train, the likeliest first.
 _PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "params", "weights", "module")
+#: What quantisers keep beside a weight: bitsandbytes, GPTQ and AWQ, float8, compressed-tensors.
+_SCALES = (".SCB", ".absmax", ".qweight", ".qzeros", "weight_scale", "weight_scale_inv", ".weight_packed")
 _OPTION = "--checkpoint-key"
 
 
@@ -117,21 +119,32 @@ def _misfit(own: Own, found: list[StateDict], one: _Candidate, where: str, stran
         if n in one.state.others
     ]
     if objects:
-        problems.append("; ".join(objects[:3]))
+        problems.append(f"{'; '.join(objects[:3])} (DTensor.full_tensor() and .to_dense() make one)")
     if any(0 in tensors[fit.table[n]].shape for n in fit.misshapen):
         problems.append("empty ones are DeepSpeed's (ZeRO-3), which zero_to_fp32.py gathers")
-    if any(not tensors[fit.table[n]].is_floating_point() for n in fit.misshapen):
-        problems.append("those in integers are quantised: use the weights that they were made from")
+    whole = True  # what the file has under the module's names are the module's weights
+    if _quantised(own, one, unexpected):
+        problems.append("it is quantised: use the weights that it was made from")
+        whole = False
     if any("lora_" in n for n in unexpected):
         problems.append("lora_ names are an adapter's: merge it into its model first (merge_and_unload)")
+        whole = False
     place = f"under {printable(one.key, 80)}: " if one.key else ""
     more = f" {listed(found)}." if len(found) > 1 else ""
-    advice = (
-        "Check --config, or the model this checkpoint was saved from"
-        if fit.missing or fit.misshapen
-        else f"Save what {own.kind} has alone: {{k: v for k, v in state.items() if k in module.state_dict()}}"
+    advice = ""
+    if fit.missing or fit.misshapen:
+        advice = " Check --config, or the model this checkpoint was saved from." if whole else ""
+    elif whole:
+        advice = f" Save what {own.kind} has alone: {{k: v for k, v in state.items() if k in module.state_dict()}}."
+    return f"{where} does not fit {own.kind}: {place}{'; '.join(problems)}.{advice}{more}"
+
+
+def _quantised(own: Own, one: _Candidate, unexpected: list[str]) -> bool:
+    """By scales beside the weights, or by weights in integers or in float8."""
+    held = {n: one.state.tensors[o] for n, o in one.fit.table.items() if own.tensors[n].is_floating_point()}
+    return any(n.endswith(_SCALES) for n in unexpected) or any(
+        t.dtype.itemsize == 1 or (n in one.fit.misshapen and not t.is_floating_point()) for n, t in held.items()
     )
-    return f"{where} does not fit {own.kind}: {place}{'; '.join(problems)}. {advice}.{more}"
 
 
 def _shape(tensor: object) -> str:

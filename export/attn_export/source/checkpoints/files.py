@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ _WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _SAVE = "torch.save(module.state_dict(), 'weights.pt')"
 #: The way out of a pickle that is nothing without its code.
 TRUST = f"load it once where you trust it, and save its weights alone, {_SAVE}"
+_FROM_NUMPY = "torch.save({{k: torch.from_numpy(v) for k, v in {}.items()}}, 'weights.pt')"
+#: The same where the weights are NumPy arrays, as in Detectron2's .pkl.
+TRUST_ARRAYS = f"load it once where you trust it, and save the arrays as tensors, {_FROM_NUMPY.format('weights')}"
+#: Names of files that trainers leave beside the weights.
+_BESIDE = ("optim", "scheduler", "rng_state", "random_states", "training_args", "scaler", "sampler")
 #: First bytes of what is taken for a checkpoint and is none that PyTorch's own loader reads.
 _FOREIGN = {
     b"version https://git-lfs": "a Git LFS pointer, and the weights lie elsewhere; fetch them with git lfs pull",
@@ -84,7 +90,12 @@ def _find_in_folder(folder: Path) -> Path:
             f"checkpoint {folder} is a DeepSpeed checkpoint, its weights spread over ranks; gather them with the script "
             f"that DeepSpeed leaves beside it: python zero_to_fp32.py {folder} OUTPUT, and give what it writes"
         )
+    if inside := next((n for n in names if (folder / n / ".metadata").is_file() and not n.startswith("optim")), None):
+        raise CheckpointError(
+            f"checkpoint {folder} holds a distributed checkpoint (FSDP), {inside}; {_of_distcp(folder / inside)}"
+        )
     found = [n for n in names if n.endswith(_INDEX)] or [n for n in names if n.endswith(_WEIGHTS)]
+    found = [n for n in found if not n.startswith(_BESIDE)]
     if len(found) == 1:
         return folder / found[0]
     raise CheckpointError(
@@ -153,10 +164,35 @@ def _read_file(path: Path) -> tuple[Any, bool]:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip), False
     except pickle.UnpicklingError as problem:
         return _read_without_objects(path, head, is_zip, problem), True
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError) as problem:
+    except CheckpointError:
+        raise
+    except Exception as problem:  # a damaged or hostile file may raise whatever it likes
+        if is_zip and (found := _zip_of_others(path)):
+            raise CheckpointError(f"checkpoint {path} is {found}") from problem
         if not is_zip and head[:1] != b"\x80":
             raise CheckpointError(_no_checkpoint(path)) from problem
-        raise CheckpointError(f"checkpoint {path} can't be read: {_first_line(problem)}") from problem
+        raise CheckpointError(
+            f"checkpoint {path} is damaged or cut short; copy it again ({_first_line(problem)})"
+        ) from problem
+
+
+def _zip_of_others(path: Path) -> str | None:
+    """What a whole zip file is that PyTorch's loader has not written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return None
+    if any(name.endswith("data.pkl") for name in names):
+        return None
+    if any(name.endswith(("archive_format", "models/model.json")) for name in names):
+        return "an exported program (torch.export.save); give it as SOURCE, or save its weights alone: " + (
+            "torch.save(torch.export.load(path).state_dict, 'weights.pt')"
+        )
+    if names and all(name.endswith(".npy") for name in names):
+        return f"a file of NumPy arrays (.npz); save them as tensors: {_FROM_NUMPY.format('numpy.load(path)')}"
+    held = shown(", ".join(names[:3]))
+    return f"a zip file with {held}, and none that torch.save writes; unpack it, and give the file of weights"
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -174,9 +210,11 @@ def _read_without_objects(path: Path, head: bytes, is_zip: bool, why: Exception)
     if not is_zip and head[:1] != b"\x80":
         raise CheckpointError(_no_checkpoint(path)) from why
     if not is_zip:
+        with path.open("rb") as f:
+            arrays = b"_reconstruct" in f.read(1 << 16)  # what a NumPy array is unpickled by
         raise CheckpointError(
-            f"checkpoint {path} is a pickle, or a torch file from before 1.6, with objects beside its tensors; loading it "
-            f"could run code, so it was not loaded: {TRUST}"
+            f"checkpoint {path} is a pickle, or a torch file from before 1.6, with {'NumPy arrays' if arrays else 'objects'} "
+            f"beside its tensors; loading it could run code, so it was not loaded: {TRUST_ARRAYS if arrays else TRUST}"
         ) from why
     try:
         with captured_output():

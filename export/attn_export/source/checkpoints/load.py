@@ -17,7 +17,7 @@ from attn_runtime.text_format import printable
 from torch import nn
 
 from .choose import Choice, Misfit, choose
-from .files import TRUST, read_checkpoint
+from .files import TRUST, TRUST_ARRAYS, read_checkpoint
 from .inert_pickle import origin_of
 from .names import COUNTER, Own, bare, fits
 from .state_dicts import StateDict, at_key, is_average, joined, nameless_averages, state_dicts, versions_below
@@ -45,7 +45,8 @@ def load_checkpoint(module: nn.Module, path: Path, key: str | None = None) -> Lo
     where = f"checkpoint {path}"
     found = state_dicts(file.root)
     if not found:
-        objects = f"; loading its objects could run code, so it was not loaded: {TRUST}" if file.inert else ""
+        trust = TRUST_ARRAYS if _first_origin(file.root) == "NumPy array" else TRUST
+        objects = f"; loading its objects could run code, so it was not loaded: {trust}" if file.inert else ""
         raise CheckpointError(
             f"{where} holds no state_dict (found: {_held(file.root)}); expected name -> tensor{objects}"
         )
@@ -86,7 +87,10 @@ def _choose(own: Own, found: list[StateDict], where: str, named: bool) -> Choice
 def _held(root: object) -> str:
     if not isinstance(root, dict):
         return type(root).__name__
-    objects = [f"{k} (a {origin_of(v)})" if origin_of(v) else str(k) for k, v in list(dict.items(root))[:5]]
+    objects = [
+        f"{k} ({'with ' if origin_of(v) is None else ''}a {origin})" if (origin := _first_origin(v)) else str(k)
+        for k, v in list(dict.items(root))[:5]
+    ]
     return printable(", ".join(objects) or "nothing")
 
 

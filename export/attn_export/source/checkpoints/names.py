@@ -109,6 +109,10 @@ def _fit(
     if "module" in wrappers:  # AveragedModel's own count of what it averaged stands beside its module
         used |= {name for name in tensors if name.rpartition(".")[2] == AVERAGED}
     unused = {bare: name for bare, name in names.items() if name not in used}
+    # All that is taken may lie in a wrapper: what lies beside that is none of the module's (MMEngine's `steps`).
+    outer = {name.partition(".")[0] for name in table.values()}
+    wrapper = f"{outer.pop()}." if len(outer) == 1 else ""
+    wrapper = wrapper if wrapper[:-1] in WRAPPERS and wrapper[:-1] not in prefix.split(".") else ""
     return Fit(
         prefix=prefix,
         own_prefix=own_prefix,
@@ -116,8 +120,8 @@ def _fit(
         wrappers=wrappers,
         missing=tuple(name for name in lacking if name not in counters),
         misshapen=tuple(n for n, o in table.items() if not _same_shape(own.tensors[n], tensors[o])),
-        inside=tuple(name for bare, name in unused.items() if bare.startswith(prefix)),
-        outside=tuple(name for bare, name in unused.items() if not bare.startswith(prefix)),
+        inside=tuple(n for bare, n in unused.items() if bare.startswith(prefix) and n.startswith(wrapper)),
+        outside=tuple(n for bare, n in unused.items() if not (bare.startswith(prefix) and n.startswith(wrapper))),
         counters=counters,
     )
 

@@ -49,13 +49,25 @@ def _walk(value: Any, key: str, depth: int, seen: set[int]) -> Iterator[StateDic
         return
     seen.add(id(value))
     named = {name: entry for name, entry in dict.items(value) if isinstance(name, str)}
-    tensors = {name: entry.detach() for name, entry in named.items() if isinstance(entry, torch.Tensor)}
+    tensors = {name: entry.detach() for name, entry in named.items() if _is_dense(entry)}
     if tensors:
-        others = {n: origin_of(v) or type(v).__name__ for n, v in named.items() if not isinstance(v, torch.Tensor)}
+        others = {n: origin_of(v) or _kind(v) for n, v in named.items() if n not in tensors}
         yield StateDict(key, tensors, others, _versions(value))
     for name, entry in named.items():
         if not name.lower().startswith("optim"):
             yield from _walk(entry, f"{key}.{name}" if key else name, depth + 1, seen)
+
+
+def _is_dense(value: object) -> bool:
+    """Whether it is numbers in memory: no sparse tensor, no part of a distributed one, nothing on the meta device."""
+    plain = type(value) in (torch.Tensor, torch.nn.Parameter)
+    return plain and isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta
+
+
+def _kind(value: object) -> str:
+    if type(value) is torch.Tensor and value.is_meta:
+        return "tensor without numbers (meta device)"
+    return "sparse tensor" if type(value) is torch.Tensor else type(value).__name__
 
 
 def _versions(value: dict[Any, Any]) -> dict[str, dict[str, Any]]:

@@ -123,12 +123,24 @@ def test_several_that_fit_are_refused_until_one_is_named(root: Any, names: str, 
         ({"weight": torch.empty(0), "bias": torch.empty(0)}, "empty ones are DeepSpeed's (ZeRO-3)"),
         (
             RAW | {"weight": torch.ones(3, 1, dtype=torch.uint8)},
-            "weight [3, 1] (module: [2, 3]); those in integers are quan",
+            "weight [3, 1] (module: [2, 3]); it is quantised: use the weights that it was made from.$",
         ),
         ({"base_model.lora_A.weight": torch.ones(1)}, "merge it into its model first"),
+        (RAW | {"lora_A.weight": torch.ones(1)}, "merge it into its model first (merge_and_unload).$"),
+        (RAW | {"weight": torch.ones(2, 3).char(), "SCB": torch.ones(2)}, "use the weights that it was made from.$"),
+        (RAW | {"weight_scale_inv": torch.ones(2)}, "it is quantised: use the weights that it was made from.$"),
+        (RAW | {"weight": torch.ones(2, 3).to_sparse()}, "weight is a sparse tensor there, no dense tensor (DTensor."),
     ],
 )
 def test_a_misfit_says_what_is_wrong(root: Any, says: str) -> None:
     with pytest.raises(Misfit) as told:
         chosen(root)
-    assert says in str(told.value)
+    assert says in f"{told.value}$"
+
+
+def test_what_an_average_keeps_beside_its_module_is_none_of_its_weights() -> None:
+    root = {"state_dict": RAW, "ema_state_dict": {"steps": torch.tensor(3)} | weights(2, "module.")}
+    choice = chosen(root, "ema_state_dict")
+    assert value(choice) == 2 and "1 other tensors are left out: steps" in choice.notes
+    with pytest.raises(Misfit, match="unexpected 1: module.extra"):
+        chosen({"steps": torch.tensor(3), "module.extra": torch.ones(1)} | weights(2, "module."))

@@ -1,13 +1,16 @@
 import argparse
 import hashlib
+import io
 import json
 import os
 import pickle
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from attn_export.source.checkpoints.files import read_checkpoint
@@ -97,6 +100,8 @@ def test_an_index_that_promises_too_much(tmp_path: Path, damage: Callable[[Path]
         (["pytorch_model.bin", "optimizer.pt", "training_args.bin"], "pytorch_model.bin"),
         (["model.safetensors", "pytorch_model.bin", "zero_to_fp32.py"], "model.safetensors"),
         (["last.ckpt", "hparams.yaml"], "last.ckpt"),
+        (["custom.safetensors", "optimizer.bin", "scheduler.bin", "random_states_0.pt"], "custom.safetensors"),
+        (["optimizer.bin", "pytorch_model_fsdp_0/.metadata"], "dcp_to_torch {}/pytorch_model_fsdp_0 weights.pt"),
         (["fp16.safetensors.index.json", "a.safetensors", "b.safetensors"], "fp16.safetensors.index.json"),
         (["a.pt", "b.pt"], "but a folder with a.pt, b.pt; expected one file of weights"),
         (["config.json"], "but a folder with no weights"),
@@ -107,6 +112,7 @@ def test_an_index_that_promises_too_much(tmp_path: Path, damage: Callable[[Path]
 )
 def test_which_file_of_a_folder_is_meant(tmp_path: Path, names: list[str], takes: str) -> None:
     for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     if takes in names:
         (tmp_path / takes).unlink()
@@ -115,7 +121,7 @@ def test_which_file_of_a_folder_is_meant(tmp_path: Path, names: list[str], takes
     else:
         with pytest.raises(CheckpointError) as told:
             read_checkpoint(tmp_path)
-        assert takes in str(told.value)
+        assert takes.format(tmp_path) in str(told.value)
 
 
 def _save(path: Path) -> None:
@@ -128,6 +134,15 @@ def test_a_file_is_known_by_its_first_bytes(tmp_path: Path, name: str) -> None:
     assert read_checkpoint(tmp_path / name).root.keys() == WEIGHTS.keys()
 
 
+def _zip(name: str, content: bytes) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr(f"w/{name}", content)
+        if name == "data.pkl":
+            archive.writestr("w/version", b"3\n")
+    return held.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
@@ -136,7 +151,13 @@ def test_a_file_is_known_by_its_first_bytes(tmp_path: Path, name: str) -> None:
         ("w.bin", b"<!DOCTYPE html><html>", "a web page"),
         ("w.pt", b"hello world", "neither safetensors nor a torch file"),
         ("w.pt", b"", "neither safetensors nor a torch file"),
-        ("w.pt", b"PK\x03\x04nonsense", "can't be read"),
+        ("w.pt", b"PK\x03\x04nonsense", "is damaged or cut short; copy it again"),
+        ("w.pt", _zip("data.pkl", b"\x80\x02K\x01Q."), "is damaged or cut short"),  # a storage by a number
+        ("w.pt", _zip("data.pkl", b"\x80\x02(NQ0cargparse\nNamespace\n."), "so it was not loaded"),
+        ("w.npz", _zip("a.npy", b""), "a file of NumPy arrays (.npz); save them as tensors: torch.save({k: torch.from"),
+        ("w.pt2", _zip("models/model.json", b"{}"), "an exported program (torch.export.save); give it as SOURCE"),
+        ("w.zip", _zip("weights.pt", b"x"), 'a zip file with "w/weights.pt", and none that torch.save writes'),
+        ("w.pkl", pickle.dumps({"model": {"w": np.ones(2)}}), "torch.from_numpy(v) for k, v in weights.items()}"),
         ("w.pt", pickle.dumps({"a": argparse.Namespace()}), "is a pickle, or a torch file from before 1.6"),
         ("w.distcp", b"", "is one part of a distributed checkpoint"),
     ],

@@ -136,7 +136,7 @@ def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:
         load_checkpoint(net(), tmp_path / "w.safetensors")
     whole = saved(tmp_path / "w.pt", net().state_dict()).read_bytes()
     (tmp_path / "w.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match="can't be read|could run code"):
+    with pytest.raises(CheckpointError, match="is damaged or cut short; copy it again"):
         load_checkpoint(net(), tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match="no such file"):
         load_checkpoint(net(), tmp_path / "absent.pt")

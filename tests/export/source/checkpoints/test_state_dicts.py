@@ -23,6 +23,7 @@ def keys(root: Any) -> list[str]:
         ({"state": {0: W}, "list": [W]}, []),
         ({"w": torch.ones(1), "model": W}, ["", "model"]),
         (W["w"], []),
+        ({"model": W, "sparse": {"w": W["w"].to_sparse()}, "meta": {"w": W["w"].to("meta")}}, ["model"]),
     ],
 )
 def test_where_state_dicts_lie(root: Any, found: list[str]) -> None:
