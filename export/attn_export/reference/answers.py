@@ -87,7 +87,9 @@ def record_answers(
             if value.dtype.kind == "f" and value.size and (nan := int(np.isnan(value).sum())):
                 if nan == value.size:
                     raise CaptureError(
-                        f'PyTorch answers only NaN in output "{name}" at case "{answer.name}"; parity would prove nothing'
+                        f'PyTorch answers only NaN in output "{name}" at case "{answer.name}" (such as where a mask leaves '
+                        "no position), so parity would prove nothing; draw inputs that it answers with --inputs-from, or "
+                        "raise the least sizes with --dim"
                     )
                 tell(f'PyTorch answers NaN in {nan} of {value.size} values of "{name}" at case "{answer.name}"')
     return answers
