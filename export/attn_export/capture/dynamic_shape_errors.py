@@ -201,6 +201,8 @@ _WAYS_OUT = (
 
 #: Calls that are captured as a tensor of one number where they are given a size (`equivalents.size_calls`).
 _NUMBER_OF_SIZE = r"\bmath\.(log|log2|log10|log1p|exp|tanh|sin|cos)\("
+#: The greatest of some lengths: mostly that of the padded axis.
+_LONGEST = r"\bint\(.*(\.max\(|\bmax\()"
 _FIX_THE_SIZE = "fix the dim in that line with --dim NAME=SIZE, or make that number a fixed argument of the model"
 
 
@@ -218,7 +220,8 @@ def _data(problem: BaseException) -> str:
             f"size; {_FIX_THE_SIZE}"
         )
     if "Could not extract specialized integer" in str(problem):
-        return f"the model makes a Python number of data{where}; keep it a tensor, or make it a fixed argument"
+        length = "take the padded length there, as x.shape[1], " if place and re.search(_LONGEST, place.code) else ""
+        return f"the model makes a Python number of data{where}; {length or 'keep it a tensor, '}or make it a fixed argument"
     return f"the model branches on data{where}; use torch.where or torch.cond there, or make it a fixed argument"
 
 

@@ -36,7 +36,8 @@ def run_module(signature: Signature, case: Case[Arrays], inputs: Arrays) -> Case
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:300]
         raise CaptureError(
             f'PyTorch itself fails at case "{case.name}" ({shapes}): {type(problem).__name__}: {reason}. '
-            "Narrow the range or fix the dim with --dim, or mend the module."
+            "Narrow the range or fix the dim with --dim, draw inputs that must fit one another with --inputs-from, or mend "
+            "the module."
         ) from problem
     return replace(case, inputs=inputs, outputs=outputs)
 

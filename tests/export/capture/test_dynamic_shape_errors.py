@@ -204,6 +204,14 @@ def test_a_number_made_of_data() -> None:
     assert explained(Counts()).startswith(f"the model makes a Python number of data at {marked(Counts())}; ")
 
 
+def test_the_longest_of_some_lengths() -> None:
+    class Masks(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, : int(x.abs().long().max())]  # here
+
+    assert explained(Masks()).endswith("; take the padded length there, as x.shape[1], or make it a fixed argument")
+
+
 def test_an_error_of_the_model_itself() -> None:
     class Wrong(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
