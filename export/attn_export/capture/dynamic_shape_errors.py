@@ -199,6 +199,12 @@ _WAYS_OUT = (
     (r"\bint\(", "leave int(...) out there: a size is an integer"),
 )
 
+#: Calls that are captured as a tensor of one number where they are given a size (`equivalents.size_calls`).
+_NUMBER_OF_SIZE = r"\bmath\.(log|log2|log10|log1p|exp|tanh|sin|cos)\("
+#: The greatest of some lengths: mostly that of the padded axis.
+_LONGEST = r"\bint\(.*(\.max\(|\bmax\()"
+_FIX_THE_SIZE = "fix the dim in that line with --dim NAME=SIZE, or make that number a fixed argument of the model"
+
 
 def _first(records: Sequence[Record]) -> str:
     """` at net.py:41: "code"` of the first record that has a place."""
@@ -208,13 +214,21 @@ def _first(records: Sequence[Record]) -> str:
 def _data(problem: BaseException) -> str:
     place = _raised_at(problem)
     where = f" at {place}" if place else ""
+    if place and re.search(_NUMBER_OF_SIZE, place.code):
+        return (
+            f"the model makes a Python number of a function of a size{where}, which a graph can't follow from size to "
+            f"size; {_FIX_THE_SIZE}"
+        )
     if "Could not extract specialized integer" in str(problem):
-        return f"the model makes a Python number of data{where}; keep it a tensor, or make it a fixed argument"
+        length = "take the padded length there, as x.shape[1], " if place and re.search(_LONGEST, place.code) else ""
+        return f"the model makes a Python number of data{where}; {length or 'keep it a tensor, '}or make it a fixed argument"
     return f"the model branches on data{where}; use torch.where or torch.cond there, or make it a fixed argument"
 
 
 def _other(problem: BaseException) -> str:
     place = _raised_at(problem)
+    if isinstance(problem, TypeError) and re.search(r"argument \d+ of type Sym(Int|Float)", str(problem)):
+        return f"NumPy takes no size that varies{f' at {place}' if place else ''}; {_FIX_THE_SIZE}"
     lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
     what = f"{type(problem).__name__}: {lines[0]}" if lines else type(problem).__name__
     return f"torch.export can't capture the model{f' at {place}' if place else ''}; PyTorch says {what}"

@@ -52,7 +52,8 @@ def run_module(signature: Signature, case: Case[Arrays], inputs: Arrays) -> Case
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:300]
         raise CaptureError(
             f'PyTorch itself fails at case "{case.name}" ({shapes}): {type(problem).__name__}: {reason}. '
-            "Narrow the range or fix the dim with --dim, or mend the module."
+            "Narrow the range or fix the dim with --dim, draw inputs that must fit one another with --inputs-from, or mend "
+            "the module."
         ) from problem
     return replace(case, inputs=inputs, outputs=outputs)
 
@@ -103,7 +104,9 @@ def record_answers(
             if value.dtype.kind == "f" and value.size and (nan := int(np.isnan(value).sum())):
                 if nan == value.size:
                     raise CaptureError(
-                        f'PyTorch answers only NaN in output "{name}" at case "{answer.name}"; parity would prove nothing'
+                        f'PyTorch answers only NaN in output "{name}" at case "{answer.name}" (such as where a mask leaves '
+                        "no position), so parity would prove nothing; draw inputs that it answers with --inputs-from, or "
+                        "raise the least sizes with --dim"
                     )
                 tell(f'PyTorch answers NaN in {nan} of {value.size} values of "{name}" at case "{answer.name}"')
     return answers

@@ -202,6 +202,11 @@ def _grouped(module: nn.Module, names: Sequence[str]) -> dict[str, Group]:
             not kinds and len(keys) == 1 and "0" not in keys and len(names) <= len(parameters)
         ):
             continue
+        if not kinds and all(re.fullmatch(r"\d+(_\w+)+", key) for key in keys):
+            raise UsageError(
+                f"--input {stem}_{next(iter(keys))}: a list in a list can't be written by entries; wrap the module in one "
+                f"whose forward takes these tensors one by one and makes {stem} of them"
+            )
         groups[stem] = _group(stem, keys, next((k for k in kinds if k is not torch.Tensor), None), numbered)
     return groups
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from attn_export.capture import dynamic_shape_errors
+from attn_export.capture.equivalents import python_sizes
 from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
@@ -201,6 +204,14 @@ def test_a_number_made_of_data() -> None:
     assert explained(Counts()).startswith(f"the model makes a Python number of data at {marked(Counts())}; ")
 
 
+def test_the_longest_of_some_lengths() -> None:
+    class Masks(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, : int(x.abs().long().max())]  # here
+
+    assert explained(Masks()).endswith("; take the padded length there, as x.shape[1], or make it a fixed argument")
+
+
 def test_an_error_of_the_model_itself() -> None:
     class Wrong(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -242,3 +253,29 @@ class Number(nn.Module):
 
 def test_a_number_of_a_size_is_told_what_to_write() -> None:
     assert explained(Number()).endswith("--dim T=16, or write torch.sym_float(...) for float(...) there")
+
+
+class Logarithm(nn.Module):
+    """As Informer chooses its number of queries."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.topk(min(int(2 * math.ceil(math.log(x.shape[1]))), x.shape[1]), 1)[0]  # here
+
+
+class NumpyLogarithm(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.topk(int(np.ceil(np.log(x.shape[1])).item()), 1)[0]  # here
+
+
+def test_a_number_made_of_a_size_is_no_data() -> None:
+    module = Logarithm()
+    with python_sizes(module, lambda name: None):
+        text = explained(module)
+    assert text.startswith(f"the model makes a Python number of a function of a size at {marked(module)}, ")
+    assert "--dim NAME=SIZE" in text
+
+
+def test_numpy_takes_no_size_that_varies() -> None:
+    text = explained(NumpyLogarithm())
+    assert text.startswith(f"NumPy takes no size that varies at {marked(NumpyLogarithm())}; ")
+    assert "--dim NAME=SIZE" in text

@@ -220,3 +220,12 @@ def test_a_list_is_put_together_inside_the_flat_forward() -> None:
         program = torch.export.export(flat, (a, b, gain), strict=False)
         assert list(program.graph_signature.user_inputs) == ["feats_0", "feats_1", "gain"]
         assert program.module()(a, b, gain)[0].tolist() == [30.0]
+
+
+def test_a_list_in_a_list_is_refused_with_the_way_out() -> None:
+    class Cache(nn.Module):
+        def forward(self, x, past):  # type: ignore[no-untyped-def]
+            return x + past[0][0] + past[0][1]
+
+    with pytest.raises(UsageError, match="--input past_0_0: a list in a list .* wrap the module"):
+        Signature(Cache(), specs("x", "past_0_0", "past_0_1"))

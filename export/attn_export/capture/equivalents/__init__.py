@@ -8,13 +8,19 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .by_index import all_indices
+    from .data_reads import DataReads
     from .decomposition_table import decompositions
     from .size_calls import python_sizes
 
-__all__ = ["all_indices", "decompositions", "python_sizes"]
+__all__ = ["DataReads", "all_indices", "decompositions", "python_sizes"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
-    {"by_index": ["all_indices"], "decomposition_table": ["decompositions"], "size_calls": ["python_sizes"]},
+    {
+        "by_index": ["all_indices"],
+        "data_reads": ["DataReads"],
+        "decomposition_table": ["decompositions"],
+        "size_calls": ["python_sizes"],
+    },
 )

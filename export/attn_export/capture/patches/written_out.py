@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..equivalents import decompositions, python_sizes
+from ..equivalents import DataReads, decompositions, python_sizes
 from ..operators import write_out
 from ._patch import Effect, Patch, counted, traced_inputs
 from ._replace import replaced
@@ -28,7 +28,8 @@ def _enter(module: torch.nn.Module) -> Iterator[Effect]:
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def export(*args: Any, **kwargs: Any) -> torch.export.ExportedProgram:
-            traced = original(*args, **kwargs)
+            with DataReads(note):
+                traced = original(*args, **kwargs)
             inputs = traced_inputs(traced)
             program, calls = write_out(traced)
             written.update(calls)
