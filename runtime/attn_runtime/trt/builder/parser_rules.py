@@ -278,8 +278,8 @@ _SAMPLED = {"bilinear": "LINEAR", "linear": "LINEAR", "nearest": "NEAREST", "bic
 _AROUND = {"zeros": "FILL", "border": "CLAMP", "reflection": "REFLECT"}
 _ROTARY = ("RotaryEmbedding", "com.microsoft.RotaryEmbedding")
 _WHOLE = (
-    "attn-export to-trt writes it in an equal form, as a new export does; else write it as InstanceNormalization over "
-    "[N, 1, -1]"
+    "attn-export to-trt without --skip-pass writes it in an equal form, and so does a new export; else write it as "
+    "InstanceNormalization over [N, 1, -1]"
 )
 _PADS = "give pads in place of output_shape"
 _INT8 = "quantize to int8, with a zero point of 0"
