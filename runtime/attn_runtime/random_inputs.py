@@ -39,7 +39,7 @@ def draw_inputs(specs: Sequence[TensorSpec], sizes: Mapping[str, int], seed: int
             if spec.high is None:
                 raise UsageError(
                     f'input "{spec.name}": an integer input needs a range to draw from, '
-                    f"as in '{spec.name}:{spec.dtype}[{','.join(d.name or str(d.opt) for d in spec.dims)}]<1000'"
+                    f"as in --input '{spec.name}:{spec.dtype}[{','.join(d.name or str(d.opt) for d in spec.dims)}]<1000'"
                 )
             value = _integers(rng, spec.low or 0, spec.high, math.prod(shape)).astype(spec.dtype).reshape(shape)
         drawn[spec.name] = value

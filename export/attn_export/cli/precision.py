@@ -57,13 +57,21 @@ def chosen_scheme(precisions: Sequence[str], half_io: bool, needed: bool) -> str
     return names[0]
 
 
-def common_options(command: Command) -> Command:
-    """What convert and bisect have in common: how the inputs of a plain file are told, and how the run speaks."""
+def input_options(command: Command) -> Command:
+    """How the inputs of a plain file are told."""
     options = [
         click.option("--input", "inputs", multiple=True, metavar="SPEC",
                      help="Of a plain MODEL.onnx, as in to-onnx; repeatable."),
         click.option("--dim", "dims", multiple=True, metavar="NAME=MIN:OPT:MAX",
                      help="Range of a named dim of these inputs."),
+    ]  # fmt: skip
+    return _apply(options, command)
+
+
+def common_options(command: Command) -> Command:
+    """What convert and bisect have in common: how the inputs of a plain file are told, and how the run speaks."""
+    options = [
+        input_options,
         click.option("--stage-timeout", default=600.0, show_default=True, type=click.FloatRange(min=1),
                      help="Seconds per risky stage."),
         click.option("--quiet", "-q", is_flag=True, help="Print errors only."),

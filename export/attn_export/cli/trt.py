@@ -9,6 +9,8 @@ import click
 from attn_runtime.cli import BuildPrinter, build_options
 from attn_runtime.errors import UsageError
 
+from .precision import input_options
+
 
 @click.command("to-trt")
 @click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(path_type=Path))
@@ -20,6 +22,7 @@ from attn_runtime.errors import UsageError
 @click.option("--precision", "kinds", multiple=True, metavar="NAME", help="The same for any precision by its name.")
 @click.option("--half-io", is_flag=True, help="With --fp16: float16 inputs and outputs too.")
 @click.option("--skip-pass", "skip", multiple=True, metavar="attention", help="Leave the attention as it is written.")
+@input_options
 @build_options
 def to_trt(path: Path, kinds: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> None:
     """Build a TensorRT engine for this machine, and hold it against what was asked for.

@@ -13,11 +13,11 @@ from typing import Any
 
 import onnx
 from attn_runtime.bundle import AttentionBlock, Bundle, Graph
-from attn_runtime.errors import AttnError, OutputError, UsageError
+from attn_runtime.errors import OutputError, ParityError, PassError, StageError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
 from attn_runtime.tasks import CompileReport, GraphBuild, compile_engines
 from attn_runtime.trt import Profile, ShapeTexts, make_profiles
-from attn_runtime.trt.builder import Compiled, find_source
+from attn_runtime.trt.builder import Compiled, CompilerFailure, find_source
 
 from ..attention import find_blocks
 from ..console import Console
@@ -27,6 +27,11 @@ from ..precision import schemes
 
 #: The passes that can be left out.
 _PASSES = ("attention",)
+#: After these, what the first form failed of is told. Anything else (attention not fused, no space left) is the reason
+#: why there is no engine.
+_NO_HELP = (CompilerFailure, StageError, ParityError, PassError)
+#: What the caller says of the inputs of a plain file.
+Drawn = tuple[TensorSpec, ...] | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ def to_trt(
     graph: str | None = None,
     half_io: bool = False,
     skip: Sequence[str] = (),
+    inputs: Sequence[str] = (),
+    dims: Sequence[str] = (),
     min_shapes: tuple[str, ...] = (),
     opt_shapes: tuple[str, ...] = (),
     max_shapes: tuple[str, ...] = (),
@@ -57,6 +64,8 @@ def to_trt(
     precision        the name of a scheme is made first where the bundle lacks it, and held against PyTorch's recorded
                      answers; None and "fp32" convert nothing
     half_io, skip    of that conversion: float16 inputs and outputs too, and passes to leave out ("attention")
+    inputs, dims     of a plain file, as `convert` takes them: what is drawn for them where something is rewritten and
+                     checked; by default what its metadata or the shapes say
     min_shapes, ...  trtexec's texts, as in "x:1x3x32x32,y:2x3"
     on_build         called after each build
     options          the further arguments of `attn_runtime.compile_engines`
@@ -65,15 +74,18 @@ def to_trt(
     """
     path, console = Path(path), console or Console(quiet=True)
     shapes = ShapeTexts(min_shapes, opt_shapes, max_shapes)
+    drawn = _drawn(path, inputs, dims)
 
     def prepared(name: str | None) -> tuple[Path, Mapping[str, Any]]:
-        request = prepare(path, precision, shapes=shapes, graph=name, half_io=half_io, skip=skip, console=console)
+        request = prepare(
+            path, precision, shapes=shapes, graph=name, half_io=half_io, skip=skip, drawn=drawn, console=console
+        )
         for note in request.notes:
             console.note(note)
         return request.path, request.arguments
 
     def other_form(name: str | None, compiled: Callable[..., Compiled]) -> Compiled | None:
-        return _build_otherwise(path, precision, shapes, name, compiled, console)
+        return _build_otherwise(path, precision, shapes, drawn, name, compiled, console)
 
     return compile_engines(
         path, graph=graph, min_shapes=min_shapes, opt_shapes=opt_shapes, max_shapes=max_shapes, prepare=prepared,
@@ -81,10 +93,21 @@ def to_trt(
     )  # fmt: skip
 
 
+def _drawn(path: Path, inputs: Sequence[str], dims: Sequence[str]) -> Drawn:
+    if not inputs and not dims:
+        return None
+    if path.is_dir():
+        raise UsageError("--input and --dim are for a plain ONNX file; a bundle says what its inputs are")
+    from ..precision import drawn_inputs
+
+    return drawn_inputs(inputs, dims)
+
+
 def _build_otherwise(
     path: Path,
     kind: str | None,
     shapes: ShapeTexts,
+    drawn: Drawn,
     graph: str | None,
     compiled: Callable[..., Compiled],
     console: Console,
@@ -97,7 +120,10 @@ def _build_otherwise(
     if path.is_file():
         typed = path.with_name(f"{path.stem}.{kind}.onnx")
         source = typed if kind in schemes.names() and typed.exists() else path
-        return _plain_otherwise(source, shapes, compiled, console)
+        target = _form_beside(source)
+        if source == path and tensorrt.misread(path) and target.exists():
+            source = target  # what `prepare` made, and TensorRT was given
+        return _plain_otherwise(source, target, shapes, drawn, compiled, console)
     found = Bundle.open(path).graph(graph)
     precision = kind or found.default_precision
     built: list[Compiled] = []
@@ -107,7 +133,7 @@ def _build_otherwise(
 
     try:
         done = add_form(path, found.name, precision, early_split.PASS, console, build)
-    except AttnError as problem:
+    except _NO_HELP as problem:
         console.note(f"the other form does not help: {problem}")
         return None
     if done is None:
@@ -119,17 +145,20 @@ def _build_otherwise(
 
 
 def _plain_otherwise(
-    source: Path, shapes: ShapeTexts, compiled: Callable[..., Compiled], console: Console
+    source: Path, target: Path, shapes: ShapeTexts, drawn: Drawn, compiled: Callable[..., Compiled], console: Console
 ) -> Compiled | None:
-    target = _form_beside(source)
+    _check_ours(target)  # what is not ours is not taken away below
     try:
-        if (done := _plain_form(source, shapes, early_split.PASS, console)) is None:
+        if (done := _plain_form(source, target, shapes, drawn, early_split.PASS, console)) is None:
             return None
         engine = compiled(target, blocks=find_blocks(load(target)))
-    except AttnError as problem:
+    except _NO_HELP as problem:
         console.note(f"the other form does not help: {problem}")
         target.unlink(missing_ok=True)
         return None
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
     console.note(f"another form builds: {done}")
     return engine
 
@@ -142,14 +171,15 @@ def prepare(
     graph: str | None = None,
     half_io: bool = False,
     skip: Sequence[str] = (),
+    drawn: Drawn = None,
     console: Console,
 ) -> CompileRequest:
     """Make the precision `kind` ("fp32", a scheme's name, None for what is there) unless it is there, and look up what the
     build has to know.
 
     A bundle gets its new precision written into it; for a plain NAME.onnx, NAME.`kind`.onnx is written beside it.
-    `half_io` and `skip` ("attention") are those of the conversion. Raises what the conversion raises; then bundle and
-    files are as they were.
+    `half_io`, `skip` ("attention") and `drawn` (what the inputs of a plain file are) are those of the conversion. Raises
+    what the conversion raises; then bundle and files are as they were.
     """
     for name in skip:
         if name not in _PASSES:
@@ -157,7 +187,7 @@ def prepare(
     if half_io and kind not in schemes.names():
         raise UsageError("--half-io belongs to --fp16: an fp32 graph's inputs and outputs are float32")
     if path.is_file():
-        return _plain(path, kind, shapes, graph, half_io, skip, console)
+        return _plain(path, kind, shapes, graph, half_io, skip, drawn, console)
     return _bundle(path, kind, graph, half_io, skip, console)
 
 
@@ -204,6 +234,7 @@ def _plain(
     graph: str | None,
     half_io: bool,
     skip: Sequence[str],
+    drawn: Drawn,
     console: Console,
 ) -> CompileRequest:
     source = find_source(path, graph, None)
@@ -218,7 +249,7 @@ def _plain(
             target,
             kind,
             half_io=half_io,
-            inputs=source.specs or _specs(source.inputs, profiles),
+            inputs=_told(source.specs or _specs(source.inputs, profiles), drawn),
             skip=skip,
             tensorrt=True,
             console=console,
@@ -228,21 +259,35 @@ def _plain(
             typed.path, {"precision": typed.type, "kept": kept, "blocks": typed.blocks}, (f"wrote {target}",)
         )
     notes: tuple[str, ...] = ()
-    if tensorrt.misread(path) and (done := _plain_form(path, shapes, tensorrt.PASS, console)):
+    if tensorrt.misread(path) and (
+        done := _plain_form(path, _form_beside(path), shapes, drawn, tensorrt.PASS, console)
+    ):
         path, notes = _form_beside(path), (f"what TensorRT would misread is said otherwise: {done}",)
     blocks = find_blocks(load(path))
     return CompileRequest(path, {"precision": kind, "blocks": blocks}, notes)
 
 
-def _plain_form(path: Path, shapes: ShapeTexts, chosen: Pass, console: Console) -> str | None:
+def _plain_form(
+    path: Path, target: Path, shapes: ShapeTexts, drawn: Drawn, chosen: Pass, console: Console
+) -> str | None:
     """Write NAME.trt.onnx beside a plain file; what was done, or None where the pass changes nothing."""
     from ..precision import plain_form
 
-    target = _form_beside(path)
     _check_ours(target)
     source = find_source(path, None, None)
     profiles = make_profiles(shapes.min, shapes.opt, shapes.max, source.inputs, source.where)
-    return plain_form(path, target, source.type, chosen, source.specs or _specs(source.inputs, profiles), console)
+    specs = _told(source.specs or _specs(source.inputs, profiles), drawn)
+    return plain_form(path, target, source.type, chosen, specs, console)
+
+
+def _told(specs: Sequence[TensorSpec], drawn: Drawn) -> tuple[TensorSpec, ...]:
+    """The inputs as the caller says, the others as they are known."""
+    said = {spec.name: spec for spec in drawn or ()}
+    if unknown := said.keys() - {spec.name for spec in specs}:
+        raise UsageError(
+            f"--input {min(unknown)}: the file has no such input; it has {', '.join(spec.name for spec in specs)}"
+        )
+    return tuple(said.get(spec.name, spec) for spec in specs)
 
 
 def _form_beside(path: Path) -> Path:

@@ -8,7 +8,7 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .bisect_bundle import bisect
-    from .conversion import CHECKED, add_precision, check_options, convert, convert_file
+    from .conversion import CHECKED, add_precision, check_options, convert, convert_file, drawn_inputs
     from .further_cases import Live
     from .tensorrt_form import add_form, plain_form
     from .typed_graph import TypedGraph
@@ -23,6 +23,7 @@ __all__ = [
     "check_options",
     "convert",
     "convert_file",
+    "drawn_inputs",
     "plain_form",
 ]
 
@@ -31,7 +32,7 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "bisect_bundle": ["bisect"],
-        "conversion": ["CHECKED", "add_precision", "check_options", "convert", "convert_file"],
+        "conversion": ["CHECKED", "add_precision", "check_options", "convert", "convert_file", "drawn_inputs"],
         "further_cases": ["Live"],
         "tensorrt_form": ["add_form", "plain_form"],
         "typed_graph": ["TypedGraph"],

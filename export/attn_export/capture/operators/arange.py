@@ -2,6 +2,7 @@
 
 PyTorch takes the length in double precision; ONNX Range takes it, and its ends, in float32: arange(0, T * 0.1, 0.1) has
 another length at 85 of 195 sizes. Where start and step are the same at all sizes, the values are a constant that is cut.
+A whole start and an end such as 9.0 are floats in PyTorch, and whole numbers in the exporter.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def _write(node: torch.fx.Node) -> Call | None:
     given = arguments(node)
     ends = start, _, step = [given.get("start", 0), given["end"], given.get("step", 1)]
     if all(_is_whole(value(number)) for number in ends):
-        return None
+        # The exporter takes the type of arange(1, 9.0) from its start, and PyTorch from all of them.
+        mixed = given["dtype"] is None and len({isinstance(value(number), float) for number in ends[:2]}) == 2
+        return Call(torch.arange, tuple(ends), {"dtype": torch.get_default_dtype()}) if mixed else None
     dtype = given["dtype"] or torch.get_default_dtype()
     if dtype not in _DTYPES:
         raise CanNotWrite(f"it is an arange of {dtype}")

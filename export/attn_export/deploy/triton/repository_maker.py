@@ -16,6 +16,7 @@ from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.generate.graphs import GraphIO
 from attn_runtime.spec import TensorSpec
 from attn_runtime.suggest import did_you_mean
+from attn_runtime.trt.builder import check_for_provider
 
 from .config import Message, Signature, accelerator, dynamic_batching, instance_group, parameters
 from .engines import Plans, find_plans
@@ -148,6 +149,7 @@ def _graph(bundle: Bundle, graph: Graph, name: str, options: TritonOptions) -> t
     else:
         _onnx_files(folder, bundle, graph, precision, entry)
         if _accelerated(entry, options):
+            check_for_provider(entry.file, bundle.label(graph), "take --accelerator none, or export the model again")
             config["optimization"] = accelerator(signature, entry.type, options.cache)
             notes.append("on a GPU it builds TensorRT engines when it is loaded; --engine-cache keeps them")
     _labels(folder, bundle, config)

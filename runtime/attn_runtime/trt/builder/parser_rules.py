@@ -277,7 +277,10 @@ _OUTSIDE = {"constant": "FILL", "reflect": "REFLECT", "edge": "CLAMP", "wrap": "
 _SAMPLED = {"bilinear": "LINEAR", "linear": "LINEAR", "nearest": "NEAREST", "bicubic": "CUBIC", "cubic": "CUBIC"}
 _AROUND = {"zeros": "FILL", "border": "CLAMP", "reflection": "REFLECT"}
 _ROTARY = ("RotaryEmbedding", "com.microsoft.RotaryEmbedding")
-_WHOLE = "export it again, which writes it in an equal form, or write it as InstanceNormalization over [N, 1, -1]"
+_WHOLE = (
+    "attn-export to-trt without --skip-pass writes it in an equal form, and so does a new export; else write it as "
+    "InstanceNormalization over [N, 1, -1]"
+)
 _PADS = "give pads in place of output_shape"
 _INT8 = "quantize to int8, with a zero point of 0"
 _RESIZE = (

@@ -49,7 +49,7 @@ def check_traps(graph: OnnxGraph, where: str) -> Traps:
     return Traps(bool(attention), tuple(_notes(own, graph)))
 
 
-def check_for_provider(file: Path, where: str) -> None:
+def check_for_provider(file: Path, where: str, way_out: str = "take --backend ort") -> None:
     """The same for TensorRT inside ONNX Runtime, which hands it the nodes that its parser takes, misread or not.
 
     What fails to parse runs on CUDA there. Raises EngineError for what would not fail; no network is seen, so by what is
@@ -60,7 +60,7 @@ def check_for_provider(file: Path, where: str) -> None:
         if node.domain in ("", "ai.onnx"):
             for text in (*(text for text, _ in ignored(node)), *by_graph_alone(node, graph)):
                 raise EngineError(
-                    f"{where}: TensorRT inside ONNX Runtime would answer wrongly: {place(node)}: {text}; take --backend ort"
+                    f"{where}: TensorRT inside ONNX Runtime would answer wrongly: {place(node)}: {text}; {way_out}"
                 )
 
 

@@ -41,6 +41,20 @@ def test_whole_numbers_stay_a_range() -> None:
     assert graph.wrong() == []
 
 
+def test_a_float_among_whole_numbers_makes_floats() -> None:
+    def net(x: torch.Tensor) -> Any:
+        size = x.shape[-1]
+        return (
+            torch.arange(1, 9.0),
+            x[0, 0] * torch.arange(size, 80.0).sum(),
+            torch.arange(1.0, size),
+            torch.arange(9.0),
+        )
+
+    graph = Graph(net, 6, 60)
+    assert graph.wrong() == []
+
+
 class TwoSizes(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.arange(0, x.shape[0] * 0.1 + x.shape[-1] * 0.3, 0.1)

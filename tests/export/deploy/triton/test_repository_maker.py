@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attn_export.deploy.triton import repository_maker
 from attn_export.deploy.triton.config import Signature, batch_dim
 from attn_export.deploy.triton.repository_maker import TritonModel, TritonOptions, deploy_triton
 from attn_export.deploy.triton.text_proto import Enum, Map, to_text
@@ -160,6 +161,18 @@ def test_the_accelerator_keeps_the_precision_and_knows_the_shapes(
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": "engines",
     }
+
+
+def test_what_the_accelerator_would_misread_is_refused(
+    gemm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def misread(file: Path, where: str, way_out: str) -> None:
+        raise EngineError(f"{where}: {file.name} would be misread; {way_out}")
+
+    monkeypatch.setattr(repository_maker, "check_for_provider", misread)
+    with pytest.raises(EngineError, match=r"model\.half\.onnx would be misread; take --accelerator none"):
+        deploy(gemm, tmp_path, precision="half")
+    deploy(gemm, tmp_path, precision="half", accelerator="none")
 
 
 def spec(name: str, *dims: Dim, dtype: str = "float32") -> TensorSpec:
