@@ -70,7 +70,7 @@ def test_raw_weights_are_taken_and_an_average_is_told_and_can_be_chosen(root: An
         ),
         (
             weights(1, "model.") | {"criterion.class_weight": torch.ones(2)},
-            ["names are matched without model.", "1 other tensors are left out: criterion.class_weight"],
+            ["names are matched without model.", "1 left out that the module has not: criterion.class_weight"],
         ),
         ({"model": RAW, "ema": {"x": torch.ones(1)}}, ["ema may be an average of the weights (EMA), and does not fit"]),
     ],
@@ -82,7 +82,7 @@ def test_what_was_not_as_a_plain_load_has_it_is_told(root: Any, notes: list[str]
 
 def test_what_belongs_to_an_average_beside_the_weights_is_left_out_with_it() -> None:
     choice = chosen(RAW | weights(2, "ema.module.") | {"ema.updates": torch.tensor(3)})
-    assert value(choice) == 1 and choice.notes[-1] == "1 other tensors are left out: ema.updates"
+    assert value(choice) == 1 and choice.notes[-1] == "1 left out that the module has not: ema.updates"
 
 
 def test_a_key_means_what_lies_right_below_it() -> None:
@@ -141,6 +141,6 @@ def test_a_misfit_says_what_is_wrong(root: Any, says: str) -> None:
 def test_what_an_average_keeps_beside_its_module_is_none_of_its_weights() -> None:
     root = {"state_dict": RAW, "ema_state_dict": {"steps": torch.tensor(3)} | weights(2, "module.")}
     choice = chosen(root, "ema_state_dict")
-    assert value(choice) == 2 and "1 other tensors are left out: steps" in choice.notes
+    assert value(choice) == 2 and "1 left out that the module has not: steps" in choice.notes
     with pytest.raises(Misfit, match="unexpected 1: module.extra"):
         chosen({"steps": torch.tensor(3), "module.extra": torch.ones(1)} | weights(2, "module."))
