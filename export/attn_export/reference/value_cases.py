@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attn_runtime.bundle import Arrays, Case
@@ -20,7 +20,9 @@ from attn_runtime.spec import Dim, TensorSpec, named_dims
 from numpy.typing import NDArray
 
 from .draw import Draw
-from .settled_answers import Ask, as_finite, settled
+
+if TYPE_CHECKING:
+    from .settled_answers import Ask
 
 #: The factor of every float input in a case of this name.
 MAGNITUDES = {"large": 100.0, "tiny": 1e-3}
@@ -53,6 +55,8 @@ def value_cases(
 
     `weight_bytes` is how much the module holds: the larger it is, the smaller the cases.
     """
+    from .settled_answers import settled  # it brings torch, which those who only ask for a case's kind do without
+
     found = ValueCases()
     masks = [spec for spec in inputs if is_mask(spec)]
     floats = [spec.name for spec in inputs if spec.dtype.startswith("float")]
@@ -155,6 +159,8 @@ def _with_patterns(usual: Case[Arrays], mask: str, patterns: Sequence[str], rows
 
 def _answered(case: Case[Arrays], usual: Case[Arrays], ask: Ask) -> Case[Arrays] | None:
     """PyTorch's answer where it has a finite one."""
+    from .settled_answers import as_finite
+
     try:
         answer = ask(case, case.inputs)
     except CaptureError:

@@ -173,7 +173,9 @@ def _notes(chosen: _Candidate, others: list[_Candidate], found: list[StateDict],
     inside_others = {n for o in others if o.state is state for n in o.fit.table.values()}
     left = [n for n in (*fit.inside, *fit.outside) if n not in inside_others]
     if left:
-        notes.append(f"{len(left)} left out that the module has not: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}")
+        notes.append(
+            f"{len(left)} left out that the module has not: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}"
+        )
     if fit.counters:
         notes.append(f"it lacks {len(fit.counters)} counters of BatchNorm, which eval mode does not read")
     return notes
