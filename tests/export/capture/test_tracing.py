@@ -52,6 +52,7 @@ def test_what_the_rules_refuse_is_taken(function: Callable[[torch.Tensor], torch
     assert wrong(module, done.path, [(b, t, 16) for b in (1, 3) for t in (3, 4, 5, 8, 15, 16, 20, 33, 50)]) == []
 
 
+@pytest.mark.full  # padded windows again; PyTorch takes half a minute to reason about two dims
 def test_windows_over_two_dims(tmp_path: Path) -> None:
     module = Sized(rare_nets.windows_of_picture)
     done = captured(module, tmp_path, PICTURE)

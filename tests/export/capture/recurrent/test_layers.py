@@ -33,14 +33,16 @@ STACKED = {"num_layers": 2, "bidirectional": True}
     [
         ("LSTM", {"batch_first": True}, False),
         ("LSTM", {**STACKED, "dropout": 0.5}, True),
-        ("LSTM", {"bidirectional": True, "bias": False}, False),
+        pytest.param("LSTM", {"bidirectional": True, "bias": False}, False, marks=pytest.mark.full),
         ("LSTM", {"proj_size": 10, "batch_first": True}, False),
         ("LSTM", {"proj_size": 10, **STACKED}, True),
         ("GRU", {}, True),
         ("GRU", {**STACKED, "batch_first": True}, False),
-        ("GRU", {"bias": False}, False),
+        pytest.param("GRU", {"bias": False}, False, marks=pytest.mark.full),
         ("RNN", {**STACKED, "batch_first": True}, True),
-        ("RNN", {"nonlinearity": "relu", "bias": False, "bidirectional": True}, False),
+        pytest.param(
+            "RNN", {"nonlinearity": "relu", "bias": False, "bidirectional": True}, False, marks=pytest.mark.full
+        ),
     ],
 )
 def test_a_layer_is_one_node(kind: str, options: dict[str, Any], with_state: bool) -> None:
