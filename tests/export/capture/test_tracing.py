@@ -21,6 +21,9 @@ from torch import nn
 X = TensorSpec("x", "float32", (Dim("B", 1, 2, 3), Dim("T", 3, 16, 50), Dim.fixed(16)))
 PICTURE = TensorSpec("x", "float32", (Dim("B", 1, 1, 2), Dim("H", 5, 14, 30), Dim("W", 5, 20, 30), Dim.fixed(16)))
 
+#: Refused and taken for the reasons of others in `rare_nets.TAKEN`.
+MUCH_ALIKE = (rare_nets.gathered_buckets, rare_nets.spread, rare_nets.pieces, rare_nets.shift_by_selection)
+
 
 def captured(module: nn.Module, folder: Path, spec: TensorSpec = X, exporter: str = "dynamo") -> Captured:
     signature = Signature(module.eval(), [spec])
@@ -43,7 +46,10 @@ def wrong(module: nn.Module, path: Path, shapes: list[tuple[int, ...]]) -> list[
     return found
 
 
-@pytest.mark.parametrize("function", rare_nets.TAKEN, ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "function",
+    [pytest.param(f, marks=[pytest.mark.full] if f in MUCH_ALIKE else [], id=f.__name__) for f in rare_nets.TAKEN],
+)
 def test_what_the_rules_refuse_is_taken(function: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path) -> None:
     module = Sized(function)
     done = captured(module, tmp_path)

@@ -34,7 +34,7 @@ STACKED = {"num_layers": 2, "bidirectional": True}
         ("LSTM", {"batch_first": True}, False),
         ("LSTM", {**STACKED, "dropout": 0.5}, True),
         pytest.param("LSTM", {"bidirectional": True, "bias": False}, False, marks=pytest.mark.full),
-        ("LSTM", {"proj_size": 10, "batch_first": True}, False),
+        pytest.param("LSTM", {"proj_size": 10, "batch_first": True}, False, marks=pytest.mark.full),
         ("LSTM", {"proj_size": 10, **STACKED}, True),
         ("GRU", {}, True),
         ("GRU", {**STACKED, "batch_first": True}, False),

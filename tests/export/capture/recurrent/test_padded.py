@@ -32,8 +32,8 @@ AXES = [{0: ROWS, 1: STEPS}, {0: ROWS}]
     [
         (Packed("LSTM", "input", bidirectional=True), inputs),
         (Packed("LSTM", proj_size=7, num_layers=2, bidirectional=True), inputs),
-        (Packed("GRU", 60, padding=3.0, bidirectional=True), inputs),
-        (Packed("RNN", ordered=True), ordered),
+        pytest.param(Packed("GRU", 60, padding=3.0, bidirectional=True), inputs, marks=pytest.mark.full),
+        pytest.param(Packed("RNN", ordered=True), ordered, marks=pytest.mark.full),
         (Packed("GRU", batch_first=False), time_first),
     ],
     ids=["to the input's length", "projected", "to a number", "in order", "time first"],
