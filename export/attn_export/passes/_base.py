@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import onnx_ir as ir
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import AttnError, PassError, UsageError
 from attn_runtime.suggest import did_you_mean
@@ -48,6 +49,21 @@ class PassResult:
 
     path: Path
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """`changed` are the labels of what was rewritten; `notes` say of each other place why it was left."""
+
+    changed: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def result(self, model: ir.Model, source: Path, target: Path, unchanged: str) -> PassResult:
+        """Write the model to `target` where anything changed; `unchanged` is the note where nothing did."""
+        if not self.changed:
+            return PassResult(source, "; ".join(self.notes) or unchanged)
+        ir.save(model, target)
+        return PassResult(target, "; ".join((f"rewrote {', '.join(self.changed)}", *self.notes)))
 
 
 class Pass(Protocol):
@@ -112,6 +128,11 @@ def run_pass(
     if broken := (same_io(before, after) or chosen.ensures(before, after)):
         raise error(f"broke its contract: {broken}")
     return Applied(chosen.name, before, after, result)
+
+
+def same_opset(before: GraphInfo, after: GraphInfo) -> str:
+    """For passes that rewrite a graph in operators of its own opset."""
+    return "" if after.opset == before.opset else f"the opset was {before.opset} and is {after.opset}"
 
 
 def same_io(before: GraphInfo, after: GraphInfo) -> str:

@@ -6,7 +6,6 @@ in the default order. docs/attention/fusion.md says what it gains.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
@@ -14,15 +13,7 @@ from attn_runtime.child_process import ChildProcess
 
 from ..attention import Rewriter, Unchanged, matches, opset_problem, plan, written_out
 from ..onnx_graph import GraphInfo, index, load, opset_of
-from ._base import PassResult
-
-
-@dataclass(frozen=True)
-class Rewritten:
-    """`changed` are the labels of the blocks that were rewritten; `notes` say of each other one why it was left."""
-
-    changed: tuple[str, ...]
-    notes: tuple[str, ...]
+from ._base import PassResult, Rewritten, same_opset
 
 
 def rewrite(model: ir.Model) -> Rewritten:
@@ -58,15 +49,11 @@ class Attention:
 
     def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
         model = load(source)
-        done = rewrite(model)
-        if not done.changed:
-            return PassResult(source, "; ".join(done.notes) or "every block can be fused as it is")
-        ir.save(model, target)
-        return PassResult(target, "; ".join((f"rewrote {', '.join(done.changed)}", *done.notes)))
+        return rewrite(model).result(model, source, target, "every block can be fused as it is")
 
     def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
-        if after.opset != before.opset:
-            return f"the opset was {before.opset} and is {after.opset}"
+        if changed := same_opset(before, after):
+            return changed
         if after.data_files != before.data_files:
             return f"its weights lay in {before.data_files} and lie in {after.data_files}"
         return ""

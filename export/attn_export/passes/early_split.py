@@ -16,7 +16,7 @@ import onnx_ir as ir
 from attn_runtime.child_process import ChildProcess
 
 from ..onnx_graph import GraphInfo, index, load, shape_of, stored
-from ._base import PassResult
+from ._base import PassResult, same_opset
 from ._new_nodes import NewNodes, drop_unread, ints
 
 
@@ -116,7 +116,7 @@ class EarlySplit:
         return PassResult(target, f"cut {', '.join(done)}")
 
     def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
-        return "" if after.opset == before.opset else f"the opset was {before.opset} and is {after.opset}"
+        return same_opset(before, after)
 
 
 PASS = EarlySplit()

@@ -13,7 +13,7 @@ from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.errors import StageError
 
 from ..onnx_graph import GraphInfo, info_of, load, weights_to_inputs
-from ._base import PassResult
+from ._base import PassResult, same_opset
 
 #: Folding may turn a computed constant into stored data; beyond this growth the smaller file is worth the nodes.
 _MAX_GROWTH = 1.05
@@ -78,8 +78,8 @@ class Simplify:
         return outcome
 
     def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
-        if after.opset != before.opset:
-            return f"the opset was {before.opset} and is {after.opset}"
+        if changed := same_opset(before, after):
+            return changed
         if after.nodes > before.nodes:
             return f"the graph grew from {before.nodes} to {after.nodes} nodes"
         return ""

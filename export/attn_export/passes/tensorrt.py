@@ -9,27 +9,18 @@ For TensorRT alone, and only where the graph has such nodes. A captured graph ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 from attn_runtime.child_process import ChildProcess
 
 from ..onnx_graph import GraphInfo, dtype_of, index, load, opset_of
-from ._base import PassResult
+from ._base import PassResult, Rewritten, same_opset
 from ._new_nodes import DTYPES, NewNodes, drop_unread, ints
 from ._scatter import rewrite_scatter
 
 #: Axes of reductions are inputs from here on.
 _OLDEST = 18
-
-
-@dataclass(frozen=True)
-class Rewritten:
-    """`changed` are the nodes that were rewritten; `notes` say of each other one why it was left."""
-
-    changed: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def rewrite(model: ir.Model) -> Rewritten:
@@ -97,14 +88,10 @@ class TensorRT:
 
     def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
         model = load(source)
-        done = rewrite(model)
-        if not done.changed:
-            return PassResult(source, "; ".join(done.notes) or "TensorRT reads it as it is")
-        ir.save(model, target)
-        return PassResult(target, "; ".join((f"rewrote {', '.join(done.changed)}", *done.notes)))
+        return rewrite(model).result(model, source, target, "TensorRT reads it as it is")
 
     def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
-        return "" if after.opset == before.opset else f"the opset was {before.opset} and is {after.opset}"
+        return same_opset(before, after)
 
 
 PASS = TensorRT()
