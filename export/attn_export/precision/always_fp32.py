@@ -14,7 +14,7 @@ from attn_runtime.ort import answer_files
 from onnx import TensorProto
 from safetensors.numpy import load_file
 
-from .schemes import HALVES, MOVES, has_bodies, reads, tensor_types
+from .schemes import HALVES, MOVES, has_bodies, readers_of, tensor_types
 
 _INTEGERS = (TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8)
 #: Arithmetic on positions and counts: element by element, so that a whole network never counts as an index.
@@ -33,10 +33,7 @@ def by_kind(model: onnx.ModelProto) -> dict[str, str]:
 def _indexing(model: onnx.ModelProto) -> set[str]:
     """Nodes whose float results do nothing but become integers: a rounding there is another index."""
     types = tensor_types(model)
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        for name in reads(node):
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(model.graph)
     outputs = {v.name for v in model.graph.output}
     found: set[str] = set()
 

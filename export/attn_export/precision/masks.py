@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file
 
 from .layerwise import STANDS_FOR_INFINITY
-from .schemes import HALVES, MOVES, has_bodies, reads, tensor_types
+from .schemes import HALVES, MOVES, has_bodies, readers_of, tensor_types
 
 #: What a mask may go through on its way from a constant to a softmax.
 _ON_THE_WAY = frozenset({"Add", "Sub", "Neg", "Min", "Max", "Clip", "Cast", "CastLike"}) | MOVES
@@ -64,10 +64,7 @@ def mask_tensors(
     infinity need no such proof and are not among them.
     """
     graph = model.graph
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in reads(node):
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(graph)
     flags = _flags(model, zero_one)
     outputs = {v.name for v in graph.output}
     found: set[str] = set()

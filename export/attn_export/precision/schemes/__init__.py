@@ -9,7 +9,7 @@ from attn_runtime.lazy import lazy
 if TYPE_CHECKING:
     from ._autocast import MAX_BYTES, Cast, computes, nodes_in_fp32, read_cast, require_autocast
     from ._base import FLAGS, Scheme, get, names, none_named, of_type, option, scheme_of
-    from ._bodies import has_bodies, reads
+    from ._bodies import has_bodies, readers_of
     from ._element_types import HALVES, tensor_types
     from ._emulation import ENTERED, HALVED, MOVES
 
@@ -31,7 +31,7 @@ __all__ = [
     "of_type",
     "option",
     "read_cast",
-    "reads",
+    "readers_of",
     "require_autocast",
     "scheme_of",
     "tensor_types",
@@ -43,7 +43,7 @@ __getattr__, __dir__ = lazy(
     {
         "_autocast": ["Cast", "MAX_BYTES", "computes", "nodes_in_fp32", "read_cast", "require_autocast"],
         "_base": ["FLAGS", "Scheme", "get", "names", "none_named", "of_type", "option", "scheme_of"],
-        "_bodies": ["has_bodies", "reads"],
+        "_bodies": ["has_bodies", "readers_of"],
         "_element_types": ["HALVES", "tensor_types"],
         "_emulation": ["ENTERED", "HALVED", "MOVES"],
     },

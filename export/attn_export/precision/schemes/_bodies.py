@@ -48,6 +48,15 @@ def reads(node: onnx.NodeProto) -> list[str]:
     return list(names)
 
 
+def readers_of(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """The nodes that read each name, in order, also those that read it in a body."""
+    found: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in reads(node):
+            found.setdefault(name, []).append(node)
+    return found
+
+
 def take_out(model: onnx.ModelProto) -> Held | None:
     """Cut the nodes with bodies out of `model`, which is changed; None where it has none.
 
