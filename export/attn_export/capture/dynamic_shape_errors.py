@@ -107,7 +107,7 @@ class watch:
     def _place(self) -> Place | None:
         frame = sys._getframe(2)
         while frame is not None and frame is not self._outside:
-            if _is_model(frame.f_code.co_filename):
+            if is_model(frame.f_code.co_filename):
                 return _place(frame.f_code.co_filename, frame.f_lineno)
             frame = frame.f_back  # type: ignore[assignment]
         return None
@@ -199,7 +199,7 @@ _WAYS_OUT = (
     (r"\bint\(", "leave int(...) out there: a size is an integer"),
 )
 
-#: Calls that are captured as a tensor of one number where they are given a size (`equivalents.size_calls`).
+#: Calls that are captured as a tensor of one number where they are given a size (`equivalents.python_calls`).
 _NUMBER_OF_SIZE = r"\bmath\.(log|log2|log10|log1p|exp|tanh|sin|cos)\("
 #: The greatest of some lengths: mostly that of the padded axis.
 _LONGEST = r"\bint\(.*(\.max\(|\bmax\()"
@@ -237,7 +237,7 @@ def _other(problem: BaseException) -> str:
 def _raised_at(problem: BaseException) -> Place | None:
     """The innermost line of the model in the exception's traceback."""
     frames = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(problem.__traceback__)]
-    return next((_place(file, line) for file, line in reversed(frames) if _is_model(file)), None)
+    return next((_place(file, line) for file, line in reversed(frames) if is_model(file)), None)
 
 
 _STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -245,7 +245,8 @@ _PACKAGES = [Path(sysconfig.get_path(p)) for p in ("purelib", "platlib")]
 _MACHINERY = [Path(torch.__file__).parent, Path(sympy.__file__).parent, Path(__file__).parents[1]]
 
 
-def _is_model(file: str) -> bool:
+def is_model(file: str) -> bool:
+    """Whether a line of the file is one that the user can change: of the model or of a library, not of what captures it."""
     path = Path(file)
     if file.startswith("<") or any(path.is_relative_to(m) for m in _MACHINERY):
         return False

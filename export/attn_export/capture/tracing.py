@@ -20,8 +20,8 @@ from torch.fx.experimental import _config as fx_config
 
 from . import dynamic_shape_errors
 from .dynamic_shape_errors import Record
+from .equivalents import SizedCalls
 from .patches import traced_inputs
-from .sized_calls import SizedCalls
 
 
 class RulesRefused(CaptureError):

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from attn_runtime.errors import AttnError
 
+from .dynamic_shape_errors import is_model
+
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _TORCHSCRIPT_FRAME = re.compile(r"([^\s(]+\.py)[:(](\d+)")
 _OPERATOR = re.compile(
     r"(?:No ONNX function found for <OpOverload\(op='|Exporting the operator '|ONNX export of operator )([\w.:]+)"
 )
 _NODE = re.compile(r"%(\w+) : \[num_users")
-#: Whose lines nobody can change: what calls into them is named. Patches of ours stand between a model and PyTorch.
-_NOT_THE_MODEL = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _in_program(program: torch.export.ExportedProgram, text: str) -> _Found:
     if not named:
         return _Found()
     node = named[0]
-    frames = [f for f in _FRAME.findall(node.meta.get("stack_trace") or "") if not f[0].startswith(_NOT_THE_MODEL)]
+    frames = [f for f in _FRAME.findall(node.meta.get("stack_trace") or "") if is_model(f[0])]
     modules = [path for path in (node.meta.get("nn_module_stack") or {}).values() if path[0]]
     return _Found(_name(node), _line(*frames[-1]) if frames else "", _module(*modules[-1]) if modules else "")
 
@@ -141,7 +141,7 @@ def _in_trace(problem: BaseException, text: str) -> _Found:
     graphs = [f.f_locals.get("graph") for f, _ in traceback.walk_tb(problem.__traceback__)]
     calls = [n for g in graphs if isinstance(g, torch._C.Graph) for n in g.nodes() if n.kind() == kind]
     ranges = " ".join(str(n.sourceRange()) for n in calls[:1]) or text
-    lines = [f for f in _TORCHSCRIPT_FRAME.findall(ranges) if not f[0].startswith(_NOT_THE_MODEL)]
+    lines = [f for f in _TORCHSCRIPT_FRAME.findall(ranges) if is_model(f[0])]
     # scopeName is `net.Net::/net.Block::blocks.0`: class and path of each module around the call
     scope = [part.partition("::") for part in calls[0].scopeName().split("/")] if calls else []
     inner: tuple[Any, ...] = next(((path, kind) for kind, _, path in reversed(scope) if path), ())

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from .by_index import all_indices
     from .data_reads import DataReads
     from .decomposition_table import decompositions
-    from .size_calls import python_sizes
+    from .python_calls import python_sizes
+    from .torch_calls import SizedCalls
 
-__all__ = ["DataReads", "all_indices", "decompositions", "python_sizes"]
+__all__ = ["DataReads", "SizedCalls", "all_indices", "decompositions", "python_sizes"]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -21,6 +22,7 @@ __getattr__, __dir__ = lazy(
         "by_index": ["all_indices"],
         "data_reads": ["DataReads"],
         "decomposition_table": ["decompositions"],
-        "size_calls": ["python_sizes"],
+        "python_calls": ["python_sizes"],
+        "torch_calls": ["SizedCalls"],
     },
 )

@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from attn_export.capture import sized_calls
-from attn_export.capture.sized_calls import SizedCalls
+from attn_export.capture.equivalents import SizedCalls, torch_calls
 from support.checks.every_size import floats
 
 
 @pytest.fixture(autouse=True)
 def sizes_vary(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every size counts as one of a dynamic dim."""
-    monkeypatch.setattr(sized_calls, "_varies", lambda *sizes: True)
+    monkeypatch.setattr(torch_calls, "_varies", lambda *sizes: True)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 10, 33])
