@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from .options import print_json
 
 if TYPE_CHECKING:
     from ..generate import Sample, TextAnswers
+
+_LINE_END = re.compile("\r\n|\r|\n")
 
 # Imports of our own are inside the commands: --help must not wait for numpy.
 
@@ -127,26 +130,21 @@ def _print_unknown(text: str, words: Sequence[str]) -> None:
 
 
 class _Printer:
-    """Prints answers, a line each, or what an answer grows by; where a token changes what was printed before it, all of it on
-    a new line at the end."""
+    """Prints answers, a line each, or what an answer grows by."""
 
     def __init__(self, stream: bool, as_json: bool) -> None:
         self.stream, self.as_json = stream, as_json
-        self._printed = ""
+        self._printed = 0  # characters
 
     def grow(self, number: int, text: str) -> None:
-        text = _clean(text)
-        if text.startswith(self._printed):
-            click.echo(text[len(self._printed) :], nl=False)
-            self._printed = text
+        click.echo(_clean(text[self._printed :]), nl=False)
+        self._printed = len(text)
 
     def end(self, written: TextAnswers) -> None:
         if self.as_json:
             print_json(written.to_json())
         elif self.stream:
-            text = written.answers[0].text
-            self.grow(0, text)
-            click.echo("" if self._printed == _clean(text) else f"\n{_clean(text)}")
+            click.echo("")
         else:
             for answer in written.answers:
-                click.echo(_clean(" ".join(answer.text.split())))  # a line each, whatever the tokenizer makes of it
+                click.echo(_clean(_LINE_END.sub(" ", answer.text)))  # a line each, whatever the tokenizer makes of it

@@ -76,7 +76,8 @@ def generate_texts(
     translate   True refuses a model without an encoder, False one with; None takes either
     blank       a text of spaces alone gives an empty answer; otherwise it is refused
     on_unknown  called with a text and its unknown words, before anything is generated
-    on_text     called with (number of the text, its answer up to now) as tokens come, with one beam
+    on_text     called with (number of the text, its answer up to now) as that grows, with one beam. What a later token may
+                change is not told yet: each begins with the one before it, and the last one is the answer
 
     Every text is looked at before the first one is run. Raises InputError for one that is empty or too long, UsageError
     where the bundle takes no texts, and what `open_generator` and `Generator.generate` raise.
@@ -102,7 +103,7 @@ def generate_texts(
             for row, number in enumerate(part):
                 tokens = found.row(row)
                 score = None if found.scores is None else float(found.scores[row])
-                text = encoder.decode(tokens)
+                text = follow.end(row, tokens) if follow is not None else encoder.decode(tokens)
                 answers[number] = TextAnswer(
                     texts[number], text, tuple(tokens), score, found.stopped[row], unknown[number]
                 )
@@ -112,15 +113,23 @@ def generate_texts(
 
 
 class _Follow:
-    """Tells the text of a row with each of its tokens."""
+    """Tells the text of a row as it grows."""
 
     def __init__(self, encoder: Text, numbers: Sequence[int], on_text: Callable[[int, str], object]) -> None:
-        self._encoder, self._numbers, self._on_text = encoder, numbers, on_text
-        self._tokens: list[list[int]] = [[] for _ in numbers]
+        self._numbers, self._on_text = numbers, on_text
+        self._streams = [encoder.stream() for _ in numbers]
 
     def __call__(self, row: int, token: int) -> None:
-        self._tokens[row].append(token)
-        self._on_text(self._numbers[row], self._encoder.decode(self._tokens[row]))
+        stream = self._streams[row]
+        if stream.add(token):
+            self._on_text(self._numbers[row], stream.told)
+
+    def end(self, row: int, tokens: Sequence[int]) -> str:
+        """Tells what is left of the answer, and returns it whole."""
+        stream = self._streams[row]
+        if stream.end(tokens):
+            self._on_text(self._numbers[row], stream.told)
+        return stream.told
 
 
 def _check_kind(generator: Generator, translate: bool | None) -> None:

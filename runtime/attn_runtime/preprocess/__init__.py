@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from .image import load_image, load_picture, prepare
     from .resampling import resample
     from .text import Text, open_text, read_lines
+    from .text_stream import TextStream
 
 __all__ = [
     "Text",
+    "TextStream",
     "centred",
     "load_audio",
     "load_image",
@@ -32,5 +34,6 @@ __getattr__, __dir__ = lazy(
         "image": ["load_image", "load_picture", "prepare"],
         "resampling": ["resample"],
         "text": ["Text", "open_text", "read_lines"],
+        "text_stream": ["TextStream"],
     },
 )

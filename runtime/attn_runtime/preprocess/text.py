@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +23,12 @@ from ..errors import BackendError, BundleError, InputError, UsageError
 from ..files import irregular
 from ..spec import Dim, TensorSpec
 from ..text_format import printable
+from .text_stream import Beginnings, TextStream
 
 #: Largest file of texts that is read.
 MAX_BYTES = 16 << 20
+#: stdin, which may be a socket or a terminal, is not opened again.
+_STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 #: Most that a tokenizer's replacements may lengthen a text: nine of "a" by twenty letters each would fill any memory.
 _MOST_GROWTH = 4096
 
@@ -61,7 +66,8 @@ def open_text(source: Bundle | HasAssets) -> Text:
                 f"{where}: asset text: expected an input {printable(name)} of {dtype} [batch, length], found "
                 f"{spec or ', '.join(specs)}; re-export the bundle"
             )
-    return Text(recipe, _tokenizer(tokenizer, where), specs[recipe["input"]].dims[1], where)
+    made, beginnings = _tokenizer(tokenizer, where)
+    return Text(recipe, made, beginnings, specs[recipe["input"]].dims[1], where)
 
 
 class Text:
@@ -70,8 +76,8 @@ class Text:
     length  how many tokens a text may have, as the graph allows
     """
 
-    def __init__(self, recipe: Any, tokenizer: Any, length: Dim, where: str) -> None:
-        self.length, self.where = length, where
+    def __init__(self, recipe: Any, tokenizer: Any, beginnings: Beginnings, length: Dim, where: str) -> None:
+        self.length, self.where, self._beginnings = length, where, beginnings
         self._input, self._mask, self._pad, self._unknown = (recipe[n] for n in ("input", "mask", "pad", "unknown"))
         self._tokenizer = tokenizer
 
@@ -105,6 +111,19 @@ class Text:
         with self._told("can't write an answer"):
             return str(self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True))
 
+    def word(self, token: int) -> str | None:
+        """What the vocabulary calls a token that is part of a text; None for a special one, and where it knows none."""
+        return self._beginnings.word(token)
+
+    def beginning(self, words: Sequence[str]) -> str:
+        """As much of the text of `words`, each as `word` tells it, as no further word changes."""
+        with self._told("can't write an answer"):
+            return self._beginnings.of(words)
+
+    def stream(self) -> TextStream:
+        """For a row whose tokens come one by one: pieces that add up to what `decode` tells of all of them."""
+        return TextStream(self)
+
     def names(self, tokens: Sequence[int] | NDArray[np.int64]) -> list[str]:
         """What the vocabulary calls each token, special ones too; a number without a name is told as it is."""
         found = [self._tokenizer.id_to_token(int(token)) for token in tokens]
@@ -135,25 +154,24 @@ class Text:
 
 
 def read_lines(file: str) -> list[str]:
-    """The lines of a UTF-8 file, or of stdin for "-". Raises InputError for what can't be read or holds no text."""
-    name = "stdin" if file == "-" else f"file {Path(file).name}"
+    """The lines of a UTF-8 file or pipe, or of stdin for "-". They end with \\n or \\r\\n alone, as other programs count lines.
+
+    Raises InputError for what can't be read or holds no text.
+    """
+    stdin = file in _STDIN
+    name = "stdin" if stdin else f"file {Path(file).name}"
     try:
-        if file == "-":
-            if sys.stdin is None:
-                raise InputError("stdin: is closed; give a text, or --file FILE")
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
-        elif problem := irregular(file):
-            raise InputError(f"file {file}: {problem}; give a text file, or - for stdin")
-        else:
-            with Path(file).open("rb") as opened:
-                data = opened.read(MAX_BYTES + 1)
+        data = _bytes_of_stdin() if stdin else _bytes_of(file)
         if len(data) > MAX_BYTES:
             raise InputError(f"{name}: more than {MAX_BYTES} bytes; split it")
-        lines = data.decode("utf-8-sig").splitlines()
+        lines = data.decode("utf-8-sig").split("\n")
+        last = lines.pop()  # what follows the last line end: mostly nothing
+        lines = [line.removesuffix("\r") for line in lines] + ([last] if last else [])
     except FileNotFoundError:
         raise InputError(f"file {file}: there is no such file") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{name}: is no UTF-8 text (byte {error.start}); convert it") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{name}: line {line} is no UTF-8 text (byte {error.start}); convert it") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: can't be read: {' '.join(str(error).split())}") from error
     if not any(line.strip() for line in lines):
@@ -161,7 +179,23 @@ def read_lines(file: str) -> list[str]:
     return lines
 
 
-def _tokenizer(value: Any, where: str) -> Any:
+def _bytes_of_stdin() -> bytes:
+    if sys.stdin is None:
+        raise InputError("stdin: is closed; give a text, or --file FILE")
+    return bytes(sys.stdin.buffer.read(MAX_BYTES + 1))
+
+
+def _bytes_of(file: str) -> bytes:
+    """Of a pipe without a writer, where opening it would wait for one: nothing."""
+    if (problem := irregular(file)) and not stat.S_ISFIFO(Path(file).stat().st_mode):
+        raise InputError(f"file {file}: {problem}; give a text file, or - for stdin")
+    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(opened, True)
+    with os.fdopen(opened, "rb") as reader:
+        return reader.read(MAX_BYTES + 1)
+
+
+def _tokenizer(value: Any, where: str) -> tuple[Any, Beginnings]:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -176,7 +210,7 @@ def _tokenizer(value: Any, where: str) -> Any:
         # A text that is too long is refused, not cut; padding is for the batch at hand.
         tokenizer.no_truncation()
         tokenizer.no_padding()
-    return tokenizer
+        return tokenizer, Beginnings(tokenizer, value.get("decoder"))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 A request is one prompt. Its responses are the tokens as they are chosen, and a last one with the whole answer:
 
-    text     what the answer grows by, "" where nothing can be told yet
+    text     what the answer grows by, "" where nothing can be told yet: together the answer, the last response's included
     token    the token; -1 in the last response
     answer   the whole text, in the last response alone
     stopped  there too: "stop" (a stop token), "length" (as many tokens as there may be) or "cancelled"
@@ -142,24 +142,16 @@ class _Stream:
     """What one request has been told."""
 
     def __init__(self, sender: Any, text: Any) -> None:
-        self._sender, self._text = sender, text
-        self._tokens: list[int] = []
-        self._told = ""
+        self._sender, self._text = sender, text.stream() if text is not None else None
 
     def token(self, token: int) -> None:
-        self._tokens.append(token)
-        self._send(self._grown(self._tokens), token)
+        self._send(self._text.add(token) if self._text is not None else "", token)
 
     def end(self, tokens: list[int], stopped: str) -> None:
-        answer = self._text.decode(tokens) if self._text is not None else ""
-        self._send(self._grown(tokens), -1, answer, stopped)
-
-    def _grown(self, tokens: list[int]) -> str:
-        text = self._text.decode(tokens) if self._text is not None else ""
-        if not text.startswith(self._told):  # a token changed what was told: only `answer` has it right
-            return ""
-        new, self._told = text[len(self._told) :], text
-        return new
+        if self._text is None:
+            return self._send("", -1, "", stopped)
+        rest = self._text.end(tokens)
+        self._send(rest, -1, self._text.told, stopped)
 
     def _send(self, text: str, token: int, answer: str = "", stopped: str = "") -> None:
         tensors = [

@@ -45,7 +45,8 @@
  *
  * Errors
  *   - Every function that can fail returns an attn_status; its values are the exit codes of attn-run. The message is
- *     one line: what was found, what was expected, what to do next. No exception leaves the library.
+ *     one line: what was found, what was expected, what to do next. No exception leaves the library: what
+ *     a callback throws is ATTN_ERROR_USAGE with what it says.
  *   - An output parameter is written only when ATTN_OK is returned, but for the shape of an output that was too small.
  */
 #ifndef ATTN_RUNTIME_H
@@ -253,9 +254,12 @@ typedef struct attn_generate_options {
   /* Called with each token as it is chosen, the stop token included; other than 0 ends the generation, which is no error.
    * With one beam alone. To generate with the same generator in it is ATTN_ERROR_USAGE; it must not close it. */
   int (*on_token)(size_t row, int64_t token, void* user);
-  void* user;
+  void* user; /* of on_token and on_text */
+  /* The same with what the text of a row grows by: `bytes` of UTF-8, a 0 behind them. What a later token may change is held back, so the
+   * pieces add up to attn_result_text; what is left is told at the end, where its answer counts no more. Needs the bundle's tokenizer. */
+  int (*on_text)(size_t row, const char* piece, size_t bytes, void* user);
 } attn_generate_options;
-#define ATTN_GENERATE_OPTIONS_INIT {sizeof(attn_generate_options), -1, 1, 1.0, 0, 0, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL}
+#define ATTN_GENERATE_OPTIONS_INIT {sizeof(attn_generate_options), -1, 1, 1.0, 0, 0, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL, NULL}
 
 /* Open the generator of a bundle: all of its graphs on one device. options->graph must be NULL. */
 ATTN_API int attn_generator_open(const attn_bundle* bundle, const attn_open_options* options, attn_generator** generator);

@@ -23,6 +23,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <initializer_list>
 #include <map>
@@ -53,6 +54,39 @@ namespace detail {
 
 inline void check(int status) {
   if (status != ATTN_OK) throw Error(status, attn_last_error(), attn_last_error_details());
+}
+
+/* Functions of the program's that C calls, through which no exception may go: one is kept, and thrown again behind the call. */
+template <typename Functions>
+struct Calls {
+  const Functions& functions;
+  std::exception_ptr thrown;
+
+  /* Nothing is called behind one that threw. */
+  template <typename Use>
+  void call(Use use) noexcept {
+    if (thrown) return;
+    try {
+      use(functions);
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (thrown) std::rethrow_exception(thrown);
+  }
+};
+
+/* As C takes texts: a 0 would end one unseen. */
+inline std::vector<const char*> c_texts(const std::vector<std::string>& texts) {
+  std::vector<const char*> given;
+  for (const std::string& text : texts) {
+    if (text.find('\0') != std::string::npos) {
+      throw Error(ATTN_ERROR_INPUT, "text " + std::to_string(given.size()) + ": holds a NUL character; expected text without one", "");
+    }
+    given.push_back(text.c_str());
+  }
+  return given;
 }
 
 template <typename T, void (*close)(T*)>
@@ -230,14 +264,16 @@ class Bundle {
     detail::check(attn_bundle_labels(c(), &labels, &count));
     return {labels, labels + count};
   }
-  /* Error (ATTN_ERROR_PARITY, with a table in `details`) unless every answer here is PyTorch's. */
+  /* Error (ATTN_ERROR_PARITY, with a table in `details`) unless every answer here is PyTorch's; or what on_check threw. */
   void verify(const Options& options = {}, const std::function<void(const attn_check&)>& on_check = nullptr) const {
     const attn_open_options given = options.c();
     const auto call = [](const attn_check* check, void* user) {
-      (*static_cast<const std::function<void(const attn_check&)>*>(user))(*check);
+      static_cast<detail::Calls<std::function<void(const attn_check&)>>*>(user)->call([&](const auto& tell) { tell(*check); });
     };
-    void* user = const_cast<std::function<void(const attn_check&)>*>(&on_check);
-    detail::check(attn_bundle_verify(c(), &given, on_check ? +call : nullptr, user));
+    detail::Calls<std::function<void(const attn_check&)>> calls{on_check, nullptr};
+    const int status = attn_bundle_verify(c(), &given, on_check ? +call : nullptr, &calls);
+    calls.rethrow();
+    detail::check(status);
   }
 
   /* From files and pixels to what Session::run takes, as the bundle's assets say: see attn_bundle_image and those behind it. */
@@ -251,8 +287,7 @@ class Bundle {
     return prepared([&](attn_tensor* tensor) { return attn_bundle_wav(c(), path.c_str(), tensor); });
   }
   Tensors text(const std::vector<std::string>& texts) const {
-    std::vector<const char*> given;
-    for (const std::string& text : texts) given.push_back(text.c_str());
+    const std::vector<const char*> given = detail::c_texts(texts);
     return prepared<2>([&](attn_tensor* tensors) {
       return attn_bundle_text(c(), given.data(), given.size(), &tensors[0], &tensors[1]);
     });
@@ -394,7 +429,9 @@ struct GenerateOptions {
   uint64_t seed = 0;
   std::optional<std::vector<int64_t>> stop{}; /* none: the model's own */
   bool scores = false;
-  std::function<bool(size_t row, int64_t token)> on_token{}; /* with one beam; false ends the generation. It must not throw */
+  std::function<bool(size_t row, int64_t token)> on_token{}; /* with one beam; false ends the generation */
+  std::function<bool(size_t row, const std::string& piece)> on_text{}; /* what a row's text grows by: pieces that add up to it */
+  /* What these throw comes out of `generate`, which ends behind it. */
 };
 
 /* One row of what a generator wrote. */
@@ -431,24 +468,35 @@ class Generator {
 
   /* One row a text, through the bundle's tokenizer. */
   Answers generate_text(const std::vector<std::string>& texts, const GenerateOptions& options = {}) const {
-    std::vector<const char*> given;
-    for (const std::string& text : texts) given.push_back(text.c_str());
-    const attn_generate_options asked = c(options);
-    attn_result* made = nullptr;
-    detail::check(attn_generator_generate_text(handle_.get(), given.data(), given.size(), &asked, &made));
-    return read(made);
+    const std::vector<const char*> given = detail::c_texts(texts);
+    return answers(options, [&](const attn_generate_options* asked, attn_result** made) {
+      return attn_generator_generate_text(handle_.get(), given.data(), given.size(), asked, made);
+    });
   }
   /* The encoder's inputs, or `tokens` and `tokens_mask`, which may be left out where no row is padded. */
   Answers generate(const Tensors& inputs, const GenerateOptions& options = {}) const { return generate(detail::views(inputs), options); }
   Answers generate(const std::vector<attn_tensor>& inputs, const GenerateOptions& options = {}) const {
-    const attn_generate_options asked = c(options);
-    attn_result* made = nullptr;
-    detail::check(attn_generator_generate(handle_.get(), inputs.data(), inputs.size(), &asked, &made));
-    return read(made);
+    return answers(options, [&](const attn_generate_options* asked, attn_result** made) {
+      return attn_generator_generate(handle_.get(), inputs.data(), inputs.size(), asked, made);
+    });
   }
 
  private:
-  static attn_generate_options c(const GenerateOptions& options) {
+  using Calls = detail::Calls<GenerateOptions>;
+
+  template <typename Generate>
+  static Answers answers(const GenerateOptions& options, Generate generate) {
+    Calls calls{options, nullptr};
+    const attn_generate_options asked = c(options, calls);
+    attn_result* made = nullptr;
+    const int status = generate(&asked, &made);
+    const detail::Handle<attn_result, attn_result_close> result(made);
+    calls.rethrow();
+    detail::check(status);
+    return read(made);
+  }
+
+  static attn_generate_options c(const GenerateOptions& options, Calls& calls) {
     attn_generate_options given = ATTN_GENERATE_OPTIONS_INIT;
     given.max_length = options.max_length.value_or(-1);
     given.beams = options.beams, given.length_penalty = options.length_penalty, given.early_stop = options.early_stop;
@@ -458,15 +506,23 @@ class Generator {
     if (options.stop) given.stop = options.stop->empty() ? &none : options.stop->data(), given.stop_count = options.stop->size();
     if (options.on_token) {
       given.on_token = [](size_t row, int64_t token, void* user) {
-        return (*static_cast<const std::function<bool(size_t, int64_t)>*>(user))(row, token) ? 0 : 1;
+        bool goes_on = false;
+        static_cast<Calls*>(user)->call([&](const GenerateOptions& told) { goes_on = told.on_token(row, token); });
+        return goes_on ? 0 : 1;
       };
-      given.user = const_cast<std::function<bool(size_t, int64_t)>*>(&options.on_token);
     }
+    if (options.on_text) {
+      given.on_text = [](size_t row, const char* piece, size_t bytes, void* user) {
+        bool goes_on = false;
+        static_cast<Calls*>(user)->call([&](const GenerateOptions& told) { goes_on = told.on_text(row, std::string(piece, bytes)); });
+        return goes_on ? 0 : 1;
+      };
+    }
+    given.user = &calls;
     return given;
   }
 
-  static Answers read(attn_result* made) {
-    const detail::Handle<attn_result, attn_result_close> result(made);
+  static Answers read(const attn_result* made) {
     Answers answers;
     for (size_t row = 0; row < attn_result_rows(made); ++row) {
       size_t length = 0;

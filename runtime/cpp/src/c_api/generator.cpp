@@ -28,6 +28,12 @@ namespace {
 
 const Generator& opened(const attn_generator* generator) { return *required(generator, "generator")->generator; }
 
+// Tells what is missing where there is no text.
+void expect_text(const attn_generator& generator) {
+  const Generator& found = *generator.generator;
+  if (!generator.text) Text::open(*found.bundle, found.graph_io->inputs, found.graph_io->where);
+}
+
 std::unique_ptr<attn_result> result_of(Generated answers, const attn_generator& generator) {
   auto made = std::make_unique<attn_result>();
   made->texts.resize(answers.tokens.size());
@@ -81,7 +87,9 @@ int attn_generator_generate(attn_generator* generator, const attn_tensor* inputs
     opened(generator);
     required(result, "result");
     const auto given = read_tensors(inputs, input_count, "inputs");
-    *result = result_of(generator->generator->generate(given, GenerateOptions::of(options)), *generator).release();
+    const GenerateOptions asked = GenerateOptions::of(options);
+    if (asked.on_text) expect_text(*generator);
+    *result = result_of(generate_in_pieces(*generator->generator, generator->text.get(), given, asked), *generator).release();
   });
 }
 
@@ -94,7 +102,7 @@ int attn_generator_generate_text(attn_generator* generator, const char* const* t
     required(texts, "texts");
     std::vector<std::string> given;
     for (size_t i = 0; i < count; ++i) given.emplace_back(required(texts[i], "texts"));
-    if (!generator->text) Text::open(*found.bundle, found.graph_io->inputs, found.graph_io->where);  // tells what is missing
+    expect_text(*generator);
     TextAnswers answers = generate_texts(*generator->generator, *generator->text, given, GenerateOptions::of(options));
     auto made = result_of(std::move(answers.answers), *generator);
     made->notes = std::move(answers.notes);

@@ -6,6 +6,7 @@
 #include "c_api/specs.h"
 #include "c_api/tensors.h"
 #include "session/session.h"
+#include "util/callbacks.h"
 #include "util/names.h"
 #include "verify/verify.h"
 
@@ -139,14 +140,14 @@ int attn_bundle_verify(const attn_bundle* bundle, const attn_open_options* optio
         for (const Difference& each : result.differences) {
           const attn_check check{result.graph.c_str(), result.test_case.c_str(), each.output.c_str(), each.max_error,
                                  each.max_reference,   each.limit,               each.passed,         each.problem.c_str()};
-          on_check(&check, user);
+          called_back("on_check", [&] { on_check(&check, user); });
         }
       };
       tell.generated = [&](const Replayed& result) {
         const double error = std::isnan(result.score_error) ? 0.0 : result.score_error;
         const attn_check check{nullptr, result.test_case.c_str(), nullptr, error, 0.0, result.allowed_error, result.passed(),
                                result.problem.c_str()};
-        on_check(&check, user);
+        called_back("on_check", [&] { on_check(&check, user); });
       };
     }
     verify(required(bundle, "bundle")->bundle, OpenOptions::of(options), tell).require();

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "engine/struct_size.h"
+#include "util/callbacks.h"
 #include "util/error.h"
 
 namespace attn {
@@ -52,7 +53,14 @@ GenerateOptions GenerateOptions::of(const attn_generate_options* given) {
          "stop_count: got " + std::to_string(all.stop_count) + ", expected up to " + std::to_string(most_tokens));
   if (all.stop) made.stop = std::vector<int64_t>(all.stop, all.stop + all.stop_count);
   if (all.on_token) {
-    made.on_token = [call = all.on_token, user = all.user](size_t row, int64_t token) { return call(row, token, user) == 0; };
+    made.on_token = [call = all.on_token, user = all.user](size_t row, int64_t token) {
+      return called_back("on_token", [&] { return call(row, token, user) == 0; });
+    };
+  }
+  if (all.on_text) {
+    made.on_text = [call = all.on_text, user = all.user](size_t row, const std::string& piece) {
+      return called_back("on_text", [&] { return call(row, piece.c_str(), piece.size(), user) == 0; });
+    };
   }
   return made;
 }
@@ -80,8 +88,8 @@ void GenerateOptions::check(int64_t vocabulary, const std::string& where) const 
     expect(token < vocabulary, "stop: got token " + std::to_string(token) + ", the model has 0.." + std::to_string(vocabulary - 1) +
                                    " (" + where + ")");
   }
-  expect(!on_token || beams == 1,
-         "on_token: the tokens of a beam search are known when it is over; take one beam to follow them");
+  expect((!on_token && !on_text) || beams == 1,
+         std::string(on_token ? "on_token" : "on_text") + ": the tokens of a beam search are known when it is over; take one beam to follow them");
 }
 
 }  // namespace attn

@@ -29,6 +29,8 @@ struct GenerateOptions {
   bool scores = false;                       // compute them also where choosing the tokens does not need them
   // Called with row and token as it is chosen, the stop token included; false ends the generation. With one beam alone.
   std::function<bool(size_t, int64_t)> on_token;
+  // Called with row and what its text grows by, behind on_token, by generate_in_pieces alone; false ends the generation.
+  std::function<bool(size_t, const std::string&)> on_text;
 
   static GenerateOptions of(const attn_generate_options* given);  // raises usage_error
   // Raises usage_error for values that make no sense, or that a model of so many tokens can't follow.

@@ -26,6 +26,32 @@ void append(std::vector<T>& all, std::vector<T>& more) {
 
 }  // namespace
 
+Generated generate_in_pieces(Generator& generator, const Text* text, const std::map<std::string, View>& inputs,
+                             const GenerateOptions& options) {
+  if (!options.on_text) return generator.generate(inputs, options);
+  struct Row {
+    std::vector<int64_t> tokens;
+    size_t told = 0;  // bytes of its text
+  };
+  std::map<size_t, Row> rows;
+  const auto tell = [&](size_t row, const std::string& known) {
+    size_t& told = rows[row].told;
+    if (known.size() <= told) return true;
+    const std::string piece = known.substr(told);
+    told = known.size();
+    return options.on_text(row, piece);
+  };
+  GenerateOptions each = options;
+  each.on_token = [&](size_t row, int64_t token) {
+    rows[row].tokens.push_back(token);
+    const bool goes_on = !options.on_token || options.on_token(row, token);
+    return tell(row, text->decode_beginning(rows[row].tokens)) && goes_on;
+  };
+  Generated found = generator.generate(inputs, each);
+  for (size_t row = 0; row < found.tokens.size(); ++row) tell(row, text->decode(found.tokens[row]));
+  return found;
+}
+
 TextAnswers generate_texts(Generator& generator, const Text& text, const std::vector<std::string>& texts, const GenerateOptions& options) {
   options.check(generator.graph_io->vocabulary, generator.graph_io->where);
   TextAnswers made;
@@ -46,7 +72,10 @@ TextAnswers generate_texts(Generator& generator, const Text& text, const std::ve
     if (options.on_token) {
       part.on_token = [&options, begin](size_t row, int64_t token) { return options.on_token(begin + row, token); };
     }
-    Generated found = generator.generate(inputs, part);
+    if (options.on_text) {
+      part.on_text = [&options, begin](size_t row, const std::string& piece) { return options.on_text(begin + row, piece); };
+    }
+    Generated found = generate_in_pieces(generator, &text, inputs, part);
     ended = std::count(found.stopped.begin(), found.stopped.end(), Stopped::cancelled) > 0;
     append(made.answers.tokens, found.tokens);
     append(made.answers.scores, found.scores);

@@ -15,6 +15,10 @@ struct TextAnswers {
   std::vector<std::string> notes;  // words that the tokenizer does not know, one line a text that has any
 };
 
+// Generator::generate, which tells options.on_text too: pieces of each row that add up to its text, the last ones at the end. `text` may be
+// null without on_text.
+Generated generate_in_pieces(Generator& generator, const Text* text, const std::map<std::string, View>& inputs, const GenerateOptions& options);
+
 // As many texts at a time as the graphs take. Every text is looked at before the first one is run. Raises input_error for one that is empty
 // or too long, and what Generator::generate raises.
 TextAnswers generate_texts(Generator& generator, const Text& text, const std::vector<std::string>& texts, const GenerateOptions& options);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -61,6 +62,10 @@ class FuseDecoder : public Decoder {
     for (const std::string& word : words) whole += word;
     words = {std::move(whole)};
   }
+  void apply_to_beginning(std::vector<std::string>& words, bool& fused) const override {
+    apply(words);
+    fused = true;
+  }
 };
 
 class ReplaceDecoder : public Decoder {
@@ -70,8 +75,21 @@ class ReplaceDecoder : public Decoder {
   void apply(std::vector<std::string>& words) const override {
     for (std::string& word : words) word = replaced(word, wanted_, content_);
   }
+  void apply_to_beginning(std::vector<std::string>& words, bool& fused) const override {
+    if (fused && !words.empty()) words[0].resize(words[0].size() - begun(words[0]));
+    apply(words);
+  }
 
  private:
+  // How many bytes at the end of a text, behind its last match, may be the beginning of another.
+  size_t begun(const std::string& text) const {
+    size_t rest = 0;
+    for (size_t match; (match = text.find(wanted_, rest)) != std::string::npos;) rest = match + wanted_.size();
+    size_t count = std::min(wanted_.size() - 1, text.size() - rest);
+    while (text.compare(text.size() - count, count, wanted_, 0, count) != 0) --count;
+    return count;
+  }
+
   std::string wanted_, content_;
 };
 
@@ -81,6 +99,9 @@ class DecoderSequence : public Decoder {
 
   void apply(std::vector<std::string>& words) const override {
     for (const auto& step : steps_) step->apply(words);
+  }
+  void apply_to_beginning(std::vector<std::string>& words, bool& fused) const override {
+    for (const auto& step : steps_) step->apply_to_beginning(words, fused);
   }
 
  private:

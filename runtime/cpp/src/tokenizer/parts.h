@@ -29,6 +29,15 @@ class Decoder {
  public:
   virtual ~Decoder() = default;
   virtual void apply(std::vector<std::string>& words) const = 0;
+  // The same where more words may follow: only what none of them changes is left. `fused`, which a step may set, says that they are one text
+  // already, in which a step finds what is in no word alone.
+  virtual void apply_to_beginning(std::vector<std::string>& words, bool& fused) const {
+    if (fused) {
+      words.clear();  // it can't be told how far it would reach back
+    } else {
+      apply(words);
+    }
+  }
 };
 
 // Each raises bundle_error, opened by `where`, for what is not among what it knows; a null is no step at all (nullptr).

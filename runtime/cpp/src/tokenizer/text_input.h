@@ -27,6 +27,7 @@ class Text {
   std::vector<std::string> unknown_words(const std::string& text) const;
   // The text of one row of tokens, without special ones (padding, stop).
   std::string decode(const std::vector<int64_t>& tokens) const { return tokenizer_.decode(tokens); }
+  std::string decode_beginning(const std::vector<int64_t>& tokens) const { return tokenizer_.decode_beginning(tokens); }
 
   const std::string& input() const { return input_; }
   const std::string& mask() const { return mask_; }

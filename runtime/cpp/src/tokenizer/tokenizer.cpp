@@ -152,18 +152,30 @@ void Tokenizer::add_words(Characters text, std::vector<Found>& found) const {
 }
 
 std::string Tokenizer::decode(const std::vector<int64_t>& tokens) const {
+  std::vector<std::string> words = words_of(tokens);
+  if (decoder_) decoder_->apply(words);
+  return put_together(words);
+}
+
+std::string Tokenizer::decode_beginning(const std::vector<int64_t>& tokens) const {
+  std::vector<std::string> words = words_of(tokens);
+  bool fused = false;
+  if (decoder_) decoder_->apply_to_beginning(words, fused);
+  return put_together(words);
+}
+
+std::vector<std::string> Tokenizer::words_of(const std::vector<int64_t>& tokens) const {
   std::vector<std::string> words;
   for (const int64_t token : tokens) {
     const auto word = words_.find(token);
     if (word != words_.end() && !special_.count(token)) words.push_back(word->second);
   }
+  return words;
+}
+
+std::string Tokenizer::put_together(const std::vector<std::string>& words) const {
   std::string text;
-  if (decoder_) {
-    decoder_->apply(words);
-    for (const std::string& word : words) text += word;
-  } else {
-    for (size_t i = 0; i < words.size(); ++i) text.append(i ? " " : "").append(words[i]);
-  }
+  for (size_t i = 0; i < words.size(); ++i) text.append(i && !decoder_ ? " " : "").append(words[i]);
   return text;
 }
 

@@ -27,11 +27,15 @@ class Tokenizer {
   std::vector<Found> encode(const std::u32string& text) const;
   // Without special tokens, and without those that it does not know.
   std::string decode(const std::vector<int64_t>& tokens) const;
+  // As much of the beginning of that as no further token changes.
+  std::string decode_beginning(const std::vector<int64_t>& tokens) const;
 
  private:
   void read_model(const Json& whole);
   void read_added(const Json& whole);
   void add_words(Characters text, std::vector<Found>& found) const;
+  std::vector<std::string> words_of(const std::vector<int64_t>& tokens) const;
+  std::string put_together(const std::vector<std::string>& words) const;
   [[noreturn]] void refuse(const std::string& problem) const;
 
   std::string where_;
