@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ import pytest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.cli.app import cli
 from attn_runtime.errors import BackendError, BundleError, InputError, UsageError
-from attn_runtime.generate import open_generator
+from attn_runtime.generate import GenerateOptions, open_generator
 from attn_runtime.generate.text_generation import generate_texts
-from attn_runtime.preprocess.text import open_text, read_lines
+from attn_runtime.preprocess.text import open_text
 from click.testing import CliRunner, Result
 from support.models.tiny_generators import Tiny, greedy_of, write_bundle
-from support.models.tiny_texts import WORDS, texts_of, tokenizer
+from support.models.tiny_texts import WORDS, byte_tokenizer, texts_of, tokenizer
 
 TRANSLATOR = Tiny(layers=1, max_length=12, batch=3, seed=2)
 WRITER = Tiny(layers=1, max_length=12, batch=3, encoder=False, seed=4)
@@ -31,6 +31,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("text")
     for name, tiny in (("translator", TRANSLATOR), ("writer", WRITER)):
         write_bundle(made / f"{name}.attn", tiny, **texts_of(tiny), tokenizer=tokenizer())
+    write_bundle(made / "bytes.attn", WRITER, **texts_of(WRITER), tokenizer=byte_tokenizer())
+    spaced = [f" {word}\r\n \n{word}  " for word in WORDS]
+    model = {"type": "WordLevel", "vocab": {word: n for n, word in enumerate(spaced)}, "unk_token": spaced[2]}
+    made_of = tokenizer(model=model, added_tokens=[], decoder={"type": "Fuse"})
+    write_bundle(made / "spaced.attn", WRITER, **texts_of(WRITER), tokenizer=made_of)
     return made
 
 
@@ -53,12 +58,6 @@ def test_a_tokenizer_that_fails_at_a_text_is_told_in_one_line(
     with pytest.raises(BundleError) as raised:
         open_text(Bundle.open(path)).encode(["a cat"])
     assert says in str(raised.value) and "\n" not in str(raised.value)
-
-
-def test_a_closed_stdin_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(InputError, match="stdin: is closed"):
-        read_lines("-")
 
 
 def words(tokens: Sequence[int]) -> str:
@@ -181,6 +180,52 @@ def test_generate_goes_on_and_streams_the_same(folder: Path) -> None:
     assert run("generate", folder / "writer.attn", "--prompt", "the cat", "--stream").stdout == whole.stdout
 
 
+def test_a_stream_of_bytes_is_the_answer(folder: Path) -> None:
+    halves = 0
+    for seed in range(4):
+        drawn = ["--prompt", "caf é", "--temperature", 4, "--seed", seed]
+        whole = run("generate", folder / "bytes.attn", *drawn).stdout
+        assert run("generate", folder / "bytes.attn", *drawn, "--stream").stdout == whole
+        halves += "\ufffd" in whole
+    assert halves > 1
+
+    told: dict[int, list[str]] = {0: [""], 1: [""]}
+    made = generate_texts(
+        folder / "bytes.attn", ["c", "fa"], device="cpu", on_text=lambda number, text: told[number].append(text)
+    )
+    for number, texts in told.items():
+        assert texts[-1] == made.answers[number].text and texts[-1]
+        assert all(after.startswith(before) and after != before for before, after in pairwise(texts))
+
+
+def test_an_answer_is_a_line_with_its_spaces(folder: Path) -> None:
+    asked = [folder / "spaced.attn", "--prompt", "the", "--max-length", 2]
+    (answer,) = generate_texts(folder / "spaced.attn", ["the"], GenerateOptions(2), device="cpu").answers
+    assert answer.text.count("  ") == 2 and answer.text.count("\r\n") == 2
+    assert run("generate", *asked).stdout == answer.text.replace("\r", "").replace("\n", " ") + "\n"
+    assert run("generate", *asked, "--stream").stdout.count("\n") == 4 + 1
+
+
+@pytest.mark.parametrize("where", ["on_token", "cancel"])
+def test_what_a_callback_raises_comes_out_and_the_generator_goes_on(folder: Path, where: str) -> None:
+    class Mine(BaseException): ...
+
+    calls = []
+
+    def third(*given: int) -> None:
+        calls.append(given)
+        if len(calls) == 3:
+            raise Mine
+
+    inputs = {"tokens": np.array([[3, 4], [7, 10]])}
+    with open_generator(folder / "writer.attn", "cpu", threads=1) as generator:
+        wanted = generator.generate(inputs)
+        with pytest.raises(Mine):
+            generator.generate(inputs, **{where: third})  # type: ignore[arg-type]
+        assert len(calls) == 3
+        assert generator.generate(inputs).tokens.tolist() == wanted.tokens.tolist()
+
+
 def test_generate_draws_by_seed(folder: Path) -> None:
     drawn = {
         run("generate", folder / "writer.attn", "--prompt", "the cat", "--temperature", 3, "--seed", seed).stdout
@@ -216,17 +261,6 @@ def test_a_mistake_is_one_line(folder: Path, arguments: list[str], says: str) ->
     assert "\n" not in str(done.exception)
     with pytest.raises(type(done.exception), match=says):
         raise done.exception
-
-
-def test_stdin_that_is_no_text_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Input:
-        buffer = io.BytesIO(b"the \xff cat")
-
-    monkeypatch.setattr(sys, "stdin", Input)
-    with pytest.raises(InputError, match=r"stdin: is no UTF-8 text \(byte 4\)"):
-        from attn_runtime.preprocess.text import read_lines
-
-        read_lines("-")
 
 
 def test_an_answer_can_be_cut_off(folder: Path) -> None:

@@ -34,6 +34,7 @@ class GenerateOptions(ctypes.Structure):
         ("scores", ctypes.c_int),
         ("on_token", ON_TOKEN),
         ("user", ctypes.c_void_p),
+        ("on_text", ctypes.c_void_p),
     )
 
 

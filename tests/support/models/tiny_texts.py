@@ -26,6 +26,19 @@ def tokenizer(**changed: Any) -> dict[str, Any]:
     }
 
 
+#: Bytes of "caf", of é and of an emoji, as GPT-2's byte-level BPE writes them: tokens 3 to 12 of `byte_tokenizer`.
+LETTERS = "cafÃ©ðŁĺĤĠ"
+
+
+def byte_tokenizer() -> dict[str, Any]:
+    """assets/tokenizer.json of a token a byte, so that tokens in any order are halves of characters as a rule."""
+    vocab = {word: n for n, word in enumerate([*WORDS[:3], *LETTERS])}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    model = {"type": "BPE", "dropout": None, "unk_token": "[UNK]", "vocab": vocab, "merges": [],
+             "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False}  # fmt: skip
+    return tokenizer(normalizer=None, pre_tokenizer=level, decoder=level, model=model)
+
+
 def texts_of(tiny: Tiny, **changed: Any) -> dict[str, Any]:
     """assets/text.json alone, as `write_bundle` takes it."""
     names = ("source", "source_mask") if tiny.encoder else ("tokens", "tokens_mask")

@@ -1,6 +1,7 @@
 // The C interface of generators: what somebody else's program may hand in.
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -105,6 +106,55 @@ TEST_F(CGenerators, CannotBeCalledByWhatTheyCall) {
   options.on_token = nullptr;
   attn_result_close(result);
   EXPECT_EQ(generate(source(), source_mask()), ATTN_OK) << attn_last_error();  // and it is free again
+}
+
+struct Told {
+  std::string texts[2];
+  size_t pieces = 0, most = 1000;
+};
+
+int hear(size_t row, const char* piece, size_t bytes, void* user) {
+  Told& told = *static_cast<Told*>(user);
+  EXPECT_GT(bytes, 0U);
+  EXPECT_EQ(piece[bytes], 0);
+  told.texts[row].append(piece, bytes);
+  return ++told.pieces >= told.most;
+}
+
+TEST_F(CGenerators, TellTextInPiecesThatAddUp) {
+  Told told;
+  options.on_text = hear;
+  options.user = &told;
+  const char* texts[] = {"a cat", "the dog ran far"};
+  ASSERT_EQ(attn_generator_generate_text(generator, texts, 2, &options, &result), ATTN_OK) << attn_last_error();
+  for (size_t row = 0; row < 2; ++row) EXPECT_EQ(told.texts[row], attn_result_text(result, row));
+  EXPECT_GT(told.pieces, 2U);
+  attn_result_close(result);
+  told = Told();
+  told.most = 2;
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_OK) << attn_last_error();  // of tokens too
+  EXPECT_EQ(told.texts[0], attn_result_text(result, 0));
+  EXPECT_EQ(told.pieces, 2U);  // it said that this is enough
+  options.beams = 2;
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE);
+}
+
+TEST_F(CGenerators, TellOfACallbackThatThrows) {
+  options.on_token = [](size_t, int64_t, void*) -> int { throw std::runtime_error("no room\nleft"); };
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE);
+  EXPECT_EQ(std::string(attn_last_error()).find("the callback on_token threw: no room"), 0U) << attn_last_error();
+  EXPECT_EQ(std::string(attn_last_error()).find('\n'), std::string::npos);
+  options.on_token = nullptr;
+  options.on_text = [](size_t, const char*, size_t, void*) -> int { throw 7; };
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE);
+  EXPECT_EQ(std::string(attn_last_error()).find("the callback on_text threw: something that is no std::exception"), 0U) << attn_last_error();
+  options.on_text = nullptr;
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_OK) << attn_last_error();  // and it is free again
+  attn_open_options open = ATTN_OPEN_OPTIONS_INIT;
+  open.device = "cpu";
+  const auto check = [](const attn_check*, void*) { throw std::runtime_error("enough"); };
+  EXPECT_EQ(attn_bundle_verify(bundle, &open, check, nullptr), ATTN_ERROR_USAGE);
+  EXPECT_EQ(std::string(attn_last_error()).find("the callback on_check threw: enough"), 0U) << attn_last_error();
 }
 
 TEST_F(CGenerators, ScoreNoTextThatWasNotBegun) {

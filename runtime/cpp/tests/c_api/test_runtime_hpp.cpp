@@ -85,6 +85,39 @@ TEST_F(Header, FailuresAreErrors) {
   EXPECT_THROW(attn::Tensor({1}, {1.0F}).view<double>(), std::invalid_argument);
 }
 
+TEST_F(Header, WhatACallbackThrowsComesOut) {
+  struct Mine {};
+  const attn::Bundle bundle(bundles_folder() / "speaker.attn");
+  const attn::Generator generator(bundle, on_cpu());
+  int calls = 0;
+  attn::GenerateOptions options;
+  options.max_length = 6;
+  options.on_token = [&](size_t, int64_t) -> bool { throw (++calls, Mine()); };
+  options.on_text = [&](size_t, const std::string&) { return ++calls > 0; };
+  EXPECT_THROW(generator.generate_text({"a cat"}, options), Mine);
+  EXPECT_EQ(calls, 1);  // nothing is called behind it
+  options.on_token = nullptr;
+  options.on_text = [&](size_t, const std::string&) -> bool { throw std::runtime_error("mine"); };
+  EXPECT_THROW(generator.generate_text({"a cat"}, options), std::runtime_error);
+  EXPECT_THROW(bundle.verify(on_cpu(), [&](const attn_check&) { throw (++calls, Mine()); }), Mine);
+  EXPECT_EQ(calls, 2);
+  std::string told;
+  options.on_text = [&](size_t, const std::string& piece) { return !(told += piece).empty(); };
+  EXPECT_EQ(generator.generate_text({"a cat"}, options).rows.at(0).text, told);
+  EXPECT_FALSE(told.empty());
+}
+
+TEST_F(Header, TextsThatCWouldCutAreRefused) {
+  const attn::Bundle bundle(bundles_folder() / "speaker.attn");
+  try {
+    attn::Generator(bundle, on_cpu()).generate_text({"a cat", std::string("a\0dog", 5)});
+    FAIL();
+  } catch (const attn::Error& error) {
+    EXPECT_EQ(error.status(), ATTN_ERROR_INPUT);
+    EXPECT_STREQ(error.what(), "text 1: holds a NUL character; expected text without one");
+  }
+}
+
 TEST_F(Header, ErrorsBelongToTheirThread) {
   EXPECT_THROW(attn::Bundle("/nowhere/a.attn"), attn::Error);
   EXPECT_STRNE(attn_last_error(), "");

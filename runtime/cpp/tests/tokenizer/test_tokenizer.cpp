@@ -35,6 +35,52 @@ TEST(Tokenizer, ReadsAndWrites) {
   EXPECT_TRUE(tokenizer.encode(U"").empty());
 }
 
+TEST(Tokenizer, TellsOfABeginningWhatNoLaterTokenChanges) {
+  Json value = valid();
+  value["added_tokens"][0]["special"] = true;
+  value["model"]["vocab"] = {{"[PAD]", 0}, {"a", 1}, {"b", 2}, {" ", 3}, {".", 4}, {"##a", 5}, {"aa", 6}, {"\u00e9", 7}, {"[UNK]", 8}};
+  const auto replace = [](const char* wanted, const char* content) {
+    return Json{{"type", "Replace"}, {"pattern", {{"String", wanted}}}, {"content", content}};
+  };
+  const Json fuse = {{"type", "Fuse"}}, pieces = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
+  const auto sequence = [](const std::vector<Json>& steps) { return Json{{"type", "Sequence"}, {"decoders", steps}}; };
+  const auto with = [&](const Json& decoder) {
+    value["decoder"] = decoder;
+    return Tokenizer(value, "bundle a.attn");
+  };
+  EXPECT_EQ(with(pieces).decode_beginning({1, 0, 5, 4}), "aa.");
+  EXPECT_EQ(with(nullptr).decode_beginning({1, 2}), "a b");
+  const Tokenizer cleaned = with(sequence({fuse, replace(" .", ".")}));
+  EXPECT_EQ(cleaned.decode_beginning({1, 3}), "a");
+  EXPECT_EQ(cleaned.decode_beginning({1, 3, 4}), "a.");
+  EXPECT_EQ(cleaned.decode_beginning({3, 3, 1}), "  a");
+  EXPECT_EQ(with(sequence({fuse, replace("aa", "b")})).decode_beginning({1, 1}), "b");  // a match holds nothing back
+  EXPECT_EQ(with(sequence({fuse, replace("aab", "b")})).decode_beginning({1, 1, 1}), "a");
+  EXPECT_EQ(with(sequence({fuse, replace("\u00e9b", "b")})).decode_beginning({1, 7}), "a");
+  EXPECT_EQ(with(sequence({fuse, pieces})).decode_beginning({1, 1}), "");  // how far back it reaches can't be told
+  const std::vector<Json> steps = {fuse, pieces, replace(" .", "."), replace("aa", "b"), replace("aab", ""), replace("a", "b "), replace("b ", "a")};
+  uint32_t state = 1;
+  const auto draw = [&](size_t below) { return (state = state * 1664525 + 1013904223) / 65536 % below; };
+  size_t early = 0;
+  for (int i = 0; i < 3000; ++i) {
+    std::vector<Json> some;
+    for (size_t left = draw(4); left-- > 0;) some.push_back(steps[draw(steps.size())]);
+    const Tokenizer tokenizer = with(sequence(some));
+    std::vector<int64_t> tokens(draw(10));
+    for (int64_t& token : tokens) token = static_cast<int64_t>(draw(9));
+    const std::string whole = tokenizer.decode(tokens);
+    std::string before;
+    for (size_t count = 0; count <= tokens.size(); ++count) {
+      const std::string told = tokenizer.decode_beginning({tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count)});
+      ASSERT_EQ(told.compare(0, before.size(), before), 0) << value["decoder"] << Json(tokens);
+      ASSERT_EQ(whole.compare(0, told.size(), told), 0) << value["decoder"] << Json(tokens);
+      before = told;
+    }
+    early += before.size();
+  }
+  EXPECT_GT(early, 5000U);
+}
+
 TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
   EXPECT_EQ(refused("/normalizer", R"({"type": "NFKC"})"),
             "bundle a.attn: asset tokenizer: normalizer NFKC: is not supported; supported are NFC, Lowercase, Replace and Sequence (in C++). "
