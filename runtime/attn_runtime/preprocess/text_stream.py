@@ -8,9 +8,9 @@ bytes that are no UTF-8.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, Protocol
 
 #: Steps of a decoder that take words one by one, and those behind which there is only one text.
@@ -100,7 +100,8 @@ class Beginnings:
             return " ".join(words)
         text: str = self._words.decode(words)
         if self._ends_words:  # the last word is written otherwise than those before it
-            text = os.path.commonprefix([text, self._words.decode([*words, ""])])
+            both = zip(text, self._words.decode([*words, ""]), strict=False)
+            text = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], both))
         if self._of_bytes:
             text = text.removesuffix(_UNFINISHED)
         for replaced, step in self._behind:

@@ -63,7 +63,7 @@ def info_lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield from columns(
         [("file", "size", "sha256")]
         + [(printable(f), bytes_text(e["size"]), e["sha256"][:16]) for f, e in manifest["files"].items()]
-    ).splitlines()
+    ).split("\n")
 
 
 def _generation(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -140,4 +140,4 @@ def _sizes(sizes: Mapping[str, int]) -> str:
 
 
 def _indented(text: str) -> Iterator[str]:
-    return (f"  {line}" for line in text.splitlines())
+    return (f"  {line}" for line in text.split("\n"))

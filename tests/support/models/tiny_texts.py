@@ -34,8 +34,7 @@ def byte_tokenizer() -> dict[str, Any]:
     """assets/tokenizer.json of a token a byte, so that tokens in any order are halves of characters as a rule."""
     vocab = {word: n for n, word in enumerate([*WORDS[:3], *LETTERS])}
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    model = {"type": "BPE", "dropout": None, "unk_token": "[UNK]", "vocab": vocab, "merges": [],
-             "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False}  # fmt: skip
+    model = {"type": "BPE", "unk_token": "[UNK]", "vocab": vocab, "merges": []}
     return tokenizer(normalizer=None, pre_tokenizer=level, decoder=level, model=model)
 
 

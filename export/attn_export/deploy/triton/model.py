@@ -148,10 +148,8 @@ class _Stream:
         self._send(self._text.add(token) if self._text is not None else "", token)
 
     def end(self, tokens: list[int], stopped: str) -> None:
-        if self._text is None:
-            return self._send("", -1, "", stopped)
-        rest = self._text.end(tokens)
-        self._send(rest, -1, self._text.told, stopped)
+        rest = self._text.end(tokens) if self._text is not None else ""
+        self._send(rest, -1, self._text.told if self._text is not None else "", stopped)
 
     def _send(self, text: str, token: int, answer: str = "", stopped: str = "") -> None:
         tensors = [
