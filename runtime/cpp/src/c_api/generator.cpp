@@ -96,7 +96,7 @@ int attn_generator_generate(attn_generator* generator, const attn_tensor* inputs
 int attn_generator_generate_text(attn_generator* generator, const char* const* texts, size_t count, const attn_generate_options* options,
                                  attn_result** result) {
   return guarded([&] {
-    const Generator& found = opened(generator);
+    opened(generator);
     required(result, "result");
     if (!count) throw usage_error("texts: got none; give one or more");
     required(texts, "texts");
