@@ -1,0 +1,95 @@
+"""Lines of a file or pipe of texts."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from attn_runtime.errors import InputError
+from attn_runtime.preprocess.text import read_lines
+
+
+def given(tmp_path: Path, data: bytes) -> str:
+    file = tmp_path / "in.txt"
+    file.write_bytes(data)
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        (b"a cat\na dog\n", ["a cat", "a dog"]),
+        (b"a cat\r\n\r\na dog", ["a cat", "", "a dog"]),
+        (b"\n\na\n\n", ["", "", "a", ""]),
+        (b"\xef\xbb\xbfa\n", ["a"]),
+        (b"a\r", ["a\r"]),
+        (b"a\0b\n", ["a\0b"]),
+        # What str.splitlines cuts at too.
+        (
+            "a\rb\x0bc\x0cd\x1ce\x1df\x1eg\x85h\u2028i\u2029j\n".encode(),
+            ["a\rb\x0bc\x0cd\x1ce\x1df\x1eg\x85h\u2028i\u2029j"],
+        ),
+    ],
+)
+def test_lines_end_at_line_ends_alone(tmp_path: Path, data: bytes, lines: list[str]) -> None:
+    assert read_lines(given(tmp_path, data)) == lines
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"a\n\nthe \xff cat", r"^file in.txt: line 3 is no UTF-8 text \(byte 7\); convert it$"),
+        (b"a\n\xc3", r"line 2 is no UTF-8 text \(byte 2\)"),
+        (b"\xff\xfea\0", r"line 1 is no UTF-8 text \(byte 0\)"),
+        (b"\n \r\n", "holds no text"),
+        (b"", "holds no text"),
+    ],
+)
+def test_what_is_no_text_is_one_line(tmp_path: Path, data: bytes, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read_lines(given(tmp_path, data))
+
+
+def test_a_folder_and_a_device_are_no_text(tmp_path: Path) -> None:
+    for file, kind in ((str(tmp_path), "a folder"), ("/dev/zero", "a device")):
+        with pytest.raises(InputError, match=f"not a regular file, but {kind}; give a text file, or - for stdin"):
+            read_lines(file)
+
+
+def test_pipes_are_read_once_to_their_end(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(InputError, match="holds no text"):  # at once: nobody writes into it
+        read_lines(str(fifo))
+    keeps = os.open(fifo, os.O_RDWR)  # a writer that is there before the reader
+    entered = threading.Event()
+
+    def write() -> None:
+        entered.wait(30)
+        os.write(keeps, b"a cat\n" * 3)
+        os.close(keeps)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    entered.set()
+    assert read_lines(str(fifo)) == ["a cat"] * 3
+    writer.join()
+    # As bash's <(...) is: the writer has ended, what it wrote is still there.
+    reading, writing = os.pipe()
+    os.write(writing, b"a dog")
+    os.close(writing)
+    assert read_lines(f"/dev/fd/{reading}") == ["a dog"]
+    os.close(reading)
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin", "/proc/self/fd/0"])
+def test_stdin_is_stdin_by_every_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a cat\n\nb\x0c")))
+    assert read_lines(name) == ["a cat", "", "b\x0c"]
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="stdin: is closed"):
+        read_lines(name)
