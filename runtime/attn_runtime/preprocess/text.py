@@ -186,13 +186,18 @@ def _bytes_of_stdin() -> bytes:
 
 
 def _bytes_of(file: str) -> bytes:
-    """Of a pipe without a writer, where opening it would wait for one: nothing."""
-    if (problem := irregular(file)) and not stat.S_ISFIFO(Path(file).stat().st_mode):
+    problem = irregular(file)
+    pipe = bool(problem) and stat.S_ISFIFO(Path(file).stat().st_mode)
+    if problem and not pipe:
         raise InputError(f"file {file}: {problem}; give a text file, or - for stdin")
+    # To open a FIFO waits for a writer, unless it is opened so; to read it waits for one that is there alone.
     opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     os.set_blocking(opened, True)
     with os.fdopen(opened, "rb") as reader:
-        return reader.read(MAX_BYTES + 1)
+        data = reader.read(MAX_BYTES + 1)
+    if pipe and not data:
+        raise InputError(f"file {file}: {problem}, and nobody writes into it; start its writer first, or give - for stdin")
+    return data
 
 
 def _tokenizer(value: Any, where: str) -> tuple[Any, Beginnings]:

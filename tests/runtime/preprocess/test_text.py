@@ -63,7 +63,7 @@ def test_a_folder_and_a_device_are_no_text(tmp_path: Path) -> None:
 def test_pipes_are_read_once_to_their_end(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    with pytest.raises(InputError, match="holds no text"):  # at once: nobody writes into it
+    with pytest.raises(InputError, match="but a FIFO, and nobody writes into it; start its writer first"):  # at once
         read_lines(str(fifo))
     keeps = os.open(fifo, os.O_RDWR)  # a writer that is there before the reader
     entered = threading.Event()
