@@ -4,7 +4,7 @@
 # Library: tokenizers 0.23.3, x86-64 Linux.
 # Guess: bytes that are no character become U+FFFD and the others stay, as with bytes.decode(errors="replace") and the
 # ByteLevel decoder; DecodeStream's steps add up to that, but for what is unfinished at the end.
-# Seen: a row of byte tokens is read as a whole. Where one byte of it is wrong each of its bytes becomes U+FFFD, those of
+# Seen: a row of byte tokens is read as a whole. Where one byte of it is wrong, each of them becomes U+FFFD, those of
 # whole characters too: an answer that is cut off within its second emoji loses the first. So no such character is sure
 # while its row goes on; DecodeStream tells it, and raises at the next word.
 # Output:

@@ -196,7 +196,9 @@ def _bytes_of(file: str) -> bytes:
     with os.fdopen(opened, "rb") as reader:
         data = reader.read(MAX_BYTES + 1)
     if pipe and not data:
-        raise InputError(f"file {file}: {problem}, and nobody writes into it; start its writer first, or give - for stdin")
+        raise InputError(
+            f"file {file}: {problem}, and nobody writes into it; start its writer first, or give - for stdin"
+        )
     return data
 
 
