@@ -153,8 +153,11 @@ TEST_F(CGenerators, TellOfACallbackThatThrows) {
   attn_open_options open = ATTN_OPEN_OPTIONS_INIT;
   open.device = "cpu";
   const auto check = [](const attn_check*, void*) { throw std::runtime_error("enough"); };
-  EXPECT_EQ(attn_bundle_verify(bundle, &open, check, nullptr), ATTN_ERROR_USAGE);
+  attn_bundle* gemm = nullptr;
+  ASSERT_EQ(attn_bundle_open((bundles_folder() / "gemm.attn").c_str(), &gemm), ATTN_OK) << attn_last_error();
+  EXPECT_EQ(attn_bundle_verify(gemm, &open, check, nullptr), ATTN_ERROR_USAGE);
   EXPECT_EQ(std::string(attn_last_error()).find("the callback on_check threw: enough"), 0U) << attn_last_error();
+  attn_bundle_close(gemm);
 }
 
 TEST_F(CGenerators, ScoreNoTextThatWasNotBegun) {

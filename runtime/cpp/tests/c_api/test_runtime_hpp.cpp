@@ -99,7 +99,8 @@ TEST_F(Header, WhatACallbackThrowsComesOut) {
   options.on_token = nullptr;
   options.on_text = [&](size_t, const std::string&) -> bool { throw std::runtime_error("mine"); };
   EXPECT_THROW(generator.generate_text({"a cat"}, options), std::runtime_error);
-  EXPECT_THROW(bundle.verify(on_cpu(), [&](const attn_check&) { throw (++calls, Mine()); }), Mine);
+  const attn::Bundle gemm(bundles_folder() / "gemm.attn");
+  EXPECT_THROW(gemm.verify(on_cpu(), [&](const attn_check&) { throw (++calls, Mine()); }), Mine);
   EXPECT_EQ(calls, 2);
   std::string told;
   options.on_text = [&](size_t, const std::string& piece) { return !(told += piece).empty(); };
