@@ -13,6 +13,7 @@ import numpy as np
 from attn_runtime.native.capi import OpenOptions, Tensor
 
 ON_TOKEN = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_int64, ctypes.c_void_p)
+ON_TEXT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
 
 
 class GenerateOptions(ctypes.Structure):
@@ -34,7 +35,7 @@ class GenerateOptions(ctypes.Structure):
         ("scores", ctypes.c_int),
         ("on_token", ON_TOKEN),
         ("user", ctypes.c_void_p),
-        ("on_text", ctypes.c_void_p),
+        ("on_text", ON_TEXT),
     )
 
 
@@ -140,13 +141,15 @@ def _text(value: object) -> bytes | None:
 def _asked(options: Mapping[str, Any]) -> GenerateOptions:
     """ATTN_GENERATE_OPTIONS_INIT, with the members that are given."""
     made = GenerateOptions(
-        ctypes.sizeof(GenerateOptions), -1, 1, 1.0, 0, 0, 1.0, 0, 1.0, 0, None, 0, 0, ON_TOKEN(), None
+        ctypes.sizeof(GenerateOptions), -1, 1, 1.0, 0, 0, 1.0, 0, 1.0, 0, None, 0, 0, ON_TOKEN(), None, ON_TEXT()
     )
     for name, value in options.items():
         if name == "stop":
             made.stop, made.stop_count = (ctypes.c_int64 * max(1, len(value)))(*value), len(value)
         elif name == "on_token":
             made.on_token = ON_TOKEN(_with_user(value))
+        elif name == "on_text":
+            made.on_text = ON_TEXT(_of_bytes(value))
         else:
             assert hasattr(made, name)
             setattr(made, name, value)
@@ -155,3 +158,7 @@ def _asked(options: Mapping[str, Any]) -> GenerateOptions:
 
 def _with_user(call: Callable[[int, int], object]) -> Callable[[int, int, object], int]:
     return lambda row, token, user: int(bool(call(row, token)))
+
+
+def _of_bytes(call: Callable[[int, str], object]) -> Callable[[int, int, int, object], int]:
+    return lambda row, piece, size, user: int(bool(call(row, ctypes.string_at(piece, size).decode())))
