@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .cores import default_threads
 from .providers import CPU
 
 #: Severity of ONNX Runtime's loggers that says nothing: errors are raised, printing them as well would be chatter.
@@ -31,7 +32,7 @@ def cpu_options(
 ) -> Any:
     """An onnxruntime.SessionOptions; what a GPU needs is added by who opens one.
 
-    threads        that one node may use; 0 leaves it to ONNX Runtime
+    threads        that one node may use; 0 takes those of `default_threads`
     large          leaves weights memory-mapped where they lie: prepacking would copy them
     optimizations  False computes every node as the graph has it, and folds no constants, which would copy what it folds
     stop_spinning  threads sleep as soon as a call is over
@@ -41,7 +42,7 @@ def cpu_options(
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = NO_LOG
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or default_threads()
     if not optimizations:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if large:
