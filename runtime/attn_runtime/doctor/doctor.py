@@ -163,7 +163,8 @@ def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
     yield f"system        {found.os}"
     if found.jetpack is not None:
         yield f"jetson        {_jetson(found.jetpack)}"
-    yield f"cpu           {found.cpu}; {found.usable_cores} of {found.cores} cores {f'({found.cores_limit})' if found.cores_limit else 'usable'}"
+    limit = f"({found.cores_limit})" if found.cores_limit else "usable"
+    yield f"cpu           {found.cpu}; {found.usable_cores} of {found.cores} cores {limit}"
     yield f"driver        {f'for CUDA {found.driver}' if found.driver else f'none ({found.gpu_problem})'}"
     gpus = "; ".join(
         f"{number}: {gpu.name}, compute capability {gpu.compute_capability or 'unknown'}"

@@ -127,7 +127,9 @@ def test_a_quota_is_told_to_openmp_unless_the_environment_names_a_number(monkeyp
 def half_a_core(tmp_path: Path) -> Iterator[Path]:
     """The file that a process writes its number to, to have half a core's worth of processor time."""
     top = Path("/sys/fs/cgroup")
-    group = next((each for each in (top / "cpu", top / "cpu,cpuacct", top) if each.is_dir()), top) / f"attn{os.getpid()}"
+    group = (
+        next((each for each in (top / "cpu", top / "cpu,cpuacct", top) if each.is_dir()), top) / f"attn{os.getpid()}"
+    )
     try:
         group.mkdir()
     except OSError as error:
