@@ -46,6 +46,41 @@ def lock() -> threading.Lock:
     return made
 
 
+class Gate:
+    """Work that a fork waits for: what it holds inside a library, which no child could ever give back.
+
+    Threads do it side by side, in a `with`. `patience` is how many seconds a fork waits at most.
+    """
+
+    def __init__(self, patience: float = 60.0) -> None:
+        self._patience = patience
+        self._changed = threading.Condition(threading.Lock())
+        self._inside: list[int] = []  # threads, once for each time
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._close, after_in_parent=self._reopen, after_in_child=self._reopen_in_child)
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._inside.append(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._inside.remove(threading.get_ident())
+            self._changed.notify_all()
+
+    def _close(self) -> None:
+        me = threading.get_ident()
+        self._changed.acquire()
+        self._changed.wait_for(lambda: all(thread == me for thread in self._inside), self._patience)
+
+    def _reopen(self) -> None:
+        self._changed.release()
+
+    def _reopen_in_child(self) -> None:
+        self._inside = [thread for thread in self._inside if thread == threading.get_ident()]
+        self._reopen()
+
+
 def in_child(call: Callable[[], object]) -> None:
     """Call it in every child of a fork from now on."""
     if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork

@@ -254,3 +254,47 @@ def test_what_is_gone_is_not_watched() -> None:
     assert in_a_child(lambda: called) == ["here"]
     watched.clear()
     assert in_a_child(lambda: called) == [] and called == []
+
+
+def test_a_fork_waits_for_work_that_holds_what_a_child_could_not_give_back() -> None:
+    gate, inside, leave, order = forks.Gate(), threading.Event(), threading.Event(), list[str]()
+
+    def work() -> None:
+        with gate:
+            inside.set()
+            leave.wait(60)
+            order.append("work is done")
+
+    class Waiting(threading.Condition):  # tells when the fork has begun to wait
+        def wait(self, timeout: float | None = None) -> bool:
+            leave.set()
+            return super().wait(timeout)
+
+    gate._changed = Waiting(threading.Lock())
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert inside.wait(60)
+    assert in_a_child(lambda: [*order, gate._inside]) == ["work is done", []]
+    thread.join()
+
+
+def test_a_fork_waits_neither_for_itself_nor_for_ever() -> None:
+    gate, inside, leave = forks.Gate(patience=0.01), threading.Event(), threading.Event()
+
+    def work() -> None:
+        with gate:
+            inside.set()
+            leave.wait(60)
+
+    def enter() -> int:
+        with gate:
+            return len(gate._inside)
+
+    with gate:
+        assert in_a_child(enter) == 2
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert inside.wait(60)
+    assert in_a_child(enter) == 1 and enter() == 2
+    leave.set()
+    thread.join()

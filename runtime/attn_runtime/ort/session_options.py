@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..forks import Gate
 from .cores import default_threads
 from .providers import CPU
 
@@ -17,6 +18,9 @@ NO_LOG = 4
 #: SimplifiedLayerNormFusion and LayerNormFusion read an epsilon of float16 as 1e-5, whatever it is: an RMSNorm of small
 #: numbers answered wrongly by a tenth.
 BROKEN_ON_FP16 = ("NchwcTransformer", "SimplifiedLayerNormFusion", "LayerNormFusion")
+
+#: ONNX Runtime has mutexes of the process's own, which a session takes while it is made.
+_OPENING = Gate()
 
 #: What answers of a float16 graph from the CPU do not tell.
 CPU_NOTE = "computes fp16 in fp32 between the nodes: an overflow of fp16 would not show"
@@ -65,6 +69,7 @@ def make_session(
 
     without = {"disabled_optimizers": [*BROKEN_ON_FP16]} if fp16 else {}
     chosen = None if providers is None else list(providers)
-    session = onnxruntime.InferenceSession(model, options, chosen, enable_fallback=0, **without)
+    with _OPENING:
+        session = onnxruntime.InferenceSession(model, options, chosen, enable_fallback=0, **without)
     session.disable_fallback()
     return session

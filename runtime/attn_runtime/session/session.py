@@ -51,7 +51,8 @@ def open_session(
     backend     a name from `attn_runtime.backends.names()`; None takes the best for the device. `Session.choice` tells.
     graph       which graph of a bundle; may be left out when there is one
     precision   which of its precisions; None takes fp32, or the first where there is no fp32
-    threads     how many threads one node may use on the CPU; None takes the cores there are
+    threads     how many threads one node may use on the CPU; None takes the cores that are online and allowed, as far as the
+                CPU quota of the control group goes
     cuda_graph  on a GPU, replay a shape's calls as one CUDA graph; the CPU ignores it
     cache       folder for what an engine library compiles on this machine (kernels, TensorRT engines inside ONNX
                 Runtime); None keeps it in memory
