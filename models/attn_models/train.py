@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from attn_runtime.errors import AttnError
+from attn_runtime.ort import limit_openmp
 
 from . import registry
 
@@ -43,6 +44,7 @@ from . import registry
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def main(name: str, out: Path | None, channels: str | None, quiet: bool, **settings: Any) -> None:
     """Train the reference model NAME."""
+    limit_openmp()
     leads = os.environ.get("RANK", "0") == "0"
     out = out or Path("runs") / name
     try:

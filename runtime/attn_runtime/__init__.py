@@ -13,6 +13,7 @@ Everything public is here, and is imported when it is first used: `import attn_r
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from .errors import (
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
 
 __version__ = "0.1.0"
+
+# From 1.29 on, ONNX Runtime tells Microsoft what it runs, by a thread that starts when it is imported. A child of a fork waits
+# for that thread when it ends, for ever. Who sets the variable has the last word.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "AttnError",

@@ -47,7 +47,7 @@ class GraphFile:
 class OpenOptions:
     """How to run it. A backend that an option means nothing to ignores it, but one that can't do it raises.
 
-    threads      that one node may use on the CPU; None takes the cores there are
+    threads      that one node may use on the CPU; None takes the cores that this process may keep busy
     cuda_graph   on a GPU, capture each shape's calls as a CUDA graph and replay it (fixed shapes, no control flow)
     cache        folder for what an engine library compiles on this machine; None keeps such things in memory
     workspace    bytes of scratch memory that a TensorRT build inside ONNX Runtime may take; None is the library's limit

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from attn_runtime.cli import bench, print_diagnosis
 from attn_runtime.cli.options import NearestGroup, completion_epilog, json_option, print_json, run_cli
+from attn_runtime.ort import limit_openmp
 
 from .. import __version__
 from .deploy import deploy
@@ -28,6 +29,7 @@ from .trt import to_trt
 @click.version_option(__version__, prog_name="attn-export")
 def cli() -> None:
     """Export PyTorch attention models to ONNX bundles that carry their own proof."""
+    limit_openmp()
 
 
 def _source_options(command: Any) -> Any:

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from .. import forks
 from ..bundle import Bundle
 from ..errors import AttnError, BackendError
 from ..interface import Array, GraphFile, OpenOptions
@@ -79,7 +80,8 @@ class _Bundles:
     def __init__(self) -> None:
         self._handles: WeakKeyDictionary[Bundle, native.Handle] = WeakKeyDictionary()
         self._opening: WeakKeyDictionary[Bundle, Lock] = WeakKeyDictionary()
-        self._lock = Lock()
+        self._lock = forks.lock()
+        forks.in_child(self._opening.clear)
 
     def of(self, bundle: Bundle) -> native.Handle:
         """Raises what `native.open_bundle` raises; nothing is remembered then."""

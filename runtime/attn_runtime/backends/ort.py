@@ -7,7 +7,6 @@ Here nothing falls back: a session on "cuda" has the CUDA provider, with the wor
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -86,7 +85,7 @@ def providers() -> list[ProviderState]:
 def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
     """Create the session. BundleError for a damaged or hostile file, BackendError where it can't run on `device`.
 
-    Without `options.threads`, a node may use the machine's cores, or those the process is bound to. The CPU ignores
+    Without `options.threads`, a node may use the cores that `usable_cores` counts. The CPU ignores
     `options.cuda_graph`, a GPU `options.low_memory`; none of the others means anything here.
     """
     if device == "cpu":
@@ -136,7 +135,7 @@ def create(
     onnxruntime = library()
     check_external_data(graph.file, graph.where)
     options = cpu_options(
-        threads=wanted.threads or _threads_when_bound(),
+        threads=wanted.threads or 0,
         large=wanted.low_memory and device == "cpu",
         stop_spinning=wanted.stop_spinning,
     )
@@ -173,14 +172,3 @@ def _open_error(error: Exception, graph: GraphFile, device: str) -> AttnError:
     if "NOT_IMPLEMENTED" in text:
         return BackendError(f"{graph.where}: ONNX Runtime has no kernel for a node of this graph on {device}: {text}")
     return BundleError(f"{graph.where}: ONNX Runtime can't load {graph.file.name}: {text}. Export it again.")
-
-
-def _threads_when_bound() -> int:
-    """The cores this process is bound to; 0, ONNX Runtime's own choice, when it may use them all.
-
-    ONNX Runtime's choice pins a thread to every core of the machine, and prints an error for each it may not use.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return 0
-    usable = len(os.sched_getaffinity(0))
-    return 0 if usable == os.cpu_count() else usable

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import threading
 from functools import cache
 from typing import Any
 
+from .. import forks
 from ..device import gpus
 from ..errors import BackendError
 from ..interface import Engine, GraphFile, OpenOptions
@@ -33,7 +33,7 @@ _OLDEST_ORT = (1, 24)
 # By the header in its package: these, and everything from 12.0 on. Not the server cards 8.0, 9.0 and 10.0, no Jetson.
 _CAPABILITIES, _FROM = ((8, 6), (8, 9)), (12, 0)
 
-_registering = threading.Lock()
+_registering = forks.lock()
 
 
 def why_unavailable() -> str | None:

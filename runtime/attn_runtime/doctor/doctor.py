@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 
 from .. import __version__, backends
 from ..device import Jetpack, compute_capability, driver_version, find_gpus, read_jetpack
-from ..ort import ProviderState
+from ..ort import ProviderState, usable_cores
 from ..session import candidates
 from .install_hints import Found, install_lines
 from .tensorrt import FlavourState, flavour_states
@@ -45,7 +44,8 @@ class BackendState:
 @dataclass(frozen=True)
 class Diagnosis:
     """`driver` is the newest CUDA that the NVIDIA driver runs, None without one; `auto` is what device="auto" takes, None
-    when nothing here can run a graph; `advice` is lines to act on."""
+    when nothing here can run a graph; `advice` is lines to act on. `usable_cores` is what a session takes threads for, and
+    `cores_limit` what makes it fewer than `cores`, None where nothing does."""
 
     attn_runtime: str
     python: str
@@ -53,6 +53,7 @@ class Diagnosis:
     cpu: str
     cores: int
     usable_cores: int
+    cores_limit: str | None
     driver: str | None
     gpus: tuple[GpuState, ...]
     gpu_problem: str | None
@@ -82,15 +83,16 @@ def diagnose(also: Sequence[str] = ()) -> Diagnosis:
         unavailable = backend.why_unavailable()
         problems = {device: unavailable or backend.why_not(device) for device in ("cpu", "cuda")}
         states.append(BackendState(name, backend.ABOUT, backend.AUTOMATIC, problems))
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     jetpack, tensorrt = read_jetpack(), flavour_states()
     return Diagnosis(
         __version__,
         f"{platform.python_version()} ({sys.executable})",
         f"{platform.platform()} ({platform.machine()})",
         _cpu_name(),
-        cores,
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores,
+        cores.present,
+        cores.usable,
+        cores.limit,
         driver_version(),
         gpus,
         found.problem,
@@ -161,7 +163,8 @@ def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
     yield f"system        {found.os}"
     if found.jetpack is not None:
         yield f"jetson        {_jetson(found.jetpack)}"
-    yield f"cpu           {found.cpu}; {found.usable_cores} of {found.cores} cores usable"
+    limit = f"({found.cores_limit})" if found.cores_limit else "usable"
+    yield f"cpu           {found.cpu}; {found.usable_cores} of {found.cores} cores {limit}"
     yield f"driver        {f'for CUDA {found.driver}' if found.driver else f'none ({found.gpu_problem})'}"
     gpus = "; ".join(
         f"{number}: {gpu.name}, compute capability {gpu.compute_capability or 'unknown'}"

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import forks
 from ..bundle import Bundle
 from ..device import as_array
 from ..errors import InputError, UsageError
@@ -217,10 +218,7 @@ class Generator:
         and one in a process that was forked, where neither the engines' threads are nor who holds the lock.
         """
         if self._process != os.getpid():
-            raise UsageError(
-                f"the generator on {self.where} was opened by process {self._process}, before a fork; open it after the "
-                "fork, in the process that uses it"
-            )
+            raise UsageError(forks.opened_before("generator", self.where))
         if self._writer == threading.get_ident():
             raise UsageError(
                 f"the generator on {self.where} is in use: on_token and cancel can't call it; open another"

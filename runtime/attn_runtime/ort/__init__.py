@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
+    from .cores import Cores, limit_openmp, usable_cores
     from .device_memory import on_gpu
     from .engine import OrtEngine, one_line
     from .file_answers import answer_files
@@ -23,6 +24,7 @@ __all__ = [
     "NO_LOG",
     "RECORD",
     "TENSORRT",
+    "Cores",
     "GpuEngine",
     "GraphIds",
     "OrtEngine",
@@ -31,12 +33,14 @@ __all__ = [
     "cache_folder",
     "check_on_gpu",
     "cpu_options",
+    "limit_openmp",
     "make_session",
     "on_gpu",
     "one_line",
     "profile_shapes",
     "provider_states",
     "tf32_note",
+    "usable_cores",
     "why_provider_fails",
 ]
 
@@ -44,6 +48,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
+        "cores": ["Cores", "limit_openmp", "usable_cores"],
         "device_memory": ["on_gpu"],
         "engine": ["OrtEngine", "one_line"],
         "file_answers": ["answer_files"],

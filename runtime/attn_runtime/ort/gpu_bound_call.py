@@ -6,13 +6,13 @@ Nothing here imports onnxruntime; `library` is the module. A place is ONNX Runti
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from .. import forks
 from ..device import DeviceArray, DeviceTensor
 from ..interface import Array
 
@@ -22,7 +22,7 @@ Place = tuple[str, int]
 _WARM_UP_RUNS = 3
 
 # What a capture forbids to every thread of the process (cudaMalloc, for one) another capture would do.
-_capturing = threading.Lock()
+_capturing = forks.lock()
 
 
 class BoundOnGpu:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..forks import Gate
+from .cores import default_threads
 from .providers import CPU
 
 #: Severity of ONNX Runtime's loggers that says nothing: errors are raised, printing them as well would be chatter.
@@ -16,6 +18,9 @@ NO_LOG = 4
 #: SimplifiedLayerNormFusion and LayerNormFusion read an epsilon of float16 as 1e-5, whatever it is: an RMSNorm of small
 #: numbers answered wrongly by a tenth.
 BROKEN_ON_FP16 = ("NchwcTransformer", "SimplifiedLayerNormFusion", "LayerNormFusion")
+
+#: ONNX Runtime has mutexes of the process's own, which a session takes while it is made.
+_OPENING = Gate()
 
 #: What answers of a float16 graph from the CPU do not tell.
 CPU_NOTE = "computes fp16 in fp32 between the nodes: an overflow of fp16 would not show"
@@ -31,7 +36,7 @@ def cpu_options(
 ) -> Any:
     """An onnxruntime.SessionOptions; what a GPU needs is added by who opens one.
 
-    threads        that one node may use; 0 leaves it to ONNX Runtime
+    threads        that one node may use; 0 takes those of `default_threads`
     large          leaves weights memory-mapped where they lie: prepacking would copy them
     optimizations  False computes every node as the graph has it, and folds no constants, which would copy what it folds
     stop_spinning  threads sleep as soon as a call is over
@@ -41,7 +46,7 @@ def cpu_options(
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = NO_LOG
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or default_threads()
     if not optimizations:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if large:
@@ -64,6 +69,7 @@ def make_session(
 
     without = {"disabled_optimizers": [*BROKEN_ON_FP16]} if fp16 else {}
     chosen = None if providers is None else list(providers)
-    session = onnxruntime.InferenceSession(model, options, chosen, enable_fallback=0, **without)
+    with _OPENING:
+        session = onnxruntime.InferenceSession(model, options, chosen, enable_fallback=0, **without)
     session.disable_fallback()
     return session

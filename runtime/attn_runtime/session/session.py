@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import forks
 from ..bundle import MANIFEST, Arrays, Bundle, Case, Graph, Precision
 from ..device import as_array
 from ..errors import AttnError, BundleError, InputError, UsageError
@@ -50,7 +51,8 @@ def open_session(
     backend     a name from `attn_runtime.backends.names()`; None takes the best for the device. `Session.choice` tells.
     graph       which graph of a bundle; may be left out when there is one
     precision   which of its precisions; None takes fp32, or the first where there is no fp32
-    threads     how many threads one node may use on the CPU; None takes the cores there are
+    threads     how many threads one node may use on the CPU; None takes the cores that are online and allowed, as far as the
+                CPU quota of the control group goes
     cuda_graph  on a GPU, replay a shape's calls as one CUDA graph; the CPU ignores it
     cache       folder for what an engine library compiles on this machine (kernels, TensorRT engines inside ONNX
                 Runtime); None keeps it in memory
@@ -113,6 +115,8 @@ class Session:
         self._count = len(self.inputs)
         self._good: set[tuple[int, ...]] = set()
         self._bound: weakref.WeakSet[BoundCall] = weakref.WeakSet()
+        self._ended = ""  # why it has no engine any more
+        forks.watch(self)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Every output by name, in new numpy arrays.
@@ -197,7 +201,7 @@ class Session:
             raise InputError(f"{self.where}: buffers for {shown} do not fit in memory ({error})") from error
         given = {spec.name: given[spec.name] for spec in self.inputs}
         taken = {name: taken[name] for name in learnt}
-        bound = BoundCall(given, taken, engine.bind(given, taken), engine.explain)
+        bound = BoundCall(given, taken, engine.bind(given, taken), engine.explain, self.where)
         self._bound.add(bound)
         return bound
 
@@ -222,16 +226,22 @@ class Session:
 
         On a GPU, its memory is given back once the calls that are running are done.
         """
-        where, engine = self.where, self._engine
-
-        def closed(*_: object) -> Any:
-            raise _closed_error(where)
-
-        self._engine, self._call = None, closed
+        engine = self._engine
+        ended = self._end(f"the session on {self.where} is closed; open another")
         for bound in list(self._bound):
-            bound._execute = closed
+            bound._execute = ended
         if (close := getattr(engine, "close", None)) is not None:
             close()
+
+    def after_fork(self) -> None:
+        """In a child of a fork: calls raise UsageError from now on. What it bound is told by itself."""
+        if self._engine is not None:
+            forks.abandon(self._engine)
+            self._end(forks.opened_before("session", self.where))
+
+    def _end(self, why: str) -> Callable[..., Any]:
+        self._engine, self._call, self._ended = None, _raiser(why), why
+        return self._call
 
     def __enter__(self) -> Session:
         return self
@@ -245,7 +255,7 @@ class Session:
 
     def _open_engine(self) -> Engine:
         if self._engine is None:
-            raise _closed_error(self.where)
+            raise UsageError(self._ended)
         return self._engine
 
     def _no_device_memory(self) -> UsageError:
@@ -331,7 +341,7 @@ class BoundCall:
     overwrites the last one's outputs.
     """
 
-    __slots__ = ("__weakref__", "_execute", "_explain", "inputs", "outputs")
+    __slots__ = ("__weakref__", "_execute", "_explain", "_where", "inputs", "outputs")
 
     def __init__(
         self,
@@ -339,11 +349,13 @@ class BoundCall:
         outputs: dict[str, Any],
         execute: Callable[[], object],
         explain: Callable[[Exception], AttnError],
+        where: str,
     ) -> None:
         # Read-only mappings: putting another array there would have no effect, and nobody would be told.
         self.inputs: Mapping[str, Any] = MappingProxyType(inputs)
         self.outputs: Mapping[str, Any] = MappingProxyType(outputs)
-        self._execute, self._explain = execute, explain
+        self._execute, self._explain, self._where = execute, explain, where
+        forks.watch(self)
 
     def __call__(self) -> Mapping[str, Any]:
         """Run on what `inputs` hold now; returns `outputs`. Raises InputError or BackendError when the graph fails."""
@@ -354,6 +366,11 @@ class BoundCall:
         except Exception as error:
             raise self._explain(error) from error
         return self.outputs
+
+    def after_fork(self) -> None:
+        """In a child of a fork: calls raise UsageError from now on."""
+        forks.abandon((self._execute, self._explain))
+        self._execute = _raiser(forks.opened_before("session", self._where))
 
 
 def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> tuple[str, GraphFile]:
@@ -392,5 +409,8 @@ def _is_shape(value: object) -> bool:
     return len(value) <= _MOST_AXES and all(isinstance(size, int | np.integer) for size in value)
 
 
-def _closed_error(where: str) -> UsageError:
-    return UsageError(f"the session on {where} is closed; open another")
+def _raiser(why: str) -> Callable[..., Any]:
+    def refuse(*_: object) -> Any:
+        raise UsageError(why)
+
+    return refuse

@@ -271,8 +271,8 @@ def test_failed_opening_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixt
 def test_process_bound_to_one_core_prints_nothing(tmp_path: Path) -> None:
     program = (
         "import os, sys, numpy as np; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from attn_runtime.session.session import open_session; from attn_runtime.backends import ort;"
-        "assert ort._threads_when_bound() == (0 if os.cpu_count() == 1 else 1);"
+        "from attn_runtime.session.session import open_session; from attn_runtime.ort.cores import default_threads;"
+        "assert default_threads() == (0 if os.cpu_count() == 1 else 1);"
         "s = open_session(sys.argv[1], 'cpu'); print(s.run({'tokens': np.array([[7]])})['e'][0, 0, 0])"
     )
     done = subprocess.run(

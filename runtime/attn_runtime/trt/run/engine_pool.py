@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -47,7 +48,7 @@ class EnginePool:
         self.device, self.inputs, self.outputs, self.note = device.name, inputs, outputs, note
         self.assets: Mapping[str, Any] = {}
         self._on, self._executor, self._options = device, executor, options
-        self._finish = weakref.finalize(self, _quietly, on_close)
+        self._finish = weakref.finalize(self, _quietly, on_close, os.getpid())
         self._blocks = Blocks(device)
         self._pinned: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
         self._bound: weakref.WeakSet[BoundRun] = weakref.WeakSet()
@@ -156,7 +157,7 @@ class EnginePool:
             )
 
 
-def _quietly(work: Callable[[], None] | None) -> None:
-    if work is not None:
+def _quietly(work: Callable[[], None] | None, process: int) -> None:
+    if work is not None and process == os.getpid():  # not when a child of a fork ends
         with suppress(Exception):  # nobody is there to be told
             work()

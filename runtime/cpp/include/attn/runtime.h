@@ -42,6 +42,8 @@
  *   - A bundle and a session may be used from many threads at once. A binding and a result belong to one thread at a time. A
  *     generator does one generation at a time: calls of other threads wait.
  *   - Nothing may be used while it is being closed.
+ *   - A session, a binding and a generator belong to the process that opened them. In a child of a fork, calls of them return
+ *     ATTN_ERROR_USAGE; closing them there is safe, and a bundle may be used on.
  *
  * Errors
  *   - Every function that can fail returns an attn_status; its values are the exit codes of attn-run. The message is
@@ -176,7 +178,8 @@ typedef struct attn_open_options {
   const char* backend;   /* "ort", "trt"; NULL takes the best for the device, and attn_session_choice tells why */
   const char* graph;     /* which graph of the bundle; may be NULL when there is one */
   const char* precision; /* "fp32", "fp16", ...; NULL takes fp32, or the first where there is none */
-  int threads;           /* that one node may use on the CPU, up to 1024; 0 takes the cores there are */
+  int threads;           /* that one node may use on the CPU, up to 1024; 0 takes the cores that are online and allowed, as far as
+                            the CPU quota of the control group goes */
   int low_memory;        /* on the CPU, read weights where they lie in the mapped files, which sessions share */
   const char* cache;     /* folder for what an engine library compiles on this machine; NULL keeps it in memory */
   const char* library;   /* libonnxruntime to load; NULL: $ATTN_ONNXRUNTIME, then the loader's path, then beside this library */

@@ -1,9 +1,23 @@
 #include "c_api/bundle.h"
 
-#include "c_api/errors.h"
+#include <mutex>
 
+#include "c_api/errors.h"
+#include "util/forks.h"
+
+using attn::ForkMutex;
 using attn::guarded;
 using attn::required;
+
+namespace {
+
+// Of what bundles have handed out: one for all of them, since a child of a fork must find it free.
+ForkMutex& lock() {
+  static auto& made = *new ForkMutex;
+  return made;
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -33,7 +47,7 @@ int attn_bundle_asset(const attn_bundle* bundle, const char* name, const char** 
     required(bundle, "bundle");
     required(name, "name");
     required(json, "json");
-    const std::lock_guard<std::mutex> held(bundle->lock);
+    const std::lock_guard<ForkMutex> held(lock());
     auto found = bundle->assets.find(name);
     if (found == bundle->assets.end()) {
       auto text = bundle->bundle->asset_text(name);
@@ -52,7 +66,7 @@ int attn_bundle_labels(const attn_bundle* bundle, const char* const** labels, si
     required(bundle, "bundle");
     required(labels, "labels");
     required(count, "count");
-    const std::lock_guard<std::mutex> held(bundle->lock);
+    const std::lock_guard<ForkMutex> held(lock());
     if (!bundle->labels) {
       const auto asset = bundle->bundle->asset("labels");
       auto names = asset ? asset->get<std::vector<std::string>>() : std::vector<std::string>();

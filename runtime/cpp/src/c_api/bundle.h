@@ -5,7 +5,6 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,7 +15,6 @@ struct attn_bundle {
   std::shared_ptr<const attn::Bundle> bundle;
 
   // What was handed out as pointers lives here, as long as the handle. Many threads may use one.
-  mutable std::mutex lock;
   mutable std::map<std::string, std::string> assets;
   mutable std::optional<std::vector<std::string>> labels;
   mutable std::vector<const char*> label_pointers;

@@ -60,6 +60,7 @@ std::shared_ptr<Generator> Generator::open(std::shared_ptr<const Bundle> bundle,
 }
 
 Generator::Alone::Alone(Generator& generator) : generator_(generator) {
+  generator.process_.require("generator", generator.graph_io->where);  // whose lock a thread of the parent may have
   if (generator.writer_ == std::this_thread::get_id()) {
     throw usage_error("the generator on " + generator.graph_io->where + " is in use: on_token can't call it; open another");
   }

@@ -15,6 +15,7 @@
 #include "generate/graphs/step_graphs.h"
 #include "generate/options.h"
 #include "generate/result.h"
+#include "util/forks.h"
 
 namespace attn {
 
@@ -71,6 +72,7 @@ class Generator {
     Generator& generator_;
   };
 
+  Process process_;  // that opened it
   std::mutex busy_;
   std::atomic<std::thread::id> writer_{};
   std::list<StepGraphs> step_graphs_;  // the newest first; their buffers are kept for the next prompts of the same shape

@@ -1,15 +1,14 @@
 #include "ort/backend.h"
 
-#include <sched.h>
-#include <unistd.h>
-
 #include <cstdlib>
 
 #include "bundle/external_data.h"
 #include "engine/gpus.h"
+#include "ort/cores.h"
 #include "ort/engine.h"
 #include "ort/placement.h"
 #include "ort/providers.h"
+#include "util/forks.h"
 
 namespace attn {
 namespace {
@@ -21,16 +20,6 @@ std::string left_out(bool half, uint32_t api_version) {
   std::string names = half ? "NchwcTransformer;SimplifiedLayerNormFusion;LayerNormFusion" : "";
   if (api_version < 19) names += (names.empty() ? "" : ";") + std::string("AttentionFusion");
   return names;
-}
-
-// The cores this process is bound to; 0, ONNX Runtime's own choice, when it may use them all. That choice pins a thread to every core of the
-// machine, and prints an error for each it may not use.
-int threads_when_bound() {
-  cpu_set_t usable;
-  CPU_ZERO(&usable);
-  if (sched_getaffinity(0, sizeof usable, &usable) != 0) return 0;
-  const int count = CPU_COUNT(&usable);
-  return count == sysconf(_SC_NPROCESSORS_ONLN) ? 0 : count;
 }
 
 std::string joined_notes(const std::string& a, const std::string& b) { return a.empty() ? b : a + "; " + b; }
@@ -136,7 +125,7 @@ std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& gra
   library.check(api.CreateSessionOptions(&raw));
   const OrtHeld<OrtSessionOptions> session_options = held(raw, api.ReleaseSessionOptions);
   const auto say = [&](const char* key, const char* value) { library.check(api.AddSessionConfigEntry(raw, key, value)); };
-  library.check(api.SetIntraOpNumThreads(raw, options.threads ? options.threads : threads_when_bound()));
+  library.check(api.SetIntraOpNumThreads(raw, options.threads ? options.threads : default_threads()));
   if (options.low_memory && device == "cpu") say("session.disable_prepacking", "1");
   if (options.stop_spinning) say("session.force_spinning_stop", "1");
   const bool half = graph.precision->type == "fp16";
@@ -154,8 +143,11 @@ std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& gra
     library.check(api.SetSessionLogSeverityLevel(raw, ORT_LOGGING_LEVEL_FATAL));
   }
   OrtSession* session = nullptr;
-  if (const auto failure = library.failure(api.CreateSession(library.env, file.c_str(), raw, &session))) {
-    throw explain_open(*failure, graph.where, file.filename().string(), device);
+  {
+    const BeforeForks opening;  // ONNX Runtime has mutexes of the process's own, which a session takes while it is made
+    if (const auto failure = library.failure(api.CreateSession(library.env, file.c_str(), raw, &session))) {
+      throw explain_open(*failure, graph.where, file.filename().string(), device);
+    }
   }
   OrtHeld<OrtSession> keep = held(session, api.ReleaseSession);
   if (log) {

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "ort/error.h"
+#include "util/forks.h"
 #include "util/loader.h"
 
 namespace attn {
@@ -28,7 +29,10 @@ uint32_t minor_of(const std::string& version) {
 class OrtLibraries {
  public:
   const OrtLibrary& load(const std::optional<std::string>& path) {
-    const std::lock_guard<std::mutex> only(mutex_);
+    const std::lock_guard<ForkMutex> only(mutex_);
+    // From 1.29 on, it tells Microsoft what it runs, by a thread that starts when it is loaded. A child of a fork waits for that thread when it
+    // ends, for ever. Who sets the variable has the last word.
+    ::setenv("ORT_DISABLE_TELEMETRY", "1", 0);
     if (path && !path->empty()) return named(*path);
     if (const char* given = std::getenv("ATTN_ONNXRUNTIME"); given && *given) return named(given);
     if (void* handle = dlopen(kName, RTLD_NOW | RTLD_LOCAL)) return add(kName, handle);
@@ -90,7 +94,7 @@ class OrtLibraries {
     return library;
   }
 
-  std::mutex mutex_;
+  ForkMutex mutex_;
   std::map<void*, std::unique_ptr<OrtLibrary>> by_handle_;
   std::map<std::string, const OrtLibrary*> by_name_;
 };

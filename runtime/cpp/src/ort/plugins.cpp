@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "ort/providers.h"
+#include "util/forks.h"
 
 namespace attn {
 
@@ -14,9 +15,9 @@ constexpr uint32_t kPluginApi = 22;
 
 // ONNX Runtime refuses a second registration under the same name.
 std::optional<std::string> register_once(const OrtLibrary& library, const Plugin& plugin) {
-  static std::mutex mutex;
+  static auto& mutex = *new ForkMutex;
   static std::map<std::pair<const OrtLibrary*, std::string>, std::optional<std::string>> known;
-  const std::lock_guard<std::mutex> only(mutex);
+  const std::lock_guard<ForkMutex> only(mutex);
   const auto key = std::make_pair(&library, plugin.provider);
   if (const auto found = known.find(key); found != known.end()) return found->second;
   std::optional<std::string>& answer = known[key];

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "util/error.h"
+#include "util/forks.h"
 #include "util/names.h"
 
 namespace attn {
@@ -71,7 +72,10 @@ Chosen open_engine(const GraphFile& graph, const OpenOptions& options, const std
       std::optional<std::string> reason = backend->why_not(device, options);
       if (!reason) {
         try {
-          std::shared_ptr<Engine> engine = backend->open(graph, device, options);
+          // In a child of a fork it is left alone: to let go of it would wait for threads that are the parent's.
+          const std::shared_ptr<Engine> engine(backend->open(graph, device, options).release(), [process = Process()](Engine* opened) {
+            if (process.is_this()) delete opened;
+          });
           std::vector<std::string> told = reasons(passed_over, true);
           if (!options.backend && !by_name_only.empty()) told.push_back(joined(by_name_only) + " (only when asked for by name)");
           const std::string note = engine->note.empty() ? "" : " (" + engine->note + ")";

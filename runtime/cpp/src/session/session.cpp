@@ -124,6 +124,7 @@ std::vector<Signature> Session::learnt_outputs(const std::vector<Shape>& input_s
 }
 
 Tensors Session::run(const std::map<std::string, View>& given) const {
+  process.require("session", where);
   const std::vector<View> in = checked(given);
   std::vector<Shape> shapes;
   for (const View& view : in) shapes.push_back(view.shape);
@@ -141,6 +142,7 @@ Tensors Session::run(const std::map<std::string, View>& given) const {
 }
 
 void Session::run_into(const std::map<std::string, View>& given, std::map<std::string, Wanted>& wanted) const {
+  process.require("session", where);
   check_names("output", wanted, names_of(outputs), where);
   const std::vector<View> in = checked(given);
   if (wanted.empty()) return;  // ONNX Runtime refuses to run for nothing
@@ -210,6 +212,7 @@ std::vector<Shape> Session::shapes(const std::map<std::string, int64_t>& sizes, 
 
 std::unique_ptr<Binding> Session::bind(const std::map<std::string, int64_t>& sizes, const std::map<std::string, View>& given_inputs,
                                        const std::map<std::string, View>& given_outputs) const {
+  process.require("session", where);
   check_names("input", given_inputs, names_of(inputs), where);
   check_names("output", given_outputs, names_of(outputs), where);
   const std::vector<Shape> wanted = shapes(sizes, given_inputs);

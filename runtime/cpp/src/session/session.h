@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "util/forks.h"
 
 namespace attn {
 
@@ -17,9 +18,21 @@ void check_memory(const char* side, const std::string& name, const View& view, c
 // Buffers that stay, by name, and the call on them. Keeps its session's engine alive.
 class Binding {
  public:
-  std::map<std::string, View> inputs, outputs;
-  void run() { call->run(); }
+  Binding() = default;
+  // In a child of a fork, what the call holds is left alone: it may be another thread's of the parent, or a GPU's.
+  ~Binding() {
+    if (!process.is_this()) static_cast<void>(call.release());
+  }
+  Binding(const Binding&) = delete;
+  Binding& operator=(const Binding&) = delete;
 
+  std::map<std::string, View> inputs, outputs;
+  void run() {
+    process.require("session", where);
+    call->run();
+  }
+
+  Process process;
   std::string where;
   std::vector<Tensor> made;  // the buffers that nobody gave
   std::shared_ptr<Engine> engine;
@@ -48,6 +61,7 @@ class Session {
                                 const std::map<std::string, View>& outputs) const;
 
   std::shared_ptr<Engine> engine;
+  Process process;  // that opened it: in a child of a fork, what runs the graph raises usage_error
 
  private:
   std::vector<View> checked(const std::map<std::string, View>& given) const;

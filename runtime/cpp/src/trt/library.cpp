@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "util/error.h"
+#include "util/forks.h"
 #include "util/loader.h"
 
 namespace attn {
@@ -62,11 +63,11 @@ std::unique_ptr<TrtLibrary> open(const std::string& plugin_name, const std::stri
 }  // namespace
 
 const TrtLibrary& TrtLibrary::load() {
-  static std::mutex mutex;
+  static auto& mutex = *new ForkMutex;
   // Never destroyed, as little as what it loads.
   static auto* opened = new std::map<std::pair<std::string, std::string>, std::unique_ptr<TrtLibrary>>;
   const std::pair names{environment("ATTN_TRT_PLUGIN"), environment("ATTN_TENSORRT")};
-  const std::lock_guard<std::mutex> only(mutex);
+  const std::lock_guard<ForkMutex> only(mutex);
   auto found = opened->find(names);
   if (found == opened->end()) found = opened->emplace(names, open(names.first, names.second)).first;
   return *found->second;

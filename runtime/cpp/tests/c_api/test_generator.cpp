@@ -7,6 +7,7 @@
 
 #include "c_api/errors.h"
 #include "support/bundles.h"
+#include "support/child.h"
 
 namespace attn {
 namespace {
@@ -58,6 +59,18 @@ TEST_F(CGenerators, RefuseMemoryThatIsNotThere) {
   bad.data = odd + 3;
   EXPECT_EQ(generate(bad, source_mask()), ATTN_ERROR_INPUT);
   EXPECT_NE(std::string(attn_last_error()).find("not aligned to the 8 bytes of a int64"), std::string::npos) << attn_last_error();
+}
+
+TEST_F(CGenerators, BelongToTheProcessThatOpenedThem) {
+  const std::string why = "the generator on bundle speaker.attn was opened before a fork; open it after the fork, in the process that uses it";
+  EXPECT_TRUE(in_a_child([&] { return generate(source(), source_mask()) == ATTN_ERROR_USAGE && attn_last_error() == why; }));
+  EXPECT_TRUE(in_a_child(
+      [&] {
+        attn_generator_close(generator);
+        return true;
+      },
+      false));
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_OK) << attn_last_error();
 }
 
 TEST_F(CGenerators, RefuseStopTokensThatAreNotThere) {

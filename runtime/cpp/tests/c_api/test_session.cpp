@@ -4,6 +4,7 @@
 
 #include "c_api/errors.h"
 #include "support/bundles.h"
+#include "support/child.h"
 #include "support/scratch.h"
 
 namespace attn {
@@ -184,6 +185,47 @@ TEST_F(CSessions, BindingsGiveTheirBuffersByName) {
   EXPECT_EQ(attn_session_bind(session, differ, 2, nullptr, 0, nullptr, 0, &call), ATTN_ERROR_USAGE);
   const attn_size nameless[] = {{nullptr, 1}};
   EXPECT_EQ(attn_session_bind(session, nameless, 1, nullptr, 0, nullptr, 0, &call), ATTN_ERROR_USAGE);
+}
+
+TEST_F(CSessions, BelongToTheProcessThatOpenedThem) {
+  attn_open_options options = ATTN_OPEN_OPTIONS_INIT;
+  options.device = "cpu";
+  options.threads = 2;
+  attn_session* other = nullptr;
+  attn_binding *binding = nullptr, *made = nullptr;
+  ASSERT_EQ(attn_session_open(bundle, &options, &other), ATTN_OK) << attn_last_error();
+  ASSERT_EQ(attn_session_bind(other, nullptr, 0, nullptr, 0, nullptr, 0, &binding), ATTN_OK) << attn_last_error();
+  const auto runs = [&](attn_session* on) {
+    attn_tensor in = x(2), out = y();
+    return attn_session_run(on, &in, 1, &out, 1);
+  };
+  const std::string why = "the session on bundle gemm.attn was opened before a fork; open it after the fork, in the process that uses it";
+  const auto told = [&](int status) { return status == ATTN_ERROR_USAGE && attn_last_error() == why; };
+  EXPECT_TRUE(in_a_child([&] { return told(runs(other)) && told(attn_binding_run(binding)); }));
+  EXPECT_TRUE(in_a_child([&] { return told(attn_session_bind(other, nullptr, 0, nullptr, 0, nullptr, 0, &made)); }));
+  EXPECT_TRUE(in_a_child([] { return true; }, false));  // with all of it open
+  EXPECT_TRUE(in_a_child(
+      [&] {
+        attn_session_close(other);
+        attn_binding_close(binding);
+        return true;
+      },
+      false));
+  EXPECT_TRUE(in_a_child(
+      [&] {
+        attn_session* own = nullptr;
+        options.threads = 1;
+        const char* labels = nullptr;
+        const bool works = attn_session_open(bundle, &options, &own) == ATTN_OK && runs(own) == ATTN_OK &&
+                           attn_bundle_asset(bundle, "labels", &labels) == ATTN_OK;
+        attn_session_close(own);
+        return works;
+      },
+      false));
+  EXPECT_EQ(runs(other), ATTN_OK) << attn_last_error();
+  EXPECT_EQ(attn_binding_run(binding), ATTN_OK) << attn_last_error();
+  attn_binding_close(binding);
+  attn_session_close(other);
 }
 
 TEST_F(CSessions, VerifyTellsOfEachOutput) {
