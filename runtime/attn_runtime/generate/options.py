@@ -49,7 +49,7 @@ class Sample:
                 lambda n: 0 < n <= 1,
                 "a number above 0 and up to 1; leave it out for all tokens",
             )
-        wanted = "a whole number, 0 or more and below 2**63; none stands for a new one each time"
+        wanted = "a whole number, 0 or more and below 2**63; no value means a new draw each time"
         _keep(self, "seed", _whole, lambda n: 0 <= n < 2**63, wanted)
 
     def seeds(self, rows: int) -> list[int]:
@@ -101,8 +101,7 @@ class GenerateOptions:
             f"got {self.beams} beams and sampling; expected one of the two: draw with one beam, or search with beams",
         )
         if self.stop is not None:
-            good = isinstance(self.stop, Iterable) and not isinstance(self.stop, str | bytes)
-            _check(good, f"stop: got {_told(self.stop)}, expected tokens, as in stop=[3]")
+            _check(_is_several(self.stop), f"stop: got {_told(self.stop)}, expected tokens, as in stop=[3]")
             _keep(self, "stop", _whole, lambda n: n >= 0, "tokens, whole numbers of 0 or more")
 
     def check(self, vocabulary: int, where: str) -> None:
@@ -120,8 +119,7 @@ def _keep(options: Any, name: str, read: Callable[[Any], Any], good: Callable[[A
     """Keep the field `name` as Python's own number, or as a tuple of them: an iterator can be read but once, and numbers of
     other libraries (a tensor, a Decimal) do not go with NumPy's. UsageError for what is none, or not a good one."""
     given = getattr(options, name)
-    several = isinstance(given, Iterable) and not isinstance(given, str | bytes) and getattr(given, "ndim", 1) > 0
-    several = several and name in ("seed", "stop")
+    several = name in ("seed", "stop") and _is_several(given)
     found = []
     for one in tuple(given) if several else (given,):
         try:
@@ -130,6 +128,10 @@ def _keep(options: Any, name: str, read: Callable[[Any], Any], good: Callable[[A
             found.append(None)
         _check(found[-1] is not None and good(found[-1]), f"{name}: got {_told(one)}, expected {wanted}")
     object.__setattr__(options, name, tuple(found) if several else found[0])
+
+
+def _is_several(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes) and getattr(value, "ndim", 1) > 0
 
 
 def _whole(value: Any) -> int | None:
