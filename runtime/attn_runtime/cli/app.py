@@ -43,6 +43,12 @@ def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 path_argument = click.argument("path", type=click.Path())
+time_limit_option = click.option(
+    "--time-limit",
+    type=float,
+    metavar="SECONDS",
+    help="End what takes longer, with exit code 12; runs in a process of its own.  [default: none]",
+)
 
 
 def _whole_numbers(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
@@ -90,6 +96,7 @@ def info(path: str, as_json: bool) -> None:
 @click.option("-o", "--output", type=click.Path(), help="Write every output to this .npz.")
 @click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
 @session_options
+@time_limit_option
 @json_option
 def run(path: str, input_file: str, as_json: bool, **options: Any) -> None:
     """Run on INPUT: an image, a recording (.wav), or an .npz with an array for each input."""
@@ -105,6 +112,7 @@ def run(path: str, input_file: str, as_json: bool, **options: Any) -> None:
 @cli.command()
 @path_argument
 @session_options
+@time_limit_option
 @json_option
 def verify(path: str, as_json: bool, **options: Any) -> None:
     """Replay the golden cases and compare with what PyTorch answered. Exit code 4 when one does not match."""
