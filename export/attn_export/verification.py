@@ -50,6 +50,7 @@ def verify(
     graph: str | None = None,
     seed: int = 0,
     mutate: int | None = None,
+    time_limit: float | None = None,
     console: Console | None = None,
 ) -> Verified:
     """Replay the golden cases of the bundle at `path`; with `source`, compare with PyTorch on fresh inputs as well.
@@ -57,8 +58,10 @@ def verify(
     A plain .onnx has no golden cases, and needs a `source`, as `export` takes it by name, with the `checkpoint`,
     `checkpoint_key` and `config` that it was exported with, and with `inputs_from` where the export had one. `seed` is the
     export's; the fresh inputs are drawn with another. `mutate` changes the graphs in that many ways, drawn from `seed`, and
-    counts how many the golden cases notice; what comes of it is told and fails nothing. Raises ParityError, with a table of
-    the worst elements, where an answer differs; UsageError, BundleError, and what `attn_runtime.open_session` raises.
+    counts how many the golden cases notice; what comes of it is told and fails nothing. `time_limit` is in seconds, of the
+    replay, which then runs in a process of its own; what is compared with PyTorch runs in this one. Raises ParityError,
+    with a table of the worst elements, where an answer differs; UsageError, BundleError, StageError when the time is over,
+    and what `attn_runtime.open_session` raises.
     """
     path, console = Path(path), console or Console(quiet=True)
     if source is None and (checkpoint or checkpoint_key or config or inputs_from):
@@ -67,8 +70,12 @@ def verify(
         )
     if mutate is not None:
         _check_mutate(mutate, path)
+    if time_limit is not None and path.is_file():
+        raise UsageError(
+            f"--time-limit: {path.name} is a plain ONNX file, without golden cases to replay; name a bundle"
+        )
     options: dict[str, Any] = {"backend": backend, "device": device, "precision": precision, "graph": graph}
-    replay = _replay(path, options, console) if source is None or path.is_dir() else None
+    replay = _replay(path, options | {"time_limit": time_limit}, console) if source is None or path.is_dir() else None
     weights = None if checkpoint is None else Path(checkpoint)
     given = {"checkpoint": weights, "checkpoint_key": checkpoint_key, "config": config, "inputs_from": inputs_from}
     live = None if source is None else _live(path, source, seed, given | options, console)

@@ -181,6 +181,12 @@ def to_onnx(
     metavar="N",
     help="Then change the graphs in N ways, drawn from --seed, and tell which of them the golden cases notice.",
 )
+@click.option(
+    "--time-limit",
+    type=float,
+    metavar="SECONDS",
+    help="End a replay that takes longer, with exit code 12; it runs in a process of its own.  [default: none]",
+)
 @_source_options
 def verify(path: Path, source: str | None, quiet: bool, as_json: bool, **options: Any) -> None:
     """Replay the golden cases of the bundle PATH; with SOURCE, compare with PyTorch live on fresh inputs as well.

@@ -125,7 +125,9 @@ def triton(bundle: Path, output: Path, as_json: bool, no_warm_up: bool, **chosen
 def _print_models(models: Sequence[TritonModel], repository: Path) -> None:
     for model in models:
         batch = f"batches up to {model.most}" if model.most else "no batching"
-        click.echo(f"{model.path}: {model.backend}, {batch}, {model.warm_ups} warm-up requests")
+        click.echo(
+            f"{model.path}: {model.backend}, precision {model.precision}, {batch}, {model.warm_ups} warm-up requests"
+        )
         for note in model.notes:
             click.echo(f"note: {note}", err=True)
     click.echo(f"serve it: tritonserver --model-repository={repository}")

@@ -9,6 +9,7 @@ import click
 
 from .. import __version__
 from .attention import attention
+from .bench_table import print_head, print_row
 from .classify import classify_command
 from .compile import compile_command
 from .generate import generate_command, translate_command
@@ -16,13 +17,11 @@ from .options import NearestGroup, completion_epilog, json_option, print_json, r
 from .printers import (
     draw_bench,
     print_bench_end,
-    print_bench_head,
     print_case,
     print_diagnosis,
     print_generated,
     print_info,
     print_run,
-    print_size,
     print_verified,
 )
 from .setup import setup_command
@@ -43,6 +42,12 @@ def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 path_argument = click.argument("path", type=click.Path())
+time_limit_option = click.option(
+    "--time-limit",
+    type=float,
+    metavar="SECONDS",
+    help="End what takes longer, with exit code 12; runs in a process of its own.  [default: none]",
+)
 
 
 def _whole_numbers(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
@@ -90,6 +95,7 @@ def info(path: str, as_json: bool) -> None:
 @click.option("-o", "--output", type=click.Path(), help="Write every output to this .npz.")
 @click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
 @session_options
+@time_limit_option
 @json_option
 def run(path: str, input_file: str, as_json: bool, **options: Any) -> None:
     """Run on INPUT: an image, a recording (.wav), or an .npz with an array for each input."""
@@ -105,6 +111,7 @@ def run(path: str, input_file: str, as_json: bool, **options: Any) -> None:
 @cli.command()
 @path_argument
 @session_options
+@time_limit_option
 @json_option
 def verify(path: str, as_json: bool, **options: Any) -> None:
     """Replay the golden cases and compare with what PyTorch answered. Exit code 4 when one does not match."""
@@ -122,22 +129,28 @@ def verify(path: str, as_json: bool, **options: Any) -> None:
 @path_argument
 @click.option("--batch", "batches", callback=_whole_numbers, help="Batch sizes, as in 1,8,32.  [default: min,opt,max]")
 @click.option("--dim", "sizes", multiple=True, callback=_sizes, help="Size of another dim, as in T=128. Repeatable.")
-@click.option("--call", default="bound", show_default=True, help="bound (preallocated buffers) or run.")
+@click.option("--call", help="bound (preallocated buffers) or run, of one graph.  [default: bound]")
 @click.option("--warmup", "warmup_s", default=0.5, show_default=True, help="Unmeasured seconds per size.")
 @click.option("--seconds", "measure_s", default=2.0, show_default=True, help="Measured seconds per size, at least.")
-@click.option("--min-runs", default=20, show_default=True, help="Measured calls per size, at least.")
+@click.option("--min-runs", type=int, help="Measured calls per size, at least.  [default: 20; of whole answers 3]")
+@click.option(
+    "--new-tokens", type=int, help="Tokens of each answer of a generator.  [default: 32, or what there is room for]"
+)
 @click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
 @click.option("--plot", type=click.Path(), help="Write a picture of it, as in bench.png.")
 @session_options
 @json_option
 def bench(path: str, as_json: bool, plot: str | None, **options: Any) -> None:
-    """Latency, throughput and peak memory by batch size, on random inputs."""
+    """Latency, throughput and peak memory by batch size, on random inputs.
+
+    A bundle that generates is timed as it writes: the time to the first token, and tokens per second. --graph times one of
+    its graphs instead.
+    """
     from .. import bench
 
-    if not as_json:
-        print_bench_head()
-    report = bench(path, **options, on_size=None if as_json else print_size)
+    told: dict[str, Any] = {} if as_json else {"on_open": print_head, "on_size": print_row}
+    report = bench(path, **options, **told)
     if plot:
         draw_bench(report, plot)
     if as_json:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..compare import Difference
     from ..doctor import Diagnosis
     from ..generate import Replayed
-    from ..tasks import BenchReport, CaseResult, RunResult, SizeResult, VerifyReport
+    from ..tasks import BenchReport, CaseResult, GenerationBenchReport, RunResult, SizeResult, VerifyReport
 
 # Imports of our own are inside the functions: --help must not wait for numpy.
 
@@ -119,13 +119,13 @@ def print_size(size: SizeResult) -> None:
     )
 
 
-def print_bench_end(report: BenchReport) -> None:
+def print_bench_end(report: BenchReport | GenerationBenchReport) -> None:
     spans = {"VmHWM": "VmHWM, while that size ran", "ru_maxrss": "ru_maxrss, since it started"}
     span = spans.get(report.results[0].memory_source, "not told on this platform")
     click.echo(f"{report.call} call, {report.choice}; peak memory is of the process ({span})")
 
 
-def draw_bench(report: BenchReport, file: str | Path) -> None:
+def draw_bench(report: BenchReport | GenerationBenchReport, file: str | Path) -> None:
     from ..tasks.plots import plot_bench
 
     plot_bench(report, file)

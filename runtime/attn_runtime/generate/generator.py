@@ -111,26 +111,14 @@ class Generator:
         UsageError for options that the model can't follow, BackendError when a graph fails or answers NaN.
         """
         started = time.perf_counter()
-        if options is not None and not isinstance(options, GenerateOptions):
-            raise UsageError(
-                f"options: got {type(options).__name__}, expected GenerateOptions(max_length=..., beams=...)"
-            )
-        options = options or GenerateOptions()
-        options.check(self.vocabulary, self.where)
+        options = _known(options)
         if on_token is not None and options.beams > 1:
             raise UsageError(
                 "on_token: the tokens of a beam search are known when it is over; take one beam to follow them"
             )
         is_cancelled: Callable[[], object] | None = getattr(cancel, "is_set", cancel)  # type: ignore[arg-type]
-        source, tokens, lengths = self._prompts(inputs)
+        source, tokens, lengths = self._checked(inputs, options)
         limits = self._limits(options.max_length, lengths)
-        if len(lengths) * options.beams > self.most_rows:
-            raise InputError(
-                f"got {len(lengths)} rows"
-                + f" of {options.beams} beams" * (options.beams > 1)
-                + f"; the graphs take up to "
-                f"{self.most_rows} rows: give fewer, or re-export with a larger batch ({self.where})"
-            )
         shape = Shape(len(lengths), options.beams, tokens.shape[1], tuple((n, v.shape) for n, v in source.items()))
         with self._alone():
             stops = np.zeros(self.vocabulary, bool)
@@ -149,6 +137,11 @@ class Generator:
             told = (on_token, is_cancelled, options.scores)
             sums = generate_each(plan, logits, answers, choose, self.where, *told)
             return _of_answers(answers, sums, options, started)
+
+    def check(self, inputs: Mapping[str, Any], options: GenerateOptions | None = None) -> None:
+        """Raises what `generate` would raise before it runs a graph: InputError and UsageError. A server asks of each request
+        alone, before it is generated together with those of others."""
+        self._checked(inputs, _known(options))
 
     def follow(
         self,
@@ -239,6 +232,23 @@ class Generator:
             self._plans.popitem(last=False)
         return plan
 
+    def _checked(
+        self, inputs: Mapping[str, Any], options: GenerateOptions
+    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
+        """`_prompts` of inputs that go with `options`."""
+        options.check(self.vocabulary, self.where)
+        source, tokens, lengths = self._prompts(inputs)
+        if options.sample is not None:
+            options.sample.seeds(len(lengths))
+        if len(lengths) * options.beams > self.most_rows:
+            raise InputError(
+                f"got {len(lengths)} rows"
+                + f" of {options.beams} beams" * (options.beams > 1)
+                + f"; the graphs take up to "
+                f"{self.most_rows} rows: give fewer, or re-export with a larger batch ({self.where})"
+            )
+        return source, tokens, lengths
+
     def _prompts(self, inputs: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
         """The encoder's inputs, the tokens [rows, prompt] that answers start from, and how many of each row count."""
         if not isinstance(inputs, Mapping):
@@ -283,6 +293,12 @@ class Generator:
         """Most tokens of each answer: what was asked for, and what the model has room for behind each prompt."""
         room = [self.max_length - length for length in lengths]
         return room if asked is None else [min(asked, each) for each in room]
+
+
+def _known(options: GenerateOptions | None) -> GenerateOptions:
+    if options is not None and not isinstance(options, GenerateOptions):
+        raise UsageError(f"options: got {type(options).__name__}, expected GenerateOptions(max_length=..., beams=...)")
+    return options or GenerateOptions()
 
 
 def _of_answers(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .classification import Classification, classify
     from .compilation import CompileReport, GraphBuild, compile_engines
     from .file_run import RunResult, run_file
+    from .generation_benchmark import GenerationBenchReport, GenerationSize
     from .info import describe, info_lines
     from .maps import AttentionMap, AttentionMaps, Axis, attention_maps
     from .verification import CaseResult, VerifyReport, verify
@@ -23,6 +24,8 @@ __all__ = [
     "CaseResult",
     "Classification",
     "CompileReport",
+    "GenerationBenchReport",
+    "GenerationSize",
     "GraphBuild",
     "RunResult",
     "SizeResult",
@@ -45,6 +48,7 @@ __getattr__, __dir__ = lazy(
         "classification": ["Classification", "classify"],
         "compilation": ["CompileReport", "GraphBuild", "compile_engines"],
         "file_run": ["RunResult", "run_file"],
+        "generation_benchmark": ["GenerationBenchReport", "GenerationSize"],
         "info": ["describe", "info_lines"],
         "maps": ["AttentionMap", "AttentionMaps", "Axis", "attention_maps"],
         "verification": ["CaseResult", "VerifyReport", "verify"],

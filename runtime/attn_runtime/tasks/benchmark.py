@@ -1,4 +1,5 @@
-"""How fast a graph answers on this machine, by batch size: latency, throughput, and the memory it took."""
+"""How fast a graph answers on this machine, by batch size: latency, throughput, and the memory it took. A generator is timed
+as it writes: generation_benchmark."""
 
 from __future__ import annotations
 
@@ -10,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..bundle import Bundle, is_bundle
 from ..errors import UsageError
 from ..files import peak_memory, reset_peak_memory
 from ..random_inputs import draw_inputs
@@ -21,8 +23,14 @@ from ..session import Session, open_session
 from ..spec import TensorSpec, named_dims
 from ..suggest import did_you_mean
 
+if TYPE_CHECKING:
+    from ..generate import Generator
+    from .generation_benchmark import GenerationBenchReport
+
 # Above this, the end of a range says that nothing is known about it, and is no batch size to try.
 _SENSIBLE_SIZE = 4096
+#: Measured calls at each size, at least.
+_RUNS = 20
 #: Calls whose times are kept, however long it runs.
 _MOST_TIMES = 100_000
 
@@ -70,42 +78,62 @@ def bench(
     *,
     batches: Sequence[int] = (),
     sizes: Mapping[str, int] | None = None,
-    call: str = "bound",
+    call: str | None = None,
     warmup_s: float = 0.5,
     measure_s: float = 2.0,
-    min_runs: int = 20,
+    min_runs: int | None = None,
     threads: int | None = None,
     graph: str | None = None,
     precision: str | None = None,
     seed: int = 0,
-    on_size: Callable[[SizeResult], None] | None = None,
-) -> BenchReport:
+    new_tokens: int | None = None,
+    on_open: Callable[[bool], None] | None = None,
+    on_size: Callable[[Any], None] | None = None,
+) -> BenchReport | GenerationBenchReport:
     """Time calls on seeded random inputs at each batch size, smallest first.
 
     The batch dim is the first axis of the first input, where that is dynamic. `batches` left out means its min, opt
     and max; `sizes` sets other named dims, which otherwise take their opt. Each size runs `warmup_s` unmeasured, then
-    at least `measure_s` seconds and `min_runs` calls. Raises UsageError for an unknown dim or option, InputError for a
-    size out of range, and what `open_session` raises.
+    at least `measure_s` seconds and `min_runs` calls (20). `call` is "bound" (the default) or "run".
+
+    A bundle that generates, with no `graph` named, is timed as it writes: `new_tokens` for each row (32, or what the model
+    has room for), greedy, `min_runs` answers (3); the report is then a GenerationBenchReport. `on_open` is called before
+    anything is measured, with whether it is such a bundle; `on_size` with each result, a SizeResult or a GenerationSize.
+    Raises UsageError for an unknown dim or option, InputError for a size out of range, and what `open_session` and
+    `open_generator` raise.
     """
-    if call not in ("bound", "run"):
-        raise UsageError(f'unknown call "{call}"; {did_you_mean(call, ("bound", "run"))}available: bound, run')
-    if warmup_s < 0 or measure_s < 0 or min_runs < 1:
-        raise UsageError(f"got warm-up {warmup_s} s, measuring {measure_s} s, {min_runs} runs; expected >= 0, 0 and 1")
+    if call not in (None, "bound", "run"):
+        raise UsageError(f'unknown call "{call}"; {did_you_mean(str(call), ("bound", "run"))}available: bound, run')
+    least = _RUNS if min_runs is None else min_runs
+    if warmup_s < 0 or measure_s < 0 or least < 1:
+        raise UsageError(f"got warm-up {warmup_s} s, measuring {measure_s} s, {least} runs; expected >= 0, 0 and 1")
     if any(batch < 1 for batch in batches):
         raise UsageError(f"batch sizes: got {', '.join(map(str, batches))}; expected 1 or more")
+    bundle = Bundle.open(path) if is_bundle(Path(path)) else None
+    if bundle is not None and graph is None and "generation" in bundle.manifest["assets"]:
+        from .generation_benchmark import Measure, bench_generator
+
+        if call is not None:
+            raise UsageError(
+                f'call: got "{call}", for one graph; name it, or leave the call out to time the whole answer'
+            )
+        return bench_generator(
+            bundle, lambda opened, dim: _batches(opened, dim, batches, sizes or {}), sizes or {}, new_tokens,
+            Measure(warmup_s, measure_s, min_runs, seed), on_open, on_size,
+            device=device, backend=backend, precision=precision, threads=threads,
+        )  # fmt: skip
+    if new_tokens is not None:
+        raise UsageError(f"new tokens: got {new_tokens}, of {Path(path).name}, where one graph runs and writes none")
+    call = call or "bound"
     results = []
-    with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:
-        dims = named_dims(session.inputs)
-        for name in sizes or {}:
-            if name not in dims:
-                known = ", ".join(dims) or "(none)"
-                raise UsageError(
-                    f'unknown dim "{name}"; {did_you_mean(name, dims)}available: {known} ({session.where})'
-                )
+    with open_session(bundle or path, device, backend, graph=graph, precision=precision, threads=threads) as session:
         batch_dim = _batch_dim(session)
-        for batch in _batches(session, batch_dim, batches):
+        chosen = _batches(session, batch_dim, batches, sizes or {})
+        if on_open:
+            on_open(False)
+        for batch in chosen:
             at = {**(sizes or {}), **({batch_dim: batch} if batch_dim else {})}
-            results.append(_measure(session, batch, at, call, warmup_s, measure_s, min_runs, seed))
+            results.append(_measure(session, batch, at, call, warmup_s, measure_s, least, seed))
             if on_size:
                 on_size(results[-1])
         return BenchReport(
@@ -182,14 +210,22 @@ def _batch_dim(session: Session) -> str | None:
     return first.name if first and first.dynamic else None
 
 
-def _batches(session: Session, batch_dim: str | None, asked: Sequence[int]) -> list[int]:
+def _batches(
+    session: Session | Generator, batch_dim: str | None, asked: Sequence[int], sizes: Mapping[str, int]
+) -> list[int]:
+    """The batch sizes to time. UsageError for `sizes` of dims that there are not."""
+    dims = named_dims(session.inputs)
+    for name in sizes:
+        if name not in dims:
+            known = ", ".join(dims) or "(none)"
+            raise UsageError(f'unknown dim "{name}"; {did_you_mean(name, dims)}available: {known} ({session.where})')
     if batch_dim is None:
-        dims = session.inputs[0].dims if session.inputs else ()
-        fixed = dims[0].opt if dims else 1
+        lead = session.inputs[0].dims if session.inputs else ()
+        fixed = lead[0].opt if lead else 1
         if asked and set(asked) != {fixed}:
             raise UsageError(f"{session.where}: its batch is fixed at {fixed}, got {', '.join(map(str, asked))}")
         return [fixed]
-    dim = named_dims(session.inputs)[batch_dim]
+    dim = dims[batch_dim]
     usual = {size for size in (dim.min, dim.opt, dim.max) if 0 < size <= _SENSIBLE_SIZE}
     return sorted(set(asked) or usual or {dim.opt})
 

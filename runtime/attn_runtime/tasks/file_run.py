@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import odd_bool
-from ..errors import BundleError, InputError, UsageError
+from ..errors import BundleError, InputError, OutputError, UsageError
 from ..files import irregular, write_whole
 from ..preprocess import load_audio, load_image
 from ..session import Session, open_session
+from ..text_format import printable
+from .apart import answer_or_error, check_time_limit, run_apart
 
 Array = NDArray[Any]
 
@@ -70,28 +73,88 @@ def run_file(
     graph: str | None = None,
     precision: str | None = None,
     threads: int | None = None,
+    time_limit: float | None = None,
 ) -> RunResult:
     """Run the bundle or ONNX file at `path` on `file`: an .npz of arrays by input name, a recording (.wav) or an image.
 
     An image goes through the bundle's `image` asset, a recording through `audio`. Where the graph has one output of rank 2
     with a column for each of the bundle's labels, its softmax gives the `top` classes. `output` is an .npz that gets every
-    output; it is written whole or not at all. Raises InputError for a file that is damaged or does not fit the graph,
-    UsageError for an image or a recording where the graph takes none, OutputError when `output` can't be written, and what
-    `open_session` raises.
+    output; it is written whole or not at all. `time_limit` is in seconds for all of it: the graph is then run in a process
+    of its own, since one that loops for ever can't be ended in this one; None waits for as long as it takes. Raises
+    InputError for a file that is damaged or does not fit the graph, UsageError for an image or a recording where the graph
+    takes none, OutputError when `output` can't be written, StageError when the time is over, and what `open_session` raises.
     """
     if output is not None and Path(output).suffix != ".npz":
         raise UsageError(f"output {output}: got suffix {Path(output).suffix or '(none)'}, expected .npz")
     if top < 1:
         raise UsageError(f"top: got {top}, expected 1 or more")
-    with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:
+    check_time_limit(time_limit)
+    asked: dict[str, Any] = {"top": top, "graph": graph, "precision": precision, "threads": threads}
+    if time_limit is None:
+        result = _run(path, file, backend, device, **asked)
+    else:
+        result = _run_apart(path, file, time_limit, {"backend": backend, "device": device, **asked})
+    if output is not None:
+        write_whole(Path(output), lambda path: np.savez(path, **result.outputs))  # type: ignore[arg-type]
+    return result
+
+
+def _run(
+    path: str | os.PathLike[str],
+    file: str | os.PathLike[str],
+    backend: str | None,
+    device: str,
+    *,
+    top: int,
+    **options: Any,
+) -> RunResult:
+    with open_session(path, device, backend, **options) as session:
         feed, notes = _load(Path(file), session)
         started = time.perf_counter()
         outputs = session.run(feed)
         seconds = time.perf_counter() - started
         guesses = top_classes(session, outputs, top)
-        if output is not None:
-            write_whole(Path(output), lambda path: np.savez(path, **outputs))  # type: ignore[arg-type]
         return RunResult(outputs, guesses, session.backend, session.device, session.choice, seconds, notes)
+
+
+def _run_apart(
+    path: str | os.PathLike[str], file: str | os.PathLike[str], time_limit: float, asked: Mapping[str, Any]
+) -> RunResult:
+    """`_run` in a process of its own. The outputs come back as files: they may be large, and JSON has no float16."""
+    if str(file) == "-" or str(file).startswith(("/dev/", "/proc/")):
+        raise UsageError(
+            f"input {file}: a stream can't be read by the process that a time limit needs; save it in a file"
+        )
+    with tempfile.TemporaryDirectory(prefix="attn-run-") as folder:
+        document = run_apart(
+            f"{__name__}:run_here", f"running {printable(Path(path).name)}", time_limit,
+            path=os.fspath(path), file=os.fspath(file), folder=folder, **asked,
+        )  # fmt: skip
+        names = document["outputs"]
+        outputs = {name: np.load(Path(folder, f"{n}.npy"), allow_pickle=False) for n, name in enumerate(names)}
+    plain = {field.name: document[field.name] for field in fields(RunResult)}
+    top = document["top"]
+    guesses = None if top is None else tuple(tuple(Guess(**guess) for guess in row) for row in top)
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return RunResult(**plain | {"outputs": outputs, "top": guesses})
+
+
+def run_here(path: str, file: str, folder: str, **asked: Any) -> dict[str, Any]:
+    """The task of the child process: the result as JSON, its outputs as 0.npy and so on in `folder`."""
+
+    def ran() -> dict[str, Any]:
+        result = _run(path, file, **asked)
+        try:
+            for number, value in enumerate(result.outputs.values()):
+                np.save(Path(folder, f"{number}.npy"), value, allow_pickle=False)
+        except OSError as error:
+            raise OutputError(
+                f"can't write outputs into {tempfile.gettempdir()}: {error.strerror}; make place, or name another one in TMPDIR"
+            ) from None
+        top = None if result.top is None else [[vars(guess) for guess in row] for row in result.top]
+        return vars(result) | {"outputs": list(result.outputs), "top": top}
+
+    return answer_or_error(ran)
 
 
 def summary(value: Array) -> dict[str, Any]:

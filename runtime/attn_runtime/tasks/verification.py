@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import backends
+from .. import backends, child_process
 from ..bundle import Bundle, to_fp16, to_reference_dtype
-from ..compare import Difference, Tolerance, compare_all
+from ..compare import Difference, Tolerance, Worst, compare_all
 from ..errors import BundleError, ParityError, UsageError
 from ..session import open_session
-from ..text_format import difference_to_json, worst_table
+from ..text_format import difference_to_json, printable, worst_table
+from .apart import answer_or_error, check_time_limit, run_apart
 
 if TYPE_CHECKING:
     from ..generate import Replayed
@@ -105,14 +106,37 @@ def verify(
     on_case: Callable[[CaseResult], None] | None = None,
     on_generated: Callable[[Replayed], None] | None = None,
     check: bool = True,
+    time_limit: float | None = None,
 ) -> VerifyReport:
     """Replay every golden case of the bundle at `path` and compare at the tolerance stored for that precision.
 
     `graph` None takes every graph, and of a generator what they write together. `on_case` and `on_generated` are called
-    after each case. Raises ParityError when one does not match
-    (with `check=False` the report is returned instead, for callers that print it first: `VerifyReport.require`),
-    UsageError for a plain ONNX file, BundleError for a bundle without golden cases, and what `open_session` raises.
+    after each case. `time_limit` is in seconds for all of it: the graphs are then run in a process of their own, since one
+    that loops for ever can't be ended in this one; None waits for as long as they take. Raises ParityError when a case does
+    not match (with `check=False` the report is returned instead, for callers that print it first: `VerifyReport.require`),
+    UsageError for a plain ONNX file, BundleError for a bundle without golden cases, StageError when the time is over, and
+    what `open_session` raises.
     """
+    check_time_limit(time_limit)
+    asked = (path, backend, device, graph, precision)
+    if time_limit is None:
+        report = _replay_all(*asked, on_case, on_generated)
+    else:
+        report = _replay_apart(*asked, on_case, on_generated, time_limit)
+    if check:
+        report.require()
+    return report
+
+
+def _replay_all(
+    path: str | os.PathLike[str],
+    backend: str | None,
+    device: str,
+    graph: str | None,
+    precision: str | None,
+    on_case: Callable[[CaseResult], None] | None,
+    on_generated: Callable[[Replayed], None] | None,
+) -> VerifyReport:
     path = Path(path)
     if path.is_file():
         raise UsageError(
@@ -156,7 +180,72 @@ def verify(
             else f"{told[0]} writes none of its own"
         )
         notes = (f"what the graphs write together is not proven: {why}",)
-    report = VerifyReport(path.name, *told, tolerances, tuple(cases), tuple(generated), notes)
-    if check:
-        report.require()
-    return report
+    return VerifyReport(path.name, *told, tolerances, tuple(cases), tuple(generated), notes)
+
+
+# --- in a process of its own --------------------------------------------------------------------------------------------
+
+
+def _replay_apart(
+    path: str | os.PathLike[str],
+    backend: str | None,
+    device: str,
+    graph: str | None,
+    precision: str | None,
+    on_case: Callable[[CaseResult], None] | None,
+    on_generated: Callable[[Replayed], None] | None,
+    time_limit: float,
+) -> VerifyReport:
+    from ..generate import Replayed
+
+    def tell(message: dict[str, Any]) -> None:
+        if "case" in message and on_case is not None:
+            on_case(_case_of(message["case"]))
+        if "generated" in message and on_generated is not None:
+            on_generated(Replayed(**message["generated"]))
+
+    document = run_apart(
+        f"{__name__}:replay_here", f"verifying {printable(Path(path).name)}", time_limit, tell,
+        path=os.fspath(path), backend=backend, device=device, graph=graph, precision=precision,
+    )  # fmt: skip
+    plain: dict[str, Any] = {field.name: document[field.name] for field in fields(VerifyReport)}
+    plain |= {
+        "tolerances": {name: Tolerance.from_json(entry) for name, entry in document["tolerances"].items()},
+        "cases": tuple(map(_case_of, document["cases"])),
+        "generation": tuple(Replayed(**one) for one in document["generation"]),
+    }
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return VerifyReport(**plain)
+
+
+def replay_here(
+    path: str, backend: str | None, device: str, graph: str | None, precision: str | None
+) -> dict[str, Any]:
+    """The task of the child process: the report as JSON, NaN and infinity included, and each case as it is done."""
+
+    def replayed() -> dict[str, Any]:
+        report = _replay_all(
+            path, backend, device, graph, precision,
+            on_case=lambda case: child_process.send({"case": _case_document(case)}),
+            on_generated=lambda one: child_process.send({"generated": vars(one)}),
+        )  # fmt: skip
+        return vars(report) | {
+            "tolerances": {name: tolerance.to_json() for name, tolerance in report.tolerances.items()},
+            "cases": [_case_document(case) for case in report.cases],
+            "generation": [vars(one) for one in report.generation],
+        }
+
+    return answer_or_error(replayed)
+
+
+def _case_document(case: CaseResult) -> dict[str, Any]:
+    return vars(case) | {"differences": [vars(difference) for difference in case.differences]}
+
+
+def _case_of(document: Mapping[str, Any]) -> CaseResult:
+    return CaseResult(**{**document, "differences": tuple(_difference_of(each) for each in document["differences"])})
+
+
+def _difference_of(document: Mapping[str, Any]) -> Difference:
+    worst = tuple(Worst(tuple(place), *values) for place, *values in document["worst"])
+    return Difference(**{**document, "worst": worst})

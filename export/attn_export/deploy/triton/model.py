@@ -8,13 +8,16 @@ A request is one prompt. Its responses are the tokens as they are chosen, and a 
     stopped  there too: "stop" (a stop token), "length" (as many tokens as there may be) or "cancelled"
 
 Requests that the server put together are generated together where they ask for the same; what each gets does not depend on
-the others.
+the others. Each is checked alone before that, and where a group fails all the same (numbers that are not finite show only
+when the graphs run), those in it are generated one by one. Every request gets one last response, an answer or an error.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,8 @@ from attn_runtime import GenerateOptions, Sample, open_generator
 from attn_runtime.errors import AttnError, InputError, UsageError
 from attn_runtime.preprocess import open_text
 
-_SEARCH = {"max_length": int, "beams": int, "length_penalty": float}
-_DRAWN = {"temperature": float, "top_k": int, "top_p": float, "seed": int}
+_SEARCH = ("max_length", "beams", "length_penalty")
+_DRAWN = ("temperature", "top_k", "top_p", "seed")
 
 
 class TritonPythonModel:
@@ -44,38 +47,50 @@ class TritonPythonModel:
     def execute(self, requests: Sequence[Any]) -> None:
         asked = []
         for request in requests:
-            sender = request.get_response_sender()
-            try:
-                asked.append(_Asked(request, sender, self._prompts, self._text))
-            except AttnError as error:
-                _fail(sender, error)
+            reply = _Reply(request.get_response_sender())
+            one = reply.attempt(_Asked, request, reply, self._prompts, self._text, self._generator)
+            asked += [] if one is None else [one]
         for group in _alike(asked, self._generator.most_rows):
-            try:
-                self._generate(group)
-            except AttnError as error:
-                for one in group:
-                    _fail(one.sender, error)
+            self._answer(group)
 
     def finalize(self) -> None:
         self._generator.close()
 
+    def _answer(self, group: Sequence[_Asked]) -> None:
+        """Generate for all of a group, and alone where that fails: whose fault it was shows then."""
+        if len(group) > 1:
+            try:
+                self._generate(group)
+            except Exception as error:
+                _log(error)
+        for one in group:
+            one.reply.attempt(self._generate, [one])
+
     def _generate(self, group: Sequence[_Asked]) -> None:
-        options = group[0].search
-        seeds = [one.drawn.get("seed", 0) for one in group]
-        sample = Sample(**{**group[0].drawn, "seed": seeds}) if group[0].drawn else None
-        follow = GenerateOptions(**options, sample=sample)
-        streams = [_Stream(one.sender, self._text) for one in group]
+        for one in group:
+            if one.reply.is_cancelled():
+                one.reply.attempt(one.stream.end, [], "cancelled")
+        group = [one for one in group if not one.reply.over]
+        if not group:
+            return
+        options = group[0].options
+        if options.sample is not None:
+            options = replace(
+                options, sample=replace(options.sample, seed=[seed for one in group for seed in one.seeds])
+            )
+        for one in group:
+            one.chosen = 0
         found = self._generator.generate(
             self._inputs(group),
-            follow,
-            on_token=(lambda row, token: streams[row].token(token)) if follow.beams == 1 else None,
-            cancel=lambda: all(one.sender.is_cancelled() for one in group),
+            options,
+            on_token=(lambda row, token: group[row].follow(token)) if options.beams == 1 else None,
+            cancel=lambda: all(one.reply.over or one.reply.is_cancelled() for one in group),
         )
-        for row, stream in enumerate(streams):
-            if follow.beams > 1:  # known when it is over
+        for row, one in enumerate(group):
+            if options.beams > 1:  # known when it is over
                 for token in found.row(row):
-                    stream.token(token)
-            stream.end(found.row(row), found.stopped[row])
+                    one.follow(token)
+            one.reply.attempt(one.stream.end, found.row(row), found.stopped[row])
 
     def _inputs(self, group: Sequence[_Asked]) -> dict[str, Any]:
         if self._text is not None:
@@ -84,47 +99,64 @@ class TritonPythonModel:
 
 
 class _Asked:
-    """One request, read. `text` or `arrays` is its prompt."""
+    """One request, read and checked. `text` or `arrays` is its prompt; `key` is the same of those that can be one batch."""
 
-    def __init__(self, request: Any, sender: Any, prompts: Sequence[str], text: Any) -> None:
-        self.sender = sender
-        self.search = _options(request, _SEARCH)
-        self.drawn = _options(request, _DRAWN)
+    def __init__(self, request: Any, reply: _Reply, prompts: Sequence[str], text: Any, generator: Any) -> None:
+        self.reply, self.stream = reply, _Stream(reply, text)
+        self.chosen = self._followed = 0
+        drawn = _options(request, _DRAWN)
+        self.options = GenerateOptions(**_options(request, _SEARCH), sample=Sample(**drawn) if drawn else None)
         given = {name: pb_utils.get_input_tensor_by_name(request, name) for name in prompts}
         missing = [name for name, tensor in given.items() if tensor is None]
         if missing:
             raise InputError(f"missing input {', '.join(missing)}; expected {', '.join(prompts)}")
         self.arrays = {name: tensor.as_numpy() for name, tensor in given.items()}
-        for name, array in self.arrays.items():
-            if array.shape[0] != 1:
-                raise InputError(
-                    f'input "{name}": got {array.shape[0]} rows; send a request for each, the server puts them together'
-                )
         self.text = ""
         if text is not None:
-            (said,) = self.arrays.pop("text").reshape(-1)
-            try:
-                self.text = said.decode() if isinstance(said, bytes) else str(said)
-            except UnicodeDecodeError as error:
-                raise InputError(f"text: is no UTF-8 (byte {error.start})") from None
-            text.encode([self.text])  # refused alone, not with those that it would be put together with
-        self.key = (
-            tuple(self.search.items()),
-            tuple((name, value) for name, value in self.drawn.items() if name != "seed"),
-            bool(self.drawn),
-            tuple((name, array.shape) for name, array in self.arrays.items()),
-        )
+            self.text = _text(self.arrays.pop("text"))
+        for name, array in self.arrays.items():
+            if array.ndim == 0 or array.shape[0] != 1:
+                raise InputError(
+                    f'input "{name}": got shape {list(array.shape)}, expected one row; send a request for each, the server puts '
+                    "them together"
+                )
+        generator.check(self.arrays if text is None else text.inputs([self.text]), self.options)
+        alike, self.seeds = self.options, []
+        if alike.sample is not None:
+            self.seeds = alike.sample.seeds(1)
+            alike = replace(alike, sample=replace(alike.sample, seed=0))
+        self.key = (alike, tuple((name, array.shape) for name, array in self.arrays.items()))
+
+    def follow(self, token: int) -> None:
+        """The next token. One that was told before the group of it failed is not told again."""
+        self.chosen += 1
+        if self.chosen > self._followed:
+            self._followed = self.chosen
+            self.reply.attempt(self.stream.token, token)
 
 
-def _options(request: Any, kinds: dict[str, Any]) -> dict[str, Any]:
+def _text(given: Any) -> str:
+    if given.size != 1:
+        raise InputError(f"text: got {given.size} values, expected one; send a request for each text")
+    said = given.reshape(-1)[0]
+    if not isinstance(said, bytes | str):
+        raise InputError(f"text: got {given.dtype.name}, expected a string")
+    try:
+        return said.decode() if isinstance(said, bytes) else said
+    except UnicodeDecodeError as error:
+        raise InputError(f"text: is no UTF-8 (byte {error.start})") from None
+
+
+def _options(request: Any, names: Sequence[str]) -> dict[str, Any]:
+    """What the request says of them. Whether it can be is GenerateOptions' to tell."""
     found = {}
-    for name, kind in kinds.items():
+    for name in names:
         tensor = pb_utils.get_input_tensor_by_name(request, name)
         if tensor is not None:
             array = tensor.as_numpy()
             if array.size != 1:
                 raise UsageError(f"{name}: got {array.size} values, expected one")
-            found[name] = kind(array.reshape(-1)[0])
+            found[name] = array.reshape(-1)[0]
     return found
 
 
@@ -134,7 +166,7 @@ def _alike(asked: Sequence[_Asked], most: int) -> Iterator[list[_Asked]]:
     for one in asked:
         groups.setdefault(one.key, []).append(one)
     for group in groups.values():
-        rows = max(1, most // max(1, group[0].search.get("beams", 1)))
+        rows = max(1, most // group[0].options.beams)
         yield from (group[start : start + rows] for start in range(0, len(group), rows))
 
 
@@ -162,13 +194,49 @@ class _Stream:
         self._sender.send(pb_utils.InferenceResponse(output_tensors=tensors), flags=last)
 
 
-def _fail(sender: Any, error: AttnError) -> None:
-    code = (
-        pb_utils.TritonError.INVALID_ARG
-        if isinstance(error, InputError | UsageError)
-        else pb_utils.TritonError.INTERNAL
-    )
-    told = pb_utils.TritonError(str(error), code)
-    sender.send(
-        pb_utils.InferenceResponse(output_tensors=[], error=told), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-    )
+class _Reply:
+    """The responses to one request: one of them, an answer or an error, is the last. `over` once it was sent."""
+
+    def __init__(self, sender: Any) -> None:
+        self._sender = sender
+        self.over = False
+
+    def send(self, response: Any, flags: int = 0) -> None:
+        self._sender.send(response, flags=flags)
+        self.over = self.over or bool(flags & pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    def is_cancelled(self) -> bool:
+        return bool(self._sender.is_cancelled())
+
+    def attempt(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        """What `action` returns. What it raises becomes the last response, and None: it is this request's alone. Where the
+        last one was sent, nothing is done."""
+        if self.over:
+            return None
+        try:
+            return action(*arguments)
+        except Exception as error:
+            _log(error)
+            if not self.over:
+                self._fail(error)
+            return None
+
+    def _fail(self, error: Exception) -> None:
+        code = (
+            pb_utils.TritonError.INVALID_ARG
+            if isinstance(error, InputError | UsageError)
+            else pb_utils.TritonError.INTERNAL
+        )
+        words = str(error) if isinstance(error, AttnError) else f"{type(error).__name__}; the server's log tells more"
+        told = pb_utils.InferenceResponse(output_tensors=[], error=pb_utils.TritonError(words, code))
+        self.over = True  # also where nobody can be told
+        try:
+            self._sender.send(told, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        except Exception as problem:
+            _log(problem)
+
+
+def _log(error: Exception) -> None:
+    """A bug of ours, for the server's log, which takes what is printed; the others are told to who asked."""
+    if not isinstance(error, AttnError):
+        traceback.print_exception(error)

@@ -6,7 +6,7 @@ answers, and carries the whole bundle: the server then writes what the bundle's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,10 +80,17 @@ class TritonOptions:
 
 @dataclass(frozen=True)
 class TritonModel:
-    """A model as it was written. `notes` is what its server must have, a line each."""
+    """A model as it was written.
+
+    precision         the one that it serves
+    other_precisions  the bundle's further ones, of which `TritonOptions.precision` takes one
+    notes             what its server must have and what else to know, a line each
+    """
 
     name: str
     path: Path
+    precision: str
+    other_precisions: tuple[str, ...]
     backend: str
     most: int
     warm_ups: int
@@ -93,6 +100,8 @@ class TritonModel:
         return {
             "name": self.name,
             "path": str(self.path),
+            "precision": self.precision,
+            "other_precisions": list(self.other_precisions),
             "backend": self.backend,
             "max_batch_size": self.most,
             "warm_ups": self.warm_ups,
@@ -125,7 +134,7 @@ def deploy_triton(
     return tuple(done)
 
 
-_Told = tuple[str, int, int, tuple[str, ...]]  # backend, most, warm_ups, notes
+_Told = tuple[str, tuple[str, ...], str, int, int, tuple[str, ...]]  # the fields of TritonModel from precision on
 
 
 def _graph(bundle: Bundle, graph: Graph, name: str, options: TritonOptions) -> tuple[ModelFolder, _Told]:
@@ -165,8 +174,9 @@ def _graph(bundle: Bundle, graph: Graph, name: str, options: TritonOptions) -> t
     config["parameters"] = _parameters(bundle, graph.name, precision)
     if not signature.most:
         notes.append("its batch is fixed: the server can't put requests together")
+    others = _others([graph], precision, notes)
     return _with_config(folder, config), (
-        config["platform"], signature.most, len(warm.messages) if warm else 0, tuple(notes),
+        precision, others, config["platform"], signature.most, len(warm.messages) if warm else 0, tuple(notes),
     )  # fmt: skip
 
 
@@ -268,10 +278,26 @@ def _generator(bundle: Bundle, name: str, options: TritonOptions) -> tuple[Model
     warm = _warm_text(bundle) if texts and options.warm_up else None
     if warm is not None:
         config["model_warmup"], folder.files["warmup/text.bin"] = [warm[0]], warm[1]
-    notes = (
-        "its server needs Python with attn-runtime: pip install 'attn-runtime[cpu,text]' (on a GPU 'attn-runtime[gpu,text]')",
-    )
-    return _with_config(folder, config), ("python", most, 1 if warm else 0, notes)
+    graphs = [bundle.graphs[side.name] for side in (wiring.encoder, wiring.first, wiring.step) if side is not None]
+    precision = options.precision or graphs[0].default_precision
+    notes = [
+        "its server needs Python with attn-runtime: pip install 'attn-runtime[cpu,text]' (on a GPU 'attn-runtime[gpu,text]')"
+    ]
+    others = _others(graphs, precision, notes)
+    told = (precision, others, "python", most, 1 if warm else 0, tuple(notes))
+    return _with_config(folder, config), told
+
+
+def _others(graphs: Sequence[Graph], precision: str, notes: list[str]) -> tuple[str, ...]:
+    """The precisions beside `precision` that all of `graphs` have; where there are any, `notes` gets a line that tells of them.
+    What was made for one engine alone is taken through the one that it was made from."""
+    names = [name for name, entry in graphs[0].precisions.items() if entry.target is None and name != precision]
+    others = tuple(name for name in names if all(name in graph.precisions for graph in graphs))
+    if others:
+        notes.append(
+            f"it serves {precision}; the bundle has {', '.join(others)} too: --precision {others[0]} takes that"
+        )
+    return others
 
 
 def _tensor(name: str, kind: str, dims: list[int]) -> Message:

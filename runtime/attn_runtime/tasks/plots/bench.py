@@ -1,4 +1,4 @@
-"""A bench report as a picture: latency and throughput over the batch size."""
+"""A bench report as a picture: latency and throughput over the batch size, of a generator in tokens."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from ...errors import BackendError, UsageError
 from ...files import write_whole
 from ...text_format import plot_text
-from .. import BenchReport
+from .. import BenchReport, GenerationBenchReport
 
 
-def plot_bench(report: BenchReport, file: str | Path) -> None:
+def plot_bench(report: BenchReport | GenerationBenchReport, file: str | Path) -> None:
     """Write the picture to `file`, in the format of its suffix (.png, .svg, .pdf).
 
     Raises BackendError when matplotlib is not installed, UsageError for a suffix it does not know, OutputError when
@@ -23,22 +23,33 @@ def plot_bench(report: BenchReport, file: str | Path) -> None:
     # A Figure of its own, not pyplot: no display is looked for and no global state is left.
     figure = matplotlib.figure.Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
+    if isinstance(report, GenerationBenchReport):
+        titles = "Time to the first token", "Generation", "tokens/s"
+        latencies = [
+            ("p50", [r.first_p50_ms for r in report.results]),
+            ("p90", [r.first_p90_ms for r in report.results]),
+        ]
+        rates = [r.tokens_per_second for r in report.results]
+    else:
+        titles = "Latency of one call", "Throughput", "items/s"
+        latencies = [
+            ("p50", [r.p50_ms for r in report.results]),
+            ("p90", [r.p90_ms for r in report.results]),
+            ("p99", [r.p99_ms for r in report.results]),
+        ]
+        rates = [r.throughput for r in report.results]
     results = report.results
     places = range(len(results))
-    for values, label, marker in (
-        ([r.p50_ms for r in results], "p50", "o"),
-        ([r.p90_ms for r in results], "p90", "^"),
-        ([r.p99_ms for r in results], "p99", "s"),
-    ):
+    for (label, values), marker in zip(latencies, "o^s", strict=False):
         left.plot(places, values, marker=marker, label=label)
-    left.set_title("Latency of one call")
+    left.set_title(titles[0])
     left.set_ylabel("ms")
     left.legend()
-    bars = right.bar(places, [r.throughput for r in results], width=0.6)
-    right.bar_label(bars, [f"{r.throughput:,.3g}" if r.throughput < 100 else f"{r.throughput:,.0f}" for r in results])
+    bars = right.bar(places, rates, width=0.6)
+    right.bar_label(bars, [f"{rate:,.3g}" if rate < 100 else f"{rate:,.0f}" for rate in rates])
     right.margins(y=0.12)
-    right.set_title("Throughput")
-    right.set_ylabel("items/s")
+    right.set_title(titles[1])
+    right.set_ylabel(titles[2])
     for axes in (left, right):
         axes.set_ylim(bottom=0)
         axes.set_xlabel(plot_text(report.batch_dim or "batch (fixed)"))

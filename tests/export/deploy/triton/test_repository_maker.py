@@ -530,6 +530,20 @@ def test_a_generator_without_tokenizer_takes_tokens(served: Path) -> None:
     assert {f["answer"] for f in found} == {""}
 
 
+@pytest.mark.parametrize(("asked", "served", "others"), [(None, "fp32", ("fp16",)), ("fp16", "fp16", ("fp32",))])
+def test_which_precision_is_served_is_told(
+    generators: Path, tmp_path: Path, asked: str | None, served: str, others: tuple[str, ...]
+) -> None:
+    model, _ = deploy(generators / "writer.attn", tmp_path, precision=asked)
+    assert (model.precision, model.other_precisions) == (served, others)
+    assert f"it serves {served}; the bundle has {others[0]} too: --precision {others[0]}" in model.notes[-1]
+
+
+def test_what_was_made_for_an_engine_is_no_other_precision(tmp_path: Path) -> None:
+    model, _ = deploy(make_valid_bundle(tmp_path / "gemm.attn"), tmp_path / "repository")
+    assert model.other_precisions == ("ext",)
+
+
 def test_a_generator_takes_no_engine_options(generators: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="served by the Python backend"):
         deploy(generators / "writer.attn", tmp_path, format="tensorrt")
@@ -548,6 +562,10 @@ def test_the_command(gemm: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     (model,) = json.loads(result.stdout)["models"]
     assert (model["name"], model["backend"], model["max_batch_size"]) == ("gemm", "onnxruntime_onnx", 4)
+    assert (model["precision"], model["other_precisions"]) == ("fp32", ["ext", "half"])
     assert server.read_config(Path(model["path"])).dynamic_batching.max_queue_delay_microseconds == 100
+    told = CliRunner().invoke(cli, ["deploy", "triton", str(gemm), "-o", str(tmp_path / "s"), "--precision", "half"])
+    assert "onnxruntime_onnx, precision half, batches up to 4" in told.stdout
+    assert "note: it serves half; the bundle has fp32, ext too: --precision fp32 takes that" in told.stderr
     with pytest.raises(UsageError, match="did you mean triton"):
         CliRunner().invoke(cli, ["deploy", "tritno"], catch_exceptions=False)
