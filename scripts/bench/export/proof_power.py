@@ -1,6 +1,6 @@
 """Mutation scores of the built-in models: of graphs that are changed on purpose, how many do the golden cases notice?
 
-    python scripts/bench/proof_power.py [NAME...] [--count 60] [--precision fp32 --precision fp16] [--checkpoints runs]
+    python scripts/bench/export/proof_power.py [NAME...] [--count 60] [--precision fp32 --precision fp16] [--checkpoints runs]
                                         [--bundles FOLDER] [--json FILE]
 
 Each model is exported as `attn-export to-onnx NAME --fp16` does, with the weights in CHECKPOINTS/NAME where there are some,
