@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from ..arguments import FLAG, expect, is_number, is_whole, shown
 from ..errors import UsageError
 
 _MOST = 2**31 - 1
@@ -30,28 +33,30 @@ class Sample:
 
     def __post_init__(self) -> None:
         _check(
-            _is_number(self.temperature) and 0 < self.temperature < math.inf,
-            f"temperature: got {self.temperature}, expected a number above 0; leave sampling out for the likeliest token",
+            is_number(self.temperature) and 0 < self.temperature < math.inf,
+            f"temperature: got {shown(self.temperature)}, expected a number above 0; leave sampling out for the likeliest "
+            "token",
         )
         if self.top_k is not None:
-            _check(_is_whole(self.top_k) and self.top_k >= 1, f"top_k: got {self.top_k}, expected 1 or more")
+            _check(is_whole(self.top_k) and self.top_k >= 1, f"top_k: got {shown(self.top_k)}, expected 1 or more")
         if self.top_p is not None:
             _check(
-                _is_number(self.top_p) and 0 < self.top_p <= 1,
-                f"top_p: got {self.top_p}, expected a number above 0 and up to 1",
+                is_number(self.top_p) and 0 < self.top_p <= 1,
+                f"top_p: got {shown(self.top_p)}, expected a number above 0 and up to 1",
             )
-        seeds = list(self.seed) if isinstance(self.seed, Iterable) else [self.seed]
-        for seed in seeds:
-            _check(_is_whole(seed) and 0 <= seed < 2**63, f"seed: got {seed}, expected a whole number, 0 or more")
+        if not is_whole(self.seed):
+            object.__setattr__(self, "seed", _in_a_row("seed", self.seed, "a whole number, or one for each row"))
+        for seed in self.seed if isinstance(self.seed, Sequence) else [self.seed]:
+            _check(is_whole(seed) and 0 <= seed < 2**63, f"seed: got {shown(seed)}, expected a whole number, 0 or more")
 
     def seeds(self, rows: int) -> list[int]:
         """Of each row. Raises UsageError where there is not one for each."""
-        if not isinstance(self.seed, Iterable):
+        if not isinstance(self.seed, Sequence):
             return [int(self.seed) + row for row in range(rows)]
         _check(
             len(self.seed) == rows, f"seed: got {len(self.seed)} seeds for {rows} rows, expected one or one for each"
         )
-        return list(self.seed)
+        return list(map(int, self.seed))
 
 
 @dataclass(frozen=True)
@@ -79,26 +84,31 @@ class GenerateOptions:
 
     def __post_init__(self) -> None:
         if self.max_length is not None:
-            good = _is_whole(self.max_length) and 0 <= self.max_length <= _MOST
-            _check(good, f"max_length: got {self.max_length}, expected a whole number of tokens, 0 or more")
+            good = is_whole(self.max_length) and 0 <= self.max_length <= _MOST
+            _check(good, f"max_length: got {shown(self.max_length)}, expected a whole number of tokens, 0 or more")
         _check(
-            _is_whole(self.beams) and 1 <= self.beams <= MOST_BEAMS,
-            f"beams: got {self.beams}, expected 1..{MOST_BEAMS}",
+            is_whole(self.beams) and 1 <= self.beams <= MOST_BEAMS,
+            f"beams: got {shown(self.beams)}, expected 1..{MOST_BEAMS}",
         )
         _check(
-            _is_number(self.length_penalty) and 0 <= self.length_penalty <= 100,
-            f"length_penalty: got {self.length_penalty}, expected a number of 0..100",
+            is_number(self.length_penalty) and 0 <= self.length_penalty <= 100,
+            f"length_penalty: got {shown(self.length_penalty)}, expected a number of 0..100",
+        )
+        expect(FLAG, early_stop=self.early_stop, scores=self.scores)
+        _check(
+            self.sample is None or isinstance(self.sample, Sample),
+            f"sample: got {shown(self.sample)}, expected Sample(temperature=..., seed=...)",
         )
         _check(
             self.sample is None or self.beams == 1,
             f"got {self.beams} beams and sampling; expected one of the two: draw with one beam, or search with beams",
         )
-        _check(
-            self.stop is None or isinstance(self.stop, Iterable),
-            f"stop: got {self.stop}, expected tokens, as in stop=[3]",
-        )
+        if self.stop is not None:
+            object.__setattr__(self, "stop", _in_a_row("stop", self.stop, "tokens, as in stop=[3]"))
         for token in () if self.stop is None else self.stop:
-            _check(_is_whole(token) and token >= 0, f"stop: got {token}, expected tokens, whole numbers of 0 or more")
+            _check(
+                is_whole(token) and token >= 0, f"stop: got {shown(token)}, expected tokens, whole numbers of 0 or more"
+            )
 
     def check(self, vocabulary: int, where: str) -> None:
         """UsageError for what a model of that many tokens can't do."""
@@ -111,12 +121,13 @@ class GenerateOptions:
             _check(token < vocabulary, f"stop: got token {token}, the model has 0..{vocabulary - 1} ({where})")
 
 
-def _is_whole(value: object) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return hasattr(value, "__float__") and not isinstance(value, bool | str)
+def _in_a_row(name: str, value: object, expected: str) -> tuple[int, ...]:
+    """Of anything that yields them, once: what can be read but once is kept."""
+    good = isinstance(value, Iterable) and not isinstance(value, str | bytes | np.ndarray | Mapping)
+    if isinstance(value, np.ndarray):
+        good = value.ndim == 1
+    _check(good, f"{name}: got {shown(value)}, expected {expected}")
+    return tuple(value)  # type: ignore[arg-type]
 
 
 def _check(good: bool, problem: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import arguments
 from ..errors import UsageError
 from ..files import peak_memory, reset_peak_memory
 from ..random_inputs import draw_inputs
@@ -23,6 +24,15 @@ from ..suggest import did_you_mean
 
 # Above this, the end of a range says that nothing is known about it, and is no batch size to try.
 _SENSIBLE_SIZE = 4096
+_BATCHES = arguments.Kind(
+    "whole numbers in a list",
+    lambda value: isinstance(value, list | tuple | range | set | frozenset) and all(map(arguments.is_whole, value)),
+)
+_SIZES = arguments.Kind(
+    "a mapping from dims to whole numbers",
+    lambda value: arguments.MAPPING.fits(value) and all(map(arguments.is_whole, value.values())),
+)
+_SECONDS = arguments.Kind("a finite number", lambda value: arguments.is_number(value) and math.isfinite(value))
 #: Calls whose times are kept, however long it runs.
 _MOST_TIMES = 100_000
 
@@ -87,8 +97,17 @@ def bench(
     at least `measure_s` seconds and `min_runs` calls. Raises UsageError for an unknown dim or option, InputError for a
     size out of range, and what `open_session` raises.
     """
+    arguments.expect(arguments.PATH, path=path)
+    arguments.expect(arguments.TEXT, call=call)
+    arguments.expect(_BATCHES, batches=batches)
+    arguments.expect(_SIZES | arguments.NONE, sizes=sizes)
+    arguments.expect(_SECONDS, warmup_s=warmup_s, measure_s=measure_s)
+    arguments.expect(arguments.WHOLE, min_runs=min_runs, seed=seed)
+    arguments.expect_call("on_size", on_size, None)
     if call not in ("bound", "run"):
         raise UsageError(f'unknown call "{call}"; {did_you_mean(call, ("bound", "run"))}available: bound, run')
+    if seed < 0:
+        raise UsageError(f"seed: got {arguments.shown(seed)}, expected 0 or more")
     if warmup_s < 0 or measure_s < 0 or min_runs < 1:
         raise UsageError(f"got warm-up {warmup_s} s, measuring {measure_s} s, {min_runs} runs; expected >= 0, 0 and 1")
     if any(batch < 1 for batch in batches):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import backends
+from .. import arguments, backends
 from ..bundle import Bundle, to_fp16, to_reference_dtype
 from ..compare import Difference, Tolerance, compare_all
 from ..errors import BundleError, ParityError, UsageError
-from ..session import open_session
+from ..session import check_open, open_session
 from ..text_format import difference_to_json, worst_table
 
 if TYPE_CHECKING:
@@ -113,6 +113,11 @@ def verify(
     (with `check=False` the report is returned instead, for callers that print it first: `VerifyReport.require`),
     UsageError for a plain ONNX file, BundleError for a bundle without golden cases, and what `open_session` raises.
     """
+    arguments.expect(arguments.PATH, path=path)
+    check_open(path, device, backend, graph, precision)
+    arguments.expect(arguments.FLAG, check=check)
+    arguments.expect_call("on_case", on_case, None)
+    arguments.expect_call("on_generated", on_generated, None)
     path = Path(path)
     if path.is_file():
         raise UsageError(

@@ -63,7 +63,7 @@ def writer(folder: Path) -> Iterator[Generator]:
         (lambda: Sample(top_p=0.0), "top_p: got 0.0"),
         (lambda: Sample(top_p=1.01), "top_p: got 1.01"),
         (lambda: Sample(seed=-1), "seed: got -1"),
-        (lambda: Sample(seed=[1, "2"]), "seed: got 2"),  # type: ignore[list-item]
+        (lambda: Sample(seed=[1, "2"]), 'seed: got "2"'),  # type: ignore[list-item]
     ],
 )
 def test_a_bad_value_is_refused_where_it_is_given(make: Callable[[], object], says: str) -> None:
