@@ -7,6 +7,7 @@ import re
 import stat
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import InputError
 
@@ -46,6 +47,7 @@ def bytes_or_path(file: str | os.PathLike[str], what: str, limit: int = MAX_STRE
         return Path(file)
     name = "stdin" if number == 0 else f"descriptor {number}"
     try:
+        stream: BinaryIO
         if os.fspath(file) != "-":
             stream = open(number, "rb", closefd=False)  # noqa: SIM115  (whoever opened the descriptor closes it)
         elif sys.stdin is None:

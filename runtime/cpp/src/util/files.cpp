@@ -63,6 +63,12 @@ std::optional<int> open_descriptor(const fs::path& path) {
   return number;
 }
 
+std::string identity(int descriptor) {
+  struct stat found {};
+  if (::fstat(descriptor, &found) != 0) return "";  // that it is closed is told when it is read
+  return std::to_string(found.st_dev) + ":" + std::to_string(found.st_ino);
+}
+
 std::vector<uint8_t> read_stream(int descriptor, size_t most) {
   std::vector<uint8_t> data;
   for (size_t size = 0;;) {

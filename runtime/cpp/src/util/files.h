@@ -33,6 +33,9 @@ class File {
 // is open is a regular file.
 std::optional<int> open_descriptor(const std::filesystem::path& path);
 
+// What tells an open descriptor from others, also from a later one of the same number.
+std::string identity(int descriptor);
+
 // All of an open descriptor until its writer closes it, or the first `most` bytes and more. Throws std::system_error where that fails.
 std::vector<uint8_t> read_stream(int descriptor, size_t most);
 
