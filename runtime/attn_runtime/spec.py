@@ -241,3 +241,11 @@ def check_shapes(specs: Sequence[TensorSpec], shapes: Mapping[str, tuple[str, tu
 def signature(array: np.ndarray[Any, Any]) -> tuple[str, tuple[int, ...]]:
     """(dtype name, shape), as `check_shapes` takes it."""
     return array.dtype.name, array.shape
+
+
+def odd_bool(array: np.ndarray[Any, Any]) -> int | None:
+    """The largest byte of a bool array where it is neither 0 nor 1: some would take it for true, some for false."""
+    if array.dtype != np.bool_ or not array.size:
+        return None
+    largest = int(np.maximum.reduce(array.view(np.uint8), axis=None))
+    return largest if largest > 1 else None

@@ -4,10 +4,12 @@ and the example programs name the classes that `attn-run classify` names."""
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import struct
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from attn_runtime.tasks.classification import classify
 from onnx import helper
 from PIL import Image
 from support.checks.message_places import is_one_line, place
+from support.checks.time_limit import time_limit
 from support.graphs import wav_files
 from support.machines.generator_library import Refused
 from support.models import small_classifiers
@@ -270,6 +273,9 @@ def peculiar() -> dict[str, bytes]:
         + bytes(0x10000)
         + extensible[60:],
         "another-guid": extensible.replace(bytes.fromhex("0000000010008000"), bytes.fromhex("0000000010008001")),
+        **{f"open-{name}": data for name, data in wav_files.OPEN.items()},
+        **{f"narrow-{name}": data for name, (data, _) in wav_files.NARROW.items()},
+        "open-cut": wav_files.open_size(0x7FFFF000, cut=3, channels=2),
         "quotes": b"'\"\\\t" + good[4:],
         "a-name-of-control-characters": good[:12] + b"\x1b[2J" + struct.pack("<I", 999) + good[12:],
     }
@@ -279,7 +285,8 @@ def peculiar() -> dict[str, bytes]:
 def test_peculiar_wav_files(library: Library, recordings: ctypes.c_void_p, tmp_path: Path, name: str) -> None:
     (tmp_path / "x.wav").write_bytes(peculiar()[name])
     got, expected = both(library, recordings, tmp_path / "x.wav")
-    assert isinstance(got, str) == (name not in ("from-a-pipe", "two-formats", "two-recordings", "a-million-hertz"))
+    good = ("from-a-pipe", "two-formats", "two-recordings", "a-million-hertz")
+    assert isinstance(got, str) == (name not in good and not name.startswith(("open-", "narrow-")))
     assert_alike(got, expected)
 
 
@@ -317,6 +324,53 @@ def test_files_that_are_none(library: Library, recordings: ctypes.c_void_p, tmp_
         got, expected = both(library, recordings, path)
         assert isinstance(got, str)
         assert_alike(got, expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (wav_files.GOOD, ""),
+        (wav_files.open_size(0x7FFFF000), ""),
+        (b"", "the file is empty"),
+        (b"hello", "starts with"),
+    ],
+    ids=["whole", "open", "empty", "other"],
+)
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd"])
+def test_a_recording_from_a_pipe(
+    library: Library, recordings: ctypes.c_void_p, tmp_path: Path, folder: str, content: bytes, says: str
+) -> None:
+    """It can be read once, and is asked for its size before its samples."""
+    (tmp_path / "x.wav").write_bytes(wav_files.GOOD)
+    for louder in (False, True):  # the second pipe may have the first one's number
+        reading, writing = os.pipe()
+        os.write(writing, content.replace(b"\x00\x40", b"\x00\x20") if louder else content)
+        os.close(writing)
+        memory = np.zeros(16000, np.float32)
+        told = Tensor()
+        call = partial(library.c.attn_bundle_wav, recordings, f"{folder}/{reading}".encode(), ctypes.byref(told))
+        status = call()
+        if status:
+            assert says and says in library.c.attn_last_error().decode()
+            assert status == INPUT_STATUS
+        else:
+            told.data = memory.ctypes.data
+            assert not says and told.bytes <= memory.nbytes and call() == 0
+            same = np.array_equal(memory[: told.shape[1]], library.wav(recordings, tmp_path / "x.wav")[0])
+            assert same != louder
+        os.close(reading)
+
+
+def test_a_descriptor_that_is_closed(library: Library, recordings: ctypes.c_void_p) -> None:
+    with pytest.raises(Refused, match="can't be read") as caught:
+        library.wav(recordings, Path("/dev/fd/987654"))
+    assert caught.value.status == INPUT_STATUS
+
+
+def test_a_fifo_of_a_folder_is_not_waited_for(library: Library, recordings: ctypes.c_void_p, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.wav")
+    with time_limit(20), pytest.raises(Refused):
+        library.wav(recordings, tmp_path / "x.wav")
 
 
 def test_samples_that_are_no_recording(library: Library, recordings: ctypes.c_void_p) -> None:

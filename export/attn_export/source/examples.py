@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from attn_runtime.bundle import Arrays, odd_bool
+from attn_runtime.bundle import Arrays
 from attn_runtime.errors import UsageError
 from attn_runtime.files import irregular
-from attn_runtime.spec import Dim, TensorSpec, check_shapes, signature
+from attn_runtime.spec import Dim, TensorSpec, check_shapes, odd_bool, signature
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         to_fp16,
         to_reference_dtype,
     )
-    from .tensor_files import odd_bool, read_tensors, write_tensors
+    from .tensor_files import read_tensors, write_tensors
     from .writer import ENGINES, BundleWriter, OnnxWriter, check_target
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
     "check_asset",
     "check_target",
     "is_bundle",
-    "odd_bool",
     "read_embedded",
     "read_tensors",
     "sha256_of",
@@ -70,7 +69,7 @@ __getattr__, __dir__ = lazy(
             "to_fp16",
             "to_reference_dtype",
         ],
-        "tensor_files": ["odd_bool", "read_tensors", "write_tensors"],
+        "tensor_files": ["read_tensors", "write_tensors"],
         "writer": ["BundleWriter", "ENGINES", "OnnxWriter", "check_target"],
     },
 )

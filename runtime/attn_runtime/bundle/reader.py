@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import NONE, PATH, TEXT, expect
 from ..compare import Tolerance
 from ..errors import BundleError
 from ..files import irregular, read_json, recover, shown
@@ -179,6 +180,7 @@ class Bundle:
         Paths, existence and sizes of the files are always checked; `check_hashes=False` leaves out the reading of
         every file for its sha256, for callers who have checked the same bundle before. Raises BundleError.
         """
+        expect(PATH, path=path)
         path = Path(path)
         for _ in range(_PATIENCE):
             recover(path)
@@ -217,6 +219,7 @@ class Bundle:
 
     def graph(self, name: str | None = None) -> Graph:
         """The graph `name`, or the only one there is; BundleError with the names otherwise."""
+        expect(TEXT | NONE, name=name)
         if name is None and len(self.graphs) == 1:
             return next(iter(self.graphs.values()))
         if name is not None and name in self.graphs:
@@ -241,6 +244,7 @@ class Bundle:
 
         Those in `manifest.ASSET_FORMS` have the form that manifest.schema.json gives under $defs. Raises BundleError.
         """
+        expect(TEXT, name=name)
         relative = self.manifest["assets"].get(name)
         if relative is None:
             return None

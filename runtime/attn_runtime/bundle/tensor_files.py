@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from ..errors import BundleError, OutputError
 from ..files import shown
-from ..spec import DTYPES, Dim, TensorSpec
+from ..spec import DTYPES, Dim, TensorSpec, odd_bool
 
 #: A header of 4096 tensors with long names stays under it; safetensors itself would parse 100 MB.
 MAX_HEADER_BYTES = 4 * 2**20
@@ -70,14 +70,6 @@ def read_tensors(
         raise BundleError(f"{where}: {path.name} is no safetensors file: {shown(str(error), 160)}; {advice}") from None
     except OSError as error:
         raise BundleError(f"{where}: can't read {path.name}: {error.strerror or error}; {advice}") from None
-
-
-def odd_bool(value: NDArray[Any]) -> int | None:
-    """The largest byte of a bool array where it is neither 0 nor 1: some would take it for true, some for false."""
-    if value.dtype != np.bool_ or not value.size:
-        return None
-    largest = int(np.ascontiguousarray(value).view(np.uint8).max())
-    return largest if largest > 1 else None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:

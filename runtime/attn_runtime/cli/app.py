@@ -98,7 +98,7 @@ def info(path: str, as_json: bool) -> None:
 @time_limit_option
 @json_option
 def run(path: str, input_file: str, as_json: bool, **options: Any) -> None:
-    """Run on INPUT: an image, a recording (.wav), or an .npz with an array for each input."""
+    """Run on INPUT: an image, a recording (.wav), or an .npz with an array for each input; - is stdin, with any of them."""
     from .. import run_file
 
     result = run_file(path, input_file, **options)

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 @click.command("classify")
 @click.argument("path", metavar="BUNDLE", type=click.Path())
 @click.argument("inputs", metavar="INPUT...", nargs=-1)
-@click.option("--file", type=click.Path(), help="A UTF-8 file of further texts, one a line; - for stdin.")
+@click.option(
+    "--file",
+    type=click.Path(),
+    help="A UTF-8 file of further texts, one a line; or a recording, a picture. - is stdin.",
+)
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
 @click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
 @click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @json_option
 def classify_command(path: str, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Classify each INPUT: a text, a WAV file or a picture, whichever the bundle takes.
+    """Classify each INPUT: a text, a WAV file or a picture, whichever the bundle takes. A file may be - for stdin.
 
     What is done to fit an input to the model (another rate, stereo, unknown words) is said on stderr. Exit code 7: an
     input is empty, damaged or too long.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .buffers import Buffer, host_view, pinned_array, size_of
     from .cuda_device import CudaDevice
     from .gpus import compute_capability, driver_version, find_gpus
-    from .input_arrays import as_array
+    from .input_arrays import as_array, check_bool
     from .interface import ALIGNMENT, DEFAULT_STREAM, DLPACK_CPU, DLPACK_CUDA, Device
     from .jetpack import Jetpack, host_root, read_jetpack
     from .memory_pool import Block, Blocks
@@ -47,6 +47,7 @@ __all__ = [
     "Jetpack",
     "Pool",
     "as_array",
+    "check_bool",
     "compute_capability",
     "cuda_device",
     "driver_version",
@@ -66,7 +67,7 @@ __getattr__, __dir__ = lazy(
         "buffers": ["Buffer", "host_view", "pinned_array", "size_of"],
         "cuda_device": ["CudaDevice"],
         "gpus": ["compute_capability", "driver_version", "find_gpus"],
-        "input_arrays": ["as_array"],
+        "input_arrays": ["as_array", "check_bool"],
         "interface": ["ALIGNMENT", "DEFAULT_STREAM", "DLPACK_CPU", "DLPACK_CUDA", "Device"],
         "jetpack": ["Jetpack", "host_root", "read_jetpack"],
         "memory_pool": ["Block", "Blocks"],

@@ -9,16 +9,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import forks
+from .. import arguments, forks
 from ..bundle import Bundle
 from ..device import as_array
 from ..errors import InputError, UsageError
-from ..session import Session, open_session
+from ..session import Session, check_open, open_session
 from ..spec import TensorSpec, check_shapes, signature
 from .beam import BeamSearch
 from .graphs import GraphIO, Sessions, Shape, StepGraphs, memory_of
@@ -52,6 +52,8 @@ def open_generator(
 
     Raises BundleError where the bundle has no generator, or graphs that do not fit together.
     """
+    check_open(path, device, backend, None, precision, threads, cache)
+    arguments.expect(arguments.FLAG, cuda_graph=cuda_graph, low_memory=low_memory)
     bundle = path if isinstance(path, Bundle) else Bundle.open(path)
     wiring = GraphIO.of(bundle, precision)
     options: dict[str, Any] = {"precision": precision, "threads": threads, "cuda_graph": cuda_graph}
@@ -111,12 +113,13 @@ class Generator:
         UsageError for options that the model can't follow, BackendError when a graph fails or answers NaN.
         """
         started = time.perf_counter()
-        options = _known(options)
+        options = known_options(options)
+        arguments.expect_call("on_token", on_token, 0, 0)
+        is_cancelled = check_cancel(cancel)
         if on_token is not None and options.beams > 1:
             raise UsageError(
                 "on_token: the tokens of a beam search are known when it is over; take one beam to follow them"
             )
-        is_cancelled: Callable[[], object] | None = getattr(cancel, "is_set", cancel)  # type: ignore[arg-type]
         source, tokens, lengths = self._checked(inputs, options)
         limits = self._limits(options.max_length, lengths)
         shape = Shape(len(lengths), options.beams, tokens.shape[1], tuple((n, v.shape) for n, v in source.items()))
@@ -141,7 +144,7 @@ class Generator:
     def check(self, inputs: Mapping[str, Any], options: GenerateOptions | None = None) -> None:
         """Raises what `generate` would raise before it runs a graph: InputError and UsageError. A server asks of each request
         alone, before it is generated together with those of others."""
-        self._checked(inputs, _known(options))
+        self._checked(inputs, known_options(options))
 
     def follow(
         self,
@@ -155,7 +158,19 @@ class Generator:
         Returns (scores float64 [rows], how far the furthest of a row's tokens is behind the likeliest one there, in logits,
         float64 [rows]). Raises InputError for answers that the model has no room or no tokens for, and what `generate` does.
         """
+        arguments.expect(arguments.NUMBER, length_penalty=length_penalty)
+        length_penalty = float(length_penalty)
+        for name, array, rank in (("tokens", tokens, 2), ("lengths", lengths, 1)):
+            if not (isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.ndim == rank):
+                raise InputError(
+                    f"{name}: got {arguments.shown(array)}, expected int64 of {rank} axes in a numpy array ({self.where})"
+                )
         source, prompt, prompts = self._prompts(inputs)
+        if not len(prompts) == len(lengths) == len(tokens) > 0:
+            raise InputError(
+                f"got {len(prompts)} prompts, {len(tokens)} rows of tokens and {len(lengths)} lengths, expected as many of "
+                f"each ({self.where})"
+            )
         wrong = (lengths > self._limits(None, prompts)) | (lengths > tokens.shape[1])
         counts = np.arange(tokens.shape[1]) < lengths[:, None]
         wrong |= (counts & ((tokens < 0) | (tokens >= self.vocabulary))).any(1)
@@ -184,6 +199,7 @@ class Generator:
 
     def asset(self, name: str) -> Any | None:
         """The parsed JSON of an asset of the bundle; None without one."""
+        arguments.expect(arguments.TEXT, name=name)
         return self.bundle.asset(name)
 
     def close(self) -> None:
@@ -201,6 +217,9 @@ class Generator:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise arguments.not_copied(f"the generator on {self.where}", "open it again from its path, with open_generator")
 
     def __repr__(self) -> str:
         return f"<Generator {self.where}: {self.backend} on {self.device}>"
@@ -295,10 +314,22 @@ class Generator:
         return room if asked is None else [min(asked, each) for each in room]
 
 
-def _known(options: GenerateOptions | None) -> GenerateOptions:
+def known_options(options: GenerateOptions | None) -> GenerateOptions:
+    """The default ones for None; UsageError for options of another kind, such as a dict."""
     if options is not None and not isinstance(options, GenerateOptions):
         raise UsageError(f"options: got {type(options).__name__}, expected GenerateOptions(max_length=..., beams=...)")
     return options or GenerateOptions()
+
+
+def check_cancel(cancel: Event | Callable[[], object] | None) -> Callable[[], object] | None:
+    """What to call to know whether it is time to end. UsageError for what can't be asked."""
+    if isinstance(cancel, type) or not (cancel is None or callable(getattr(cancel, "is_set", cancel))):
+        raise UsageError(
+            f"cancel: got {arguments.shown(cancel)}, expected a threading.Event, or a function without arguments"
+        )
+    question: Callable[[], object] | None = getattr(cancel, "is_set", cancel)  # type: ignore[arg-type]
+    arguments.expect_call("cancel", question)
+    return question
 
 
 def _of_answers(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..arguments import is_flag, is_number, is_whole, shown
 from ..errors import UsageError
-from ..text_format import printable
 
 _MOST = 2**31 - 1
 MOST_BEAMS = 4096  # as in manifest.schema.json
@@ -59,7 +59,7 @@ class Sample:
         _check(
             len(self.seed) == rows, f"seed: got {len(self.seed)} seeds for {rows} rows, expected one or one for each"
         )
-        return list(self.seed)
+        return list(map(int, self.seed))
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,17 @@ class GenerateOptions:
         _keep(self, "beams", _whole, lambda n: 1 <= n <= MOST_BEAMS, f"1..{MOST_BEAMS}")
         _keep(self, "length_penalty", _number, lambda n: 0 <= n <= 100, "a number of 0..100")
         for name in ("early_stop", "scores"):
-            _keep(self, name, _flag, lambda n: n in (0, 1), "True or False")
+            _keep(self, name, _flag, lambda n: True, "True or False")
         _check(
             self.sample is None or isinstance(self.sample, Sample),
-            f"sample: got {_told(self.sample)}, expected Sample(temperature=..., seed=...)",
+            f"sample: got {shown(self.sample)}, expected Sample(temperature=..., seed=...)",
         )
         _check(
             self.sample is None or self.beams == 1,
             f"got {self.beams} beams and sampling; expected one of the two: draw with one beam, or search with beams",
         )
         if self.stop is not None:
-            _check(_is_several(self.stop), f"stop: got {_told(self.stop)}, expected tokens, as in stop=[3]")
+            _check(_is_several(self.stop), f"stop: got {shown(self.stop)}, expected tokens, as in stop=[3]")
             _keep(self, "stop", _whole, lambda n: n >= 0, "tokens, whole numbers of 0 or more")
 
     def check(self, vocabulary: int, where: str) -> None:
@@ -122,43 +122,28 @@ def _keep(options: Any, name: str, read: Callable[[Any], Any], good: Callable[[A
     several = name in ("seed", "stop") and _is_several(given)
     found = []
     for one in tuple(given) if several else (given,):
-        try:
-            found.append(read(one))
-        except (TypeError, ValueError, OverflowError, RuntimeError):  # the last one of a tensor without data
-            found.append(None)
-        _check(found[-1] is not None and good(found[-1]), f"{name}: got {_told(one)}, expected {wanted}")
+        found.append(read(one))
+        _check(found[-1] is not None and good(found[-1]), f"{name}: got {shown(one)}, expected {wanted}")
     object.__setattr__(options, name, tuple(found) if several else found[0])
 
 
 def _is_several(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes) and getattr(value, "ndim", 1) > 0
+    """Numbers in a row, whatever they lie in."""
+    return (
+        isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) and getattr(value, "ndim", 1) == 1
+    )
 
 
 def _whole(value: Any) -> int | None:
-    return None if _is_odd(value) else operator.index(value)
+    return operator.index(value) if is_whole(value) and not getattr(value, "ndim", 0) else None
 
 
 def _number(value: Any) -> float | None:
-    return None if _is_odd(value) else float(value)
+    return float(value) if is_number(value) and not getattr(value, "ndim", 0) else None
 
 
 def _flag(value: Any) -> bool | None:
-    return bool(value) if type(value).__name__ in ("bool", "bool_") or operator.index(value) in (0, 1) else None
-
-
-def _is_odd(value: Any) -> bool:
-    """What reads as a number and is not meant as one. An array of one number is none either."""
-    return isinstance(value, bool | str | bytes | bytearray | complex) or getattr(value, "ndim", 0) > 0
-
-
-def _told(value: object) -> str:
-    """A value of any kind for a one-line message; of what holds many numbers its type alone."""
-    if getattr(value, "ndim", 0) or isinstance(value, list | tuple | dict | set):
-        return f"{type(value).__name__} of {value.shape if hasattr(value, 'shape') else len(value)}"  # type: ignore[arg-type]
-    try:
-        return printable(str(value), 60)
-    except ValueError:  # a number of thousands of digits
-        return type(value).__name__
+    return bool(value) if is_flag(value) else None
 
 
 def _check(good: bool, problem: str) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .. import arguments
 from ..bundle import Bundle
 from ..errors import UsageError
 from ..preprocess import Text, open_text
-from .generator import Event, Generator, open_generator
+from .generator import Event, Generator, check_cancel, known_options, open_generator
 from .options import GenerateOptions
 from .result import Stopped
 
@@ -82,7 +83,13 @@ def generate_texts(
     Every text is looked at before the first one is run. Raises InputError for one that is empty or too long, UsageError
     where the bundle takes no texts, and what `open_generator` and `Generator.generate` raise.
     """
-    options = options or GenerateOptions()
+    arguments.expect(arguments.TEXTS, texts=texts)
+    arguments.expect(arguments.FLAG | arguments.NONE, translate=translate)
+    arguments.expect(arguments.FLAG, blank=blank)
+    arguments.expect_call("on_unknown", on_unknown, "", ())
+    arguments.expect_call("on_text", on_text, 0, "")
+    options = known_options(options)
+    check_cancel(cancel)
     session: dict[str, Any] = {"precision": precision, "threads": threads, "low_memory": low_memory}
     with open_generator(path, device, backend, **session) as generator:
         _check_kind(generator, translate)

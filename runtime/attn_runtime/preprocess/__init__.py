@@ -9,6 +9,7 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .audio import centred, load_audio
     from .image import load_image, load_picture, prepare
+    from .kinds import kind_of
     from .resampling import resample
     from .text import Text, open_text, read_lines
     from .text_stream import TextStream
@@ -17,6 +18,7 @@ __all__ = [
     "Text",
     "TextStream",
     "centred",
+    "kind_of",
     "load_audio",
     "load_image",
     "load_picture",
@@ -32,6 +34,7 @@ __getattr__, __dir__ = lazy(
     {
         "audio": ["centred", "load_audio"],
         "image": ["load_image", "load_picture", "prepare"],
+        "kinds": ["kind_of"],
         "resampling": ["resample"],
         "text": ["Text", "open_text", "read_lines"],
         "text_stream": ["TextStream"],

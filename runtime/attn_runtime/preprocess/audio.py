@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,14 +31,16 @@ class Waveform:
     notes: tuple[str, ...] = ()
 
 
-def load_audio(file: str | os.PathLike[str], recipe: Mapping[str, Any], least: int, most: int) -> Waveform:
-    """The WAV file `file` as the model takes it, of `least` to `most` samples.
+def load_audio(file: str | os.PathLike[str] | bytes, recipe: Mapping[str, Any], least: int, most: int) -> Waveform:
+    """The WAV file `file`, or its content, as the model takes it, of `least` to `most` samples.
 
+    "-", /dev/stdin and /dev/fd/N are read until their writer closes them.
     A shorter recording is padded with zeros on both sides, of a longer one the loudest stretch is taken; notes tell.
     Raises InputError for a file that is no recording.
     """
-    recording = read_wav(Path(file))
-    return prepare(recording.samples, recording.rate, recipe, least, most)
+    recording = read_wav(file)
+    made = prepare(recording.samples, recording.rate, recipe, least, most)
+    return replace(made, notes=recording.notes + made.notes)
 
 
 def prepare(samples: NDArray[np.float32], rate: int, recipe: Mapping[str, Any], least: int, most: int) -> Waveform:

@@ -11,6 +11,7 @@ import os
 import struct
 import warnings
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, InputError
-from ..files import irregular
+from ..files import bytes_or_path, irregular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,18 +34,22 @@ MAX_PIXELS = 89_478_485
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, KeyError, TypeError, OverflowError)
 
 
-def load_image(image: str | os.PathLike[str] | NDArray[np.uint8], recipe: Mapping[str, Any]) -> NDArray[np.float32]:
-    """An image file, or uint8 pixels, as float32 [1, channels, height, width].
+def load_image(
+    image: str | os.PathLike[str] | bytes | NDArray[np.uint8], recipe: Mapping[str, Any]
+) -> NDArray[np.float32]:
+    """An image file, its content, or uint8 pixels, as float32 [1, channels, height, width].
+
+    "-", /dev/stdin and /dev/fd/N are read until their writer closes them.
 
     Raises InputError for a file that is missing, damaged, of no known format or of more than `MAX_PIXELS`, and
     BackendError when Pillow is not installed.
     """
-    return prepare(image if isinstance(image, np.ndarray) else _open(Path(image)), recipe)
+    return prepare(image if isinstance(image, np.ndarray) else _open(image), recipe)
 
 
-def load_picture(file: str | os.PathLike[str]) -> NDArray[np.uint8]:
+def load_picture(file: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
     """An image file as it is to be looked at: uint8 [height, width, 3]. Raises as `load_image`."""
-    return np.array(_in_mode(_open(Path(file)), "RGB"))
+    return np.array(_in_mode(_open(file), "RGB"))
 
 
 def prepare(image: Image | NDArray[np.uint8], recipe: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -74,17 +79,19 @@ def _pillow() -> Any:
     return Image
 
 
-def _open(path: Path) -> Image:
+def _open(file: str | os.PathLike[str] | bytes) -> Image:
     pillow = _pillow()
     from PIL import ImageOps, UnidentifiedImageError
 
-    if problem := irregular(path):
+    source = file if isinstance(file, bytes) else bytes_or_path(file, "image")
+    path = Path("(piped)") if isinstance(source, bytes) else source
+    if problem := irregular(path) if source is path else "":
         raise InputError(f"image {path}: {problem}; give a picture")
     try:
         with warnings.catch_warnings():
             # Such as of many pixels, which are counted below, and of a damaged EXIF block beside whole pixels.
             warnings.simplefilter("ignore")
-            with pillow.open(path, formats=_FORMATS) as image:
+            with pillow.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise pillow.DecompressionBombError
                 image.load()

@@ -7,6 +7,7 @@ RIFF and the format chunk: Microsoft, "Multimedia Programming Interface and Data
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..files import irregular
+from ..files import MAX_STREAM_BYTES, bytes_or_path, irregular
 
 #: Larger files are refused before they are read: 23 minutes of 48 kHz stereo in 16 bits.
-MAX_BYTES = 256 << 20
+MAX_BYTES = MAX_STREAM_BYTES
 
+# Sizes that mean "until the end": who writes to a pipe can't go back and fill the right one in. 0xFFFFFFFF is ffmpeg's and
+# RF64's; 0x7FFFF000, in whole frames, sox's and espeak's; 0x80000000, and 0x7FFFFF00, arecord's; 0x7FFF0000 GStreamer's;
+# 0x7FFFFFFF many a script's. Each is the end of a format's range, less some bytes for headers or a frame.
+_OPEN_SIZES = (range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x100000000))
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 # All but the first two bytes of the extensible header's format GUID, which are the old tag.
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
@@ -31,67 +36,109 @@ _CONVERT = "Convert it to 16-bit PCM, as with: ffmpeg -i IN -c:a pcm_s16le OUT.w
 
 @dataclass(frozen=True)
 class Recording:
-    """`samples` float32 [frames, channels], where full scale is -1..1; `rate` in Hz."""
+    """`samples` float32 [frames, channels], where full scale is -1..1; `rate` in Hz; `notes` tell what the header left open."""
 
     samples: NDArray[np.float32]
     rate: int
+    notes: tuple[str, ...] = ()
 
 
-def read_wav(path: Path) -> Recording:
-    """The recording in the WAV file at `path`.
+@dataclass(frozen=True)
+class _Chunks:
+    """The bodies of the format and the data chunk; `open_end` where the header does not tell how long the data are."""
 
-    Raises InputError, in one line, for a file that is missing, empty, truncated, no WAV, compressed, of more than
-    `MAX_BYTES`, without a sample, or with a sample that is not finite.
+    format: memoryview
+    data: memoryview
+    open_end: bool
+    notes: tuple[str, ...]
+
+
+def read_wav(file: str | os.PathLike[str] | bytes) -> Recording:
+    """The recording in the WAV file `file`, or in the bytes of one.
+
+    A header that leaves its size open, since it was written before its samples, means all that is there; the same of a
+    size of 0 that a killed recorder left behind. Samples of fewer bits than their containers are left-justified, as the
+    format says. Raises InputError, in one line, for a file that is missing, empty, truncated, no WAV, compressed, of more
+    than `MAX_BYTES`, without a sample, or with a sample that is not finite.
     """
-    data = _bytes(path)
-    name = path.name
-    if len(data) < 12 or data[:4] not in (b"RIFF", b"RF64") or data[8:12] != b"WAVE":
+    data, name = _bytes(file)
+    if len(data) < 12 or data[:4] not in (b"RIFF", b"RF64", b"BW64") or data[8:12] != b"WAVE":
         what = "the file is empty" if not data else f"it starts with {data[:4]!r}"
         raise InputError(f"recording {name}: {what}; expected a WAV file (RIFF ... WAVE). {_CONVERT}")
-    if data[:4] == b"RF64":
-        raise InputError(f"recording {name}: is RF64, for more than 4 GB. {_CONVERT}")
     chunks = _chunks(data, name)
-    if b"fmt " not in chunks or b"data" not in chunks:
-        lacking = "format" if b"fmt " not in chunks else "data"
-        raise InputError(f"recording {name}: a WAV file without its {lacking} chunk: truncated or damaged.")
-    tag, channels, rate, bits = _format(chunks[b"fmt "], name)
-    samples = _samples(chunks[b"data"], tag, channels, bits, name)
+    tag, channels, rate, bits, valid = _format(chunks.format, name)
+    notes, body = list(chunks.notes), chunks.data
+    if chunks.open_end and (rest := len(body) % (channels * bits // 8)):
+        notes.append(f"it ends within a frame: the last {rest} bytes are left out")
+        body = body[: len(body) - rest]
+    samples = _samples(body, tag, channels, bits, name)
+    if valid < bits:
+        notes.append(f"samples of {valid} bits in {bits}, taken as left-justified, as the format says")
+        if len(samples) and np.abs(samples).max() <= 2.0 ** (valid - bits):
+            notes.append(f"all of them lie in the lowest {valid} bits: if they were written there, they are too quiet")
     if not len(samples):
         raise InputError(f"recording {name}: holds no samples.")
     if not np.isfinite(samples).all():
         bad = int(np.size(samples) - np.isfinite(samples).sum())
         raise InputError(f"recording {name}: {bad} samples are NaN or infinite.")
-    return Recording(samples, rate)
+    return Recording(samples, rate, tuple(notes))
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(file: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
+    """The content, and what messages call it."""
+    path = file if isinstance(file, bytes) else bytes_or_path(file, "recording")
+    if isinstance(path, bytes):
+        return path, "(piped)"
     try:
         if not path.is_file():
             raise InputError(f"recording {path}: {irregular(path) or 'there is no such file'}.")
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise InputError(f"recording {path.name}: {size} bytes, at most {MAX_BYTES} are read. Cut it.")
-        return path.read_bytes()
+        return path.read_bytes(), path.name
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise InputError(f"recording {path.name}: can't be read: {' '.join(str(error).split())}") from error
 
 
-def _chunks(data: bytes, name: str) -> dict[bytes, memoryview]:
+def _chunks(data: bytes, name: str) -> _Chunks:
     """The first format and data chunk. What programs leave behind or between them (tags, cue points) is skipped."""
     view, at = memoryview(data), 12
-    found: dict[bytes, memoryview] = {}
-    while at + 8 <= len(data) and b"data" not in found:
+    form: memoryview | None = None
+    wide = None  # the size of the data that an RF64 file tells apart
+    while at + 8 <= len(data):
         kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        body = view[at + 8 : at + 8 + size]
-        # A program that writes to a pipe can't go back and fill the size in: this one says "until the end".
-        if len(body) < size and not (kind == b"data" and size == 0xFFFFFFFF):
+        is_open, notes = False, list[str]()
+        if kind == b"data":
+            if size == 0xFFFFFFFF and wide is not None and 0 < wide < 1 << 63:
+                size = wide
+            else:
+                is_open = any(size in sizes for sizes in _OPEN_SIZES)
+                if size == 0 and _is_unfinished(data, at):
+                    is_open = True
+                    notes.append("its header tells no length, as of a recorder that was stopped: it is read to its end")
+        body = view[at + 8 :] if is_open else view[at + 8 : at + 8 + size]
+        if len(body) < size and not is_open:
             raise InputError(
                 f"recording {name}: truncated: its {_shown(kind)} chunk has {size} bytes, "
                 f"{len(body)} are there. Copy or record it again."
             )
-        found.setdefault(kind, body)
+        if kind == b"data":
+            if form is None:
+                break
+            return _Chunks(form, body, is_open, tuple(notes))
+        if kind == b"fmt " and form is None:
+            form = body
+        elif kind == b"ds64" and size >= 16 and data[:4] != b"RIFF":
+            wide = int.from_bytes(body[8:16], "little")
         at += 8 + size + size % 2
-    return found
+    lacking = "format" if form is None else "data"
+    raise InputError(f"recording {name}: a WAV file without its {lacking} chunk: truncated or damaged.")
+
+
+def _is_unfinished(data: bytes, at: int) -> bool:
+    """Whether a data chunk of size 0 at `at` has samples behind it, since the file says that it ends there, or nothing."""
+    size = int.from_bytes(data[4:8], "little")
+    return len(data) > at + 8 and (size <= at or any(size in sizes for sizes in _OPEN_SIZES))
 
 
 def _shown(kind: bytes) -> str:
@@ -99,24 +146,29 @@ def _shown(kind: bytes) -> str:
     return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in kind).strip()
 
 
-def _format(chunk: memoryview, name: str) -> tuple[int, int, int, int]:
-    """(tag, channels, rate, bits) with an extensible header resolved to the tag that it holds."""
+def _format(chunk: memoryview, name: str) -> tuple[int, int, int, int, int]:
+    """(tag, channels, rate, bits of a container, bits in use), an extensible header resolved to the tag that it holds."""
     if len(chunk) < 16:
         raise InputError(f"recording {name}: its format chunk has {len(chunk)} bytes, expected 16 or more: damaged.")
     tag, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", chunk)
+    valid = bits
     if tag == _EXTENSIBLE and len(chunk) >= 40 and bytes(chunk[26:40]) == _GUID_TAIL:
         tag = int.from_bytes(chunk[24:26], "little")
+        valid = (tag == _PCM and int.from_bytes(chunk[18:20], "little")) or bits  # some leave it 0
     if tag not in (_PCM, _FLOAT):
         what = _COMPRESSED.get(tag, f"in format {tag:#06x}")
         raise InputError(f"recording {name}: is {what}; expected PCM or float samples. {_CONVERT}")
+    if tag == _PCM and 8 < bits < 32 and bits % 8 and block == channels * -(-bits // 8):
+        bits = -(-bits // 8) * 8  # the plain header tells the bits in use, and the block the containers
     if bits not in (_FULL_SCALE if tag == _PCM else (32, 64)):
         expected = "8, 16, 24 or 32" if tag == _PCM else "32 or 64"
         raise InputError(f"recording {name}: {bits} bits a sample; expected {expected}. {_CONVERT}")
-    if not channels or not 1 <= rate <= 1_000_000 or block != channels * bits // 8:
+    if not channels or not 1 <= rate <= 1_000_000 or block != channels * bits // 8 or valid > bits:
         raise InputError(
-            f"recording {name}: {channels} channels at {rate} Hz in blocks of {block} bytes: its header is damaged."
+            f"recording {name}: {channels} channels at {rate} Hz in blocks of {block} bytes, {valid} of {bits} bits: its "
+            "header is damaged."
         )
-    return tag, channels, rate, bits
+    return tag, channels, rate, bits, valid
 
 
 def _samples(chunk: memoryview, tag: int, channels: int, bits: int, name: str) -> NDArray[np.float32]:

@@ -8,15 +8,15 @@ from ..lazy import lazy
 
 if TYPE_CHECKING:
     from .backend_choice import candidates
-    from .session import BoundCall, Session, open_session
+    from .session import BoundCall, Session, check_open, open_session
 
-__all__ = ["BoundCall", "Session", "candidates", "open_session"]
+__all__ = ["BoundCall", "Session", "candidates", "check_open", "open_session"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
         "backend_choice": ["candidates"],
-        "session": ["BoundCall", "Session", "open_session"],
+        "session": ["BoundCall", "Session", "check_open", "open_session"],
     },
 )

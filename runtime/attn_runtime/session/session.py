@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import forks
+from .. import arguments, forks
+from ..arguments import Kind
 from ..bundle import MANIFEST, Arrays, Bundle, Case, Graph, Precision
-from ..device import as_array
+from ..device import DeviceArray, as_array, check_bool
 from ..errors import AttnError, BundleError, InputError, UsageError
 from ..interface import Array, Engine, GraphFile, OpenOptions
-from ..spec import check_shapes, named_dims
+from ..spec import DTYPES, check_shapes, named_dims
 from ..suggest import did_you_mean
+from ..text_format import printable
 from .backend_choice import open_engine
-
-if TYPE_CHECKING:
-    from ..device import DeviceArray
 
 # Shapes that were once found good are not checked again; a caller with ever new ones must not fill the memory.
 _MOST_REMEMBERED = 4096
@@ -66,10 +66,12 @@ def open_session(
     Raises BundleError for a missing, damaged or hostile file, BackendError when nothing here can run it on that device,
     UsageError for an unknown name.
     """
+    check_open(path, device, backend, graph, precision, threads, cache, workspace)
+    arguments.expect(arguments.FLAG, cuda_graph=cuda_graph, low_memory=low_memory, stop_spinning=stop_spinning)
     if threads is not None and not 1 <= threads <= _MOST_THREADS:
-        raise UsageError(f"threads: got {threads}, expected 1..{_MOST_THREADS}")
+        raise UsageError(f"threads: got {arguments.shown(threads)}, expected 1..{_MOST_THREADS}")
     if workspace is not None and workspace < 1:
-        raise UsageError(f"workspace: got {workspace} bytes, expected 1 or more")
+        raise UsageError(f"workspace: got {arguments.shown(workspace)} bytes, expected 1 or more")
     kept = Path(cache) if cache is not None else None
     options = OpenOptions(threads, cuda_graph, kept, workspace, low_memory, stop_spinning)
     if not isinstance(path, Bundle) and Path(path).is_file():
@@ -81,6 +83,24 @@ def open_session(
         chosen, file = _of_bundle(bundle, graph, precision)
     name, engine, choice = open_engine(file, device, backend, options)
     return Session(name, engine, choice, file.where, bundle, chosen)
+
+
+def check_open(
+    path: object,
+    device: object,
+    backend: object,
+    graph: object = None,
+    precision: object = None,
+    threads: object = None,
+    cache: object = None,
+    workspace: object = None,
+) -> None:
+    """UsageError for a parameter that all calls which open a session share, and that is of a wrong kind."""
+    arguments.expect(arguments.PATH | Kind("an open Bundle", lambda value: isinstance(value, Bundle)), path=path)
+    arguments.expect(arguments.TEXT, device=device)
+    arguments.expect(arguments.TEXT | arguments.NONE, backend=backend, graph=graph, precision=precision)
+    arguments.expect(arguments.WHOLE | arguments.NONE, threads=threads, workspace=workspace)
+    arguments.expect(arguments.PATH | arguments.NONE, cache=cache)
 
 
 class Session:
@@ -113,6 +133,7 @@ class Session:
         # row of sizes can be read in one way only.
         self._expected = tuple((spec.name, np.dtype(spec.dtype), len(spec.dims)) for spec in self.inputs)
         self._count = len(self.inputs)
+        self._bools = tuple(spec.name for spec in self.inputs if spec.dtype == "bool")
         self._good: set[tuple[int, ...]] = set()
         self._bound: weakref.WeakSet[BoundCall] = weakref.WeakSet()
         self._ended = ""  # why it has no engine any more
@@ -121,9 +142,10 @@ class Session:
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Every output by name, in new numpy arrays.
 
-        Inputs are numpy arrays or CPU tensors with DLPack (read in place, no copy is made unless one is strided or of
-        foreign byte order); on a GPU also tensors on that GPU, with DLPack or __cuda_array_interface__. Raises InputError
-        for a name, dtype, rank or size that the graph does not take.
+        Inputs are numpy arrays or CPU tensors with DLPack; on a GPU also tensors on that GPU, with DLPack or
+        __cuda_array_interface__. No copy is handed to the backend, but of one that is of foreign byte order, or a tensor
+        that PyTorch negates when it is read; backends copy what is strided, and small inputs. Raises InputError for a name,
+        dtype, rank or size that the graph does not take, and for a bool array with a byte other than 0 and 1.
         """
         # The whole cost of a call that is all right: are they plain arrays of the right dtypes and ranks, and were
         # their shapes checked before? Anything else goes the long way: other mappings and tensors, and what is wrong.
@@ -137,7 +159,11 @@ class Session:
                 shapes += x.shape
             else:
                 good = shapes in self._good
-        return self._call(inputs if good else self._checked(inputs))
+        if not good:
+            return self._call(self._checked(inputs))
+        for name in self._bools:
+            check_bool(name, inputs[name], self.where)
+        return self._call(inputs)
 
     def run_on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """As `run`, with every output left on the device: a DeviceArray, which torch.from_dlpack and others take over.
@@ -167,13 +193,18 @@ class Session:
         stream synchronizes it first.
 
         `inputs` and `outputs` give buffers of the caller for some names: C-contiguous numpy arrays of the dtype and shape,
-        or DeviceArrays on this GPU (`buffer` makes either). Inputs given so need not be in `shapes`. What one call writes
-        another may read that way: one array is the output of this bound call and the input of that one.
+        or DeviceArrays on this GPU (`buffer` makes either). They are used where they lie: each call reads what they hold
+        then. A tensor of another library is not taken, its numpy view over the same memory is. Inputs given so need not be
+        in `shapes`. What one call writes another may read that way: one array is the output of this bound call and the
+        input of that one.
 
         Raises UsageError for an unknown name and for `on_device` where the backend has no such buffers, InputError for a
         size out of range and for a buffer of another dtype or shape.
         """
         engine = self._open_engine()
+        given_kind = arguments.MAPPING | arguments.NONE
+        arguments.expect(given_kind, shapes=shapes, inputs=inputs, outputs=outputs)
+        arguments.expect(arguments.FLAG, on_device=on_device)
         given: dict[str, Any] = dict(inputs or {})
         taken: dict[str, Any] = dict(outputs or {})
         for name, known, kind in [(n, self._by_name, "input") for n in given] + [
@@ -181,6 +212,7 @@ class Session:
         ]:
             if name not in known:
                 raise self._unknown(kind, name, known)
+            self._check_kind(kind, name, (given if kind == "input" else taken)[name])
         wanted = self._shapes({**{name: array.shape for name, array in given.items()}, **(shapes or {})})
         check_shapes(self.inputs, {s.name: (s.dtype, wanted[s.name]) for s in self.inputs}, self.where)
         for spec in self.inputs:
@@ -201,7 +233,12 @@ class Session:
             raise InputError(f"{self.where}: buffers for {shown} do not fit in memory ({error})") from error
         given = {spec.name: given[spec.name] for spec in self.inputs}
         taken = {name: taken[name] for name in learnt}
-        bound = BoundCall(given, taken, engine.bind(given, taken), engine.explain, self.where)
+        check = partial(
+            _check_bools, [(n, given[n]) for n in self._bools if isinstance(given[n], np.ndarray)], self.where
+        )
+        bound = BoundCall(
+            given, taken, engine.bind(given, taken), engine.explain, self.where, check if check.args[0] else None
+        )
         self._bound.add(bound)
         return bound
 
@@ -210,7 +247,16 @@ class Session:
 
         Raises UsageError for `on_device` where the backend has no such buffers (`has_device_buffers` tells).
         """
-        return self._buffer(self._open_engine(), tuple(shape), np.dtype(dtype), on_device)
+        engine = self._open_engine()
+        arguments.expect(arguments.Kind("a shape, whole numbers of 0 or more", _is_shape), shape=shape)
+        arguments.expect(arguments.TEXT, dtype=dtype)
+        arguments.expect(arguments.FLAG, on_device=on_device)
+        if dtype not in DTYPES:
+            raise UsageError(f"dtype: got {arguments.shown(dtype)}, expected one of {', '.join(sorted(DTYPES))}")
+        try:
+            return self._buffer(engine, tuple(map(int, shape)), np.dtype(dtype), on_device)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise InputError(f"a buffer of {dtype} {list(map(int, shape))} does not fit in memory ({error})") from error
 
     @property
     def has_device_buffers(self) -> bool:
@@ -219,6 +265,7 @@ class Session:
 
     def asset(self, name: str) -> Any | None:
         """The parsed JSON of an asset ("labels", "image"), of the bundle or inside the ONNX file; None without one."""
+        arguments.expect(arguments.TEXT, name=name)
         return self._bundle.asset(name) if self._bundle else self._assets.get(name)
 
     def close(self) -> None:
@@ -249,6 +296,9 @@ class Session:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise arguments.not_copied(f"the session on {self.where}", "open it again from its path, with open_session")
+
     def __repr__(self) -> str:
         sides = " -> ".join(", ".join(map(str, side)) for side in (self.inputs, self.outputs))
         return f"<Session {self.where}: {sides}; {self.backend} on {self.device}>"
@@ -277,16 +327,14 @@ class Session:
 
     def _shapes(self, asked: Mapping[str, int | Sequence[int]]) -> dict[str, tuple[int, ...]]:
         dims = named_dims(self.inputs)
-        sizes = {name: int(value) for name, value in asked.items() if isinstance(value, int | np.integer)}
+        sizes = {name: operator.index(value) for name, value in asked.items() if _is_size(value)}  # type: ignore[arg-type]
         for name, value in asked.items():
             if name not in sizes and not _is_shape(value):
-                array: Any = value
-                kind = f"{array.dtype} {list(array.shape)}" if hasattr(array, "dtype") else type(array).__name__
                 raise UsageError(
-                    f"shapes \"{name}\": got {kind}, expected a dim's size or an input's shape; an array goes in by its "
-                    f"keyword, bind(inputs={{...}}) ({self.where})"
+                    f'shapes "{printable(name, 80)}": got {arguments.shown(value)}, expected a dim\'s size or an '
+                    f"input's shape; an array goes in by its keyword, bind(inputs={{...}}) ({self.where})"
                 )
-        whole = {name: tuple(value) for name, value in asked.items() if not isinstance(value, int | np.integer)}
+        whole = {name: tuple(map(operator.index, value)) for name, value in asked.items() if name not in sizes}  # type: ignore[arg-type]
         for name, known, kind in [(n, dims, "dim") for n in sizes] + [(n, self._by_name, "input") for n in whole]:
             if name not in known:
                 raise self._unknown(kind, name, known)
@@ -318,30 +366,48 @@ class Session:
             raise self._no_device_memory()
         return make(shape, dtype.name)
 
+    def _check_kind(self, side: str, name: str, array: Any) -> None:
+        """A buffer is memory that the engine uses where it lies, which other kinds of arrays and tensors do not promise."""
+        if isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray):
+            return
+        if isinstance(array, DeviceArray) and self.has_device_buffers:
+            return
+        on_gpu = " or a DeviceArray" if self.has_device_buffers else ""
+        kind = f"{type(array).__module__.partition('.')[0]}.{type(array).__name__}"
+        raise InputError(
+            f'{side} "{name}": the buffer is a {kind}, expected a numpy array{on_gpu} ({self.where}). Give a numpy view '
+            "over the same memory, or take one of Session.buffer."
+        )
+
     def _check_buffer(self, side: str, name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         host = isinstance(array, np.ndarray)
-        flat = not host or (array.flags.c_contiguous and (array.flags.writeable or side == "input"))
+        flags = array.flags if host else None
+        flat = flags is None or (flags.c_contiguous and flags.aligned and (flags.writeable or side == "input"))
         if array.shape == shape and array.dtype == dtype and flat:
             return
+        wrong = "" if flat else ", with gaps or read-only" if flags is None or flags.aligned else ", unaligned"
         raise InputError(
-            f'{side} "{name}": the buffer is {array.dtype} {list(array.shape)}{"" if flat else ", with gaps or read-only"}; '
+            f'{side} "{name}": the buffer is {array.dtype} {list(array.shape)}{wrong}; '
             f"expected {dtype} {list(shape)} in C order ({self.where}). Session.buffer makes one."
         )
 
     def _unknown(self, kind: str, name: str, known: Collection[str]) -> UsageError:
         return UsageError(
-            f'unknown {kind} "{name}"; {did_you_mean(name, known)}available: {", ".join(known) or "(none)"} ({self.where})'
+            f'unknown {kind} "{printable(name, 80)}"; {did_you_mean(name, known)}available: '
+            f"{', '.join(known) or '(none)'} ({self.where})"
         )
 
 
 class BoundCall:
     """A graph with its buffers. Write into `inputs`, call it, read `outputs`. Belongs to one thread at a time.
 
+    A bool buffer takes whatever bytes are written into its memory; those other than 0 and 1 are refused when it is called.
+
     Both are name -> C-contiguous numpy array (DeviceArray, when bound on the device), the same ones for good: every call
     overwrites the last one's outputs.
     """
 
-    __slots__ = ("__weakref__", "_execute", "_explain", "_where", "inputs", "outputs")
+    __slots__ = ("__weakref__", "_check", "_execute", "_explain", "_where", "inputs", "outputs")
 
     def __init__(
         self,
@@ -350,15 +416,18 @@ class BoundCall:
         execute: Callable[[], object],
         explain: Callable[[Exception], AttnError],
         where: str,
+        check: Callable[[], object] | None = None,
     ) -> None:
         # Read-only mappings: putting another array there would have no effect, and nobody would be told.
         self.inputs: Mapping[str, Any] = MappingProxyType(inputs)
         self.outputs: Mapping[str, Any] = MappingProxyType(outputs)
-        self._execute, self._explain, self._where = execute, explain, where
+        self._execute, self._explain, self._where, self._check = execute, explain, where, check
         forks.watch(self)
 
     def __call__(self) -> Mapping[str, Any]:
         """Run on what `inputs` hold now; returns `outputs`. Raises InputError or BackendError when the graph fails."""
+        if self._check is not None:
+            self._check()
         try:
             self._execute()
         except AttnError:
@@ -371,6 +440,14 @@ class BoundCall:
         """In a child of a fork: calls raise UsageError from now on."""
         forks.abandon((self._execute, self._explain))
         self._execute = _raiser(forks.opened_before("session", self._where))
+
+    def __reduce__(self) -> NoReturn:
+        raise arguments.not_copied("a bound call", "open a session there, with open_session, and bind again")
+
+
+def _check_bools(arrays: Sequence[tuple[str, Array]], where: str) -> None:
+    for name, array in arrays:
+        check_bool(name, array, where)
 
 
 def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> tuple[str, GraphFile]:
@@ -402,11 +479,16 @@ def _plain(path: Path, graph: str | None, precision: str | None) -> GraphFile:
     return GraphFile(path, f"file {path.name}")
 
 
+def _is_size(value: object) -> bool:
+    """A whole number that a size can be; an array of one axis or none is a shape, or none."""
+    return arguments.is_whole(value) and not isinstance(value, np.ndarray) and abs(operator.index(value)) < 1 << 63  # type: ignore[arg-type]
+
+
 def _is_shape(value: object) -> bool:
-    """Whole numbers in a row; an array of them too, where it is no longer than a shape can be."""
+    """Whole numbers of 0 or more in a row; an array of them too, where it is no longer than a shape can be."""
     if getattr(value, "ndim", 1) != 1 or not isinstance(value, Sequence | np.ndarray) or isinstance(value, str | bytes):
         return False
-    return len(value) <= _MOST_AXES and all(isinstance(size, int | np.integer) for size in value)
+    return len(value) <= _MOST_AXES and all(_is_size(size) and size >= 0 for size in value)
 
 
 def _raiser(why: str) -> Callable[..., Any]:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..errors import InputError, UsageError
-from ..preprocess import Text, open_text
+from ..files import bytes_or_path
+from ..preprocess import Text, kind_of, open_text
 from ..session import Session, open_session
 
 Array = NDArray[Any]
@@ -73,21 +74,22 @@ def run_graphs(
 
 def _feed(bundle: Bundle, given: str, session: Session) -> tuple[Ran, dict[str, Array]]:
     """The inputs of a model of one graph."""
-    file = Path(given)
-    if file.suffix == ".npz":
+    file = bytes_or_path(given, "input") if bundle.asset("text") is None else Path(given)
+    name = "(piped)" if isinstance(file, bytes) else file.name
+    if kind_of(file) == "arrays":
         from .file_run import load_npz
 
-        return Ran(file.name), load_npz(file)
+        return Ran(name), load_npz(file)
     if (recipe := bundle.asset("image")) is not None:
         from ..preprocess import load_image, load_picture
 
-        return Ran(file.name, picture=load_picture(file)), {recipe["input"]: load_image(file, recipe)}
+        return Ran(name, picture=load_picture(file)), {recipe["input"]: load_image(file, recipe)}
     if (recipe := bundle.asset("audio")) is not None:
         from ..preprocess import load_audio
 
         dim = {s.name: s.dims for s in session.inputs}[recipe["input"]][1]
         wave = load_audio(file, recipe, dim.min, dim.max)
-        ran = Ran(file.name, notes=wave.notes, samples=wave.samples[0], rate=recipe["sample_rate"])
+        ran = Ran(name, notes=wave.notes, samples=wave.samples[0], rate=recipe["sample_rate"])
         return ran, {recipe["input"]: wave.samples}
     if (recipe := bundle.asset("text")) is not None:
         _, words, feed = _text(bundle, given)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import arguments
 from ..bundle import Bundle, is_bundle
 from ..errors import UsageError
 from ..files import peak_memory, reset_peak_memory
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
 _SENSIBLE_SIZE = 4096
 #: Measured calls at each size, at least.
 _RUNS = 20
+_BATCHES = arguments.Kind(
+    "whole numbers in a list",
+    lambda value: isinstance(value, list | tuple | range | set | frozenset) and all(map(arguments.is_whole, value)),
+)
+_SIZES = arguments.Kind(
+    "a mapping from dims to whole numbers",
+    lambda value: arguments.MAPPING.fits(value) and all(map(arguments.is_whole, value.values())),
+)
+_SECONDS = arguments.Kind("a finite number", lambda value: arguments.is_number(value) and math.isfinite(value))
 #: Calls whose times are kept, however long it runs.
 _MOST_TIMES = 100_000
 
@@ -102,9 +112,20 @@ def bench(
     Raises UsageError for an unknown dim or option, InputError for a size out of range, and what `open_session` and
     `open_generator` raise.
     """
+    arguments.expect(arguments.PATH, path=path)
+    arguments.expect(arguments.TEXT | arguments.NONE, call=call)
+    arguments.expect(_BATCHES, batches=batches)
+    arguments.expect(_SIZES | arguments.NONE, sizes=sizes)
+    arguments.expect(_SECONDS, warmup_s=warmup_s, measure_s=measure_s)
+    arguments.expect(arguments.WHOLE | arguments.NONE, min_runs=min_runs, new_tokens=new_tokens)
+    arguments.expect(arguments.WHOLE, seed=seed)
+    arguments.expect_call("on_open", on_open, False)
+    arguments.expect_call("on_size", on_size, None)
     if call not in (None, "bound", "run"):
         raise UsageError(f'unknown call "{call}"; {did_you_mean(str(call), ("bound", "run"))}available: bound, run')
     least = _RUNS if min_runs is None else min_runs
+    if seed < 0:
+        raise UsageError(f"seed: got {arguments.shown(seed)}, expected 0 or more")
     if warmup_s < 0 or measure_s < 0 or least < 1:
         raise UsageError(f"got warm-up {warmup_s} s, measuring {measure_s} s, {least} runs; expected >= 0, 0 and 1")
     if any(batch < 1 for batch in batches):

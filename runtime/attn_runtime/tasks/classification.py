@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import arguments
 from ..errors import InputError, UsageError
 from ..preprocess import open_text, read_lines
 from ..session import Session, open_session
@@ -88,19 +89,25 @@ def classify(
 ) -> Classification:
     """Classify `inputs` with the bundle at `path`: texts, or paths of WAV files or of pictures, whichever it takes.
 
-    `file` names a UTF-8 file with further texts, one a line ("-": stdin); empty lines are left out. Raises InputError for
+    `file` names a UTF-8 file with further texts, one a line ("-": stdin); empty lines are left out. For a model of
+    recordings or pictures it is one more of those; there "-" is stdin among `inputs` as well. Raises InputError for
     the first input that is empty, damaged or longer than the model takes, and then nothing was run; UsageError where the
     bundle does not classify, or not such inputs; and what `open_session` raises.
     """
+    arguments.expect(arguments.PATH, path=path)
+    arguments.expect(arguments.TEXTS, inputs=inputs)
+    arguments.expect(arguments.PATH | arguments.NONE, file=file)
+    arguments.expect(arguments.WHOLE, top=top)
     if top < 1:
         raise UsageError(f"top: got {top}, expected 1 or more")
-    given = [*inputs, *((line for line in read_lines(os.fspath(file)) if line.strip()) if file is not None else ())]
-    if not given:
+    if not inputs and file is None:
         raise UsageError("nothing to classify: give a text, a recording or a picture")
     with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:
         kind = _kind(session)
-        if file is not None and kind != "text":
-            raise UsageError(f"--file reads texts, and {session.where} classifies {KINDS[kind]}; name them one by one")
+        given = list(inputs)
+        if file is not None:
+            name = os.fspath(file)
+            given += [line for line in read_lines(name) if line.strip()] if kind == "text" else [name]
         rows = _READERS[kind](session, given)
         found: list[Classified] = []
         started = time.perf_counter()

@@ -9,17 +9,19 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import odd_bool
+from .. import arguments
 from ..errors import BundleError, InputError, OutputError, UsageError
-from ..files import irregular, write_whole
-from ..preprocess import load_audio, load_image
+from ..files import bytes_or_path, irregular, write_whole
+from ..preprocess import kind_of, load_audio, load_image
 from ..session import Session, open_session
+from ..spec import odd_bool
 from ..text_format import printable
 from .apart import answer_or_error, check_time_limit, run_apart
 
@@ -76,6 +78,7 @@ def run_file(
     time_limit: float | None = None,
 ) -> RunResult:
     """Run the bundle or ONNX file at `path` on `file`: an .npz of arrays by input name, a recording (.wav) or an image.
+    "-" and /dev/stdin are read from stdin, and known by their first bytes.
 
     An image goes through the bundle's `image` asset, a recording through `audio`. Where the graph has one output of rank 2
     with a column for each of the bundle's labels, its softmax gives the `top` classes. `output` is an .npz that gets every
@@ -84,16 +87,20 @@ def run_file(
     InputError for a file that is damaged or does not fit the graph, UsageError for an image or a recording where the graph
     takes none, OutputError when `output` can't be written, StageError when the time is over, and what `open_session` raises.
     """
+    arguments.expect(arguments.PATH, path=path, file=file)
+    arguments.expect(arguments.WHOLE, top=top)
+    arguments.expect(arguments.PATH | arguments.NONE, output=output)
     if output is not None and Path(output).suffix != ".npz":
         raise UsageError(f"output {output}: got suffix {Path(output).suffix or '(none)'}, expected .npz")
     if top < 1:
         raise UsageError(f"top: got {top}, expected 1 or more")
     check_time_limit(time_limit)
     asked: dict[str, Any] = {"top": top, "graph": graph, "precision": precision, "threads": threads}
+    content = bytes_or_path(file, "input")
     if time_limit is None:
-        result = _run(path, file, backend, device, **asked)
+        result = _run(path, content, backend, device, **asked)
     else:
-        result = _run_apart(path, file, time_limit, {"backend": backend, "device": device, **asked})
+        result = _run_apart(path, content, time_limit, {"backend": backend, "device": device, **asked})
     if output is not None:
         write_whole(Path(output), lambda path: np.savez(path, **result.outputs))  # type: ignore[arg-type]
     return result
@@ -101,7 +108,7 @@ def run_file(
 
 def _run(
     path: str | os.PathLike[str],
-    file: str | os.PathLike[str],
+    file: Path | bytes,
     backend: str | None,
     device: str,
     *,
@@ -109,7 +116,7 @@ def _run(
     **options: Any,
 ) -> RunResult:
     with open_session(path, device, backend, **options) as session:
-        feed, notes = _load(Path(file), session)
+        feed, notes = _load(file, session)
         started = time.perf_counter()
         outputs = session.run(feed)
         seconds = time.perf_counter() - started
@@ -118,17 +125,16 @@ def _run(
 
 
 def _run_apart(
-    path: str | os.PathLike[str], file: str | os.PathLike[str], time_limit: float, asked: Mapping[str, Any]
+    path: str | os.PathLike[str], file: Path | bytes, time_limit: float, asked: Mapping[str, Any]
 ) -> RunResult:
     """`_run` in a process of its own. The outputs come back as files: they may be large, and JSON has no float16."""
-    if str(file) == "-" or str(file).startswith(("/dev/", "/proc/")):
-        raise UsageError(
-            f"input {file}: a stream can't be read by the process that a time limit needs; save it in a file"
-        )
     with tempfile.TemporaryDirectory(prefix="attn-run-") as folder:
+        if piped := isinstance(file, bytes):
+            content, file = file, Path(folder, "piped")
+            file.write_bytes(content)
         document = run_apart(
             f"{__name__}:run_here", f"running {printable(Path(path).name)}", time_limit,
-            path=os.fspath(path), file=os.fspath(file), folder=folder, **asked,
+            path=os.fspath(path), file=os.fspath(file), piped=piped, folder=folder, **asked,
         )  # fmt: skip
         names = document["outputs"]
         outputs = {name: np.load(Path(folder, f"{n}.npy"), allow_pickle=False) for n, name in enumerate(names)}
@@ -139,11 +145,11 @@ def _run_apart(
     return RunResult(**plain | {"outputs": outputs, "top": guesses})
 
 
-def run_here(path: str, file: str, folder: str, **asked: Any) -> dict[str, Any]:
+def run_here(path: str, file: str, piped: bool, folder: str, **asked: Any) -> dict[str, Any]:
     """The task of the child process: the result as JSON, its outputs as 0.npy and so on in `folder`."""
 
     def ran() -> dict[str, Any]:
-        result = _run(path, file, **asked)
+        result = _run(path, Path(file).read_bytes() if piped else Path(file), **asked)
         try:
             for number, value in enumerate(result.outputs.values()):
                 np.save(Path(folder, f"{number}.npy"), value, allow_pickle=False)
@@ -167,11 +173,12 @@ def summary(value: Array) -> dict[str, Any]:
     return {**told, "not_finite": int(numbers.size - finite.size)}
 
 
-def _load(file: Path, session: Session) -> tuple[dict[str, Array], tuple[str, ...]]:
+def _load(file: Path | bytes, session: Session) -> tuple[dict[str, Array], tuple[str, ...]]:
     """Inputs by name, and what was done to the file to make them."""
-    if file.suffix == ".npz":
+    kind = kind_of(file)
+    if kind == "arrays":
         return load_npz(file), ()
-    if file.suffix.lower() == ".wav":
+    if kind == "recording":
         recipe = _recipe(file, session, "audio", "a recording")
         (samples,) = (spec.dims[1] for spec in session.inputs)
         wave = load_audio(file, recipe, samples.min, samples.max)
@@ -180,42 +187,44 @@ def _load(file: Path, session: Session) -> tuple[dict[str, Array], tuple[str, ..
     return {recipe["input"]: load_image(file, recipe)}, ()
 
 
-def load_npz(file: Path) -> dict[str, Array]:
-    """The arrays of an .npz, by name. InputError where it is missing, damaged or holds one array without a name."""
-    if problem := irregular(file):
-        raise InputError(f"input file {file}: {problem}; give an .npz, saved with numpy.savez(file, NAME=array)")
+def load_npz(file: Path | bytes) -> dict[str, Array]:
+    """The arrays of an .npz, or of its content, by name. InputError where it is missing, damaged or holds one array without
+    a name."""
+    name = _name_of(file)
+    if problem := irregular(file) if isinstance(file, Path) else "":
+        raise InputError(f"input file {file!s}: {problem}; give an .npz, saved with numpy.savez(file, NAME=array)")
     try:
-        loaded = np.load(file, allow_pickle=False)
+        loaded = np.load(BytesIO(file) if isinstance(file, bytes) else file, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise InputError(
-                f"{file.name}: holds one array without a name. Save it with numpy.savez(file, NAME=array)."
-            )
+            raise InputError(f"{name}: holds one array without a name. Save it with numpy.savez(file, NAME=array).")
         with loaded:
             arrays = {name: loaded[name] for name in loaded.files}
-        for name, value in arrays.items():
+        for array, value in arrays.items():
             if (byte := odd_bool(value)) is not None:
-                raise InputError(
-                    f"input file {file.name}: {name} is bool and holds a byte {byte}, expected 0 and 1 alone"
-                )
+                raise InputError(f"input file {name}: {array} is bool and holds a byte {byte}, expected 0 and 1 alone")
         return arrays
     except FileNotFoundError:
-        raise InputError(f"input file {file}: there is no such file.") from None
+        raise InputError(f"input file {file!s}: there is no such file.") from None
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"input file {file.name}: can't be read as .npz: {' '.join(str(error).split())}") from error
+        raise InputError(f"input file {name}: can't be read as .npz: {' '.join(str(error).split())}") from error
 
 
-def _recipe(file: Path, session: Session, asset: str, what: str) -> Any:
+def _name_of(file: Path | bytes) -> str:
+    return "(piped)" if isinstance(file, bytes) else file.name
+
+
+def _recipe(file: Path | bytes, session: Session, asset: str, what: str) -> Any:
     """The asset that says how `what` becomes the graph's only input."""
     names = [spec.name for spec in session.inputs]
     recipe = session.asset(asset)
     if recipe is None:
         raise UsageError(
-            f"{file.name}: {session.where} tells of no way from {what} to its inputs; give an .npz with "
+            f"{_name_of(file)}: {session.where} tells of no way from {what} to its inputs; give an .npz with "
             f"{', '.join(names)}"
         )
     if names != [recipe["input"]]:
         raise UsageError(
-            f"{file.name}: {what} is input {recipe['input']} only, {session.where} takes {', '.join(names)}; "
+            f"{_name_of(file)}: {what} is input {recipe['input']} only, {session.where} takes {', '.join(names)}; "
             f"give an .npz with all of them"
         )
     return recipe

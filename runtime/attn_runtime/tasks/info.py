@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..arguments import PATH, expect
 from ..bundle import Bundle
 from ..session import open_session
 from ..spec import TensorSpec
@@ -18,6 +19,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Every file of a bundle is hash-checked. Raises BundleError; an ONNX file needs a backend for the CPU.
     """
+    expect(PATH, path=path)
     path = Path(path)
     if not path.is_file():
         return {"path": str(path), "kind": "bundle", "manifest": Bundle.open(path).manifest}

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import arguments
 from ..bundle import Bundle
 from ..errors import BundleError, UsageError
 from ..files import write_whole
+from ..session import check_open
 from .attention_run import Ran, run_graphs
 
 Floats = NDArray[np.floating[Any]]
@@ -150,6 +152,10 @@ def attention_maps(
     Raises UsageError for a bundle without attention outputs, InputError for an input that it does not take, BundleError
     where an output is no attention, and what `open_session` raises.
     """
+    arguments.expect(arguments.PATH, path=path)
+    arguments.expect(arguments.PATH, given=given)
+    check_open(path, device, backend, None, precision)
+    arguments.expect(arguments.WHOLE | arguments.NONE, max_length=max_length)
     bundle = Bundle.open(path)
     told = bundle.asset("attention_maps")
     if told is None:

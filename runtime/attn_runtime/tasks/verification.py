@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import backends, child_process
+from .. import arguments, backends, child_process
 from ..bundle import Bundle, to_fp16, to_reference_dtype
 from ..compare import Difference, Tolerance, Worst, compare_all
 from ..errors import BundleError, ParityError, UsageError
-from ..session import open_session
+from ..session import check_open, open_session
 from ..text_format import difference_to_json, printable, worst_table
 from .apart import answer_or_error, check_time_limit, run_apart
 
@@ -117,6 +117,11 @@ def verify(
     UsageError for a plain ONNX file, BundleError for a bundle without golden cases, StageError when the time is over, and
     what `open_session` raises.
     """
+    arguments.expect(arguments.PATH, path=path)
+    check_open(path, device, backend, graph, precision)
+    arguments.expect(arguments.FLAG, check=check)
+    arguments.expect_call("on_case", on_case, None)
+    arguments.expect_call("on_generated", on_generated, None)
     check_time_limit(time_limit)
     asked = (path, backend, device, graph, precision)
     if time_limit is None:

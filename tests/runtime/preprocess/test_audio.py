@@ -9,7 +9,7 @@ from attn_runtime.errors import InputError
 from attn_runtime.preprocess.audio import centred, load_audio, loudest, prepare
 from attn_runtime.preprocess.resampling import resample
 from attn_runtime.preprocess.wav import read_wav, write_wav
-from support.graphs.wav_files import GOOD, REFUSED, VALUES, packed, riff
+from support.graphs.wav_files import GOOD, NARROW, OPEN, REFUSED, VALUES, open_size, packed, riff
 
 RECIPE = {"input": "waveform", "sample_rate": 16000}
 
@@ -47,11 +47,34 @@ def test_what_the_standard_library_writes_and_other_chunks_before_the_samples(tm
     np.testing.assert_array_equal(read_wav(written(tmp_path, tagged)).samples[:, 0], VALUES.astype(np.float32))
 
 
-def test_a_file_written_to_a_pipe_has_no_size_and_is_read_to_its_end(tmp_path):
-    data = riff(packed(16), 1, 1, 8000, 16)
-    at = data.index(b"data") + 4
-    got = read_wav(written(tmp_path, data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :]))
-    assert len(got.samples) == len(VALUES)
+@pytest.mark.parametrize("name", OPEN)
+def test_a_size_that_its_writer_left_open_means_until_the_end(tmp_path, name):
+    got = read_wav(written(tmp_path, OPEN[name]))
+    np.testing.assert_array_equal(got.samples[:, 0], VALUES.astype(np.float32))
+    stopped = any("as of a recorder that was stopped" in note for note in got.notes)
+    assert stopped == name.startswith("never-patched") and len(got.notes) == stopped
+
+
+def test_a_frame_that_the_end_cut_is_left_out_and_told():
+    got = read_wav(open_size(0x7FFFF000, cut=3, channels=2))
+    np.testing.assert_array_equal(got.samples, VALUES.astype(np.float32).reshape(3, 2)[:2])
+    assert got.notes == ("it ends within a frame: the last 1 bytes are left out",)
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_fewer_bits_than_a_sample_has_are_told_and_left_justified(name):
+    data, valid = NARROW[name]
+    got = read_wav(data)
+    np.testing.assert_array_equal(got.samples[:, 0], VALUES.astype(np.float32))
+    assert len(got.notes) == 1 and f"samples of {valid} bits in" in got.notes[0]
+    assert got.notes[0] in load_audio(data, RECIPE, 1, 16000).notes
+
+
+def test_samples_that_lie_in_the_lowest_bits_are_told():
+    low = (VALUES * 2**11).astype("<i2").tobytes()
+    got = read_wav(riff(low, 1, 1, 8000, 16, extensible=True, valid=12))
+    np.testing.assert_array_equal(got.samples[:, 0], VALUES.astype(np.float32) / 16)
+    assert "all of them lie in the lowest 12 bits" in got.notes[1]
 
 
 def test_write_wav_is_read_back(tmp_path):

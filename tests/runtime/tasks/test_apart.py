@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,10 @@ def test_a_run_answers_the_same(valid_bundle: Path, tmp_path: Path, monkeypatch:
         np.testing.assert_array_equal(written["y"], here.outputs["y"])
     with pytest.raises(InputError, match="there is no such file"):
         run_file(valid_bundle, tmp_path / "no.npz", **options, time_limit=LONG)
-    with pytest.raises(UsageError, match="a stream"):
-        run_file(valid_bundle, "/dev/stdin", **options, time_limit=LONG)
+    with (tmp_path / "x.npz").open("rb") as piped, monkeypatch.context() as patched:
+        patched.setattr("sys.stdin", TextIOWrapper(BytesIO(piped.read())))
+        from_stdin = run_file(valid_bundle, "-", **options, time_limit=LONG)
+    np.testing.assert_array_equal(here.outputs["y"], from_stdin.outputs["y"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gemm.attn", "x.npz", "y.npz"]
 
 

@@ -144,7 +144,7 @@ def test_what_is_no_recording(of_recordings: Path, tmp_path: Path) -> None:
         classify(of_recordings, [str(tmp_path / "x.wav")])
     with pytest.raises(InputError, match="no such file"):
         classify(of_recordings, ["say yes"])
-    with pytest.raises(UsageError, match="--file reads texts, and bundle recordings.attn classifies recordings"):
+    with pytest.raises(InputError, match="recording t.txt: it starts with b'yes'"):
         (tmp_path / "t.txt").write_text("yes")
         classify(of_recordings, [], file=tmp_path / "t.txt")
 

@@ -302,7 +302,8 @@ ATTN_API int attn_bundle_image(const attn_bundle* bundle, const uint8_t* pixels,
 /* Samples float32 [frames, channels] at `rate` Hz -> float32 [1, samples] of assets/audio.json: averaged, resampled, cut or padded. */
 ATTN_API int attn_bundle_audio(const attn_bundle* bundle, const float* samples, size_t frames, size_t channels, size_t rate,
                                attn_tensor* tensor);
-/* A wav file: PCM of 8, 16, 24, 32 bits or float. */
+/* A wav file: PCM of 8, 16, 24, 32 bits or float. /dev/stdin and /dev/fd/N are read until their writer closes them, and kept from a call
+ * with `data` NULL to the next one. */
 ATTN_API int attn_bundle_wav(const attn_bundle* bundle, const char* path, attn_tensor* tensor);
 /* Texts in UTF-8 -> int64 [count, length] and bool [count, length], padded to the longest, as assets/text.json says. */
 ATTN_API int attn_bundle_text(const attn_bundle* bundle, const char* const* texts, size_t count, attn_tensor* tokens,

@@ -9,6 +9,7 @@
 #include "preprocess/wav.h"
 #include "session/session.h"
 #include "tokenizer/text_input.h"
+#include "util/files.h"
 
 using attn::guarded;
 using attn::Json;
@@ -122,8 +123,18 @@ int attn_bundle_wav(const attn_bundle* bundle, const char* path, attn_tensor* te
     required(bundle, "bundle");
     required(tensor, "tensor");
     asset_of(*bundle->bundle, "audio", "recordings");  // before the file is read
-    const attn::Recording found = attn::read_wav(required(path, "path"));
-    give_audio(*bundle->bundle, found.samples.data(), found.samples.size() / found.channels, found.channels, found.rate, *tensor);
+    const auto give = [&](const attn::Recording& found) {
+      give_audio(*bundle->bundle, found.samples.data(), found.samples.size() / found.channels, found.channels, found.rate, *tensor);
+    };
+    const auto stream = attn::open_descriptor(required(path, "path"));
+    if (!stream) return give(attn::read_wav(path));
+    // A stream can be read once, and callers ask twice: how much room there must be, and for the samples.
+    const std::lock_guard<std::mutex> held(bundle->streams_lock);
+    const std::string which = attn::identity(*stream);
+    auto found = bundle->streams.find(which);
+    if (found == bundle->streams.end()) found = bundle->streams.emplace(which, attn::read_wav(path)).first;
+    give(found->second);
+    if (tensor->data) bundle->streams.erase(found);
   });
 }
 

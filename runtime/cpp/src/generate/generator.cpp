@@ -163,6 +163,7 @@ Generator::Prompts Generator::prompts(std::map<std::string, View> inputs) const 
   check_shapes(graph_io->inputs, signatures, graph_io->where);
   for (const TensorSpec& spec : graph_io->inputs) {
     check_memory("input", spec.name, inputs.at(spec.name), graph_io->where);
+    check_bools(spec.name, inputs.at(spec.name), graph_io->where);
     check_values(spec, inputs.at(spec.name));
   }
   if (graph_io->begin) {

@@ -15,6 +15,9 @@
 namespace attn {
 namespace {
 
+// Sizes that mean "until the end", as in attn_runtime/preprocess/wav.py.
+bool is_open_size(uint32_t size) { return (size >= 0x7FFF0000u && size <= 0x80000000u) || size >= 0xFFFF0000u; }
+
 constexpr uint64_t max_bytes = uint64_t{256} << 20;  // 23 minutes of 48 kHz stereo in 16 bits
 constexpr unsigned pcm = 1, ieee_float = 3, extensible = 0xFFFE;
 // All but the first two bytes of the extensible header's format GUID, which are the old tag.
@@ -29,7 +32,7 @@ struct Chunk {
 struct Format {
   unsigned tag, channels;
   uint32_t rate;
-  unsigned bits;
+  unsigned bits;  // of a container; samples of fewer are left-justified in it
 };
 
 uint32_t number(const uint8_t* data, size_t bytes) {
@@ -53,11 +56,10 @@ class Reader {
   Reader(const uint8_t* data, size_t size, const std::string& name) : data_(data), size_(size), name_(name) {}
 
   Recording read() {
-    if (size_ < 12 || (!says(data_, "RIFF") && !says(data_, "RF64")) || !says(data_ + 8, "WAVE")) {
+    if (size_ < 12 || (!says(data_, "RIFF") && !says(data_, "RF64") && !says(data_, "BW64")) || !says(data_ + 8, "WAVE")) {
       const std::string what = size_ ? "it starts with " + shown(std::string(data_, data_ + std::min(size_, size_t{4}))) : "the file is empty";
       refuse(what + "; expected a WAV file (RIFF ... WAVE). " + convert);
     }
-    if (says(data_, "RF64")) refuse(std::string("is RF64, for more than 4 GB. ") + convert);
     find_chunks();
     if (!format_ || !samples_) {
       refuse(std::string("a WAV file without its ") + (format_ ? "data" : "format") + " chunk: truncated or damaged.");
@@ -75,19 +77,34 @@ class Reader {
 
   // The first format and data chunk. What programs leave behind or between them (tags, cue points) is skipped.
   void find_chunks() {
+    std::optional<uint64_t> wide;  // the size of the data that an RF64 file tells apart
     for (size_t at = 12; at + 8 <= size_ && !samples_;) {
       const uint8_t* head = data_ + at;
-      const uint32_t size = number(head + 4, 4);
-      const size_t there = std::min<size_t>(size, size_ - at - 8);
-      // A program that writes to a pipe can't go back and fill the size in: this one says "until the end".
-      if (there < size && !(says(head, "data") && size == 0xFFFFFFFF)) {
+      uint64_t size = number(head + 4, 4);
+      const bool is_data = says(head, "data");
+      if (is_data) {
+        if (size == 0xFFFFFFFF && wide && *wide > 0 && *wide < uint64_t{1} << 63) {
+          size = *wide;
+        } else {
+          open_end_ = is_open_size(static_cast<uint32_t>(size)) || (size == 0 && is_unfinished(at));
+        }
+      }
+      const size_t rest = size_ - at - 8, there = open_end_ ? rest : static_cast<size_t>(std::min<uint64_t>(size, rest));
+      if (there < size && !open_end_) {
         refuse("truncated: its " + kind_of(head) + " chunk has " + std::to_string(size) + " bytes, " + std::to_string(there) +
                " are there. Copy or record it again.");
       }
       if (says(head, "fmt ") && !format_) format_ = Chunk{head + 8, there};
-      if (says(head, "data")) samples_ = Chunk{head + 8, there};
-      at += 8 + size_t{size} + size % 2;
+      if (says(head, "ds64") && size >= 16 && !says(data_, "RIFF")) wide = uint64_t{number(head + 20, 4)} << 32 | number(head + 16, 4);
+      if (is_data) samples_ = Chunk{head + 8, there};
+      at += 8 + static_cast<size_t>(size) + size % 2;
     }
+  }
+
+  // Whether a data chunk of size 0 has samples behind it, as a killed recorder leaves: the file says that it ends there, or nothing.
+  bool is_unfinished(size_t at) const {
+    const uint32_t told = number(data_ + 4, 4);
+    return size_ > at + 8 && (told <= at || is_open_size(told));
   }
 
   // With an extensible header resolved to the tag that it holds.
@@ -98,19 +115,24 @@ class Reader {
     }
     Format found{number(chunk, 2), number(chunk + 2, 2), number(chunk + 4, 4), number(chunk + 14, 2)};
     const unsigned block = number(chunk + 12, 2);
+    unsigned valid = found.bits;
     if (found.tag == extensible && format_->size >= 40 && std::equal(guid_tail.begin(), guid_tail.end(), chunk + 26)) {
       found.tag = number(chunk + 24, 2);
+      if (found.tag == pcm && number(chunk + 18, 2)) valid = number(chunk + 18, 2);  // some leave it 0
     }
     if (found.tag != pcm && found.tag != ieee_float) {
       refuse("is " + compression(found.tag) + "; expected PCM or float samples. " + convert);
     }
     const bool is_pcm = found.tag == pcm;
+    const unsigned container = (found.bits + 7) / 8 * 8;
+    // The plain header tells the bits in use, and the block the containers.
+    if (is_pcm && found.bits > 8 && found.bits < 32 && block == found.channels * container / 8) found.bits = container;
     const bool known = is_pcm ? found.bits == 8 || found.bits == 16 || found.bits == 24 || found.bits == 32
                               : found.bits == 32 || found.bits == 64;
     if (!known) {
       refuse(std::to_string(found.bits) + " bits a sample; expected " + (is_pcm ? "8, 16, 24 or 32" : "32 or 64") + ". " + convert);
     }
-    if (!found.channels || found.rate < 1 || found.rate > 1000000 || block != found.channels * found.bits / 8) {
+    if (!found.channels || found.rate < 1 || found.rate > 1000000 || block != found.channels * found.bits / 8 || valid > found.bits) {
       refuse(std::to_string(found.channels) + " channels at " + std::to_string(found.rate) + " Hz in blocks of " +
              std::to_string(block) + " bytes: its header is damaged.");
     }
@@ -136,11 +158,11 @@ class Reader {
 
   std::vector<float> read_samples(const Format& format) const {
     const size_t bytes = format.bits / 8, block = format.channels * bytes;
-    if (samples_->size % block) {
+    if (samples_->size % block && !open_end_) {
       refuse(std::to_string(samples_->size) + " bytes of samples are no whole number of frames of " + std::to_string(format.channels) +
              " x " + std::to_string(format.bits) + " bits: truncated or damaged.");
     }
-    std::vector<float> found(samples_->size / bytes);
+    std::vector<float> found(samples_->size / block * format.channels);  // a frame that the end cut is left out
     for (size_t i = 0; i < found.size(); ++i) {
       const uint8_t* at = samples_->data + i * bytes;
       found[i] = format.tag == ieee_float ? real(at, bytes) : whole(at, bytes);
@@ -174,6 +196,7 @@ class Reader {
   size_t size_;
   const std::string& name_;
   std::optional<Chunk> format_, samples_;
+  bool open_end_ = false;  // the header does not tell how long the samples are
 };
 
 }  // namespace
@@ -184,6 +207,13 @@ Recording read_wav(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
   std::vector<uint8_t> data;
   try {
+    if (const auto descriptor = open_descriptor(path)) {
+      data = read_stream(*descriptor, max_bytes);
+      if (data.size() > max_bytes) {
+        throw input_error("recording " + name + ": more than " + std::to_string(max_bytes) + " bytes come out of it. Cut it.");
+      }
+      return parse_wav(data.data(), data.size(), name);
+    }
     const auto kind = std::filesystem::status(path).type();
     if (kind != std::filesystem::file_type::regular) {
       const bool folder = kind == std::filesystem::file_type::directory;

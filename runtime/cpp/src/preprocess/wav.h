@@ -16,7 +16,8 @@ struct Recording {
   uint32_t rate;
 };
 
-// Raises input_error, in one line, for a file that is missing, empty, truncated, no WAV, compressed, of more than 256 MiB, without a
+// A header that leaves its size open means all that is there; so does the size of 0 that a killed recorder leaves. /dev/stdin and
+// /dev/fd/N are read until their writer closes them. Raises input_error, in one line, for a file that is missing, empty, truncated, no WAV, compressed, of more than 256 MiB, without a
 // sample, or with a sample that is not finite.
 Recording read_wav(const std::filesystem::path& path);
 

@@ -66,6 +66,23 @@ void check_memory(const char* side, const std::string& name, const View& view, c
   }
 }
 
+void check_bools(const std::string& name, const View& view, const std::string& where) {
+  if (view.dtype != ATTN_BOOL) return;
+  const auto* begin = view.as<uint8_t>();
+  unsigned largest = 0;  // a maximum, and no search: the compiler makes wide steps of it
+  for (size_t i = 0, count = elements(view.shape); i < count; ++i) largest = std::max<unsigned>(largest, begin[i]);
+  if (largest > 1) {
+    throw input_error("input \"" + name + "\": is bool and holds a byte " + std::to_string(largest) + "; expected 0 and 1 alone (" + where +
+                      ").");
+  }
+}
+
+void Binding::run() {
+  process.require("session", where);
+  for (const auto& [name, view] : bools) check_bools(name, view, where);
+  call->run();
+}
+
 std::shared_ptr<Session> Session::open(std::shared_ptr<const Bundle> bundle, const OpenOptions& options) {
   GraphFile graph = graph_file(bundle, options);
   Chosen chosen = open_engine(graph, options);
@@ -86,6 +103,7 @@ std::vector<View> Session::checked(const std::map<std::string, View>& given) con
   for (const TensorSpec& spec : inputs) {
     const View& view = given.at(spec.name);
     check_memory("input", spec.name, view, where);
+    check_bools(spec.name, view, where);
     ordered.push_back(view);
   }
   return ordered;
@@ -231,6 +249,7 @@ std::unique_ptr<Binding> Session::bind(const std::map<std::string, int64_t>& siz
     for (size_t i = 0; i < inputs.size(); ++i) {
       in.push_back(buffer("input", inputs[i], {inputs[i].dtype, wanted[i]}, given_inputs));
       binding->inputs[inputs[i].name] = in.back();
+      if (inputs[i].dtype == ATTN_BOOL) binding->bools.emplace_back(inputs[i].name, in.back());
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
       out.push_back(buffer("output", outputs[i], learnt[i], given_outputs));

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/engine.h"
@@ -14,6 +15,9 @@ namespace attn {
 // input_error for memory that is not there, or not aligned to its elements: whoever computes on it reads whole elements, and from
 // an odd address that is slow, or ends the process. `side` is "input" or "output".
 void check_memory(const char* side, const std::string& name, const View& view, const std::string& where);
+
+// input_error for a bool that is another byte than 0 and 1: some kernels would take it for true, some for false.
+void check_bools(const std::string& name, const View& view, const std::string& where);
 
 // Buffers that stay, by name, and the call on them. Keeps its session's engine alive.
 class Binding {
@@ -27,13 +31,12 @@ class Binding {
   Binding& operator=(const Binding&) = delete;
 
   std::map<std::string, View> inputs, outputs;
-  void run() {
-    process.require("session", where);
-    call->run();
-  }
+  // Raises input_error for a bool of the inputs that is neither 0 nor 1, and what the engine raises. Allocates nothing.
+  void run();
 
   Process process;
   std::string where;
+  std::vector<std::pair<std::string, View>> bools;  // those of the inputs, which the caller fills
   std::vector<Tensor> made;  // the buffers that nobody gave
   std::shared_ptr<Engine> engine;
   std::unique_ptr<BoundCall> call;

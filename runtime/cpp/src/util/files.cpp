@@ -48,6 +48,40 @@ size_t File::read_at(uint64_t at, void* data, size_t count) const {
   return done;
 }
 
+std::optional<int> open_descriptor(const fs::path& path) {
+  const std::string name = path.string();
+  int number = -1;
+  for (const std::string folder : {"/dev/fd/", "/proc/self/fd/"}) {
+    if (name.rfind(folder, 0) != 0) continue;
+    const std::string digits = name.substr(folder.size());
+    if (digits.empty() || digits.size() > 9 || digits.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+    number = std::stoi(digits);
+  }
+  if (name == "/dev/stdin") number = 0;
+  struct stat found {};
+  if (number < 0 || (::fstat(number, &found) == 0 && S_ISREG(found.st_mode))) return std::nullopt;
+  return number;
+}
+
+std::string identity(int descriptor) {
+  struct stat found {};
+  if (::fstat(descriptor, &found) != 0) return "";  // that it is closed is told when it is read
+  return std::to_string(found.st_dev) + ":" + std::to_string(found.st_ino);
+}
+
+std::vector<uint8_t> read_stream(int descriptor, size_t most) {
+  std::vector<uint8_t> data;
+  for (size_t size = 0;;) {
+    data.resize(size + (size_t{1} << 20));
+    const ssize_t got = ::read(descriptor, data.data() + size, data.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail();
+    size += static_cast<size_t>(got);
+    data.resize(size);
+    if (got == 0 || size > most) return data;
+  }
+}
+
 fs::path resolve(const fs::path& path) {
   // std::filesystem's weakly_canonical leaves a link to nothing as it stands, and that may lead out as well as any.
   const fs::path whole = fs::absolute(path);

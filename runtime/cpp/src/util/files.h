@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <system_error>
+#include <vector>
 
 namespace attn {
 
@@ -26,6 +28,16 @@ class File {
   bool regular_;
   uint64_t size_;
 };
+
+// The number of an open descriptor that /dev/stdin, /dev/fd/N or /proc/self/fd/N stands for; none for the name of a file, and where what
+// is open is a regular file.
+std::optional<int> open_descriptor(const std::filesystem::path& path);
+
+// What tells an open descriptor from others, also from a later one of the same number.
+std::string identity(int descriptor);
+
+// All of an open descriptor until its writer closes it, or the first `most` bytes and more. Throws std::system_error where that fails.
+std::vector<uint8_t> read_stream(int descriptor, size_t most);
 
 // `path` with every link followed, as far as it exists. Throws std::system_error for a loop of links.
 std::filesystem::path resolve(const std::filesystem::path& path);

@@ -73,6 +73,12 @@ TEST_F(CGenerators, BelongToTheProcessThatOpenedThem) {
   EXPECT_EQ(generate(source(), source_mask()), ATTN_OK) << attn_last_error();
 }
 
+TEST_F(CGenerators, RefuseAMaskOfOtherBytes) {
+  mask[1] = 0xFF;
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_INPUT);
+  EXPECT_STREQ(attn_last_error(), "input \"source_mask\": is bool and holds a byte 255; expected 0 and 1 alone (bundle speaker.attn).");
+}
+
 TEST_F(CGenerators, RefuseStopTokensThatAreNotThere) {
   options.stop_count = 3;
   EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE);

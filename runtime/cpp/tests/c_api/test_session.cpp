@@ -51,6 +51,33 @@ TEST_F(CSessions, RunFillsTheOutputIn) {
   EXPECT_NE(answers[0], 0);
 }
 
+TEST_F(CSessions, ABoolIsZeroOrOne) {
+  attn_bundle* sides = nullptr;
+  attn_session* opened = nullptr;
+  ASSERT_EQ(attn_bundle_open((bundles_folder() / "sides.attn").c_str(), &sides), ATTN_OK) << attn_last_error();
+  attn_open_options options = ATTN_OPEN_OPTIONS_INIT;
+  options.device = "cpu";
+  ASSERT_EQ(attn_session_open(sides, &options, &opened), ATTN_OK) << attn_last_error();
+  unsigned char flag = 2;
+  int64_t many = 7;
+  const attn_tensor inputs[] = {{"a", ATTN_FLOAT32, values, 4, 1, {1}}, {"flag", ATTN_BOOL, &flag, 1, 0, {}}, {"many", ATTN_INT64, &many, 8, 1, {1}}};
+  attn_tensor output = {"negated", static_cast<attn_dtype>(0), answers, sizeof answers, 0, {}};
+  EXPECT_EQ(attn_session_run(opened, inputs, 3, &output, 1), ATTN_ERROR_INPUT);
+  EXPECT_STREQ(attn_last_error(), "input \"flag\": is bool and holds a byte 2; expected 0 and 1 alone (bundle sides.attn).");
+
+  // A buffer is filled by its owner after it was bound: it is looked at in each run.
+  attn_binding* binding = nullptr;
+  ASSERT_EQ(attn_session_bind(opened, nullptr, 0, inputs, 3, nullptr, 0, &binding), ATTN_OK) << attn_last_error();
+  EXPECT_EQ(attn_binding_run(binding), ATTN_ERROR_INPUT);
+  for (const unsigned char good : {0, 1}) {
+    flag = good;
+    EXPECT_EQ(attn_binding_run(binding), ATTN_OK) << attn_last_error();
+  }
+  attn_binding_close(binding);
+  attn_session_close(opened);
+  attn_bundle_close(sides);
+}
+
 TEST_F(CSessions, TooLittleRoomTellsHowMuchIsNeeded) {
   attn_tensor in = x(2), out = y(79);
   answers[19] = -7;

@@ -1,0 +1,66 @@
+"""Input from what the process has open already: a pipe on stdin, or the shell's process substitution."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import InputError
+
+#: Most that is read of a stream, which tells no size: 23 minutes of 48 kHz stereo in 16 bits.
+MAX_STREAM_BYTES = 256 << 20
+
+_DESCRIPTOR = re.compile(r"(?:/dev|/proc/self)/fd/(\d{1,9})")
+
+
+def open_descriptor(file: str | os.PathLike[str]) -> int | None:
+    """The number of the descriptor that a name stands for: "-" and /dev/stdin, /dev/fd/N and what a shell makes of <(...).
+
+    None for the name of a file, and where what is open is a regular file that can be read by its name. A FIFO in a folder is
+    none either: nobody has opened it, and to open it would wait until somebody writes.
+    """
+    name = os.fspath(file)
+    if name == "-":
+        return 0
+    matched = _DESCRIPTOR.fullmatch(name)
+    if name != "/dev/stdin" and matched is None:
+        return None
+    number = int(matched.group(1)) if matched else 0
+    try:
+        return None if stat.S_ISREG(os.fstat(number).st_mode) else number
+    except OSError:
+        return number  # that it is closed is told when it is read
+
+
+def bytes_or_path(file: str | os.PathLike[str], what: str, limit: int = MAX_STREAM_BYTES) -> bytes | Path:
+    """What `file` holds where it stands for an open descriptor, read until its writer closes it, else its path.
+
+    Raises InputError, opened by `what`, where it can't be read, for a terminal (nobody types a recording or a picture), for
+    nothing at all, and for more than `limit` bytes.
+    """
+    number = open_descriptor(file)
+    if number is None:
+        return Path(file)
+    name = "stdin" if number == 0 else f"descriptor {number}"
+    try:
+        stream: BinaryIO
+        if os.fspath(file) != "-":
+            stream = open(number, "rb", closefd=False)  # noqa: SIM115  (whoever opened the descriptor closes it)
+        elif sys.stdin is None:
+            raise InputError(f"{what}: stdin is closed; pipe a file into it, or name the file")
+        else:
+            stream = sys.stdin.buffer
+        if stream.isatty():
+            raise InputError(f"{what}: {name} is a terminal; pipe a file into it, or name the file")
+        content = stream.read(limit + 1)
+    except OSError as error:
+        raise InputError(f"{what}: {name} can't be read: {error.strerror}; name the file") from error
+    if len(content) > limit:
+        raise InputError(f"{what}: {name} gives more than {limit} bytes; cut it, or save it and name the file")
+    if not content:
+        raise InputError(f"{what}: {name} is empty; the program that writes to it may have failed")
+    return content
