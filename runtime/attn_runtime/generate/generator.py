@@ -110,14 +110,20 @@ class Generator:
         UsageError for options that the model can't follow, BackendError when a graph fails or answers NaN.
         """
         started = time.perf_counter()
-        options = _known(options)
+        if options is not None and not isinstance(options, GenerateOptions):
+            raise UsageError(
+                f"options: got {type(options).__name__}, expected GenerateOptions(max_length=..., beams=...)"
+            )
+        options = options or GenerateOptions()
+        options.check(self.vocabulary, self.where)
         if on_token is not None and options.beams > 1:
             raise UsageError(
                 "on_token: the tokens of a beam search are known when it is over; take one beam to follow them"
             )
         is_cancelled: Callable[[], object] | None = getattr(cancel, "is_set", cancel)  # type: ignore[arg-type]
-        source, tokens, lengths = self._checked(inputs, options)
+        source, tokens, lengths = self._prompts(inputs)
         limits = self._limits(options.max_length, lengths)
+        self._check_rows(len(lengths), options)
         shape = Shape(len(lengths), options.beams, tokens.shape[1], tuple((n, v.shape) for n, v in source.items()))
         with self._alone():
             stops = np.zeros(self.vocabulary, bool)
@@ -140,7 +146,10 @@ class Generator:
     def check(self, inputs: Mapping[str, Any], options: GenerateOptions | None = None) -> None:
         """Raises what `generate` would raise before it runs a graph: InputError and UsageError. A server asks of each request
         alone, before it is generated together with those of others."""
-        self._checked(inputs, _known(options))
+        options = options or GenerateOptions()
+        options.check(self.vocabulary, self.where)
+        _, _, lengths = self._prompts(inputs)
+        self._check_rows(len(lengths), options)
 
     def follow(
         self,
@@ -234,23 +243,6 @@ class Generator:
             self._plans.popitem(last=False)
         return plan
 
-    def _checked(
-        self, inputs: Mapping[str, Any], options: GenerateOptions
-    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
-        """`_prompts` of inputs that go with `options`."""
-        options.check(self.vocabulary, self.where)
-        source, tokens, lengths = self._prompts(inputs)
-        if options.sample is not None:
-            options.sample.seeds(len(lengths))
-        if len(lengths) * options.beams > self.most_rows:
-            raise InputError(
-                f"got {len(lengths)} rows"
-                + f" of {options.beams} beams" * (options.beams > 1)
-                + f"; the graphs take up to "
-                f"{self.most_rows} rows: give fewer, or re-export with a larger batch ({self.where})"
-            )
-        return source, tokens, lengths
-
     def _prompts(self, inputs: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
         """The encoder's inputs, the tokens [rows, prompt] that answers start from, and how many of each row count."""
         if not isinstance(inputs, Mapping):
@@ -280,6 +272,15 @@ class Generator:
             )
         return {}, tokens, lengths.tolist()
 
+    def _check_rows(self, rows: int, options: GenerateOptions) -> None:
+        if options.sample is not None:
+            options.sample.seeds(rows)
+        if rows * options.beams > self.most_rows:
+            raise InputError(
+                f"got {rows} rows" + f" of {options.beams} beams" * (options.beams > 1) + f"; the graphs take up to "
+                f"{self.most_rows} rows: give fewer, or re-export with a larger batch ({self.where})"
+            )
+
     def _check_values(self, spec: TensorSpec, value: NDArray[Any]) -> None:
         """A token that the table lacks would be read beyond its end on a GPU."""
         low, high = spec.low, spec.high
@@ -295,12 +296,6 @@ class Generator:
         """Most tokens of each answer: what was asked for, and what the model has room for behind each prompt."""
         room = [self.max_length - length for length in lengths]
         return room if asked is None else [min(asked, each) for each in room]
-
-
-def _known(options: GenerateOptions | None) -> GenerateOptions:
-    if options is not None and not isinstance(options, GenerateOptions):
-        raise UsageError(f"options: got {type(options).__name__}, expected GenerateOptions(max_length=..., beams=...)")
-    return options or GenerateOptions()
 
 
 def _of_answers(

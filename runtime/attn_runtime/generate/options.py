@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..errors import UsageError
-from ..text_format import printable
 
 _MOST = 2**31 - 1
 MOST_BEAMS = 4096  # as in manifest.schema.json
@@ -32,30 +29,25 @@ class Sample:
     seed: int | Sequence[int] = 0
 
     def __post_init__(self) -> None:
-        _keep(
-            self,
-            "temperature",
-            _number,
-            lambda n: 0 < n < math.inf,
-            "a number above 0; leave sampling out for the likeliest token",
+        _check(
+            _is_number(self.temperature) and 0 < self.temperature < math.inf,
+            f"temperature: got {self.temperature}, expected a number above 0; leave sampling out for the likeliest token",
         )
         if self.top_k is not None:
-            _keep(self, "top_k", _whole, lambda n: n >= 1, "1 or more; leave it out for all tokens")
+            _check(_is_whole(self.top_k) and self.top_k >= 1, f"top_k: got {self.top_k}, expected 1 or more")
         if self.top_p is not None:
-            _keep(
-                self,
-                "top_p",
-                _number,
-                lambda n: 0 < n <= 1,
-                "a number above 0 and up to 1; leave it out for all tokens",
+            _check(
+                _is_number(self.top_p) and 0 < self.top_p <= 1,
+                f"top_p: got {self.top_p}, expected a number above 0 and up to 1",
             )
-        wanted = "a whole number, 0 or more and below 2**63; no value means a new draw each time"
-        _keep(self, "seed", _whole, lambda n: 0 <= n < 2**63, wanted)
+        seeds = list(self.seed) if isinstance(self.seed, Iterable) else [self.seed]
+        for seed in seeds:
+            _check(_is_whole(seed) and 0 <= seed < 2**63, f"seed: got {seed}, expected a whole number, 0 or more")
 
     def seeds(self, rows: int) -> list[int]:
         """Of each row. Raises UsageError where there is not one for each."""
-        if not isinstance(self.seed, tuple):
-            return [self.seed + row for row in range(rows)]  # type: ignore[operator]
+        if not isinstance(self.seed, Iterable):
+            return [int(self.seed) + row for row in range(rows)]
         _check(
             len(self.seed) == rows, f"seed: got {len(self.seed)} seeds for {rows} rows, expected one or one for each"
         )
@@ -87,22 +79,26 @@ class GenerateOptions:
 
     def __post_init__(self) -> None:
         if self.max_length is not None:
-            _keep(self, "max_length", _whole, lambda n: 0 <= n <= _MOST, "a whole number of tokens, 0 or more")
-        _keep(self, "beams", _whole, lambda n: 1 <= n <= MOST_BEAMS, f"1..{MOST_BEAMS}")
-        _keep(self, "length_penalty", _number, lambda n: 0 <= n <= 100, "a number of 0..100")
-        for name in ("early_stop", "scores"):
-            _keep(self, name, _flag, lambda n: n in (0, 1), "True or False")
+            good = _is_whole(self.max_length) and 0 <= self.max_length <= _MOST
+            _check(good, f"max_length: got {self.max_length}, expected a whole number of tokens, 0 or more")
         _check(
-            self.sample is None or isinstance(self.sample, Sample),
-            f"sample: got {_told(self.sample)}, expected Sample(temperature=..., seed=...)",
+            _is_whole(self.beams) and 1 <= self.beams <= MOST_BEAMS,
+            f"beams: got {self.beams}, expected 1..{MOST_BEAMS}",
+        )
+        _check(
+            _is_number(self.length_penalty) and 0 <= self.length_penalty <= 100,
+            f"length_penalty: got {self.length_penalty}, expected a number of 0..100",
         )
         _check(
             self.sample is None or self.beams == 1,
             f"got {self.beams} beams and sampling; expected one of the two: draw with one beam, or search with beams",
         )
-        if self.stop is not None:
-            _check(_is_several(self.stop), f"stop: got {_told(self.stop)}, expected tokens, as in stop=[3]")
-            _keep(self, "stop", _whole, lambda n: n >= 0, "tokens, whole numbers of 0 or more")
+        _check(
+            self.stop is None or isinstance(self.stop, Iterable),
+            f"stop: got {self.stop}, expected tokens, as in stop=[3]",
+        )
+        for token in () if self.stop is None else self.stop:
+            _check(_is_whole(token) and token >= 0, f"stop: got {token}, expected tokens, whole numbers of 0 or more")
 
     def check(self, vocabulary: int, where: str) -> None:
         """UsageError for what a model of that many tokens can't do."""
@@ -111,54 +107,16 @@ class GenerateOptions:
             f"beams: got {self.beams}, but the model has {vocabulary} tokens to choose from; take {vocabulary} or fewer "
             f"({where})",
         )
-        for token in self.stop or ():
+        for token in () if self.stop is None else self.stop:
             _check(token < vocabulary, f"stop: got token {token}, the model has 0..{vocabulary - 1} ({where})")
 
 
-def _keep(options: Any, name: str, read: Callable[[Any], Any], good: Callable[[Any], bool], wanted: str) -> None:
-    """Keep the field `name` as Python's own number, or as a tuple of them: an iterator can be read but once, and numbers of
-    other libraries (a tensor, a Decimal) do not go with NumPy's. UsageError for what is none, or not a good one."""
-    given = getattr(options, name)
-    several = name in ("seed", "stop") and _is_several(given)
-    found = []
-    for one in tuple(given) if several else (given,):
-        try:
-            found.append(read(one))
-        except (TypeError, ValueError, OverflowError, RuntimeError):  # the last one of a tensor without data
-            found.append(None)
-        _check(found[-1] is not None and good(found[-1]), f"{name}: got {_told(one)}, expected {wanted}")
-    object.__setattr__(options, name, tuple(found) if several else found[0])
+def _is_whole(value: object) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
 
 
-def _is_several(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes) and getattr(value, "ndim", 1) > 0
-
-
-def _whole(value: Any) -> int | None:
-    return None if _is_odd(value) else operator.index(value)
-
-
-def _number(value: Any) -> float | None:
-    return None if _is_odd(value) else float(value)
-
-
-def _flag(value: Any) -> bool | None:
-    return bool(value) if type(value).__name__ in ("bool", "bool_") or operator.index(value) in (0, 1) else None
-
-
-def _is_odd(value: Any) -> bool:
-    """What reads as a number and is not meant as one. An array of one number is none either."""
-    return isinstance(value, bool | str | bytes | bytearray | complex) or getattr(value, "ndim", 0) > 0
-
-
-def _told(value: object) -> str:
-    """A value of any kind for a one-line message; of what holds many numbers its type alone."""
-    if getattr(value, "ndim", 0) or isinstance(value, list | tuple | dict | set):
-        return f"{type(value).__name__} of {value.shape if hasattr(value, 'shape') else len(value)}"  # type: ignore[arg-type]
-    try:
-        return printable(str(value), 60)
-    except ValueError:  # a number of thousands of digits
-        return type(value).__name__
+def _is_number(value: object) -> bool:
+    return hasattr(value, "__float__") and not isinstance(value, bool | str)
 
 
 def _check(good: bool, problem: str) -> None:
