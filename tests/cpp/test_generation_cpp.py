@@ -187,6 +187,11 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"sample": {"top_k": -1}}, {}),
     ({"sample": {"top_p": 1.5}}, {}),
     ({"sample": {}, "beams": 2}, {}),
+    ({"sample": {"seed": 2**63}}, {}),
+    ({"max_length": -3}, {}),
+    *[({"sample": {name: float("nan")}}, {}) for name in ("temperature", "top_p")],
+    ({"sample": {"temperature": float("inf")}}, {}),
+    ({"beams": 2, "length_penalty": float("nan")}, {}),
     ({}, {"extra": np.zeros((3, 2), np.int64)}),
 ]
 

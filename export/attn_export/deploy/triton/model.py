@@ -156,7 +156,7 @@ def _options(request: Any, names: Sequence[str]) -> dict[str, Any]:
             array = tensor.as_numpy()
             if array.size != 1:
                 raise UsageError(f"{name}: got {array.size} values, expected one")
-            found[name] = array.reshape(-1)[0]
+            found[name] = array.item()
     return found
 
 
