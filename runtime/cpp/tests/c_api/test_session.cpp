@@ -69,8 +69,7 @@ TEST_F(CSessions, ABoolIsZeroOrOne) {
   attn_binding* binding = nullptr;
   ASSERT_EQ(attn_session_bind(opened, nullptr, 0, inputs, 3, nullptr, 0, &binding), ATTN_OK) << attn_last_error();
   EXPECT_EQ(attn_binding_run(binding), ATTN_ERROR_INPUT);
-  for (const unsigned char good : {0, 1}) {
-    flag = good;
+  for (flag = 0; flag < 2; ++flag) {
     EXPECT_EQ(attn_binding_run(binding), ATTN_OK) << attn_last_error();
   }
   attn_binding_close(binding);
