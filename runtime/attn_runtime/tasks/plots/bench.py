@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import BackendError, UsageError
+from ...escape import plot_text, plotting
 from ...files import write_whole
-from ...text_format import plot_text
 from .. import BenchReport
 
 
+@plotting()
 def plot_bench(report: BenchReport, file: str | Path) -> None:
     """Write the picture to `file`, in the format of its suffix (.png, .svg, .pdf).
 
