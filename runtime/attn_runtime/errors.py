@@ -20,7 +20,7 @@ class AttnError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """The message. It may quote names and other libraries, and is printed by whoever does not catch it: in a traceback, a log."""
+        """The message, in one line and without what a terminal acts on: where nobody catches it, a traceback prints it."""
         return one_line(super().__str__())
 
     def __init__(self, message: str, details: str = "") -> None:

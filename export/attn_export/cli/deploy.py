@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from attn_runtime.cli.options import NearestGroup, print_json, say
+from attn_runtime.escape import shell_words
 
 if TYPE_CHECKING:
     from ..deploy.jetson import Deployed
@@ -128,4 +129,4 @@ def _print_models(models: Sequence[TritonModel], repository: Path) -> None:
         say(f"{model.path}: {model.backend}, {batch}, {model.warm_ups} warm-up requests")
         for note in model.notes:
             say(f"note: {note}", err=True)
-    say(f"serve it: tritonserver --model-repository={repository}")
+    say(f"serve it: {shell_words('tritonserver', f'--model-repository={repository}')}")

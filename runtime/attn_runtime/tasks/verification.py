@@ -13,6 +13,7 @@ from .. import backends
 from ..bundle import Bundle, to_fp16, to_reference_dtype
 from ..compare import Difference, Tolerance, compare_all
 from ..errors import BundleError, ParityError, UsageError
+from ..escape import shell_words
 from ..session import open_session
 from ..text_format import difference_to_json, worst_table
 
@@ -117,7 +118,7 @@ def verify(
     if path.is_file():
         raise UsageError(
             f"{path.name} is a plain ONNX file, without golden cases to hold it against; verify a bundle, or compare "
-            f"it with its source: attn-export verify {path.name} SOURCE"
+            f"it with its source: {shell_words('attn-export', 'verify', path.name)} SOURCE"
         )
     bundle = Bundle.open(path)
     cases: list[CaseResult] = []
