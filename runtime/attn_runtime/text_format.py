@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .compare import Difference
-from .escape import printable as printable  # a name is printed beside numbers nearly everywhere
+from .escape import plot_text as plot_text
+from .escape import printable as printable
 
 
 def worst_table(failures: Sequence[tuple[str, Difference]]) -> str:

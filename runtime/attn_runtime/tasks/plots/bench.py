@@ -31,7 +31,7 @@ def plot_bench(report: BenchReport, file: str | Path) -> None:
         ([r.p90_ms for r in results], "p90", "^"),
         ([r.p99_ms for r in results], "p99", "s"),
     ):
-        left.plot(places, values, marker=marker, label=label)
+        left.plot(places, values, marker=marker, label=plot_text(label))
     left.set_title("Latency of one call")
     left.set_ylabel("ms")
     left.legend()
