@@ -60,7 +60,7 @@ def test_a_path_that_is_not_there(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in FILES[:5] if command == "to-onnx" else FILES:
+    for name in FILES[:2] if command == "to-onnx" else FILES:
         assert attn_export(capsys, *command.split(), tmp_path / name, *PATHS[command])[0] not in (0, 1)
 
 
@@ -104,14 +104,13 @@ def bisected(name: str) -> Bisected:
 
 
 def test_bisect_s_table_and_picture(tmp_path: Path) -> None:
-    for number, name in enumerate(HOSTILE):
+    for name in HOSTILE:
         told = str(bisected(name))
         assert len(told.split("\n")) == 4 and not acted_on(told)
-        if number in (0, 5, 6, 15):
-            plot_bisection(bisected(name), tmp_path / "p.svg")
-            drawn = (tmp_path / "p.svg").read_text()
-            ElementTree.fromstring(drawn)
-            assert not acted_on(drawn)
+    plot_bisection(bisected(" ".join(HOSTILE[:-1])), tmp_path / "p.svg")
+    drawn = (tmp_path / "p.svg").read_text()
+    ElementTree.fromstring(drawn)
+    assert not acted_on(drawn)
 
 
 @pytest.mark.parametrize("terminal", [True, False])
