@@ -1,8 +1,10 @@
 // Text for messages.
 #include <gtest/gtest.h>
 
+#include "../../examples/terminal_text.h"
 #include "util/names.h"
 #include "util/text.h"
+#include "util/unicode.h"
 
 namespace attn {
 namespace {
@@ -43,6 +45,15 @@ TEST(Printable, ReplacesWhatReordersAndBreaksLinesAndNothingElse) {
                                   "\xE2\x81\xAA", "\xEE\x80\x80", "\xF0\x9F\xAB\xA9"}) {
     EXPECT_EQ(printable(shown_as_is), shown_as_is);
   }
+}
+
+TEST(TerminalText, OfAnExampleIsTheSameButForLinesAndTabs) {
+  for (char32_t value = 1; value < 0x11000; ++value) {
+    if (value >= 0xD800 && value < 0xE000) continue;
+    const std::string character = to_utf8({value});
+    EXPECT_EQ(terminal_text(character), value == '\n' || value == '\t' ? character : printable(character)) << std::hex << static_cast<uint32_t>(value);
+  }
+  EXPECT_EQ(terminal_text("a\x1b[2J\xC2"), "a\xEF\xBF\xBD[2J\xC2");
 }
 
 TEST(PrintableLines, KeepsTheLinesOfATable) {
