@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 
+from attn_runtime.escape import message, printable
+
 
 class Console:
     """`stage` wraps one stage of work; its `done` text is printed with the seconds it took. Speaks on stderr."""
@@ -25,12 +27,14 @@ class Console:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Line]:
+        from rich.text import Text
+
         line = Line()
         start = time.perf_counter()
         if self._rich.is_terminal and not self.quiet and not self._spins:
             self._spins = True
             try:
-                with self._rich.status(f"{name} ..."):
+                with self._rich.status(Text(f"{printable(name)} ...")):
                     yield line
             finally:
                 self._spins = False
@@ -40,7 +44,7 @@ class Console:
 
     def note(self, text: str) -> None:
         """A remark, told once."""
-        text = self._label + text
+        text = self._label + message(text)
         if text not in self._notes:
             self._notes.add(text)
             self._say(f"note       {text}", "yellow")
@@ -59,6 +63,7 @@ class Console:
 
         if self.quiet:
             return
+        text = printable(text, None)
         if self._rich.is_terminal:
             first, space, rest = text.partition(" ")
             self._rich.print(Text.assemble((first, colour), space, rest))

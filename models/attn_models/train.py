@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from attn_runtime.cli.options import say
 from attn_runtime.errors import AttnError
+from attn_runtime.escape import message
 from attn_runtime.ort import limit_openmp
 
 from . import registry
@@ -60,20 +62,19 @@ def main(name: str, out: Path | None, channels: str | None, quiet: bool, **setti
         metrics = loop.train(spec, options)
     except AttnError as error:
         if leads:
-            click.echo(f"error: {error}", err=True)
+            say(f"error: {message(str(error))}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         if leads:
-            click.echo("interrupted; --resume goes on after the last finished epoch", err=True)
+            say("interrupted; --resume goes on after the last finished epoch", err=True)
         sys.exit(130)
     if leads and not quiet:
-        for line in metrics.in_words():
-            click.echo(line)
-        click.echo(f"{out / loop.WEIGHTS}")
+        say(*metrics.in_words())
+        say(f"{out / loop.WEIGHTS}")
         if options.data is not None:
             from .data import export_command
 
-            click.echo(f"to export it: {export_command(spec, out)}")
+            say(f"to export it: {export_command(spec, out)}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .escape import message as one_line
+
 
 class AttnError(Exception):
     """Base of every failure that is the input's, the machine's or the model's, and not a bug.
@@ -16,6 +18,10 @@ class AttnError(Exception):
     """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message, in one line and without what a terminal acts on: where nobody catches it, a traceback prints it."""
+        return one_line(super().__str__())
 
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""How results are printed and written as JSON: tables, numbers, and text from files that nobody vouches for."""
+"""How results are printed and written as JSON: tables and numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .compare import Difference
+from .escape import plot_text as plot_text
+from .escape import printable as printable
 
 
 def worst_table(failures: Sequence[tuple[str, Difference]]) -> str:
@@ -25,16 +27,12 @@ def worst_table(failures: Sequence[tuple[str, Difference]]) -> str:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text as left-aligned columns, two spaces apart; the first row is the head."""
+    """Rows of text as left-aligned columns, two spaces apart; the first row is the head. A cell stays one line."""
+    rows = [[printable(cell, None) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
-
-
-def plot_text(text: str) -> str:
-    """Text as it is, for a picture: matplotlib takes what stands between two dollars for a formula."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).replace("$", r"\$")
 
 
 def difference_to_json(difference: Difference) -> dict[str, Any]:
@@ -62,12 +60,6 @@ def max_fill_entry(difference: Difference) -> dict[str, float]:
 def finite_or_none(value: float) -> float | None:
     """NaN and infinity as None, which JSON can hold."""
     return value if math.isfinite(value) else None
-
-
-def printable(text: str, limit: int = 200) -> str:
-    """Text of a bundle for a terminal: one line of at most `limit` characters, and no control sequences."""
-    clean = "".join(c if c.isprintable() else "\ufffd" for c in text)
-    return clean if len(clean) <= limit else f"{clean[:limit]}..."
 
 
 def bytes_text(count: float) -> str:

@@ -24,6 +24,7 @@ import onnx
 import onnx_ir as ir
 from attn_export.attention.blocks import find_blocks
 from attn_runtime.errors import AttnError, BackendError
+from attn_runtime.escape import markdown_code, markdown_text
 from attn_runtime.files.atomic_write import write_file
 from attn_runtime.text_format import bytes_text
 from attn_runtime.trt import library
@@ -94,18 +95,19 @@ def document(answers: Mapping[str, Sequence[Answer]], flavour: library.Library) 
         "",
     ]
     lines += [
-        f"- {section}: {a.cell.title} was {a.cell.expected}, and is {a.outcome}{f' ({a.note})' if a.note else ''}"
+        f"- {section}: {markdown_text(a.cell.title)} was {a.cell.expected}, and is {a.outcome}"
+        + (f" ({markdown_text(a.note, 1000)})" if a.note else "")
         for section, a in surprises
     ] or ["Nowhere."]
     for section, several in answers.items():
         rows = [["", "", "scratch", "known before", "kernel, or why not"]]
         rows += [
             [
-                a.cell.title.replace("|", "\\|"),
+                markdown_text(a.cell.title),
                 f"**{a.outcome}**" if a.surprise else a.outcome,
                 "" if a.scratch is None else bytes_text(a.scratch),
                 a.cell.expected,
-                (f"`{a.kernel}`" if a.kernel else a.note).replace("|", "\\|"),
+                markdown_code(a.kernel) if a.kernel else markdown_text(a.note, 1000),
             ]
             for a in several
         ]

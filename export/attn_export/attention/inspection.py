@@ -9,6 +9,7 @@ from typing import Any
 
 from attn_runtime.bundle import AttentionBlock, Bundle, Graph, Precision
 from attn_runtime.errors import BackendError, EngineError, FusionError, UsageError
+from attn_runtime.escape import shell_words
 from attn_runtime.suggest import did_you_mean
 from attn_runtime.trt import (
     ENGINES,
@@ -167,7 +168,8 @@ def _plain(path: Path) -> InspectedFile:
     engines = [_judged(e, digest) for e in beside if e.key is None or e.key.graph is None]
     # A precision's own file (model.fp16.onnx) has engines that are named after it, and so has model.onnx: by the hash.
     own = [e for e in engines if e.key is None or not e.problem or e.key.file == path.name]
-    return InspectedFile(path.name, None, None, find_blocks(load(path)), tuple(own), f"attn-export to-trt {path}")
+    command = shell_words("attn-export", "to-trt", str(path))
+    return InspectedFile(path.name, None, None, find_blocks(load(path)), tuple(own), command)
 
 
 def _judged(engine: InspectedEngine, digest: str) -> InspectedEngine:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from attn_runtime.cli.options import NearestGroup, print_json
+from attn_runtime.cli.options import NearestGroup, print_json, say
+from attn_runtime.escape import shell_words
 
 if TYPE_CHECKING:
     from ..deploy.jetson import Deployed
@@ -57,13 +58,13 @@ def _print_folder(made: Deployed) -> None:
     from attn_runtime.text_format import bytes_text
 
     release = made.release
-    click.echo(
+    say(
         f"{made.path}: {made.files} files, {bytes_text(made.size)}, for {made.board.title} with JetPack {release.version}"
     )
-    click.echo(f"to build: {', '.join(made.precisions)}, with TensorRT {release.tensorrt}")
+    say(f"to build: {', '.join(made.precisions)}, with TensorRT {release.tensorrt}")
     for note in made.notes:
-        click.echo(f"note: {note}", err=True)
-    click.echo("copy it to the board and run ./setup.sh there")
+        say(f"note: {note}", err=True)
+    say("copy it to the board and run ./setup.sh there")
 
 
 @deploy.command("triton")
@@ -125,9 +126,7 @@ def triton(bundle: Path, output: Path, as_json: bool, no_warm_up: bool, **chosen
 def _print_models(models: Sequence[TritonModel], repository: Path) -> None:
     for model in models:
         batch = f"batches up to {model.most}" if model.most else "no batching"
-        click.echo(
-            f"{model.path}: {model.backend}, precision {model.precision}, {batch}, {model.warm_ups} warm-up requests"
-        )
+        say(f"{model.path}: {model.backend}, precision {model.precision}, {batch}, {model.warm_ups} warm-up requests")
         for note in model.notes:
-            click.echo(f"note: {note}", err=True)
-    click.echo(f"serve it: tritonserver --model-repository={repository}")
+            say(f"note: {note}", err=True)
+    say(f"serve it: {shell_words('tritonserver', f'--model-repository={repository}')}")

@@ -54,16 +54,18 @@ def _require(what: str, path: Path, files: tuple[InspectedFile, ...]) -> None:
 
 
 def _print(files: tuple[InspectedFile, ...]) -> None:
+    from attn_runtime.text_format import printable
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=False)
+    # A name may look like markup ("[bold]") or like the code of an emoji (":key:").
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=_UNBOUNDED)
+        console = Console(highlight=False, markup=False, emoji=False, width=_UNBOUNDED)
     for number, file in enumerate(files):
         if number:
             console.print()
         for part in _parts(file):
-            console.print(part, markup=False)
+            console.print(printable(part, None) if isinstance(part, str) else part)
 
 
 def _parts(file: InspectedFile) -> Iterator[str | Table]:

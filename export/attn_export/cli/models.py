@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from attn_runtime.cli.options import json_option, print_json
+from attn_runtime.cli.options import json_option, print_json, say
 
 
 @click.command("models")
@@ -29,4 +29,4 @@ def _print(rows: list[dict[str, Any]]) -> None:
         (row["name"], row["task"], f"{row['parameters'] / 1e6:.2f} M", row["train"] or "(not here)", row["summary"])
         for row in rows
     ]
-    click.echo(columns([titles, *shown]))
+    say(*columns([titles, *shown]).split("\n"))

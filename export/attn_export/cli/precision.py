@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from attn_runtime.cli.options import print_json
+from attn_runtime.cli.options import print_json, say
 from attn_runtime.errors import UsageError
 
 from ..precision import schemes
@@ -158,4 +158,4 @@ def bisect_command(
     if as_json:
         print_json(done.to_json())
     else:
-        click.echo(str(done))
+        say(*str(done).split("\n"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attn_runtime.bundle import check_target
 from attn_runtime.errors import UsageError
+from attn_runtime.escape import shell_words
 
 from ..console import Console
 from ..precision import schemes
@@ -127,9 +128,10 @@ def _check_target(target: Path, precision: str | None, options: ExportOptions) -
         raise schemes.none_named("--half-io")
     if precision is not None and target.suffix != ".attn":
         flag = schemes.option(precision)
+        output = f"{target.stem}.{precision}.onnx"
         raise UsageError(
             f"{flag} adds to a bundle, and {target.name} is none; write NAME.attn, or convert the file after "
-            f"the export: attn-export convert {target} {flag} -o {target.stem}.{precision}.onnx"
+            f"the export: {shell_words('attn-export', 'convert', str(target), *flag.split(), '-o', output)}"
         )
     check_mutate(target, options)
     check_target(target, options.force)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from attn_runtime.errors import BackendError, UsageError
+from attn_runtime.escape import plot_text, plotting, printable
 from attn_runtime.files import write_whole
-from attn_runtime.text_format import columns, plot_text, printable
+from attn_runtime.text_format import columns
 
 from .bisection import Bisection, Step, short
 from .typed_graph import TypedGraph
@@ -49,14 +50,14 @@ def _report_lines(done: Bisected) -> list[str]:
     bisection = done.bisection
     lines = []
     if bisection.first is None:
-        lines.append(f"{done.reference} and {done.against} do not part anywhere")
+        lines.append(printable(f"{done.reference} and {done.against} do not part anywhere", None))
     else:
         first = bisection.first
         where = f", {first.source}" if first.source else ""
         opens = "no node stands out; the error grows most" if bisection.how == "creep" else "parts first"
         lines.append(
-            f"{opens} at {printable(first.label)}: node {printable(first.node)} ({first.operator}{printable(where)}), "
-            f'case "{first.case}": {first.reason(bisection.limit)}'
+            f"{opens} at {printable(first.label)}: node {printable(first.node)} ({printable(first.operator)}{printable(where)}), "
+            f'case "{printable(first.case)}": {first.reason(bisection.limit)}'
         )
     rows = [("", "node", "operator", "module", "max|fp32|", "error / max", "x its inputs'")]
     for step in _shown(bisection):
@@ -98,6 +99,7 @@ def _figure() -> Any:
     return matplotlib.figure.Figure(figsize=(10, 5.6), layout="constrained")
 
 
+@plotting()
 def plot_bisection(done: Bisected, file: Path) -> None:
     """Write the error along the graph as a picture, in the format of the suffix (.png, .svg, .pdf).
 

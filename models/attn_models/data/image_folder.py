@@ -11,13 +11,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from attn_runtime.errors import InputError, UsageError
+from attn_runtime.escape import shell_words
 from attn_runtime.preprocess import load_image
 from numpy.typing import NDArray
 from torch.nn import functional as F
@@ -87,7 +87,7 @@ def export_command(spec: ModelSpec, out: Path) -> str:
     options.append(("--checkpoint", str(out / "model.safetensors")))
     options.append(("--assets", str(out)))
     options.append(("-o", f"{out.name}.attn"))
-    return shlex.join(["attn-export", "to-onnx", spec.name, *itertools.chain(*options)])
+    return shell_words("attn-export", "to-onnx", spec.name, *itertools.chain(*options))
 
 
 def _input_of(spec: ModelSpec, size: int | None) -> tuple[str, int]:

@@ -106,14 +106,16 @@ def main(out: Path, count: int, seed: int) -> None:
     """Write drawn scans to the folder OUT, as OUT/lesion/*.png and OUT/none/*.png."""
     import sys
 
+    from attn_runtime.cli.options import say
     from attn_runtime.errors import AttnError
+    from attn_runtime.escape import message
 
     try:
         written = write_folder(out, count, seed)
     except AttnError as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {message(str(error))}", err=True)
         sys.exit(error.exit_code)
-    click.echo(f"{out}: " + ", ".join(f"{number} {label}" for label, number in written.items()))
+    say(f"{out}: " + ", ".join(f"{number} {label}" for label, number in written.items()))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-import click
+from attn_runtime.cli.options import say
+from attn_runtime.escape import printable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -49,7 +50,6 @@ class Report:
 
     def say(self, line: str) -> None:
         if self.bar:
-            self.bar.console.print(line, highlight=False, markup=False)
+            self.bar.console.print(printable(line, None), highlight=False, markup=False, emoji=False)
         elif not self.quiet:
-            click.echo(line)
-            sys.stdout.flush()
+            say(line)

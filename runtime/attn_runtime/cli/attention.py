@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import json_option, print_json
+from .options import json_option, print_json, say
 
 if TYPE_CHECKING:
     from ..tasks import AttentionMaps
@@ -85,9 +85,9 @@ def _draw(maps: AttentionMaps, file: str, **chosen: Any) -> None:
 def _print(summary: dict[str, Any]) -> None:
     from ..text_format import columns, printable
 
-    click.echo(printable(summary["title"]))
+    say(printable(summary["title"]))
     for note in summary["notes"]:
-        click.echo(f"note: {printable(note)}")
+        say(f"note: {printable(note)}")
     rows = [("layer", "module", "heads", "queries", "keys", "most weight")]
     for m in summary["maps"]:
         name = f"{m['graph']} {m['module'] or m['output']}"
@@ -95,5 +95,5 @@ def _print(summary: dict[str, Any]) -> None:
         queries, keys = (f"{m[many]} {_KINDS[m[one]['kind']]}" for many, one in (("queries", "query"), ("keys", "key")))
         told = printable(f"{most['weight']:.1%} {most['told']}")
         rows.append((str(m["layer"]), printable(name), str(m["heads"]), queries, keys, told))
-    click.echo(columns(rows))
-    click.echo(summary["choice"])
+    say(*columns(rows).split("\n"))
+    say(summary["choice"])

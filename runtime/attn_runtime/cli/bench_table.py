@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
+from .options import say
 from .printers import print_bench_head, print_size
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ def print_head(writes: bool) -> None:
     if not writes:
         print_bench_head()
         return
-    click.echo(f"{'batch':>6} {'runs':>5} {'prompt':>7} {'new':>6} {'first p50 ms':>13} {'p90 ms':>9} {'ms/token':>9} "
+    say(f"{'batch':>6} {'runs':>5} {'prompt':>7} {'new':>6} {'first p50 ms':>13} {'p90 ms':>9} {'ms/token':>9} "
                f"{'tokens/s a row':>15} {'tokens/s':>10} {'peak memory':>12}")  # fmt: skip
 
 
@@ -34,7 +33,7 @@ def _print_generation(size: GenerationSize) -> None:
     from ..text_format import bytes_text
 
     further = "-" if size.token_ms is None else f"{size.token_ms:.3f}"
-    click.echo(
+    say(
         f"{size.batch:6} {size.runs:5} {size.prompt:7} {size.new_tokens:6} {size.first_p50_ms:13.3f} {size.first_p90_ms:9.3f} "
         f"{further:>9} {size.row_tokens_per_second:15.1f} {size.tokens_per_second:10.1f} {bytes_text(size.peak_memory):>12}"
     )

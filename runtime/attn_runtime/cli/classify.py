@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import json_option, print_json
+from .options import json_option, print_json, say
 
 if TYPE_CHECKING:
     from ..tasks import Classification
@@ -50,8 +50,8 @@ def _print(done: Classification) -> None:
 
     for found in done.inputs:
         for note in found.notes:
-            click.echo(f"note: {printable(found.given, 60)}: {printable(note)}", err=True)
-    click.echo("\n".join(_lines(done)))
+            say(f"note: {printable(found.given, 60)}: {printable(note)}", err=True)
+    say(*_lines(done))
 
 
 def _lines(done: Classification) -> Iterator[str]:
@@ -61,6 +61,6 @@ def _lines(done: Classification) -> Iterator[str]:
     for found in done.inputs:
         cells = [f"{printable(guess.label)} {guess.probability:.1%}" for guess in found.guesses]
         rows.append([*cells, printable(found.given, 100)])
-    yield columns(rows)
+    yield from columns(rows).split("\n")
     batches = "batch" if done.calls == 1 else "batches"
     yield f"{done.choice}; {done.calls} {batches}, {done.seconds * 1000:.2f} ms"

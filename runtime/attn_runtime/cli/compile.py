@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import print_json
+from ..escape import message
+from .options import print_json, say, say_over
 
 if TYPE_CHECKING:
     from ..tasks import CompileReport, GraphBuild
@@ -107,11 +108,10 @@ class BuildPrinter:
             return
         text = printable(str(progress), 100)
         if self._terminal:
-            click.echo(f"\r{text.ljust(self._width)}", err=True, nl=False)
-            self._width = len(text)
+            self._width = say_over(text, self._width)
         elif time.monotonic() - self._last >= _LINE_EVERY:
             self._last = time.monotonic()
-            click.echo(text, err=True)
+            say(text, err=True)
 
     def built(self, build: GraphBuild) -> None:
         """What became of one graph. The first error is what the command ends with, and is left to that."""
@@ -119,12 +119,12 @@ class BuildPrinter:
         self._last = time.monotonic()
         if build.done is None:
             if self._failed:
-                click.echo(f"error: {' '.join(str(build.error).split())}", err=True)
+                say(f"error: {message(str(build.error))}", err=True)
             self._failed = True
         elif not self._quiet and not self._as_json:
             if build.graph is not None:
-                click.echo(f"graph      {build.graph}")
-            click.echo("\n".join(_lines(build.done)))
+                say(f"graph      {build.graph}")
+            say(*_lines(build.done))
 
     def end(self, report: CompileReport) -> None:
         """The JSON, where that is printed. Raises what CompileReport.require raises."""
@@ -135,8 +135,7 @@ class BuildPrinter:
     def _clear(self) -> None:
         """Clear the line, for what is said next."""
         if self._width:
-            click.echo(f"\r{' ' * self._width}\r", err=True, nl=False)
-            self._width = 0
+            self._width = say_over("", self._width)
 
 
 def _lines(done: Compiled) -> Iterator[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
-from .options import print_json
+from ..escape import printable, printable_text
+from .options import print_json, say, say_as_it_is
 
 if TYPE_CHECKING:
     from ..generate import Sample, TextAnswers
@@ -118,15 +120,13 @@ def _prepared(
 
 
 def _clean(text: str) -> str:
-    """What comes out of a bundle's vocabulary, without control sequences."""
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    """What a model wrote, as it is printed: on a terminal without what that acts on, elsewhere as it is."""
+    return printable_text(text) if sys.stdout is not None and sys.stdout.isatty() else text
 
 
 def _print_unknown(text: str, words: Sequence[str]) -> None:
-    from ..text_format import printable
-
     listed = ", ".join(f'"{printable(word, 40)}"' for word in dict.fromkeys(words))
-    click.echo(f'note: words that the model does not know: {listed} (in "{printable(text, 40)}")', err=True)
+    say(f'note: words that the model does not know: {listed} (in "{printable(text, 40)}")', err=True)
 
 
 class _Printer:
@@ -137,14 +137,14 @@ class _Printer:
         self._printed = 0  # characters
 
     def grow(self, number: int, text: str) -> None:
-        click.echo(_clean(text[self._printed :]), nl=False)
+        say_as_it_is(_clean(text[self._printed :]), newline=False)
         self._printed = len(text)
 
     def end(self, written: TextAnswers) -> None:
         if self.as_json:
             print_json(written.to_json())
         elif self.stream:
-            click.echo("")
+            say("")
         else:
             for answer in written.answers:
-                click.echo(_clean(_LINE_END.sub(" ", answer.text)))  # a line each, whatever the tokenizer makes of it
+                say_as_it_is(_clean(_LINE_END.sub(" ", answer.text)))  # a line each, whatever the tokenizer makes of it

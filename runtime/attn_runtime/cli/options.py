@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import AttnError, OutputError, UsageError
+from ..escape import message as one_line
+from ..escape import printable
 from ..suggest import did_you_mean
 
 _INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
@@ -100,10 +102,28 @@ def _invoke(command: click.Command, prog_name: str, arguments: list[str]) -> int
 
 
 def _complain(message: str, code: int, details: str = "") -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
-    if details:
-        click.echo(details, err=True)
+    say(f"error: {one_line(message)}", *(details.split("\n") if details else ()), err=True)
     return code
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print each as one line, without anything in it that a terminal acts on. All that the command lines say goes through
+    here, but for JSON, which is ASCII, and the answers of a generator."""
+    for line in lines:
+        click.echo(printable(line, None), err=err)
+
+
+def say_over(text: str, width: int = 0) -> int:
+    """Print on stderr in the place of the last such text, which was `width` characters wide. The width of this one."""
+    text = printable(text, None)
+    click.echo(f"\r{text.ljust(width)}" if text else f"\r{' ' * width}\r", err=True, nl=False)
+    return len(text)
+
+
+def say_as_it_is(text: str, newline: bool = True) -> None:
+    """Print the answer that was asked for, byte for byte."""
+    # With colour, or click takes out of a pipe what looks like a terminal's colours.
+    click.echo(text, nl=newline, color=True)
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import print_json
+from .options import print_json, say
 
 if TYPE_CHECKING:
     from ..compare import Difference
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def print_info(description: dict[str, Any]) -> None:
     from ..tasks import info_lines
 
-    click.echo("\n".join(info_lines(description)))
+    say(*info_lines(description))
 
 
 def print_diagnosis(diagnosis: Diagnosis, as_json: bool, context: click.Context) -> None:
@@ -32,7 +32,7 @@ def print_diagnosis(diagnosis: Diagnosis, as_json: bool, context: click.Context)
     if as_json:
         print_json(diagnosis.to_json())
     else:
-        click.echo("\n".join(diagnosis_lines(diagnosis)))
+        say(*diagnosis_lines(diagnosis))
     if diagnosis.auto is None:
         context.exit(BackendError.exit_code)
 
@@ -42,17 +42,17 @@ def print_run(result: RunResult) -> None:
     from ..text_format import columns, printable
 
     for note in result.notes:
-        click.echo(f"note: {note}", err=True)
-    click.echo(f"{result.choice}; {result.seconds * 1000:.2f} ms")
+        say(f"note: {note}", err=True)
+    say(f"{result.choice}; {result.seconds * 1000:.2f} ms")
     for number, row in enumerate(result.top or ()):
         if len(result.top or ()) > 1:
-            click.echo(f"row {number}")
-        click.echo(columns([(f"{guess.probability:7.2%}", printable(guess.label)) for guess in row]))
+            say(f"row {number}")
+        say(*columns([(f"{guess.probability:7.2%}", printable(guess.label)) for guess in row]).split("\n"))
     if result.top is None:
         for name, summary in result.to_json()["outputs"].items():
             numbers = "  ".join(f"{key} {summary[key]:.6g}" for key in ("min", "mean", "max") if key in summary)
             odd = f"  {summary['not_finite']} not finite" if summary["not_finite"] else ""
-            click.echo(f"{printable(name)}: {summary['dtype']} {summary['shape']}  {numbers}{odd}")
+            say(f"{printable(name)}: {summary['dtype']} {summary['shape']}  {numbers}{odd}")
 
 
 def print_case(case: CaseResult) -> None:
@@ -64,11 +64,11 @@ def print_case(case: CaseResult) -> None:
     label += f" ({printable(sizes)})" if sizes else ""
     for d in case.differences:
         if not d.passed:
-            click.echo(f"FAIL {label} {d.output}: {d.problem or _error(d)}")
+            say(f"FAIL {label} {printable(d.output)}: {d.problem or _error(d)}")
     if matching := [d for d in case.differences if d.passed]:
         nearest = max(matching, key=lambda d: d.ratio)
         among = f"{len(matching)} outputs, nearest to its limit " if len(matching) > 1 else ""
-        click.echo(f"ok   {label} {among}{nearest.output}: {_error(nearest)}")
+        say(f"ok   {label} {among}{printable(nearest.output)}: {_error(nearest)}")
 
 
 def _error(difference: Difference) -> str:
@@ -90,30 +90,30 @@ def print_generated(replayed: Replayed) -> None:
     else:
         text = "other tokens, undecided: PyTorch's are as good here, within the error allowed"
     sign = "FAIL" if replayed.problem else "ok  " if replayed.same else "?   "
-    click.echo(f"{sign} {printable(replayed.case)}, {rows}: {text}")
+    say(f"{sign} {printable(replayed.case)}, {rows}: {text}")
 
 
 def print_verified(report: VerifyReport) -> None:
     """What ran the cases; then, where all of them passed, how many there were. Raises what VerifyReport.require raises."""
-    click.echo(report.choice)
+    say(report.choice)
     report.require()
-    click.echo(f"{len(report.cases)} golden cases match PyTorch's answers")
+    say(f"{len(report.cases)} golden cases match PyTorch's answers")
     if rows := [r for r in report.generation if r.row is not None]:
         same = sum(r.same for r in rows)
-        click.echo(f"{same} of {len(rows)} generated answers are PyTorch's, token by token")
+        say(f"{same} of {len(rows)} generated answers are PyTorch's, token by token")
     for note in report.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
 
 
 def print_bench_head() -> None:
-    click.echo(f"{'batch':>6} {'runs':>7} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} {'mean ms':>9} "
+    say(f"{'batch':>6} {'runs':>7} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} {'mean ms':>9} "
                f"{'items/s':>10} {'peak memory':>12}")  # fmt: skip
 
 
 def print_size(size: SizeResult) -> None:
     from ..text_format import bytes_text
 
-    click.echo(
+    say(
         f"{size.batch:6} {size.runs:7} {size.p50_ms:9.3f} {size.p90_ms:9.3f} {size.p99_ms:9.3f} {size.mean_ms:9.3f} "
         f"{size.throughput:10.1f} {bytes_text(size.peak_memory):>12}"
     )
@@ -122,7 +122,7 @@ def print_size(size: SizeResult) -> None:
 def print_bench_end(report: BenchReport | GenerationBenchReport) -> None:
     spans = {"VmHWM": "VmHWM, while that size ran", "ru_maxrss": "ru_maxrss, since it started"}
     span = spans.get(report.results[0].memory_source, "not told on this platform")
-    click.echo(f"{report.call} call, {report.choice}; peak memory is of the process ({span})")
+    say(f"{report.call} call, {report.choice}; peak memory is of the process ({span})")
 
 
 def draw_bench(report: BenchReport | GenerationBenchReport, file: str | Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .compile import size_in_bytes
-from .options import print_json
+from .options import print_json, say
 
 
 @click.command("setup")
@@ -44,7 +44,7 @@ def setup_command(folder: Path, as_json: bool, **options: Any) -> None:
     """
     from .. import SetupOptions, set_up
 
-    report = set_up(folder, SetupOptions(**options), (lambda line: None) if as_json else click.echo)
+    report = set_up(folder, SetupOptions(**options), (lambda line: None) if as_json else say)
     _print(report, as_json)
 
 
@@ -55,5 +55,5 @@ def _print(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(report)
     else:
-        click.echo(summary_line(report))
+        say(summary_line(report))
     require(report)

@@ -251,6 +251,23 @@ class Generator:
             self._plans.popitem(last=False)
         return plan
 
+    def _checked(
+        self, inputs: Mapping[str, Any], options: GenerateOptions
+    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
+        """`_prompts` of inputs that go with `options`."""
+        options.check(self.vocabulary, self.where)
+        source, tokens, lengths = self._prompts(inputs)
+        if options.sample is not None:
+            options.sample.seeds(len(lengths))
+        if len(lengths) * options.beams > self.most_rows:
+            raise InputError(
+                f"got {len(lengths)} rows"
+                + f" of {options.beams} beams" * (options.beams > 1)
+                + f"; the graphs take up to "
+                f"{self.most_rows} rows: give fewer, or re-export with a larger batch ({self.where})"
+            )
+        return source, tokens, lengths
+
     def _prompts(self, inputs: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
         """The encoder's inputs, the tokens [rows, prompt] that answers start from, and how many of each row count."""
         if not isinstance(inputs, Mapping):

@@ -32,25 +32,30 @@ class Sample:
     seed: int | Sequence[int] = 0
 
     def __post_init__(self) -> None:
-        _check(
-            _is_number(self.temperature) and 0 < self.temperature < math.inf,
-            f"temperature: got {self.temperature}, expected a number above 0; leave sampling out for the likeliest token",
+        _keep(
+            self,
+            "temperature",
+            _number,
+            lambda n: 0 < n < math.inf,
+            "a number above 0; leave sampling out for the likeliest token",
         )
         if self.top_k is not None:
-            _check(_is_whole(self.top_k) and self.top_k >= 1, f"top_k: got {self.top_k}, expected 1 or more")
+            _keep(self, "top_k", _whole, lambda n: n >= 1, "1 or more; leave it out for all tokens")
         if self.top_p is not None:
-            _check(
-                _is_number(self.top_p) and 0 < self.top_p <= 1,
-                f"top_p: got {self.top_p}, expected a number above 0 and up to 1",
+            _keep(
+                self,
+                "top_p",
+                _number,
+                lambda n: 0 < n <= 1,
+                "a number above 0 and up to 1; leave it out for all tokens",
             )
-        seeds = list(self.seed) if isinstance(self.seed, Iterable) else [self.seed]
-        for seed in seeds:
-            _check(_is_whole(seed) and 0 <= seed < 2**63, f"seed: got {seed}, expected a whole number, 0 or more")
+        wanted = "a whole number, 0 or more and below 2**63; no value means a new draw each time"
+        _keep(self, "seed", _whole, lambda n: 0 <= n < 2**63, wanted)
 
     def seeds(self, rows: int) -> list[int]:
         """Of each row. Raises UsageError where there is not one for each."""
-        if not isinstance(self.seed, Iterable):
-            return [int(self.seed) + row for row in range(rows)]
+        if not isinstance(self.seed, tuple):
+            return [self.seed + row for row in range(rows)]  # type: ignore[operator]
         _check(
             len(self.seed) == rows, f"seed: got {len(self.seed)} seeds for {rows} rows, expected one or one for each"
         )
@@ -106,7 +111,7 @@ class GenerateOptions:
             f"beams: got {self.beams}, but the model has {vocabulary} tokens to choose from; take {vocabulary} or fewer "
             f"({where})",
         )
-        for token in () if self.stop is None else self.stop:
+        for token in self.stop or ():
             _check(token < vocabulary, f"stop: got token {token}, the model has 0..{vocabulary - 1} ({where})")
 
 

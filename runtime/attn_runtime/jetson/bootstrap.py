@@ -18,6 +18,8 @@ import zipfile
 from pathlib import Path
 from typing import NoReturn
 
+from .. import escape
+
 #: Where the wheels are unpacked, in the deployed folder; a folder each, deletable.
 UNPACKED = "python"
 _NEEDED = (3, 10)
@@ -133,5 +135,5 @@ def _unpack(wheel: Path, digest: str, target: Path) -> Path:
 
 
 def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {escape.message(message)}\n")
     raise SystemExit(11)

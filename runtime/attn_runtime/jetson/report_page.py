@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Any
 
-from ..text_format import bytes_text, printable
+from ..escape import html_text
+from ..text_format import bytes_text
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --ground: #fff; --band: #f6f8fa;
@@ -206,9 +206,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0,
         )
 
     body = "\n".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return (
-        f'<div class="table"><table>\n<tr>{cells([escape(text) for text in head], "th")}</tr>\n{body}\n</table></div>'
-    )
+    return f'<div class="table"><table>\n<tr>{cells([_text(text) for text in head], "th")}</tr>\n{body}\n</table></div>'
 
 
 def _state(state: str) -> str:
@@ -216,4 +214,4 @@ def _state(state: str) -> str:
 
 
 def _text(text: object, limit: int = 200) -> str:
-    return escape(printable(str(text), limit))
+    return html_text(str(text), limit)

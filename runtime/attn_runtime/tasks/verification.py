@@ -13,8 +13,9 @@ from .. import arguments, backends, child_process
 from ..bundle import Bundle, to_fp16, to_reference_dtype
 from ..compare import Difference, Tolerance, Worst, compare_all
 from ..errors import BundleError, ParityError, UsageError
+from ..escape import printable, shell_words
 from ..session import check_open, open_session
-from ..text_format import difference_to_json, printable, worst_table
+from ..text_format import difference_to_json, worst_table
 from .apart import answer_or_error, check_time_limit, run_apart
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _replay_all(
     if path.is_file():
         raise UsageError(
             f"{path.name} is a plain ONNX file, without golden cases to hold it against; verify a bundle, or compare "
-            f"it with its source: attn-export verify {path.name} SOURCE"
+            f"it with its source: {shell_words('attn-export', 'verify', path.name)} SOURCE"
         )
     bundle = Bundle.open(path)
     cases: list[CaseResult] = []

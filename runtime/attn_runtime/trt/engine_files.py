@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from ..bundle import Bundle, Precision, sha256_of
 from ..errors import BackendError, EngineError, OutputError
+from ..escape import shell_words
 from ..files import Staging, irregular, recover
 from ..onnx_file import check_external_data
 from .engine_key import EngineKey, Wanted, mismatch_text, mismatches, model_digest, read_key
@@ -187,7 +187,7 @@ def build_command(path: Path, precision: str | None, graph: str | None) -> str:
     words = ["attn-run", "compile", str(path)]
     words += ["--precision", precision] if precision and precision != "fp32" else []
     words += ["--graph", graph] if graph else []
-    return " ".join(map(shlex.quote, words))
+    return shell_words(*words)
 
 
 def _read(paths: Iterable[Path]) -> tuple[dict[Path, EngineKey], EngineError | None]:

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "terminal_text.h"
+
 namespace {
 
 // A sign of life for each token as it is chosen, with one beam.
@@ -33,7 +35,7 @@ int main(int count, char** arguments) {
     const attn::Answers answers = generator.generate_text({arguments + first + 1, arguments + count}, options);
     if (options.beams == 1) std::fputc('\n', stderr);
     for (const std::string& note : answers.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
-    for (const attn::Answer& answer : answers.rows) std::printf("%s\n", answer.text.c_str());
+    for (const attn::Answer& answer : answers.rows) print_answer(answer.text);
     return 0;
   } catch (const attn::Error& error) {
     std::fprintf(stderr, "error: %s\n", error.what());

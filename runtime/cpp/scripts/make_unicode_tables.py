@@ -89,12 +89,6 @@ def word_characters() -> list[tuple[int, int]]:
     return ranges(point for point in code_points() if len(pieces(f"a{chr(point)}a")) == 1)
 
 
-def not_printed() -> list[tuple[int, int]]:
-    """Controls and spaces that change what a terminal shows. (Without what no character has: messages print that.)"""
-    hidden = {"Cc", "Cf", "Co", "Zl", "Zp", "Zs"}
-    return ranges(point for point in code_points() if point != 0x20 and unicodedata.category(chr(point)) in hidden)
-
-
 def written(name: str, kind: str, rows: Iterable[str]) -> str:
     lines, line = [f"constexpr {kind} {name}[] = {{"], "   "
     for row in rows:
@@ -117,8 +111,6 @@ def main() -> None:
         written("combining_classes", "CombiningClass", (f"{{{a:#x}, {b:#x}, {c}}}" for a, b, c in combining_classes())),
         "// First, last of what \\w matches.",
         written("word_characters", "Range", (f"{{{a:#x}, {b:#x}}}" for a, b in word_characters())),
-        "// First, last of what a message shows as U+FFFD.",
-        written("not_printed", "Range", (f"{{{a:#x}, {b:#x}}}" for a, b in not_printed())),
     ]
     TARGET.write_text("\n".join(parts))
     print(f"{TARGET.name}: {TARGET.stat().st_size} bytes, {len(decomposed)} decompositions")

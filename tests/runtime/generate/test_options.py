@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,32 @@ def test_a_bad_value_is_refused_where_it_is_given(make: Callable[[], object], sa
     with pytest.raises(UsageError) as raised:
         make()
     assert str(raised.value).startswith(says) or says in str(raised.value)
+
+
+def test_numbers_of_other_libraries_become_plain_ones() -> None:
+    """A Decimal does not go with NumPy's numbers, and an iterator can be read but once."""
+    sample = Sample(Decimal("0.5"), np.int32(3), np.float32(0.5), (n for n in (1, 2)))  # type: ignore[arg-type]
+    assert sample == Sample(0.5, 3, 0.5, (1, 2)) and sample.seeds(2) == [1, 2]
+    assert Sample(seed=np.array([4, 5])) == Sample(seed=(4, 5)) and Sample(seed=np.array(3)).seeds(2) == [3, 4]  # type: ignore[arg-type]
+    assert GenerateOptions(stop=iter([1, 2]), early_stop=np.True_) == GenerateOptions(stop=(1, 2), early_stop=True)  # type: ignore[arg-type]
+
+
+def test_check_raises_what_generate_would(translator: Generator, writer: Generator) -> None:
+    good = inputs_of(WRITER, drawn_prompts(WRITER, [6]))
+    writer.check(good)
+    for inputs, options in (
+        ({"tokens": np.array([[3, 13]])}, None),
+        (good, {"beams": 2}),
+        (good, GenerateOptions(beams=9)),
+        (good, GenerateOptions(stop=[13])),
+        (good, GenerateOptions(sample=Sample(seed=[1, 2]))),
+    ):
+        told = []
+        for call in (writer.check, writer.generate):
+            with pytest.raises(AttnError) as raised:
+                call(inputs, options)  # type: ignore[arg-type]
+            told.append((raised.type, str(raised.value)))
+        assert told[0] == told[1]
 
 
 def test_no_tokens_is_an_empty_answer(translator: Generator, writer: Generator) -> None:
@@ -244,23 +271,6 @@ def test_prompts_that_are_refused(writer: Generator, inputs: Any, says: str) -> 
     with pytest.raises(InputError, match=says) as raised:
         writer.generate(inputs)
     assert "\n" not in str(raised.value)
-
-
-def test_check_raises_what_generate_would(writer: Generator) -> None:
-    good = inputs_of(WRITER, drawn_prompts(WRITER, [6]))
-    writer.check(good)
-    for inputs, options in (
-        ({"tokens": np.array([[3, 13]])}, None),
-        (good, GenerateOptions(beams=9)),
-        (good, GenerateOptions(stop=[13])),
-        (good, GenerateOptions(sample=Sample(seed=[1, 2]))),
-    ):
-        told = []
-        for call in (writer.check, writer.generate):
-            with pytest.raises(AttnError) as raised:
-                call(inputs, options)  # type: ignore[operator]
-            told.append((raised.type, str(raised.value)))
-        assert told[0] == told[1]
 
 
 def test_more_rows_with_beams_than_the_graphs_take_are_refused(writer: Generator) -> None:

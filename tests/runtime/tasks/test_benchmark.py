@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attn_runtime.errors import InputError, OutputError, UsageError
+from attn_runtime.escape import plot_text
 from attn_runtime.tasks import benchmark as bench_module
 from attn_runtime.tasks.benchmark import BenchReport, SizeResult, bench
 from attn_runtime.tasks.plots.bench import plot_bench
-from attn_runtime.text_format import plot_text
 from PIL import Image
 from support.graphs.make_graphs import add, embed, nonzero
 

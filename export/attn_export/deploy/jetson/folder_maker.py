@@ -17,6 +17,7 @@ from typing import Any
 
 from attn_runtime.bundle import ENGINES, Bundle
 from attn_runtime.errors import OutputError, UsageError
+from attn_runtime.escape import shell_words
 from attn_runtime.jetson import ORDER, PAGE, PART, REPORT, Board, Order, Release, find_board, refuse, release_for
 from attn_runtime.suggest import did_you_mean
 
@@ -124,7 +125,7 @@ def _precisions(bundle: Bundle, board: Board, release: Release, asked: tuple[str
         refuse(board, release, f"precision:{name}")
         for graph in graphs:
             if name not in graph.precisions:
-                convert = f"; attn-export convert {bundle.path} {schemes.option(name)}"
+                convert = f"; {shell_words('attn-export', 'convert', str(bundle.path), *schemes.option(name).split())}"
                 made = "; no bundle has it yet" if name in _FURTHER else convert
                 raise UsageError(
                     f'{bundle.label(graph)}: no precision "{name}"; {did_you_mean(name, graph.precisions)}available: '
@@ -141,7 +142,8 @@ def _notes(bundle: Bundle, release: Release, precisions: tuple[str, ...]) -> lis
     notes = []
     if not any(graph.precisions[name].type != "fp32" for graph in bundle.graphs.values() for name in precisions):
         notes.append(
-            f"only fp32 is built: for the board's fast half precision, attn-export convert {bundle.path.name} --fp16 first"
+            "only fp32 is built: for the board's fast half precision, "
+            f"{shell_words('attn-export', 'convert', bundle.path.name, '--fp16')} first"
         )
     if not release.strongly_typed:
         notes.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attn_runtime.escape import printable
 from attn_runtime.jetson import Board, Release
 
 _SETUP = """\
@@ -32,7 +33,8 @@ def setup_script() -> str:
 
 
 def readme(model: str, board: Board, release: Release, notes: Sequence[str]) -> str:
-    told = "\n".join(f"- {note}" for note in notes)
+    told = "\n".join(f"- {printable(note, None)}" for note in notes)
+    model = printable(model)
     return f"""{model} for {board.title}, JetPack {release.version} (TensorRT {release.tensorrt}, Python {release.python})
 
 Copy this folder to the board and run

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from attn_runtime.escape import proto_string
+
 
 class Enum(str):
     """A value of an enum, written without quotes."""
@@ -58,10 +60,4 @@ def _scalar(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    return '"' + "".join(map(_escaped, str(value).encode())) + '"'
-
-
-def _escaped(byte: int) -> str:
-    """One byte of a string: whatever could end it, and what is not printable ASCII, in octal."""
-    character = chr(byte)
-    return character if 32 <= byte < 127 and character not in "\"\\'" else f"\\{byte:03o}"
+    return proto_string(str(value))

@@ -27,7 +27,9 @@ from typing import Any
 
 import click
 import numpy as np
+from attn_runtime.cli.options import say
 from attn_runtime.errors import AttnError, OutputError, StageError, UsageError
+from attn_runtime.escape import message
 from attn_runtime.preprocess import centred, resample
 from numpy.typing import NDArray
 
@@ -306,9 +308,9 @@ def main(out: Path | None) -> None:
     try:
         write(path)
     except AttnError as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {message(str(error))}", err=True)
         sys.exit(error.exit_code)
-    click.echo(f"{path}: {len(plan())} words, {path.stat().st_size / 1e6:.0f} MB")
+    say(f"{path}: {len(plan())} words, {path.stat().st_size / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from attn_runtime.cli.options import say
 from attn_runtime.errors import AttnError, BundleError
+from attn_runtime.escape import message
 from attn_runtime.files import write_file
 from safetensors.numpy import load, save
 from torch import Tensor
@@ -109,9 +111,9 @@ def main(out: Path) -> None:
     try:
         write(out)
     except AttnError as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {message(str(error))}", err=True)
         sys.exit(error.exit_code)
-    click.echo(f"{out}: {out.stat().st_size / 1e3:.0f} kB")
+    say(f"{out}: {out.stat().st_size / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":

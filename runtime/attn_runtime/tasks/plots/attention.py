@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BackendError, UsageError
+from ...escape import plot_text, plotting
 from ...files import write_whole
-from ...text_format import plot_text
 from .. import AttentionMap, AttentionMaps, Axis
 
 #: More cannot be told apart on one page.
@@ -24,6 +24,7 @@ _MOST_INCHES = 26  # of a page's width
 _COLOURS = "viridis"
 
 
+@plotting()
 def plot_attention(
     found: AttentionMaps,
     file: str | Path,
@@ -117,7 +118,7 @@ def _panel(
         axes = figure.add_subplot(place)
         row, who = _of_one_query(m.query, weights, query)
         _over_picture(figure, axes, row, m.key, found.picture)
-        axes.set_title(f"{plot_text(name)}\nquery: {who}", fontsize=9)
+        axes.set_title(f"{plot_text(name)}\nquery: {plot_text(who)}", fontsize=9)
         if query is not None and m.query.kind == "grid":
             _outline(axes, query, m.query, found.picture)
         return
@@ -169,8 +170,8 @@ def _over_picture(figure: Any, axes: Any, row: NDArray[Any], key: Axis, picture:
         grey = picture.astype(np.float32).mean(-1) / 255
         axes.imshow(0.6 * grey, extent=extent, cmap="gray", vmin=0, vmax=1, interpolation="nearest", zorder=1)
     unit = "pixels" if picture is not None else "cells"
-    axes.set_xlabel(f"key: column, {unit}", fontsize=8)
-    axes.set_ylabel(f"key: row, {unit}", fontsize=8)
+    axes.set_xlabel(f"key: column, {plot_text(unit)}", fontsize=8)
+    axes.set_ylabel(f"key: row, {plot_text(unit)}", fontsize=8)
     axes.tick_params(labelsize=7)
 
 

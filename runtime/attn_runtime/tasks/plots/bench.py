@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import BackendError, UsageError
+from ...escape import plot_text, plotting
 from ...files import write_whole
-from ...text_format import plot_text
 from .. import BenchReport, GenerationBenchReport
 
 
+@plotting()
 def plot_bench(report: BenchReport | GenerationBenchReport, file: str | Path) -> None:
     """Write the picture to `file`, in the format of its suffix (.png, .svg, .pdf).
 
@@ -41,7 +42,7 @@ def plot_bench(report: BenchReport | GenerationBenchReport, file: str | Path) ->
     results = report.results
     places = range(len(results))
     for (label, values), marker in zip(latencies, "o^s", strict=False):
-        left.plot(places, values, marker=marker, label=label)
+        left.plot(places, values, marker=marker, label=plot_text(label))
     left.set_title(titles[0])
     left.set_ylabel("ms")
     left.legend()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...bundle import MANIFEST, AttentionBlock, Bundle, read_embedded
 from ...errors import BundleError, UsageError
+from ...escape import shell_words
 from ...onnx_file import OnnxGraph, read_graph
 from ...spec import TensorSpec
 from ...suggest import did_you_mean
@@ -65,7 +66,11 @@ def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None, exact: 
     where = bundle.label(found)
     asked = precision or found.default_precision
     if asked not in found.precisions:
-        made = f"; attn-export to-trt {bundle.path} --{asked} makes it" if asked in TYPES else ""
+        made = (
+            f"; {shell_words('attn-export', 'to-trt', str(bundle.path), f'--{asked}')} makes it"
+            if asked in TYPES
+            else ""
+        )
         raise UsageError(
             f'{where}: unknown precision "{asked}"; {did_you_mean(asked, found.precisions)}'
             f"available: {', '.join(found.precisions)}{made}"

@@ -32,7 +32,7 @@ int keep_error() noexcept {
       throw;
     } catch (const Error& error) {
       last.message = printable(error.what(), longest);
-      last.details = error.details;
+      last.details = printable_lines(error.details);
       return error.status;
     } catch (const std::bad_alloc&) {
       last.fixed = "out of memory; close other programs, or use smaller sizes";

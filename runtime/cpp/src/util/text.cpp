@@ -1,11 +1,20 @@
 #include "util/text.h"
 
+#include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "util/unicode.h"
 
 namespace attn {
+namespace {
+
+// As the manifest's schema has it, and attn_runtime/escape.py.
+bool is_acted_on(char32_t value) {
+  return value < 0x20 || (value >= 0x7F && value < 0xA0) || (value >= 0x2028 && value <= 0x202E) || (value >= 0x2066 && value <= 0x2069);
+}
+
+}  // namespace
 
 std::string printable(std::string_view text, size_t limit) {
   constexpr char32_t replacement = 0xFFFD;
@@ -16,10 +25,21 @@ std::string printable(std::string_view text, size_t limit) {
     for (const char byte : text) values += static_cast<unsigned char>(byte) < 0x80 ? static_cast<char32_t>(byte) : replacement;
   }
   for (char32_t& value : values) {
-    if (!is_printed(value)) value = replacement;
+    if (is_acted_on(value)) value = replacement;
   }
   if (values.size() <= limit) return to_utf8(values);
   return to_utf8(values.substr(0, limit)) + "...";
+}
+
+std::string printable_lines(std::string_view text) {
+  std::string lines;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    if (begin) lines += '\n';
+    lines += printable(text.substr(begin, end - begin), text.size());
+    begin = end + 1;
+  }
+  return lines;
 }
 
 std::string shown(const std::string& text, size_t limit) {

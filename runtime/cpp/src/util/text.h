@@ -7,8 +7,12 @@
 
 namespace attn {
 
-// As it is, of at most `limit` characters: a control character, or a byte that is no UTF-8, becomes U+FFFD.
+// As it is, of at most `limit` characters: what a terminal acts on (control characters, C1 and DEL among them, the separators
+// of lines and paragraphs, the marks that reorder a line), or a byte that is no UTF-8, becomes U+FFFD.
 std::string printable(std::string_view text, size_t limit = 200);
+
+// The same of a table: its line breaks stay, and a line may be of any length.
+std::string printable_lines(std::string_view text);
 
 // In quotes, as JSON in ASCII; the bytes may be any.
 std::string shown(const std::string& text, size_t limit = 80);

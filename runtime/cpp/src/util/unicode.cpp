@@ -178,8 +178,6 @@ bool is_white_space(char32_t value) {
 
 bool is_blank(char32_t value) { return is_white_space(value) || (value >= 0x1C && value <= 0x1F); }
 
-bool is_printed(char32_t value) { return !find_range(not_printed, value); }
-
 bool is_word_character(char32_t value) { return find_range(word_characters, value) != nullptr; }
 
 void append_utf8(std::string& text, char32_t value) {

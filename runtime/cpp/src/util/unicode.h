@@ -25,8 +25,6 @@ bool is_white_space(char32_t value);       // the property White_Space
 bool is_blank(char32_t value);             // white space, and the four separators among the controls
 bool is_word_character(char32_t value);    // what \w of a regular expression matches
 
-bool is_printed(char32_t value);           // not what changes what a terminal shows: controls, most separators, private use
-
 bool is_utf8(std::string_view text);
 std::u32string code_points(std::string_view text);  // of valid UTF-8
 void append_utf8(std::string& text, char32_t value);
