@@ -6,7 +6,22 @@ print it without a traceback and exit with `exit_code`; 1 stays for a bug of our
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: What a message's last clause begins with where it says what to do.
+_ADVICE = re.compile(
+    r"(?:add|append|ask|attn-export|attn-run|bind|build|call|cast|check|choose|close|compile|compute|convert|copy|create|cut"
+    r"|declare|deploy|did|draw|export|fetch|fix|free|gather|give|guard|hand|initialise|install|instead|leave|let|make|move|name"
+    r"|narrow|open|pip|put|raise|re-export|remove|rename|replace|restore|return|run|save|see|send|set|split|start|store|take"
+    r"|torchrun|trust|try|update|upgrade|use|verify|wait|widen|wrap|write)\b",
+    re.IGNORECASE,
+)
+#: What a clause begins with where it says what was expected.
+_EXPECTED = re.compile(
+    r"expected |available: |known: |there (?:is|are):? |it (?:has|takes):? |one of |at (?:most|least) "
+)
 
 
 class AttnError(Exception):
@@ -20,6 +35,53 @@ class AttnError(Exception):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+
+    def to_json(self) -> dict[str, Any]:
+        """What a program wants to know: exit code, class, the message in one line, its parts, and the details.
+
+        ``{"code", "kind", "message", "found", "expected", "do", "details"}``; None for what the message does not say.
+        """
+        message = " ".join(str(self).split())
+        told = {"code": self.exit_code, "kind": type(self).__name__, "message": message}
+        return (
+            told
+            | dict(zip(("found", "expected", "do"), parts(message), strict=True))
+            | {"details": self.details or None}
+        )
+
+
+def parts(message: str) -> tuple[str, str | None, str | None]:
+    """(what was found, what was expected, what to do) of a message in one line; None for what it does not say.
+
+    Clauses end with "; " or ". ", outside of brackets and quotes. The last one is what to do, where it begins like advice;
+    words that came from elsewhere, as those of a library, seldom do. What was expected is named so, in a clause of its own
+    or after a comma.
+    """
+    clauses = _clauses(message)
+    do = expected = None
+    if len(clauses) > 1 and _ADVICE.match(clauses[-1]):
+        do = clauses.pop().removesuffix(".")
+    if len(clauses) > 1 and _EXPECTED.match(clauses[-1]):
+        expected = clauses.pop().removeprefix("expected ").removesuffix(".")
+    found = "; ".join(clauses).removesuffix(".")
+    if expected is None and (at := re.search(r"[,:] expected ", found)):
+        found, expected = found[: at.start()], found[at.end() :]
+    return found, expected, do
+
+
+def _clauses(message: str) -> list[str]:
+    clauses, start, depth, quoted = [], 0, 0, False
+    for at, character in enumerate(message):
+        if character == '"':
+            quoted = not quoted
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth = max(0, depth - 1)
+        elif not depth and not quoted and re.match(r"; |\. (?=[A-Z])", message[at : at + 3]):
+            clauses.append(message[start:at])
+            start = at + 2
+    return [clause for clause in (*clauses, message[start:]) if clause.strip()]
 
 
 class UsageError(AttnError):

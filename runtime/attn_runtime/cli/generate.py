@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import print_json
+from .options import json_option, print_json, quiet_option, verbose_option
+from .printers import print_passed_over
 
 if TYPE_CHECKING:
     from ..generate import Sample, TextAnswers
@@ -33,7 +34,9 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--low-memory", is_flag=True, help="On the CPU, keep one copy of the weights; slower from two rows on."
             ),
-            click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+            quiet_option,
+            verbose_option,
+            json_option,
         ]
     ):
         command = option(command)
@@ -64,7 +67,7 @@ def translate_command(path: str, texts: tuple[str, ...], **options: Any) -> None
 
     if texts == ("-",):
         texts, options["file"] = (), "-"
-    printer = _Printer(options.pop("stream"), options.pop("as_json"))
+    printer = _Printer(**{name: options.pop(name) for name in ("stream", "as_json", "quiet", "verbose")})
     texts, options = _prepared(texts, options, None, printer, "translate")
     printer.end(generate_texts(path, texts, translate=True, **options))
 
@@ -85,7 +88,7 @@ def generate_command(path: str, texts: tuple[str, ...], **options: Any) -> None:
     drawn = {
         name: value for name in ("temperature", "top_k", "top_p", "seed") if (value := options.pop(name)) is not None
     }
-    printer = _Printer(options.pop("stream"), options.pop("as_json"))
+    printer = _Printer(**{name: options.pop(name) for name in ("stream", "as_json", "quiet", "verbose")})
     texts, options = _prepared(texts, options, Sample(**drawn) if drawn else None, printer, "go on from")
     printer.end(generate_texts(path, texts, translate=False, **options))
 
@@ -109,7 +112,7 @@ def _prepared(
         **options,
         "options": chosen,
         "blank": file is not None,
-        "on_unknown": _print_unknown,
+        "on_unknown": None if printer.quiet else _print_unknown,
         "on_text": printer.grow if printer.stream else None,
     }
 
@@ -130,8 +133,8 @@ class _Printer:
     """Prints answers, a line each, or what an answer grows by; where a token changes what was printed before it, all of it on
     a new line at the end."""
 
-    def __init__(self, stream: bool, as_json: bool) -> None:
-        self.stream, self.as_json = stream, as_json
+    def __init__(self, stream: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
+        self.stream, self.as_json, self.quiet, self.verbose = stream, as_json, quiet, verbose
         self._printed = ""
 
     def grow(self, number: int, text: str) -> None:
@@ -141,6 +144,9 @@ class _Printer:
             self._printed = text
 
     def end(self, written: TextAnswers) -> None:
+        for note in () if self.quiet or self.as_json else written.notes:
+            click.echo(f"note: {note}", err=True)
+        print_passed_over(written, self.verbose and not self.as_json)
         if self.as_json:
             print_json(written.to_json())
         elif self.stream:

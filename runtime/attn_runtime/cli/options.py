@@ -6,7 +6,6 @@ Imports click and nothing heavy, so that --help answers at once.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -15,13 +14,36 @@ from typing import Any, NoReturn
 
 import click
 
-from ..errors import AttnError, OutputError, UsageError
+from ..errors import AttnError, UsageError
 from ..suggest import did_you_mean
+from .streams import ReaderGoneError, open_streams
 
 _INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
 _BROKEN_PIPE = 128 + 13
+_JSON = "attn_runtime.cli.json"  # in a context's meta: the _JsonAnswer of this run
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
+def _note_json(context: click.Context, option: click.Parameter, as_json: bool) -> bool:
+    if (answer := context.meta.get(_JSON)) is not None:
+        answer.wanted = as_json
+    return as_json
+
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    callback=_note_json,
+    help="Print one JSON document instead of text; an error too.",
+)
+_QUIET = "Print the answer alone, where there is one, and errors."
+quiet_option = click.option("--quiet", "-q", is_flag=True, help=_QUIET)
+#: For a command that prints nothing but its answer.
+quiet_already_option = click.option("--quiet", "-q", is_flag=True, expose_value=False, help=_QUIET)
+verbose_option = click.option(
+    "--verbose", "-v", is_flag=True, help="Tell on stderr why other backends and devices were passed over."
+)
 
 
 class NearestGroup(click.Group):
@@ -54,7 +76,8 @@ def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | N
 
     An AttnError is printed as one line ``error: ...`` on stderr, followed by its `details`, and gives the exit code;
     click's own complaints are printed alike and give 2. Ctrl-C gives 130, a reader that went away 141; anything else is
-    a bug of ours, with its traceback and 1. Where a shell asks for completions, they are all that is printed.
+    a bug of ours, with its traceback and 1. With --json each of them is in the one document on stdout too, as "error".
+    Where a shell asks for completions, they are all that is printed.
     """
     if instruction := os.environ.get(variable := completion_variable(prog_name)):
         from click.shell_completion import shell_complete
@@ -65,49 +88,110 @@ def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | N
         number = getattr(signal, name, None)
         with contextlib.suppress(ValueError):  # not the main thread: nothing to set
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
-                signal.signal(number, lambda received, _: sys.exit(128 + received))
+                signal.signal(number, _stop)
+    open_streams()
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _invoke(command, prog_name, list(sys.argv[1:] if arguments is None else arguments))
+        code = _invoke(command, prog_name, words)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered goes nowhere; without this, Python complains once more on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, ReaderGoneError):
         code = _BROKEN_PIPE
-    except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = _complain(f"can't write to stdout: {error.strerror}", OutputError.exit_code)
+    except AttnError as error:  # stdout can't be written
+        code = _complain(error)
     sys.exit(code)
 
 
-def _invoke(command: click.Command, prog_name: str, arguments: list[str]) -> int:
+class _StoppedError(SystemExit):
+    """A signal asks the process to end."""
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise _StoppedError(128 + number)
+
+
+def _invoke(command: click.Command, prog_name: str, words: list[str]) -> int:
+    answer = _JsonAnswer(words)
     try:
-        with command.make_context(prog_name, arguments) as context:
+        with command.make_context(prog_name, list(words)) as context:
+            context.meta[_JSON] = answer
             command.invoke(context)
     except click.exceptions.Exit as finished:
+        answer.end()
         return finished.exit_code
     except AttnError as error:
-        return _complain(str(error), error.exit_code, getattr(error, "details", ""))
+        _complain(error)
+        answer.end(error.to_json())
+        return error.exit_code
     except click.ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             click.echo(error.format_message(), err=True)
             return error.exit_code
-        return _complain(error.format_message(), error.exit_code)
+        told = UsageError(error.format_message())
+        _complain(told)
+        context = getattr(error, "ctx", None)
+        see = None if context is None else f"see {context.command_path} --help"
+        parts = told.to_json()
+        answer.end(parts | {"code": error.exit_code, "do": parts["do"] or see})
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        return _complain("interrupted", _INTERRUPTED)
+        click.echo("error: interrupted", err=True)
+        answer.end(_outcome(_INTERRUPTED, "Interrupted", "interrupted"))
+        return _INTERRUPTED
+    except _StoppedError as stopped:
+        code = int(str(stopped.code))
+        answer.end(_outcome(code, "Stopped", f"stopped by {signal.Signals(code - 128).name}"))
+        return code
+    except Exception as bug:
+        answer.end(_outcome(1, type(bug).__name__, f"a bug of attn-export's: {bug}"))
+        raise
+    answer.end()
     return 0
 
 
-def _complain(message: str, code: int, details: str = "") -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
-    if details:
+def _complain(error: AttnError) -> int:
+    click.echo(f"error: {' '.join(str(error).split())}", err=True)
+    if details := getattr(error, "details", ""):
         click.echo(details, err=True)
-    return code
+    return error.exit_code
+
+
+def _outcome(code: int, kind: str, message: str) -> dict[str, Any]:
+    """As AttnError.to_json, for what is none."""
+    return AttnError(message).to_json() | {"code": code, "kind": kind}
+
+
+class _JsonAnswer:
+    """The one document of a run with --json. It is printed at its end, when it is known whether an error belongs into it.
+
+    `wanted` is what was parsed; until the command's own options are, --json among the words decides.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        options = words[: words.index("--")] if "--" in words else words
+        self.wanted = "--json" in options
+        self._value: Any = None
+        self._there = False
+
+    def keep(self, value: Any) -> None:
+        self._value, self._there = value, True
+
+    def end(self, error: dict[str, Any] | None = None) -> None:
+        """Print what was kept, where something was; with an error that, inside the document."""
+        if error is not None and self.wanted:
+            result = self._value if isinstance(self._value, dict) else {"result": self._value} if self._there else {}
+            self.keep({**result, "error": error})
+        if self._there:
+            _echo_json(self._value)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; a NaN or infinity is a bug, since JSON has neither."""
+    """One JSON document on stdout, at the end of the command; a NaN or infinity is a bug, since JSON has neither."""
+    context = click.get_current_context(silent=True)
+    answer = None if context is None else context.meta.get(_JSON)
+    (_echo_json if answer is None else answer.keep)(value)
+
+
+def _echo_json(value: Any) -> None:
     import json
 
     click.echo(json.dumps(value, indent=2, allow_nan=False))

@@ -32,7 +32,7 @@ class TextAnswer:
 
 @dataclass(frozen=True)
 class TextAnswers:
-    """`calls` says how many batches were generated, in `seconds`."""
+    """`calls` says how many batches were generated, in `seconds`. `notes` say that a GPU was left unused, where one was."""
 
     answers: tuple[TextAnswer, ...]
     calls: int
@@ -40,6 +40,8 @@ class TextAnswers:
     backend: str
     device: str
     choice: str
+    passed_over: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         tokens = sum(len(answer.tokens) for answer in self.answers)
@@ -52,6 +54,8 @@ class TextAnswers:
             "backend": self.backend,
             "device": self.device,
             "choice": self.choice,
+            "passed_over": list(self.passed_over),
+            "notes": list(self.notes),
         }
 
 
@@ -108,7 +112,9 @@ def generate_texts(
                 )
             if found.cancelled:
                 break
-        return TextAnswers(tuple(answers), calls, seconds, generator.backend, generator.device, generator.choice)
+        told = generator.backend, generator.device, generator.choice
+        notes = (f"runs on the CPU: {generator.unused_gpu} is here and can't be used",) if generator.unused_gpu else ()
+        return TextAnswers(tuple(answers), calls, seconds, *told, generator.passed_over, notes)
 
 
 class _Follow:

@@ -58,6 +58,7 @@ class BenchReport:
     call: str
     batch_dim: str | None
     results: tuple[SizeResult, ...]
+    passed_over: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -108,9 +109,8 @@ def bench(
             results.append(_measure(session, batch, at, call, warmup_s, measure_s, min_runs, seed))
             if on_size:
                 on_size(results[-1])
-        return BenchReport(
-            Path(path).name, session.backend, session.device, session.choice, call, batch_dim, tuple(results)
-        )
+        told = session.backend, session.device, session.choice
+        return BenchReport(Path(path).name, *told, call, batch_dim, tuple(results), session.passed_over)
 
 
 def _measure(

@@ -46,12 +46,14 @@ class RunResult:
     choice: str
     seconds: float
     notes: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "backend": self.backend,
             "device": self.device,
             "choice": self.choice,
+            "passed_over": list(self.passed_over),
             "seconds": self.seconds,
             "notes": list(self.notes),
             "top": None if self.top is None else [[vars(guess) for guess in row] for row in self.top],
@@ -91,7 +93,8 @@ def run_file(
         guesses = top_classes(session, outputs, top)
         if output is not None:
             write_whole(Path(output), lambda path: np.savez(path, **outputs))  # type: ignore[arg-type]
-        return RunResult(outputs, guesses, session.backend, session.device, session.choice, seconds, notes)
+        told = session.backend, session.device, session.choice
+        return RunResult(outputs, guesses, *told, seconds, notes, session.passed_over)
 
 
 def summary(value: Array) -> dict[str, Any]:

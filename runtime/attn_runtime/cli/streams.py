@@ -1,0 +1,102 @@
+"""stdin, stdout and stderr as a command finds them: closed, full, without a reader, of an encoding that lacks characters."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO, cast
+
+from ..errors import OutputError
+
+
+class ReaderGoneError(Exception):
+    """Nobody reads stdout or stderr any more. No BrokenPipeError: rich ends the process with 1 on one."""
+
+
+class _Stream(io.TextIOWrapper):
+    """Over the buffer of a standard stream. A character that the encoding lacks is written as "?" or escaped."""
+
+    def __init__(self, own: io.TextIOWrapper, errors: str) -> None:
+        # click takes a stream of ASCII for a mistake and writes UTF-8 into it, so such a stream is not called one. Whoever
+        # named another way than to fail for what can't be encoded has it.
+        self._only_ascii = codecs.lookup(own.encoding).name == "ascii"
+        self._kept_errors = errors if own.errors in ("strict", "surrogateescape") else own.errors or errors
+        super().__init__(
+            own.buffer,
+            "utf-8" if self._only_ascii else own.encoding,
+            self._kept_errors,
+            line_buffering=own.line_buffering,
+            write_through=own.write_through,
+        )
+
+    def write(self, text: str) -> int:
+        with self._failing():
+            super().write(text.encode("ascii", self._kept_errors).decode("ascii") if self._only_ascii else text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._failing():
+            super().flush()
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError as error:
+            _into_nothing(self.fileno())
+            raise ReaderGoneError from error
+        except OSError as error:
+            _into_nothing(self.fileno())
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        raise NotImplementedError
+
+
+class _Stdout(_Stream):
+    def _fail(self, error: OSError) -> None:
+        raise OutputError(f"can't write to stdout: {error.strerror or error}") from error
+
+
+class _Stderr(_Stream):
+    def _fail(self, error: OSError) -> None:
+        """The exit code still tells."""
+
+
+def open_streams() -> None:
+    """Make the three streams ones that can be used: never None, and with errors that are told in one line.
+
+    What is closed reads and writes nothing. Its number is taken, so that no file that is opened later gets what a library
+    prints: without it a model's file could be number 1 or 2.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdin = sys.stdin if sys.stdin is not None else _nothing("r")
+    # Streams that a test or a caller put in their place are theirs.
+    if sys.stdout is None:
+        sys.stdout = _nothing("w")
+    elif sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = _Stdout(sys.stdout, "replace")
+    if sys.stderr is None:
+        sys.stderr = _nothing("w")
+    elif sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _Stderr(sys.stderr, "backslashreplace")
+
+
+def _nothing(mode: str) -> TextIO:
+    return cast(TextIO, Path(os.devnull).open(mode, encoding="utf-8", errors="replace"))  # for the rest of the process
+
+
+def _into_nothing(number: int) -> None:
+    """What is still buffered goes nowhere; without this, Python complains once more on its way out."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, number)
+    os.close(nothing)
