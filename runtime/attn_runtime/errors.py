@@ -15,7 +15,7 @@ _ADVICE = re.compile(
     r"(?:add|append|ask|attn-export|attn-run|bind|build|call|cast|check|choose|close|compile|compute|convert|copy|create|cut"
     r"|declare|deploy|did|draw|export|fetch|fix|free|gather|give|guard|hand|initialise|install|instead|leave|let|make|move|name"
     r"|narrow|open|pip|put|raise|re-export|remove|rename|replace|restore|return|run|save|see|send|set|split|start|store|take"
-    r"|torchrun|trust|try|update|upgrade|use|verify|wait|widen|wrap|write)\b",
+    r"|torchrun|trust|try|update|upgrade|use|verify|wait|widen|wrap|write)(?=[ .?]|$)",
     re.IGNORECASE,
 )
 #: What a clause begins with where it says what was expected.
@@ -57,20 +57,22 @@ def parts(message: str) -> tuple[str, str | None, str | None]:
     words that came from elsewhere, as those of a library, seldom do. What was expected is named so, in a clause of its own
     or after a comma.
     """
-    clauses = _clauses(message)
-    do = expected = None
-    if len(clauses) > 1 and _ADVICE.match(clauses[-1]):
-        do = clauses.pop().removesuffix(".")
-    if len(clauses) > 1 and _EXPECTED.match(clauses[-1]):
-        expected = clauses.pop().removeprefix("expected ").removesuffix(".")
-    found = "; ".join(clauses).removesuffix(".")
-    if expected is None and (at := re.search(r"[,:] expected ", found)):
+    found, expected, do = message, None, None
+    ends = _clause_ends(message)
+    if ends and _ADVICE.match(found, ends[-1] + 2):
+        do = found[ends[-1] + 2 :].removesuffix(".")
+        found = found[: ends.pop()]
+    if ends and _EXPECTED.match(found, ends[-1] + 2):
+        expected = found[ends[-1] + 2 :].removeprefix("expected ").removesuffix(".")
+        found = found[: ends[-1]]
+    elif at := re.search(r"[,:] expected ", found):
         found, expected = found[: at.start()], found[at.end() :]
-    return found, expected, do
+    return found.removesuffix("."), expected, do
 
 
-def _clauses(message: str) -> list[str]:
-    clauses, start, depth, quoted = [], 0, 0, False
+def _clause_ends(message: str) -> list[int]:
+    """Where "; " stands, or ". " before a capital, outside of brackets and quotes."""
+    ends, depth, quoted = [], 0, False
     for at, character in enumerate(message):
         if character == '"':
             quoted = not quoted
@@ -79,9 +81,8 @@ def _clauses(message: str) -> list[str]:
         elif character in ")]}":
             depth = max(0, depth - 1)
         elif not depth and not quoted and re.match(r"; |\. (?=[A-Z])", message[at : at + 3]):
-            clauses.append(message[start:at])
-            start = at + 2
-    return [clause for clause in (*clauses, message[start:]) if clause.strip()]
+            ends.append(at)
+    return ends
 
 
 class UsageError(AttnError):

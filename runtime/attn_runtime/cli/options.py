@@ -16,7 +16,7 @@ import click
 
 from ..errors import AttnError, UsageError
 from ..suggest import did_you_mean
-from .streams import ReaderGoneError, open_streams
+from .streams import ReaderGoneError, into_nothing, open_streams
 
 _INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
 _BROKEN_PIPE = 128 + 13
@@ -95,8 +95,11 @@ def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | N
         code = _invoke(command, prog_name, words)
         sys.stdout.flush()
     except (BrokenPipeError, ReaderGoneError):
+        into_nothing(sys.stdout)
+        into_nothing(sys.stderr)
         code = _BROKEN_PIPE
     except AttnError as error:  # stdout can't be written
+        into_nothing(sys.stdout)
         code = _complain(error)
     sys.exit(code)
 
@@ -120,8 +123,7 @@ def _invoke(command: click.Command, prog_name: str, words: list[str]) -> int:
         return finished.exit_code
     except AttnError as error:
         _complain(error)
-        answer.end(error.to_json())
-        return error.exit_code
+        return answer.fail(error.to_json())
     except click.ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             click.echo(error.format_message(), err=True)
@@ -129,20 +131,17 @@ def _invoke(command: click.Command, prog_name: str, words: list[str]) -> int:
         told = UsageError(error.format_message())
         _complain(told)
         context = getattr(error, "ctx", None)
-        see = None if context is None else f"see {context.command_path} --help"
+        see = f"see {prog_name if context is None else context.command_path} --help"
         parts = told.to_json()
-        answer.end(parts | {"code": error.exit_code, "do": parts["do"] or see})
-        return error.exit_code
+        return answer.fail(parts | {"code": error.exit_code, "do": parts["do"] or see})
     except (KeyboardInterrupt, click.Abort):
         click.echo("error: interrupted", err=True)
-        answer.end(_outcome(_INTERRUPTED, "Interrupted", "interrupted"))
-        return _INTERRUPTED
+        return answer.fail(_outcome(_INTERRUPTED, "Interrupted", "interrupted"))
     except _StoppedError as stopped:
         code = int(str(stopped.code))
-        answer.end(_outcome(code, "Stopped", f"stopped by {signal.Signals(code - 128).name}"))
-        return code
+        return answer.fail(_outcome(code, "Stopped", f"stopped by {signal.Signals(code - 128).name}"))
     except Exception as bug:
-        answer.end(_outcome(1, type(bug).__name__, f"a bug of attn-export's: {bug}"))
+        answer.fail(_outcome(1, type(bug).__name__, f"a bug of attn-export's: {bug}"))
         raise
     answer.end()
     return 0
@@ -175,13 +174,22 @@ class _JsonAnswer:
     def keep(self, value: Any) -> None:
         self._value, self._there = value, True
 
-    def end(self, error: dict[str, Any] | None = None) -> None:
-        """Print what was kept, where something was; with an error that, inside the document."""
-        if error is not None and self.wanted:
-            result = self._value if isinstance(self._value, dict) else {"result": self._value} if self._there else {}
-            self.keep({**result, "error": error})
+    def end(self) -> None:
+        """Print what was kept, where something was."""
         if self._there:
             _echo_json(self._value)
+
+    def fail(self, error: dict[str, Any]) -> int:
+        """The same with the error inside. Its exit code: that stays, where stdout can't be written either."""
+        if self.wanted:
+            result = self._value if isinstance(self._value, dict) else {"result": self._value} if self._there else {}
+            self.keep({**result, "error": error})
+        try:
+            self.end()
+            sys.stdout.flush()
+        except (AttnError, ReaderGoneError):
+            into_nothing(sys.stdout)
+        return int(error["code"])
 
 
 def print_json(value: Any) -> None:

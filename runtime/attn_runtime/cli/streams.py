@@ -34,7 +34,9 @@ class _Stream(io.TextIOWrapper):
             write_through=own.write_through,
         )
 
-    def write(self, text: str) -> int:
+    def write(self, text: str, /) -> int:
+        if text == "":  # click writes that, and b"", to see what takes text, and would not tell of a failure
+            return 0
         with self._failing():
             super().write(text.encode("ascii", self._kept_errors).decode("ascii") if self._only_ascii else text)
         return len(text)
@@ -48,10 +50,8 @@ class _Stream(io.TextIOWrapper):
         try:
             yield
         except BrokenPipeError as error:
-            _into_nothing(self.fileno())
             raise ReaderGoneError from error
         except OSError as error:
-            _into_nothing(self.fileno())
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
@@ -66,6 +66,7 @@ class _Stdout(_Stream):
 class _Stderr(_Stream):
     def _fail(self, error: OSError) -> None:
         """The exit code still tells."""
+        into_nothing(self)
 
 
 def open_streams() -> None:
@@ -95,8 +96,10 @@ def _nothing(mode: str) -> TextIO:
     return cast(TextIO, Path(os.devnull).open(mode, encoding="utf-8", errors="replace"))  # for the rest of the process
 
 
-def _into_nothing(number: int) -> None:
+def into_nothing(stream: TextIO) -> None:
     """What is still buffered goes nowhere; without this, Python complains once more on its way out."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, number)
-    os.close(nothing)
+    with contextlib.suppress(OSError):  # no file behind it
+        number = stream.fileno()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, number)
+        os.close(nothing)
