@@ -130,8 +130,8 @@ def _invoke(command: click.Command, prog_name: str, words: list[str]) -> int:
             return error.exit_code
         told = UsageError(error.format_message())
         _complain(told)
-        context = getattr(error, "ctx", None)
-        see = f"see {prog_name if context is None else context.command_path} --help"
+        at = getattr(error, "ctx", None)
+        see = f"see {prog_name if at is None else at.command_path} --help"
         parts = told.to_json()
         return answer.fail(parts | {"code": error.exit_code, "do": parts["do"] or see})
     except (KeyboardInterrupt, click.Abort):
