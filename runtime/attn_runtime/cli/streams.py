@@ -14,8 +14,8 @@ from typing import TextIO, cast
 from ..errors import OutputError
 
 
-class ReaderGoneError(Exception):
-    """Nobody reads stdout or stderr any more. No BrokenPipeError: rich ends the process with 1 on one."""
+class ReaderGoneError(BaseException):
+    """Nobody reads stdout or stderr any more, and the process ends as on Ctrl-C. No BrokenPipeError: rich ends it with 1."""
 
 
 class _Stream(io.TextIOWrapper):
@@ -35,8 +35,6 @@ class _Stream(io.TextIOWrapper):
         )
 
     def write(self, text: str, /) -> int:
-        if text == "":  # click writes that, and b"", to see what takes text, and would not tell of a failure
-            return 0
         with self._failing():
             super().write(text.encode("ascii", self._kept_errors).decode("ascii") if self._only_ascii else text)
         return len(text)
@@ -72,14 +70,9 @@ class _Stderr(_Stream):
 def open_streams() -> None:
     """Make the three streams ones that can be used: never None, and with errors that are told in one line.
 
-    What is closed reads and writes nothing. Its number is taken, so that no file that is opened later gets what a library
-    prints: without it a model's file could be number 1 or 2.
+    What is closed (None in Python) reads and writes nothing from now on, under its old number, the lowest that is free: a
+    model's file that is opened later would otherwise have number 1 or 2, and get what a library prints.
     """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     sys.stdin = sys.stdin if sys.stdin is not None else _nothing("r")
     # Streams that a test or a caller put in their place are theirs.
     if sys.stdout is None:
