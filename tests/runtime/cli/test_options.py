@@ -90,7 +90,7 @@ def test_a_usage_error_is_one_too(words: list[str], says: str, do: str, run: Run
     assert says in error["message"] and do in error["do"] and err == f"error: {error['message']}\n"
 
 
-@pytest.mark.parametrize("words", [["do", "--prompt", "--json"], ["do", "--", "it", "--json"], ["do", "--jsn"]])
+@pytest.mark.parametrize("words", [["do", "--prompt", "--json"], ["do", "--jsn", "--", "--json"], ["do", "--jsn"]])
 def test_json_that_is_no_option_asks_for_nothing(words: list[str], run: Run) -> None:
     if words[1] == "--prompt":
         words = ["do", "it", *words[1:]]

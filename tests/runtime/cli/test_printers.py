@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from attn_runtime.cli.app import cli
 from attn_runtime.cli.options import run_cli
+from attn_runtime.cli.printers import print_run
 from attn_runtime.generate import TextAnswers
+from attn_runtime.tasks import RunResult
+from attn_runtime.tasks.file_run import Guess
 from support.graphs.make_graphs import brightness_classifier, off_by, rewrite_answers
 
 pytestmark = pytest.mark.usefixtures("without_native")
@@ -64,6 +67,14 @@ def test_run_and_bench_in_silence_are_their_answers(tmp_path: Path, invoke: Invo
     quick = ["--warmup", 0, "--seconds", 0, "--min-runs", 1, "--batch", 1]
     assert len(invoke("bench", bundle, *quick, "-q")[1].splitlines()) == 2
     assert "call, ort on " in invoke("bench", bundle, *quick)[1]
+
+
+def test_what_was_done_to_a_file_is_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    result = RunResult({}, ((Guess(0, "yes", 1.0),),), "ort", "cpu", "ort on cpu", 0.001, ("resampled",))
+    print_run(result, quiet=False)
+    assert capsys.readouterr() == ("ort on cpu; 1.00 ms\n100.00%  yes\n", "note: resampled\n")
+    print_run(result, quiet=True)
+    assert capsys.readouterr() == ("100.00%  yes\n", "")
 
 
 def test_a_generator_notes_the_gpu_it_could_not_use(monkeypatch: pytest.MonkeyPatch, invoke: Invoke) -> None:
