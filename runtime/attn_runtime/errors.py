@@ -59,6 +59,8 @@ def parts(message: str) -> tuple[str, str | None, str | None]:
     """
     found, expected, do = message, None, None
     ends = _clause_ends(message)
+    # What follows the nearest name belongs to it: the other names there are.
+    ends = next((ends[: n + 1] for n, end in enumerate(ends) if message.startswith("did you mean ", end + 2)), ends)
     if ends and _ADVICE.match(found, ends[-1] + 2):
         do = found[ends[-1] + 2 :].removesuffix(".")
         found = found[: ends.pop()]

@@ -27,6 +27,8 @@ from support.checks.import_graph import PACKAGES, ROOT
          ("can't write a: no room; what was there is unchanged", None, "free some space")),
         ('unknown device "gpu"; did you mean cuda? available: auto, cpu',
          ('unknown device "gpu"', None, "did you mean cuda? available: auto, cpu")),
+        ('unknown model "lmm"; did you mean lm? built in: lm, vit. Your own: a .pt2 file.',
+         ('unknown model "lmm"', None, "did you mean lm? built in: lm, vit. Your own: a .pt2 file")),
         # What is no advice is not called so: remarks, the words of a library, what stands in quotes and brackets.
         ("the build was cancelled; nothing was written", ("the build was cancelled; nothing was written", None, None)),
         ("ort failed: Non-zero status. Name:'n' Status", ("ort failed: Non-zero status. Name:'n' Status", None, None)),
