@@ -17,7 +17,7 @@ class Console:
     def __init__(self, quiet: bool = False) -> None:
         from rich.console import Console as Rich
 
-        self.quiet = quiet
+        self.quiet = quiet or sys.stderr is None  # no stream: print would take stdout instead
         # The stream itself, not its name: libraries are hushed by redirecting sys.stderr while a stage runs.
         self._stream = sys.stderr
         self._rich = Rich(file=self._stream, highlight=False, soft_wrap=True)

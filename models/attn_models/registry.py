@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn_runtime.errors import UsageError
-from attn_runtime.suggest import did_you_mean
+from attn_runtime.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from .spec import ModelSpec

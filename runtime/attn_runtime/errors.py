@@ -6,9 +6,24 @@ print it without a traceback and exit with `exit_code`; 1 stays for a bug of our
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from .escape import message as one_line
+
+#: What a message's last clause begins with where it says what to do.
+_ADVICE = re.compile(
+    r"(?:add|append|ask|attn-export|attn-run|bind|build|call|cast|check|choose|close|compile|compute|convert|copy|create|cut"
+    r"|declare|deploy|did|draw|export|fetch|fix|free|gather|give|guard|hand|initialise|install|instead|leave|let|make|move|name"
+    r"|narrow|open|pip|put|raise|re-export|remove|rename|replace|restore|return|run|save|see|send|set|split|start|store|take"
+    r"|torchrun|trust|try|update|upgrade|use|verify|wait|widen|wrap|write)(?=[ .?]|$)",
+    re.IGNORECASE,
+)
+#: What a clause begins with where it says what was expected.
+_EXPECTED = re.compile(
+    r"expected |available: |known: |there (?:is|are):? |it (?:has|takes):? |one of |at (?:most|least) "
+)
 
 
 class AttnError(Exception):
@@ -26,6 +41,56 @@ class AttnError(Exception):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+
+    def to_json(self) -> dict[str, Any]:
+        """What a program wants to know: exit code, class, the message in one line, its parts, and the details.
+
+        ``{"code", "kind", "message", "found", "expected", "do", "details"}``; None for what the message does not say.
+        """
+        message = " ".join(str(self).split())
+        told = {"code": self.exit_code, "kind": type(self).__name__, "message": message}
+        return (
+            told
+            | dict(zip(("found", "expected", "do"), parts(message), strict=True))
+            | {"details": self.details or None}
+        )
+
+
+def parts(message: str) -> tuple[str, str | None, str | None]:
+    """(what was found, what was expected, what to do) of a message in one line; None for what it does not say.
+
+    Clauses end with "; " or ". ", outside of brackets and quotes. The last one is what to do, where it begins like advice;
+    words that came from elsewhere, as those of a library, seldom do. What was expected is named so, in a clause of its own
+    or after a comma.
+    """
+    found, expected, do = message, None, None
+    ends = _clause_ends(message)
+    # What follows the nearest name belongs to it: the other names there are.
+    ends = next((ends[: n + 1] for n, end in enumerate(ends) if message.startswith("did you mean ", end + 2)), ends)
+    if ends and _ADVICE.match(found, ends[-1] + 2):
+        do = found[ends[-1] + 2 :].removesuffix(".")
+        found = found[: ends.pop()]
+    if ends and _EXPECTED.match(found, ends[-1] + 2):
+        expected = found[ends[-1] + 2 :].removeprefix("expected ").removesuffix(".")
+        found = found[: ends[-1]]
+    elif at := re.search(r"[,:] expected ", found):
+        found, expected = found[: at.start()], found[at.end() :]
+    return found.removesuffix("."), expected, do
+
+
+def _clause_ends(message: str) -> list[int]:
+    """Where "; " stands, or ". " before a capital, outside of brackets and quotes."""
+    ends, depth, quoted = [], 0, False
+    for at, character in enumerate(message):
+        if character == '"':
+            quoted = not quoted
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth = max(0, depth - 1)
+        elif not depth and not quoted and re.match(r"; |\. (?=[A-Z])", message[at : at + 3]):
+            ends.append(at)
+    return ends
 
 
 class UsageError(AttnError):
@@ -111,3 +176,11 @@ class EngineError(AttnError):
     """An engine can't be built, or the one there is damaged, of another model, or made for another machine."""
 
     exit_code = 14
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Of a misspelt name, for a message: ``"did you mean batch? "``, or an empty string when nothing is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]}? " if near else ""

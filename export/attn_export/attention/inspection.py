@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from attn_runtime.bundle import AttentionBlock, Bundle, Graph, Precision
-from attn_runtime.errors import BackendError, EngineError, FusionError, UsageError
+from attn_runtime.errors import BackendError, EngineError, FusionError, UsageError, did_you_mean
 from attn_runtime.escape import shell_words
-from attn_runtime.suggest import did_you_mean
 from attn_runtime.trt import (
     ENGINES,
     BlockFusion,

@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from attn_runtime.cli import bench, print_diagnosis
-from attn_runtime.cli.options import NearestGroup, completion_epilog, json_option, print_json, run_cli
+from attn_runtime.cli import bench, print_diagnosis, print_passed_over
+from attn_runtime.cli.options import (
+    NearestGroup,
+    completion_epilog,
+    json_option,
+    print_json,
+    quiet_option,
+    run_cli,
+    verbose_option,
+)
 from attn_runtime.ort import limit_openmp
 
 from .. import __version__
@@ -49,8 +57,8 @@ def _source_options(command: Any) -> Any:
             click.option(
                 "--seed", default=0, show_default=True, help="Seed of random weights and of the drawn inputs."
             ),
-            click.option("--quiet", "-q", is_flag=True, help="Print errors only."),
-            click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
+            quiet_option,
+            json_option,
         ]
     ):
         command = option(command)
@@ -138,7 +146,7 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
 )
 @precision_options
 @click.option("--force", is_flag=True, help="Replace what is in the output's place even if it is no bundle.")
-@click.option("--verbose", is_flag=True, help="Let the exporter's own logs and warnings through.")
+@click.option("--verbose", "-v", is_flag=True, help="Let the exporter's own logs and warnings through.")
 @_source_options
 def to_onnx(
     source: str,
@@ -188,7 +196,8 @@ def to_onnx(
     help="End a replay that takes longer, with exit code 12; it runs in a process of its own.  [default: none]",
 )
 @_source_options
-def verify(path: Path, source: str | None, quiet: bool, as_json: bool, **options: Any) -> None:
+@verbose_option
+def verify(path: Path, source: str | None, quiet: bool, verbose: bool, as_json: bool, **options: Any) -> None:
     """Replay the golden cases of the bundle PATH; with SOURCE, compare with PyTorch live on fresh inputs as well.
 
     A plain .onnx has no golden cases: name its SOURCE.
@@ -198,16 +207,19 @@ def verify(path: Path, source: str | None, quiet: bool, as_json: bool, **options
     result = verify(path, source, console=Console(quiet), **options)
     if as_json:
         print_json(result.to_json())
+    elif result.replay is not None:
+        print_passed_over(result.replay, verbose)
 
 
 @cli.command()
+@quiet_option
 @json_option
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
+def doctor(context: click.Context, quiet: bool, as_json: bool) -> None:
     """What this machine can run and build, what it can't and why, what to install. Exit code 10 when it runs nothing."""
     from .. import diagnose
 
-    print_diagnosis(diagnose(), as_json, context)
+    print_diagnosis(diagnose(), quiet, as_json, context)
 
 
 cli.add_command(bench, "bench")

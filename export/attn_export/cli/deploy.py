@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from attn_runtime.cli.options import NearestGroup, print_json, say
+from attn_runtime.cli.options import NearestGroup, json_option, print_json, quiet_option, say
 from attn_runtime.escape import shell_words
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def deploy() -> None:
 )
 @click.option("--cpp", default="auto", show_default=True, metavar="auto|yes|no", help="The C++ library, cross-built.")
 @click.option("--force", is_flag=True, help="Replace what is in the output's place whatever it is.")
-@click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@quiet_option
+@json_option
 def jetson(bundle: Path, output: Path, quiet: bool, as_json: bool, **options: Any) -> None:
     """Make a folder that sets itself up on a Jetson: ./setup.sh checks the board, builds the engines, verifies and times them.
 
@@ -108,8 +108,9 @@ def _print_folder(made: Deployed) -> None:
 @click.option(
     "--force", is_flag=True, help="Replace a model of that name which attn-export did not write, or which was changed."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-def triton(bundle: Path, output: Path, as_json: bool, no_warm_up: bool, **chosen: Any) -> None:
+@quiet_option
+@json_option
+def triton(bundle: Path, output: Path, quiet: bool, as_json: bool, no_warm_up: bool, **chosen: Any) -> None:
     """Write BUNDLE as a model of a Triton inference server.
 
     A graph is served by ONNX Runtime or TensorRT, a generator by the Python backend, which streams its answers.
@@ -119,7 +120,7 @@ def triton(bundle: Path, output: Path, as_json: bool, no_warm_up: bool, **chosen
     models = deploy_triton(bundle, output, TritonOptions(warm_up=not no_warm_up, **chosen))
     if as_json:
         print_json({"models": [model.to_json() for model in models]})
-    else:
+    elif not quiet:
         _print_models(models, output)
 
 

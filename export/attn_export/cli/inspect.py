@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from attn_runtime.cli.options import print_json
+from attn_runtime.cli.options import json_option, print_json, quiet_already_option
 
 if TYPE_CHECKING:
     from attn_runtime.bundle import AttentionBlock
@@ -25,7 +25,8 @@ _UNBOUNDED = 10_000
 @click.option("--precision", help="Which of the bundle's precisions.  [default: all]")
 @click.option("--engine", is_flag=True, help="Exit code 10 when no engine has been built.")
 @click.option("--require-fused", is_flag=True, help="Exit code 6 unless every block is fused in every engine.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
+@quiet_already_option
+@json_option
 def inspect_command(
     path: Path, graph: str | None, precision: str | None, engine: bool, require_fused: bool, as_json: bool
 ) -> None:

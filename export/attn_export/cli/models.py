@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from attn_runtime.cli.options import json_option, print_json, say
+from attn_runtime.cli.options import json_option, print_json, quiet_already_option, say
 
 
 @click.command("models")
+@quiet_already_option
 @json_option
 def models(as_json: bool) -> None:
     """List the built-in models: name, task, parameters, graphs, and the command that trains each."""

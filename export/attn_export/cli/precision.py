@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from attn_runtime.cli.options import print_json, say
+from attn_runtime.cli.options import json_option, print_json, quiet_option, say
 from attn_runtime.errors import UsageError
 
 from ..precision import schemes
@@ -74,8 +74,8 @@ def common_options(command: Command) -> Command:
         input_options,
         click.option("--stage-timeout", default=600.0, show_default=True, type=click.FloatRange(min=1),
                      help="Seconds per risky stage."),
-        click.option("--quiet", "-q", is_flag=True, help="Print errors only."),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
+        quiet_option,
+        json_option,
     ]  # fmt: skip
     return _apply(options, command)
 

@@ -36,8 +36,7 @@ from typing import Protocol
 
 import onnx_ir as ir
 from attn_runtime.child_process import ChildProcess
-from attn_runtime.errors import AttnError, PassError, UsageError
-from attn_runtime.suggest import did_you_mean
+from attn_runtime.errors import AttnError, PassError, UsageError, did_you_mean
 
 from .. import passes
 from ..onnx_graph import GraphInfo, read_info

@@ -11,8 +11,7 @@ from pathlib import Path
 from attn_runtime.bundle import Arrays, BundleWriter, Case, OnnxWriter, check_target
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
-from attn_runtime.errors import UsageError
-from attn_runtime.suggest import did_you_mean
+from attn_runtime.errors import UsageError, did_you_mean
 
 from ..capture import EXPORTERS, check_opset
 from ..console import Console

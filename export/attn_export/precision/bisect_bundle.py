@@ -10,10 +10,9 @@ import onnx
 from attn_runtime.bundle import Bundle, Graph, OnnxWriter, check_target
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
-from attn_runtime.errors import BundleError, UsageError
+from attn_runtime.errors import BundleError, UsageError, did_you_mean
 from attn_runtime.files import irregular
 from attn_runtime.spec import TensorSpec
-from attn_runtime.suggest import did_you_mean
 from onnx import TensorProto
 
 from ..console import Console

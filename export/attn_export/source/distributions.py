@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from attn_runtime.errors import UsageError
+from attn_runtime.errors import UsageError, did_you_mean
 from attn_runtime.random_inputs import bounds_of
 from attn_runtime.spec import DISTRIBUTIONS, TensorSpec, Values, values_problem
-from attn_runtime.suggest import did_you_mean
 
 _CALL = re.compile(r"(?P<kind>\w+)\((?P<numbers>[^()]*)\)")
 #: The fields of `Values` in the order of a declaration's numbers.

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attn_models.spec import ModelSpec
-from attn_runtime.errors import AttnError, UsageError
-from attn_runtime.suggest import did_you_mean
+from attn_runtime.errors import AttnError, UsageError, did_you_mean
 from torch import nn
 
 from ..quiet import captured_output

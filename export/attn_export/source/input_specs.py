@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from attn_runtime.errors import UsageError
+from attn_runtime.errors import UsageError, did_you_mean
 from attn_runtime.spec import DTYPES, Dim, TensorSpec, named_dims
-from attn_runtime.suggest import did_you_mean
 
 from .distributions import parse_values
 

@@ -17,9 +17,8 @@ import torch
 from attn_models import registry
 from attn_models.spec import GraphSpec, ModelSpec
 from attn_runtime.compare import Tolerance
-from attn_runtime.errors import AttnError, UsageError
+from attn_runtime.errors import AttnError, UsageError, did_you_mean
 from attn_runtime.spec import Dim, TensorSpec, named_dims
-from attn_runtime.suggest import did_you_mean
 from torch import nn
 
 from ..quiet import captured_output

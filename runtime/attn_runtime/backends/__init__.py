@@ -9,9 +9,8 @@ import importlib
 import pkgutil
 from typing import cast
 
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 from ..interface import Backend
-from ..suggest import did_you_mean
 
 __all__ = ["computes", "get", "names", "ort"]
 

@@ -9,9 +9,9 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .app import bench
     from .compile import BuildPrinter, build_options
-    from .printers import print_diagnosis
+    from .printers import print_diagnosis, print_passed_over
 
-__all__ = ["BuildPrinter", "bench", "build_options", "main", "print_diagnosis"]
+__all__ = ["BuildPrinter", "bench", "build_options", "main", "print_diagnosis", "print_passed_over"]
 
 
 def main() -> None:
@@ -24,5 +24,9 @@ def main() -> None:
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
-    {"app": ["bench"], "compile": ["BuildPrinter", "build_options"], "printers": ["print_diagnosis"]},
+    {
+        "app": ["bench"],
+        "compile": ["BuildPrinter", "build_options"],
+        "printers": ["print_diagnosis", "print_passed_over"],
+    },
 )

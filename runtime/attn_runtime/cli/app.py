@@ -13,7 +13,16 @@ from .bench_table import print_head, print_row
 from .classify import classify_command
 from .compile import compile_command
 from .generate import generate_command, translate_command
-from .options import NearestGroup, completion_epilog, json_option, print_json, run_cli
+from .options import (
+    NearestGroup,
+    completion_epilog,
+    json_option,
+    print_json,
+    quiet_already_option,
+    quiet_option,
+    run_cli,
+    verbose_option,
+)
 from .printers import (
     draw_bench,
     print_bench_end,
@@ -21,6 +30,7 @@ from .printers import (
     print_diagnosis,
     print_generated,
     print_info,
+    print_passed_over,
     print_run,
     print_verified,
 )
@@ -79,6 +89,7 @@ def cli() -> None:
 
 @cli.command()
 @path_argument
+@quiet_already_option
 @json_option
 def info(path: str, as_json: bool) -> None:
     """Inputs, outputs and their ranges; stages with the error measured after each; golden cases; files."""
@@ -96,8 +107,10 @@ def info(path: str, as_json: bool) -> None:
 @click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
 @session_options
 @time_limit_option
+@quiet_option
+@verbose_option
 @json_option
-def run(path: str, input_file: str, as_json: bool, **options: Any) -> None:
+def run(path: str, input_file: str, quiet: bool, verbose: bool, as_json: bool, **options: Any) -> None:
     """Run on INPUT: an image, a recording (.wav), or an .npz with an array for each input; - is stdin, with any of them."""
     from .. import run_file
 
@@ -105,24 +118,32 @@ def run(path: str, input_file: str, as_json: bool, **options: Any) -> None:
     if as_json:
         print_json(result.to_json())
     else:
-        print_run(result)
+        print_run(result, quiet)
+        print_passed_over(result, verbose)
 
 
 @cli.command()
 @path_argument
 @session_options
 @time_limit_option
+@quiet_option
+@verbose_option
 @json_option
-def verify(path: str, as_json: bool, **options: Any) -> None:
-    """Replay the golden cases and compare with what PyTorch answered. Exit code 4 when one does not match."""
+def verify(path: str, quiet: bool, verbose: bool, as_json: bool, **options: Any) -> None:
+    """Replay the golden cases and compare with what PyTorch answered. Exit code 4 when one does not match.
+
+    With --quiet the exit code is the answer.
+    """
     from .. import verify
 
+    told: dict[str, Any] = {} if quiet or as_json else {"on_case": print_case, "on_generated": print_generated}
+    report = verify(path, **options, check=False, **told)
     if as_json:
-        report = verify(path, **options, check=False)
         print_json(report.to_json())
         report.require()
     else:
-        print_verified(verify(path, **options, check=False, on_case=print_case, on_generated=print_generated))
+        print_passed_over(report, verbose)
+        print_verified(report, quiet)
 
 
 @cli.command()
@@ -140,8 +161,10 @@ def verify(path: str, as_json: bool, **options: Any) -> None:
 @click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
 @click.option("--plot", type=click.Path(), help="Write a picture of it, as in bench.png.")
 @session_options
+@quiet_option
+@verbose_option
 @json_option
-def bench(path: str, as_json: bool, plot: str | None, **options: Any) -> None:
+def bench(path: str, quiet: bool, verbose: bool, as_json: bool, plot: str | None, **options: Any) -> None:
     """Latency, throughput and peak memory by batch size, on random inputs.
 
     A bundle that generates is timed as it writes: the time to the first token, and tokens per second. --graph times one of
@@ -156,17 +179,22 @@ def bench(path: str, as_json: bool, plot: str | None, **options: Any) -> None:
     if as_json:
         print_json(report.to_json())
     else:
-        print_bench_end(report)
+        print_bench_end(report, quiet)
+        print_passed_over(report, verbose)
 
 
 @cli.command()
+@quiet_option
 @json_option
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
-    """What this machine can run and build, what it can't and why, what to install. Exit code 10 when it runs nothing."""
+def doctor(context: click.Context, quiet: bool, as_json: bool) -> None:
+    """What this machine can run and build, what it can't and why, what to install. Exit code 10 when it runs nothing.
+
+    With --quiet the exit code is the answer.
+    """
     from .. import diagnose
 
-    print_diagnosis(diagnose(), as_json, context)
+    print_diagnosis(diagnose(), quiet, as_json, context)
 
 
 cli.add_command(compile_command)

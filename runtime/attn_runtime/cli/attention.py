@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import json_option, print_json, say
+from .options import json_option, print_json, quiet_option, say, verbose_option
+from .printers import print_passed_over
 
 if TYPE_CHECKING:
     from ..tasks import AttentionMaps
@@ -49,6 +50,8 @@ def _npz(context: click.Context, option: click.Parameter, output: str | None) ->
 @click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
 @click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@quiet_option
+@verbose_option
 @json_option
 def attention(
     path: str,
@@ -58,6 +61,8 @@ def attention(
     head: str,
     query: tuple[int, int] | None,
     output: str | None,
+    quiet: bool,
+    verbose: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -73,7 +78,11 @@ def attention(
         _draw(maps, plot, layer=layer, head=head, query=query)
     if output is not None:
         maps.save(output, layer)
-    (print_json if as_json else _print)(summary)
+    if as_json:
+        print_json(summary)
+    else:
+        _print(summary, quiet)
+        print_passed_over(maps, verbose)
 
 
 def _draw(maps: AttentionMaps, file: str, **chosen: Any) -> None:
@@ -82,11 +91,11 @@ def _draw(maps: AttentionMaps, file: str, **chosen: Any) -> None:
     plot_attention(maps, file, **chosen)
 
 
-def _print(summary: dict[str, Any]) -> None:
+def _print(summary: dict[str, Any], quiet: bool) -> None:
     from ..text_format import columns, printable
 
     say(printable(summary["title"]))
-    for note in summary["notes"]:
+    for note in () if quiet else summary["notes"]:
         say(f"note: {printable(note)}")
     rows = [("layer", "module", "heads", "queries", "keys", "most weight")]
     for m in summary["maps"]:
@@ -96,4 +105,5 @@ def _print(summary: dict[str, Any]) -> None:
         told = printable(f"{most['weight']:.1%} {most['told']}")
         rows.append((str(m["layer"]), printable(name), str(m["heads"]), queries, keys, told))
     say(*columns(rows).split("\n"))
-    say(summary["choice"])
+    if not quiet:
+        say(summary["choice"])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import json_option, print_json, say
+from .options import json_option, print_json, quiet_option, say, verbose_option
+from .printers import print_passed_over
 
 if TYPE_CHECKING:
     from ..tasks import Classification
@@ -29,8 +30,12 @@ if TYPE_CHECKING:
 @click.option("--graph", help="Which graph of a bundle that has several.")
 @click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@quiet_option
+@verbose_option
 @json_option
-def classify_command(path: str, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def classify_command(
+    path: str, inputs: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool, **options: Any
+) -> None:
     """Classify each INPUT: a text, a WAV file or a picture, whichever the bundle takes. A file may be - for stdin.
 
     What is done to fit an input to the model (another rate, stereo, unknown words) is said on stderr. Exit code 7: an
@@ -42,19 +47,20 @@ def classify_command(path: str, inputs: tuple[str, ...], as_json: bool, **option
     if as_json:
         print_json(done.to_json())
     else:
-        _print(done)
+        _print(done, quiet)
+        print_passed_over(done, verbose)
 
 
-def _print(done: Classification) -> None:
+def _print(done: Classification, quiet: bool) -> None:
     from ..text_format import printable
 
     for found in done.inputs:
-        for note in found.notes:
+        for note in () if quiet else found.notes:
             say(f"note: {printable(found.given, 60)}: {printable(note)}", err=True)
-    say(*_lines(done))
+    say(*_lines(done, quiet))
 
 
-def _lines(done: Classification) -> Iterator[str]:
+def _lines(done: Classification, quiet: bool) -> Iterator[str]:
     from ..text_format import columns, printable
 
     rows = []
@@ -62,5 +68,7 @@ def _lines(done: Classification) -> Iterator[str]:
         cells = [f"{printable(guess.label)} {guess.probability:.1%}" for guess in found.guesses]
         rows.append([*cells, printable(found.given, 100)])
     yield from columns(rows).split("\n")
+    if quiet:
+        return
     batches = "batch" if done.calls == 1 else "batches"
     yield f"{done.choice}; {done.calls} {batches}, {done.seconds * 1000:.2f} ms"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..escape import message
-from .options import print_json, say, say_over
+from .options import json_option, print_json, quiet_option, say, say_over
 
 if TYPE_CHECKING:
     from ..tasks import CompileReport, GraphBuild
@@ -61,8 +61,8 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--require-fused", is_flag=True, help="Exit code 6 unless every attention block is one kernel."),
             click.option("--saveEngine", "save_engine", type=click.Path(),
                          help="NAME.engine.  [default: in BUNDLE/engines, or beside the ONNX file]"),
-            click.option("--quiet", "-q", is_flag=True, help="Print errors only."),
-            click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+            quiet_option,
+            json_option,
         ]
     ):  # fmt: skip
         command = option(command)

@@ -11,7 +11,8 @@ import click
 
 from ..errors import UsageError
 from ..escape import printable, printable_text
-from .options import print_json, say, say_as_it_is
+from .options import json_option, print_json, quiet_option, say, say_as_it_is, verbose_option
+from .printers import print_passed_over
 
 if TYPE_CHECKING:
     from ..generate import Sample, TextAnswers
@@ -38,7 +39,9 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--low-memory", is_flag=True, help="On the CPU, keep one copy of the weights; slower from two rows on."
             ),
-            click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+            quiet_option,
+            verbose_option,
+            json_option,
         ]
     ):
         command = option(command)
@@ -69,7 +72,7 @@ def translate_command(path: str, texts: tuple[str, ...], **options: Any) -> None
 
     if texts == ("-",):
         texts, options["file"] = (), "-"
-    printer = _Printer(options.pop("stream"), options.pop("as_json"))
+    printer = _Printer(**{name: options.pop(name) for name in ("stream", "as_json", "quiet", "verbose")})
     texts, options = _prepared(texts, options, None, printer, "translate")
     printer.end(generate_texts(path, texts, translate=True, **options))
 
@@ -90,7 +93,7 @@ def generate_command(path: str, texts: tuple[str, ...], **options: Any) -> None:
     drawn = {
         name: value for name in ("temperature", "top_k", "top_p", "seed") if (value := options.pop(name)) is not None
     }
-    printer = _Printer(options.pop("stream"), options.pop("as_json"))
+    printer = _Printer(**{name: options.pop(name) for name in ("stream", "as_json", "quiet", "verbose")})
     texts, options = _prepared(texts, options, Sample(**drawn) if drawn else None, printer, "go on from")
     printer.end(generate_texts(path, texts, translate=False, **options))
 
@@ -114,7 +117,7 @@ def _prepared(
         **options,
         "options": chosen,
         "blank": file is not None,
-        "on_unknown": _print_unknown,
+        "on_unknown": None if printer.quiet else _print_unknown,
         "on_text": printer.grow if printer.stream else None,
     }
 
@@ -132,8 +135,8 @@ def _print_unknown(text: str, words: Sequence[str]) -> None:
 class _Printer:
     """Prints answers, a line each, or what an answer grows by."""
 
-    def __init__(self, stream: bool, as_json: bool) -> None:
-        self.stream, self.as_json = stream, as_json
+    def __init__(self, stream: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
+        self.stream, self.as_json, self.quiet, self.verbose = stream, as_json, quiet, verbose
         self._printed = 0  # characters
 
     def grow(self, number: int, text: str) -> None:
@@ -141,6 +144,9 @@ class _Printer:
         self._printed = len(text)
 
     def end(self, written: TextAnswers) -> None:
+        for note in () if self.quiet or self.as_json else written.notes:
+            say(f"note: {note}", err=True)
+        print_passed_over(written, self.verbose and not self.as_json)
         if self.as_json:
             print_json(written.to_json())
         elif self.stream:

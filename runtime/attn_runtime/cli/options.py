@@ -6,7 +6,6 @@ Imports click and nothing heavy, so that --help answers at once.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -15,15 +14,37 @@ from typing import Any, NoReturn
 
 import click
 
-from ..errors import AttnError, OutputError, UsageError
+from ..errors import AttnError, UsageError, did_you_mean
 from ..escape import message as one_line
 from ..escape import printable
-from ..suggest import did_you_mean
+from .streams import ReaderGoneError, into_nothing, open_streams
 
 _INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
 _BROKEN_PIPE = 128 + 13
+_JSON = "attn_runtime.cli.json"  # in a context's meta: the _JsonAnswer of this run
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
+def _note_json(context: click.Context, option: click.Parameter, as_json: bool) -> bool:
+    if (answer := context.meta.get(_JSON)) is not None:
+        answer.wanted = as_json
+    return as_json
+
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    callback=_note_json,
+    help="Print one JSON document instead of text; an error too.",
+)
+_QUIET = "Print the answer alone, where there is one, and errors."
+quiet_option = click.option("--quiet", "-q", is_flag=True, help=_QUIET)
+#: For a command that prints nothing but its answer.
+quiet_already_option = click.option("--quiet", "-q", is_flag=True, expose_value=False, help=_QUIET)
+verbose_option = click.option(
+    "--verbose", "-v", is_flag=True, help="Tell on stderr why other backends and devices were passed over."
+)
 
 
 class NearestGroup(click.Group):
@@ -56,7 +77,8 @@ def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | N
 
     An AttnError is printed as one line ``error: ...`` on stderr, followed by its `details`, and gives the exit code;
     click's own complaints are printed alike and give 2. Ctrl-C gives 130, a reader that went away 141; anything else is
-    a bug of ours, with its traceback and 1. Where a shell asks for completions, they are all that is printed.
+    a bug of ours, with its traceback and 1. With --json each of them is in the one document on stdout too, as "error".
+    Where a shell asks for completions, they are all that is printed.
     """
     if instruction := os.environ.get(variable := completion_variable(prog_name)):
         from click.shell_completion import shell_complete
@@ -67,43 +89,107 @@ def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | N
         number = getattr(signal, name, None)
         with contextlib.suppress(ValueError):  # not the main thread: nothing to set
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
-                signal.signal(number, lambda received, _: sys.exit(128 + received))
+                signal.signal(number, _stop)
+    open_streams()
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _invoke(command, prog_name, list(sys.argv[1:] if arguments is None else arguments))
+        code = _invoke(command, prog_name, words)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered goes nowhere; without this, Python complains once more on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, ReaderGoneError):
+        into_nothing(sys.stdout)
+        into_nothing(sys.stderr)
         code = _BROKEN_PIPE
-    except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = _complain(f"can't write to stdout: {error.strerror}", OutputError.exit_code)
+    except AttnError as error:  # stdout can't be written
+        into_nothing(sys.stdout)
+        code = _complain(error)
     sys.exit(code)
 
 
-def _invoke(command: click.Command, prog_name: str, arguments: list[str]) -> int:
+class _StoppedError(SystemExit):
+    """A signal asks the process to end."""
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise _StoppedError(128 + number)
+
+
+def _invoke(command: click.Command, prog_name: str, words: list[str]) -> int:
+    answer = _JsonAnswer(words)
     try:
-        with command.make_context(prog_name, arguments) as context:
+        with command.make_context(prog_name, list(words)) as context:
+            context.meta[_JSON] = answer
             command.invoke(context)
     except click.exceptions.Exit as finished:
+        answer.end()
         return finished.exit_code
     except AttnError as error:
-        return _complain(str(error), error.exit_code, getattr(error, "details", ""))
+        _complain(error)
+        return answer.fail(error.to_json())
     except click.ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             click.echo(error.format_message(), err=True)
             return error.exit_code
-        return _complain(error.format_message(), error.exit_code)
+        told = UsageError(error.format_message())
+        _complain(told)
+        at = getattr(error, "ctx", None)
+        see = f"see {prog_name if at is None else at.command_path} --help"
+        parts = told.to_json()
+        return answer.fail(parts | {"code": error.exit_code, "do": parts["do"] or see})
     except (KeyboardInterrupt, click.Abort):
-        return _complain("interrupted", _INTERRUPTED)
+        click.echo("error: interrupted", err=True)
+        return answer.fail(_outcome(_INTERRUPTED, "Interrupted", "interrupted"))
+    except _StoppedError as stopped:
+        code = int(str(stopped.code))
+        return answer.fail(_outcome(code, "Stopped", f"stopped by {signal.Signals(code - 128).name}"))
+    except Exception as bug:
+        answer.fail(_outcome(1, type(bug).__name__, f"a bug of attn-export's: {bug}"))
+        raise
+    answer.end()
     return 0
 
 
-def _complain(message: str, code: int, details: str = "") -> int:
-    say(f"error: {one_line(message)}", *(details.split("\n") if details else ()), err=True)
-    return code
+def _complain(error: AttnError) -> int:
+    details = getattr(error, "details", "")
+    say(f"error: {one_line(str(error))}", *(details.split("\n") if details else ()), err=True)
+    return error.exit_code
+
+
+def _outcome(code: int, kind: str, message: str) -> dict[str, Any]:
+    """As AttnError.to_json, for what is none."""
+    return AttnError(message).to_json() | {"code": code, "kind": kind}
+
+
+class _JsonAnswer:
+    """The one document of a run with --json. It is printed at its end, when it is known whether an error belongs into it.
+
+    `wanted` is what was parsed; until the command's own options are, --json among the words decides.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        options = words[: words.index("--")] if "--" in words else words
+        self.wanted = "--json" in options
+        self._value: Any = None
+        self._there = False
+
+    def keep(self, value: Any) -> None:
+        self._value, self._there = value, True
+
+    def end(self) -> None:
+        """Print what was kept, where something was."""
+        if self._there:
+            _echo_json(self._value)
+
+    def fail(self, error: dict[str, Any]) -> int:
+        """The same with the error inside. Its exit code: that stays, where stdout can't be written either."""
+        if self.wanted:
+            result = self._value if isinstance(self._value, dict) else {"result": self._value} if self._there else {}
+            self.keep({**result, "error": error})
+        try:
+            self.end()
+            sys.stdout.flush()
+        except (AttnError, ReaderGoneError):
+            into_nothing(sys.stdout)
+        return int(error["code"])
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -127,7 +213,13 @@ def say_as_it_is(text: str, newline: bool = True) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; a NaN or infinity is a bug, since JSON has neither."""
+    """One JSON document on stdout, at the end of the command; a NaN or infinity is a bug, since JSON has neither."""
+    context = click.get_current_context(silent=True)
+    answer = None if context is None else context.meta.get(_JSON)
+    (_echo_json if answer is None else answer.keep)(value)
+
+
+def _echo_json(value: Any) -> None:
     import json
 
     click.echo(json.dumps(value, indent=2, allow_nan=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -18,32 +18,46 @@ if TYPE_CHECKING:
 # Imports of our own are inside the functions: --help must not wait for numpy.
 
 
+class Chosen(Protocol):
+    """A report on what a backend did."""
+
+    @property
+    def passed_over(self) -> tuple[str, ...]: ...
+
+
+def print_passed_over(report: Chosen, verbose: bool) -> None:
+    """With --verbose, on stderr: why no other backend or device ran it."""
+    for reason in report.passed_over or ("none",) if verbose else ():
+        say(f"passed over: {reason}", err=True)
+
+
 def print_info(description: dict[str, Any]) -> None:
     from ..tasks import info_lines
 
     say(*info_lines(description))
 
 
-def print_diagnosis(diagnosis: Diagnosis, as_json: bool, context: click.Context) -> None:
+def print_diagnosis(diagnosis: Diagnosis, quiet: bool, as_json: bool, context: click.Context) -> None:
     """What is there; exit code 10 where nothing runs."""
     from ..doctor import diagnosis_lines
     from ..errors import BackendError
 
     if as_json:
         print_json(diagnosis.to_json())
-    else:
+    elif not quiet:
         say(*diagnosis_lines(diagnosis))
     if diagnosis.auto is None:
         context.exit(BackendError.exit_code)
 
 
-def print_run(result: RunResult) -> None:
-    """The likeliest classes of every row, or of a graph that is no classifier the outputs in numbers."""
+def print_run(result: RunResult, quiet: bool) -> None:
+    """What ran it; the likeliest classes of every row, or of a graph that is no classifier the outputs in numbers."""
     from ..text_format import columns, printable
 
-    for note in result.notes:
+    for note in () if quiet else result.notes:
         say(f"note: {note}", err=True)
-    say(f"{result.choice}; {result.seconds * 1000:.2f} ms")
+    if not quiet:
+        say(f"{result.choice}; {result.seconds * 1000:.2f} ms")
     for number, row in enumerate(result.top or ()):
         if len(result.top or ()) > 1:
             say(f"row {number}")
@@ -93,10 +107,13 @@ def print_generated(replayed: Replayed) -> None:
     say(f"{sign} {printable(replayed.case)}, {rows}: {text}")
 
 
-def print_verified(report: VerifyReport) -> None:
+def print_verified(report: VerifyReport, quiet: bool) -> None:
     """What ran the cases; then, where all of them passed, how many there were. Raises what VerifyReport.require raises."""
-    say(report.choice)
+    if not quiet:
+        say(report.choice)
     report.require()
+    if quiet:
+        return
     say(f"{len(report.cases)} golden cases match PyTorch's answers")
     if rows := [r for r in report.generation if r.row is not None]:
         same = sum(r.same for r in rows)
@@ -119,7 +136,9 @@ def print_size(size: SizeResult) -> None:
     )
 
 
-def print_bench_end(report: BenchReport | GenerationBenchReport) -> None:
+def print_bench_end(report: BenchReport | GenerationBenchReport, quiet: bool) -> None:
+    if quiet:
+        return
     spans = {"VmHWM": "VmHWM, while that size ran", "ru_maxrss": "ru_maxrss, since it started"}
     span = spans.get(report.results[0].memory_source, "not told on this platform")
     say(f"{report.call} call, {report.choice}; peak memory is of the process ({span})")

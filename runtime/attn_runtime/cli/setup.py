@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .compile import size_in_bytes
-from .options import print_json, say
+from .options import json_option, print_json, quiet_option, say
 
 
 @click.command("setup")
@@ -36,24 +36,25 @@ from .options import print_json, say
 @click.option(
     "--bench-seconds", default=2.0, show_default=True, type=click.FloatRange(0), help="Measured per batch size."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report instead of progress.")
-def setup_command(folder: Path, as_json: bool, **options: Any) -> None:
+@quiet_option
+@json_option
+def setup_command(folder: Path, quiet: bool, as_json: bool, **options: Any) -> None:
     """Check this board, build the engines, hold them against PyTorch's answers, time them; write report.json and report.html.
 
     FOLDER is one that attn-export deploy jetson made. Exit code 10: a check failed; else that of the first step that failed.
     """
     from .. import SetupOptions, set_up
 
-    report = set_up(folder, SetupOptions(**options), (lambda line: None) if as_json else say)
-    _print(report, as_json)
+    report = set_up(folder, SetupOptions(**options), (lambda line: None) if as_json or quiet else say)
+    _print(report, quiet, as_json)
 
 
-def _print(report: dict[str, Any], as_json: bool) -> None:
+def _print(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
     """How the setup ended, with the exit code of what failed."""
     from ..jetson import require, summary_line
 
     if as_json:
         print_json(report)
-    else:
+    elif not quiet:
         say(summary_line(report))
     require(report)

@@ -79,7 +79,9 @@ class Generator:
     inputs           TensorSpecs of what `generate` takes: the encoder's inputs, or tokens and tokens_mask
     max_length       most tokens of a row, prompt included
     backend, device  who runs it, and where
-    choice           why, in one line
+    choice           both and the precision, and whether "auto" left a GPU unused; one line
+    passed_over      why none of the other backends and devices, a sentence each
+    unused_gpu       the name of a GPU that is here and that "auto" could not use; None where there is none
     precision        which of the bundle's precisions it runs
     """
 
@@ -88,7 +90,10 @@ class Generator:
         self._sessions: Sessions | None = sessions
         self.inputs = wiring.inputs
         self.max_length, self.vocabulary = wiring.max_length, wiring.vocabulary
-        self.backend, self.device, self.choice = sessions.first.backend, sessions.first.device, sessions.first.choice
+        # The first that was opened chose for all; the others were opened by that name.
+        told = sessions.encoder or sessions.first
+        self.backend, self.device, self.choice = told.backend, told.device, told.choice
+        self.passed_over, self.unused_gpu = told.passed_over, told.unused_gpu
         self.precision = sessions.first.precision
         self._memory = memory_of(sessions.all())
         self._plans: OrderedDict[Shape, StepGraphs] = OrderedDict()

@@ -33,7 +33,7 @@ class TextAnswer:
 
 @dataclass(frozen=True)
 class TextAnswers:
-    """`calls` says how many batches were generated, in `seconds`."""
+    """`calls` says how many batches were generated, in `seconds`. `notes` say that a GPU was left unused, where one was."""
 
     answers: tuple[TextAnswer, ...]
     calls: int
@@ -41,6 +41,8 @@ class TextAnswers:
     backend: str
     device: str
     choice: str
+    passed_over: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         tokens = sum(len(answer.tokens) for answer in self.answers)
@@ -53,6 +55,8 @@ class TextAnswers:
             "backend": self.backend,
             "device": self.device,
             "choice": self.choice,
+            "passed_over": list(self.passed_over),
+            "notes": list(self.notes),
         }
 
 
@@ -116,7 +120,9 @@ def generate_texts(
                 )
             if found.cancelled:
                 break
-        return TextAnswers(tuple(answers), calls, seconds, generator.backend, generator.device, generator.choice)
+        told = generator.backend, generator.device, generator.choice
+        notes = (f"runs on the CPU: {generator.unused_gpu} is here and can't be used",) if generator.unused_gpu else ()
+        return TextAnswers(tuple(answers), calls, seconds, *told, generator.passed_over, notes)
 
 
 class _Follow:

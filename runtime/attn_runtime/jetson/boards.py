@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..errors import UsageError
-from ..suggest import did_you_mean
+from ..errors import UsageError, did_you_mean
 
 _MIB, _GIB = 2**20, 2**30
 

@@ -19,9 +19,8 @@ from typing import Any
 from .. import __version__
 from ..bundle import Bundle, Graph
 from ..device import host_root
-from ..errors import AttnError, BackendError, OutputError, UsageError
+from ..errors import AttnError, BackendError, OutputError, UsageError, did_you_mean
 from ..files import Staging
-from ..suggest import did_you_mean
 from ..text_format import bytes_text, printable
 from .boards import find_board
 from .checks import Check, check_files, check_machine

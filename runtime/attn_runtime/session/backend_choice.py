@@ -1,18 +1,36 @@
-"""Which backend runs a graph on which device, and the sentence that tells why the others were passed over."""
+"""Which backend runs a graph on which device, and why the others were passed over."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from .. import backends
-from ..errors import BackendError, UsageError
+from ..device import find_gpus
+from ..errors import BackendError, UsageError, did_you_mean
 from ..interface import Backend, Engine, GraphFile, OpenOptions
-from ..suggest import did_you_mean
 
 _DEVICES = ("auto", "cpu", "cuda")
 #: What "auto" tries, best first.
 _AUTO = ("cuda", "cpu")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What runs a graph.
+
+    text         the backend, the device and the precision, what else is to be known of the answers, and whether there is a
+                 GPU that "auto" had to leave unused; one line
+    passed_over  why none of the others, a sentence each; none where there is no other
+    unused_gpu   the name of that GPU; None where there is none, or where the CPU was asked for
+    """
+
+    backend: str
+    engine: Engine
+    text: str
+    passed_over: tuple[str, ...] = ()
+    unused_gpu: str | None = None
 
 
 def check_device(device: str) -> None:
@@ -38,11 +56,11 @@ def candidates(device: str, backend: str | None) -> Iterator[tuple[str, str, Bac
                 yield name, target, module, unavailable[name] or module.why_not(target)
 
 
-def open_engine(graph: GraphFile, device: str, backend: str | None, options: OpenOptions) -> tuple[str, Engine, str]:
-    """(backend name, engine, choice) of the first candidate that opens the graph.
+def open_engine(graph: GraphFile, device: str, backend: str | None, options: OpenOptions) -> Choice:
+    """The first candidate that opens the graph.
 
     A device that was named is taken or refused with BackendError; with "auto", a GPU that can't be used is passed
-    over, and `choice` says so. An engine may have a `note`, what else is to be known of its answers.
+    over, and the choice says so. An engine may have a `note`, what else is to be known of its answers.
     """
     passed_over: list[tuple[str, str, str]] = []
     for name, target, module, reason in candidates(device, backend):
@@ -52,14 +70,24 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
             except BackendError as error:
                 reason = str(error)
             else:
-                told = "; ".join(_reasons(passed_over, first=True) + _by_name_only(backend))
-                note = getattr(engine, "note", None)
-                chosen = f"{name} on {engine.device}" + (f" ({note})" if note else "")
-                return name, engine, f"{chosen}; passed over: {told or 'none'}"
+                gpus = find_gpus().names if device == "auto" and target == "cpu" else ()
+                unused = gpus[0] if gpus else None
+                told = tuple(_reasons(passed_over, first=True) + _by_name_only(backend))
+                return Choice(name, engine, _text(name, engine, graph.precision, unused), told, unused)
         passed_over.append((name, target, reason))
     asked = f"backend {backend} can't" if backend else "no backend can"
     raise BackendError(
         f"{asked} run {graph.where} on {device}: {'; '.join(_reasons(passed_over))}. See attn-run doctor."
+    )
+
+
+def _text(name: str, engine: Engine, precision: str | None, unused_gpu: str | None) -> str:
+    note = getattr(engine, "note", None)
+    return (
+        f"{name} on {engine.device}"
+        + (f", {precision}" if precision else "")
+        + (f" ({note})" if note else "")
+        + (", though there is a GPU, which could not be used" if unused_gpu else "")
     )
 
 

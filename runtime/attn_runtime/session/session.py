@@ -17,10 +17,9 @@ from .. import arguments, forks
 from ..arguments import Kind
 from ..bundle import MANIFEST, Arrays, Bundle, Case, Graph, Precision
 from ..device import DeviceArray, as_array, check_bool
-from ..errors import AttnError, BundleError, InputError, UsageError
+from ..errors import AttnError, BundleError, InputError, UsageError, did_you_mean
 from ..interface import Array, Engine, GraphFile, OpenOptions
 from ..spec import DTYPES, check_shapes, named_dims
-from ..suggest import did_you_mean
 from ..text_format import printable
 from .backend_choice import open_engine
 
@@ -81,8 +80,11 @@ def open_session(
     else:
         bundle = path if isinstance(path, Bundle) else Bundle.open(path)
         chosen, file = _of_bundle(bundle, graph, precision)
-    name, engine, choice = open_engine(file, device, backend, options)
-    return Session(name, engine, choice, file.where, bundle, chosen)
+    made = open_engine(file, device, backend, options)
+    return Session(
+        made.backend, made.engine, made.text, file.where, bundle, chosen,
+        passed_over=made.passed_over, unused_gpu=made.unused_gpu,
+    )  # fmt: skip
 
 
 def check_open(
@@ -108,7 +110,9 @@ class Session:
 
     inputs, outputs   TensorSpecs with the ranges that the graph was checked for
     backend, device   who runs it, and where
-    choice            why that backend and device, and why not the others; one line
+    choice            which backend, device and precision, and whether "auto" left a GPU unused; one line
+    passed_over       why none of the other backends and devices, a sentence each
+    unused_gpu        the name of a GPU that is here and that "auto" could not use; None where there is none
     precision         which of a bundle's precisions it runs; None for a plain ONNX file
     """
 
@@ -120,9 +124,13 @@ class Session:
         where: str,
         bundle: Bundle | None = None,
         precision: str | None = None,
+        *,
+        passed_over: Sequence[str] = (),
+        unused_gpu: str | None = None,
     ) -> None:
         self.inputs, self.outputs = engine.inputs, engine.outputs
         self.backend, self.device, self.choice, self.where = backend, engine.device, choice, where
+        self.passed_over, self.unused_gpu = tuple(passed_over), unused_gpu
         self._engine: Engine | None = engine
         self._call: Callable[[Mapping[str, Array]], dict[str, Array]] = engine.run
         self._assets = engine.assets

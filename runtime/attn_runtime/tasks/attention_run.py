@@ -41,6 +41,7 @@ class Ran:
     answer: list[str] | None = None
     written: list[str] | None = None
     choice: str = ""
+    passed_over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     picture: NDArray[np.uint8] | None = None
     samples: NDArray[np.float32] | None = None
@@ -67,7 +68,7 @@ def run_graphs(
     with open_session(bundle, graph=graph.name, **where) as session:
         ran, feed = _feed(bundle, given, session)
         ran.outputs[graph.name] = session.run(feed)
-        ran.choice = session.choice
+        ran.choice, ran.passed_over = session.choice, session.passed_over
         ran.title += _answer(session, ran.outputs[graph.name])
     return ran
 
@@ -127,10 +128,11 @@ def _generate(
     encoder, words, feed = _text(bundle, given)
     with open_generator(bundle, **where) as generator:
         answer = generator.generate(feed, GenerateOptions(max_length=max_length)).row(0)
-        wiring, choice = generator.wiring, generator.choice
+        wiring, choice, passed_over = generator.wiring, generator.choice, generator.passed_over
     if not answer:
         raise InputError("the answer is empty; there is nothing to look at")
-    ran = Ran(f"{_short(given)} → {_short(encoder.decode(answer))}", choice=choice, read={recipe["input"]: words})
+    title = f"{_short(given)} → {_short(encoder.decode(answer))}"
+    ran = Ran(title, choice=choice, passed_over=passed_over, read={recipe["input"]: words})
     known: dict[str, Array] = dict(feed)
     if wiring.encoder is not None:
         known |= _run(bundle, wiring.encoder.name, known, wanted, ran, where)

@@ -17,12 +17,11 @@ import numpy as np
 
 from .. import arguments
 from ..bundle import Bundle, is_bundle
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 from ..files import peak_memory, reset_peak_memory
 from ..random_inputs import draw_inputs
 from ..session import Session, open_session
 from ..spec import TensorSpec, named_dims
-from ..suggest import did_you_mean
 
 if TYPE_CHECKING:
     from ..generate import Generator
@@ -76,6 +75,7 @@ class BenchReport:
     call: str
     batch_dim: str | None
     results: tuple[SizeResult, ...]
+    passed_over: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -157,9 +157,8 @@ def bench(
             results.append(_measure(session, batch, at, call, warmup_s, measure_s, least, seed))
             if on_size:
                 on_size(results[-1])
-        return BenchReport(
-            Path(path).name, session.backend, session.device, session.choice, call, batch_dim, tuple(results)
-        )
+        told = session.backend, session.device, session.choice
+        return BenchReport(Path(path).name, *told, call, batch_dim, tuple(results), session.passed_over)
 
 
 def _measure(

@@ -50,6 +50,7 @@ class Classification:
     backend: str
     device: str
     choice: str
+    passed_over: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -63,6 +64,7 @@ class Classification:
             "backend": self.backend,
             "device": self.device,
             "choice": self.choice,
+            "passed_over": list(self.passed_over),
         }
 
 
@@ -115,9 +117,8 @@ def classify(
         for batch in batches:
             found += _run(session, batch, top)
         seconds = time.perf_counter() - started
-        return Classification(
-            kind, tuple(found), len(batches), seconds, session.backend, session.device, session.choice
-        )
+        told = session.backend, session.device, session.choice
+        return Classification(kind, tuple(found), len(batches), seconds, *told, session.passed_over)
 
 
 def _kind(session: Session) -> str:

@@ -51,12 +51,14 @@ class RunResult:
     choice: str
     seconds: float
     notes: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "backend": self.backend,
             "device": self.device,
             "choice": self.choice,
+            "passed_over": list(self.passed_over),
             "seconds": self.seconds,
             "notes": list(self.notes),
             "top": None if self.top is None else [[vars(guess) for guess in row] for row in self.top],
@@ -121,7 +123,8 @@ def _run(
         outputs = session.run(feed)
         seconds = time.perf_counter() - started
         guesses = top_classes(session, outputs, top)
-        return RunResult(outputs, guesses, session.backend, session.device, session.choice, seconds, notes)
+        told = session.backend, session.device, session.choice
+        return RunResult(outputs, guesses, *told, seconds, notes, session.passed_over)
 
 
 def _run_apart(

@@ -108,7 +108,9 @@ def bench_generator(
             if on_size:
                 on_size(results[-1])
         told = generator.backend, generator.device, generator.choice
-        return GenerationBenchReport(bundle.path.name, *told, "generate", batch_dim, tuple(results))
+        return GenerationBenchReport(
+            bundle.path.name, *told, "generate", batch_dim, tuple(results), generator.passed_over
+        )
 
 
 def _measure(

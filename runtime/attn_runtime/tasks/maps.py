@@ -94,6 +94,7 @@ class AttentionMaps:
     picture: NDArray[np.uint8] | None = None
     samples: NDArray[np.float32] | None = None
     rate: int = 0
+    passed_over: tuple[str, ...] = ()
 
     def chosen(self, layer: str | None = None, head: str | None = None) -> tuple[AttentionMap, ...]:
         """The maps of some layers, and heads: "mean" of them (one map each), a number, or None for all.
@@ -168,7 +169,8 @@ def attention_maps(
         raise BundleError(
             f"bundle {bundle.path.name}: asset attention_maps: no graph that it names reads a whole input; re-export the bundle"
         )
-    return AttentionMaps(maps, ran.title, ran.choice, ran.notes, ran.picture, ran.samples, ran.rate)
+    sources = ran.picture, ran.samples, ran.rate
+    return AttentionMaps(maps, ran.title, ran.choice, ran.notes, *sources, ran.passed_over)
 
 
 def _map(bundle: Bundle, entry: Mapping[str, Any], ran: Ran) -> AttentionMap:
@@ -269,4 +271,10 @@ def summary(found: AttentionMaps, maps: Sequence[AttentionMap]) -> dict[str, Any
                 },
             }
         )
-    return {"title": found.title, "choice": found.choice, "notes": list(found.notes), "maps": rows}
+    return {
+        "title": found.title,
+        "choice": found.choice,
+        "passed_over": list(found.passed_over),
+        "notes": list(found.notes),
+        "maps": rows,
+    }

@@ -50,7 +50,8 @@ class CaseResult:
 @dataclass(frozen=True)
 class VerifyReport:
     """Every golden case of every graph that was asked for, and of a generator what its graphs write together: each
-    generated case in a batch and row by row. `choice` tells which backend ran them, and why; `notes` what is not proven."""
+    generated case in a batch and row by row. `choice` tells which backend ran them, `passed_over` why no
+    other, `notes` what is not proven."""
 
     path: str
     backend: str
@@ -60,6 +61,7 @@ class VerifyReport:
     cases: tuple[CaseResult, ...]
     generation: tuple[Replayed, ...] = ()
     notes: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -89,6 +91,7 @@ class VerifyReport:
             "backend": self.backend,
             "device": self.device,
             "choice": self.choice,
+            "passed_over": list(self.passed_over),
             "passed": self.passed,
             "tolerances": {name: tolerance.to_json() for name, tolerance in self.tolerances.items()},
             "cases": [case.to_json() for case in self.cases],
@@ -152,10 +155,10 @@ def _replay_all(
     bundle = Bundle.open(path)
     cases: list[CaseResult] = []
     tolerances: dict[str, Tolerance] = {}
-    told = ("", "", "")
+    told, passed_over = ("", "", ""), tuple[str, ...]()
     for name in [bundle.graph(graph).name] if graph else list(bundle.graphs):
         with open_session(bundle, device, backend, graph=name, precision=precision) as session:
-            told = session.backend, session.device, session.choice
+            told, passed_over = (session.backend, session.device, session.choice), session.passed_over
             found = bundle.graph(name)
             assert session.precision is not None  # it was opened from a bundle
             tolerances[name] = found.precisions[session.precision].tolerance
@@ -186,7 +189,7 @@ def _replay_all(
             else f"{told[0]} writes none of its own"
         )
         notes = (f"what the graphs write together is not proven: {why}",)
-    return VerifyReport(path.name, *told, tolerances, tuple(cases), tuple(generated), notes)
+    return VerifyReport(path.name, *told, tolerances, tuple(cases), tuple(generated), notes, passed_over)
 
 
 # --- in a process of its own --------------------------------------------------------------------------------------------

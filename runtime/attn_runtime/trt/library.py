@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ..errors import UsageError
-from ..suggest import did_you_mean
+from ..errors import UsageError, did_you_mean
 
 #: flavour -> (module, what installs it, the oldest version whose networks can be strongly typed and whose I/O is named)
 _KNOWN = {

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..device import compute_capability, find_gpus
-from ..errors import BackendError, UsageError
-from ..suggest import did_you_mean
+from ..errors import BackendError, UsageError, did_you_mean
 from . import library
 from .library import Library
 

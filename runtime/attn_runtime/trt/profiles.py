@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 from ..spec import TensorSpec
-from ..suggest import did_you_mean
 
 Shape = tuple[int, ...]
 #: input name -> (min, opt, max) shape; one mapping is one optimization profile

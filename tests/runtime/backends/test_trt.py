@@ -96,7 +96,7 @@ def test_it_is_tried_before_the_others_on_a_gpu(valid_bundle: Path, monkeypatch:
     monkeypatch.setattr(trt, "why_not", lambda device: None if device == "cuda" else "no")
     session = open_session(valid_bundle)
     assert session.backend == "ort"
-    assert "no engine has been built. Build one: attn-run compile" in session.choice
+    assert "no engine has been built. Build one: attn-run compile" in "; ".join(session.passed_over)
     with pytest.raises(BackendError, match="Build one: attn-run compile"):
         open_session(valid_bundle, "cuda", "trt")
 

@@ -176,9 +176,10 @@ def test_cuda_is_refused_and_auto_says_why_it_was_passed_over(valid_bundle: Path
         open_session(valid_bundle, "cuda")
     assert caught.value.exit_code == 10
     session = open_session(valid_bundle, "auto")
-    assert session.choice.startswith("ort on cpu; passed over: trt") and "native on cuda (" in session.choice
-    assert session.choice.count("ort on cuda (no NVIDIA driver") == 1 and "trt on cpu" not in session.choice
-    assert "replay (only when asked for by name)" in session.choice
+    assert session.choice == "ort on cpu, fp32" and session.unused_gpu is None
+    told = "; ".join(session.passed_over)
+    assert told.startswith("trt") and "native on cuda (" in told and "trt on cpu" not in told
+    assert told.count("ort on cuda (no NVIDIA driver") == 1 and "replay (only when asked for by name)" in told
 
 
 @pytest.mark.usefixtures("without_native")

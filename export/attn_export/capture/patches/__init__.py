@@ -15,8 +15,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from attn_runtime.errors import UsageError
-from attn_runtime.suggest import did_you_mean
+from attn_runtime.errors import UsageError, did_you_mean
 
 from ._patch import Applied, Patch, traced_inputs
 from ._replace import replaced

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from attn_runtime.bundle import ENGINES, Bundle
-from attn_runtime.errors import OutputError, UsageError
+from attn_runtime.errors import OutputError, UsageError, did_you_mean
 from attn_runtime.escape import shell_words
 from attn_runtime.jetson import ORDER, PAGE, PART, REPORT, Board, Order, Release, find_board, refuse, release_for
-from attn_runtime.suggest import did_you_mean
 
 from ... import __version__
 from ...precision import schemes

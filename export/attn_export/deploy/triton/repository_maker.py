@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from attn_runtime.bundle import Bundle, Graph, Precision
-from attn_runtime.errors import BundleError, UsageError
+from attn_runtime.errors import BundleError, UsageError, did_you_mean
 from attn_runtime.generate.graphs import GraphIO
 from attn_runtime.spec import TensorSpec
-from attn_runtime.suggest import did_you_mean
 from attn_runtime.trt.builder import check_for_provider
 
 from .config import Message, Signature, accelerator, dynamic_batching, instance_group, parameters

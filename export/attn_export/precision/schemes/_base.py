@@ -22,8 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from attn_runtime.errors import UsageError
-from attn_runtime.suggest import did_you_mean
+from attn_runtime.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import onnx

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from attn_runtime.errors import CheckpointError
-from attn_runtime.suggest import did_you_mean
+from attn_runtime.errors import CheckpointError, did_you_mean
 from attn_runtime.text_format import printable
 
 from .inert_pickle import origin_of

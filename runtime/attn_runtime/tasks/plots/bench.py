@@ -43,14 +43,14 @@ def plot_bench(report: BenchReport | GenerationBenchReport, file: str | Path) ->
     places = range(len(results))
     for (label, values), marker in zip(latencies, "o^s", strict=False):
         left.plot(places, values, marker=marker, label=plot_text(label))
-    left.set_title(titles[0])
+    left.set_title(plot_text(titles[0]))
     left.set_ylabel("ms")
     left.legend()
     bars = right.bar(places, rates, width=0.6)
     right.bar_label(bars, [f"{rate:,.3g}" if rate < 100 else f"{rate:,.0f}" for rate in rates])
     right.margins(y=0.12)
-    right.set_title(titles[1])
-    right.set_ylabel(titles[2])
+    right.set_title(plot_text(titles[1]))
+    right.set_ylabel(plot_text(titles[2]))
     for axes in (left, right):
         axes.set_ylim(bottom=0)
         axes.set_xlabel(plot_text(report.batch_dim or "batch (fixed)"))

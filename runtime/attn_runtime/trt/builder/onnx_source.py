@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...bundle import MANIFEST, AttentionBlock, Bundle, read_embedded
-from ...errors import BundleError, UsageError
+from ...errors import BundleError, UsageError, did_you_mean
 from ...escape import shell_words
 from ...onnx_file import OnnxGraph, read_graph
 from ...spec import TensorSpec
-from ...suggest import did_you_mean
 from .. import GraphInput, bundle_digest, file_digest, input_of, input_of_file
 
 TYPES = ("fp32", "fp16", "bf16")

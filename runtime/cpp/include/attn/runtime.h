@@ -175,7 +175,7 @@ ATTN_API int attn_bundle_labels(const attn_bundle* bundle, const char* const** l
 typedef struct attn_open_options {
   size_t size;           /* sizeof(attn_open_options); ATTN_OPEN_OPTIONS_INIT sets it */
   const char* device;    /* "cpu", "cuda", "cuda:1"; "auto" or NULL takes a GPU that works, else the CPU. Named is meant */
-  const char* backend;   /* "ort", "trt"; NULL takes the best for the device, and attn_session_choice tells why */
+  const char* backend;   /* "ort", "trt"; NULL takes the best for the device, and attn_session_choice tells which */
   const char* graph;     /* which graph of the bundle; may be NULL when there is one */
   const char* precision; /* "fp32", "fp16", ...; NULL takes fp32, or the first where there is none */
   int threads;           /* that one node may use on the CPU, up to 1024; 0 takes the cores that are online and allowed, as far as
@@ -194,8 +194,10 @@ ATTN_API void attn_session_close(attn_session* session);
 ATTN_API const char* attn_session_backend(const attn_session* session);
 ATTN_API const char* attn_session_device(const attn_session* session);
 ATTN_API const char* attn_session_precision(const attn_session* session);
-/* Why that backend and device, and why not the others; one line. */
+/* Which backend, device and precision, and whether "auto" left a GPU unused; one line. */
 ATTN_API const char* attn_session_choice(const attn_session* session);
+/* Why none of the other backends and devices, one line; "" where there is none. */
+ATTN_API const char* attn_session_passed_over(const attn_session* session);
 ATTN_API size_t attn_session_input_count(const attn_session* session);
 ATTN_API size_t attn_session_output_count(const attn_session* session);
 /* NULL beyond the last. */
@@ -268,6 +270,7 @@ typedef struct attn_generate_options {
 ATTN_API int attn_generator_open(const attn_bundle* bundle, const attn_open_options* options, attn_generator** generator);
 ATTN_API void attn_generator_close(attn_generator* generator);
 ATTN_API const char* attn_generator_choice(const attn_generator* generator);
+ATTN_API const char* attn_generator_passed_over(const attn_generator* generator);
 ATTN_API size_t attn_generator_input_count(const attn_generator* generator);
 ATTN_API const attn_spec* attn_generator_input(const attn_generator* generator, size_t index);
 /* Most tokens of a row, prompt included; tokens that it knows. */

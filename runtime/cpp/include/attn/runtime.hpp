@@ -367,6 +367,7 @@ class Session {
   std::string device() const { return attn_session_device(handle_.get()); }
   std::string precision() const { return attn_session_precision(handle_.get()); }
   std::string choice() const { return attn_session_choice(handle_.get()); }
+  std::string passed_over() const { return attn_session_passed_over(handle_.get()); }
   std::vector<Spec> inputs() const { return specs(attn_session_input_count(handle_.get()), attn_session_input); }
   std::vector<Spec> outputs() const { return specs(attn_session_output_count(handle_.get()), attn_session_output); }
 
@@ -458,6 +459,7 @@ class Generator {
   }
 
   std::string choice() const { return attn_generator_choice(handle_.get()); }
+  std::string passed_over() const { return attn_generator_passed_over(handle_.get()); }
   std::vector<Spec> inputs() const {
     std::vector<Spec> found;
     for (size_t i = 0; i < attn_generator_input_count(handle_.get()); ++i) found.emplace_back(*attn_generator_input(handle_.get(), i));

@@ -70,6 +70,9 @@ int attn_generator_open(const attn_bundle* bundle, const attn_open_options* opti
 void attn_generator_close(attn_generator* generator) { delete generator; }
 
 const char* attn_generator_choice(const attn_generator* generator) { return generator ? generator->generator->choice.c_str() : nullptr; }
+const char* attn_generator_passed_over(const attn_generator* generator) {
+  return generator ? generator->generator->passed_over.c_str() : nullptr;
+}
 
 size_t attn_generator_input_count(const attn_generator* generator) { return generator ? generator->inputs.size() : 0; }
 

@@ -77,6 +77,7 @@ const char* attn_session_backend(const attn_session* session) { return session ?
 const char* attn_session_device(const attn_session* session) { return session ? session->session->device.c_str() : nullptr; }
 const char* attn_session_precision(const attn_session* session) { return session ? session->session->precision.c_str() : nullptr; }
 const char* attn_session_choice(const attn_session* session) { return session ? session->session->choice.c_str() : nullptr; }
+const char* attn_session_passed_over(const attn_session* session) { return session ? session->session->passed_over.c_str() : nullptr; }
 size_t attn_session_input_count(const attn_session* session) { return session ? session->inputs.size() : 0; }
 size_t attn_session_output_count(const attn_session* session) { return session ? session->outputs.size() : 0; }
 const attn_spec* attn_session_input(const attn_session* session, size_t index) { return session ? session->inputs.at(index) : nullptr; }

@@ -56,6 +56,7 @@ std::shared_ptr<Generator> Generator::open(std::shared_ptr<const Bundle> bundle,
   made->backend = told.backend;
   made->device = told.device;
   made->choice = told.choice;
+  made->passed_over = told.passed_over;
   return made;
 }
 

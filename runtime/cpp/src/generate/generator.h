@@ -28,7 +28,7 @@ class Generator {
 
   std::shared_ptr<const Bundle> bundle;
   std::shared_ptr<const GraphIO> graph_io;
-  std::string backend, device, choice;
+  std::string backend, device, choice, passed_over;
   std::optional<std::string> precision;  // that was asked for
 
   // Answers for a batch of prompts: the encoder's inputs, or tokens int64 [rows, prompt], padded at the end, and tokens_mask bool of the same

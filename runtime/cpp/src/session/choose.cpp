@@ -12,6 +12,8 @@
 namespace attn {
 namespace {
 
+constexpr char kUnusedGpu[] = ", though there is a GPU, which could not be used";
+
 struct PassedOver {
   std::string backend, device, reason;
 };
@@ -52,7 +54,8 @@ std::vector<std::string> reasons(const std::vector<PassedOver>& passed_over, boo
 
 }  // namespace
 
-Chosen open_engine(const GraphFile& graph, const OpenOptions& options, const std::vector<std::unique_ptr<Backend>>& all) {
+Chosen open_engine(const GraphFile& graph, const OpenOptions& options, const std::vector<std::unique_ptr<Backend>>& all,
+                   std::optional<std::string> (*no_gpu)(const std::string& device)) {
   check_device(options.device);
   std::vector<std::string> names, by_name_only;
   for (const auto& backend : all) {
@@ -78,9 +81,11 @@ Chosen open_engine(const GraphFile& graph, const OpenOptions& options, const std
           });
           std::vector<std::string> told = reasons(passed_over, true);
           if (!options.backend && !by_name_only.empty()) told.push_back(joined(by_name_only) + " (only when asked for by name)");
-          const std::string note = engine->note.empty() ? "" : " (" + engine->note + ")";
-          const std::string others = told.empty() ? "none" : joined(told, "; ");
-          return {backend->name(), device, std::string(backend->name()) + " on " + device + note + "; passed over: " + others, engine};
+          std::string choice = std::string(backend->name()) + " on " + device;
+          if (graph.precision) choice += ", " + graph.precision->name;
+          if (!engine->note.empty()) choice += " (" + engine->note + ")";
+          if (options.device == "auto" && device == "cpu" && !no_gpu("cuda")) choice += kUnusedGpu;
+          return {backend->name(), device, choice, joined(told, "; "), engine};
         } catch (const Error& error) {
           if (error.status != ATTN_ERROR_BACKEND) throw;
           reason = error.what();

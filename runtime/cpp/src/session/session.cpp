@@ -89,6 +89,7 @@ std::shared_ptr<Session> Session::open(std::shared_ptr<const Bundle> bundle, con
   auto session = std::make_shared<Session>();
   session->bundle = std::move(bundle);
   session->backend = chosen.backend, session->device = chosen.device, session->choice = chosen.choice;
+  session->passed_over = chosen.passed_over;
   session->precision = graph.precision->name, session->where = graph.where;
   session->inputs = std::move(graph.inputs), session->outputs = std::move(graph.outputs);
   session->engine = std::move(chosen.engine);

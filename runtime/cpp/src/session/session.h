@@ -47,7 +47,7 @@ class Session {
   static std::shared_ptr<Session> open(std::shared_ptr<const Bundle> bundle, const OpenOptions& options);
 
   std::shared_ptr<const Bundle> bundle;
-  std::string backend, device, choice, precision, where;
+  std::string backend, device, choice, passed_over, precision, where;
   std::vector<TensorSpec> inputs, outputs;
 
   // All inputs by name; every output, in new memory. May be called from many threads.

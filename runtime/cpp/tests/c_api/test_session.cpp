@@ -186,6 +186,9 @@ TEST_F(CSessions, SpecsAreListed) {
   EXPECT_EQ(attn_session_output(nullptr, 0), nullptr);
   EXPECT_STREQ(attn_session_precision(session), "fp32");
   EXPECT_STREQ(attn_session_backend(session), "ort");
+  EXPECT_EQ(std::string(attn_session_choice(session)).find("ort on cpu, fp32"), 0U) << attn_session_choice(session);
+  EXPECT_NE(std::string(attn_session_passed_over(session)).find("only when asked for by name"), std::string::npos);
+  EXPECT_EQ(attn_session_passed_over(nullptr), nullptr);
 }
 
 TEST_F(CSessions, BindingsGiveTheirBuffersByName) {

@@ -52,25 +52,39 @@ OpenOptions asked(const std::string& device, std::optional<std::string> backend 
   return options;
 }
 
-Chosen chosen(const Backends& all, const OpenOptions& options) {
+std::optional<std::string> none_here(const std::string&) { return "no driver"; }
+
+Chosen chosen(const Backends& all, const OpenOptions& options, std::optional<std::string> (*no_gpu)(const std::string&) = none_here) {
   GraphFile graph{nullptr, nullptr, nullptr, "bundle a.attn", {}, {}};
-  return open_engine(graph, options, all);
+  return open_engine(graph, options, all, no_gpu);
 }
 
 TEST(Choose, AutoTakesAGpuThatWorks) {
-  EXPECT_EQ(chosen(those(Told("one", "", "")), asked("auto")).choice, "one on cuda; passed over: none");
+  const Chosen found = chosen(those(Told("one", "", "")), asked("auto"));
+  EXPECT_EQ(found.choice, "one on cuda");
+  EXPECT_EQ(found.passed_over, "");
 }
 
 TEST(Choose, AutoSaysWhyTheGpuWasPassedOver) {
   const Backends all = those(Told("one", "no driver", ""), Told("two", "no driver", ""), Told("slow", "", "", false));
-  EXPECT_EQ(chosen(all, asked("auto")).choice,
-            "one on cpu; passed over: one, two on cuda (no driver); slow (only when asked for by name)");
-  EXPECT_EQ(chosen(all, asked("cpu", "two")).choice, "two on cpu; passed over: none");
+  const Chosen found = chosen(all, asked("auto"));
+  EXPECT_EQ(found.choice, "one on cpu");
+  EXPECT_EQ(found.passed_over, "one, two on cuda (no driver); slow (only when asked for by name)");
+  EXPECT_EQ(chosen(all, asked("cpu", "two")).choice, "two on cpu");
+  EXPECT_EQ(chosen(all, asked("cpu", "two")).passed_over, "");
+}
+
+TEST(Choose, AGpuThatIsThereAndLeftUnusedIsTold) {
+  const Backends all = those(Told("one", "built without CUDA", ""));
+  const auto there = [](const std::string&) { return std::optional<std::string>(); };
+  EXPECT_EQ(chosen(all, asked("auto"), there).choice, "one on cpu, though there is a GPU, which could not be used");
+  EXPECT_EQ(chosen(all, asked("cpu"), there).choice, "one on cpu");
+  EXPECT_EQ(chosen(those(Told("one", "", "")), asked("auto"), there).choice, "one on cuda");
 }
 
 TEST(Choose, WhatFailsToOpenIsPassedOverOnlyWhereTheBackendIsAtFault) {
-  EXPECT_EQ(chosen(those(Told("one", "", "", true, "out of memory"), Told("two", "", "")), asked("cuda")).choice,
-            "two on cuda; passed over: one on cuda (out of memory)");
+  EXPECT_EQ(chosen(those(Told("one", "", "", true, "out of memory"), Told("two", "", "")), asked("cuda")).passed_over,
+            "one on cuda (out of memory)");
   const Backends damaged = those(Told("one", "", "", true, "damaged"), Told("two", "", ""));
   EXPECT_EQ(raised([&] { chosen(damaged, asked("cuda")); }), "damaged");
 }

@@ -93,7 +93,8 @@ TEST_F(Sessions, TellWhatTheyAre) {
   EXPECT_EQ(session->precision, "half");
   EXPECT_EQ(session->inputs[0].text(), "x: float16[batch=1..4, 16]");
   EXPECT_NE(session->choice.find("computes fp16 in fp32"), std::string::npos) << session->choice;
-  EXPECT_NE(session->choice.find("ort_rtx, ort_tensorrt (only when asked for by name)"), std::string::npos) << session->choice;
+  EXPECT_EQ(session->choice.find("ort on cpu, half ("), 0U) << session->choice;
+  EXPECT_NE(session->passed_over.find("ort_rtx, ort_tensorrt (only when asked for by name)"), std::string::npos) << session->passed_over;
 }
 
 TEST_F(Sessions, RefuseUnknownNames) {

@@ -82,7 +82,8 @@ TEST_F(TrtRunning, AnEngineRunsAtEveryShapeOfItsProfile) {
   bundle.put(kDoubles);
   const auto session = open(bundle);
   EXPECT_EQ(session->backend, "trt");
-  EXPECT_EQ(session->choice, "trt on cuda; passed over: none");
+  EXPECT_EQ(session->choice, "trt on cuda, fp32");
+  EXPECT_EQ(session->passed_over, "");
   for (const size_t batch : {1U, 3U, 2U, 2U, 1U}) EXPECT_EQ(answer(*session, numbers(3 * batch)), doubled(numbers(3 * batch))) << batch;
 }
 
@@ -90,8 +91,9 @@ TEST_F(TrtRunning, ItComesFirstOnAGpu) {
   const EngineBundle bundle;
   bundle.put(kDoubles);
   OpenOptions options;
-  EXPECT_EQ(Session::open(bundle.open(), options)->choice.find("trt on cuda; passed over: ort_rtx, ort_tensorrt (only when"), 0U)
-      << Session::open(bundle.open(), options)->choice;
+  const auto session = Session::open(bundle.open(), options);
+  EXPECT_EQ(session->choice.find("trt on cuda"), 0U) << session->choice;
+  EXPECT_EQ(session->passed_over.find("ort_rtx, ort_tensorrt (only when"), 0U) << session->passed_over;
 }
 
 TEST_F(TrtRunning, ShapesBeyondTheProfileAreRefused) {
