@@ -11,7 +11,7 @@ from attn_runtime.bundle import Bundle, Graph, OnnxWriter, check_target
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, UsageError
-from attn_runtime.files import irregular
+from attn_runtime.files import irregular, not_utf8
 from attn_runtime.spec import TensorSpec
 from attn_runtime.suggest import did_you_mean
 from onnx import TensorProto
@@ -62,6 +62,9 @@ def bisect(
         if mend.suffix != ".onnx":
             raise UsageError(f"-o {mend}: got suffix {mend.suffix or '(none)'}, expected NAME.onnx")
         check_target(mend, force)
+    for named in (path, *([against] if against else [])):
+        if problem := not_utf8(named):
+            raise UsageError(f"{named}: its path {problem}")
     specs = drawn_inputs(inputs, dims)
     with workshop(stage_seconds) as (work, isolated):
         source, other, label, record, limits = _named(path, against, graph, specs, work, isolated)

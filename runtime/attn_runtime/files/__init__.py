@@ -9,16 +9,20 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .atomic_write import Staging, name_excess, recover, sweep, write_file, write_whole
     from .json_schema import find_problem
-    from .regular_file import irregular
+    from .path_encoding import not_utf8, utf8_path
+    from .regular_file import copy_command, irregular, open_regular
     from .resident_memory import peak_memory, reset_peak_memory
     from .strict_json import MAX_JSON_BYTES, parse_json, read_json, shown
 
 __all__ = [
     "MAX_JSON_BYTES",
     "Staging",
+    "copy_command",
     "find_problem",
     "irregular",
     "name_excess",
+    "not_utf8",
+    "open_regular",
     "parse_json",
     "peak_memory",
     "read_json",
@@ -26,6 +30,7 @@ __all__ = [
     "reset_peak_memory",
     "shown",
     "sweep",
+    "utf8_path",
     "write_file",
     "write_whole",
 ]
@@ -36,8 +41,9 @@ __getattr__, __dir__ = lazy(
     {
         "atomic_write": ["Staging", "name_excess", "recover", "sweep", "write_file", "write_whole"],
         "json_schema": ["find_problem"],
-        "regular_file": ["irregular"],
+        "regular_file": ["copy_command", "irregular", "open_regular"],
         "resident_memory": ["peak_memory", "reset_peak_memory"],
         "strict_json": ["MAX_JSON_BYTES", "parse_json", "read_json", "shown"],
+        "path_encoding": ["not_utf8", "utf8_path"],
     },
 )

@@ -147,7 +147,7 @@ class EngineStaging:
         try:
             self._made = not self._target.parent.exists()
             if self._made:
-                self._target.parent.mkdir()
+                self._target.parent.mkdir(exist_ok=True)  # by another build, meanwhile
             # The key is the target of the two files: it leaves first and comes last, so that no key ever stands beside
             # another's engine.
             self._staging = Staging(key_path(self._target))

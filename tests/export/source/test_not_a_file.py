@@ -21,6 +21,7 @@ from torch import nn
 
 READERS: dict[str, tuple[Callable[[Path], Any], type[AttnError]]] = {
     "w.safetensors": (lambda path: load_checkpoint(nn.Linear(1, 1), path), CheckpointError),
+    "model.safetensors": (lambda path: load_checkpoint(nn.Linear(1, 1), path.parent), CheckpointError),
     "w.pt": (lambda path: load_checkpoint(nn.Linear(1, 1), path), CheckpointError),
     "p.pt2": (lambda path: load(path, {}), CheckpointError),
     "x.npz": (load_example, UsageError),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from attn_runtime.bundle import sha256_of
 from attn_runtime.errors import AttnError, CheckpointError
-from attn_runtime.files import irregular, read_json, shown
+from attn_runtime.files import irregular, not_utf8, read_json, shown
 
 from ...quiet import captured_output
 from .inert_pickle import load_tensors, origin_of
@@ -71,9 +71,11 @@ def read_checkpoint(path: Path) -> CheckpointFile:
 
 def _find(path: Path) -> Path:
     if path.is_dir():
-        return _find_in_folder(path)
+        path = _find_in_folder(path)
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path}: {irregular(path) or 'no such file'}")
+    if problem := not_utf8(path):
+        raise CheckpointError(f"checkpoint {path}: its path {problem}")
     if path.suffix == ".distcp":
         raise CheckpointError(f"checkpoint {path} is one part of a distributed checkpoint; {_of_distcp(path.parent)}")
     return path
