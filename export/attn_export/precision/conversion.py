@@ -14,7 +14,7 @@ from attn_runtime.bundle import KEY, Bundle, OnnxWriter, check_target, read_embe
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, PassError, UsageError
-from attn_runtime.files import not_utf8, sweep
+from attn_runtime.files import is_file, not_utf8, sweep
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
@@ -63,7 +63,7 @@ def convert(
     BackendError without AutoCast. Nothing is changed then.
     """
     console = console or Console(quiet=True)
-    if not bundle_or_file.is_file():
+    if not is_file(bundle_or_file):
         own = {"-o": output, "--tensorrt": tensorrt, "--input": inputs, "--dim": dims}
         if names := [name for name, value in own.items() if value]:
             raise UsageError(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..compare import Tolerance
 from ..errors import BundleError
-from ..files import copy_command, irregular, open_regular, read_json, recover, shown
+from ..files import copy_command, irregular, is_file, open_regular, read_json, recover, shown
 from ..onnx_file import check_external_data
 from ..spec import TensorSpec
 from .attention_block import AttentionBlock
@@ -33,7 +33,7 @@ _PATIENCE = 20
 
 def is_bundle(path: str | os.PathLike[str]) -> bool:
     """Whether `path` is a folder with a manifest.json; says nothing of its health."""
-    return (Path(path) / MANIFEST).is_file()
+    return is_file(Path(path) / MANIFEST)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import BundleError, OutputError
-from ..files import Staging, find_problem, name_excess, not_utf8, read_json, recover, shown
+from ..files import Staging, find_problem, not_utf8, read_json, recover, shown, too_long
 from .manifest import MANIFEST, SCHEMA_VERSION, schema
 from .reader import Bundle, is_bundle, sha256_of
 from .tensor_files import write_tensors
@@ -51,12 +51,8 @@ def _check_place(path: Path, force: bool) -> None:
         raise OutputError(f"output {path}: folder {parent} is not writable; choose another")
     if problem := not_utf8(path.resolve()):
         raise OutputError(f"output {path}: its path {problem}, or choose another")
-    if excess := name_excess(path.resolve()):
-        length = len(os.fsencode(path.name))
-        raise OutputError(
-            f"output {path}: the name of {length} bytes is too long; {length - excess} leave room for the name of a temporary "
-            "folder beside it; choose a shorter one"
-        )
+    if problem := too_long(path.resolve()):
+        raise OutputError(f"output {path}: {problem}; choose a shorter one")
     recover(path.resolve())
     if not path.exists():
         return

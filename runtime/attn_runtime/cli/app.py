@@ -134,7 +134,10 @@ def verify(path: str, as_json: bool, **options: Any) -> None:
 def bench(path: str, as_json: bool, plot: str | None, **options: Any) -> None:
     """Latency, throughput and peak memory by batch size, on random inputs."""
     from .. import bench
+    from ..tasks.plots import check_plot
 
+    if plot:
+        check_plot(plot)
     if not as_json:
         print_bench_head()
     report = bench(path, **options, on_size=None if as_json else print_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,7 +67,13 @@ def attention(
     The bundle must have been exported with --with-attention.
     """
     from .. import attention_maps
+    from ..files import check_file
+    from ..tasks.plots import check_plot
 
+    if plot is not None:
+        check_plot(plot)
+    if output is not None:
+        check_file(Path(output))
     maps = attention_maps(path, given, **options)
     summary = maps.to_json(layer)
     if plot is not None:

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .atomic_write import Staging, name_excess, recover, sweep, write_file, write_whole
+    from .atomic_write import Staging, check_file, recover, sweep, too_long, write_file, write_whole
     from .json_schema import find_problem
     from .path_encoding import not_utf8, utf8_path
-    from .regular_file import copy_command, irregular, open_regular
+    from .regular_file import copy_command, irregular, is_file, is_folder, open_regular
     from .resident_memory import peak_memory, reset_peak_memory
     from .strict_json import MAX_JSON_BYTES, parse_json, read_json, shown
 
 __all__ = [
     "MAX_JSON_BYTES",
     "Staging",
+    "check_file",
     "copy_command",
     "find_problem",
     "irregular",
-    "name_excess",
+    "is_file",
+    "is_folder",
     "not_utf8",
     "open_regular",
     "parse_json",
@@ -30,6 +32,7 @@ __all__ = [
     "reset_peak_memory",
     "shown",
     "sweep",
+    "too_long",
     "utf8_path",
     "write_file",
     "write_whole",
@@ -39,9 +42,17 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "atomic_write": ["Staging", "name_excess", "recover", "sweep", "write_file", "write_whole"],
+        "atomic_write": [
+            "Staging",
+            "check_file",
+            "recover",
+            "sweep",
+            "too_long",
+            "write_file",
+            "write_whole",
+        ],
         "json_schema": ["find_problem"],
-        "regular_file": ["copy_command", "irregular", "open_regular"],
+        "regular_file": ["copy_command", "irregular", "is_file", "is_folder", "open_regular"],
         "resident_memory": ["peak_memory", "reset_peak_memory"],
         "strict_json": ["MAX_JSON_BYTES", "parse_json", "read_json", "shown"],
         "path_encoding": ["not_utf8", "utf8_path"],

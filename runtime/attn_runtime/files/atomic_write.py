@@ -26,6 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import OutputError
+from .regular_file import is_folder
 
 try:
     import fcntl
@@ -39,6 +40,8 @@ _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 #: To put something in place takes milliseconds: who takes longer has been stopped.
 _TURN_SECONDS = 30.0
 _TURN = "turn"
+#: Bytes of path that are left for what is made: golden/NAME.outputs.safetensors, and the NUL at the end.
+_INSIDE = 64
 
 
 class Staging:
@@ -157,6 +160,23 @@ def write_whole(file: Path, write: Callable[[Path], None]) -> None:
         raise OutputError(f"can't write {file}: {error.strerror or error}") from error
 
 
+def check_file(file: Path) -> None:
+    """OutputError unless a file can be put at `file`, as far as can be seen; worth calling before long work."""
+    try:
+        parent = file.resolve().parent
+        problem = too_long(file.resolve())
+        if is_folder(file):
+            problem = "is a folder"
+        elif not is_folder(parent):
+            problem = f"folder {parent} does not exist"
+        elif not os.access(parent, os.W_OK | os.X_OK):
+            problem = f"folder {parent} is not writable"
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+    if problem:
+        raise OutputError(f"can't write {file}: {problem}; choose another")
+
+
 def write_file(file: Path, data: bytes) -> None:
     """Put `data` in the place of `file`. Raises OutputError as `write_whole` does."""
 
@@ -168,11 +188,35 @@ def write_file(file: Path, data: bytes) -> None:
 
 def name_excess(target: Path) -> int:
     """By how many bytes the name of `target` is too long for the temporary folder that would be made beside it."""
+    return max(0, len(os.fsencode(_longest(target).name)) - _limit(target, "PC_NAME_MAX", 255))
+
+
+def too_long(target: Path) -> str:
+    """Why the name or the path of `target` leaves no room for what is made beside it, for a message; "" where it does."""
+    if excess := name_excess(target):
+        length = len(os.fsencode(target.name))
+        return (
+            f"the name of {length} bytes is too long; {length - excess} leave room for the name of a temporary folder "
+            "beside it"
+        )
+    made = len(os.fsencode(_longest(target) / "new" / target.name)) + _INSIDE
+    if excess := max(0, made - _limit(target, "PC_PATH_MAX", 4096)):
+        length = len(os.fsencode(target))
+        return (
+            f"the path of {length} bytes is too long; {length - excess} leave room for a temporary folder and its files"
+        )
+    return ""
+
+
+def _longest(target: Path) -> Path:
+    return target.with_name(f"{_prefix(target)}{_LARGEST_PID}-{'0' * 8}")
+
+
+def _limit(target: Path, name: str, usual: int) -> int:
     try:
-        longest = os.pathconf(target.parent, "PC_NAME_MAX")
+        return os.pathconf(target.parent, name)
     except (AttributeError, OSError, ValueError):  # Windows; a file system that doesn't tell
-        longest = 255
-    return max(0, len(os.fsencode(f"{_prefix(target)}{_LARGEST_PID}-")) + 8 - longest)
+        return usual
 
 
 def recover(target: Path, patience_s: float = 1.0) -> None:

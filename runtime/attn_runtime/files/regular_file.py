@@ -29,6 +29,16 @@ def irregular(path: str | os.PathLike[str]) -> str:
         return ""
 
 
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """As Path.is_file, but that too long a name, or a folder that may not be searched, is no file and no exception."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """As Path.is_dir, and as `is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """The file at `path`; OSError (EINVAL) with the words of `irregular` where it is none, at once."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

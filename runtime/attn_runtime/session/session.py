@@ -15,6 +15,7 @@ import numpy as np
 from ..bundle import MANIFEST, Arrays, Bundle, Case, Graph, Precision
 from ..device import as_array
 from ..errors import AttnError, BundleError, InputError, UsageError
+from ..files import is_file
 from ..interface import Array, Engine, GraphFile, OpenOptions
 from ..spec import check_shapes, named_dims
 from ..suggest import did_you_mean
@@ -70,7 +71,7 @@ def open_session(
         raise UsageError(f"workspace: got {workspace} bytes, expected 1 or more")
     kept = Path(cache) if cache is not None else None
     options = OpenOptions(threads, cuda_graph, kept, workspace, low_memory, stop_spinning)
-    if not isinstance(path, Bundle) and Path(path).is_file():
+    if not isinstance(path, Bundle) and is_file(path):
         bundle, chosen, file = None, None, _plain(Path(path), graph, precision)
         if file.file.suffix == ".engine":
             backend = backend or "trt"  # nothing else can read one

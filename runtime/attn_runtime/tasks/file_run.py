@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..bundle import odd_bool
 from ..errors import BundleError, InputError, UsageError
-from ..files import irregular, write_whole
+from ..files import check_file, irregular, write_whole
 from ..preprocess import load_audio, load_image
 from ..session import Session, open_session
 
@@ -81,6 +81,8 @@ def run_file(
     """
     if output is not None and Path(output).suffix != ".npz":
         raise UsageError(f"output {output}: got suffix {Path(output).suffix or '(none)'}, expected .npz")
+    if output is not None:
+        check_file(Path(output))
     if top < 1:
         raise UsageError(f"top: got {top}, expected 1 or more")
     with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:

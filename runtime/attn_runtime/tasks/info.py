@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
+from ..files import is_file
 from ..session import open_session
 from ..spec import TensorSpec
 from ..text_format import bytes_text, columns, printable
@@ -19,7 +20,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     Every file of a bundle is hash-checked. Raises BundleError; an ONNX file needs a backend for the CPU.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         return {"path": str(path), "kind": "bundle", "manifest": Bundle.open(path).manifest}
     with open_session(path, "cpu") as session:
         return {

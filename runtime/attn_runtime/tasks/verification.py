@@ -13,6 +13,7 @@ from .. import backends
 from ..bundle import Bundle, to_fp16, to_reference_dtype
 from ..compare import Difference, Tolerance, compare_all
 from ..errors import BundleError, ParityError, UsageError
+from ..files import is_file
 from ..session import open_session
 from ..text_format import difference_to_json, worst_table
 
@@ -114,7 +115,7 @@ def verify(
     UsageError for a plain ONNX file, BundleError for a bundle without golden cases, and what `open_session` raises.
     """
     path = Path(path)
-    if path.is_file():
+    if is_file(path):
         raise UsageError(
             f"{path.name} is a plain ONNX file, without golden cases to hold it against; verify a bundle, or compare "
             f"it with its source: attn-export verify {path.name} SOURCE"

@@ -41,6 +41,14 @@ def test_a_pipe_or_a_folder_is_refused_at_once(tmp_path: Path, name: str, make: 
         read(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", READERS)
+def test_too_long_a_name_is_told(tmp_path: Path, name: str) -> None:
+    read, error = READERS[name]
+    with pytest.raises(error) as caught:
+        read(tmp_path / ("n" * 300) / name)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_example_whose_bools_are_neither_true_nor_false(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", keep=np.array([1, 7, 0], np.uint8).view(np.bool_))
     with pytest.raises(UsageError, match="keep is bool and holds a byte 7, expected 0 and 1 alone"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from attn_runtime.errors import OutputError
-from attn_runtime.files import Staging, atomic_write, write_file
+from attn_runtime.files import Staging, atomic_write, check_file, too_long, write_file
 
 #: Replaces the target over and over by two files of one number each, or by a folder of them, from a common start on.
 _WRITER = """
@@ -125,3 +125,27 @@ def test_what_is_confirmed_in_vain_stays_as_it_was(tmp_path: Path) -> None:
     staging.discard()
     assert (tmp_path / "file").read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("folder", "is a folder"),
+        ("none/file", "none does not exist"),
+        ("n" * 240, "the name of 240 bytes is too long; 233 leave room"),
+        ("é" * 120, "the name of 240 bytes is too long; 233 leave room"),
+        ("n" * 300, "the name of 300 bytes is too long"),
+    ],
+)
+def test_a_place_where_no_file_can_be_put(tmp_path: Path, place: str, says: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError) as caught:
+        check_file(tmp_path / place)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_path_that_leaves_no_room() -> None:
+    assert too_long(Path("/" + "d/" * 1900, "a.attn")) == ""
+    assert too_long(Path("/" + "d/" * 2010, "a.attn")) == (
+        "the path of 4027 bytes is too long; 3999 leave room for a temporary folder and its files"
+    )

@@ -85,6 +85,15 @@ def test_files_and_what_is_not_there_are_left_to_the_reader(tmp_path: Path) -> N
         assert irregular(tmp_path / name) == ""
 
 
+@pytest.mark.parametrize("reader", READERS)
+def test_too_long_a_name_is_no_file_and_no_surprise(tmp_path: Path, reader: str) -> None:
+    read, error = READERS[reader]
+    if reader != "timings":  # which may be written first
+        with pytest.raises(error) as caught:
+            read(tmp_path / ("n" * 300))
+        assert "\n" not in str(caught.value)
+
+
 def test_the_kind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path is short
     with socket.socket(socket.AF_UNIX) as opened:
