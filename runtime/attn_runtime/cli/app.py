@@ -12,7 +12,7 @@ from .attention import attention
 from .classify import classify_command
 from .compile import compile_command
 from .generate import generate_command, translate_command
-from .options import NearestGroup, completion_epilog, json_option, print_json, run_cli
+from .options import NearestGroup, completion_epilog, json_option, picture_file, print_json, run_cli
 from .printers import (
     draw_bench,
     print_bench_end,
@@ -128,16 +128,13 @@ def verify(path: str, as_json: bool, **options: Any) -> None:
 @click.option("--min-runs", default=20, show_default=True, help="Measured calls per size, at least.")
 @click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
-@click.option("--plot", type=click.Path(), help="Write a picture of it, as in bench.png.")
+@click.option("--plot", type=click.Path(), callback=picture_file, help="Write a picture of it, as in bench.png.")
 @session_options
 @json_option
 def bench(path: str, as_json: bool, plot: str | None, **options: Any) -> None:
     """Latency, throughput and peak memory by batch size, on random inputs."""
     from .. import bench
-    from ..tasks.plots import check_plot
 
-    if plot:
-        check_plot(plot)
     if not as_json:
         print_bench_head()
     report = bench(path, **options, on_size=None if as_json else print_size)

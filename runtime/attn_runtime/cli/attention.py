@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import json_option, print_json
+from .options import json_option, picture_file, print_json
 
 if TYPE_CHECKING:
     from ..tasks import AttentionMaps
@@ -30,13 +30,17 @@ def _cell(context: click.Context, option: click.Parameter, text: str | None) -> 
 def _npz(context: click.Context, option: click.Parameter, output: str | None) -> str | None:
     if output is not None and not output.endswith(".npz"):
         raise UsageError(f"output {output}: expected a file NAME.npz")
+    if output is not None:
+        from ..files import check_file
+
+        check_file(Path(output))
     return output
 
 
 @click.command("attention")
 @click.argument("path", type=click.Path())
 @click.argument("given", metavar="INPUT")
-@click.option("--plot", type=click.Path(), help="Write a picture of it, as in attention.png.")
+@click.option("--plot", type=click.Path(), callback=picture_file, help="Write a picture of it, as in attention.png.")
 @click.option("--layer", metavar="N|PATTERN", help="Which layers: a number, or a regular expression in their names.")
 @click.option("--head", default="mean", show_default=True, metavar="N|mean|all", help="Which heads.")
 @click.option(
@@ -67,13 +71,7 @@ def attention(
     The bundle must have been exported with --with-attention.
     """
     from .. import attention_maps
-    from ..files import check_file
-    from ..tasks.plots import check_plot
 
-    if plot is not None:
-        check_plot(plot)
-    if output is not None:
-        check_file(Path(output))
     maps = attention_maps(path, given, **options)
     summary = maps.to_json(layer)
     if plot is not None:

@@ -106,6 +106,15 @@ def _complain(message: str, code: int, details: str = "") -> int:
     return code
 
 
+def picture_file(context: click.Context, option: click.Parameter, file: str | None) -> str | None:
+    """The callback of --plot: what can't be written is told before the work that it would show."""
+    if file is not None:
+        from ..tasks.plots import check_plot
+
+        check_plot(file)
+    return file
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout; a NaN or infinity is a bug, since JSON has neither."""
     import json
