@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from attn_export.deploy.triton import repository
 from attn_export.deploy.triton.repository import ModelFolder, write_model
 from attn_runtime.errors import OutputError
-from attn_runtime.files import Staging
 from support.checks.time_limit import time_limit
 
 
@@ -17,19 +18,22 @@ def model(version: int) -> ModelFolder:
     return ModelFolder("m", version, {"x": 1}, {"config.pbtxt": b"one", f"{version}/model.onnx": b"graph"})
 
 
-def test_two_runs_that_add_a_version_each(tmp_path: Path) -> None:
+def test_two_runs_that_add_a_version_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second waits for the first, and carries its version over."""
-    repository = tmp_path / "repository"
-    repository.mkdir()
-    first = Staging(repository / "m", alone=True)
-    second = threading.Thread(target=write_model, args=(repository, model(2)))
-    second.start()
-    second.join(0.2)
-    first.discard()  # its turn goes on at once to whoever asks: a third run, or the second
-    write_model(repository, model(1))
+    second = threading.Thread(target=write_model, args=(tmp_path, model(2)))
+    fill = repository._fill
+
+    def slowly(folder: Path, old: Path, made: ModelFolder, kept: Mapping[str, str]) -> None:
+        if made.version == 1:
+            second.start()
+            second.join(0.3)
+        fill(folder, old, made, kept)
+
+    monkeypatch.setattr(repository, "_fill", slowly)
+    write_model(tmp_path, model(1))
     second.join(30)
-    assert sorted(p.name for p in (repository / "m").iterdir()) == ["1", "2", "attn-export.json", "config.pbtxt"]
-    assert [p.name for p in repository.iterdir()] == ["m"]
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["1", "2", "attn-export.json", "config.pbtxt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
 @pytest.mark.parametrize("file", ["config.pbtxt", "1/model.onnx", "attn-export.json"])
