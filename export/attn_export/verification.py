@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attn_runtime.errors import UsageError
+from attn_runtime.files import is_file, is_folder
 
 from .console import Console
 
@@ -75,7 +76,8 @@ def verify(
             f"--time-limit: {path.name} is a plain ONNX file, without golden cases to replay; name a bundle"
         )
     options: dict[str, Any] = {"backend": backend, "device": device, "precision": precision, "graph": graph}
-    replay = _replay(path, options | {"time_limit": time_limit}, console) if source is None or path.is_dir() else None
+    whole = source is None or is_folder(path)
+    replay = _replay(path, options | {"time_limit": time_limit}, console) if whole else None
     weights = None if checkpoint is None else Path(checkpoint)
     given = {"checkpoint": weights, "checkpoint_key": checkpoint_key, "config": config, "inputs_from": inputs_from}
     live = None if source is None else _live(path, source, seed, given | options, console)
@@ -90,7 +92,7 @@ def verify(
 def _check_mutate(mutate: int, path: Path) -> None:
     if mutate < 1:
         raise UsageError(f"--mutate {mutate}: expected 1 mutant or more")
-    if path.is_file():
+    if is_file(path):
         raise UsageError(
             f"--mutate: {path.name} is a plain ONNX file, without golden cases to notice a change; name a bundle"
         )

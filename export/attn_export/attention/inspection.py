@@ -10,6 +10,7 @@ from typing import Any
 from attn_runtime.bundle import AttentionBlock, Bundle, Graph, Precision
 from attn_runtime.errors import BackendError, EngineError, FusionError, UsageError, did_you_mean
 from attn_runtime.escape import shell_words
+from attn_runtime.files import is_file
 from attn_runtime.trt import (
     ENGINES,
     BlockFusion,
@@ -96,7 +97,7 @@ def inspect(path: Path, graph: str | None = None, precision: str | None = None) 
     `graph` and `precision` leave the others out; with a precision comes the file that was made of it for TensorRT.
     Raises BundleError for what can't be read, UsageError for names that are not there.
     """
-    if path.is_file():
+    if is_file(path):
         if graph is not None or precision is not None:
             raise UsageError(f"{path.name} is one ONNX file; --graph and --precision choose among those of a bundle")
         return (_plain(path),)

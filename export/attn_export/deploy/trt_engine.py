@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 from attn_runtime.bundle import AttentionBlock, Bundle, Graph
 from attn_runtime.errors import OutputError, ParityError, PassError, StageError, UsageError
+from attn_runtime.files import is_file, is_folder
 from attn_runtime.spec import Dim, TensorSpec
 from attn_runtime.tasks import CompileReport, GraphBuild, compile_engines
 from attn_runtime.trt import Profile, ShapeTexts, make_profiles
@@ -96,7 +97,7 @@ def to_trt(
 def _drawn(path: Path, inputs: Sequence[str], dims: Sequence[str]) -> Drawn:
     if not inputs and not dims:
         return None
-    if path.is_dir():
+    if is_folder(path):
         raise UsageError("--input and --dim are for a plain ONNX file; a bundle says what its inputs are")
     from ..precision import drawn_inputs
 
@@ -117,7 +118,7 @@ def _build_otherwise(
     from ..precision import add_form
 
     console.note("TensorRT's compiler gave up on the graph; another form of it is tried before that is told")
-    if path.is_file():
+    if is_file(path):
         typed = path.with_name(f"{path.stem}.{kind}.onnx")
         source = typed if kind in schemes.names() and typed.exists() else path
         target = _form_beside(source)
@@ -186,7 +187,7 @@ def prepare(
             raise UsageError(f"--skip-pass {name}: the passes of to-trt are: {', '.join(_PASSES)}")
     if half_io and kind not in schemes.names():
         raise UsageError("--half-io belongs to --fp16: an fp32 graph's inputs and outputs are float32")
-    if path.is_file():
+    if is_file(path):
         return _plain(path, kind, shapes, graph, half_io, skip, drawn, console)
     return _bundle(path, kind, graph, half_io, skip, console)
 

@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from attn_runtime.bundle import Arrays, BundleWriter, Case, OnnxWriter, check_target
+from attn_runtime.bundle import Arrays, BundleWriter, Case, OnnxWriter, check_target, form_problem
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import UsageError, did_you_mean
@@ -64,6 +65,7 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
     check_target(target, options.force)
     check_mutate(target, options)
     _check_several(source, target, options)
+    _check_names(source, target, options)
     tolerance = Tolerance(
         source.tolerance.atol if options.atol is None else options.atol,
         source.tolerance.rtol if options.rtol is None else options.rtol,
@@ -127,6 +129,22 @@ def _check_several(source: Source, target: Path, options: ExportOptions) -> None
             f"--output-names: {source.name} has {len(source.graphs)} graphs ({names}), each with outputs of its own; "
             "leave it out, or take one of them with --graph NAME"
         )
+
+
+def _check_names(source: Source, target: Path, options: ExportOptions) -> None:
+    """UsageError for a name that no bundle and no metadata can hold: else the writer refused it, after all the work."""
+    asked: list[tuple[str, Any, str]] = [
+        ("text", target.stem, f"output {target}"),
+        ("source", source.provenance, "SOURCE"),
+    ]
+    asked += [("text", name, "--output-names") for name in options.output_names]
+    for part in source.graphs:
+        asked.append(("identifier", part.name, f"{source.name}: name of a graph"))
+        asked += [("tensors", [s.to_json() for s in part.inputs], f"{part.name}: inputs")]
+        asked += [("text", s.name, f"{part.name}: name of an output") for s in part.outputs]
+    for problem in (form_problem(*one) for one in asked):
+        if problem:
+            raise UsageError(f"{problem}; choose another name")
 
 
 def _share_weights(done: Export, writer: BundleWriter, console: Console) -> None:

@@ -11,7 +11,7 @@ from attn_runtime.bundle import Bundle, Graph, OnnxWriter, check_target
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, UsageError, did_you_mean
-from attn_runtime.files import irregular
+from attn_runtime.files import irregular, is_file, not_utf8
 from attn_runtime.spec import TensorSpec
 from onnx import TensorProto
 
@@ -61,6 +61,9 @@ def bisect(
         if mend.suffix != ".onnx":
             raise UsageError(f"-o {mend}: got suffix {mend.suffix or '(none)'}, expected NAME.onnx")
         check_target(mend, force)
+    for named in (str(path), against or ""):
+        if problem := not_utf8(named):
+            raise UsageError(f"{named}: its path {problem}")
     specs = drawn_inputs(inputs, dims)
     with workshop(stage_seconds) as (work, isolated):
         source, other, label, record, limits = _named(path, against, graph, specs, work, isolated)
@@ -108,7 +111,7 @@ def _named(
     isolated: ChildProcess,
 ) -> Named:
     """(fp32 graph, other graph, its name, what to run both on, the fp32 graph's tolerance)."""
-    if path.is_file():
+    if is_file(path):
         if against is None:
             raise UsageError(f"{path.name} is a plain graph; name the other one with --against FILE.onnx")
         other = _file(against, [])
@@ -145,7 +148,7 @@ def _against(graph: Graph, against: str | None) -> tuple[Path, str]:
 
 def _file(against: str, known: list[str]) -> Path:
     file = Path(against)
-    if file.suffix != ".onnx" or not file.is_file():
+    if file.suffix != ".onnx" or not is_file(file):
         if file.suffix == ".onnx" and (problem := irregular(file)):
             raise UsageError(f"--against {against}: {problem}; give an .onnx file")
         what = f"; {did_you_mean(against, known)}available: {', '.join(known)}, or an .onnx file" if known else ""

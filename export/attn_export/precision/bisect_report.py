@@ -8,7 +8,7 @@ from typing import Any
 
 from attn_runtime.errors import BackendError, UsageError
 from attn_runtime.escape import plot_text, plotting, printable
-from attn_runtime.files import write_whole
+from attn_runtime.files import check_file, write_whole
 from attn_runtime.text_format import columns
 
 from .bisection import Bisection, Step, short
@@ -85,10 +85,11 @@ def _shown(bisection: Bisection) -> list[Step]:
 
 
 def check_plot(file: Path) -> None:
-    """BackendError when matplotlib is not installed, UsageError for a suffix it does not know."""
+    """BackendError when matplotlib is not installed, UsageError for a suffix it does not know, OutputError for its place."""
     known = sorted(_figure().canvas.get_supported_filetypes())
     if (suffix := file.suffix.removeprefix(".")) not in known:
         raise UsageError(f"--plot {file}: got suffix {suffix or '(none)'}, expected one of {', '.join(known)}")
+    check_file(file)
 
 
 def _figure() -> Any:

@@ -14,7 +14,7 @@ from attn_runtime.bundle import KEY, Bundle, OnnxWriter, check_target, read_embe
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, PassError, UsageError
-from attn_runtime.files import sweep
+from attn_runtime.files import is_file, not_utf8, sweep
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
@@ -63,7 +63,7 @@ def convert(
     BackendError without AutoCast. Nothing is changed then.
     """
     console = console or Console(quiet=True)
-    if not bundle_or_file.is_file():
+    if not is_file(bundle_or_file):
         own = {"-o": output, "--tensorrt": tensorrt, "--input": inputs, "--dim": dims}
         if names := [name for name, value in own.items() if value]:
             raise UsageError(
@@ -116,6 +116,7 @@ def add_precision(
     """
     scheme = check_options(precision, half_io, skip)
     opened = Bundle.open(bundle)
+    check_target(bundle)
     if opened.asset("generation") is not None:
         half_io = _caches_in(scheme, half_io, console)
     with workshop(stage_seconds, scheme) as (work, isolated):
@@ -183,6 +184,8 @@ def convert_file(
     if target.suffix != ".onnx":
         raise UsageError(f"-o {target}: got suffix {target.suffix or '(none)'}, expected NAME.onnx for a plain graph")
     check_target(target, force)
+    if problem := not_utf8(path):
+        raise UsageError(f"{path}: its path {problem}")
     with workshop(stage_seconds, scheme) as (work, isolated), OnnxWriter(target, force) as writer:
         conversion = file_conversion(path, scheme, half_io, rtol, inputs, work, isolated)
         without = skip if tensorrt else (attention.PASS.name,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def read_assets(folder: Path, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
     Raises UsageError for a folder without any, for one that is not of its published form, and for an image asset that
     makes other images than the graph's `inputs` take.
     """
-    found = {name: folder / f"{name}.json" for name in ASSET_FORMS if (folder / f"{name}.json").exists()}
+    found = {name: folder / f"{name}.json" for name in ASSET_FORMS if os.path.lexists(folder / f"{name}.json")}
     if not found:
         raise UsageError(f"--assets {folder}: none of {', '.join(f'{name}.json' for name in ASSET_FORMS)} is there")
     assets = {}

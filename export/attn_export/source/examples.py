@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from attn_runtime.bundle import Arrays
 from attn_runtime.errors import UsageError
-from attn_runtime.files import irregular
+from attn_runtime.files import irregular, is_file
 from attn_runtime.spec import Dim, TensorSpec, check_shapes, odd_bool, signature
 
 
@@ -31,7 +31,7 @@ def load_example(path: Path) -> Example:
 
 
 def _read(path: Path) -> Example:
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"--example {path}: {irregular(path) or 'no such file'}")
     try:
         if path.suffix == ".safetensors":

@@ -20,7 +20,7 @@ from unittest import mock
 
 import torch
 from attn_runtime.errors import CaptureError, CheckpointError, UsageError
-from attn_runtime.files import irregular
+from attn_runtime.files import irregular, is_file, not_utf8
 from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
 
@@ -135,8 +135,10 @@ def _integer_range(program: torch.export.ExportedProgram, name: str) -> tuple[in
 
 
 def _load_without_pickle(path: Path) -> torch.export.ExportedProgram:
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(f"program {path}: {irregular(path) or 'no such file'}")
+    if not_text := not_utf8(path):
+        raise CheckpointError(f"program {path}: its path {not_text}")
     try:
         _refuse_expressions(path)
         with _no_pickle():

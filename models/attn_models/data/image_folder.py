@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from attn_runtime.errors import InputError, UsageError
 from attn_runtime.escape import shell_words
+from attn_runtime.files import is_folder
 from attn_runtime.preprocess import load_image
 from numpy.typing import NDArray
 from torch.nn import functional as F
@@ -135,7 +136,7 @@ def _mean_and_std(values: NDArray[np.float32]) -> tuple[list[float], list[float]
 
 def _split(folder: Path) -> dict[str, Files]:
     """The files of each part, with the same labels in all of them."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"--data {folder}: there is no such folder")
     given = [part for part in (TRAIN, VALIDATION, TEST) if (folder / part).is_dir()]
     if not given:

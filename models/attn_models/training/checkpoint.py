@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attn_runtime.errors import CheckpointError, OutputError
-from attn_runtime.files import irregular
+from attn_runtime.files import irregular, is_file
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn, optim
@@ -65,7 +65,7 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], run: Mapping[str, Any]
 
 def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """(run, tensors) of a file that `save_state` wrote. Raises CheckpointError."""
-    if not path.is_file():
+    if not is_file(path):
         if problem := irregular(path):
             raise CheckpointError(f"{path}: {problem}; start again without --resume")
         raise CheckpointError(f"{path}: no unfinished training here to resume; start one without --resume")

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..device import gpus
 from ..errors import AttnError, BackendError, BundleError
+from ..files import shown
 from ..interface import GraphFile, OpenOptions
 from ..onnx_file import check_external_data, read_graph
 from ..ort import (
@@ -164,6 +165,8 @@ def _holds_half(graph: GraphFile) -> bool:
 
 
 def _open_error(error: Exception, graph: GraphFile, device: str) -> AttnError:
+    if isinstance(error, OSError):
+        return BundleError(f"{graph.where}: {shown(graph.file.name)}: {error.strerror}")
     text = one_line(error)
     if "graph capture feature" in text:
         return BackendError(f"{graph.where}: can't run as a CUDA graph: {text}. Open it without cuda_graph.")

@@ -8,7 +8,7 @@ from ..lazy import lazy
 
 if TYPE_CHECKING:
     from .attention_block import AttentionBlock
-    from .manifest import ASSET_FORMS, MANIFEST, check_asset
+    from .manifest import ASSET_FORMS, MANIFEST, check_asset, form_problem
     from .onnx_metadata import KEY, read_embedded
     from .reader import (
         Arrays,
@@ -41,6 +41,7 @@ __all__ = [
     "Precision",
     "check_asset",
     "check_target",
+    "form_problem",
     "is_bundle",
     "read_embedded",
     "read_tensors",
@@ -55,7 +56,7 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "attention_block": ["AttentionBlock"],
-        "manifest": ["ASSET_FORMS", "MANIFEST", "check_asset"],
+        "manifest": ["ASSET_FORMS", "MANIFEST", "check_asset", "form_problem"],
         "onnx_metadata": ["KEY", "read_embedded"],
         "reader": [
             "Arrays",

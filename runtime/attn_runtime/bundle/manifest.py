@@ -36,6 +36,11 @@ def schema() -> Json:
     return loaded
 
 
+def form_problem(definition: str, value: Any, at: str) -> str | None:
+    """Why `value` has not the form that manifest.schema.json gives under $defs: "AT...: got X, expected Y"; None if it has."""
+    return find_problem(value, schema()["$defs"][definition], schema(), at)
+
+
 def check_manifest(manifest: Any, where: str) -> None:
     """BundleError, opened by `where`, unless this version can read `manifest` and it agrees with itself."""
     advice = "re-export the bundle"

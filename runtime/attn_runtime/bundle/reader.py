@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..arguments import NONE, PATH, TEXT, expect
 from ..compare import Tolerance
 from ..errors import BundleError
-from ..files import irregular, read_json, recover, shown
+from ..files import copy_command, irregular, is_file, open_regular, read_json, recover, shown
 from ..onnx_file import check_external_data
 from ..spec import TensorSpec
 from .attention_block import AttentionBlock
@@ -34,7 +34,7 @@ _PATIENCE = 20
 
 def is_bundle(path: str | os.PathLike[str]) -> bool:
     """Whether `path` is a folder with a manifest.json; says nothing of its health."""
-    return (Path(path) / MANIFEST).is_file()
+    return is_file(Path(path) / MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,7 @@ def _inside(root: Path, relative: str, where: str) -> Path:
     if not real.is_relative_to(root):
         raise BundleError(
             f"{where}: {relative} is a link out of the bundle, to {shown(str(real), 160)}; "
-            "copy the file in or re-export the bundle"
+            f"if you trust it, copy the files in with {copy_command(root)} and open the copy"
         )
     return real
 
@@ -365,10 +365,10 @@ def _check_data(precision: Precision, where: str) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The lower-case hexadecimal sha256 of a file, read in chunks. Raises OSError."""
+    """The lower-case hexadecimal sha256 of a file, read in chunks. Raises OSError, for what is no file too."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_CHUNK_BYTES))
-    with path.open("rb", buffering=0) as f:
+    with open_regular(path) as f:
         while count := f.readinto(buffer):
             digest.update(buffer[:count])
     return digest.hexdigest()

@@ -15,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import BundleError, OutputError
-from ..files import Staging, find_problem, name_excess, read_json, recover, shown
+from ..files import Staging, find_problem, not_utf8, read_json, recover, shown, too_long
 from .manifest import MANIFEST, SCHEMA_VERSION, schema
 from .reader import Bundle, is_bundle, sha256_of
 from .tensor_files import write_tensors
@@ -49,12 +49,10 @@ def _check_place(path: Path, force: bool) -> None:
         raise OutputError(f"output {path}: folder {parent} {found}; create it or choose another")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"output {path}: folder {parent} is not writable; choose another")
-    if excess := name_excess(path.resolve()):
-        length = len(os.fsencode(path.name))
-        raise OutputError(
-            f"output {path}: the name of {length} bytes is too long; {length - excess} leave room for the name of a temporary "
-            "folder beside it; choose a shorter one"
-        )
+    if problem := not_utf8(path.resolve()):
+        raise OutputError(f"output {path}: its path {problem}, or choose another")
+    if problem := too_long(path.resolve()):
+        raise OutputError(f"output {path}: {problem}; choose a shorter one")
     recover(path.resolve())
     if not path.exists():
         return
@@ -162,10 +160,10 @@ class _Writer:
             raise RuntimeError(f"{type(self).__name__} is used outside its with block or after commit")
         return self._staging
 
-    def _publish(self) -> None:
+    def _publish(self, confirm: Callable[[], object] | None = None) -> None:
         staging = self._open
         try:
-            staging.publish()
+            staging.publish(confirm)
         except OSError as error:
             raise self._told(error) from error
         self._staging = None
@@ -246,8 +244,8 @@ class BundleWriter(_Writer):
         """
         try:
             files = {relative: self._entry(relative) for relative in sorted(_files_in(self.folder))}
+            self._refuse_another()
             if self._amends is not None:
-                self._refuse_another(self._amends)
                 # Last, so that an engine that was built meanwhile comes along.
                 _carry_engines(self._amends.path / ENGINES, self.folder / ENGINES)
             self._write_json(
@@ -258,12 +256,12 @@ class BundleWriter(_Writer):
         checked = Bundle.open(self.folder, check_hashes=False)
         if prove is not None:
             prove(checked)
-        self._publish()
+        self._publish(self._refuse_another)
         return Bundle(self.target, checked.manifest)
 
-    def _refuse_another(self, amends: Bundle) -> None:
+    def _refuse_another(self) -> None:
         """A bundle that somebody replaced meanwhile must not be replaced by the amended old one."""
-        if read_json(self.target / MANIFEST, self.target.name) != amends.manifest:
+        if self._amends and read_json(self.target / MANIFEST, self.target.name) != self._amends.manifest:
             raise OutputError(
                 f"{self.target} was replaced by another run meanwhile; it is as that run left it. Try again."
             )

@@ -17,6 +17,7 @@ from .options import (
     NearestGroup,
     completion_epilog,
     json_option,
+    picture_file,
     print_json,
     quiet_already_option,
     quiet_option,
@@ -159,7 +160,7 @@ def verify(path: str, quiet: bool, verbose: bool, as_json: bool, **options: Any)
 )
 @click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
-@click.option("--plot", type=click.Path(), help="Write a picture of it, as in bench.png.")
+@click.option("--plot", type=click.Path(), callback=picture_file, help="Write a picture of it, as in bench.png.")
 @session_options
 @quiet_option
 @verbose_option

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
-from .options import json_option, print_json, quiet_option, say, verbose_option
+from .options import json_option, picture_file, print_json, quiet_option, say, verbose_option
 from .printers import print_passed_over
 
 if TYPE_CHECKING:
@@ -30,13 +31,17 @@ def _cell(context: click.Context, option: click.Parameter, text: str | None) -> 
 def _npz(context: click.Context, option: click.Parameter, output: str | None) -> str | None:
     if output is not None and not output.endswith(".npz"):
         raise UsageError(f"output {output}: expected a file NAME.npz")
+    if output is not None:
+        from ..files import check_file
+
+        check_file(Path(output))
     return output
 
 
 @click.command("attention")
 @click.argument("path", type=click.Path())
 @click.argument("given", metavar="INPUT")
-@click.option("--plot", type=click.Path(), help="Write a picture of it, as in attention.png.")
+@click.option("--plot", type=click.Path(), callback=picture_file, help="Write a picture of it, as in attention.png.")
 @click.option("--layer", metavar="N|PATTERN", help="Which layers: a number, or a regular expression in their names.")
 @click.option("--head", default="mean", show_default=True, metavar="N|mean|all", help="Which heads.")
 @click.option(

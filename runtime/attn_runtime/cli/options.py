@@ -212,6 +212,15 @@ def say_as_it_is(text: str, newline: bool = True) -> None:
     click.echo(text, nl=newline, color=True)
 
 
+def picture_file(context: click.Context, option: click.Parameter, file: str | None) -> str | None:
+    """The callback of --plot: what can't be written is told before the work that it would show."""
+    if file is not None:
+        from ..tasks.plots import check_plot
+
+        check_plot(file)
+    return file
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout, at the end of the command; a NaN or infinity is a bug, since JSON has neither."""
     context = click.get_current_context(silent=True)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .atomic_write import Staging, name_excess, recover, sweep, write_file, write_whole
+    from .atomic_write import Staging, check_file, recover, sweep, too_long, write_file, write_whole
     from .json_schema import find_problem
-    from .regular_file import irregular
+    from .path_encoding import not_utf8, utf8_path
+    from .regular_file import copy_command, irregular, is_file, is_folder, open_regular
     from .resident_memory import peak_memory, reset_peak_memory
     from .streams import MAX_STREAM_BYTES, bytes_or_path, open_descriptor
     from .strict_json import MAX_JSON_BYTES, parse_json, read_json, shown
@@ -19,10 +20,15 @@ __all__ = [
     "MAX_STREAM_BYTES",
     "Staging",
     "bytes_or_path",
+    "check_file",
+    "copy_command",
     "find_problem",
     "irregular",
-    "name_excess",
+    "is_file",
+    "is_folder",
+    "not_utf8",
     "open_descriptor",
+    "open_regular",
     "parse_json",
     "peak_memory",
     "read_json",
@@ -30,6 +36,8 @@ __all__ = [
     "reset_peak_memory",
     "shown",
     "sweep",
+    "too_long",
+    "utf8_path",
     "write_file",
     "write_whole",
 ]
@@ -38,11 +46,20 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "atomic_write": ["Staging", "name_excess", "recover", "sweep", "write_file", "write_whole"],
+        "atomic_write": [
+            "Staging",
+            "check_file",
+            "recover",
+            "sweep",
+            "too_long",
+            "write_file",
+            "write_whole",
+        ],
         "json_schema": ["find_problem"],
-        "regular_file": ["irregular"],
+        "regular_file": ["copy_command", "irregular", "is_file", "is_folder", "open_regular"],
         "resident_memory": ["peak_memory", "reset_peak_memory"],
         "streams": ["MAX_STREAM_BYTES", "bytes_or_path", "open_descriptor"],
         "strict_json": ["MAX_JSON_BYTES", "parse_json", "read_json", "shown"],
+        "path_encoding": ["not_utf8", "utf8_path"],
     },
 )

@@ -8,6 +8,9 @@ drops when the process dies, however it dies. The next writer of the same target
 
 Where the kernel can't exchange two names, or where several files go together (a graph and its data), there is a
 moment without target; a run killed in it leaves `old/` full and the target missing, and `recover` puts it back.
+
+Several writers of one target make theirs at the same time and put it in place one after the other: `.NAME.tmp-turn`
+is a file that is there while one does, locked like the folders.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import OutputError
+from .regular_file import is_folder
 
 try:
     import fcntl
@@ -32,14 +37,31 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 #: Linux counts process numbers up to here.
 _LARGEST_PID = 1 << 22
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+#: To put something in place takes milliseconds: who takes longer has been stopped.
+_TURN_SECONDS = 30.0
+_TURN = "turn"
+#: Bytes of path that are left for what is made: golden/NAME.outputs.safetensors, and the NUL at the end.
+_INSIDE = 64
 
 
 class Staging:
-    """A locked temporary folder beside `target`; `publish` or `discard` ends it. Everything here raises OSError."""
+    """A locked temporary folder beside `target`; `publish` or `discard` ends it. Everything here raises OSError.
 
-    def __init__(self, target: Path) -> None:
+    With `alone`, no other run puts anything in the target's place until then; TimeoutError where one does not end.
+    """
+
+    def __init__(self, target: Path, alone: bool = False) -> None:
         self.target = target
         self._locked = -1
+        self._turn = _Turn(target) if alone else None
+        try:
+            self._stage(target)
+        except BaseException:
+            if self._turn is not None:
+                self._turn.end()
+            raise
+
+    def _stage(self, target: Path) -> None:
         recover(target)
         sweep(target)
         # A sweeper may take the folder between its making and its locking, so try again.
@@ -68,11 +90,18 @@ class Staging:
         """The folder whose entries `publish` moves beside the target, one of them under the target's name."""
         return self.folder / "new"
 
-    def publish(self) -> None:
-        """Put every entry of `new` in place, on disk before it is visible; what was there before is removed."""
+    def publish(self, confirm: Callable[[], object] | None = None) -> None:
+        """Put every entry of `new` in place, on disk before it is visible; what was there before is removed.
+
+        `confirm` is called when no other run can put anything there any more; what it raises keeps all as it was.
+        """
         names = sorted((entry.name for entry in self.new.iterdir()), key=lambda name: (name == self.target.name, name))
         for name in names:
             _flush(self.new / name)
+        if self._turn is None:
+            self._turn = _Turn(self.target)
+        if confirm is not None:
+            confirm()
         if len(names) > 1 or not self._publish_in_one_step(names[0]):
             self._publish_in_two_steps(names)
         _flush_one(self.target.parent)
@@ -80,6 +109,9 @@ class Staging:
 
     def discard(self) -> None:
         """Remove the temporary folder and all in it. Never raises: what can't be removed is swept another time."""
+        if self._turn is not None:
+            self._turn.end()
+            self._turn = None
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._locked >= 0:
             os.close(self._locked)
@@ -128,6 +160,23 @@ def write_whole(file: Path, write: Callable[[Path], None]) -> None:
         raise OutputError(f"can't write {file}: {error.strerror or error}") from error
 
 
+def check_file(file: Path) -> None:
+    """OutputError unless a file can be put at `file`, as far as can be seen; worth calling before long work."""
+    try:
+        parent = file.resolve().parent
+        problem = too_long(file.resolve())
+        if is_folder(file):
+            problem = "is a folder"
+        elif not is_folder(parent):
+            problem = f"folder {parent} does not exist"
+        elif not os.access(parent, os.W_OK | os.X_OK):
+            problem = f"folder {parent} is not writable"
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+    if problem:
+        raise OutputError(f"can't write {file}: {problem}; choose another")
+
+
 def write_file(file: Path, data: bytes) -> None:
     """Put `data` in the place of `file`. Raises OutputError as `write_whole` does."""
 
@@ -139,11 +188,35 @@ def write_file(file: Path, data: bytes) -> None:
 
 def name_excess(target: Path) -> int:
     """By how many bytes the name of `target` is too long for the temporary folder that would be made beside it."""
+    return max(0, len(os.fsencode(_longest(target).name)) - _limit(target, "PC_NAME_MAX", 255))
+
+
+def too_long(target: Path) -> str:
+    """Why the name or the path of `target` leaves no room for what is made beside it, for a message; "" where it does."""
+    if excess := name_excess(target):
+        length = len(os.fsencode(target.name))
+        return (
+            f"the name of {length} bytes is too long; {length - excess} leave room for the name of a temporary folder "
+            "beside it"
+        )
+    made = len(os.fsencode(_longest(target) / "new" / target.name)) + _INSIDE
+    if excess := max(0, made - _limit(target, "PC_PATH_MAX", 4096)):
+        length = len(os.fsencode(target))
+        return (
+            f"the path of {length} bytes is too long; {length - excess} leave room for a temporary folder and its files"
+        )
+    return ""
+
+
+def _longest(target: Path) -> Path:
+    return target.with_name(f"{_prefix(target)}{_LARGEST_PID}-{'0' * 8}")
+
+
+def _limit(target: Path, name: str, usual: int) -> int:
     try:
-        longest = os.pathconf(target.parent, "PC_NAME_MAX")
+        return os.pathconf(target.parent, name)
     except (AttributeError, OSError, ValueError):  # Windows; a file system that doesn't tell
-        longest = 255
-    return max(0, len(os.fsencode(f"{_prefix(target)}{_LARGEST_PID}-")) + 8 - longest)
+        return usual
 
 
 def recover(target: Path, patience_s: float = 1.0) -> None:
@@ -179,6 +252,9 @@ def sweep(target: Path) -> None:
             continue
         shutil.rmtree(folder, ignore_errors=True)
         os.close(locked)
+    turn = _turn_file(target)
+    if os.path.lexists(turn) and (held := _take_turn(turn)) is not None:
+        _end_turn(turn, held)
 
 
 def _prefix(target: Path) -> str:
@@ -191,8 +267,55 @@ def _stagings(target: Path) -> Iterator[Path]:
     except OSError:
         return
     for path in found:
-        if path.name.startswith(_prefix(target)):
+        if path.name.startswith(_prefix(target)) and path != _turn_file(target):
             yield path
+
+
+def _turn_file(target: Path) -> Path:
+    return target.with_name(f"{_prefix(target)}{_TURN}")
+
+
+class _Turn:
+    """Whoever has it is the only run that puts something in the place of `target`.
+
+    Waits for another, TimeoutError after 30 s. A file and not the folder around it, which the user may have locked, and
+    of which NFS has no lock to give.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._file = _turn_file(target)
+        end = time.monotonic() + _TURN_SECONDS
+        while (held := _take_turn(self._file)) is None:
+            if time.monotonic() > end:
+                raise TimeoutError(errno.ETIMEDOUT, "another process is writing it and does not end")
+            time.sleep(0.01)
+        self._held = held
+
+    def end(self) -> None:
+        _end_turn(self._file, self._held)
+        self._held = -1
+
+
+def _end_turn(file: Path, held: int) -> None:
+    if held >= 0:
+        with suppress(OSError):  # another user's, left by a run that was killed
+            file.unlink()
+        os.close(held)
+
+
+def _take_turn(file: Path) -> int | None:
+    """As `_lock`, of a file that is made where it is not there."""
+    if fcntl is None:
+        return -1
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | flags, 0o666)
+    except PermissionError:  # another user's, left by a run that was killed
+        try:
+            descriptor = os.open(file, os.O_RDONLY | flags)
+        except FileNotFoundError:
+            return None
+    return _hold(descriptor, file)
 
 
 def _restore(folder: Path, target: Path) -> None:
@@ -211,10 +334,15 @@ def _lock(folder: Path) -> int | None:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
         return None
+    return _hold(descriptor, folder)
+
+
+def _hold(descriptor: int, path: Path) -> int | None:
+    """`descriptor`, locked, or what `_lock` gives in its stead."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another run may have swept the folder after it was opened here: then this lock is of no use.
-        if os.path.samestat(os.fstat(descriptor), folder.stat()):
+        # Another run may have removed it after it was opened here: then this lock is of no use.
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
     except BlockingIOError:
         pass

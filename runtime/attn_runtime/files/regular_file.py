@@ -1,9 +1,12 @@
-"""Whether a path that a user named is a file: to open a pipe waits for ever, and a device has no end."""
+"""Files alone are opened for reading: to open a pipe waits for ever, and a device has no end."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import stat
+from io import BufferedReader
 from pathlib import Path
 
 _KINDS = (
@@ -21,9 +24,39 @@ def irregular(path: str | os.PathLike[str]) -> str:
     Links are followed. Ask before opening whatever a user may have named: who opens the file tells of what is missing.
     """
     try:
-        mode = Path(path).stat().st_mode
+        return _irregular(Path(path).stat().st_mode)
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return ""
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """As Path.is_file, but that too long a name, or a folder that may not be searched, is no file and no exception."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """As Path.is_dir, and as `is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
+    """The file at `path`; OSError (EINVAL) with the words of `irregular` where it is none, at once."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if problem := _irregular(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, problem, os.fspath(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def copy_command(folder: Path) -> str:
+    """What a shell copies `folder` with, files in the place of links: a model cache keeps its files elsewhere."""
+    return shlex.join(["cp", "-rL", str(folder), f"{folder.stem}-copy{folder.suffix}"])
+
+
+def _irregular(mode: int) -> str:
     if stat.S_ISREG(mode):
         return ""
     kind = next((name for is_it, name in _KINDS if is_it(mode)), "something else")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
 from ..errors import BundleError
+from .regular_file import irregular, open_regular
 
 #: Nobody's manifest is larger: 60 000 checks of one export stay under it.
 MAX_JSON_BYTES = 16 * 2**20
@@ -32,18 +31,13 @@ def read_json(path: Path, where: str, limit: int = MAX_JSON_BYTES) -> Any:
     """
     name = path.name
     try:
-        # Not blocking, so that a pipe in the place of a file is refused and not waited for.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise BundleError(f"{where}: {name} is not a regular file; re-export the bundle")
-            with os.fdopen(descriptor, "rb", closefd=False) as f:
-                data = f.read(limit + 1)
-        finally:
-            os.close(descriptor)
+        with open_regular(path) as f:
+            data = f.read(limit + 1)
     except FileNotFoundError:
         raise BundleError(f"{where}: {name} is missing; re-export the bundle or restore the file") from None
     except OSError as error:
+        if problem := irregular(path):
+            raise BundleError(f"{where}: {name} {problem}; re-export the bundle") from None
         raise BundleError(f"{where}: can't read {name}: {error.strerror}; check its permissions") from None
     if len(data) > limit:
         raise BundleError(

@@ -59,7 +59,7 @@ def main() -> NoReturn:
 def _unpacked(folder: Path) -> list[Path]:
     """Folders for PYTHONPATH: attn-runtime, and what else the wheels bring that this Python lacks."""
     try:
-        listed = json.loads((folder / "deploy.json").read_text(encoding="utf-8"))["files"]
+        listed = json.loads(_read(folder / "deploy.json"))["files"]
         wheels = {name: digest for name, digest in listed.items() if name.startswith("wheels/")}
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         _fail(f"{folder}/deploy.json can't be read ({' '.join(str(error).split())}); copy the whole folder again")
@@ -110,7 +110,7 @@ def _fits(wheel: str) -> bool:
 def _unpack(wheel: Path, digest: str, target: Path) -> Path:
     """Unpack into `target`, whole or not at all; what is there is of this very wheel, or goes."""
     try:
-        data = wheel.read_bytes()
+        data = _read(wheel)
         if hashlib.sha256(data).hexdigest() != digest:
             _fail(f"{wheel.name} was changed or cut short; copy the folder to the board again")
         mark = target / ".sha256"
@@ -132,6 +132,12 @@ def _unpack(wheel: Path, digest: str, target: Path) -> Path:
     except (OSError, zipfile.BadZipFile) as error:
         _fail(f"{wheel.name} can't be unpacked in {target.parent}: {' '.join(str(error).split())}")
     return target
+
+
+def _read(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise OSError(f"{path.name} is not a regular file, but a {'folder' if path.is_dir() else 'FIFO or device'}")
+    return path.read_bytes()
 
 
 def _fail(message: str) -> NoReturn:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BundleError
-from ..files import find_problem, irregular, read_json, shown
+from ..files import find_problem, irregular, is_file, read_json, shown
 
 ORDER = "deploy.json"
 SCHEMA_VERSION = 1
@@ -76,7 +76,7 @@ def read_order(folder: Path) -> Order:
     path = folder / ORDER
     if strange := irregular(path):
         raise BundleError(f"{path}: {strange}; deploy again")
-    if not path.is_file():
+    if not is_file(path):
         raise BundleError(f"{folder}: holds no {ORDER}; expected a folder that attn-export deploy jetson made")
     told = read_json(path, ORDER)
     version = told.get("schema_version") if isinstance(told, dict) else None

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import BundleError
-from ..files import irregular, shown
+from ..files import copy_command, irregular, shown
 from .protobuf import entry, messages, open_message
 
 # Field numbers of onnx.proto3: for each kind of message, the fields worth entering and the kind of what they hold.
@@ -45,7 +45,9 @@ def check_external_data(file: Path, where: str) -> list[Path]:
         except (OSError, RuntimeError, ValueError) as error:  # too long a name, a loop of links, a NUL
             raise BundleError(f"{keeps}, which no file can be called. Export it again.") from error
         if Path(location).is_absolute() or not target.is_relative_to(folder):
-            raise BundleError(f"{keeps}, outside its own folder. Not opened: a model reads no files but its own.")
+            linked = not Path(location).is_absolute() and ".." not in Path(location).parts
+            hint = f" If you trust it: {copy_command(folder)}, and take the copy." if linked else ""
+            raise BundleError(f"{keeps}, outside its own folder. Not opened: a model reads no files but its own.{hint}")
         if problem := irregular(target):
             raise BundleError(f"{keeps}, which {problem}. Copy the file next to {file.name}.")
         if not is_file:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from ..files import utf8_path
 from ..forks import Gate
 from .cores import default_threads
 from .providers import CPU
@@ -69,7 +71,7 @@ def make_session(
 
     without = {"disabled_optimizers": [*BROKEN_ON_FP16]} if fp16 else {}
     chosen = None if providers is None else list(providers)
-    with _OPENING:
-        session = onnxruntime.InferenceSession(model, options, chosen, enable_fallback=0, **without)
+    with _OPENING, nullcontext(model) if isinstance(model, bytes) else utf8_path(model) as given:
+        session = onnxruntime.InferenceSession(given, options, chosen, enable_fallback=0, **without)
     session.disable_fallback()
     return session

@@ -18,6 +18,7 @@ from ..arguments import Kind
 from ..bundle import MANIFEST, Arrays, Bundle, Case, Graph, Precision
 from ..device import DeviceArray, as_array, check_bool
 from ..errors import AttnError, BundleError, InputError, UsageError, did_you_mean
+from ..files import is_file
 from ..interface import Array, Engine, GraphFile, OpenOptions
 from ..spec import DTYPES, check_shapes, named_dims
 from ..text_format import printable
@@ -73,7 +74,7 @@ def open_session(
         raise UsageError(f"workspace: got {arguments.shown(workspace)} bytes, expected 1 or more")
     kept = Path(cache) if cache is not None else None
     options = OpenOptions(threads, cuda_graph, kept, workspace, low_memory, stop_spinning)
-    if not isinstance(path, Bundle) and Path(path).is_file():
+    if not isinstance(path, Bundle) and is_file(path):
         bundle, chosen, file = None, None, _plain(Path(path), graph, precision)
         if file.file.suffix == ".engine":
             backend = backend or "trt"  # nothing else can read one

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .. import arguments
 from ..errors import BundleError, InputError, OutputError, UsageError
-from ..files import bytes_or_path, irregular, write_whole
+from ..files import bytes_or_path, check_file, irregular, write_whole
 from ..preprocess import kind_of, load_audio, load_image
 from ..session import Session, open_session
 from ..spec import odd_bool
@@ -94,6 +94,8 @@ def run_file(
     arguments.expect(arguments.PATH | arguments.NONE, output=output)
     if output is not None and Path(output).suffix != ".npz":
         raise UsageError(f"output {output}: got suffix {Path(output).suffix or '(none)'}, expected .npz")
+    if output is not None:
+        check_file(Path(output))
     if top < 1:
         raise UsageError(f"top: got {top}, expected 1 or more")
     check_time_limit(time_limit)

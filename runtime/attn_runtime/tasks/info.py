@@ -9,6 +9,7 @@ from typing import Any
 
 from ..arguments import PATH, expect
 from ..bundle import Bundle
+from ..files import is_file
 from ..session import open_session
 from ..spec import TensorSpec
 from ..text_format import bytes_text, columns, printable
@@ -21,7 +22,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     expect(PATH, path=path)
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         return {"path": str(path), "kind": "bundle", "manifest": Bundle.open(path).manifest}
     with open_session(path, "cpu") as session:
         return {

@@ -14,6 +14,7 @@ from ..bundle import Bundle, to_fp16, to_reference_dtype
 from ..compare import Difference, Tolerance, Worst, compare_all
 from ..errors import BundleError, ParityError, UsageError
 from ..escape import printable, shell_words
+from ..files import is_file
 from ..session import check_open, open_session
 from ..text_format import difference_to_json, worst_table
 from .apart import answer_or_error, check_time_limit, run_apart
@@ -147,7 +148,7 @@ def _replay_all(
     on_generated: Callable[[Replayed], None] | None,
 ) -> VerifyReport:
     path = Path(path)
-    if path.is_file():
+    if is_file(path):
         raise UsageError(
             f"{path.name} is a plain ONNX file, without golden cases to hold it against; verify a bundle, or compare "
             f"it with its source: {shell_words('attn-export', 'verify', path.name)} SOURCE"

@@ -17,7 +17,7 @@ from pathlib import Path
 from ..bundle import Bundle, Precision, sha256_of
 from ..errors import BackendError, EngineError, OutputError
 from ..escape import shell_words
-from ..files import Staging, irregular, recover
+from ..files import Staging, irregular, is_folder, recover
 from ..onnx_file import check_external_data
 from .engine_key import EngineKey, Wanted, mismatch_text, mismatches, model_digest, read_key
 from .machine import Machine
@@ -99,7 +99,7 @@ def file_digest(file: Path) -> str:
 def engine_place(path: Path, graph: str | None, precision: str, flavour: str, capabilities: Iterable[str]) -> Path:
     """Where the engine of a bundle or plain file lies by default. `capabilities` as asked for, empty for the default."""
     tag = "".join(f"-sm{text.replace('.', '')}" for text in capabilities)
-    if path.is_dir():
+    if is_folder(path):
         return path / ENGINES / f"{graph}.{precision}.{flavour}{tag}{SUFFIX}"
     stem = path.stem.removesuffix(f".{precision}")
     return path.parent / f"{stem}.{precision}.{flavour}{tag}{SUFFIX}"
@@ -147,7 +147,7 @@ class EngineStaging:
         try:
             self._made = not self._target.parent.exists()
             if self._made:
-                self._target.parent.mkdir()
+                self._target.parent.mkdir(exist_ok=True)  # by another build, meanwhile
             # The key is the target of the two files: it leaves first and comes last, so that no key ever stands beside
             # another's engine.
             self._staging = Staging(key_path(self._target))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from attn_export.console import Console
 from attn_export.onnx_graph import onnx_file as graph
 from attn_export.parity.against_module import verify_against
 from attn_export.passes import _base as step
+from attn_export.pipeline.pipeline import export_source
 from attn_export.pipeline.types import Export
 from attn_export.reference.value_cases import MAGNITUDES
 from attn_export.source.resolve import load_source
@@ -265,3 +267,36 @@ def test_every_case_has_inputs_of_its_own(project: Path) -> None:
         again = draw_inputs(done.graph.inputs, reference.sizes, reference.seed)["x"]
         again = (again.astype(np.float64) * MAGNITUDES.get(reference.name, 1)).astype(np.float32)
         assert np.array_equal(again, golden.inputs["x"])
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "said"),
+    [
+        (
+            "a.attn",
+            {"inputs": [f"{'x' * 300}:float32[2,16]"], "dims": []},
+            r"inputs\[0\]\.name: got .*, expected 1 to 256 characters",
+        ),
+        (
+            "a.attn",
+            {"inputs": [f"x:float32[2,{'n' * 300},16]"], "dims": [f"{'n' * 300}=1:2:4"]},
+            r"dims\[1\].name: got",
+        ),
+        ("a.attn", {"output_names": ["é" * 257]}, "--output-names: got .*, expected 1 to 256 characters"),
+        ("a.onnx", {"output_names": ["a\x1b[2J"]}, "--output-names: got"),
+        ("a\x1b.attn", {}, "output .*: got .*, expected text without control characters"),
+    ],
+)
+def test_names_that_no_bundle_holds_are_refused_before_the_work(
+    tmp_path: Path, name: str, asked: dict[str, Any], said: str, project: Path
+) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        run("nets:attention", tmp_path / name, **asked)
+    assert "\n" not in str(caught.value) and not list(tmp_path.glob("*.attn"))
+
+
+def test_a_graph_whose_file_could_not_be_named_is_refused_before_the_work(tmp_path: Path, project: Path) -> None:
+    source = load_source("nets:attention", inputs=X, dims=DIMS)
+    source.graphs = (replace(source.graph, name="g" * 129),)
+    with pytest.raises(UsageError, match="name of a graph: got .*, expected 1 to 128 characters"):
+        export_source(source, tmp_path / "a.attn", ExportOptions(), Console(quiet=True))

@@ -21,6 +21,7 @@ from torch import nn
 
 READERS: dict[str, tuple[Callable[[Path], Any], type[AttnError]]] = {
     "w.safetensors": (lambda path: load_checkpoint(nn.Linear(1, 1), path), CheckpointError),
+    "model.safetensors": (lambda path: load_checkpoint(nn.Linear(1, 1), path.parent), CheckpointError),
     "w.pt": (lambda path: load_checkpoint(nn.Linear(1, 1), path), CheckpointError),
     "p.pt2": (lambda path: load(path, {}), CheckpointError),
     "x.npz": (load_example, UsageError),
@@ -38,6 +39,14 @@ def test_a_pipe_or_a_folder_is_refused_at_once(tmp_path: Path, name: str, make: 
     make(tmp_path / name)
     with time_limit(20), pytest.raises(error, match="is not a regular file, but a (FIFO|folder)"):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_too_long_a_name_is_told(tmp_path: Path, name: str) -> None:
+    read, error = READERS[name]
+    with pytest.raises(error) as caught:
+        read(tmp_path / ("n" * 300) / name)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_example_whose_bools_are_neither_true_nor_false(tmp_path: Path) -> None:

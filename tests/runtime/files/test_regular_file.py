@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attn_runtime.bundle import Bundle
-from attn_runtime.errors import AttnError, BundleError, EngineError, InputError, OutputError
-from attn_runtime.files import irregular
+from attn_runtime.bundle import Bundle, sha256_of
+from attn_runtime.errors import BundleError, EngineError, InputError, OutputError
+from attn_runtime.files import copy_command, irregular, open_regular, read_json
+from attn_runtime.jetson import bootstrap
 from attn_runtime.onnx_file.external_data import check_external_data
 from attn_runtime.preprocess import load_audio, load_image
 from attn_runtime.preprocess.text import read_lines
@@ -32,7 +33,7 @@ _IMAGE = {
     "std": [1],
 }
 
-READERS: dict[str, tuple[Callable[[Path], Any], type[AttnError]]] = {
+READERS: dict[str, tuple[Callable[[Path], Any], type[Exception]]] = {
     "npz": (load_npz, InputError),
     "picture": (lambda path: load_image(path, _IMAGE), InputError),
     "recording": (lambda path: load_audio(path, _AUDIO, 1, 9), InputError),
@@ -41,6 +42,10 @@ READERS: dict[str, tuple[Callable[[Path], Any], type[AttnError]]] = {
     "graph": (open_session, BundleError),
     "data": (lambda path: check_external_data(path, "w"), BundleError),
     "timings": (_read_cache, OutputError),
+    "json": (lambda path: read_json(path, "w"), BundleError),
+    "hash": (sha256_of, OSError),
+    "any": (open_regular, OSError),
+    "wheel": (bootstrap._read, OSError),
 }
 
 
@@ -80,12 +85,26 @@ def test_files_and_what_is_not_there_are_left_to_the_reader(tmp_path: Path) -> N
         assert irregular(tmp_path / name) == ""
 
 
+@pytest.mark.parametrize("reader", READERS)
+def test_too_long_a_name_is_no_file_and_no_surprise(tmp_path: Path, reader: str) -> None:
+    read, error = READERS[reader]
+    if reader != "timings":  # which may be written first
+        with pytest.raises(error) as caught:
+            read(tmp_path / ("n" * 300))
+        assert "\n" not in str(caught.value)
+
+
 def test_the_kind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path is short
     with socket.socket(socket.AF_UNIX) as opened:
         opened.bind("s")
         assert irregular("s") == "is not a regular file, but a socket"
     assert irregular("/dev/null") == "is not a regular file, but a device"
+
+
+def test_the_command_that_copies_is_quoted() -> None:
+    assert copy_command(Path("/cache/it's/rev 1")) == """cp -rL '/cache/it'"'"'s/rev 1' 'rev 1-copy'"""
+    assert copy_command(Path("/cache/a.attn")) == "cp -rL /cache/a.attn a-copy.attn"
 
 
 def test_a_timing_cache_that_is_not_there_yet(tmp_path: Path) -> None:

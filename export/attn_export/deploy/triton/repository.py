@@ -18,7 +18,7 @@ from typing import Any
 
 from attn_runtime.bundle import sha256_of
 from attn_runtime.errors import BundleError, OutputError, UsageError
-from attn_runtime.files import Staging, read_json, recover, shown
+from attn_runtime.files import Staging, read_json, shown
 
 CONFIG = "config.pbtxt"
 RECORD = "attn-export.json"
@@ -56,16 +56,16 @@ def write_model(repository: Path, model: ModelFolder, force: bool = False) -> Pa
     try:
         if not repository.exists():
             _check_parent(repository)
-            repository.mkdir()
+            repository.mkdir(exist_ok=True)  # by another run, meanwhile
             made = True
         elif not repository.is_dir():
             raise OutputError(
                 f"output {repository}: is a file, expected a folder, the model repository; choose another"
             )
-        recover(target)
-        kept = {} if not os.path.lexists(target) else _what_stays(target, model, force)
-        staging = Staging(target)
+        # Other versions are carried over: one that another run puts there meanwhile would be lost.
+        staging = Staging(target, alone=True)
         try:
+            kept = {} if not os.path.lexists(target) else _what_stays(target, model, force)
             _fill(staging.new / model.name, target, model, kept)
             staging.publish()
         finally:

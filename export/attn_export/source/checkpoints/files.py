@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from attn_runtime.bundle import sha256_of
 from attn_runtime.errors import AttnError, CheckpointError
-from attn_runtime.files import irregular, read_json, shown
+from attn_runtime.files import irregular, is_file, is_folder, not_utf8, read_json, shown
 
 from ...quiet import captured_output
 from .inert_pickle import load_tensors, origin_of
@@ -70,10 +70,12 @@ def read_checkpoint(path: Path) -> CheckpointFile:
 
 
 def _find(path: Path) -> Path:
-    if path.is_dir():
-        return _find_in_folder(path)
-    if not path.is_file():
+    if is_folder(path):
+        path = _find_in_folder(path)
+    if not is_file(path):
         raise CheckpointError(f"checkpoint {path}: {irregular(path) or 'no such file'}")
+    if problem := not_utf8(path):
+        raise CheckpointError(f"checkpoint {path}: its path {problem}")
     if path.suffix == ".distcp":
         raise CheckpointError(f"checkpoint {path} is one part of a distributed checkpoint; {_of_distcp(path.parent)}")
     return path
@@ -125,7 +127,7 @@ def _read_parts(path: Path) -> CheckpointFile:
         if name in ("", ".", "..") or any(c in name for c in "/\\\0"):
             raise CheckpointError(f"checkpoint {path} names the part {shown(name)}; expected a file in the same folder")
         part = path.parent / name
-        if not part.is_file():
+        if not is_file(part):
             raise CheckpointError(f"checkpoint {path}: its part {name} is {irregular(part)[3:] or 'missing'}; fetch it")
         held, _ = _read_file(part)
         promised = [key for key, file in table.items() if file == name]

@@ -17,7 +17,7 @@ from attn_runtime.text_format import printable
 from torch import nn
 
 from .choose import Choice, Misfit, choose
-from .files import TRUST, TRUST_ARRAYS, read_checkpoint
+from .files import TRUST, TRUST_ARRAYS, is_folder, read_checkpoint
 from .inert_pickle import origin_of
 from .names import COUNTER, Own, bare, fits
 from .state_dicts import StateDict, at_key, is_average, joined, nameless_averages, state_dicts, versions_below
@@ -61,7 +61,7 @@ def load_checkpoint(module: nn.Module, path: Path, key: str | None = None) -> Lo
         notes = _loaded_by_its_hooks(module, own, found, misfit)
     else:
         notes = _fill(module, own, choice, where)
-    if path.is_dir():
+    if is_folder(path):
         notes.insert(0, f"{file.path.name} is taken")
     for name in itertools.islice(nameless_averages(file.root), 3):
         notes.append(f"{name} may be an average of the weights (EMA), a list without names, and is left out")

@@ -9,8 +9,9 @@ from ...lazy import lazy
 if TYPE_CHECKING:
     from .attention import plot_attention
     from .bench import plot_bench
+    from .picture_file import check_plot
 
-__all__ = ["plot_attention", "plot_bench"]
+__all__ = ["check_plot", "plot_attention", "plot_bench"]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -18,5 +19,6 @@ __getattr__, __dir__ = lazy(
     {
         "attention": ["plot_attention"],
         "bench": ["plot_bench"],
+        "picture_file": ["check_plot"],
     },
 )

@@ -17,6 +17,7 @@ from ...errors import BackendError, UsageError
 from ...escape import plot_text, plotting
 from ...files import write_whole
 from .. import AttentionMap, AttentionMaps, Axis
+from .picture_file import check_plot
 
 #: More cannot be told apart on one page.
 MOST_PANELS = 48
@@ -43,10 +44,8 @@ def plot_attention(
     Raises BackendError when matplotlib is not installed, UsageError for a choice that there is not or a suffix that
     matplotlib does not know, OutputError when `file` can't be written.
     """
+    check_plot(file)
     figure = draw(found, layer=layer, head=head, query=query)
-    known = figure.canvas.get_supported_filetypes()
-    if (suffix := Path(file).suffix.removeprefix(".")) not in known:
-        raise UsageError(f"plot {file}: got suffix {suffix or '(none)'}, expected one of {', '.join(sorted(known))}")
     write_whole(Path(file), lambda path: figure.savefig(path, dpi=150))
 
 

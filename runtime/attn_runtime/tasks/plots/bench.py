@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import BackendError, UsageError
 from ...escape import plot_text, plotting
 from ...files import write_whole
 from .. import BenchReport, GenerationBenchReport
+from .picture_file import check_plot
 
 
 @plotting()
@@ -17,10 +17,9 @@ def plot_bench(report: BenchReport | GenerationBenchReport, file: str | Path) ->
     Raises BackendError when matplotlib is not installed, UsageError for a suffix it does not know, OutputError when
     `file` can't be written.
     """
-    try:
-        import matplotlib.figure
-    except ImportError as error:
-        raise BackendError("--plot needs matplotlib; pip install 'attn-runtime[plot]'") from error
+    check_plot(file)
+    import matplotlib.figure
+
     # A Figure of its own, not pyplot: no display is looked for and no global state is left.
     figure = matplotlib.figure.Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -60,7 +59,4 @@ def plot_bench(report: BenchReport | GenerationBenchReport, file: str | Path) ->
         axes.set_axisbelow(True)
         axes.grid(axis="y", alpha=0.3)
     figure.suptitle(plot_text(f"{report.path} · {report.backend} on {report.device} · {report.call} call"))
-    known = figure.canvas.get_supported_filetypes()
-    if (suffix := Path(file).suffix.removeprefix(".")) not in known:
-        raise UsageError(f"plot {file}: got suffix {suffix or '(none)'}, expected one of {', '.join(sorted(known))}")
     write_whole(Path(file), lambda path: figure.savefig(path, dpi=150))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...files import utf8_path
 from ...onnx_file import read_graph
 from .. import DTYPES, Layer, Library, Profile, layers_in, scratch_bytes
 from .callbacks import Phases, make_logger, make_monitor
@@ -91,7 +92,9 @@ def build(
         return Built(None, errors=(*log.errors, "the library made no builder or network"))
     parser = trt.OnnxParser(network, log)
     # By path, not by bytes: external data is found beside the file.
-    if not parser.parse_from_file(str(path)):
+    with utf8_path(path) as given:
+        parsed = parser.parse_from_file(str(given))
+    if not parsed:
         found = [parser.get_error(i) for i in range(parser.num_errors)]
         return Built(None, problems=tuple(map(_problem, found)), errors=tuple(log.errors))
     misread = check_network(trt, network, read_graph(path, path.name))

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...bundle import MANIFEST, AttentionBlock, Bundle, read_embedded
 from ...errors import BundleError, UsageError, did_you_mean
 from ...escape import shell_words
+from ...files import is_file
 from ...onnx_file import OnnxGraph, read_graph
 from ...spec import TensorSpec
 from .. import GraphInput, bundle_digest, file_digest, input_of, input_of_file
@@ -55,7 +56,7 @@ def find_source(path: Path, graph: str | None, precision: str | None, exact: boo
 
     Raises BundleError where it is missing, damaged or hostile, UsageError for an unknown graph or precision.
     """
-    if path.is_file():
+    if is_file(path):
         return _plain(path, graph, precision)
     return _of_bundle(Bundle.open(path), graph, precision, exact)
 

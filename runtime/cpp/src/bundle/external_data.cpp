@@ -77,7 +77,10 @@ fs::path target_of(const std::string& location, const fs::path& folder, const st
     throw no_name();
   }
   if (fs::path(location).is_absolute() || !lies_in(target, folder)) {
-    throw bundle_error(keeps + ", outside its own folder. Not opened: a model reads no files but its own.");
+    const fs::path named(location);
+    const bool linked = !named.is_absolute() && std::find(named.begin(), named.end(), "..") == named.end();
+    throw bundle_error(keeps + ", outside its own folder. Not opened: a model reads no files but its own." +
+                       (linked ? " If you trust it: " + copy_command(folder) + ", and take the copy." : ""));
   }
   if (!fs::is_regular_file(status)) throw bundle_error(keeps + ", which is not there. Copy it next to " + file + ".");
   return target;

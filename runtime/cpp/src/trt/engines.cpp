@@ -10,6 +10,7 @@
 #include "format/sha256.h"
 #include "util/error.h"
 #include "util/files.h"
+#include "util/text.h"
 
 namespace attn {
 namespace fs = std::filesystem;
@@ -21,15 +22,6 @@ const std::string kKeySuffix = ".engine.json";
 
 bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
-// What a shell reads as one word.
-std::string quoted(const std::string& word) {
-  constexpr char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_";
-  if (!word.empty() && word.find_first_not_of(plain) == word.npos) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
-  return text + "'";
 }
 
 // The precision that was asked for, before it the file of the same type and borders that was made for TensorRT, where there is one.

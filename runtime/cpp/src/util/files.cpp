@@ -112,6 +112,10 @@ bool lies_in(const fs::path& path, const fs::path& root) {
   return std::mismatch(root.begin(), root.end(), path.begin(), path.end()).first == root.end();
 }
 
+std::string copy_command(const fs::path& folder) {
+  return "cp -rL " + quoted(folder.string()) + " " + quoted(folder.stem().string() + "-copy" + folder.extension().string());
+}
+
 fs::path inside(const fs::path& root, const std::string& relative, const std::string& where) {
   fs::path real;
   try {
@@ -121,7 +125,7 @@ fs::path inside(const fs::path& root, const std::string& relative, const std::st
   }
   if (!lies_in(real, root)) {
     throw bundle_error(where + ": " + relative + " is a link out of the bundle, to " + shown(real.string(), 160) +
-                       "; copy the file in or re-export the bundle");
+                       "; if you trust it, copy the files in with " + copy_command(root) + " and open the copy");
   }
   return real;
 }

@@ -45,6 +45,9 @@ std::filesystem::path resolve(const std::filesystem::path& path);
 // Whether a resolved path is `root` or lies in it.
 bool lies_in(const std::filesystem::path& path, const std::filesystem::path& root);
 
+// What a shell copies `folder` with, files in the place of links: a model cache keeps its files elsewhere.
+std::string copy_command(const std::filesystem::path& folder);
+
 // root/relative with every link followed; bundle_error, opened by `where`, where that leads out of the bundle. `root` is resolved.
 std::filesystem::path inside(const std::filesystem::path& root, const std::string& relative, const std::string& where);
 

@@ -21,6 +21,9 @@ std::string shown(const std::vector<std::string>& texts);
 // The first `limit` bytes of ASCII, and how many there are where that is not all.
 std::string cut(const std::string& text, size_t limit);
 
+// What a shell reads as one word.
+std::string quoted(const std::string& word);
+
 // What a library reported: its spaces and line breaks as one space each, without the last full stop.
 std::string one_line(const std::string& report);
 

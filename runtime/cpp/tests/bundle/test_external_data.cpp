@@ -58,7 +58,7 @@ TEST_F(ExternalData, LeadsNowhereElse) {
     EXPECT_EQ(refusal(onnx_with_data_in(location)), keeps(location, "which is not there. Copy it next to model.onnx."));
   }
   fs::create_symlink("../secret", scratch.path() / "m/link");
-  EXPECT_EQ(refusal(onnx_with_data_in("link")), keeps("link", outside));
+  EXPECT_EQ(refusal(onnx_with_data_in("link")), keeps("link", outside + " If you trust it: cp -rL " + (scratch.path() / "m").string() + " m-copy, and take the copy."));
 }
 
 TEST_F(ExternalData, BrokenFilesAreTold) {

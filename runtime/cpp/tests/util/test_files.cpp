@@ -30,8 +30,13 @@ TEST(Files, LinksAreFollowedAndHeldInside) {
   for (const char* name : {"up", "nowhere", "folder", "folder/secret", "sibling"}) {
     const std::string message = raised([&] { inside(root, name, "w"); });
     EXPECT_EQ(message.find(std::string("w: ") + name + " is a link out of the bundle, to \""), 0u) << name << message;
+    EXPECT_NE(message.find("cp -rL " + root.string() + " a-copy.attn"), std::string::npos) << message;
   }
   EXPECT_EQ(raised([&] { inside(root, "loop", "w"); }), "w: loop is a loop of links; re-export the bundle");
+}
+
+TEST(Files, TheCommandThatCopiesIsQuoted) {
+  EXPECT_EQ(copy_command("/cache/it's/rev 1"), "cp -rL '/cache/it'\\''s/rev 1' 'rev 1-copy'");
 }
 
 TEST(Files, TextIsBounded) {

@@ -1,0 +1,151 @@
+"""Several runs that write one target put theirs in place one after the other; each is whole, and nothing stays behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attn_runtime.errors import OutputError
+from attn_runtime.files import Staging, atomic_write, check_file, too_long, write_file
+
+#: Replaces the target over and over by two files of one number each, or by a folder of them, from a common start on.
+_WRITER = """
+import sys
+from pathlib import Path
+from attn_runtime.files import Staging, atomic_write
+
+target, number, exchange = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "exchange"
+if not exchange:
+    atomic_write._exchange = lambda one, other: False
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(20):
+    staging = Staging(target)
+    folder = staging.new
+    if target.suffix == ".attn":
+        folder = folder / target.name
+        folder.mkdir()
+    for name in (target.name, target.name + ".data"):
+        (folder / name).write_text(number)
+    staging.publish()
+"""
+
+
+@pytest.mark.parametrize(("name", "how"), [("a.attn", "exchange"), ("a.attn", "two steps"), ("a.onnx", "two steps")])
+def test_three_processes_write_one_target(name: str, how: str, tmp_path: Path) -> None:
+    target = tmp_path / name
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(target), str(number), how],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(3)
+    ]
+    for writer in writers:
+        assert writer.stdout and writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    told = [writer.communicate(timeout=60) for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0, 0], told
+    folder = target if target.is_dir() else tmp_path
+    both = [(folder / file).read_text() for file in (name, f"{name}.data")]
+    assert both[0] == both[1] in ("0", "1", "2")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ([name] if target.is_dir() else [name, f"{name}.data"])
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Staging]:
+    staging = Staging(tmp_path / "file", alone=True)
+    yield staging
+    staging.discard()
+
+
+def test_who_comes_second_waits_for_the_first(held: Staging) -> None:
+    second = threading.Thread(target=write_file, args=(held.target, b"second"))
+    (held.new / "file").write_bytes(b"first")
+    second.start()
+    seen: list[bool] = []
+
+    def confirm() -> None:
+        second.join(0.3)
+        seen.append(held.target.exists())
+
+    held.publish(confirm)
+    second.join(30)
+    assert seen == [False]
+    assert held.target.read_bytes() == b"second"
+    assert [p.name for p in held.target.parent.iterdir()] == ["file"]
+
+
+def test_who_does_not_end_is_not_waited_for_for_ever(held: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic_write, "_TURN_SECONDS", 0.05)
+    with pytest.raises(OutputError, match="another process is writing it and does not end") as caught:
+        write_file(held.target, b"second")
+    assert "\n" not in str(caught.value) and not held.target.exists()
+
+
+def test_what_a_killed_run_left_of_its_turn_is_taken_over(tmp_path: Path) -> None:
+    turn = tmp_path / ".file.tmp-turn"
+    turn.write_bytes(b"")
+    write_file(tmp_path / "file", b"x")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_run_left_of_its_turn_is_swept(tmp_path: Path) -> None:
+    (tmp_path / ".file.tmp-turn").write_bytes(b"")
+    Staging(tmp_path / "file").discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_locks_it_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic_write, "fcntl", None)
+    write_file(tmp_path / "file", b"x")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_confirmed_in_vain_stays_as_it_was(tmp_path: Path) -> None:
+    write_file(tmp_path / "file", b"old")
+    staging = Staging(tmp_path / "file")
+    (staging.new / "file").write_bytes(b"new")
+
+    def refuse() -> None:
+        raise OutputError("changed meanwhile")
+
+    with pytest.raises(OutputError, match="changed meanwhile"):
+        staging.publish(refuse)
+    staging.discard()
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("folder", "is a folder"),
+        ("none/file", "none does not exist"),
+        ("n" * 240, "the name of 240 bytes is too long; 233 leave room"),
+        ("é" * 120, "the name of 240 bytes is too long; 233 leave room"),
+        ("n" * 300, "the name of 300 bytes is too long"),
+    ],
+)
+def test_a_place_where_no_file_can_be_put(tmp_path: Path, place: str, says: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError) as caught:
+        check_file(tmp_path / place)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_path_that_leaves_no_room() -> None:
+    assert too_long(Path("/" + "d/" * 1900, "a.attn")) == ""
+    assert too_long(Path("/" + "d/" * 2010, "a.attn")) == (
+        "the path of 4027 bytes is too long; 3999 leave room for a temporary folder and its files"
+    )
