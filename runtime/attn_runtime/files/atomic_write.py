@@ -8,6 +8,9 @@ drops when the process dies, however it dies. The next writer of the same target
 
 Where the kernel can't exchange two names, or where several files go together (a graph and its data), there is a
 moment without target; a run killed in it leaves `old/` full and the target missing, and `recover` puts it back.
+
+What is published has the modes that a plain `open` and `mkdir` would have given it, whoever wrote it: safetensors and
+onnx write for the owner alone whatever the umask, and a copy has its source's mode.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,10 +72,19 @@ class Staging:
         """The folder whose entries `publish` moves beside the target, one of them under the target's name."""
         return self.folder / "new"
 
-    def publish(self) -> None:
-        """Put every entry of `new` in place, on disk before it is visible; what was there before is removed."""
+    def publish(self, executables: bool = False) -> None:
+        """Put every entry of `new` in place, on disk before it is visible; what was there before is removed.
+
+        Files get the mode 0666 less the umask, folders 0777 less it, and with `executables` files that their owner may
+        execute as well. The umask is not asked for: that would change it for the other threads' files.
+        """
         names = sorted((entry.name for entry in self.new.iterdir()), key=lambda name: (name == self.target.name, name))
+        plain = self.folder / "plain"
+        plain.touch()
+        modes = stat.S_IMODE(plain.stat().st_mode), stat.S_IMODE(self.folder.stat().st_mode) & 0o777
         for name in names:
+            for path in (self.new / name, *(self.new / name).rglob("*")):
+                _set_mode(path, *modes, executables)
             _flush(self.new / name)
         if len(names) > 1 or not self._publish_in_one_step(names[0]):
             self._publish_in_two_steps(names)
@@ -237,6 +250,27 @@ def _exchange(one: Path, other: Path) -> bool:
     if code in _NO_EXCHANGE:
         return False
     raise OSError(code, os.strerror(code), str(other))
+
+
+def _set_mode(path: Path, file_mode: int, folder_mode: int, executables: bool) -> None:
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if stat.S_ISDIR(found.st_mode):
+        wanted = mode & ~0o777 | folder_mode  # the group that a folder gives to what is made in it stays
+    else:
+        wanted = folder_mode if executables and mode & stat.S_IXUSR else file_mode
+    if mode == wanted:
+        return
+    try:
+        path.chmod(wanted)
+    except OSError:
+        # A hard link to a file of somebody else's; or a file system that keeps no modes.
+        if hasattr(os, "geteuid") and stat.S_ISREG(found.st_mode) and found.st_uid != os.geteuid():
+            copy = path.with_name(f".{secrets.token_hex(8)}")
+            shutil.copyfile(path, copy)
+            copy.replace(path)
 
 
 def _flush(path: Path) -> None:
