@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .json_schema import find_problem
     from .regular_file import irregular
     from .resident_memory import peak_memory, reset_peak_memory
-    from .strict_json import MAX_JSON_BYTES, parse_json, read_json, shown
+    from .strict_json import MAX_JSON_BYTES, parse_json, read_json, read_limited, shown
 
 __all__ = [
     "MAX_JSON_BYTES",
@@ -22,6 +22,7 @@ __all__ = [
     "parse_json",
     "peak_memory",
     "read_json",
+    "read_limited",
     "recover",
     "reset_peak_memory",
     "shown",
@@ -38,6 +39,6 @@ __getattr__, __dir__ = lazy(
         "json_schema": ["find_problem"],
         "regular_file": ["irregular"],
         "resident_memory": ["peak_memory", "reset_peak_memory"],
-        "strict_json": ["MAX_JSON_BYTES", "parse_json", "read_json", "shown"],
+        "strict_json": ["MAX_JSON_BYTES", "parse_json", "read_json", "read_limited", "shown"],
     },
 )

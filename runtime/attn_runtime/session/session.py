@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..bundle import MANIFEST, Arrays, Bundle, Case, Graph, Precision
+from ..bundle import MANIFEST, Arrays, Bundle, Case, Graph, Precision, with_bundle
 from ..device import as_array
 from ..errors import AttnError, BundleError, InputError, UsageError
 from ..interface import Array, Engine, GraphFile, OpenOptions
@@ -61,24 +61,31 @@ def open_session(
                 next one for some 40 ms, which makes that one faster, and others on the same cores slower: another session's
                 call, or the application. Generators, whose graphs take turns, set it
 
-    Raises BundleError for a missing, damaged or hostile file, BackendError when nothing here can run it on that device,
+    A session belongs to one export: a bundle that is replaced while it is being opened is opened again, and one that was
+    open before then must be what it was.
+
+    Raises BundleError for a missing, damaged, hostile or replaced file, BackendError when nothing here can run it on that device,
     UsageError for an unknown name.
     """
     if threads is not None and not 1 <= threads <= _MOST_THREADS:
         raise UsageError(f"threads: got {threads}, expected 1..{_MOST_THREADS}")
     if workspace is not None and workspace < 1:
         raise UsageError(f"workspace: got {workspace} bytes, expected 1 or more")
-    kept = Path(cache) if cache is not None else None
+    kept = Path(cache).absolute() if cache is not None else None
     options = OpenOptions(threads, cuda_graph, kept, workspace, low_memory, stop_spinning)
     if not isinstance(path, Bundle) and Path(path).is_file():
-        bundle, chosen, file = None, None, _plain(Path(path), graph, precision)
+        file = _plain(Path(path), graph, precision)
         if file.file.suffix == ".engine":
             backend = backend or "trt"  # nothing else can read one
-    else:
-        bundle = path if isinstance(path, Bundle) else Bundle.open(path)
+        return Session(*open_engine(file, device, backend, options), file.where)
+
+    def of_bundle(bundle: Bundle) -> Session:
         chosen, file = _of_bundle(bundle, graph, precision)
-    name, engine, choice = open_engine(file, device, backend, options)
-    return Session(name, engine, choice, file.where, bundle, chosen)
+        entry = bundle.graph(graph).precisions[chosen]
+        opened = bundle.files.read([entry.file, *entry.data], lambda: open_engine(file, device, backend, options))
+        return Session(*opened, file.where, bundle, chosen)
+
+    return with_bundle(path, of_bundle)
 
 
 class Session:
@@ -382,7 +389,7 @@ def _plain(path: Path, graph: str | None, precision: str | None) -> GraphFile:
         raise BundleError(f"{path}: a bundle is opened by its folder; take {path.parent}")
     if graph or precision:
         raise UsageError(f"{path.name} is one graph in one file: it has no graph or precision to choose from")
-    return GraphFile(path, f"file {path.name}")
+    return GraphFile(path.absolute(), f"file {path.name}")
 
 
 def _is_shape(value: object) -> bool:
