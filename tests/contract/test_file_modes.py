@@ -1,5 +1,5 @@
-"""Whatever is written, files have the mode 0666 less the umask and folders 0777 less it: another account can read a bundle where the
-umask lets it, however the libraries beneath write."""
+"""Whatever is written, files have the mode 0666 less the umask and folders 0777 less it: another account can read a bundle
+where the umask lets it, however the libraries beneath write."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def made(umask: int) -> Iterator[Path]:
-    """Where anybody may go, which pytest's own folders are not: a bundle with a precision more, a plain file with its data, what is deployed of the bundle, and reports."""
+    """A folder where anybody may go, which pytest's own are not, with everything that `fill` writes."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     try:
@@ -47,6 +47,7 @@ def made(umask: int) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> None:
+    """A bundle with a precision more, a plain file with its data, what is deployed of the bundle, and reports."""
     bundle = make_valid_bundle(folder / "gemm.attn")
     (bundle / "golden/min.inputs.safetensors").chmod(0o600)  # as an exporter wrote it that is older than this test
     convert(bundle, "bf16")
@@ -64,10 +65,16 @@ def fill(folder: Path) -> None:
 def test_every_file_and_folder(made: Path, umask: int) -> None:
     found = {path: stat.S_IMODE(path.stat().st_mode) for path in made.rglob("*")}
     names = {path.name for path in found}
-    assert names >= {"model.bf16.onnx", "plain.onnx.data", "README.txt", "config.pbtxt", "y.npz", "bench.png", "labels.txt"}
-    expected = {
-        path: (0o777 if path.is_dir() or path.name == "setup.sh" else 0o666) & ~umask for path in found
+    assert names >= {
+        "model.bf16.onnx",
+        "plain.onnx.data",
+        "README.txt",
+        "config.pbtxt",
+        "y.npz",
+        "bench.png",
+        "labels.txt",
     }
+    expected = {path: (0o777 if path.is_dir() or path.name == "setup.sh" else 0o666) & ~umask for path in found}
     assert {path: oct(mode) for path, mode in found.items() if mode != expected[path]} == {}
 
 

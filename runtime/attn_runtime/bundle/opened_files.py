@@ -34,7 +34,7 @@ class ReplacedError(BundleError):
 
 
 class OpenedFiles:
-    """What a manifest lists, in `folder`: absolute, and without links, so that neither a chdir nor another link leads elsewhere."""
+    """What a manifest lists, in `folder`: absolute and without links, so that neither a chdir nor another link leads elsewhere."""
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any], where: str) -> None:
         self.folder = folder
@@ -43,7 +43,7 @@ class OpenedFiles:
         self._kept: dict[str, bytes] = {}
 
     def hash(self, relative: str, keep: bool = False) -> str:
-        """The sha256 of a file as it is now, by which it is known from here on; with `keep`, its bytes are kept. Raises OSError."""
+        """The sha256 of a file as it is now, by which it is known from here on; `keep` keeps its bytes. Raises OSError."""
         before = _mark(self.folder / relative)
         if keep and 0 <= before[2] <= MAX_JSON_BYTES:
             data = (self.folder / relative).read_bytes()
@@ -126,7 +126,7 @@ class OpenedFiles:
                 return bool(read_json(self.folder / name, self._where) == self._manifest)
             listed = self._manifest["files"][name]
             # The size first: it is known, and something that is no file could not be read to its end.
-            return mark[2] == listed["size"] and sha256_of(self.folder / name) == listed["sha256"]
+            return bool(mark[2] == listed["size"] and sha256_of(self.folder / name) == listed["sha256"])
         except (OSError, BundleError):
             return False
 

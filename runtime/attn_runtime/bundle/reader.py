@@ -322,8 +322,9 @@ def with_bundle(path: str | os.PathLike[str] | Bundle, use: Callable[[Bundle], R
     raise AssertionError
 
 
-def _check_folder(path: Path) -> tuple[int, int]:
-    """What tells the folder from one that replaced it: inodes are used again, so its time of change too."""
+def _check_folder(path: Path) -> tuple[int, int, int]:
+    """What tells the folder from one that replaced it: inodes are used again, and a copy may have the time of the content, so
+    its time of change too."""
     where = f"bundle {path.name}"
     try:
         found = path.stat()
@@ -336,7 +337,7 @@ def _check_folder(path: Path) -> tuple[int, int]:
     if not stat.S_ISDIR(found.st_mode):
         what = irregular(path) or "is a file"
         raise BundleError(f"{where}: {path} {what}, expected a folder NAME.attn; check the path")
-    return found.st_ino, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _bundles_beside(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The same model, trained on: a bundle with other weights and other labels; and the ways in which it takes an open bundle's place."""
+"""The same model, trained on: with other weights and other labels; and the ways in which it takes an open bundle's place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def next_export(bundle: Path, target: Path) -> Path:
     manifest = json.loads((target / "manifest.json").read_text())
     labels = manifest["assets"]["labels"]
     count = len(json.loads((target / labels).read_text()))
-    contents = {"model.onnx": model.SerializeToString(), labels: json.dumps([f"next {n}" for n in range(count)]).encode()}
+    contents = {
+        "model.onnx": model.SerializeToString(),
+        labels: json.dumps([f"next {n}" for n in range(count)]).encode(),
+    }
     for name, data in contents.items():
         (target / name).write_bytes(data)
         manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}

@@ -24,7 +24,7 @@ constexpr int patience = 20;  // how often a bundle may be replaced while it is 
 
 const std::string& text_of(const Json& value) { return value.get_ref<const std::string&>(); }
 
-// What tells a folder from one that replaced it: inodes are used again, so its time of change too.
+// What tells a folder from one that replaced it: inodes are used again, and a copy may have the time of the content, so its time of change too.
 struct Identity {
   ino_t inode;
   time_t seconds;
@@ -58,7 +58,7 @@ Identity check_folder(const fs::path& path) {
   if (!S_ISDIR(found.st_mode)) {
     throw bundle_error(where + ": " + path.string() + " is a file, expected a folder NAME.attn; check the path");
   }
-  return {found.st_ino, found.st_mtim.tv_sec, found.st_mtim.tv_nsec};
+  return {found.st_ino, found.st_ctim.tv_sec, found.st_ctim.tv_nsec};
 }
 
 void check_file(const fs::path& real, const std::string& relative, uint64_t size, const std::string& where) {
