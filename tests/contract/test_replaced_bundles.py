@@ -3,6 +3,7 @@ in one line."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections import Counter
@@ -133,6 +134,21 @@ def test_a_bundle_that_is_open_is_not_opened_as_another(
         assert np.array_equal(call()["y"], y)
     with pytest.raises(BundleError, match=REPLACED):
         open_session(opened, "cpu", backend, precision="fp32")
+
+
+def test_the_library_s_own_reading_is_of_the_export_that_is_open(pair: tuple[Path, Path]) -> None:
+    """C++ reads the bundle for itself when the first session needs it; here all but the labels is the same until then."""
+    if reason := backends.get("native").why_unavailable():
+        pytest.skip(reason)
+    bundle, by = pair
+    opened = Bundle.open(bundle)
+    manifest = json.loads((by / "manifest.json").read_text())
+    manifest["files"]["model.onnx"] = opened.manifest["files"]["model.onnx"]
+    (by / "manifest.json").write_text(json.dumps(manifest))
+    shutil.copy(bundle / "model.onnx", by)
+    exchanged(bundle, by)
+    with pytest.raises(BundleError, match=REPLACED):
+        open_session(opened, "cpu", "native", precision="fp32")
 
 
 def test_graphs_of_a_generator_that_is_replaced_between_two_of_them(

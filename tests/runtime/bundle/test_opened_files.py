@@ -13,6 +13,7 @@ import pytest
 from attn_runtime.bundle import opened_files
 from attn_runtime.bundle.opened_files import ReplacedError
 from attn_runtime.bundle.reader import Bundle, with_bundle
+from attn_runtime.bundle.writer import BundleWriter
 from attn_runtime.errors import BundleError
 from support.graphs.next_export import WAYS, exchanged, next_export, rewritten
 
@@ -159,6 +160,15 @@ def test_a_relative_path_survives_a_chdir(valid_bundle: Path, monkeypatch: pytes
     monkeypatch.chdir("/")
     assert bundle.asset("labels") and list(bundle.graph().cases()) and bundle.path == Path("gemm.attn")
     assert bundle.file("model.onnx").is_file() and bundle.file("model.onnx").is_absolute()
+
+
+def test_so_does_that_of_a_bundle_that_was_just_written(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(valid_bundle.parent)
+    manifest = {key: value for key, value in Bundle.open("gemm.attn").manifest.items() if key != "files"}
+    with BundleWriter("gemm.attn", amends=Bundle.open("gemm.attn")) as writer:
+        bundle = writer.commit(manifest)
+    monkeypatch.chdir("/")
+    assert bundle.asset("labels") and list(bundle.graph().cases())
 
 
 def test_with_a_path_the_bundle_is_opened_again(valid_bundle: Path, after: Path) -> None:
