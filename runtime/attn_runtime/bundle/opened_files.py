@@ -34,7 +34,7 @@ class ReplacedError(BundleError):
 
 
 class OpenedFiles:
-    """What a manifest lists, in `folder`: absolute and without links, so that neither a chdir nor another link leads elsewhere."""
+    """What a manifest lists, in `folder`: absolute, no links in it, so that neither a chdir nor another link leads elsewhere."""
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any], where: str) -> None:
         self.folder = folder
