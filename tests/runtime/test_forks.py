@@ -19,7 +19,7 @@ from attn_runtime.backends import native
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.device.buffers import pinned_array
 from attn_runtime.errors import AttnError, UsageError
-from attn_runtime.session.session import Session
+from attn_runtime.session import Session
 from attn_runtime.spec import Dim, TensorSpec
 from support.machines.host_device import HostDevice
 from support.models.tiny_generators import Tiny, write_bundle

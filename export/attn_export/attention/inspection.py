@@ -103,7 +103,7 @@ def inspect(path: Path, graph: str | None = None, precision: str | None = None) 
         return (_plain(path),)
     bundle = Bundle.open(path)
     graphs = [bundle.graph(graph)] if graph is not None else list(bundle.graphs.values())
-    engines = [_engine(path) for path in key_paths(bundle.path / ENGINES)]
+    engines = [_engine(path) for path in key_paths(bundle.folder / ENGINES)]
     return tuple(
         _of_bundle(bundle, one, name, entry, engines)
         for one in graphs

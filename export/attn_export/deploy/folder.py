@@ -60,7 +60,7 @@ class DeployFolder:
     def add_text(self, relative: str, text: str, executable: bool = False) -> None:
         self.add(relative, text.encode())
         if executable:
-            (self.path / relative).chmod(0o755)
+            (self.path / relative).chmod(0o700)  # and for whom else, the umask says when it is put in place
 
     def add_file(self, relative: str, source: Path) -> None:
         """A copy of `source`, what a link leads to; a hard link would let the one change with the other."""
@@ -84,7 +84,7 @@ class DeployFolder:
         if self._archive:
             self._pack(self._staging.new / self._target.name)
             size = (self._staging.new / self._target.name).stat().st_size
-        self._staging.publish()
+        self._staging.publish(executables=True)
         return len(files), size
 
     def _pack(self, archive: Path) -> None:

@@ -63,15 +63,8 @@ def _place(forms: Sequence[TypedGraph], stem: str, writer: BundleWriter) -> list
                 if entry.key == "location":
                     entry.value = data[entry.value]
         onnx.save(model, path)
-        share_mode(path, *(path.with_name(name) for name in data.values()))
         written.append(replace(typed, path=path))
     return written
-
-
-def share_mode(graph: Path, *data: Path) -> None:
-    """Let those who may read the graph read its data: onnx writes it for its owner alone."""
-    for file in data:
-        file.chmod(graph.stat().st_mode & 0o777)
 
 
 def _entry(

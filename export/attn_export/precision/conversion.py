@@ -24,7 +24,7 @@ from ..passes import attention
 from ..source import parse_dims, parse_inputs
 from . import schemes
 from .bisection import precision_of
-from .bundle_files import share_mode, stage_entry, write_precision
+from .bundle_files import stage_entry, write_precision
 from .fp32_search import Conversion
 from .further_cases import FurtherCases, Live, of_bundle
 from .layerwise import ranges
@@ -354,7 +354,6 @@ def save_whole(typed: TypedGraph, writer: OnnxWriter) -> None:
     onnx.helper.set_model_props(model, properties)
     if read_info(typed.path).data_files:
         onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data", size_threshold=1024)
-        share_mode(target, target.with_name(f"{target.name}.data"))
     else:
         onnx.save(model, target)
 

@@ -23,7 +23,6 @@ from ..onnx_graph import EXTERNAL_FROM_BYTES, load, read_info
 from ..parity import Check, ReferenceSet, check, golden_record, own_record, parity_error, passed
 from ..passes import Applied, Pass, run_pass
 from . import schemes
-from .bundle_files import share_mode
 from .conversion import CHECKED, SECONDS, embedded_inputs, workshop
 from .fp32_search import Conversion, judge
 
@@ -146,6 +145,5 @@ def _save(done: Applied, name: str, type: str, checks: Sequence[Check], writer: 
     target = writer.path()
     if done.after.data_files:
         onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data", size_threshold=1024)
-        share_mode(target, target.with_name(f"{target.name}.data"))
     else:
         onnx.save(model, target)

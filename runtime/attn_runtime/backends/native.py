@@ -17,6 +17,7 @@ import numpy as np
 from .. import forks
 from ..bundle import Bundle
 from ..errors import AttnError, BackendError
+from ..files import parse_json
 from ..interface import Array, GraphFile, OpenOptions
 from ..native import capi as native
 from ..ort import CPU_NOTE
@@ -90,7 +91,9 @@ class _Bundles:
         with opening:  # threads that want the same one wait for the first; other bundles are read meanwhile
             handle = self._handles.get(bundle)
             if handle is None:
-                handle = native.open_bundle(bundle.path)
+                handle = native.open_bundle(bundle.folder)
+                if parse_json(native.manifest(handle), f"bundle {bundle.path.name}") != bundle.manifest:
+                    raise bundle.files.replaced()
                 with self._lock:
                     self._handles[bundle] = handle
             return handle

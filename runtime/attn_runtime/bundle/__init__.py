@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .attention_block import AttentionBlock
     from .manifest import ASSET_FORMS, MANIFEST, check_asset, form_problem
     from .onnx_metadata import KEY, read_embedded
+    from .opened_files import OpenedFiles, ReplacedError, sha256_of
     from .reader import (
         Arrays,
         Bundle,
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
         Graph,
         Precision,
         is_bundle,
-        sha256_of,
         to_fp16,
         to_reference_dtype,
+        with_bundle,
     )
     from .tensor_files import read_tensors, write_tensors
     from .writer import ENGINES, BundleWriter, OnnxWriter, check_target
@@ -38,7 +39,9 @@ __all__ = [
     "GoldenRef",
     "Graph",
     "OnnxWriter",
+    "OpenedFiles",
     "Precision",
+    "ReplacedError",
     "check_asset",
     "check_target",
     "form_problem",
@@ -48,6 +51,7 @@ __all__ = [
     "sha256_of",
     "to_fp16",
     "to_reference_dtype",
+    "with_bundle",
     "write_tensors",
 ]
 
@@ -58,6 +62,7 @@ __getattr__, __dir__ = lazy(
         "attention_block": ["AttentionBlock"],
         "manifest": ["ASSET_FORMS", "MANIFEST", "check_asset", "form_problem"],
         "onnx_metadata": ["KEY", "read_embedded"],
+        "opened_files": ["OpenedFiles", "ReplacedError", "sha256_of"],
         "reader": [
             "Arrays",
             "Bundle",
@@ -66,9 +71,9 @@ __getattr__, __dir__ = lazy(
             "Graph",
             "Precision",
             "is_bundle",
-            "sha256_of",
             "to_fp16",
             "to_reference_dtype",
+            "with_bundle",
         ],
         "tensor_files": ["read_tensors", "write_tensors"],
         "writer": ["BundleWriter", "ENGINES", "OnnxWriter", "check_target"],

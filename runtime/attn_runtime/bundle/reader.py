@@ -5,12 +5,12 @@ Every problem is a BundleError of one line that names the bundle, what was found
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from ..arguments import NONE, PATH, TEXT, expect
 from ..compare import Tolerance
 from ..errors import BundleError
-from ..files import copy_command, irregular, is_file, open_regular, read_json, recover, shown
+from ..files import copy_command, irregular, is_file, parse_json, read_json, recover, shown
 from ..onnx_file import check_external_data
 from ..spec import TensorSpec
 from .attention_block import AttentionBlock
 from .manifest import MANIFEST, check_asset, check_manifest
+from .opened_files import OpenedFiles, ReplacedError
 from .tensor_files import read_tensors
 
-_CHUNK_BYTES = 2**20
 #: How often a bundle may be replaced while it is being opened.
 _PATIENCE = 20
 
@@ -63,6 +63,7 @@ class Precision:
 Arrays = dict[str, NDArray[Any]]
 #: What a case holds of its inputs and answers: the arrays by tensor name, or the .safetensors files that they lie in.
 Data = TypeVar("Data", Arrays, Path)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Graph:
     outputs: tuple[TensorSpec, ...]
     precisions: Mapping[str, Precision]
     golden: tuple[GoldenRef[Path], ...]
+    files: OpenedFiles = field(repr=False, compare=False)
 
     @property
     def default_precision(self) -> str:
@@ -149,16 +151,20 @@ class Graph:
     def cases(self, type: str | None = "fp32") -> Iterator[Case[Arrays]]:
         """The golden cases that a precision of `type` is held to, in the manifest's order, one in memory at a time.
 
-        Raises BundleError where a file is damaged or a tensor's name, dtype or shape is not the graph's.
+        Raises BundleError where a file is damaged or a tensor's name, dtype or shape is not the graph's, and where the bundle
+        was replaced since it was opened.
         """
         for ref in self.golden_for(type):
-            where = f"bundle {self.bundle}: golden case {shown(ref.name)}"
-            yield Case(
-                ref.name,
-                ref.sizes,
-                read_tensors(ref.inputs, self.inputs, ref.sizes, where),
-                read_tensors(ref.outputs, self.outputs, ref.sizes, where),
-            )
+            yield self.files.read([ref.inputs, ref.outputs], partial(self._case, ref))
+
+    def _case(self, ref: GoldenRef[Path]) -> Case[Arrays]:
+        where = f"bundle {self.bundle}: golden case {shown(ref.name)}"
+        return Case(
+            ref.name,
+            ref.sizes,
+            read_tensors(ref.inputs, self.inputs, ref.sizes, where),
+            read_tensors(ref.outputs, self.outputs, ref.sizes, where),
+        )
 
 
 def _half(spec: TensorSpec) -> TensorSpec:
@@ -166,11 +172,19 @@ def _half(spec: TensorSpec) -> TensorSpec:
 
 
 class Bundle:
-    """A checked bundle on disk. Make one with `Bundle.open`."""
+    """A checked bundle on disk. Make one with `Bundle.open`.
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    It is of one export. What is read later, by `asset`, `Graph.cases` and `files.read`, is of that export too, or BundleError
+    says that the bundle was replaced since it was opened.
+
+    path     as it was given
+    files    its files: they stay where they were found, wherever the process or a link goes
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any], files: OpenedFiles | None = None) -> None:
         self.path = path
         self.manifest = manifest
+        self.files = files or OpenedFiles(path.resolve(), manifest, f"bundle {path.name}")
         self.graphs = {name: self._graph(name, data) for name, data in manifest["graphs"].items()}
 
     @classmethod
@@ -200,13 +214,16 @@ class Bundle:
         root = path.resolve()
         manifest = read_json(_inside(root, MANIFEST, where), where)
         check_manifest(manifest, where)
+        files, assets = OpenedFiles(root, manifest, where), set(manifest["assets"].values())
         # All sizes first: they cost nothing, and a hash of gigabytes is wasted on a bundle that lacks a file.
         for relative, entry in manifest["files"].items():
             _check_file(_inside(root, relative, where), relative, entry["size"], where)
+            if not check_hashes:
+                files.trust(relative)
         if check_hashes:
             for relative, entry in manifest["files"].items():
-                _check_hash(root / relative, relative, entry["sha256"], where)
-        bundle = cls(path, manifest)
+                _check_hash(files, relative, entry["sha256"], where, keep=relative in assets)
+        bundle = cls(path, manifest, files)
         for graph in bundle.graphs.values():
             for precision in graph.precisions.values():
                 _check_data(precision, where)
@@ -237,7 +254,12 @@ class Bundle:
             near = get_close_matches(relative, self.manifest["files"], 1)
             hint = f"did you mean {near[0]}?" if near else "see files in manifest.json"
             raise BundleError(f"bundle {self.path.name}: lists no file {shown(relative)}; {hint}")
-        return self.path / relative
+        return self.folder / relative
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie: absolute, every link in it followed when the bundle was opened."""
+        return self.files.folder
 
     def asset(self, name: str) -> Any | None:
         """The parsed JSON of an asset, None when the bundle has none of that name.
@@ -249,7 +271,7 @@ class Bundle:
         if relative is None:
             return None
         where = f"bundle {self.path.name}"
-        value = read_json(self.file(relative), where)
+        value = parse_json(self.files.json_bytes(relative), f"{where}: {self.file(relative).name}")
         check_asset(name, value, where)
         return value
 
@@ -272,6 +294,7 @@ class Bundle:
                 )
                 for golden in data["golden"]
             ),
+            self.files,
         )
 
     def _precision(self, entry: Mapping[str, Any]) -> Precision:
@@ -288,8 +311,24 @@ class Bundle:
         )
 
 
-def _check_folder(path: Path) -> tuple[int, int]:
-    """What tells the folder from one that replaced it: inodes are used again, so its time of change too."""
+def with_bundle(path: str | os.PathLike[str] | Bundle, use: Callable[[Bundle], Result]) -> Result:
+    """What `use` returns for the bundle at `path`, opened again where it was replaced in the middle of it; or for one that
+    is open, and then it is that export's or none. Raises what `Bundle.open` and `use` raise.
+    """
+    if isinstance(path, Bundle):
+        return use(path)
+    for tries in range(_PATIENCE):
+        try:
+            return use(Bundle.open(path))
+        except ReplacedError:
+            if tries == _PATIENCE - 1:
+                raise
+    raise AssertionError
+
+
+def _check_folder(path: Path) -> tuple[int, int, int]:
+    """What tells the folder from one that replaced it: inodes are used again, and a copy may have the time of the content, so
+    its time of change too."""
     where = f"bundle {path.name}"
     try:
         found = path.stat()
@@ -302,7 +341,7 @@ def _check_folder(path: Path) -> tuple[int, int]:
     if not stat.S_ISDIR(found.st_mode):
         what = irregular(path) or "is a file"
         raise BundleError(f"{where}: {path} {what}, expected a folder NAME.attn; check the path")
-    return found.st_ino, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _bundles_beside(path: Path) -> list[str]:
@@ -341,9 +380,9 @@ def _check_file(real: Path, relative: str, size: int, where: str) -> None:
         )
 
 
-def _check_hash(path: Path, relative: str, expected: str, where: str) -> None:
+def _check_hash(files: OpenedFiles, relative: str, expected: str, where: str, keep: bool) -> None:
     try:
-        found = sha256_of(path)
+        found = files.hash(relative, keep)
     except OSError as error:
         raise BundleError(f"{where}: can't read {relative}: {error.strerror}; check its permissions") from None
     if found != expected:
@@ -362,13 +401,3 @@ def _check_data(precision: Precision, where: str) -> None:
                 f"{where}: {precision.file.name} keeps tensors in {shown(path.name)}, which the manifest does not list "
                 f"as its data, only {shown([data.name for data in precision.data])}; re-export the bundle"
             )
-
-
-def sha256_of(path: Path) -> str:
-    """The lower-case hexadecimal sha256 of a file, read in chunks. Raises OSError, for what is no file too."""
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_CHUNK_BYTES))
-    with open_regular(path) as f:
-        while count := f.readinto(buffer):
-            digest.update(buffer[:count])
-    return digest.hexdigest()

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ..errors import BundleError, OutputError
 from ..files import Staging, find_problem, not_utf8, read_json, recover, shown, too_long
 from .manifest import MANIFEST, SCHEMA_VERSION, schema
-from .reader import Bundle, is_bundle, sha256_of
+from .opened_files import sha256_of
+from .reader import Bundle, is_bundle
 from .tensor_files import write_tensors
 
 #: The folder of a bundle's engines: derived, not listed in the manifest.
@@ -194,7 +195,7 @@ class BundleWriter(_Writer):
             self.folder.mkdir()
             if self._amends is not None:
                 for relative, entry in self._amends.manifest["files"].items():
-                    _link(self._amends.path / relative, self.path(relative))
+                    _link(self._amends.file(relative), self.path(relative))
                     self._carried[relative] = entry
         except BaseException as error:  # a stop from outside, too
             self.__exit__(type(error), error, None)
@@ -247,7 +248,7 @@ class BundleWriter(_Writer):
             self._refuse_another()
             if self._amends is not None:
                 # Last, so that an engine that was built meanwhile comes along.
-                _carry_engines(self._amends.path / ENGINES, self.folder / ENGINES)
+                _carry_engines(self._amends.folder / ENGINES, self.folder / ENGINES)
             self._write_json(
                 self.folder / MANIFEST, {"schema_version": SCHEMA_VERSION} | dict(manifest) | {"files": files}
             )

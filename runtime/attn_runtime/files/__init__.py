@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .regular_file import copy_command, irregular, is_file, is_folder, open_regular
     from .resident_memory import peak_memory, reset_peak_memory
     from .streams import MAX_STREAM_BYTES, bytes_or_path, open_descriptor
-    from .strict_json import MAX_JSON_BYTES, parse_json, read_json, shown
+    from .strict_json import MAX_JSON_BYTES, parse_json, read_json, read_limited, shown
 
 __all__ = [
     "MAX_JSON_BYTES",
@@ -32,6 +32,7 @@ __all__ = [
     "parse_json",
     "peak_memory",
     "read_json",
+    "read_limited",
     "recover",
     "reset_peak_memory",
     "shown",
@@ -59,7 +60,7 @@ __getattr__, __dir__ = lazy(
         "regular_file": ["copy_command", "irregular", "is_file", "is_folder", "open_regular"],
         "resident_memory": ["peak_memory", "reset_peak_memory"],
         "streams": ["MAX_STREAM_BYTES", "bytes_or_path", "open_descriptor"],
-        "strict_json": ["MAX_JSON_BYTES", "parse_json", "read_json", "shown"],
+        "strict_json": ["MAX_JSON_BYTES", "parse_json", "read_json", "read_limited", "shown"],
         "path_encoding": ["not_utf8", "utf8_path"],
     },
 )

@@ -11,6 +11,9 @@ moment without target; a run killed in it leaves `old/` full and the target miss
 
 Several writers of one target make theirs at the same time and put it in place one after the other: `.NAME.tmp-turn`
 is a file that is there while one does, locked like the folders.
+
+What is published has the modes that a plain `open` and `mkdir` would have given it, whoever wrote it: safetensors and
+onnx write for the owner alone whatever the umask, and a copy has its source's mode.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -90,13 +94,20 @@ class Staging:
         """The folder whose entries `publish` moves beside the target, one of them under the target's name."""
         return self.folder / "new"
 
-    def publish(self, confirm: Callable[[], object] | None = None) -> None:
+    def publish(self, confirm: Callable[[], object] | None = None, executables: bool = False) -> None:
         """Put every entry of `new` in place, on disk before it is visible; what was there before is removed.
 
-        `confirm` is called when no other run can put anything there any more; what it raises keeps all as it was.
+        `confirm` is called when no other run can put anything there any more; what it raises keeps all as it was. Files get
+        the mode 0666 less the umask, folders 0777 less it, and with `executables` files that their owner may execute as
+        well. The umask is not asked for: that would change it for the other threads' files.
         """
         names = sorted((entry.name for entry in self.new.iterdir()), key=lambda name: (name == self.target.name, name))
+        plain = self.folder / "plain"
+        plain.touch()
+        modes = stat.S_IMODE(plain.stat().st_mode), stat.S_IMODE(self.folder.stat().st_mode) & 0o777
         for name in names:
+            for path in (self.new / name, *(self.new / name).rglob("*")):
+                _set_mode(path, *modes, executables)
             _flush(self.new / name)
         if self._turn is None:
             self._turn = _Turn(self.target)
@@ -365,6 +376,27 @@ def _exchange(one: Path, other: Path) -> bool:
     if code in _NO_EXCHANGE:
         return False
     raise OSError(code, os.strerror(code), str(other))
+
+
+def _set_mode(path: Path, file_mode: int, folder_mode: int, executables: bool) -> None:
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if stat.S_ISDIR(found.st_mode):
+        wanted = mode & ~0o777 | folder_mode  # the group that a folder gives to what is made in it stays
+    else:
+        wanted = folder_mode if executables and mode & stat.S_IXUSR else file_mode
+    if mode == wanted:
+        return
+    try:
+        path.chmod(wanted)
+    except OSError:
+        # A hard link to a file of somebody else's; or a file system that keeps no modes.
+        if hasattr(os, "geteuid") and stat.S_ISREG(found.st_mode) and found.st_uid != os.geteuid():
+            copy = path.with_name(f".{secrets.token_hex(8)}")
+            shutil.copyfile(path, copy)
+            copy.replace(path)
 
 
 def _flush(path: Path) -> None:

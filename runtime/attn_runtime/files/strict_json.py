@@ -29,6 +29,11 @@ def read_json(path: Path, where: str, limit: int = MAX_JSON_BYTES) -> Any:
 
     Raises BundleError when the file is missing, not a regular file, larger than `limit` bytes, or not strict JSON.
     """
+    return parse_json(read_limited(path, where, limit), f"{where}: {path.name}")
+
+
+def read_limited(path: Path, where: str, limit: int = MAX_JSON_BYTES) -> bytes:
+    """The bytes of `path`. Raises BundleError as `read_json` does, whatever they say."""
     name = path.name
     try:
         with open_regular(path) as f:
@@ -43,7 +48,7 @@ def read_json(path: Path, where: str, limit: int = MAX_JSON_BYTES) -> Any:
         raise BundleError(
             f"{where}: {name} is larger than {limit} bytes, the most a reader accepts; re-export the bundle"
         )
-    return parse_json(data, f"{where}: {name}")
+    return data
 
 
 def parse_json(data: bytes, where: str) -> Any:

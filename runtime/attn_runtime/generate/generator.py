@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import arguments, forks
-from ..bundle import Bundle
+from ..bundle import Bundle, with_bundle
 from ..device import as_array
 from ..errors import InputError, UsageError
 from ..session import Session, check_open, open_session
@@ -54,11 +54,14 @@ def open_generator(
     """
     check_open(path, device, backend, None, precision, threads, cache)
     arguments.expect(arguments.FLAG, cuda_graph=cuda_graph, low_memory=low_memory)
-    bundle = path if isinstance(path, Bundle) else Bundle.open(path)
-    wiring = GraphIO.of(bundle, precision)
     options: dict[str, Any] = {"precision": precision, "threads": threads, "cuda_graph": cuda_graph}
     # The graphs take turns on the same cores: one's threads, waiting busily for its next call, would hold up the others.
     options |= {"cache": cache, "low_memory": low_memory, "stop_spinning": True}
+    return with_bundle(path, lambda bundle: _open(bundle, device, backend, options))
+
+
+def _open(bundle: Bundle, device: str, backend: str | None, options: Mapping[str, Any]) -> Generator:
+    wiring = GraphIO.of(bundle, options["precision"])
     opened: list[Session] = []
     try:
         for graph in (wiring.encoder, wiring.first, wiring.step):

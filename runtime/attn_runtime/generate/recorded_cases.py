@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle, read_tensors
+from ..bundle import Arrays, Bundle, read_tensors
 from ..errors import BundleError
 from ..files import shown
 from ..spec import Dim, TensorSpec
@@ -61,8 +63,8 @@ def generated_cases(bundle: Bundle) -> Iterator[GeneratedCase]:
     wiring = GraphIO.of(bundle, _reference(bundle))
     for entry in found:
         where = f"bundle {bundle.path.name}: generated case {shown(entry['case'])}"
-        given = read_tensors(bundle.file(entry["inputs"]), wiring.inputs, {}, where)
-        answers = read_tensors(bundle.file(entry["outputs"]), _OUTPUTS, {}, where)
+        files = bundle.file(entry["inputs"]), bundle.file(entry["outputs"])
+        given, answers = bundle.files.read(files, partial(_read, files, wiring.inputs, where))
         rows = {len(array) for array in (*given.values(), *answers.values())}
         if len(rows) != 1:
             raise BundleError(
@@ -86,6 +88,10 @@ def generated_cases(bundle: Bundle) -> Iterator[GeneratedCase]:
             math.inf if entry["margin"] is None else float(entry["margin"]),
             float(entry["tolerance"]),
         )
+
+
+def _read(files: tuple[Path, Path], inputs: tuple[TensorSpec, ...], where: str) -> tuple[Arrays, Arrays]:
+    return read_tensors(files[0], inputs, {}, where), read_tensors(files[1], _OUTPUTS, {}, where)
 
 
 def _reference(bundle: Bundle) -> str | None:

@@ -13,7 +13,6 @@ import platform
 import re
 import shutil
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import NoReturn
@@ -119,14 +118,14 @@ def _unpack(wheel: Path, digest: str, target: Path) -> Path:
         target.parent.mkdir(exist_ok=True)
         for left in target.parent.glob(f".{target.name}.*"):  # of a run that was killed
             shutil.rmtree(left, ignore_errors=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        fresh = target.parent / f".{target.name}.{os.getpid()}"  # not of mkdtemp, which makes it for its owner alone
+        fresh.mkdir()
         with zipfile.ZipFile(wheel) as packed:
             for name in packed.namelist():
                 if name.startswith("/") or ".." in re.split(r"[/\\]", name):
                     _fail(f"{wheel.name} holds the path {name!r}, which leads out of it; deploy again")
             packed.extractall(fresh)
         (fresh / ".sha256").write_text(digest)
-        fresh.chmod(0o755)
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
     except (OSError, zipfile.BadZipFile) as error:

@@ -110,7 +110,8 @@ def library() -> Any:
 def _load(file: str) -> Any:
     _check_whole(file)
     loaded = ctypes.CDLL(file)
-    loaded.attn_last_error.restype = c_char_p
+    loaded.attn_last_error.restype = loaded.attn_bundle_manifest.restype = c_char_p
+    loaded.attn_bundle_manifest.argtypes = [c_void_p]
     for name, arguments in {
         "attn_bundle_open": [c_char_p, POINTER(c_void_p)],
         "attn_session_open": [c_void_p, POINTER(OpenOptions), POINTER(c_void_p)],
@@ -175,6 +176,11 @@ def open_bundle(folder: Path) -> Handle:
     handle = Handle(library().attn_bundle_close)
     library().attn_bundle_open(os.fsencode(folder), byref(handle.value))
     return handle
+
+
+def manifest(bundle: Handle) -> bytes:
+    """manifest.json as the library read it."""
+    return bytes(library().attn_bundle_manifest(bundle.value))
 
 
 def open_session(bundle: Handle, options: OpenOptions) -> Handle:

@@ -8,7 +8,8 @@ from ..lazy import lazy
 
 if TYPE_CHECKING:
     from .backend_choice import candidates
-    from .session import BoundCall, Session, check_open, open_session
+    from .opening import check_open, open_session
+    from .session import BoundCall, Session
 
 __all__ = ["BoundCall", "Session", "candidates", "check_open", "open_session"]
 
@@ -17,6 +18,7 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "backend_choice": ["candidates"],
-        "session": ["BoundCall", "Session", "check_open", "open_session"],
+        "opening": ["check_open", "open_session"],
+        "session": ["BoundCall", "Session"],
     },
 )

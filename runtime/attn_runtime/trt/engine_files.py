@@ -86,7 +86,7 @@ def read_plan(engine: EngineFile) -> bytes:
 
 def bundle_digest(bundle: Bundle, entry: Precision) -> str:
     """What identifies one precision's files, from the manifest, whose hashes the opening of the bundle checked."""
-    listed = {bundle.path / path: told["sha256"] for path, told in bundle.manifest["files"].items()}
+    listed = {bundle.folder / path: told["sha256"] for path, told in bundle.manifest["files"].items()}
     return model_digest(entry.file, {path.name: listed[path] for path in (entry.file, *entry.data)})
 
 
@@ -225,8 +225,8 @@ def _fitting(
 
 
 def _folder_of(bundle: Bundle) -> Path:
-    folder = bundle.path / ENGINES
-    if folder.exists() and not folder.resolve().is_relative_to(bundle.path.resolve()):
+    folder = bundle.folder / ENGINES
+    if folder.exists() and not folder.resolve().is_relative_to(bundle.folder):
         raise EngineError(f"bundle {bundle.path.name}: {ENGINES} is a link out of the bundle; remove it")
     return folder
 

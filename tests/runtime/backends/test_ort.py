@@ -17,7 +17,7 @@ from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.onnx_file.external_data import check_external_data
 from attn_runtime.ort.placement import check_placed, heavy_on_cpu
 from attn_runtime.ort.providers import CUDA
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -271,7 +271,7 @@ def test_failed_opening_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixt
 def test_process_bound_to_one_core_prints_nothing(tmp_path: Path) -> None:
     program = (
         "import os, sys, numpy as np; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from attn_runtime.session.session import open_session; from attn_runtime.ort.cores import default_threads;"
+        "from attn_runtime.session import open_session; from attn_runtime.ort.cores import default_threads;"
         "assert default_threads() == (0 if os.cpu_count() == 1 else 1);"
         "s = open_session(sys.argv[1], 'cpu'); print(s.run({'tokens': np.array([[7]])})['e'][0, 0, 0])"
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BackendError, InputError
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from support.graphs.make_graphs import add
 
 

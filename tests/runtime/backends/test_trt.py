@@ -15,7 +15,7 @@ from attn_runtime.bundle.reader import Bundle
 from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import BackendError, EngineError
 from attn_runtime.interface import GraphFile
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.trt import library as flavour
 from attn_runtime.trt.builder.compile import compile_engine
 from attn_runtime.trt.engine_files import find_engine, read_plan

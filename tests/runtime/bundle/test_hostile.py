@@ -45,7 +45,7 @@ def test_attack_is_told_in_one_line(attack: Attack, hostile_bundles: Path) -> No
 
 @pytest.mark.parametrize("attack", [a for a in ATTACKS if a.stage == "engine"], ids=lambda attack: attack.name)
 def test_graph_that_no_engine_can_run_is_told_in_one_line(attack: Attack, hostile_bundles: Path) -> None:
-    session = pytest.importorskip("attn_runtime.session.session")
+    session = pytest.importorskip("attn_runtime.session")
     path = hostile_bundles / f"{attack.name}.attn"
     Bundle.open(path)
     with pytest.raises(AttnError) as caught:

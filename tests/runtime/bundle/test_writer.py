@@ -330,10 +330,10 @@ def test_replaced_while_it_is_opened(valid_bundle: Path, monkeypatch: pytest.Mon
     """The manifest is the old bundle's, the files are already the new one's: the reader starts over."""
     whole = bundle_module._check_hash
 
-    def slow(path: Path, relative: str, expected: str, where: str) -> None:
+    def slow(*arguments: Any, **options: Any) -> None:
         monkeypatch.setattr(bundle_module, "_check_hash", whole)
         rewrite(valid_bundle, "second", lambda data: data + b" ")
-        whole(path, relative, expected, where)
+        whole(*arguments, **options)
 
     monkeypatch.setattr(bundle_module, "_check_hash", slow)
     assert Bundle.open(valid_bundle).name == "second"

@@ -21,7 +21,7 @@ from attn_runtime.generate.graphs.step_graphs import Sessions
 from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.ort.device_memory import DeviceMemory as OrtMemory
 from attn_runtime.ort.gpu_engine import GpuEngine
-from attn_runtime.session.session import Session
+from attn_runtime.session import Session
 from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.stream import StreamOptions
 from support.machines.host_device import HostDevice

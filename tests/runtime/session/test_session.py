@@ -17,8 +17,8 @@ from attn_runtime.bundle.reader import Bundle
 from attn_runtime.device.gpus import find_gpus
 from attn_runtime.device.input_arrays import as_array
 from attn_runtime.errors import BackendError, BundleError, InputError, UsageError
+from attn_runtime.session import Session, open_session
 from attn_runtime.session import session as session_module
-from attn_runtime.session.session import Session, open_session
 from attn_runtime.spec import Dim, TensorSpec, Values
 from onnx import TensorProto, helper, numpy_helper
 from support.graphs.make_graphs import add, embed, floats, nonzero, save

@@ -25,6 +25,7 @@ from onnx import TensorProto, helper
 from support.graphs.half_graphs import half_norm, half_norm_answer, half_transpose
 from support.graphs.make_graphs import embed, floats, integers, nonzero, off_by, rewrite_answers, save
 from support.graphs.make_hostile_bundles import dim, make_valid_bundle, valid_manifest
+from support.graphs.next_export import next_export
 from support.models import small_classifiers
 from support.models.tiny_generators import Tiny, case_of, drawn_prompts, write_bundle
 from support.models.tiny_texts import text_assets
@@ -37,6 +38,9 @@ def make_bundles(folder: Path) -> None:
     make_valid_bundle(folder / "gemm.attn")
     rewrite_answers(make_valid_bundle(folder / "wrong.attn"), "opt", off_by(0.5))
     write_bundle(folder / "tiny.attn", Tiny())
+    (folder / "next").mkdir()  # what takes the place of these two while they are open
+    next_export(folder / "gemm.attn", folder / "next/gemm.attn")
+    write_bundle(folder / "next/tiny.attn", Tiny(seed=1))
     speaker = Tiny(layers=1, max_length=24, seed=2)
     write_bundle(
         folder / "speaker.attn", speaker, [case_of(speaker, drawn_prompts(speaker, [4, 2]), 20)], **text_assets(speaker)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.bundle import ENGINES, Bundle
+from attn_runtime.bundle import ENGINES, MANIFEST, Bundle
 from attn_runtime.errors import OutputError, UsageError, did_you_mean
 from attn_runtime.escape import shell_words
 from attn_runtime.jetson import ORDER, PAGE, PART, REPORT, Board, Order, Release, find_board, refuse, release_for
@@ -170,7 +170,11 @@ def _check_name(bundle: Bundle) -> None:
 
 
 def _copy_bundle(bundle: Bundle, folder: DeployFolder) -> None:
-    """What the manifest lists and the manifest; engines are of another machine."""
-    for relative in bundle.manifest["files"]:
-        folder.add_file(f"{bundle.path.name}/{relative}", bundle.path / relative)
-    folder.add_file(f"{bundle.path.name}/manifest.json", bundle.path / "manifest.json")
+    """What the manifest lists and the manifest, all of one export; engines are of another machine."""
+    names = [*bundle.manifest["files"], MANIFEST]
+
+    def copy() -> None:
+        for name in names:
+            folder.add_file(f"{bundle.path.name}/{name}", bundle.folder / name)
+
+    bundle.files.read(names, copy)

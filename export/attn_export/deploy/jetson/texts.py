@@ -48,7 +48,7 @@ the GPU.
 
 From then on, with Python (the folders in python/ on PYTHONPATH):
 
-    from attn_runtime.session.session import open_session
+    from attn_runtime import open_session
     with open_session("NAME.attn", "cuda", precision="fp16") as session: ...
 
 and with C++, where cpp/ is here: the header is cpp/include/attn/runtime.h, and cpp/bin has examples. Where the loader finds

@@ -83,7 +83,7 @@ def _sorted_out(bundle: Bundle, graph: str, precision: str) -> tuple[list[Engine
     files = dict([found.precision_for(precision, "tensorrt"), (precision, found.precisions[precision])])
     fitting: list[EngineFile] = []
     others: list[str] = []
-    for path in _keys(bundle.path):
+    for path in _keys(bundle.folder):
         try:
             key = read_key(path)
         except EngineError as error:

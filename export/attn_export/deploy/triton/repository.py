@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.bundle import sha256_of
+from attn_runtime.bundle import OpenedFiles, sha256_of
 from attn_runtime.errors import BundleError, OutputError, UsageError
 from attn_runtime.files import Staging, read_json, shown
 
@@ -28,11 +28,13 @@ RECORD = "attn-export.json"
 class ModelFolder:
     """What is to be written: files by their path below the model's folder, as bytes or as a file to copy.
 
+    source     the bundle's files: what is copied of them is of one export
     signature  what a client sees; all versions of a model must have one
     """
 
     name: str
     version: int
+    source: OpenedFiles
     signature: Mapping[str, Any]
     files: dict[str, bytes | Path] = field(default_factory=dict)
 
@@ -146,13 +148,18 @@ def _fill(folder: Path, old: Path, model: ModelFolder, kept: Mapping[str, str]) 
     listed = dict(kept)
     for path in kept:
         _link(old / path, _place(folder, path))
-    for path, content in model.files.items():
-        place = _place(folder, path)
-        if isinstance(content, Path):
-            shutil.copyfile(content, place)
-        else:
-            place.write_bytes(content)
-        listed[path] = sha256_of(place)
+
+    def write() -> None:
+        for path, content in model.files.items():
+            place = _place(folder, path)
+            if isinstance(content, Path):
+                shutil.copyfile(content, place)
+            else:
+                place.write_bytes(content)
+
+    copied = [content for content in model.files.values() if isinstance(content, Path) and model.source.lists(content)]
+    model.source.read(copied, write)
+    listed |= {path: sha256_of(folder / path) for path in model.files}
     record = {"signature": model.signature, "files": dict(sorted(listed.items()))}
     _place(folder, RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

@@ -7,7 +7,7 @@ answers, and carries the whole bundle: the server then writes what the bundle's 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def _graph(bundle: Bundle, graph: Graph, name: str, options: TritonOptions) -> t
     inputs, outputs = graph.borders(precision)
     plans = find_plans(bundle, graph.name, precision) if options.format == "tensorrt" else None
     signature = Signature.of(inputs, outputs, plans.most if plans else None)
-    folder = ModelFolder(name, options.version, {})
+    folder = ModelFolder(name, options.version, bundle.files, {})
     config: Message = {"name": name, "platform": "tensorrt_plan" if plans else "onnxruntime_onnx"}
     config |= signature.tensors()
     notes: list[str] = []
@@ -256,11 +256,11 @@ def _generator(bundle: Bundle, name: str, options: TritonOptions) -> tuple[Model
         _tensor("answer", "TYPE_STRING", [1]),
         _tensor("stopped", "TYPE_STRING", [1]),
     ]
-    folder = ModelFolder(name, options.version, {})
+    folder = ModelFolder(name, options.version, bundle.files, {})
     folder.files[f"{options.version}/model.py"] = Path(__file__).with_name("model.py")
     # model.py finds it by the suffix, which a bundle's folder may lack; "." has no name at all.
     root = f"{options.version}/{bundle.path.resolve().name.removesuffix('.attn')}.attn"
-    folder.files[f"{root}/manifest.json"] = bundle.path / "manifest.json"
+    folder.files[f"{root}/manifest.json"] = bundle.folder / "manifest.json"
     folder.files.update({f"{root}/{file}": bundle.file(file) for file in bundle.manifest["files"]})
     given = {} if options.precision is None else {"precision": options.precision}
     config: Message = {
@@ -332,6 +332,4 @@ def _with_config(folder: ModelFolder, config: Message) -> ModelFolder:
     folder.files[CONFIG] = to_text(config).encode()
     kind: Message = {key: config[key] for key in ("platform", "backend") if key in config}
     seen = [[t["name"], t["data_type"], t["dims"]] for key in ("input", "output") for t in config[key]]
-    return ModelFolder(
-        folder.name, folder.version, {**kind, "max_batch_size": config["max_batch_size"], "tensors": seen}, folder.files
-    )
+    return replace(folder, signature={**kind, "max_batch_size": config["max_batch_size"], "tensors": seen})

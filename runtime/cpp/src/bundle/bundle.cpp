@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "bundle/external_data.h"
 #include "bundle/manifest.h"
@@ -19,12 +20,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr size_t chunk_bytes = size_t{1} << 20;
 constexpr int patience = 20;  // how often a bundle may be replaced while it is being opened
 
 const std::string& text_of(const Json& value) { return value.get_ref<const std::string&>(); }
 
-// What tells a folder from one that replaced it: inodes are used again, so its time of change too.
+// What tells a folder from one that replaced it: inodes are used again, and a copy may have the time of the content, so its time of change too.
 struct Identity {
   ino_t inode;
   time_t seconds;
@@ -58,7 +58,7 @@ Identity check_folder(const fs::path& path) {
   if (!S_ISDIR(found.st_mode)) {
     throw bundle_error(where + ": " + path.string() + " is a file, expected a folder NAME.attn; check the path");
   }
-  return {found.st_ino, found.st_mtim.tv_sec, found.st_mtim.tv_nsec};
+  return {found.st_ino, found.st_ctim.tv_sec, found.st_ctim.tv_nsec};
 }
 
 void check_file(const fs::path& real, const std::string& relative, uint64_t size, const std::string& where) {
@@ -76,28 +76,30 @@ void check_file(const fs::path& real, const std::string& relative, uint64_t size
   }
 }
 
-std::string sha256_of(const fs::path& path, std::vector<char>& chunk) {
-  const File file(path);
-  Sha256 digest;
-  for (uint64_t at = 0;;) {
-    const size_t got = file.read_at(at, chunk.data(), chunk.size());
-    digest.update(chunk.data(), got);
-    at += got;
-    if (got < chunk.size()) return digest.hexadecimal();
+void check_hash(Bundle& bundle, const std::string& relative, const Json& entry, std::vector<char>& chunk) {
+  const OpenedFiles::Listed listed{text_of(entry.at("sha256")), entry.at("size").get<uint64_t>()};
+  std::string found;
+  try {
+    found = bundle.files->hash(relative, listed, chunk);
+  } catch (const std::system_error& error) {
+    throw bundle_error(bundle.where + ": can't read " + relative + ": " + error.code().message() + "; check its permissions");
+  }
+  if (found != listed.sha256) {
+    throw bundle_error(bundle.where + ": sha256 of " + relative + " is " + found + ", manifest says " + listed.sha256 +
+                       "; the file was changed after export; re-export or restore it");
   }
 }
 
-void check_hash(const fs::path& path, const std::string& relative, const std::string& expected, const std::string& where,
-                std::vector<char>& chunk) {
-  std::string found;
-  try {
-    found = sha256_of(path, chunk);
-  } catch (const std::system_error& error) {
-    throw bundle_error(where + ": can't read " + relative + ": " + error.code().message() + "; check its permissions");
-  }
-  if (found != expected) {
-    throw bundle_error(where + ": sha256 of " + relative + " is " + found + ", manifest says " + expected +
-                       "; the file was changed after export; re-export or restore it");
+// Keep the texts of assets: a server asks for them long after the bundle was replaced.
+void keep_assets(Bundle& bundle) {
+  for (const auto& [name, relative] : bundle.manifest.at("assets").items()) {
+    const Json& entry = bundle.manifest.at("files").at(text_of(relative));
+    if (entry.at("size").get<uint64_t>() > max_json_bytes) continue;  // refused when it is asked for
+    std::string text = read_text(bundle.file(text_of(relative)), bundle.where);
+    Sha256 digest;
+    digest.update(text.data(), text.size());
+    if (digest.hexadecimal() != text_of(entry.at("sha256"))) throw bundle.files->replaced();  // since it was hashed
+    bundle.asset_texts[text_of(relative)] = std::move(text);
   }
 }
 
@@ -182,6 +184,7 @@ std::shared_ptr<const Bundle> read_bundle(const fs::path& path) {
   bundle->where = "bundle " + path.filename().string();
   const std::string& where = bundle->where;
   const fs::path root = resolve(path);
+  bundle->files = std::make_shared<OpenedFiles>(root, where);
   const fs::path manifest_file = inside(root, manifest_name, where);
   bundle->manifest_text = read_text(manifest_file, where);
   bundle->manifest = parse_json(bundle->manifest_text, where + ": " + manifest_file.filename().string());
@@ -194,8 +197,9 @@ std::shared_ptr<const Bundle> read_bundle(const fs::path& path) {
     check_file(inside(root, relative, where), relative, entry.at("size").get<uint64_t>(), where);
     bundle->listed.insert(relative);
   }
-  std::vector<char> chunk(chunk_bytes);
-  for (const auto& [relative, entry] : files) check_hash(root / relative, relative, text_of(entry.at("sha256")), where, chunk);
+  std::vector<char> chunk;
+  for (const auto& [relative, entry] : files) check_hash(*bundle, relative, entry, chunk);
+  keep_assets(*bundle);
   for (const auto& [name, data] : manifest.at("graphs").items()) bundle->graphs.push_back(graph_of(name, data, *bundle));
   for (const Graph& graph : bundle->graphs) {
     for (const Precision& precision : graph.precisions) check_data(precision, where);
@@ -260,7 +264,7 @@ const Graph& Bundle::graph(const std::optional<std::string>& asked) const {
 std::string Bundle::label(const Graph& graph) const { return where + (graphs.size() > 1 ? ", graph " + graph.name : ""); }
 
 fs::path Bundle::file(const std::string& relative) const {
-  if (listed.count(relative)) return path / relative;
+  if (listed.count(relative)) return files->folder / relative;
   const auto near = nearest(relative, {listed.begin(), listed.end()});
   throw bundle_error(where + ": lists no file " + shown(relative) + "; " +
                      (near ? "did you mean " + *near + "?" : "see files in manifest.json"));
@@ -270,27 +274,27 @@ std::optional<std::string> Bundle::asset_text(const std::string& asked) const {
   const Json& assets = manifest.at("assets");
   const auto relative = assets.find(asked);
   if (relative == assets.end()) return std::nullopt;
-  std::string text = read_text(file(text_of(*relative)), where);
-  const Json value = parse_json(text, where + ": " + file(text_of(*relative)).filename().string());
-  check_asset(asked, value, where);
+  const auto kept = asset_texts.find(text_of(*relative));
+  std::string text = kept != asset_texts.end() ? kept->second : read_text(file(text_of(*relative)), where);
+  check_asset(asked, parse_json(text, where + ": " + file(text_of(*relative)).filename().string()), where);
   return text;
 }
 
 std::optional<Json> Bundle::asset(const std::string& asked) const {
-  const Json& assets = manifest.at("assets");
-  const auto relative = assets.find(asked);
-  if (relative == assets.end()) return std::nullopt;
-  Json value = read_json(file(text_of(*relative)), where);
-  check_asset(asked, value, where);
-  return value;
+  const std::optional<std::string> text = asset_text(asked);
+  return text ? std::optional(parse_json(*text, where)) : std::nullopt;
 }
 
 Tensors Bundle::golden_inputs(const Graph& graph, const GoldenCase& golden) const {
-  return read_tensors(golden.inputs, graph.inputs, golden.sizes, where + ": golden case " + shown(golden.name));
+  return files->read({golden.inputs}, [&] {
+    return read_tensors(golden.inputs, graph.inputs, golden.sizes, where + ": golden case " + shown(golden.name));
+  });
 }
 
 Tensors Bundle::golden_outputs(const Graph& graph, const GoldenCase& golden) const {
-  return read_tensors(golden.outputs, graph.outputs, golden.sizes, where + ": golden case " + shown(golden.name));
+  return files->read({golden.outputs}, [&] {
+    return read_tensors(golden.outputs, graph.outputs, golden.sizes, where + ": golden case " + shown(golden.name));
+  });
 }
 
 }  // namespace attn

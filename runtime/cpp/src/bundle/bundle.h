@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bundle/opened_files.h"
 #include "format/json.h"
 #include "util/spec.h"
 #include "util/tensor.h"
@@ -72,17 +73,20 @@ struct Graph {
   const Precision& precision(const std::optional<std::string>& name, const std::string& where) const;
 };
 
+// Of one export: what is read later is of that export too, or bundle_error says that the bundle was replaced since it was opened.
 class Bundle {
  public:
   // Raises bundle_error for what docs/format/bundle.md says a reader must refuse.
   static std::shared_ptr<const Bundle> open(const std::filesystem::path& path);
 
-  std::filesystem::path path;
-  std::string name, where;       // "translate", "bundle translate.attn"
+  std::filesystem::path path;         // as it was given
+  std::shared_ptr<OpenedFiles> files;  // they stay where they were found, wherever the process or a link goes
+  std::string name, where;             // "translate", "bundle translate.attn"
   std::string manifest_text;     // as it lies in the file
   Json manifest;
   std::vector<Graph> graphs;     // in the manifest's order
   std::set<std::string> listed;  // every file that the manifest lists
+  std::map<std::string, std::string> asset_texts;  // of the files of assets: what they held when the bundle was opened
 
   const Graph& graph(const std::optional<std::string>& name) const;  // raises bundle_error with the names
   std::string label(const Graph& graph) const;                       // what messages call it

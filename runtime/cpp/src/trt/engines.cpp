@@ -45,7 +45,7 @@ std::string digest_of(const Bundle& bundle, const Precision& precision) {
   const Json& files = bundle.manifest.at("files");
   std::map<std::string, std::string> hashes;
   const auto add = [&](const fs::path& path) {
-    const std::string relative = path.lexically_relative(bundle.path).generic_string();
+    const std::string relative = path.lexically_relative(bundle.files->folder).generic_string();
     hashes[path.filename().string()] = files.at(relative).at("sha256").get<std::string>();
   };
   add(precision.file);
@@ -64,9 +64,9 @@ std::vector<std::string> names_in(const fs::path& folder) {
 }
 
 std::vector<fs::path> keys_of(const Bundle& bundle) {
-  const fs::path folder = bundle.path / kFolder;
+  const fs::path folder = bundle.files->folder / kFolder;
   std::error_code ignored;
-  if (fs::exists(folder, ignored) && !lies_in(resolve(folder), resolve(bundle.path))) {
+  if (fs::exists(folder, ignored) && !lies_in(resolve(folder), bundle.files->folder)) {
     throw engine_error(bundle.where + ": " + kFolder + " is a link out of the bundle; remove it");
   }
   // A build that was killed while it replaced an engine has set the old one aside.

@@ -40,8 +40,12 @@ GeneratedCase read_case(const Bundle& bundle, const GraphIO& graph_io, const Jso
   const std::string where = bundle.where + ": generated case " + shown(entry.at("case"));
   GeneratedCase made;
   made.name = entry.at("case").get<std::string>();
-  made.inputs = read_tensors(bundle.file(entry.at("inputs").get<std::string>()), graph_io.inputs, {}, where);
-  Tensors answers = read_tensors(bundle.file(entry.at("outputs").get<std::string>()), answer_specs(), {}, where);
+  const auto read = [&](const char* side, const std::vector<TensorSpec>& specs) {
+    const std::filesystem::path file = bundle.file(entry.at(side).get<std::string>());
+    return bundle.files->read({file}, [&] { return read_tensors(file, specs, {}, where); });
+  };
+  made.inputs = read("inputs", graph_io.inputs);
+  Tensors answers = read("outputs", answer_specs());
   std::set<int64_t> rows;
   for (const Tensors* tensors : {&made.inputs, &answers}) {
     for (const auto& [name, tensor] : *tensors) rows.insert(tensor.shape.empty() ? 0 : tensor.shape[0]);

@@ -1,0 +1,106 @@
+#include "bundle/opened_files.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "format/sha256.h"
+#include "util/files.h"
+
+namespace attn {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t chunk_bytes = size_t{1} << 20;
+// File systems stamp by a clock that ticks up to so slowly: what changed within a tick may have the same time twice.
+constexpr std::chrono::milliseconds tick{10};
+
+std::string sha256_of(const fs::path& path, std::vector<char>& chunk) {
+  chunk.resize(chunk_bytes);
+  const File file(path);
+  Sha256 digest;
+  for (uint64_t at = 0;;) {
+    const size_t got = file.read_at(at, chunk.data(), chunk.size());
+    digest.update(chunk.data(), got);
+    at += got;
+    if (got < chunk.size()) return digest.hexadecimal();
+  }
+}
+
+int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
+
+}  // namespace
+
+std::string OpenedFiles::hash(const std::string& relative, const Listed& listed, std::vector<char>& chunk) {
+  const fs::path path = folder / relative;
+  const std::optional<Mark> before = mark_of(path);
+  std::string found = sha256_of(path, chunk);
+  listed_[path] = listed;
+  if (before && settled(*before)) known_[path] = *before;  // one so young may change and look the same
+  return found;
+}
+
+std::optional<OpenedFiles::Mark> OpenedFiles::mark_of(const fs::path& path) {
+  struct stat found {};
+  if (::stat(path.c_str(), &found) != 0) return std::nullopt;
+  const bool file = S_ISREG(found.st_mode);
+  // The size of a folder and the time of its content change with every engine that is built.
+  return Mark{found.st_dev, found.st_ino, file ? int64_t{found.st_size} : -1, file ? nanoseconds(found.st_mtim) : 0,
+              nanoseconds(found.st_ctim)};
+}
+
+bool OpenedFiles::settled(const Mark& mark) {
+  const auto now = std::chrono::system_clock::now() - tick;
+  return mark.changed_ns < std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count();
+}
+
+OpenedFiles::Marks OpenedFiles::marks(const std::vector<fs::path>& files) const {
+  std::map<fs::path, Mark> found;
+  for (const fs::path& file : files) {
+    for (fs::path path = file;; path = path.parent_path()) {
+      const std::optional<Mark> mark = mark_of(path);
+      if (!mark) return std::nullopt;
+      found.emplace(path, *mark);
+      if (path == folder || !path.has_relative_path()) break;
+    }
+  }
+  return found;
+}
+
+OpenedFiles::Marks OpenedFiles::checked(const std::vector<fs::path>& files) const {
+  for (int tries = 0; tries < patience; ++tries) {
+    const Marks found = marks(files);
+    if (!found) throw replaced();
+    const bool old = std::all_of(found->begin(), found->end(), [](const auto& each) { return settled(each.second); });
+    if (!old) std::this_thread::sleep_for(tick);  // or two renames within a tick would go unnoticed
+    for (const fs::path& file : files) {
+      const Mark& mark = found->at(file);
+      {
+        const std::lock_guard<std::mutex> held(lock_);
+        if (const auto known = known_.find(file); known != known_.end() && known->second == mark) continue;
+      }
+      if (!is_listed(file, mark)) throw replaced();
+    }
+    if (marks(files) != found) continue;
+    const std::lock_guard<std::mutex> held(lock_);
+    for (const fs::path& file : files) known_[file] = found->at(file);
+    return found;
+  }
+  throw replaced();
+}
+
+bool OpenedFiles::is_listed(const fs::path& file, const Mark& mark) const {
+  const auto listed = listed_.find(file);
+  if (listed == listed_.end() || mark.size != static_cast<int64_t>(listed->second.size)) return false;
+  std::vector<char> chunk;
+  try {
+    return sha256_of(file, chunk) == listed->second.sha256;
+  } catch (const std::system_error&) {
+    return false;
+  }
+}
+
+}  // namespace attn
