@@ -192,8 +192,8 @@ class Call:
 
 
 def test_an_engine_is_neither_closed_nor_destroyed_in_a_child() -> None:
-    ended: list[str] = []
-    held = {"session": Session("fake", Engine(ended), "", "it")}
+    ended, unbound = list[str](), list[str]()
+    held = {"session": Session("fake", Engine(ended), "", "it"), "unbound": Session("fake", Engine(unbound), "", "it")}
     held["bound"] = held["session"].bind()  # type: ignore[assignment]
     held["closed"] = Session("fake", Engine([]), "", "it")
     held["closed"].close()
@@ -205,7 +205,7 @@ def test_an_engine_is_neither_closed_nor_destroyed_in_a_child() -> None:
             held["closed"].run({"x": np.zeros(2, np.float32)})
         held["session"].close()
         held.clear()
-        return ended
+        return ended + unbound
 
     assert in_a_child(let_go) == []
     held["session"].close()
