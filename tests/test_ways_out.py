@@ -23,6 +23,7 @@ PRINTS = {
     "attn_runtime.cli.options",  # say, say_over, say_as_it_is, print_json
     "attn_runtime.jetson.bootstrap",  # before click is there
     "attn_export.console",
+    "attn_export.deploy.triton.model",  # into the log of the server, where it runs
     "attn_export.cli.inspect",  # tables of rich
     "attn_models.training.progress",  # a bar of rich
 }

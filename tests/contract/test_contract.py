@@ -22,7 +22,7 @@ from attn_runtime.bundle.reader import Bundle
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import compare_all
 from attn_runtime.errors import BundleError, ParityError
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
 
 

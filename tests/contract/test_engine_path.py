@@ -10,7 +10,7 @@ import pytest
 from attn_runtime.bundle.reader import Bundle, Graph
 from attn_runtime.compare import compare_all
 from attn_runtime.interface import GraphFile
-from attn_runtime.session.session import Session
+from attn_runtime.session import Session
 from attn_runtime.spec import named_dims
 from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.open_engine import specs_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BackendError, EngineError
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
 from attn_runtime.trt import library as flavour
 from attn_runtime.trt.builder.compile import compile_engine

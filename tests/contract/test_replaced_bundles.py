@@ -19,7 +19,7 @@ from attn_runtime import backends
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BundleError
 from attn_runtime.generate.generator import open_generator
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
 from support.graphs.make_hostile_bundles import make_valid_bundle
 from support.graphs.next_export import FACTOR, WAYS, exchanged, next_export

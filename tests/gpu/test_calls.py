@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from attn_runtime.device.cuda_device import CudaDevice
 from attn_runtime.interface import GraphFile
-from attn_runtime.session.session import Session, open_session
+from attn_runtime.session import Session, open_session
 from attn_runtime.trt import library
 from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.open_engine import specs_of

@@ -7,7 +7,7 @@ import pytest
 from attn_export import export
 from attn_export.source.resolve import load_source
 from attn_models import registry
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
 
 

@@ -17,7 +17,7 @@ from attn_runtime import backends
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import UsageError
 from attn_runtime.random_inputs import draw_inputs
-from attn_runtime.session.session import Session, open_session
+from attn_runtime.session import Session, open_session
 from attn_runtime.tasks.verification import verify
 
 MODEL = registry.names()[0]

@@ -13,7 +13,7 @@ from attn_export.precision.conversion import add_precision
 from attn_export.source.resolve import load_source
 from attn_models import registry
 from attn_runtime.errors import BackendError, InputError
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
 from attn_runtime.trt.builder.compile import compile_engine
 from support.graphs.make_graphs import nonzero

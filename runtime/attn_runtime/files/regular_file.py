@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import stat
 from io import BufferedReader
 from pathlib import Path
+
+from ..escape import shell_words
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -53,7 +54,7 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
 
 def copy_command(folder: Path) -> str:
     """What a shell copies `folder` with, files in the place of links: a model cache keeps its files elsewhere."""
-    return shlex.join(["cp", "-rL", str(folder), f"{folder.stem}-copy{folder.suffix}"])
+    return shell_words("cp", "-rL", str(folder), f"{folder.stem}-copy{folder.suffix}")
 
 
 def _irregular(mode: int) -> str:

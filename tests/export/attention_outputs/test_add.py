@@ -24,7 +24,7 @@ from attn_models.spec import AttentionAxis, AttentionSpec
 from attn_models.zoo.attentionnet import AttentionNet
 from attn_runtime.bundle.reader import Bundle, Case
 from attn_runtime.errors import ParityError, UsageError
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from click.testing import CliRunner
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -22,7 +22,7 @@ from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import CaptureError, ParityError, UsageError
 from attn_runtime.random_inputs import draw_inputs
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
 
 X = ["x:float32[batch,T,16]"]

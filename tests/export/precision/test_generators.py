@@ -18,7 +18,7 @@ from attn_runtime.bundle.opened_files import sha256_of
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import ParityError
 from attn_runtime.generate.verify import replay
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
 from safetensors.numpy import load_file, save_file
 

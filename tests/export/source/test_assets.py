@@ -13,7 +13,7 @@ from attn_models.zoo.attentionnet import MODEL
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import UsageError
 from attn_runtime.preprocess.image import load_image
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.spec import Dim, TensorSpec
 from click.testing import CliRunner
 from PIL import Image

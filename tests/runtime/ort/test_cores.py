@@ -150,7 +150,7 @@ def half_a_core(tmp_path: Path) -> Iterator[Path]:
 def test_a_process_in_a_group_with_a_quota(half_a_core: Path, tmp_path: Path) -> None:
     program = (
         "import os, sys, numpy as np; from pathlib import Path; Path(sys.argv[2]).write_text(str(os.getpid()));"
-        "from attn_runtime.session.session import open_session; from attn_runtime.ort import usable_cores;"
+        "from attn_runtime.session import open_session; from attn_runtime.ort import usable_cores;"
         "import onnxruntime; before = len(os.listdir('/proc/self/task')); s = open_session(sys.argv[1], 'cpu');"
         "print(usable_cores().usable, len(os.listdir('/proc/self/task')) - before)"
     )

@@ -23,7 +23,7 @@ from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.ort.device_memory import DeviceMemory, on_gpu
 from attn_runtime.ort.gpu_bound_call import BoundOnGpu, StagedCall, copies_straight
 from attn_runtime.ort.gpu_engine import GpuEngine, GraphIds
-from attn_runtime.session.session import Session, open_session
+from attn_runtime.session import Session, open_session
 from onnx import TensorProto, helper
 from support.graphs.make_graphs import add, embed, floats, nonzero, save
 from support.machines.host_device import HostDevice

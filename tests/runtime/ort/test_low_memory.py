@@ -18,7 +18,7 @@ MEGABYTES = 16
 _CHILD = """
 import ctypes, json, sys
 import numpy as np
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 
 def held():
     # Its own memory and mapped weights, in MiB. Libraries are left out: their share falls and rises with what else runs them.

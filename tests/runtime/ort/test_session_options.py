@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from support.graphs.half_graphs import half_norm, half_norm_answer, half_transpose
 
 RUN = """
 import numpy, sys
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 with open_session(sys.argv[1], "cpu") as session:
     print(session.run({"x": numpy.ones((2, 3, 4), "float16")})["y"].sum())
 """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attn_runtime.backends import native
 from attn_runtime.generate import GenerateOptions, open_generator
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from support.checks.idle import WIDE, busy
 from support.models.tiny_generators import drawn_prompts, inputs_of, write_bundle
 

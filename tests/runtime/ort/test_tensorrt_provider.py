@@ -16,7 +16,7 @@ from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import BackendError, OutputError
 from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.ort.tensorrt_provider import cache_folder, profile_shapes, tf32_note
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.spec import Dim, TensorSpec
 from support.graphs.make_graphs import add
 

@@ -19,7 +19,7 @@ from attn_runtime.bundle.reader import Bundle, to_fp16
 from attn_runtime.bundle.tensor_files import write_tensors
 from attn_runtime.bundle.writer import BundleWriter
 from attn_runtime.preprocess.wav import write_wav
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from onnx import TensorProto, helper
 
 from support.graphs.half_graphs import half_norm, half_norm_answer, half_transpose

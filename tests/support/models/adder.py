@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from attn_runtime.session.session import Session
+from attn_runtime.session import Session
 from attn_runtime.trt.builder.compile import compile_engine
 
 from support.graphs.make_graphs import add

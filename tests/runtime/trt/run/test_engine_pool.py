@@ -19,7 +19,7 @@ from attn_runtime.device.interface import DEFAULT_STREAM
 from attn_runtime.device.tensor import DeviceArray, borrow
 from attn_runtime.errors import BackendError, InputError, UsageError
 from attn_runtime.interface import GraphFile
-from attn_runtime.session.session import Session
+from attn_runtime.session import Session
 from attn_runtime.trt.profiles import Profile
 from attn_runtime.trt.run.engine_pool import EnginePool
 from attn_runtime.trt.run.open_engine import specs_of
@@ -748,7 +748,7 @@ def test_bind_out_of_the_profile_costs_nothing(rig: Callable[..., Rig]) -> None:
 
 
 def test_backends_without_device_memory_say_so(valid_bundle: Path) -> None:
-    from attn_runtime.session.session import open_session
+    from attn_runtime.session import open_session
 
     with open_session(valid_bundle, "cpu") as session:
         for call in (lambda: session.run_on_device({"x": drawn(1, 16)}), lambda: session.bind(on_device=True)):
