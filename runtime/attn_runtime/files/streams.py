@@ -36,11 +36,13 @@ def open_descriptor(file: str | os.PathLike[str]) -> int | None:
         return number  # that it is closed is told when it is read
 
 
-def bytes_or_path(file: str | os.PathLike[str], what: str, limit: int = MAX_STREAM_BYTES) -> bytes | Path:
+def bytes_or_path(
+    file: str | os.PathLike[str], what: str, limit: int = MAX_STREAM_BYTES, typed: bool = False
+) -> bytes | Path:
     """What `file` holds where it stands for an open descriptor, read until its writer closes it, else its path.
 
-    Raises InputError, opened by `what`, where it can't be read, for a terminal (nobody types a recording or a picture), for
-    nothing at all, and for more than `limit` bytes.
+    Raises InputError, opened by `what`, where it can't be read, for a terminal unless it may be `typed` (nobody types a
+    recording), for nothing at all, and for more than `limit` bytes.
     """
     number = open_descriptor(file)
     if number is None:
@@ -54,7 +56,7 @@ def bytes_or_path(file: str | os.PathLike[str], what: str, limit: int = MAX_STRE
             raise InputError(f"{what}: stdin is closed; pipe a file into it, or name the file")
         else:
             stream = sys.stdin.buffer
-        if stream.isatty():
+        if stream.isatty() and not typed:
             raise InputError(f"{what}: {name} is a terminal; pipe a file into it, or name the file")
         content = stream.read(limit + 1)
     except OSError as error:

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,15 +17,13 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..errors import BackendError, BundleError, InputError, UsageError
-from ..files import irregular
+from ..files import bytes_or_path, irregular
 from ..spec import Dim, TensorSpec
 from ..text_format import printable
 from .text_stream import Beginnings, TextStream
 
 #: Largest file of texts that is read.
 MAX_BYTES = 16 << 20
-#: stdin, which may be a socket or a terminal, is not opened again.
-_STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 #: Most that a tokenizer's replacements may lengthen a text: nine of "a" by twenty letters each would fill any memory.
 _MOST_GROWTH = 4096
 
@@ -154,14 +149,14 @@ class Text:
 
 
 def read_lines(file: str) -> list[str]:
-    """The lines of a UTF-8 file or pipe, or of stdin for "-". They end with \\n or \\r\\n alone, as other programs count lines.
+    """The lines of a UTF-8 file, or of what is piped in: "-", /dev/stdin and what a shell makes of <(...).
 
-    Raises InputError for what can't be read or holds no text.
+    They end with \\n or \\r\\n alone, as other programs count lines. Raises InputError for what can't be read or holds no text.
     """
-    stdin = file in _STDIN
-    name = "stdin" if stdin else f"file {Path(file).name}"
+    source = bytes_or_path(file, "texts", MAX_BYTES, typed=True)
+    name = f"file {source.name}" if isinstance(source, Path) else f"texts of {file}"
     try:
-        data = _bytes_of_stdin() if stdin else _bytes_of(file)
+        data = source if isinstance(source, bytes) else _bytes_of(source)
         if len(data) > MAX_BYTES:
             raise InputError(f"{name}: more than {MAX_BYTES} bytes; split it")
         lines = data.decode("utf-8-sig").split("\n")
@@ -179,27 +174,11 @@ def read_lines(file: str) -> list[str]:
     return lines
 
 
-def _bytes_of_stdin() -> bytes:
-    if sys.stdin is None:
-        raise InputError("stdin: is closed; give a text, or --file FILE")
-    return bytes(sys.stdin.buffer.read(MAX_BYTES + 1))
-
-
-def _bytes_of(file: str) -> bytes:
-    problem = irregular(file)
-    pipe = bool(problem) and stat.S_ISFIFO(Path(file).stat().st_mode)
-    if problem and not pipe:
-        raise InputError(f"file {file}: {problem}; give a text file, or - for stdin")
-    # To open a FIFO waits for a writer, unless it is opened so; to read it waits for one that is there alone.
-    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    os.set_blocking(opened, True)
-    with os.fdopen(opened, "rb") as reader:
-        data = reader.read(MAX_BYTES + 1)
-    if pipe and not data:
-        raise InputError(
-            f"file {file}: {problem}, and nobody writes into it; start its writer first, or give - for stdin"
-        )
-    return data
+def _bytes_of(file: Path) -> bytes:
+    if problem := irregular(file):
+        raise InputError(f"file {file}: {problem}; give a text file, or pipe it into -")
+    with file.open("rb") as reader:
+        return reader.read(MAX_BYTES + 1)
 
 
 def _tokenizer(value: Any, where: str) -> tuple[Any, Beginnings]:
