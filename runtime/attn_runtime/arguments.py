@@ -55,7 +55,7 @@ def is_flag(value: object) -> bool:
 
 NONE = Kind("None", lambda value: value is None)
 TEXT = Kind("a string", lambda value: isinstance(value, str))
-PATH = Kind("a path", lambda value: isinstance(value, str | os.PathLike))
+PATH = Kind("a path", lambda value: isinstance(value, str | os.PathLike) and value != "")
 FLAG = Kind("True or False", is_flag)
 WHOLE = Kind("a whole number", is_whole)
 NUMBER = Kind("a number", is_number)

@@ -151,7 +151,7 @@ class ChildProcess:
         if expired.is_set():
             self.close()
             advice = f"; {self._advice}" if self._advice else ""
-            raise StageError(f"{stage}: no answer within {self.seconds:.0f} s, so it was stopped{advice}")
+            raise StageError(f"{stage}: no answer within {self.seconds:g} s, so it was stopped{advice}")
         if not line.endswith("\n"):
             how = how_it_ended(process.wait())
             words = last_words(self._child.stderr)

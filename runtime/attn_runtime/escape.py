@@ -10,6 +10,7 @@ from __future__ import annotations
 import html as _html
 import re
 import shlex
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,13 +48,16 @@ def plot_text(text: str, limit: int = 200) -> str:
 
 @contextmanager
 def plotting() -> Iterator[None]:
-    """While a picture is drawn and written: no text of it goes to TeX, whatever the user's matplotlibrc says."""
+    """While a picture is drawn and written: no text of it goes to TeX, whatever the user's matplotlibrc says, and no warning of a
+    character that the font lacks to stderr."""
     try:
         import matplotlib
     except ImportError:  # who draws tells of that
         yield
     else:
-        with matplotlib.rc_context({"text.usetex": False}):
+        with matplotlib.rc_context({"text.usetex": False}), warnings.catch_warnings():
+            # A character that the font lacks is drawn as a box, which everybody sees.
+            warnings.filterwarnings("ignore", "Glyph .* missing from")
             yield
 
 

@@ -90,7 +90,7 @@ def measure(
 ) -> Row:
     """One row. Whatever goes wrong with a library becomes the row's reason: the others are still measured."""
     import numpy as np
-    from attn_runtime.bundle.reader import Bundle
+    from attn_runtime.bundle import Bundle
     from attn_runtime.compare import compare_all
 
     about = (job.model, job.precision, batch, runner.name)
@@ -137,7 +137,7 @@ def jobs(models: Sequence[str], precisions: Sequence[str], batches: Sequence[int
     from attn_export.console import Console
     from attn_export.precision.conversion import add_precision
     from attn_export.source.resolve import load_source
-    from attn_runtime.bundle.reader import Bundle
+    from attn_runtime.bundle import Bundle
     from attn_runtime.random_inputs import draw_inputs
     from attn_runtime.spec import named_dims
     from gpu_runners import Job

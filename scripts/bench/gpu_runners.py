@@ -16,7 +16,7 @@ from attn_runtime import backends
 from attn_runtime.backends import trt
 from attn_runtime.device.gpus import find_gpus
 from attn_runtime.errors import UsageError
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.trt import library as flavour
 from attn_runtime.trt import library_choice
 from attn_runtime.trt.builder.compile import compile_engine

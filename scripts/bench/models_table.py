@@ -32,9 +32,9 @@ from attn_export.precision.conversion import add_precision
 from attn_export.source.resolve import Source, load_source
 from attn_models import registry
 from attn_models.spec import GraphSpec, ModelSpec
-from attn_runtime.bundle.reader import Bundle
+from attn_runtime.bundle import Bundle
 from attn_runtime.random_inputs import draw_inputs
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 from attn_runtime.spec import named_dims
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"

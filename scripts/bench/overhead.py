@@ -34,9 +34,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from attn_runtime.backends import native
-from attn_runtime.bundle.reader import Bundle, is_bundle
+from attn_runtime.bundle import Bundle, is_bundle
 from attn_runtime.random_inputs import draw_inputs
-from attn_runtime.session.session import open_session
+from attn_runtime.session import open_session
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
 from support.graphs.make_hostile_bundles import make_valid_bundle

@@ -164,7 +164,7 @@ def attn_export(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     def run(*arguments: object) -> Ran:
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            run_cli(cli, "attn-export", [str(a) for a in arguments])
+            run_cli(lambda: cli, "attn-export", [str(a) for a in arguments])
         out, err = capsys.readouterr()
         return Ran(int(ended.value.code or 0), out, err)
 

@@ -30,7 +30,7 @@ def program():
     from rich.console import Console
     Console().print("a table")
 
-run_cli(program, "program")
+run_cli(lambda: program, "program")
 """
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from attn_runtime import forks
 from attn_runtime.backends import native
-from attn_runtime.bundle.reader import Bundle
+from attn_runtime.bundle import Bundle
 from attn_runtime.device.buffers import pinned_array
 from attn_runtime.errors import AttnError, UsageError
 from attn_runtime.session import Session

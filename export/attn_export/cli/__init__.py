@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+
 __all__ = ["main"]
 
 
 def main() -> None:
-    """What the console script calls. Imports the commands only now."""
+    """What the console script calls. Imports the commands only now, and ends well where it is stopped meanwhile."""
+    from attn_runtime.cli.options import run_cli
+
+    run_cli(_load, "attn-export")
+
+
+def _load() -> click.Command:
     from . import app
 
-    app.main()
+    return app.cli

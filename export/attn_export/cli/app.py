@@ -19,7 +19,6 @@ from attn_runtime.cli.options import (
     run_cli,
     verbose_option,
 )
-from attn_runtime.ort import limit_openmp
 
 from .. import __version__
 from .deploy import deploy
@@ -37,7 +36,6 @@ from .trt import to_trt
 @click.version_option(__version__, prog_name="attn-export")
 def cli() -> None:
     """Export PyTorch attention models to ONNX bundles that carry their own proof."""
-    limit_openmp()
 
 
 def _source_options(command: Any) -> Any:
@@ -232,7 +230,7 @@ cli.add_command(models)
 
 
 def main() -> None:
-    run_cli(cli, "attn-export")
+    run_cli(lambda: cli, "attn-export")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
+    import click
+
     from .app import bench
     from .compile import BuildPrinter, build_options
     from .printers import print_diagnosis, print_passed_over
@@ -15,10 +17,16 @@ __all__ = ["BuildPrinter", "bench", "build_options", "main", "print_diagnosis", 
 
 
 def main() -> None:
-    """What the console script calls. Imports the commands only now."""
+    """What the console script calls. Imports the commands only now, and ends well where it is stopped meanwhile."""
+    from . import options
+
+    options.run_cli(_load, "attn-run")
+
+
+def _load() -> click.Command:
     from . import app
 
-    app.main()
+    return app.cli
 
 
 __getattr__, __dir__ = lazy(

@@ -149,7 +149,12 @@ def verify(path: str, quiet: bool, verbose: bool, as_json: bool, **options: Any)
 
 @cli.command()
 @path_argument
-@click.option("--batch", "batches", callback=_whole_numbers, help="Batch sizes, as in 1,8,32.  [default: min,opt,max]")
+@click.option(
+    "--batch",
+    "batches",
+    callback=_whole_numbers,
+    help="Batch sizes, as in 1,8,32.  [default: the least, the usual and the largest that the model was exported for]",
+)
 @click.option("--dim", "sizes", multiple=True, callback=_sizes, help="Size of another dim, as in T=128. Repeatable.")
 @click.option("--call", help="bound (preallocated buffers) or run, of one graph.  [default: bound]")
 @click.option("--warmup", "warmup_s", default=0.5, show_default=True, help="Unmeasured seconds per size.")
@@ -208,7 +213,7 @@ cli.add_command(setup_command)
 
 def main() -> None:
     """The console script."""
-    run_cli(cli, "attn-run")
+    run_cli(lambda: cli, "attn-run")
 
 
 if __name__ == "__main__":

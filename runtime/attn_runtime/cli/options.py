@@ -5,11 +5,10 @@ Imports click and nothing heavy, so that --help answers at once.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -17,9 +16,10 @@ import click
 from ..errors import AttnError, UsageError, did_you_mean
 from ..escape import message as one_line
 from ..escape import printable
+from ..ort import limit_openmp
+from .signals import StoppedError, end_on_signals
 from .streams import ReaderGoneError, into_nothing, open_streams
 
-_INTERRUPTED = 128 + 2  # as a shell tells of SIGINT
 _BROKEN_PIPE = 128 + 13
 _JSON = "attn_runtime.cli.json"  # in a context's meta: the _JsonAnswer of this run
 
@@ -72,28 +72,24 @@ def completion_epilog(prog_name: str) -> str:
     return f'\b\nCompletion in bash; zsh and fish alike:\n  eval "$({variable}=bash_source {prog_name})"'
 
 
-def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run `command` and end the process.
+def run_cli(load: Callable[[], click.Command], prog_name: str, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command that `load` imports, and end the process.
 
     An AttnError is printed as one line ``error: ...`` on stderr, followed by its `details`, and gives the exit code;
-    click's own complaints are printed alike and give 2. Ctrl-C gives 130, a reader that went away 141; anything else is
-    a bug of ours, with its traceback and 1. With --json each of them is in the one document on stdout too, as "error".
-    Where a shell asks for completions, they are all that is printed.
+    click's own complaints are printed alike and give 2. Ctrl-C gives 130, SIGTERM 143, a reader that went away 141; anything
+    else is a bug of ours, with its traceback and 1. With --json each of them is in the one document on stdout too, as
+    "error". Where a shell asks for completions, they are all that is printed.
     """
     if instruction := os.environ.get(variable := completion_variable(prog_name)):
         from click.shell_completion import shell_complete
 
-        sys.exit(shell_complete(command, {}, prog_name, variable, instruction))
-    # A stop from outside, or a terminal that goes away, ends like Ctrl-C: what is half written is removed on the way.
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-        number = getattr(signal, name, None)
-        with contextlib.suppress(ValueError):  # not the main thread: nothing to set
-            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
-                signal.signal(number, _stop)
+        sys.exit(shell_complete(load(), {}, prog_name, variable, instruction))
     open_streams()
+    limit_openmp()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    end_on_signals(lambda number: _stopped(_JsonAnswer(words), number))
     try:
-        code = _invoke(command, prog_name, words)
+        code = _invoke(load, prog_name, words)
         sys.stdout.flush()
     except (BrokenPipeError, ReaderGoneError):
         into_nothing(sys.stdout)
@@ -105,17 +101,10 @@ def run_cli(command: click.Command, prog_name: str, arguments: Sequence[str] | N
     sys.exit(code)
 
 
-class _StoppedError(SystemExit):
-    """A signal asks the process to end."""
-
-
-def _stop(number: int, frame: object) -> NoReturn:
-    raise _StoppedError(128 + number)
-
-
-def _invoke(command: click.Command, prog_name: str, words: list[str]) -> int:
+def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str]) -> int:
     answer = _JsonAnswer(words)
     try:
+        command = load()
         with command.make_context(prog_name, list(words)) as context:
             context.meta[_JSON] = answer
             command.invoke(context)
@@ -136,16 +125,26 @@ def _invoke(command: click.Command, prog_name: str, words: list[str]) -> int:
         parts = told.to_json()
         return answer.fail(parts | {"code": error.exit_code, "do": parts["do"] or see})
     except (KeyboardInterrupt, click.Abort):
-        click.echo("error: interrupted", err=True)
-        return answer.fail(_outcome(_INTERRUPTED, "Interrupted", "interrupted"))
-    except _StoppedError as stopped:
-        code = int(str(stopped.code))
-        return answer.fail(_outcome(code, "Stopped", f"stopped by {signal.Signals(code - 128).name}"))
-    except Exception as bug:
-        answer.fail(_outcome(1, type(bug).__name__, f"a bug of attn-export's: {bug}"))
+        return _stopped(answer, signal.SIGINT)
+    except StoppedError as stopped:
+        return _stopped(answer, int(str(stopped.code)) - 128)
+    except (SystemExit, ReaderGoneError):
         raise
+    except BaseException as bug:  # of ours, or of a model's code, which may raise anything
+        from traceback import format_exception
+
+        for text in format_exception(bug):
+            say(*text.rstrip("\n").split("\n"), err=True)
+        return answer.fail(_outcome(1, type(bug).__name__, f"a bug of {prog_name}'s: {bug}"))
     answer.end()
     return 0
+
+
+def _stopped(answer: _JsonAnswer, number: int) -> int:
+    name = signal.Signals(number).name
+    kind, message = ("Interrupted", "interrupted") if name == "SIGINT" else ("Stopped", f"stopped by {name}")
+    say(f"error: {message}", err=True)
+    return answer.fail(_outcome(128 + number, kind, message))
 
 
 def _complain(error: AttnError) -> int:
@@ -167,7 +166,7 @@ class _JsonAnswer:
 
     def __init__(self, words: Sequence[str]) -> None:
         options = words[: words.index("--")] if "--" in words else words
-        self.wanted = "--json" in options
+        self.wanted = any(word.partition("=")[0] == "--json" for word in options)
         self._value: Any = None
         self._there = False
 

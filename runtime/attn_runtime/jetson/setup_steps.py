@@ -62,6 +62,8 @@ def run_step(
         document = None
         with suppress(ValueError):
             document = json.loads(out.read())
+            if isinstance(document, dict) and document.keys() == {"error"}:
+                document = None  # which `error` tells
         error, details = _error(printed, code)
         return Step(code, document, error, details, round(time.monotonic() - start, 3))
 

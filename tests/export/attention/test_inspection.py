@@ -24,7 +24,7 @@ Run = Callable[..., Any]
 
 def shell(*arguments: object) -> int:
     with pytest.raises(SystemExit) as ended:
-        run_cli(cli, "attn-export", [str(a) for a in arguments])
+        run_cli(lambda: cli, "attn-export", [str(a) for a in arguments])
     return int(ended.value.code or 0)
 
 

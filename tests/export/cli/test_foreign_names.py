@@ -32,7 +32,7 @@ PATHS: dict[str, list[str]] = {
 
 def attn_export(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:
-        run_cli(cli, "attn-export", [str(a) for a in arguments])
+        run_cli(lambda: cli, "attn-export", [str(a) for a in arguments])
     out, err = capsys.readouterr()
     code = int(ended.value.code or 0)
     assert not acted_on(out + err)

@@ -33,7 +33,7 @@ def attn_run(*arguments: object, cwd: Path | None = None, **options: object) -> 
 def invoke(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """(exit code, stdout, stderr) of attn-run in this process, through what the console script calls."""
     with pytest.raises(SystemExit) as finished:
-        run_cli(cli, "attn-run", [str(a) for a in arguments])
+        run_cli(lambda: cli, "attn-run", [str(a) for a in arguments])
     return (finished.value.code, *capsys.readouterr())
 
 

@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def attn_run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:
-        run_cli(cli, "attn-run", [str(a) for a in arguments])
+        run_cli(lambda: cli, "attn-run", [str(a) for a in arguments])
     out, err = capsys.readouterr()
     code = int(ended.value.code or 0)
     assert not acted_on(out + err)

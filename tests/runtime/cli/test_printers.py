@@ -26,7 +26,7 @@ Invoke = Callable[..., tuple[int, str, str]]
 def invoke(capsys: pytest.CaptureFixture[str]) -> Invoke:
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as finished:
-            run_cli(cli, "attn-run", [str(a) for a in arguments])
+            run_cli(lambda: cli, "attn-run", [str(a) for a in arguments])
         return (int(finished.value.code or 0), *capsys.readouterr())
 
     return run

@@ -33,7 +33,7 @@ def program(text, fail, file, as_json):
         raise InputError(f"{text} is no input; give another")
     print_json({"text": text}) if as_json else click.echo(text)
 
-run_cli(program, "program")
+run_cli(lambda: program, "program")
 """
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from attn_runtime.bundle.reader import sha256_of
+from attn_runtime.bundle import sha256_of
 from attn_runtime.cli.app import cli
 from attn_runtime.errors import AttnError, BundleError, InputError, ParityError, StageError, UsageError
 from attn_runtime.tasks.file_run import run_file

@@ -187,7 +187,7 @@ def test_a_bundle_that_does_not_classify(tmp_path: Path, valid_bundle: Path) -> 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:
-        options.run_cli(cli, "attn-run", [str(a) for a in arguments])
+        options.run_cli(lambda: cli, "attn-run", [str(a) for a in arguments])
     told = capsys.readouterr()
     return int(ended.value.code or 0), told.out, told.err
 

@@ -6,7 +6,7 @@
 #include "c_api/specs.h"
 #include "c_api/tensors.h"
 #include "session/session.h"
-#include "util/callbacks.h"
+#include "generate/callbacks.h"
 #include "util/names.h"
 #include "verify/verify.h"
 

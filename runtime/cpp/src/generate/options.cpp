@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "engine/struct_size.h"
-#include "util/callbacks.h"
+#include "generate/callbacks.h"
 #include "util/error.h"
 
 namespace attn {

@@ -10,12 +10,19 @@ from pathlib import Path
 import pytest
 from attn_export.deploy.triton import repository
 from attn_export.deploy.triton.repository import ModelFolder, write_model
+from attn_runtime.bundle import OpenedFiles
 from attn_runtime.errors import OutputError
 from support.checks.time_limit import time_limit
 
 
 def model(version: int) -> ModelFolder:
-    return ModelFolder("m", version, {"x": 1}, {"config.pbtxt": b"one", f"{version}/model.onnx": b"graph"})
+    return ModelFolder(
+        "m",
+        version,
+        OpenedFiles(Path(), {"files": {}}, "bundle m"),
+        {"x": 1},
+        {"config.pbtxt": b"one", f"{version}/model.onnx": b"graph"},
+    )
 
 
 def test_two_runs_that_add_a_version_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
