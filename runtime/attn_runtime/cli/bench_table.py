@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .options import say
 from .printers import print_bench_head, print_size
@@ -21,12 +21,10 @@ def print_head(writes: bool) -> None:
 
 
 def print_row(size: SizeResult | GenerationSize) -> None:
-    from ..tasks import GenerationSize
-
-    if isinstance(size, GenerationSize):
-        _print_generation(size)
+    if hasattr(size, "new_tokens"):
+        _print_generation(cast("GenerationSize", size))
     else:
-        print_size(size)
+        print_size(cast("SizeResult", size))
 
 
 def _print_generation(size: GenerationSize) -> None:
