@@ -24,7 +24,7 @@ def print_row(size: SizeResult | GenerationSize) -> None:
     if hasattr(size, "new_tokens"):
         _print_generation(cast("GenerationSize", size))
     else:
-        print_size(cast("SizeResult", size))
+        print_size(size)
 
 
 def _print_generation(size: GenerationSize) -> None:
