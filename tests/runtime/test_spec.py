@@ -68,8 +68,7 @@ def shapes(**given: tuple[str, tuple[int, ...]]) -> dict[str, tuple[str, tuple[i
         ),
         (
             shapes(tokens=("int64", (1, 0)), mask=("bool", (1, 0))),
-            'input "tokens": got int64 [1, 0]; dim T allows 1..256 (bundle translate.attn). '
-            "Re-export with --dim T=0:128:256.",
+            'input "tokens": got int64 [1, 0]; dim T allows 1..256 (bundle translate.attn). Give T a size of these.',
         ),
         (
             shapes(tokens=("int32", (1, 5)), mask=("bool", (1, 5))),
