@@ -86,6 +86,10 @@ def shapes(**given: tuple[str, tuple[int, ...]]) -> dict[str, tuple[str, tuple[i
             shapes(tokens=("int64", (1, 5)), masc=("bool", (1, 5))),
             "missing input mask; unknown input masc; expected tokens, mask (bundle translate.attn)",
         ),
+        (
+            shapes(tokens=("int64", (1, 5)), mask=("bool", (1, 5))) | shapes(**{"x" * 5000: ("bool", (1,))}),
+            f"unknown input {'x' * 200}...; expected tokens, mask (bundle translate.attn)",
+        ),
         (shapes(tokens=("int64", (1, 5))), "missing input mask; expected tokens, mask (bundle translate.attn)"),
     ],
 )

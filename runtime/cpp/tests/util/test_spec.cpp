@@ -31,6 +31,10 @@ TEST(Spec, WrongInputsAreToldInTheHouseForm) {
       {{{"tokens", {ATTN_INT64, {1, 5}}}}, "missing input mask; expected tokens, mask (bundle translate.attn)"},
       {{{"tokens", {ATTN_INT64, {1, 5}}}, {"mask", right}, {"x", right}}, "unknown input x; expected tokens, mask (bundle translate.attn)"},
   };
+  const std::string told =
+      raised([&] { check_shapes({mask}, {{"mask", right}, {std::string(5000, 'x'), right}}, "a"); }, ATTN_ERROR_INPUT);
+  EXPECT_NE(told.find("unknown input \"xxx"), std::string::npos);
+  EXPECT_LT(told.size(), 300u);
   for (const auto& [given, message] : cases) {
     EXPECT_EQ(raised([&, &given = given] { check_shapes({tokens, mask}, given, "bundle translate.attn"); }, ATTN_ERROR_INPUT), message);
   }
