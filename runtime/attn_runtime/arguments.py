@@ -79,7 +79,10 @@ def expect(kind: Kind, /, **given: object) -> None:
     """UsageError for the first argument that is not of `kind`."""
     for name, value in given.items():
         if not kind.fits(value):
-            raise UsageError(f"{name}: got {shown(value)}, expected {kind.expected}")
+            got = shown(value)
+            if TEXTS.expected in kind.expected and isinstance(value, list | tuple):
+                got += next(f" with {type(each).__name__} in it" for each in value if not isinstance(each, str))
+            raise UsageError(f"{name}: got {got}, expected {kind.expected}")
 
 
 def expect_call(name: str, value: object, *arguments: object) -> None:

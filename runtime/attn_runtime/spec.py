@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError, UsageError
+from .escape import printable
 
 #: dtypes that can cross a graph's border, by numpy's names.
 DTYPES = frozenset(
@@ -211,7 +212,7 @@ def check_shapes(specs: Sequence[TensorSpec], shapes: Mapping[str, tuple[str, tu
     unknown = [n for n in shapes if n not in wanted]
     if missing or unknown:
         parts = ([f"missing input {', '.join(missing)}"] if missing else []) + (
-            [f"unknown input {', '.join(unknown)}"] if unknown else []
+            [f"unknown input {', '.join(map(printable, unknown))}"] if unknown else []
         )
         raise InputError(f"{'; '.join(parts)}; expected {', '.join(wanted)} ({where})")
     seen: dict[str, tuple[int, str]] = {}
@@ -226,10 +227,10 @@ def check_shapes(specs: Sequence[TensorSpec], shapes: Mapping[str, tuple[str, tu
             if not dim.min <= size <= dim.max:
                 if not dim.dynamic:
                     raise InputError(f"{got}; axis {axis} is fixed at {dim.opt}: {spec} ({where}).")
-                raise InputError(
-                    f"{got}; dim {dim.name} allows {dim.min}..{dim.max} ({where}). "
-                    f"Re-export with --dim {dim.name}={min(dim.min, size)}:{dim.opt}:{max(dim.max, size)}."
-                )
+                advice = f"Re-export with --dim {dim.name}={min(dim.min, size)}:{dim.opt}:{max(dim.max, size)}."
+                if size < 1:  # which no export takes
+                    advice = f"Give {dim.name} a size of these."
+                raise InputError(f"{got}; dim {dim.name} allows {dim.min}..{dim.max} ({where}). {advice}")
             if dim.name is not None:
                 before = seen.setdefault(dim.name, (size, spec.name))
                 if before[0] != size:

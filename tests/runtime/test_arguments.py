@@ -10,7 +10,7 @@ from typing import Any
 import attn_runtime as api
 import numpy as np
 import pytest
-from attn_runtime.arguments import expect_call, shown
+from attn_runtime.arguments import TEXTS, expect, expect_call, shown
 from support.models.tiny_generators import Tiny, write_bundle
 
 BIG = np.full((300, 300), 7.25, np.float32)
@@ -96,14 +96,17 @@ def calls(bundle: Path, generator: Path) -> dict[str, tuple[Callable[..., object
                  precision=None, threads=None),
         ),
         "classify": (
-            api.classify, args(path=bundle, inputs=["a"], backend="ort", device="cpu", file=None, top=1, threads=None)
+            api.classify, args(path=bundle, inputs=["a"], backend="ort", device="cpu", file=None, top=1, threads=None,
+                               stdin=False)
         ),
         "generate_texts": (
             api.generate_texts,
             args(path=bundle, texts=["a"], options=None, translate=None, blank=False, device="cpu", backend="ort",
                  precision=None, threads=None, low_memory=False, on_unknown=None, on_text=None, cancel=None),
         ),
-        "attention_maps": (api.attention_maps, args(path=bundle, given="a", device="cpu", backend="ort", max_length=1)),
+        "attention_maps": (
+            api.attention_maps, args(path=bundle, given="a", device="cpu", backend="ort", max_length=1, stdin=False)
+        ),
         "describe": (api.describe, {"path": bundle}),
     }  # fmt: skip
 
@@ -128,6 +131,17 @@ def test_a_value_of_the_wrong_kind_is_told_in_one_line(valid_bundle: Path, tmp_p
                     wrong.append(f"{name}({parameter}={kind}): {type(error).__name__}: {str(error)[:100]}")
     assert not wrong, "\n".join(wrong)
     assert refused > 800
+
+
+def test_what_is_no_text_in_a_list_is_told() -> None:
+    for value, got in (
+        ([1], "list with int in it"),
+        (("a", b"b"), "tuple with bytes in it"),
+        ("a", '"a"'),
+        (None, "None"),
+    ):
+        with pytest.raises(api.UsageError, match=f"^texts: got {got}, expected strings in a list$"):
+            expect(TEXTS, texts=value)
 
 
 def test_a_callback_of_too_few_arguments_is_told_before_the_work() -> None:

@@ -68,8 +68,7 @@ def shapes(**given: tuple[str, tuple[int, ...]]) -> dict[str, tuple[str, tuple[i
         ),
         (
             shapes(tokens=("int64", (1, 0)), mask=("bool", (1, 0))),
-            'input "tokens": got int64 [1, 0]; dim T allows 1..256 (bundle translate.attn). '
-            "Re-export with --dim T=0:128:256.",
+            'input "tokens": got int64 [1, 0]; dim T allows 1..256 (bundle translate.attn). Give T a size of these.',
         ),
         (
             shapes(tokens=("int32", (1, 5)), mask=("bool", (1, 5))),
@@ -86,6 +85,10 @@ def shapes(**given: tuple[str, tuple[int, ...]]) -> dict[str, tuple[str, tuple[i
         (
             shapes(tokens=("int64", (1, 5)), masc=("bool", (1, 5))),
             "missing input mask; unknown input masc; expected tokens, mask (bundle translate.attn)",
+        ),
+        (
+            shapes(tokens=("int64", (1, 5)), mask=("bool", (1, 5))) | shapes(**{"x" * 5000: ("bool", (1,))}),
+            f"unknown input {'x' * 200}...; expected tokens, mask (bundle translate.attn)",
         ),
         (shapes(tokens=("int64", (1, 5))), "missing input mask; expected tokens, mask (bundle translate.attn)"),
     ],

@@ -72,12 +72,13 @@ def attention(
     **options: Any,
 ) -> None:
     """What the bundle PATH looked at in INPUT: an image, a recording, a text, or an .npz of inputs.
+    INPUT - is stdin.
 
     The bundle must have been exported with --with-attention.
     """
     from .. import attention_maps
 
-    maps = attention_maps(path, given, **options)
+    maps = attention_maps(path, given, stdin=True, **options)
     summary = maps.to_json(layer)
     if plot is not None:
         _draw(maps, plot, layer=layer, head=head, query=query)

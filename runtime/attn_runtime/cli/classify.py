@@ -36,14 +36,15 @@ if TYPE_CHECKING:
 def classify_command(
     path: str, inputs: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool, **options: Any
 ) -> None:
-    """Classify each INPUT: a text, a WAV file or a picture, whichever the bundle takes. A file may be - for stdin.
+    """Classify each INPUT: a text, a WAV file or a picture, whichever the bundle takes. INPUT - is stdin: texts, a
+    line each, or one file.
 
     What is done to fit an input to the model (another rate, stereo, unknown words) is said on stderr. Exit code 7: an
     input is empty, damaged or too long.
     """
     from .. import classify
 
-    done = classify(path, inputs, **options)
+    done = classify(path, inputs, stdin=True, **options)
     if as_json:
         print_json(done.to_json())
     else:

@@ -67,13 +67,11 @@ def _beam_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_beam_options
 @_common_options
 def translate_command(path: str, texts: tuple[str, ...], **options: Any) -> None:
-    """Translate each TEXT and print it, a line each. TEXT - takes them from stdin, a line each."""
+    """Translate each TEXT and print it, a line each. TEXT - is stdin, a text a line."""
     from .. import generate_texts
 
-    if texts == ("-",):
-        texts, options["file"] = (), "-"
     printer = _Printer(**{name: options.pop(name) for name in ("stream", "as_json", "quiet", "verbose")})
-    texts, options = _prepared(texts, options, None, printer, "translate")
+    texts, options = _prepared(texts, options, None, printer, "translate", stdin="-")
     printer.end(generate_texts(path, texts, translate=True, **options))
 
 
@@ -99,15 +97,23 @@ def generate_command(path: str, texts: tuple[str, ...], **options: Any) -> None:
 
 
 def _prepared(
-    texts: tuple[str, ...], options: dict[str, Any], sample: Sample | None, printer: _Printer, verb: str
+    texts: tuple[str, ...],
+    options: dict[str, Any],
+    sample: Sample | None,
+    printer: _Printer,
+    verb: str,
+    stdin: str | None = None,
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The texts with those of --file, and the arguments of `generate_texts`. UsageError where there is no text."""
+    """The texts with those of --file, and the arguments of `generate_texts`. A text that is `stdin` stands for the lines of
+    stdin. UsageError where there is no text."""
     from .. import GenerateOptions
     from ..preprocess import read_lines
 
     file = options.pop("file")
     search = {name: options.pop(name) for name in ("beams", "length_penalty", "early_stop")}
     chosen = GenerateOptions(options.pop("max_length"), **search, sample=sample, scores=printer.as_json)
+    blank = file is not None or stdin in texts
+    texts = tuple(text for each in texts for text in (read_lines(each) if each == stdin else (each,)))
     texts = (*texts, *(read_lines(file) if file is not None else ()))
     if not texts:
         raise UsageError(f"nothing to {verb}: give a text, or --file")
@@ -116,7 +122,7 @@ def _prepared(
     return texts, {
         **options,
         "options": chosen,
-        "blank": file is not None,
+        "blank": blank,
         "on_unknown": None if printer.quiet else _print_unknown,
         "on_text": printer.grow if printer.stream else None,
     }

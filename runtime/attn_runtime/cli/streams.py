@@ -68,25 +68,27 @@ class _Stderr(_Stream):
 
 
 def open_streams() -> None:
-    """Make the three streams ones that can be used: never None, and with errors that are told in one line.
+    """Make stdout and stderr ones that can be used: never None, and with errors that are told in one line.
 
     What is closed (None in Python) reads and writes nothing from now on, under its old number, the lowest that is free: a
-    model's file that is opened later would otherwise have number 1 or 2, and get what a library prints.
+    model's file that is opened later would otherwise have number 1 or 2, and get what a library prints. A closed stdin stays
+    None, so that who reads it can tell.
     """
-    sys.stdin = sys.stdin if sys.stdin is not None else _nothing("r")
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)  # for the rest of the process
     # Streams that a test or a caller put in their place are theirs.
     if sys.stdout is None:
-        sys.stdout = _nothing("w")
+        sys.stdout = _nothing()
     elif sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = _Stdout(sys.stdout, "replace")
     if sys.stderr is None:
-        sys.stderr = _nothing("w")
+        sys.stderr = _nothing()
     elif sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr = _Stderr(sys.stderr, "backslashreplace")
 
 
-def _nothing(mode: str) -> TextIO:
-    return cast(TextIO, Path(os.devnull).open(mode, encoding="utf-8", errors="replace"))  # for the rest of the process
+def _nothing() -> TextIO:
+    return cast(TextIO, Path(os.devnull).open("w", encoding="utf-8", errors="replace"))  # for the rest of the process
 
 
 def into_nothing(stream: TextIO) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import AttnError, InputError
 from ..spec import odd_bool
+from ..text_format import printable
 from .interface import DLPACK_CPU, DLPACK_CUDA, DLPACK_PINNED
 from .tensor import DeviceTensor, Intake, borrow
 
 _DEVICES = {DLPACK_CUDA: "CUDA device", 7: "Vulkan device", 8: "Metal device", 10: "ROCm device"}
+#: What those who speak DLPack raise with a sentence for its reader.
+_TOLD = (AttributeError, BufferError, RuntimeError, TypeError, ValueError)
 
 
 def as_array(name: object, value: Any, where: str, intake: Intake | None = None) -> NDArray[Any] | DeviceTensor:
@@ -53,15 +56,15 @@ def check_bool(name: str, array: NDArray[Any], where: str) -> None:
 
 def _of_tensor(name: str, value: Any, where: str, intake: Intake | None) -> NDArray[Any] | DeviceTensor:
     kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
-    speaks_dlpack = hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__")
     on_cuda = intake is not None and intake.device_type == DLPACK_CUDA
-    if not speaks_dlpack and not (on_cuda and hasattr(value, "__cuda_array_interface__")):
-        raise InputError(
-            f'input "{name}": got {kind}; expected a numpy array or a tensor with DLPack ({where}). '
-            f"Convert it with numpy.asarray."
-        )
     place, number = DLPACK_CUDA, 0
     try:
+        speaks_dlpack = hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__")
+        if not speaks_dlpack and not (on_cuda and hasattr(value, "__cuda_array_interface__")):
+            raise InputError(
+                f'input "{name}": got {kind}; expected a numpy array or a tensor with DLPack ({where}). '
+                f"Convert it with numpy.asarray."
+            )
         if speaks_dlpack:
             place, number = map(int, value.__dlpack_device__())
         value = _resolved(value)
@@ -73,8 +76,11 @@ def _of_tensor(name: str, value: Any, where: str, intake: Intake | None) -> NDAr
                 # numpy takes an address of 0, which fake tensors give, for a wish for new memory, and fills in nothing.
                 raise ValueError("it has no memory")
             return array
-    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+    except AttnError:
+        raise
+    except Exception as error:  # the tensor's own code may raise anything
+        reason = printable(" ".join(str(error).split()).rstrip("."))
+        reason = reason if reason and isinstance(error, _TOLD) else f"{type(error).__name__} {reason}".rstrip()
         raise InputError(f'input "{name}": got a {kind} that can\'t be read in place: {reason} ({where}).') from error
     device = _DEVICES.get(place, f"device type {place}")
     expected = "CPU memory" if intake is None else f"CPU memory or {_DEVICES[DLPACK_CUDA]} {intake.number}"

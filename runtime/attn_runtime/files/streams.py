@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import stat
 import sys
 from pathlib import Path
@@ -48,21 +49,40 @@ def bytes_or_path(
     if number is None:
         return Path(file)
     name = "stdin" if number == 0 else f"descriptor {number}"
+    if number == 0 and (sys.stdin is None or getattr(sys.stdin, "closed", False)):
+        raise InputError(f"{what}: stdin is closed; pipe a file into it, or name the file")
     try:
-        stream: BinaryIO
-        if os.fspath(file) != "-":
-            stream = open(number, "rb", closefd=False)  # noqa: SIM115  (whoever opened the descriptor closes it)
-        elif sys.stdin is None:
-            raise InputError(f"{what}: stdin is closed; pipe a file into it, or name the file")
-        else:
-            stream = sys.stdin.buffer
+        # Whoever opened the descriptor closes it.
+        stream: BinaryIO = sys.stdin.buffer if os.fspath(file) == "-" else open(number, "rb", closefd=False)  # noqa: SIM115
         if stream.isatty() and not typed:
             raise InputError(f"{what}: {name} is a terminal; pipe a file into it, or name the file")
-        content = stream.read(limit + 1)
+        content = _whole(stream, limit + 1)
     except OSError as error:
         raise InputError(f"{what}: {name} can't be read: {error.strerror}; name the file") from error
     if len(content) > limit:
         raise InputError(f"{what}: {name} gives more than {limit} bytes; cut it, or save it and name the file")
     if not content:
-        raise InputError(f"{what}: {name} is empty; the program that writes to it may have failed")
+        raise InputError(
+            f"{what}: {name} is empty; the program that writes to it may have failed, or it was read before: name it once"
+        )
     return content
+
+
+def _whole(stream: BinaryIO, most: int) -> bytes:
+    """What the stream holds until its writer closes it, up to `most` bytes.
+
+    Whoever made it non-blocking, a parent with the same pipe or terminal for one, has it give what is there and no more,
+    or None.
+    """
+    parts: list[bytes] = []
+    while most > 0:
+        part: bytes | None = stream.read(most)
+        if part is None:
+            select.select([stream], [], [])
+            continue
+        parts.append(part)
+        most -= len(part)
+        # Of a terminal, the end is told once: another read would wait for a second Ctrl-D.
+        if not part or (stream.isatty() and os.get_blocking(stream.fileno())):
+            break
+    return b"".join(parts)

@@ -87,7 +87,7 @@ class GenerateOptions:
 
     def __post_init__(self) -> None:
         if self.max_length is not None:
-            _keep(self, "max_length", _whole, lambda n: 0 <= n <= _MOST, "a whole number of tokens, 0 or more")
+            _keep(self, "max_length", _whole, lambda n: 0 <= n <= _MOST, f"a whole number of tokens, 0..{_MOST}")
         _keep(self, "beams", _whole, lambda n: 1 <= n <= MOST_BEAMS, f"1..{MOST_BEAMS}")
         _keep(self, "length_penalty", _number, lambda n: 0 <= n <= 100, "a number of 0..100")
         for name in ("early_stop", "scores"):

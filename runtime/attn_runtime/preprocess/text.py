@@ -191,6 +191,11 @@ def _tokenizer(value: Any, where: str) -> tuple[Any, Beginnings]:
             f"{where}: asset tokenizer: its replacements may make a text more than {_MOST_GROWTH} times as long; "
             "re-export the bundle"
         )
+    if isinstance(value, dict) and _strips_the_end(value.get("decoder")):
+        raise BundleError(
+            f"{where}: asset tokenizer: its decoder is a Strip with a `stop`, at which the tokenizers library fails where an "
+            "answer is shorter; expected a `stop` of 0: change tokenizer.json, and re-export the bundle"
+        )
     with _refused(f"{where}: asset tokenizer"):
         tokenizer = Tokenizer.from_str(json.dumps(value))
         # A text that is too long is refused, not cut; padding is for the batch at hand.
@@ -209,6 +214,16 @@ def _refused(what: str) -> Iterator[None]:
             raise
         told = " ".join(str(error).split())
         raise BundleError(f"{what}: {printable(told, 160)}; re-export the bundle") from error
+
+
+def _strips_the_end(decoder: Any) -> bool:
+    """Whether a step cuts characters from the end of a text: tokenizers (0.23) panics where there are fewer, and an answer
+    may be empty. A panic is printed before anyone can catch it."""
+    if not isinstance(decoder, dict):
+        return False
+    steps = decoder.get("decoders")
+    stop = decoder.get("stop") if decoder.get("type") == "Strip" else 0
+    return bool(stop) or (isinstance(steps, list) and any(map(_strips_the_end, steps)))
 
 
 def _growth(value: Any) -> int:

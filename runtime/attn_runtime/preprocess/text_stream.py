@@ -77,7 +77,8 @@ class Beginnings:
             and ("BPEDecoder" not in kinds or {*kinds} <= {"BPEDecoder", "Fuse"})
             and all(step["type"] in ("Replace", "Metaspace") for step in before)
         )
-        self._words = _decoder(first) if first else None
+        # Without a decoder words are joined by spaces, with one of no steps by nothing.
+        self._words = None if decoder is None else _decoder(first)
         self._bytes = _decoder(before) if "ByteFallback" in kinds else None
         self._ends_words, self._of_bytes = "BPEDecoder" in kinds, "ByteLevel" in kinds
 

@@ -26,6 +26,7 @@ MAX_BYTES = MAX_STREAM_BYTES
 # RF64's; 0x7FFFF000, in whole frames, sox's and espeak's; 0x80000000, and 0x7FFFFF00, arecord's; 0x7FFF0000 GStreamer's;
 # 0x7FFFFFFF many a script's. Each is the end of a format's range, less some bytes for headers or a frame.
 _OPEN_SIZES = (range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x100000000))
+_RIFF = (b"RIFF", b"RF64", b"BW64")
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 # All but the first two bytes of the extensible header's format GUID, which are the old tag.
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
@@ -62,8 +63,10 @@ def read_wav(file: str | os.PathLike[str] | bytes) -> Recording:
     than `MAX_BYTES`, without a sample, or with a sample that is not finite.
     """
     data, name = _bytes(file)
-    if len(data) < 12 or data[:4] not in (b"RIFF", b"RF64", b"BW64") or data[8:12] != b"WAVE":
+    if len(data) < 12 or data[:4] not in _RIFF or data[8:12] != b"WAVE":
         what = "the file is empty" if not data else f"it starts with {data[:4]!r}"
+        if data[:4] in _RIFF:
+            what += f" and ends behind {len(data)} bytes" if len(data) < 12 else f", and holds {data[8:12]!r}, no WAVE"
         raise InputError(f"recording {name}: {what}; expected a WAV file (RIFF ... WAVE). {_CONVERT}")
     chunks = _chunks(data, name)
     tag, channels, rate, bits, valid = _format(chunks.format, name)
@@ -74,7 +77,7 @@ def read_wav(file: str | os.PathLike[str] | bytes) -> Recording:
     samples = _samples(body, tag, channels, bits, name)
     if valid < bits:
         notes.append(f"samples of {valid} bits in {bits}, taken as left-justified, as the format says")
-        if len(samples) and np.abs(samples).max() <= 2.0 ** (valid - bits):
+        if len(samples) and 0 < np.abs(samples).max() <= 2.0 ** (valid - bits):
             notes.append(f"all of them lie in the lowest {valid} bits: if they were written there, they are too quiet")
     if not len(samples):
         raise InputError(f"recording {name}: holds no samples.")
@@ -163,6 +166,10 @@ def _format(chunk: memoryview, name: str) -> tuple[int, int, int, int, int]:
     if bits not in (_FULL_SCALE if tag == _PCM else (32, 64)):
         expected = "8, 16, 24 or 32" if tag == _PCM else "32 or 64"
         raise InputError(f"recording {name}: {bits} bits a sample; expected {expected}. {_CONVERT}")
+    if channels and block > channels * bits // 8 and block % channels == 0 and block // channels <= 8:
+        raise InputError(
+            f"recording {name}: samples of {bits} bits in {block // channels} bytes each; expected {bits // 8} bytes. {_CONVERT}"
+        )
     if not channels or not 1 <= rate <= 1_000_000 or block != channels * bits // 8 or valid > bits:
         raise InputError(
             f"recording {name}: {channels} channels at {rate} Hz in blocks of {block} bytes, {valid} of {bits} bits: its "

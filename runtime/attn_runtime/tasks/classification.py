@@ -88,18 +88,21 @@ def classify(
     graph: str | None = None,
     precision: str | None = None,
     threads: int | None = None,
+    stdin: bool = False,
 ) -> Classification:
     """Classify `inputs` with the bundle at `path`: texts, or paths of WAV files or of pictures, whichever it takes.
 
     `file` names a UTF-8 file with further texts, one a line ("-": stdin); empty lines are left out. For a model of
-    recordings or pictures it is one more of those; there "-" is stdin among `inputs` as well. Raises InputError for
-    the first input that is empty, damaged or longer than the model takes, and then nothing was run; UsageError where the
-    bundle does not classify, or not such inputs; and what `open_session` raises.
+    recordings or pictures it is one more of those; there "-" is stdin among `inputs` as well, and with `stdin` a text
+    that is "-" stands for the lines of stdin, as in `attn-run classify`. Raises InputError for the first
+    input that is empty, damaged or longer than the model takes, and then nothing was run; UsageError where the bundle does
+    not classify, or not such inputs; and what `open_session` raises.
     """
     arguments.expect(arguments.PATH, path=path)
     arguments.expect(arguments.TEXTS, inputs=inputs)
     arguments.expect(arguments.PATH | arguments.NONE, file=file)
     arguments.expect(arguments.WHOLE, top=top)
+    arguments.expect(arguments.FLAG, stdin=stdin)
     if top < 1:
         raise UsageError(f"top: got {top}, expected 1 or more")
     if not inputs and file is None:
@@ -107,9 +110,11 @@ def classify(
     with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:
         kind = _kind(session)
         given = list(inputs)
+        if kind == "text" and stdin:
+            given = [text for each in inputs for text in (_lines_of(each) if each == "-" else (each,))]
         if file is not None:
             name = os.fspath(file)
-            given += [line for line in read_lines(name) if line.strip()] if kind == "text" else [name]
+            given += _lines_of(name) if kind == "text" else [name]
         rows = _READERS[kind](session, given)
         found: list[Classified] = []
         started = time.perf_counter()
@@ -119,6 +124,10 @@ def classify(
         seconds = time.perf_counter() - started
         told = session.backend, session.device, session.choice
         return Classification(kind, tuple(found), len(batches), seconds, *told, session.passed_over)
+
+
+def _lines_of(file: str) -> list[str]:
+    return [line for line in read_lines(file) if line.strip()]
 
 
 def _kind(session: Session) -> str:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from .. import arguments
 from ..bundle import Bundle
-from ..errors import BundleError, UsageError
+from ..errors import BundleError, InputError, UsageError
 from ..files import write_whole
+from ..preprocess import read_lines
 from ..session import check_open
 from .attention_run import Ran, run_graphs
 
@@ -145,11 +146,13 @@ def attention_maps(
     *,
     precision: str | None = None,
     max_length: int | None = None,
+    stdin: bool = False,
 ) -> AttentionMaps:
     """The attention of the bundle at `path` on `given`: an image, a recording, a text, or an .npz of inputs.
 
     A text that is translated or continued is generated first (`max_length` is the most tokens of the answer); then the graphs
-    that read whole texts are run on all of it.
+    that read whole texts are run on all of it. With `stdin` a text that is "-" is the line on stdin, as in
+    `attn-run attention`; another file than a text is read from there without it.
     Raises UsageError for a bundle without attention outputs, InputError for an input that it does not take, BundleError
     where an output is no attention, and what `open_session` raises.
     """
@@ -157,12 +160,15 @@ def attention_maps(
     arguments.expect(arguments.PATH, given=given)
     check_open(path, device, backend, None, precision)
     arguments.expect(arguments.WHOLE | arguments.NONE, max_length=max_length)
+    arguments.expect(arguments.FLAG, stdin=stdin)
     bundle = Bundle.open(path)
     told = bundle.asset("attention_maps")
     if told is None:
         raise UsageError(
             f"bundle {bundle.path.name}: has no attention outputs; export it with: attn-export to-onnx SOURCE --with-attention"
         )
+    if stdin and given == "-" and bundle.asset("text") is not None:
+        given = _line_of_stdin()
     ran = run_graphs(bundle, given, {entry["graph"] for entry in told}, device, backend, precision, max_length)
     maps = tuple(_map(bundle, entry, ran) for entry in told if entry["graph"] in ran.outputs)
     if not maps:
@@ -171,6 +177,13 @@ def attention_maps(
         )
     sources = ran.picture, ran.samples, ran.rate
     return AttentionMaps(maps, ran.title, ran.choice, ran.notes, *sources, ran.passed_over)
+
+
+def _line_of_stdin() -> str:
+    lines = [line for line in read_lines("-") if line.strip()]
+    if len(lines) > 1:
+        raise InputError(f"stdin: holds {len(lines)} lines; expected one text, give one at a time")
+    return lines[0]
 
 
 def _map(bundle: Bundle, entry: Mapping[str, Any], ran: Ran) -> AttentionMap:

@@ -17,14 +17,18 @@ import os, sys
 import click
 from attn_runtime.cli.options import json_option, print_json, run_cli
 from attn_runtime.errors import InputError
+from attn_runtime.files import bytes_or_path
 
 @click.command()
 @click.argument("text", default="Zo\u00eb \u65e5\udcff")
 @click.option("--fail", is_flag=True)
 @click.option("--file")
+@click.option("--read")
 @json_option
-def program(text, fail, file, as_json):
+def program(text, fail, file, read, as_json):
     click.echo("note: begun", err=True)
+    if read:
+        bytes_or_path(read, "texts")
     if file:
         with open(file, "w"):
             os.write(1, b"from a library")
@@ -54,6 +58,14 @@ def test_a_closed_stdout_is_nothing_to_write_to(closed: str, mode: str) -> None:
 def test_what_is_closed_is_no_file_that_is_opened_later(tmp_path: Path) -> None:
     assert shell(f"--file {tmp_path}/model.bin <&- >&- 2>&-")[0] == 0
     assert (tmp_path / "model.bin").read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_closed_stdin_is_told_as_closed(name: str) -> None:
+    code, _, err = shell(f"--read {name} <&-")
+    assert (code, err) == (
+        7, b"note: begun\nerror: texts: stdin is closed; pipe a file into it, or name the file\n"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,39 @@ def test_what_has_no_value_to_read_is_refused(make: Callable[[], Any], says: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (KeyError("x"), "KeyError 'x'"),
+        (AssertionError(), "AssertionError"),
+        (OSError(5, "no such device"), r"OSError \[Errno 5\] no such device"),
+        (RuntimeError(), "RuntimeError"),
+        (RuntimeError("a\n\x1b[2Jb."), "a \ufffd"),
+        (ImportError("y" * 5000), r"ImportError y{200}\.\.\."),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_a_producer_raises_is_one_line(error: Exception, says: str) -> None:
+    class Producer:
+        def __dlpack_device__(self) -> tuple[int, int]:
+            raise error
+
+        def __dlpack__(self, **_: object) -> object:
+            raise AssertionError
+
+    class Lazy:
+        @property
+        def __dlpack__(self) -> object:
+            raise error
+
+    for value in (Producer(), Lazy()):
+        if isinstance(value, Lazy) and isinstance(error, AttributeError):
+            continue
+        with pytest.raises(InputError, match=rf'input "x": got a .* that can\'t be read in place: {says}') as caught:
+            as_array("x", value, "test")
+        assert "\n" not in str(caught.value)
+
+
 # --- in place -----------------------------------------------------------------------------------------------------
 
 

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import InputError
-from attn_runtime.files import bytes_or_path, open_descriptor
-from attn_runtime.preprocess import kind_of
+from attn_runtime.files import bytes_or_path, open_descriptor, streams
+from attn_runtime.preprocess import kind_of, read_lines
 from attn_runtime.tasks.attention_run import run_graphs
 from attn_runtime.tasks.classification import classify
 from attn_runtime.tasks.file_run import run_file
@@ -110,16 +111,52 @@ def test_arrays_from_a_pipe(of_recordings: Path) -> None:
         assert run_graphs(bundle, name, {graph.name}, "cpu", None, None, None).outputs
 
 
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_non_blocking_stream_is_read_to_its_end(by_name: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a parent leaves it that waits on the same pipe: what is not written yet is waited for."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    later, select = [b"one\n", b"two"], streams.select.select
+
+    def write_and_wait(*given: Any) -> object:
+        if later:
+            os.write(writing, later.pop(0))
+        else:
+            os.close(writing)
+        return select(*given)
+
+    monkeypatch.setattr(streams.select, "select", write_and_wait)
+    with os.fdopen(reading, "rb") as stream:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream))
+        assert read_lines(f"/dev/fd/{reading}" if by_name else "-") == ["one", "two"]
+
+
+def test_a_terminal_ends_at_the_first_end_that_is_typed() -> None:
+    terminal, other = os.openpty()
+    os.write(terminal, b"one\n\4")
+    with time_limit(20):
+        assert read_lines(f"/dev/fd/{other}") == ["one"]
+    os.close(terminal)
+    os.close(other)
+
+
 def test_stdin(of_pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(saved(GREY, "PNG"))))
     assert run_file(of_pictures, "-").outputs
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(InputError, match="stdin is closed"):
         run_file(of_pictures, "-")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    sys.stdin.close()
+    with pytest.raises(InputError, match="stdin is closed"):
+        run_file(of_pictures, "-")
 
 
 def test_what_a_pipe_can_not_give(of_pictures: Path, of_recordings: Path) -> None:
-    with piped(b"") as name, pytest.raises(InputError, match="is empty; the program that writes"):
+    with (
+        piped(b"") as name,
+        pytest.raises(InputError, match="is empty; the program that writes .* or it was read before"),
+    ):
         run_file(of_pictures, name)
     with piped(b"x" * 101) as name, pytest.raises(InputError, match="gives more than 100 bytes"):
         bytes_or_path(name, "input", 100)

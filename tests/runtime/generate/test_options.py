@@ -48,6 +48,7 @@ def writer(folder: Path) -> Iterator[Generator]:
     ("make", "says"),
     [
         (lambda: GenerateOptions(max_length=-1), "max_length: got -1"),
+        (lambda: GenerateOptions(max_length=2**62), "expected a whole number of tokens, 0..2147483647"),
         (lambda: GenerateOptions(max_length=2.5), "max_length: got 2.5"),  # type: ignore[arg-type]
         (lambda: GenerateOptions(max_length=True), "max_length: got True"),
         (lambda: GenerateOptions(beams=0), "beams: got 0, expected 1..4096"),

@@ -23,6 +23,7 @@ from support.models.tiny_generators import Tiny, greedy_of, write_bundle
 from support.models.tiny_texts import WORDS, byte_tokenizer, texts_of, tokenizer
 
 TRANSLATOR = Tiny(layers=1, max_length=12, batch=3, seed=2)
+STRIP = {"type": "Strip", "content": " ", "start": 1, "stop": 1}
 WRITER = Tiny(layers=1, max_length=12, batch=3, encoder=False, seed=4)
 
 
@@ -119,6 +120,13 @@ def test_texts_that_are_refused(folder: Path, text: str, says: str) -> None:
         ),
         (texts_of(TRANSLATOR) | {"tokenizer": tokenizer(model={"type": "Magic"})}, BundleError, "asset tokenizer: "),
         (texts_of(TRANSLATOR) | {"tokenizer": [1, 2]}, BundleError, "asset tokenizer: "),
+        (texts_of(TRANSLATOR) | {"tokenizer": tokenizer(decoder=STRIP)}, BundleError, "is a Strip with a `stop`"),
+        (
+            texts_of(TRANSLATOR)
+            | {"tokenizer": tokenizer(decoder={"type": "Sequence", "decoders": [{"type": "Fuse"}, STRIP]})},
+            BundleError,
+            "is a Strip with a `stop`",
+        ),
     ],
 )
 def test_assets_that_do_not_fit(tmp_path: Path, assets: dict[str, Any], error: type[Exception], says: str) -> None:
@@ -153,6 +161,8 @@ def test_lines_come_from_stdin_and_files_and_blank_ones_stay(folder: Path, tmp_p
     lines = "the cat sat\n\na dog\n"
     wanted = [answer(TRANSLATOR, "the cat sat"), "", answer(TRANSLATOR, "a dog")]
     assert run("translate", folder / "translator.attn", "-", stdin=lines).stdout.splitlines() == wanted
+    among = run("translate", folder / "translator.attn", "a dog", "-", "the cat sat", stdin=lines)
+    assert among.stdout.splitlines() == [wanted[2], *wanted, wanted[0]]
     (tmp_path / "in.txt").write_text(lines)
     done = run("translate", folder / "translator.attn", "--file", tmp_path / "in.txt")
     assert done.stdout.splitlines() == wanted

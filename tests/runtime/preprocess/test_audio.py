@@ -75,6 +75,9 @@ def test_samples_that_lie_in_the_lowest_bits_are_told():
     got = read_wav(riff(low, 1, 1, 8000, 16, extensible=True, valid=12))
     np.testing.assert_array_equal(got.samples[:, 0], VALUES.astype(np.float32) / 16)
     assert "all of them lie in the lowest 12 bits" in got.notes[1]
+    assert (
+        len(read_wav(riff(bytes(12), 1, 1, 8000, 16, extensible=True, valid=12)).notes) == 1
+    )  # silence is not too quiet
 
 
 def test_write_wav_is_read_back(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,17 @@ def test_a_file_of_texts_one_a_line(of_texts: Path, tmp_path: Path) -> None:
     done = classify(of_texts, ["odd"], file=tmp_path / "t.txt")
     assert [found.given for found in done.inputs] == ["odd", "good", "bad bad"]
     assert labels(done) == ["wonder", "praise", "blame"]
+
+
+def test_a_text_that_is_a_dash_is_the_lines_of_stdin_in_the_command(
+    of_texts: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"good\n\nbad\n")))
+    code, out, _ = run(capsys, "classify", of_texts, "odd", "-", "good good", "--top", "1", "--quiet")
+    assert code == 0
+    assert [line.split(maxsplit=2)[2] for line in out.splitlines()] == ["odd", "good", "bad", "good good"]
+    (found,) = classify(of_texts, ["-"]).inputs  # in a program it is a text like any other
+    assert found.given == "-"
 
 
 @pytest.mark.parametrize(

@@ -388,8 +388,8 @@ def test_words_are_no_formulas() -> None:
 
 @pytest.fixture
 def attn_run() -> Callable[..., Any]:
-    def run(*arguments: object) -> Any:
-        return CliRunner().invoke(cli, [str(a) for a in arguments])
+    def run(*arguments: object, stdin: str | None = None) -> Any:
+        return CliRunner().invoke(cli, [str(a) for a in arguments], input=stdin)
 
     return run
 
@@ -406,6 +406,14 @@ def test_the_command_prints_writes_and_draws(
     told = json.loads(attn_run("attention", watcher, lamp, "--json").output)
     (only,) = told["maps"]
     assert only["layer"] == 0 and only["keys"] == CELLS and only["most"]["weight"] == pytest.approx(1)
+
+
+def test_a_text_that_is_a_dash_is_the_line_of_stdin(translator: Path, attn_run: Callable[..., Any]) -> None:
+    named = attn_run("attention", translator, "w5 w7", "--max-length", 2, "--quiet")
+    piped = attn_run("attention", translator, "-", "--max-length", 2, "--quiet", stdin="w5 w7\n")
+    assert (piped.exit_code, piped.stdout) == (0, named.stdout)
+    several = attn_run("attention", translator, "-", stdin="w5\nw7\n").exception
+    assert isinstance(several, InputError) and "holds 2 lines; expected one text" in str(several)
 
 
 def test_arrays_are_an_input_too(watcher: Path, tmp_path: Path) -> None:

@@ -86,6 +86,12 @@ NARROW = {
 REFUSED = {
     "empty": (b"", "the file is empty"),
     "no-wav": (b"hello, this is a text", r"expected a WAV file"),
+    "no-wave": (GOOD[:8] + b"AVI " + GOOD[12:], r"starts with b'RIFF', and holds b'AVI ', no WAVE"),
+    "no-wave-yet": (GOOD[:10], r"starts with b'RIFF' and ends behind 10 bytes"),
+    "24-bits-in-4-bytes": (
+        GOOD[:32] + struct.pack("<HH", 4, 24) + GOOD[36:],
+        "samples of 24 bits in 4 bytes each; expected 3 bytes",
+    ),
     "mp3": (b"ID3\x04" + bytes(100), r"starts with b'ID3.*ffmpeg"),
     "rf64-truncated": (
         open_size(0xFFFFFFFF, b"RF64", ds64=100),

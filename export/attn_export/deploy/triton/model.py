@@ -47,7 +47,11 @@ class TritonPythonModel:
     def execute(self, requests: Sequence[Any]) -> None:
         asked = []
         for request in requests:
-            reply = _Reply(request.get_response_sender())
+            try:
+                reply = _Reply(request.get_response_sender())
+            except Exception as error:  # nobody can be told
+                _log(error)
+                continue
             one = reply.attempt(_Asked, request, reply, self._prompts, self._text, self._generator)
             asked += [] if one is None else [one]
         for group in _alike(asked, self._generator.most_rows):
@@ -68,8 +72,7 @@ class TritonPythonModel:
 
     def _generate(self, group: Sequence[_Asked]) -> None:
         for one in group:
-            if one.reply.is_cancelled():
-                one.reply.attempt(one.stream.end, [], "cancelled")
+            one.end_if_cancelled()
         group = [one for one in group if not one.reply.over]
         if not group:
             return
@@ -80,11 +83,17 @@ class TritonPythonModel:
             )
         for one in group:
             one.chosen = 0
+
+        def all_over() -> bool:
+            for one in group:
+                one.end_if_cancelled()
+            return all(one.reply.over for one in group)
+
         found = self._generator.generate(
             self._inputs(group),
             options,
             on_token=(lambda row, token: group[row].follow(token)) if options.beams == 1 else None,
-            cancel=lambda: all(one.reply.over or one.reply.is_cancelled() for one in group),
+            cancel=all_over,
         )
         for row, one in enumerate(group):
             if options.beams > 1:  # known when it is over
@@ -103,7 +112,8 @@ class _Asked:
 
     def __init__(self, request: Any, reply: _Reply, prompts: Sequence[str], text: Any, generator: Any) -> None:
         self.reply, self.stream = reply, _Stream(reply, text)
-        self.chosen = self._followed = 0
+        self.chosen = 0
+        self._followed: list[int] = []
         drawn = _options(request, _DRAWN)
         self.options = GenerateOptions(**_options(request, _SEARCH), sample=Sample(**drawn) if drawn else None)
         given = {name: pb_utils.get_input_tensor_by_name(request, name) for name in prompts}
@@ -130,9 +140,14 @@ class _Asked:
     def follow(self, token: int) -> None:
         """The next token. One that was told before the group of it failed is not told again."""
         self.chosen += 1
-        if self.chosen > self._followed:
-            self._followed = self.chosen
+        if self.chosen > len(self._followed):
+            self._followed.append(token)
             self.reply.attempt(self.stream.token, token)
+
+    def end_if_cancelled(self) -> None:
+        """The answer of a client who is gone ends with what was told of it, whatever becomes of its group."""
+        if self.reply.attempt(self.reply.is_cancelled):
+            self.reply.attempt(self.stream.end, self._followed, "cancelled")
 
 
 def _text(given: Any) -> str:

@@ -284,7 +284,8 @@ ATTN_API int attn_generator_generate_text(attn_generator* generator, const char*
                                           const attn_generate_options* options, attn_result** result);
 ATTN_API void attn_result_close(attn_result* result);
 ATTN_API size_t attn_result_rows(const attn_result* result);
-/* The tokens of a row, without prompt and begin, the stop token not included; NULL beyond the last row. */
+/* The tokens of a row, without prompt and begin, the stop token not included (its word is in the text, unless it is a special
+ * token of the tokenizer); NULL beyond the last row. */
 ATTN_API const int64_t* attn_result_tokens(const attn_result* result, size_t row, size_t* length);
 /* Sum of log probabilities over length to the power of length_penalty, 0 with max_length 0; NaN where it was not asked for, and of
  * a text that was not begun when on_token ended the generation. */

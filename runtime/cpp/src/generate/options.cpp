@@ -32,7 +32,8 @@ GenerateOptions GenerateOptions::of(const attn_generate_options* given) {
   }
   GenerateOptions made;
   expect(all.max_length >= -1 && all.max_length <= most_tokens,
-         "max_length: got " + std::to_string(all.max_length) + ", expected a whole number of tokens, 0 or more, or -1 for the model's own");
+         "max_length: got " + std::to_string(all.max_length) + ", expected a whole number of tokens, 0.." + std::to_string(most_tokens) +
+             ", or -1 for the model's own");
   if (all.max_length >= 0) made.max_length = all.max_length;
   made.beams = all.beams;
   made.length_penalty = all.length_penalty;
@@ -67,7 +68,8 @@ GenerateOptions GenerateOptions::of(const attn_generate_options* given) {
 
 void GenerateOptions::check(int64_t vocabulary, const std::string& where) const {
   expect(!max_length || (*max_length >= 0 && *max_length <= most_tokens),
-         "max_length: got " + std::to_string(max_length.value_or(0)) + ", expected a whole number of tokens, 0 or more");
+         "max_length: got " + std::to_string(max_length.value_or(0)) + ", expected a whole number of tokens, 0.." +
+             std::to_string(most_tokens));
   expect(beams >= 1 && beams <= most_beams, "beams: got " + std::to_string(beams) + ", expected 1..4096");
   expect(length_penalty >= 0 && length_penalty <= 100,
          "length_penalty: got " + number(length_penalty) + ", expected a number of 0..100");

@@ -57,7 +57,11 @@ class Reader {
 
   Recording read() {
     if (size_ < 12 || (!says(data_, "RIFF") && !says(data_, "RF64") && !says(data_, "BW64")) || !says(data_ + 8, "WAVE")) {
-      const std::string what = size_ ? "it starts with " + shown(std::string(data_, data_ + std::min(size_, size_t{4}))) : "the file is empty";
+      std::string what = size_ ? "it starts with " + shown(std::string(data_, data_ + std::min(size_, size_t{4}))) : "the file is empty";
+      if (size_ >= 4 && (says(data_, "RIFF") || says(data_, "RF64") || says(data_, "BW64"))) {
+        what += size_ < 12 ? " and ends behind " + std::to_string(size_) + " bytes"
+                           : ", and holds " + shown(std::string(data_ + 8, data_ + 12)) + ", no WAVE";
+      }
       refuse(what + "; expected a WAV file (RIFF ... WAVE). " + convert);
     }
     find_chunks();
@@ -131,6 +135,10 @@ class Reader {
                               : found.bits == 32 || found.bits == 64;
     if (!known) {
       refuse(std::to_string(found.bits) + " bits a sample; expected " + (is_pcm ? "8, 16, 24 or 32" : "32 or 64") + ". " + convert);
+    }
+    if (found.channels && block > found.channels * found.bits / 8 && block % found.channels == 0 && block / found.channels <= 8) {
+      refuse("samples of " + std::to_string(found.bits) + " bits in " + std::to_string(block / found.channels) +
+             " bytes each; expected " + std::to_string(found.bits / 8) + " bytes. " + convert);
     }
     if (!found.channels || found.rate < 1 || found.rate > 1000000 || block != found.channels * found.bits / 8 || valid > found.bits) {
       refuse(std::to_string(found.channels) + " channels at " + std::to_string(found.rate) + " Hz in blocks of " +

@@ -5,6 +5,7 @@
 
 #include "util/error.h"
 #include "util/names.h"
+#include "util/text.h"
 
 namespace attn {
 namespace {
@@ -108,6 +109,17 @@ size_t size_of(attn_dtype dtype) {
   return type ? type->bytes : 0;
 }
 
+namespace {
+
+// No export takes a size below 1.
+std::string advice(const std::string& name, const Dim& dim, int64_t size) {
+  if (size < 1) return "Give " + name + " a size of these.";
+  return "Re-export with --dim " + name + "=" + std::to_string(std::min(dim.min, size)) + ":" + std::to_string(dim.opt) + ":" +
+         std::to_string(std::max(dim.max, size)) + ".";
+}
+
+}  // namespace
+
 void check_shapes(const std::vector<TensorSpec>& specs, const std::map<std::string, Signature>& given, const std::string& where) {
   std::vector<std::string> wanted, missing, unknown;
   for (const TensorSpec& spec : specs) {
@@ -115,7 +127,7 @@ void check_shapes(const std::vector<TensorSpec>& specs, const std::map<std::stri
     if (!given.count(spec.name)) missing.push_back(spec.name);
   }
   for (const auto& [name, signature] : given) {
-    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) unknown.push_back(name);
+    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) unknown.push_back(name.size() > 200 ? shown(name, 200) : name);
   }
   if (!missing.empty() || !unknown.empty()) {
     std::string parts = missing.empty() ? "" : "missing input " + joined(missing);
@@ -143,8 +155,7 @@ void check_shapes(const std::vector<TensorSpec>& specs, const std::map<std::stri
         }
         const std::string name = dim.name.value_or("?");
         throw input_error(got + "; dim " + name + " allows " + std::to_string(dim.min) + ".." + std::to_string(dim.max) + " (" + where +
-                          "). Re-export with --dim " + name + "=" + std::to_string(std::min(dim.min, size)) + ":" +
-                          std::to_string(dim.opt) + ":" + std::to_string(std::max(dim.max, size)) + ".");
+                          "). " + advice(name, dim, size));
       }
       if (!dim.name) continue;
       const auto& before = seen.try_emplace(*dim.name, size, spec.name).first->second;

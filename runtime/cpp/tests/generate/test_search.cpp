@@ -311,6 +311,8 @@ TEST(Options, AreHeldAgainstTheModel) {
     return raised([&] { options.check(5, "bundle a.attn"); }, ATTN_ERROR_USAGE);
   };
   EXPECT_EQ(refused([](GenerateOptions&) {}), "");
+  EXPECT_EQ(refused([](GenerateOptions& o) { o.max_length = int64_t{1} << 62; }),
+            "max_length: got 4611686018427387904, expected a whole number of tokens, 0..2147483647");
   EXPECT_EQ(refused([](GenerateOptions& o) { o.beams = 0; }), "beams: got 0, expected 1..4096");
   EXPECT_EQ(refused([](GenerateOptions& o) { o.beams = 6; }),
             "beams: got 6, but the model has 5 tokens to choose from; take 5 or fewer (bundle a.attn)");

@@ -19,7 +19,7 @@ TEST(Spec, WrongInputsAreToldInTheHouseForm) {
       {{{"tokens", {ATTN_INT64, {1, 300}}}, {"mask", right}},
        "input \"tokens\": got int64 [1, 300]; dim T allows 1..256 (bundle translate.attn). Re-export with --dim T=1:128:300."},
       {{{"tokens", {ATTN_INT64, {1, 0}}}, {"mask", right}},
-       "input \"tokens\": got int64 [1, 0]; dim T allows 1..256 (bundle translate.attn). Re-export with --dim T=0:128:256."},
+       "input \"tokens\": got int64 [1, 0]; dim T allows 1..256 (bundle translate.attn). Give T a size of these."},
       {{{"tokens", {ATTN_INT32, {1, 5}}}, {"mask", right}},
        "input \"tokens\": got int32 [1, 5]; expected dtype int64 (bundle translate.attn). Convert it before the call."},
       {{{"tokens", {ATTN_INT64, {5}}}, {"mask", right}},
@@ -31,6 +31,10 @@ TEST(Spec, WrongInputsAreToldInTheHouseForm) {
       {{{"tokens", {ATTN_INT64, {1, 5}}}}, "missing input mask; expected tokens, mask (bundle translate.attn)"},
       {{{"tokens", {ATTN_INT64, {1, 5}}}, {"mask", right}, {"x", right}}, "unknown input x; expected tokens, mask (bundle translate.attn)"},
   };
+  const std::string told =
+      raised([&] { check_shapes({mask}, {{"mask", right}, {std::string(5000, 'x'), right}}, "a"); }, ATTN_ERROR_INPUT);
+  EXPECT_NE(told.find("unknown input \"xxx"), std::string::npos);
+  EXPECT_LT(told.size(), 300u);
   for (const auto& [given, message] : cases) {
     EXPECT_EQ(raised([&, &given = given] { check_shapes({tokens, mask}, given, "bundle translate.attn"); }, ATTN_ERROR_INPUT), message);
   }

@@ -239,6 +239,27 @@ def test_a_sender_that_raises_is_its_own_request_s(texts: Any, beams: int) -> No
     assert not dead.responses and dead.tries == 2  # once more, to say that it failed; then it is let be
 
 
+def test_who_leaves_a_group_is_told_no_more_and_its_neighbours_as_before(texts: Any) -> None:
+    alone = text()
+    texts.execute([alone])
+    leaves, stays = text(), text()
+    leaves.sender = server.Sender(cancel_after=2)
+    texts.execute([leaves, stays])
+    assert answer(stays) == answer(alone) and len(answer(alone)) > 4
+    *tokens, last = leaves.sender.responses
+    assert answer(leaves) == answer(alone)[:2] and last.outputs["stopped"].item() == b"cancelled"
+    pieces = b"".join(response.outputs["text"].item() for response in leaves.sender.responses)
+    assert pieces == last.outputs["answer"].item() and len(tokens) == 2
+
+
+def test_a_request_without_a_sender_is_let_be(texts: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    lost, good = text(), text()
+    with patch.object(lost, "get_response_sender", side_effect=RuntimeError("it is gone")):
+        texts.execute([lost, good])
+    assert isinstance(answer(good), list) and not lost.sender.responses
+    assert "it is gone" in capsys.readouterr().err
+
+
 def test_who_left_before_the_start_is_not_generated_for(texts: Any) -> None:
     gone, good = Odd(gone=True), text()
     with patch.object(Generator, "generate", autospec=True, side_effect=Generator.generate) as generate:
