@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 from attn_runtime.bundle import Bundle, sha256_of
 from attn_runtime.errors import BundleError, EngineError, InputError, OutputError
-from attn_runtime.files import copy_command, irregular, open_regular, read_json
+from attn_runtime.files import (
+    check_file,
+    copy_command,
+    irregular,
+    open_regular,
+    output_problem,
+    read_json,
+    resolved,
+    write_file,
+)
 from attn_runtime.jetson import bootstrap
 from attn_runtime.onnx_file.external_data import check_external_data
 from attn_runtime.preprocess import load_audio, load_image
@@ -109,3 +118,33 @@ def test_the_command_that_copies_is_quoted() -> None:
 
 def test_a_timing_cache_that_is_not_there_yet(tmp_path: Path) -> None:
     assert _read_cache(tmp_path / "none") == b"" and EngineError.exit_code != OutputError.exit_code
+
+
+@pytest.mark.parametrize("name", ["loop", "a", "a/x", "a/x/y"])
+def test_a_loop_of_links_is_an_os_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links"):
+        resolved(tmp_path / name)
+    (tmp_path / "good").symlink_to("nothing/there")
+    assert resolved(tmp_path / "good") == tmp_path / "nothing" / "there"
+    before = sorted(tmp_path.iterdir())
+    for write in (check_file, lambda file: write_file(file, b"x")):
+        with pytest.raises(OutputError, match="symbolic links") as caught:
+            write(tmp_path / name)
+        assert "Errno" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before and (tmp_path / "loop").is_symlink()
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "f")
+    (tmp_path / "link").symlink_to("f")
+    assert output_problem(tmp_path / "nothing") == output_problem(__file__) == ""
+    for name in ("/dev/stdout", "/dev/stderr", "/dev/fd/1", "/proc/self/fd/2", "/dev/null"):
+        assert output_problem(name)
+    for file in (tmp_path / "f", tmp_path / "link"):
+        for write in (check_file, lambda file: write_file(file, b"x")):
+            with pytest.raises(OutputError, match="is not a regular file, but a FIFO"):
+                write(file)
+    assert (tmp_path / "f").is_fifo() and (tmp_path / "link").is_symlink()
