@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..arguments import NONE, PATH, TEXT, expect
 from ..compare import Tolerance
 from ..errors import BundleError
-from ..files import copy_command, irregular, is_file, parse_json, read_json, recover, resolved, shown
+from ..files import copy_command, irregular, is_file, parse_json, read_json, reason, recover, resolved, shown
 from ..onnx_file import check_external_data
 from ..spec import TensorSpec
 from .attention_block import AttentionBlock
@@ -337,9 +337,7 @@ def _check_folder(path: Path) -> tuple[int, int, int]:
         hint = f"did you mean {near[0]}?" if near else "check the path"
         raise BundleError(f"{where}: {path} does not exist; {hint}") from None
     except (OSError, ValueError) as error:
-        raise BundleError(
-            f"{where}: can't open {path}: {getattr(error, 'strerror', None) or error}; check the path and its permissions"
-        ) from None
+        raise BundleError(f"{where}: can't open {path}: {reason(error)}; check the path and its permissions") from None
     if not stat.S_ISDIR(found.st_mode):
         what = irregular(path) or "is a file"
         raise BundleError(f"{where}: {path} {what}, expected a folder NAME.attn; check the path")

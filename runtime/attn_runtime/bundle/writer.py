@@ -23,6 +23,7 @@ from ..files import (
     not_utf8,
     output_problem,
     read_json,
+    reason,
     recover,
     resolved,
     shown,
@@ -52,8 +53,7 @@ def check_target(path: str | os.PathLike[str], force: bool = False) -> None:
     try:
         _check_place(path, force)
     except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or error
-        raise OutputError(f"output {path}: {problem}; choose another name or folder") from error
+        raise OutputError(f"output {path}: {reason(error)}; choose another name or folder") from error
 
 
 def _check_place(path: Path, force: bool) -> None:
@@ -167,7 +167,7 @@ class _Writer:
     def _told(self, error: OSError) -> OutputError:
         at = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
         return OutputError(
-            f"can't write {self.target}: {error.strerror or error}{at}; what was there is unchanged; {advice(error)}"
+            f"can't write {self.target}: {reason(error)}{at}; what was there is unchanged; {advice(error)}"
         )
 
     @property

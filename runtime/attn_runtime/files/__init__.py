@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from .atomic_write import Staging, advice, changing, check_file, recover, sweep, too_long, write_file, write_whole
     from .json_schema import find_problem
     from .path_encoding import not_utf8, utf8_path
-    from .regular_file import copy_command, irregular, is_file, is_folder, open_regular, output_problem, resolved
+    from .regular_file import (
+        copy_command,
+        irregular,
+        is_file,
+        is_folder,
+        open_regular,
+        output_problem,
+        reason,
+        resolved,
+    )
     from .resident_memory import peak_memory, reset_peak_memory
     from .streams import MAX_STREAM_BYTES, bytes_or_path, open_descriptor
     from .strict_json import MAX_JSON_BYTES, parse_json, read_json, read_limited, shown
@@ -36,6 +45,7 @@ __all__ = [
     "peak_memory",
     "read_json",
     "read_limited",
+    "reason",
     "recover",
     "reset_peak_memory",
     "resolved",
@@ -70,6 +80,7 @@ __getattr__, __dir__ = lazy(
             "is_folder",
             "open_regular",
             "output_problem",
+            "reason",
             "resolved",
         ],
         "resident_memory": ["peak_memory", "reset_peak_memory"],

@@ -31,7 +31,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import OutputError
-from .regular_file import is_folder, output_problem, resolved
+from .regular_file import is_folder, output_problem, reason, resolved
 
 try:
     import fcntl
@@ -186,7 +186,7 @@ def check_file(file: Path) -> None:
         elif not os.access(parent, os.W_OK | os.X_OK):
             problem = f"folder {parent} is not writable"
     except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or str(error)
+        problem = reason(error)
     if problem:
         raise OutputError(f"can't write {file}: {problem}; choose another")
 

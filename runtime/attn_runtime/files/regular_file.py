@@ -66,6 +66,11 @@ def output_problem(path: str | os.PathLike[str]) -> str:
     return "is a folder" if is_folder(path) else irregular(path)
 
 
+def reason(error: Exception) -> str:
+    """What an error says, in one line, without the number and the path that Python puts around the system's words."""
+    return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+
+
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """The file at `path`; OSError (EINVAL) with the words of `irregular` where it is none, at once."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

@@ -116,7 +116,7 @@ def check_engine_target(target: Path, bundle: Path | None = None) -> None:
     try:
         if bundle is not None and not resolved(target.parent).is_relative_to(resolved(bundle)):
             raise OutputError(f"{target.parent}: a link out of the bundle; remove it, or {advice}")
-        parent = target.parent
+        parent = resolved(target).parent if bundle is None else target.parent
         if bundle is not None and not parent.exists():
             parent = parent.parent
         if not parent.is_dir():

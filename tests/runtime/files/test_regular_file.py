@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attn_runtime.bundle import Bundle, sha256_of
-from attn_runtime.errors import BundleError, EngineError, InputError, OutputError
+from attn_runtime.errors import AttnError, BundleError, EngineError, InputError, OutputError
 from attn_runtime.files import (
     check_file,
     copy_command,
@@ -18,6 +18,7 @@ from attn_runtime.files import (
     open_regular,
     output_problem,
     read_json,
+    reason,
     resolved,
     write_file,
 )
@@ -28,6 +29,7 @@ from attn_runtime.preprocess.text import read_lines
 from attn_runtime.session import open_session
 from attn_runtime.tasks.file_run import load_npz
 from attn_runtime.trt.builder.compile import _read_cache
+from attn_runtime.trt.engine_files import check_engine_target
 from support.checks.time_limit import time_limit
 
 _AUDIO = {"input": "x", "rate": 16000, "channels": 1}
@@ -148,3 +150,24 @@ def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
             with pytest.raises(OutputError, match="is not a regular file, but a FIFO"):
                 write(file)
     assert (tmp_path / "f").is_fifo() and (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["loop", "n" * 300])
+def test_the_systems_words_are_told_without_number_and_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert reason(ValueError("one\n  two")) == "one two"
+    for read in (
+        Bundle.open,
+        load_npz,
+        lambda path: read_lines(str(path)),
+        lambda path: load_image(path, _IMAGE),
+        lambda path: load_audio(path, _AUDIO, 1, 2),
+        check_engine_target,
+    ):
+        with pytest.raises(AttnError) as caught:
+            read(tmp_path / f"{name}")
+        assert "Errno" not in str(caught.value) and "\n" not in str(caught.value)
+    (tmp_path / "a.engine").symlink_to("a.engine")
+    with pytest.raises(OutputError, match="symbolic links"):
+        check_engine_target(tmp_path / "a.engine")
+    assert (tmp_path / "a.engine").is_symlink()

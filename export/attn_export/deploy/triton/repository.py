@@ -18,7 +18,7 @@ from typing import Any
 
 from attn_runtime.bundle import OpenedFiles, sha256_of
 from attn_runtime.errors import BundleError, OutputError, UsageError
-from attn_runtime.files import Staging, advice, irregular, is_folder, read_json, resolved, shown, too_long
+from attn_runtime.files import Staging, advice, irregular, is_folder, read_json, reason, resolved, shown, too_long
 
 CONFIG = "config.pbtxt"
 RECORD = "attn-export.json"
@@ -85,8 +85,7 @@ def check_place(repository: Path, name: str) -> None:
         real = resolved(repository)
         exists = real.exists()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        problem = getattr(error, "strerror", None) or error
-        raise OutputError(f"output {repository}: {problem}; choose another name or folder") from error
+        raise OutputError(f"output {repository}: {reason(error)}; choose another name or folder") from error
     if exists and not real.is_dir():
         found = irregular(real) or "is a file"
         raise OutputError(f"output {repository}: {found}, expected a folder, the model repository; choose another")
