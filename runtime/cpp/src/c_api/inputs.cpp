@@ -125,8 +125,8 @@ int attn_bundle_wav(const attn_bundle* bundle, const char* path, attn_tensor* te
     required(tensor, "tensor");
     asset_of(*bundle->bundle, "audio", "recordings");  // before the file is read
     const auto give = [&](const attn::Recording& found) {
-      give_audio(*bundle->bundle, found.samples.data(), found.samples.size() / found.channels, found.channels, found.rate, *tensor);
       attn::keep_notes(found.notes);
+      give_audio(*bundle->bundle, found.samples.data(), found.samples.size() / found.channels, found.channels, found.rate, *tensor);
     };
     const auto stream = attn::open_descriptor(required(path, "path"));
     if (!stream) return give(attn::read_wav(path));
