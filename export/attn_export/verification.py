@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attn_runtime.errors import UsageError
-from attn_runtime.files import is_file, is_folder
+from attn_runtime.errors import CheckpointError, UsageError
+from attn_runtime.files import irregular, is_file, is_folder
 
 from .console import Console
 
@@ -69,6 +69,11 @@ def verify(
         raise UsageError(
             "--checkpoint, --checkpoint-key, --config and --inputs-from belong to a SOURCE; name it after the path"
         )
+    # The replay may take minutes, and what is named wrong is named wrong before it as well.
+    if source is not None and source.endswith(".pt2") and not is_file(source):
+        raise CheckpointError(f"program {source}: {irregular(source) or 'no such file'}")
+    if checkpoint is not None and not is_file(checkpoint) and not is_folder(checkpoint):
+        raise CheckpointError(f"checkpoint {Path(checkpoint)}: {irregular(checkpoint) or 'no such file'}")
     if mutate is not None:
         _check_mutate(mutate, path)
     if time_limit is not None and path.is_file():

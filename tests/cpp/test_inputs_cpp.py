@@ -8,6 +8,7 @@ import os
 import re
 import struct
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from attn_runtime.native.capi import Tensor
 from attn_runtime.preprocess.audio import load_audio, prepare
 from attn_runtime.preprocess.image import prepare as prepare_image
 from attn_runtime.preprocess.text import open_text
-from attn_runtime.preprocess.wav import write_wav
+from attn_runtime.preprocess.wav import read_wav, write_wav
 from attn_runtime.spec import Dim, TensorSpec
 from attn_runtime.tasks.classification import classify
 from onnx import helper
@@ -45,7 +46,7 @@ class Library:
 
     def __init__(self, path: Path) -> None:
         self.c = ctypes.CDLL(str(path))
-        self.c.attn_last_error.restype = ctypes.c_char_p
+        self.c.attn_last_error.restype = self.c.attn_last_notes.restype = ctypes.c_char_p
         self._open: list[ctypes.c_void_p] = []
 
     def bundle(self, path: Path) -> ctypes.c_void_p:
@@ -285,6 +286,9 @@ def peculiar() -> dict[str, bytes]:
 def test_peculiar_wav_files(library: Library, recordings: ctypes.c_void_p, tmp_path: Path, name: str) -> None:
     (tmp_path / "x.wav").write_bytes(peculiar()[name])
     got, expected = both(library, recordings, tmp_path / "x.wav")
+    told = library.c.attn_last_notes().decode()
+    assert told == ("" if isinstance(got, str) else "; ".join(read_wav(tmp_path / "x.wav").notes))
+    assert bool(told) == name.startswith(("narrow-", "open-never-patched", "open-cut")) or "rf64" in name
     good = ("from-a-pipe", "two-formats", "two-recordings", "a-million-hertz")
     assert isinstance(got, str) == (name not in good and not name.startswith(("open-", "narrow-")))
     assert_alike(got, expected)
@@ -369,8 +373,30 @@ def test_a_descriptor_that_is_closed(library: Library, recordings: ctypes.c_void
 
 def test_a_fifo_of_a_folder_is_not_waited_for(library: Library, recordings: ctypes.c_void_p, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.wav")
-    with time_limit(20), pytest.raises(Refused):
+    with time_limit(20), pytest.raises(Refused, match="is not a regular file, but a FIFO"):
         library.wav(recordings, tmp_path / "x.wav")
+    with pytest.raises(Refused, match="is not a regular file, but a device"):
+        library.wav(recordings, Path("/dev/null"))
+
+
+def test_a_pipe_that_does_not_wait_is_waited_for(library: Library, recordings: ctypes.c_void_p, tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(wav_files.GOOD)
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.write(writing, wav_files.GOOD[:20])
+
+    def end() -> None:
+        os.write(writing, wav_files.GOOD[20:])
+        os.close(writing)
+
+    later = threading.Timer(0.2, end)
+    later.start()
+    told = Tensor()
+    with time_limit(20):
+        library.check(library.c.attn_bundle_wav(recordings, f"/dev/fd/{reading}".encode(), ctypes.byref(told)))
+    later.join()
+    os.close(reading)
+    assert told.bytes == library.wav(recordings, tmp_path / "x.wav")[0].nbytes
 
 
 def test_samples_that_are_no_recording(library: Library, recordings: ctypes.c_void_p) -> None:
@@ -491,6 +517,12 @@ def test_spot_keyword(example: Example, tmp_path: Path, level: float, rate: int,
     samples = level * np.sin(np.arange(round(rate * seconds)) * 2 * np.pi * 50 / rate)
     write_wav(file, samples.astype(np.float32), rate)
     assert_classified_alike(classified(example("spot_keyword", bundle, file)), bundle, file)
+
+
+def test_spot_keyword_tells_what_is_peculiar(example: Example, tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(wav_files.NARROW["plain"][0])
+    done = example("spot_keyword", small_classifiers.recordings(tmp_path / "r.attn"), tmp_path / "x.wav")
+    assert done.returncode == 0 and done.stderr.startswith("note: samples of 12 bits in 16")
 
 
 @pytest.mark.parametrize("name", ["classify_image", "spot_keyword"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from unittest.mock import patch
 
 import attn_runtime
 import pytest
+from attn_export import verify
 from attn_export.cli.app import cli
-from attn_runtime.errors import UsageError
+from attn_runtime.errors import CheckpointError, UsageError
 from click.testing import CliRunner
 from support.graphs.make_hostile_bundles import make_valid_bundle
 
@@ -33,3 +35,13 @@ def test_the_time_limit_is_that_of_the_replay(tmp_path: Path) -> None:
         CliRunner().invoke(
             cli, ["verify", str(tmp_path / "plain.onnx"), "a:b", "--time-limit", "5"], catch_exceptions=False
         )
+
+
+def test_what_is_no_source_is_told_before_the_replay(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "f.pt2")
+    with patch.object(attn_runtime, "verify", side_effect=AssertionError):
+        for source, checkpoint in ((tmp_path / "f.pt2", None), ("a:b", tmp_path / "f.pt2")):
+            with pytest.raises(CheckpointError, match=r"f\.pt2: is not a regular file, but a FIFO"):
+                verify(tmp_path, str(source), checkpoint=checkpoint)
+        with pytest.raises(CheckpointError, match="no such file"):
+            verify(tmp_path, str(tmp_path / "g.pt2"))

@@ -43,7 +43,7 @@ def _source_options(command: Any) -> Any:
         [
             click.option(
                 "--checkpoint",
-                type=click.Path(path_type=Path),
+                type=click.Path(readable=False, path_type=Path),
                 help="Weights: safetensors, a torch file, *.index.json, or a folder with one.",
             ),
             click.option(
@@ -77,7 +77,11 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
 @cli.command("to-onnx")
 @click.argument("source")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="NAME.attn (a bundle) or NAME.onnx."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(readable=False, path_type=Path),
+    help="NAME.attn (a bundle) or NAME.onnx.",
 )
 @click.option(
     "--input",
@@ -93,12 +97,14 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option(
     "--example",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help=".npz or .safetensors with one array per input, a case of its own; repeatable. Float inputs are drawn as it shows.",
 )
 @_inputs_from
 @click.option(
-    "--assets", type=click.Path(path_type=Path), help="Folder with labels.json, image.json in place of the model's own."
+    "--assets",
+    type=click.Path(readable=False, path_type=Path),
+    help="Folder with labels.json, image.json in place of the model's own.",
 )
 @click.option("--graph", help="Export this one graph of a model that has several.")
 @click.option("--output-names", callback=_names, metavar="A,B", help="Names for the outputs, in order.")
@@ -174,7 +180,7 @@ def to_onnx(
 
 
 @cli.command("verify")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(readable=False, path_type=Path))
 @click.argument("source", required=False)
 @click.option("--backend", help="Backend to verify.  [default: the first that can run it]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")

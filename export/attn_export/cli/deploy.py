@@ -21,10 +21,12 @@ def deploy() -> None:
 
 
 @deploy.command("jetson")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(readable=False, path_type=Path))
 @click.option("--board", required=True, metavar="orin-nano|orin-nx|agx-orin|thor", help="What it will run on.")
 @click.option("--jetpack", metavar="VERSION", help="As in 6.2.  [default: 6.2 on Orin, 7.1 on Thor]")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A folder, or FILE.tar.gz.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(readable=False, path_type=Path), help="A folder, or FILE.tar.gz."
+)
 @click.option(
     "--precision",
     "precisions",
@@ -68,9 +70,13 @@ def _print_folder(made: Deployed) -> None:
 
 
 @deploy.command("triton")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(readable=False, path_type=Path))
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The model repository; made if needed."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(readable=False, path_type=Path),
+    help="The model repository; made if needed.",
 )
 @click.option("--name", help="The model's name.  [default: the bundle's]")
 @click.option("--version", default=1, show_default=True, help="The model's version; others that are there stay.")

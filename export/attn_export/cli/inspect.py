@@ -20,7 +20,7 @@ _UNBOUNDED = 10_000
 
 
 @click.command("inspect")
-@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(readable=False, path_type=Path))
 @click.option("--graph", help="Which graph of a bundle that has several.  [default: all]")
 @click.option("--precision", help="Which of the bundle's precisions.  [default: all]")
 @click.option("--engine", is_flag=True, help="Exit code 10 when no engine has been built.")

@@ -81,7 +81,7 @@ def common_options(command: Command) -> Command:
 
 
 @click.command("convert")
-@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(readable=False, path_type=Path))
 @precision_options
 @click.option(
     "--rtol",
@@ -89,7 +89,12 @@ def common_options(command: Command) -> Command:
     help="Error allowed, of max|reference|.  [default: the precision's own: 1e-2 for fp16, 8e-2 for bf16]",
 )
 @click.option("--skip-pass", multiple=True, metavar="attention", help="Leave out the graph for TensorRT.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.onnx to write, for a plain MODEL.onnx.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(readable=False, path_type=Path),
+    help="NAME.onnx to write, for a plain MODEL.onnx.",
+)
 @click.option("--tensorrt", is_flag=True, help="For a plain MODEL.onnx: rewrite attention so that TensorRT fuses it.")
 @common_options
 def convert_command(
@@ -124,12 +129,16 @@ def convert_command(
 
 
 @click.command("bisect")
-@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(readable=False, path_type=Path))
 @click.option("--against", metavar="PRECISION|FILE", help="The other graph.  [default: the only other precision]")
 @click.option("--graph", help="Which graph of the bundle, where it has several.")
 @click.option("--case", help="One golden case alone.  [default: all of them]")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write the error along the graph as a picture.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the mended graph to NAME.onnx.")
+@click.option(
+    "--plot", type=click.Path(readable=False, path_type=Path), help="Write the error along the graph as a picture."
+)
+@click.option(
+    "-o", "--output", type=click.Path(readable=False, path_type=Path), help="Write the mended graph to NAME.onnx."
+)
 @click.option("--rtol", type=float, help="Error allowed in the mended graph, of max|reference|.")
 @click.option("--force", is_flag=True, help="Replace what is in the output's place.")
 @common_options

@@ -13,7 +13,7 @@ from .precision import input_options
 
 
 @click.command("to-trt")
-@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(readable=False, path_type=Path))
 @click.option("--fp16", "kinds", flag_value="fp16", multiple=True, help="Compute in float16.")
 @click.option("--bf16", "kinds", flag_value="bf16", multiple=True, help="Compute in bfloat16.")
 @click.option(

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from attn_runtime.bundle import sha256_of
 from attn_runtime.errors import OutputError
-from attn_runtime.files import Staging, recover
+from attn_runtime.files import Staging, advice, irregular, is_folder, recover, resolved, too_long
 
 _ARCHIVE = ".tar.gz"
 #: The disk's or the process's own limits, whatever file they hit.
@@ -104,7 +104,7 @@ class DeployFolder:
 
     def _check(self) -> None:
         target = self._target
-        parent = target.parent
+        parent = resolved(target.parent)  # OSError for a loop of links
         if not parent.is_dir():
             raise OutputError(f"output {target}: folder {parent} does not exist; create it or choose another")
         if Path.cwd().is_relative_to(target):
@@ -113,21 +113,25 @@ class DeployFolder:
             )
         if target.name == _ARCHIVE:
             raise OutputError(f"output {target}: has no name before {_ARCHIVE}; name it NAME{_ARCHIVE}")
+        if problem := too_long(target):
+            raise OutputError(f"output {target}: {problem}; choose a shorter one")
+        if not is_folder(target) and (problem := irregular(target)):
+            raise OutputError(f"output {target}: {problem}; choose another name")
         recover(target)
-        if not target.exists() or self._force:
+        if not os.path.lexists(target) or self._force:  # a loop of links is something, too
             return
-        advice = "choose another name, or replace it with --force"
+        way_out = "choose another name, or replace it with --force"
         if self._archive and not target.is_file():
-            raise OutputError(f"output {target}: is not a file; {advice}")
+            raise OutputError(f"output {target}: is not a file; {way_out}")
         if not self._archive and not target.is_dir():
             raise OutputError(
-                f"output {target}: exists and is no folder; {advice} (an archive is called NAME{_ARCHIVE})"
+                f"output {target}: exists and is no folder; {way_out} (an archive is called NAME{_ARCHIVE})"
             )
         made_here = (
             self._made_archive() if self._archive else (target / self._mark).is_file() or not any(target.iterdir())
         )
         if not made_here:
-            raise OutputError(f"output {target}: exists and was not made by this command; {advice}")
+            raise OutputError(f"output {target}: exists and was not made by this command; {way_out}")
 
     def _made_archive(self) -> bool:
         """Whether the archive that is there holds the mark, in its one folder."""
@@ -140,8 +144,7 @@ class DeployFolder:
     def _told(self, error: OSError) -> OutputError:
         at = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
         return OutputError(
-            f"can't write {self._target}: {error.strerror or error}{at}; what was there is unchanged; free some space or choose "
-            "another folder"
+            f"can't write {self._target}: {error.strerror or error}{at}; what was there is unchanged; {advice(error)}"
         )
 
 

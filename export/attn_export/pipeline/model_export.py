@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attn_runtime.bundle import check_target
 from attn_runtime.errors import UsageError
 from attn_runtime.escape import shell_words
+from attn_runtime.files import changing
 
 from ..console import Console
 from ..precision import schemes
@@ -115,11 +116,14 @@ def export(
             console.note(note)
         if with_attention is not None:
             loaded = _with_attention(loaded, with_attention, options.seed, console)
-        with half_precision_named(loaded):
-            done = export_source(loaded, target, exported, console)
-    if precision is None:
-        return ExportResult(target, done)
-    return ExportResult(target, done, _add_precision(target, precision, options, console, done))
+        # The bundle that gets the precision must still be this one then.
+        alone = nullcontext() if precision is None else changing(target, lambda: console.waits(target))
+        with alone:
+            with half_precision_named(loaded):
+                done = export_source(loaded, target, exported, console)
+            if precision is None:
+                return ExportResult(target, done)
+            return ExportResult(target, done, _add_precision(target, precision, options, console, done))
 
 
 def _check_target(target: Path, precision: str | None, options: ExportOptions) -> None:

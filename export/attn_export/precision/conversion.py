@@ -14,7 +14,7 @@ from attn_runtime.bundle import KEY, Bundle, OnnxWriter, check_target, read_embe
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, PassError, UsageError
-from attn_runtime.files import is_file, not_utf8, sweep
+from attn_runtime.files import changing, is_file, not_utf8, sweep
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
@@ -70,15 +70,17 @@ def convert(
                 f"{names[0]} is for a plain MODEL.onnx; a bundle has its own inputs, and gets model.{precision}.onnx and, "
                 f"where TensorRT needs another form, model.{precision}-trt.onnx"
             )
-        return add_precision(
-            bundle_or_file,
-            precision,
-            half_io=half_io,
-            rtol=rtol,
-            skip=skip,
-            console=console,
-            stage_seconds=stage_seconds,
-        )
+        check_options(precision, half_io, skip)
+        with changing(bundle_or_file, lambda: console.waits(bundle_or_file)):
+            return add_precision(
+                bundle_or_file,
+                precision,
+                half_io=half_io,
+                rtol=rtol,
+                skip=skip,
+                console=console,
+                stage_seconds=stage_seconds,
+            )
     if output is None:
         raise UsageError(
             f"{bundle_or_file.name} is a plain graph, which is not changed in place; name the new file with -o NAME.onnx"

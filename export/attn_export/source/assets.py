@@ -10,7 +10,7 @@ from typing import Any
 
 from attn_runtime.bundle import ASSET_FORMS, check_asset
 from attn_runtime.errors import BundleError, UsageError
-from attn_runtime.files import irregular
+from attn_runtime.files import irregular, reason
 from attn_runtime.spec import TensorSpec
 
 
@@ -31,7 +31,7 @@ def read_assets(folder: Path, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
             value = json.loads(path.read_text(encoding="utf-8"))
             check_asset(name, value, f"--assets {folder}")
         except (OSError, ValueError) as error:
-            raise UsageError(f"--assets {path}: can't be read as JSON ({error})") from error
+            raise UsageError(f"--assets {path}: can't be read as JSON ({reason(error)})") from error
         except BundleError as error:
             raise UsageError(str(error).replace("; re-export the bundle", "")) from error
         assets[path.name] = value

@@ -166,7 +166,8 @@ def _holds_half(graph: GraphFile) -> bool:
 
 def _open_error(error: Exception, graph: GraphFile, device: str) -> AttnError:
     if isinstance(error, OSError):
-        return BundleError(f"{graph.where}: {shown(graph.file.name)}: {error.strerror}")
+        file = "" if graph.bundle is None else f"{shown(graph.file.name)}: "  # a plain file is named already
+        return BundleError(f"{graph.where}: {file}{error.strerror}")
     text = one_line(error)
     if "graph capture feature" in text:
         return BackendError(f"{graph.where}: can't run as a CUDA graph: {text}. Open it without cuda_graph.")

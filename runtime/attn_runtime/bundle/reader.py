@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..arguments import NONE, PATH, TEXT, expect
 from ..compare import Tolerance
 from ..errors import BundleError
-from ..files import copy_command, irregular, is_file, parse_json, read_json, recover, shown
+from ..files import copy_command, irregular, is_file, parse_json, read_json, reason, recover, resolved, shown
 from ..onnx_file import check_external_data
 from ..spec import TensorSpec
 from .attention_block import AttentionBlock
@@ -211,7 +211,7 @@ class Bundle:
     @classmethod
     def _open(cls, path: Path, check_hashes: bool) -> Bundle:
         where = f"bundle {path.name}"
-        root = path.resolve()
+        root = resolved(path)
         manifest = read_json(_inside(root, MANIFEST, where), where)
         check_manifest(manifest, where)
         files, assets = OpenedFiles(root, manifest, where), set(manifest["assets"].values())
@@ -337,7 +337,7 @@ def _check_folder(path: Path) -> tuple[int, int, int]:
         hint = f"did you mean {near[0]}?" if near else "check the path"
         raise BundleError(f"{where}: {path} does not exist; {hint}") from None
     except (OSError, ValueError) as error:
-        raise BundleError(f"{where}: can't open {path}: {error}; check the path and its permissions") from None
+        raise BundleError(f"{where}: can't open {path}: {reason(error)}; check the path and its permissions") from None
     if not stat.S_ISDIR(found.st_mode):
         what = irregular(path) or "is a file"
         raise BundleError(f"{where}: {path} {what}, expected a folder NAME.attn; check the path")
@@ -346,7 +346,7 @@ def _check_folder(path: Path) -> tuple[int, int, int]:
 
 def _bundles_beside(path: Path) -> list[str]:
     try:
-        return [other.name for other in path.parent.iterdir() if other.suffix == ".attn"]
+        return [other.name for other in path.parent.iterdir() if other.suffix == ".attn" and other.name != path.name]
     except OSError:
         return []
 

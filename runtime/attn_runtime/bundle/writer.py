@@ -15,7 +15,20 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import BundleError, OutputError
-from ..files import Staging, find_problem, not_utf8, read_json, recover, shown, too_long
+from ..files import (
+    Staging,
+    advice,
+    find_problem,
+    irregular,
+    not_utf8,
+    output_problem,
+    read_json,
+    reason,
+    recover,
+    resolved,
+    shown,
+    too_long,
+)
 from .manifest import MANIFEST, SCHEMA_VERSION, schema
 from .opened_files import sha256_of
 from .reader import Bundle, is_bundle
@@ -40,45 +53,48 @@ def check_target(path: str | os.PathLike[str], force: bool = False) -> None:
     try:
         _check_place(path, force)
     except (OSError, ValueError) as error:
-        raise OutputError(f"output {path}: {error}; choose another name or folder") from error
+        raise OutputError(f"output {path}: {reason(error)}; choose another name or folder") from error
 
 
 def _check_place(path: Path, force: bool) -> None:
-    parent = path.resolve().parent
+    real = resolved(path)
+    parent = real.parent
     if not parent.is_dir():
         found = "is not a folder" if parent.exists() else "does not exist"
         raise OutputError(f"output {path}: folder {parent} {found}; create it or choose another")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"output {path}: folder {parent} is not writable; choose another")
-    if problem := not_utf8(path.resolve()):
+    if problem := not_utf8(real):
         raise OutputError(f"output {path}: its path {problem}, or choose another")
-    if problem := too_long(path.resolve()):
+    if problem := too_long(real):
         raise OutputError(f"output {path}: {problem}; choose a shorter one")
-    recover(path.resolve())
+    recover(real)
     if not path.exists():
         return
     if path.suffix == ".onnx":
-        if not path.is_file():
-            raise OutputError(f"output {path}: is not a file; choose another name")
+        if problem := output_problem(path):
+            raise OutputError(f"output {path}: {problem}; choose another name")
+    elif not path.is_dir() and (problem := irregular(path)):
+        raise OutputError(f"output {path}: {problem}; choose another name")
     elif not force:
         _check_replaceable(path)
 
 
 def _check_replaceable(path: Path) -> None:
-    advice = "choose another name, or replace it with --force"
+    way_out = "choose another name, or replace it with --force"
     if not path.is_dir():
-        raise OutputError(f"output {path}: exists and is a file, not a bundle; {advice}")
+        raise OutputError(f"output {path}: exists and is a file, not a bundle; {way_out}")
     try:
         manifest = read_json(path / MANIFEST, path.name) if is_bundle(path) else None
     except BundleError:
         manifest = None
     # A damaged bundle may be replaced, for that is its cure; but it must show that it once was one.
     if not isinstance(manifest, dict) or not {"schema_version", "graphs", "files"} <= manifest.keys():
-        raise OutputError(f"output {path}: exists and is not a bundle; {advice}")
+        raise OutputError(f"output {path}: exists and is not a bundle; {way_out}")
     listed = manifest["files"] if isinstance(manifest["files"], dict) else {}
     for file in sorted(_files_in(path)):
         if file != MANIFEST and file not in listed and not file.startswith("engines/"):
-            raise OutputError(f"output {path}: holds {shown(file)}, which is not the bundle's; move it, or {advice}")
+            raise OutputError(f"output {path}: holds {shown(file)}, which is not the bundle's; move it, or {way_out}")
 
 
 def _files_in(folder: Path) -> list[str]:
@@ -122,7 +138,7 @@ class _Writer:
         check_target(self.target, self.force)
         try:
             # Behind a link lies the thing that the user means; the link stays.
-            self._staging = Staging(self.target.resolve())
+            self._staging = Staging(resolved(self.target))
         except OSError as error:
             raise self._told(error) from error
 
@@ -151,8 +167,7 @@ class _Writer:
     def _told(self, error: OSError) -> OutputError:
         at = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
         return OutputError(
-            f"can't write {self.target}: {error.strerror or error}{at}; what was there is unchanged; "
-            "free some space or choose another folder"
+            f"can't write {self.target}: {reason(error)}{at}; what was there is unchanged; {advice(error)}"
         )
 
     @property

@@ -52,7 +52,7 @@ def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-path_argument = click.argument("path", type=click.Path())
+path_argument = click.argument("path", type=click.Path(readable=False))
 time_limit_option = click.option(
     "--time-limit",
     type=float,
@@ -102,9 +102,9 @@ def info(path: str, as_json: bool) -> None:
 
 @cli.command()
 @path_argument
-@click.argument("input_file", metavar="INPUT", type=click.Path())
+@click.argument("input_file", metavar="INPUT", type=click.Path(readable=False))
 @click.option("--top", default=5, show_default=True, help="How many classes to print.")
-@click.option("-o", "--output", type=click.Path(), help="Write every output to this .npz.")
+@click.option("-o", "--output", type=click.Path(readable=False), help="Write every output to this .npz.")
 @click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
 @session_options
 @time_limit_option
@@ -165,7 +165,9 @@ def verify(path: str, quiet: bool, verbose: bool, as_json: bool, **options: Any)
 )
 @click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
-@click.option("--plot", type=click.Path(), callback=picture_file, help="Write a picture of it, as in bench.png.")
+@click.option(
+    "--plot", type=click.Path(readable=False), callback=picture_file, help="Write a picture of it, as in bench.png."
+)
 @session_options
 @quiet_option
 @verbose_option

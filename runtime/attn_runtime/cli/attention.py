@@ -39,9 +39,11 @@ def _npz(context: click.Context, option: click.Parameter, output: str | None) ->
 
 
 @click.command("attention")
-@click.argument("path", type=click.Path())
+@click.argument("path", type=click.Path(readable=False))
 @click.argument("given", metavar="INPUT")
-@click.option("--plot", type=click.Path(), callback=picture_file, help="Write a picture of it, as in attention.png.")
+@click.option(
+    "--plot", type=click.Path(readable=False), callback=picture_file, help="Write a picture of it, as in attention.png."
+)
 @click.option("--layer", metavar="N|PATTERN", help="Which layers: a number, or a regular expression in their names.")
 @click.option("--head", default="mean", show_default=True, metavar="N|mean|all", help="Which heads.")
 @click.option(
@@ -51,7 +53,7 @@ def _npz(context: click.Context, option: click.Parameter, output: str | None) ->
     help="Of an image model, the cell that looks.  [default: the class token, or the mean of all]",
 )
 @click.option("--max-length", type=int, help="Of a model that writes, most tokens of the answer.")
-@click.option("-o", "--output", type=click.Path(), callback=_npz, help="Write every map to this .npz.")
+@click.option("-o", "--output", type=click.Path(readable=False), callback=_npz, help="Write every map to this .npz.")
 @click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
 @click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")

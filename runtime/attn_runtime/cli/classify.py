@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 @click.command("classify")
-@click.argument("path", metavar="BUNDLE", type=click.Path())
+@click.argument("path", metavar="BUNDLE", type=click.Path(readable=False))
 @click.argument("inputs", metavar="INPUT...", nargs=-1)
 @click.option(
     "--file",
-    type=click.Path(),
+    type=click.Path(readable=False),
     help="A UTF-8 file of further texts, one a line; or a recording, a picture. - is stdin.",
 )
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")

@@ -51,7 +51,8 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
                          help="Most scratch memory, as in 512MiB, 2GiB or bytes.  [default: no limit of ours]"),
             click.option("--builder-level", "level", type=click.IntRange(0, 5),
                          help="How hard the builder looks, 0..5.  [default: the library's]"),
-            click.option("--timing-cache", type=click.Path(), help="File of kernel timings, read and written (tensorrt)."),
+            click.option("--timing-cache", type=click.Path(readable=False),
+                         help="File of kernel timings, read and written (tensorrt)."),
             click.option("--compute-capability", "capabilities", multiple=True, metavar="X.Y",
                          help="Build for this GPU, as in 8.9; repeatable (rtx).  [default: 8.0 and later]"),
             click.option("--tf32", is_flag=True, help="Let float32 products round their operands to TF32."),
@@ -59,7 +60,7 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
                          help="Let TensorRT 8.6 or 10 choose between float16 and float32 for every layer of an fp16 graph."),
             click.option("--keep", is_flag=True, help="Leave an engine that fits as it is."),
             click.option("--require-fused", is_flag=True, help="Exit code 6 unless every attention block is one kernel."),
-            click.option("--saveEngine", "save_engine", type=click.Path(),
+            click.option("--saveEngine", "save_engine", type=click.Path(readable=False),
                          help="NAME.engine.  [default: in BUNDLE/engines, or beside the ONNX file]"),
             quiet_option,
             json_option,
@@ -70,7 +71,7 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("compile")
-@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path())
+@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(readable=False))
 @click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
 @build_options
 def compile_command(path: str, quiet: bool, as_json: bool, **options: Any) -> None:

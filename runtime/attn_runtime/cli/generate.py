@@ -29,7 +29,9 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--max-length", type=int, help="Most tokens of an answer.  [default: what the model has room for]"
             ),
             click.option(
-                "--file", type=click.Path(), help="A text a line; - is stdin. A blank line answers a blank line."
+                "--file",
+                type=click.Path(readable=False),
+                help="A text a line; - is stdin. A blank line answers a blank line.",
             ),
             click.option("--stream", is_flag=True, help="Print an answer while it is written. One text, one beam."),
             click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one."),
@@ -62,7 +64,7 @@ def _beam_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("translate")
-@click.argument("path", metavar="BUNDLE", type=click.Path())
+@click.argument("path", metavar="BUNDLE", type=click.Path(readable=False))
 @click.argument("texts", metavar="TEXT...", nargs=-1)
 @_beam_options
 @_common_options
@@ -76,7 +78,7 @@ def translate_command(path: str, texts: tuple[str, ...], **options: Any) -> None
 
 
 @click.command("generate")
-@click.argument("path", metavar="BUNDLE", type=click.Path())
+@click.argument("path", metavar="BUNDLE", type=click.Path(readable=False))
 @click.option("--prompt", "texts", multiple=True, help="Text to go on from; repeatable.")
 @click.option("--temperature", type=float, help="Draw tokens; below 1 the likely ones become likelier.")
 @click.option("--top-k", type=int, help="Draw from the K likeliest tokens.")

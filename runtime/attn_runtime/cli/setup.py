@@ -12,7 +12,7 @@ from .options import json_option, print_json, quiet_option, say
 
 
 @click.command("setup")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(readable=False, path_type=Path))
 @click.option(
     "--precision", "precisions", multiple=True, help="Which of the bundle's; repeatable.  [default: as deployed]"
 )

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .atomic_write import Staging, check_file, recover, sweep, too_long, write_file, write_whole
+    from .atomic_write import Staging, advice, changing, check_file, recover, sweep, too_long, write_file, write_whole
     from .json_schema import find_problem
     from .path_encoding import not_utf8, utf8_path
-    from .regular_file import copy_command, irregular, is_file, is_folder, open_regular
+    from .regular_file import (
+        copy_command,
+        irregular,
+        is_file,
+        is_folder,
+        open_regular,
+        output_problem,
+        reason,
+        resolved,
+    )
     from .resident_memory import peak_memory, reset_peak_memory
     from .streams import MAX_STREAM_BYTES, bytes_or_path, open_descriptor
     from .strict_json import MAX_JSON_BYTES, parse_json, read_json, read_limited, shown
@@ -19,7 +28,9 @@ __all__ = [
     "MAX_JSON_BYTES",
     "MAX_STREAM_BYTES",
     "Staging",
+    "advice",
     "bytes_or_path",
+    "changing",
     "check_file",
     "copy_command",
     "find_problem",
@@ -29,12 +40,15 @@ __all__ = [
     "not_utf8",
     "open_descriptor",
     "open_regular",
+    "output_problem",
     "parse_json",
     "peak_memory",
     "read_json",
     "read_limited",
+    "reason",
     "recover",
     "reset_peak_memory",
+    "resolved",
     "shown",
     "sweep",
     "too_long",
@@ -49,6 +63,8 @@ __getattr__, __dir__ = lazy(
     {
         "atomic_write": [
             "Staging",
+            "advice",
+            "changing",
             "check_file",
             "recover",
             "sweep",
@@ -57,7 +73,16 @@ __getattr__, __dir__ = lazy(
             "write_whole",
         ],
         "json_schema": ["find_problem"],
-        "regular_file": ["copy_command", "irregular", "is_file", "is_folder", "open_regular"],
+        "regular_file": [
+            "copy_command",
+            "irregular",
+            "is_file",
+            "is_folder",
+            "open_regular",
+            "output_problem",
+            "reason",
+            "resolved",
+        ],
         "resident_memory": ["peak_memory", "reset_peak_memory"],
         "streams": ["MAX_STREAM_BYTES", "bytes_or_path", "open_descriptor"],
         "strict_json": ["MAX_JSON_BYTES", "parse_json", "read_json", "read_limited", "shown"],

@@ -10,7 +10,8 @@ Where the kernel can't exchange two names, or where several files go together (a
 moment without target; a run killed in it leaves `old/` full and the target missing, and `recover` puts it back.
 
 Several writers of one target make theirs at the same time and put it in place one after the other: `.NAME.tmp-turn`
-is a file that is there while one does, locked like the folders.
+is a file that is there while one does, locked like the folders. Who makes the new one from the old one goes through
+`.NAME.tmp-change` first, since of two of these at the same time one would have worked in vain.
 
 What is published has the modes that a plain `open` and `mkdir` would have given it, whoever wrote it: safetensors and
 onnx write for the owner alone whatever the umask, and a copy has its source's mode.
@@ -26,11 +27,11 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import OutputError
-from .regular_file import is_folder
+from .regular_file import is_folder, output_problem, reason, resolved
 
 try:
     import fcntl
@@ -43,7 +44,7 @@ _LARGEST_PID = 1 << 22
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 #: To put something in place takes milliseconds: who takes longer has been stopped.
 _TURN_SECONDS = 30.0
-_TURN = "turn"
+_TURN, _CHANGE = "turn", "change"
 #: Bytes of path that are left for what is made: golden/NAME.outputs.safetensors, and the NUL at the end.
 _INSIDE = 64
 
@@ -158,8 +159,9 @@ def write_whole(file: Path, write: Callable[[Path], None]) -> None:
     Raises OutputError when that can't be done; what was at `file` is then still there.
     """
     try:
-        if file.is_dir():
-            raise IsADirectoryError(0, "is a folder")
+        if problem := output_problem(file):
+            raise OSError(0, problem)
+        resolved(file)  # a loop of links is no name of a file
         staging = Staging(file)
         try:
             write(staging.new / file.name)
@@ -174,18 +176,45 @@ def write_whole(file: Path, write: Callable[[Path], None]) -> None:
 def check_file(file: Path) -> None:
     """OutputError unless a file can be put at `file`, as far as can be seen; worth calling before long work."""
     try:
-        parent = file.resolve().parent
-        problem = too_long(file.resolve())
-        if is_folder(file):
-            problem = "is a folder"
+        real = resolved(file)
+        parent = real.parent
+        problem = too_long(real)
+        if found := output_problem(file):
+            problem = found
         elif not is_folder(parent):
             problem = f"folder {parent} does not exist"
         elif not os.access(parent, os.W_OK | os.X_OK):
             problem = f"folder {parent} is not writable"
     except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or str(error)
+        problem = reason(error)
     if problem:
         raise OutputError(f"can't write {file}: {problem}; choose another")
+
+
+def advice(error: OSError) -> str:
+    """What to do about an output that could not be written, for the end of a message."""
+    if error.errno == errno.ENAMETOOLONG:
+        return "choose a shorter name or path"
+    if error.errno in (errno.ELOOP, errno.EINVAL):
+        return "choose another name or folder"
+    return "free some space or choose another folder"
+
+
+@contextmanager
+def changing(target: Path, waits: Callable[[], object] | None = None) -> Iterator[None]:
+    """No other run is in such a block of the same target, however long it takes; `waits` is called where one is.
+
+    For who reads the target and puts in its place what came of it. Where no file can be made beside the target there is no
+    waiting either: whoever writes then tells why that can't be. A run that is killed inside keeps nobody waiting.
+    """
+    turn = None
+    with suppress(OSError):
+        turn = _Turn(resolved(target), _CHANGE, None, waits)
+    try:
+        yield
+    finally:
+        if turn is not None:
+            turn.end()
 
 
 def write_file(file: Path, data: bytes) -> None:
@@ -263,9 +292,9 @@ def sweep(target: Path) -> None:
             continue
         shutil.rmtree(folder, ignore_errors=True)
         os.close(locked)
-    turn = _turn_file(target)
-    if os.path.lexists(turn) and (held := _take_turn(turn)) is not None:
-        _end_turn(turn, held)
+    for turn in _turn_files(target):
+        if os.path.lexists(turn) and (held := _take_turn(turn)) is not None:
+            _end_turn(turn, held)
 
 
 def _prefix(target: Path) -> str:
@@ -278,28 +307,39 @@ def _stagings(target: Path) -> Iterator[Path]:
     except OSError:
         return
     for path in found:
-        if path.name.startswith(_prefix(target)) and path != _turn_file(target):
+        if path.name.startswith(_prefix(target)) and path not in _turn_files(target):
             yield path
 
 
-def _turn_file(target: Path) -> Path:
-    return target.with_name(f"{_prefix(target)}{_TURN}")
+def _turn_files(target: Path) -> list[Path]:
+    return [target.with_name(f"{_prefix(target)}{kind}") for kind in (_TURN, _CHANGE)]
 
 
 class _Turn:
-    """Whoever has it is the only run that puts something in the place of `target`.
+    """Whoever has it is the only run that puts something in the place of `target`, or that changes it.
 
-    Waits for another, TimeoutError after 30 s. A file and not the folder around it, which the user may have locked, and
+    Waits for another, TimeoutError after `patience_s`; None is for ever. `waits` is called once where another has it.
+    A file and not the folder around it, which the user may have locked, and
     of which NFS has no lock to give.
     """
 
-    def __init__(self, target: Path) -> None:
-        self._file = _turn_file(target)
-        end = time.monotonic() + _TURN_SECONDS
+    def __init__(
+        self,
+        target: Path,
+        kind: str = _TURN,
+        patience_s: float | None = _TURN_SECONDS,
+        waits: Callable[[], object] | None = None,
+    ) -> None:
+        self._file = target.with_name(f"{_prefix(target)}{kind}")
+        start = time.monotonic()
         while (held := _take_turn(self._file)) is None:
-            if time.monotonic() > end:
+            waited = time.monotonic() - start
+            if patience_s is not None and waited > patience_s:
                 raise TimeoutError(errno.ETIMEDOUT, "another process is writing it and does not end")
-            time.sleep(0.01)
+            if waits is not None and waited > 0.1:  # not for one that is about to end
+                waits()
+                waits = None
+            time.sleep(0.01 if waited < 1 else 0.1)
         self._held = held
 
     def end(self) -> None:

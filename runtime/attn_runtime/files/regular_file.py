@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from io import BufferedReader
 from pathlib import Path
@@ -17,6 +18,10 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+#: Names of what the process has open: links in a folder of the system, which must not be replaced by a file.
+_OPEN_ALREADY = re.compile(r"/dev/(stdin|stdout|stderr|fd/\d+)|/proc/[^/]+/fd/\d+")
 
 
 def irregular(path: str | os.PathLike[str]) -> str:
@@ -38,6 +43,32 @@ def is_file(path: str | os.PathLike[str]) -> bool:
 def is_folder(path: str | os.PathLike[str]) -> bool:
     """As Path.is_dir, and as `is_file`."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """The absolute path with every link followed, whether something is there or not; OSError (ELOOP) for a loop of links.
+
+    Path.resolve raises RuntimeError for a loop up to Python 3.12, and nothing from 3.13 on.
+    """
+    real = Path(os.path.realpath(path))
+    try:
+        os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise
+    return real
+
+
+def output_problem(path: str | os.PathLike[str]) -> str:
+    """Why a file can't be put in the place of what is at `path`, for a message; "" where it can, or nothing is there."""
+    if _OPEN_ALREADY.fullmatch(os.fspath(path)):
+        return "stands for what is open already, expected the name of a file"
+    return "is a folder" if is_folder(path) else irregular(path)
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in one line, without the number and the path that Python puts around the system's words."""
+    return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, InputError
-from ..files import bytes_or_path, irregular
+from ..files import bytes_or_path, irregular, reason
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -105,7 +105,7 @@ def _open(file: str | os.PathLike[str] | bytes) -> Image:
     except FileNotFoundError:
         raise InputError(f"image {path}: there is no such file.") from None
     except _DAMAGE as error:
-        raise InputError(f"image {path.name}: can't be read: {' '.join(str(error).split())}") from error
+        raise InputError(f"image {path.name}: can't be read: {reason(error)}") from error
 
 
 def _pixels(array: NDArray[Any]) -> NDArray[np.uint8]:

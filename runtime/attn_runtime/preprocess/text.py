@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..errors import BackendError, BundleError, InputError, UsageError
-from ..files import bytes_or_path, irregular
+from ..files import bytes_or_path, irregular, reason
 from ..spec import Dim, TensorSpec
 from ..text_format import printable
 from .text_stream import Beginnings, TextStream
@@ -168,7 +168,7 @@ def read_lines(file: str) -> list[str]:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(f"{name}: line {line} is no UTF-8 text (byte {error.start}); convert it") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{name}: can't be read: {' '.join(str(error).split())}") from error
+        raise InputError(f"{name}: can't be read: {reason(error)}") from error
     if not any(line.strip() for line in lines):
         raise InputError(f"{name}: holds no text")
     return lines

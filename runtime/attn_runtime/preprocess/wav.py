@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..files import MAX_STREAM_BYTES, bytes_or_path, irregular
+from ..files import MAX_STREAM_BYTES, bytes_or_path, irregular, reason
 
 #: Larger files are refused before they are read: 23 minutes of 48 kHz stereo in 16 bits.
 MAX_BYTES = MAX_STREAM_BYTES
@@ -100,7 +100,7 @@ def _bytes(file: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
             raise InputError(f"recording {path.name}: {size} bytes, at most {MAX_BYTES} are read. Cut it.")
         return path.read_bytes(), path.name
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise InputError(f"recording {path.name}: can't be read: {' '.join(str(error).split())}") from error
+        raise InputError(f"recording {path.name}: can't be read: {reason(error)}") from error
 
 
 def _chunks(data: bytes, name: str) -> _Chunks:

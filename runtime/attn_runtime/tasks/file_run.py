@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .. import arguments
 from ..errors import BundleError, InputError, OutputError, UsageError
-from ..files import bytes_or_path, check_file, irregular, write_whole
+from ..files import bytes_or_path, check_file, irregular, reason, write_whole
 from ..preprocess import kind_of, load_audio, load_image
 from ..session import Session, open_session
 from ..spec import odd_bool
@@ -211,7 +211,7 @@ def load_npz(file: Path | bytes) -> dict[str, Array]:
     except FileNotFoundError:
         raise InputError(f"input file {file!s}: there is no such file.") from None
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"input file {name}: can't be read as .npz: {' '.join(str(error).split())}") from error
+        raise InputError(f"input file {name}: can't be read as .npz: {reason(error)}") from error
 
 
 def _name_of(file: Path | bytes) -> str:

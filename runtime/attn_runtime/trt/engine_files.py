@@ -17,7 +17,7 @@ from pathlib import Path
 from ..bundle import Bundle, Precision, sha256_of
 from ..errors import BackendError, EngineError, OutputError
 from ..escape import shell_words
-from ..files import Staging, irregular, is_folder, recover
+from ..files import Staging, irregular, is_folder, recover, resolved
 from ..onnx_file import check_external_data
 from .engine_key import EngineKey, Wanted, mismatch_text, mismatches, model_digest, read_key
 from .machine import Machine
@@ -114,9 +114,9 @@ def check_engine_target(target: Path, bundle: Path | None = None) -> None:
     if target.suffix != SUFFIX:
         raise OutputError(f"engine {target}: got {target.name!r}, expected a name NAME{SUFFIX}")
     try:
-        if bundle is not None and not target.parent.resolve().is_relative_to(bundle.resolve()):
+        if bundle is not None and not resolved(target.parent).is_relative_to(resolved(bundle)):
             raise OutputError(f"{target.parent}: a link out of the bundle; remove it, or {advice}")
-        parent = target.parent
+        parent = resolved(target).parent if bundle is None else target.parent
         if bundle is not None and not parent.exists():
             parent = parent.parent
         if not parent.is_dir():

@@ -2,6 +2,7 @@
 #include <attn/runtime.hpp>
 
 #include <cstdio>
+#include <string>
 
 #include "top_classes.h"
 
@@ -13,7 +14,9 @@ int main(int count, char** arguments) {
   try {
     const attn::Bundle bundle(arguments[1]);
     // One channel, resampled, and as long as the bundle's graph takes it.
-    const attn::Tensors inputs = bundle.wav(arguments[2]);
+    std::string notes;
+    const attn::Tensors inputs = bundle.wav(arguments[2], notes);
+    if (!notes.empty()) std::fprintf(stderr, "note: %s\n", notes.c_str());
     const attn::Session session(bundle);
     return print_top_classes(session.run(inputs), bundle.labels());
   } catch (const attn::Error& error) {

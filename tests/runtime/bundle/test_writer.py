@@ -417,9 +417,30 @@ def test_onnx_file_and_data_fail_together(tmp_path: Path, monkeypatch: pytest.Mo
     ], "an old graph must never stand beside new weights, nor a new one beside old weights"
 
 
+@pytest.mark.parametrize("name", ["f.attn", "f.onnx", "loop.attn", "loop.onnx", "loop.attn/a.attn"])
+def test_a_pipe_or_a_loop_of_links_is_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to(name) if name.startswith("loop") and "/" not in name else None
+    if "/" in name:
+        (tmp_path / "loop.attn").symlink_to("loop.attn")
+    elif name.startswith("f"):
+        os.mkfifo(tmp_path / name)
+    before = snapshot(tmp_path)
+    for force in (False, True):
+        with pytest.raises(OutputError, match="but a FIFO|symbolic links") as caught:
+            check_target(tmp_path / name, force)
+        assert "Errno" not in str(caught.value)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_link_to_nothing_is_no_name_to_mean(tmp_path: Path) -> None:
+    (tmp_path / "gemm.attn").symlink_to("gone.attn")
+    with pytest.raises(BundleError, match="does not exist; check the path"):
+        Bundle.open(tmp_path / "gemm.attn")
+
+
 def test_onnx_target_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").mkdir()
-    with pytest.raises(OutputError, match="is not a file"):
+    with pytest.raises(OutputError, match="is a folder"):
         check_target(tmp_path / "a.onnx", force=True)
     with OnnxWriter(tmp_path / "b.onnx") as writer:
         with pytest.raises(OutputError, match="no file name beside it"):

@@ -130,3 +130,16 @@ def test_a_bug_keeps_its_traceback_and_tells_too(capsys: pytest.CaptureFixture[s
 def test_help_is_text(run: Run) -> None:
     code, out, err = run("do", "--json", "--help")
     assert (code, err) == (0, "") and out.startswith("Usage: program do")
+
+
+def test_who_may_read_a_path_is_not_clicks_to_say() -> None:
+    """Its answer has exit code 2; whoever opens the path tells of it with the code of what it is."""
+    from attn_runtime.cli.app import cli
+
+    paths = [
+        option.type
+        for command in cli.commands.values()
+        for option in command.params
+        if isinstance(option.type, click.Path)
+    ]
+    assert len(paths) > 8 and not any(path.readable or path.exists for path in paths)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from attn_runtime.errors import OutputError
-from attn_runtime.files import Staging, atomic_write, check_file, too_long, write_file
+from attn_runtime.files import Staging, atomic_write, changing, check_file, too_long, write_file
 
 #: Replaces the target over and over by two files of one number each, or by a folder of them, from a common start on.
 _WRITER = """
@@ -149,3 +149,39 @@ def test_a_path_that_leaves_no_room() -> None:
     assert too_long(Path("/" + "d/" * 2010, "a.attn")) == (
         "the path of 4027 bytes is too long; 3999 leave room for a temporary folder and its files"
     )
+
+
+def test_who_changes_a_target_waits_for_another_and_says_so(tmp_path: Path) -> None:
+    said: list[str] = []
+    waiting, entered = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with changing(tmp_path / "a.attn", lambda: (said.append("waits"), waiting.set())):
+            entered.set()
+
+    second = threading.Thread(target=other)
+    with changing(tmp_path / "a.attn"):
+        second.start()
+        assert waiting.wait(30) and not entered.is_set()
+        # It keeps nobody from putting something there, and no sweep takes it away.
+        write_file(tmp_path / "a.attn", b"x")
+        atomic_write.sweep(tmp_path / "a.attn")
+        assert (tmp_path / ".a.attn.tmp-change").exists() and not entered.is_set()
+    second.join(30)
+    assert entered.is_set() and said == ["waits"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.attn"]
+
+
+def test_a_run_that_was_killed_in_a_change_keeps_nobody_waiting(tmp_path: Path) -> None:
+    code = "import os, sys; from pathlib import Path; from attn_runtime.files import changing\n"
+    code += "with changing(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.attn")], check=False)
+    assert (tmp_path / ".a.attn.tmp-change").exists()
+    with changing(tmp_path / "a.attn", lambda: pytest.fail("waits")):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_no_lock_can_be_made_a_change_goes_on(tmp_path: Path) -> None:
+    with changing(tmp_path / "nothing" / "a.attn"):
+        pass

@@ -10,8 +10,18 @@ from typing import Any
 
 import pytest
 from attn_runtime.bundle import Bundle, sha256_of
-from attn_runtime.errors import BundleError, EngineError, InputError, OutputError
-from attn_runtime.files import copy_command, irregular, open_regular, read_json
+from attn_runtime.errors import AttnError, BundleError, EngineError, InputError, OutputError
+from attn_runtime.files import (
+    check_file,
+    copy_command,
+    irregular,
+    open_regular,
+    output_problem,
+    read_json,
+    reason,
+    resolved,
+    write_file,
+)
 from attn_runtime.jetson import bootstrap
 from attn_runtime.onnx_file.external_data import check_external_data
 from attn_runtime.preprocess import load_audio, load_image
@@ -19,6 +29,7 @@ from attn_runtime.preprocess.text import read_lines
 from attn_runtime.session import open_session
 from attn_runtime.tasks.file_run import load_npz
 from attn_runtime.trt.builder.compile import _read_cache
+from attn_runtime.trt.engine_files import check_engine_target
 from support.checks.time_limit import time_limit
 
 _AUDIO = {"input": "x", "rate": 16000, "channels": 1}
@@ -109,3 +120,54 @@ def test_the_command_that_copies_is_quoted() -> None:
 
 def test_a_timing_cache_that_is_not_there_yet(tmp_path: Path) -> None:
     assert _read_cache(tmp_path / "none") == b"" and EngineError.exit_code != OutputError.exit_code
+
+
+@pytest.mark.parametrize("name", ["loop", "a", "a/x", "a/x/y"])
+def test_a_loop_of_links_is_an_os_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links"):
+        resolved(tmp_path / name)
+    (tmp_path / "good").symlink_to("nothing/there")
+    assert resolved(tmp_path / "good") == tmp_path / "nothing" / "there"
+    before = sorted(tmp_path.iterdir())
+    for write in (check_file, lambda file: write_file(file, b"x")):
+        with pytest.raises(OutputError, match="symbolic links") as caught:
+            write(tmp_path / name)
+        assert "Errno" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before and (tmp_path / "loop").is_symlink()
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "f")
+    (tmp_path / "link").symlink_to("f")
+    assert output_problem(tmp_path / "nothing") == output_problem(__file__) == ""
+    for name in ("/dev/stdout", "/dev/stderr", "/dev/fd/1", "/proc/self/fd/2", "/dev/null"):
+        assert output_problem(name)
+    for file in (tmp_path / "f", tmp_path / "link"):
+        for write in (check_file, lambda file: write_file(file, b"x")):
+            with pytest.raises(OutputError, match="is not a regular file, but a FIFO"):
+                write(file)
+    assert (tmp_path / "f").is_fifo() and (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["loop", "n" * 300])
+def test_the_systems_words_are_told_without_number_and_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert reason(ValueError("one\n  two")) == "one two"
+    for read in (
+        Bundle.open,
+        load_npz,
+        lambda path: read_lines(str(path)),
+        lambda path: load_image(path, _IMAGE),
+        lambda path: load_audio(path, _AUDIO, 1, 2),
+        check_engine_target,
+    ):
+        with pytest.raises(AttnError) as caught:
+            read(tmp_path / f"{name}")
+        assert "Errno" not in str(caught.value) and "\n" not in str(caught.value)
+    (tmp_path / "a.engine").symlink_to("a.engine")
+    with pytest.raises(OutputError, match="symbolic links"):
+        check_engine_target(tmp_path / "a.engine")
+    assert (tmp_path / "a.engine").is_symlink()

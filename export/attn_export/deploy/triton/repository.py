@@ -18,7 +18,7 @@ from typing import Any
 
 from attn_runtime.bundle import OpenedFiles, sha256_of
 from attn_runtime.errors import BundleError, OutputError, UsageError
-from attn_runtime.files import Staging, read_json, shown
+from attn_runtime.files import Staging, advice, irregular, is_folder, read_json, reason, resolved, shown, too_long
 
 CONFIG = "config.pbtxt"
 RECORD = "attn-export.json"
@@ -53,17 +53,13 @@ def write_model(repository: Path, model: ModelFolder, force: bool = False) -> Pa
 
     Raises OutputError where that would lose what is not ours, or where the disk fails; then the repository is as it was.
     """
+    check_place(repository, model.name)
     target = repository / model.name
     made = False
     try:
         if not repository.exists():
-            _check_parent(repository)
             repository.mkdir(exist_ok=True)  # by another run, meanwhile
             made = True
-        elif not repository.is_dir():
-            raise OutputError(
-                f"output {repository}: is a file, expected a folder, the model repository; choose another"
-            )
         # Other versions are carried over: one that another run puts there meanwhile would be lost.
         staging = Staging(target, alone=True)
         try:
@@ -75,8 +71,7 @@ def write_model(repository: Path, model: ModelFolder, force: bool = False) -> Pa
     except OSError as error:
         at = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
         raise OutputError(
-            f"can't write {target}: {error.strerror or error}{at}; what was there is unchanged; "
-            "free some space or choose another folder"
+            f"can't write {target}: {error.strerror or error}{at}; what was there is unchanged; {advice(error)}"
         ) from error
     finally:
         if made and not any(repository.iterdir()):
@@ -84,20 +79,32 @@ def write_model(repository: Path, model: ModelFolder, force: bool = False) -> Pa
     return target
 
 
-def _check_parent(repository: Path) -> None:
-    parent = repository.resolve().parent
-    if not parent.is_dir():
-        found = "is not a folder" if parent.exists() else "does not exist"
-        raise OutputError(f"output {repository}: folder {parent} {found}; create it or choose another")
+def check_place(repository: Path, name: str) -> None:
+    """OutputError unless the folder of model `name` can be made in `repository`, as far as can be seen."""
+    try:
+        real = resolved(repository)
+        exists = real.exists()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise OutputError(f"output {repository}: {reason(error)}; choose another name or folder") from error
+    if exists and not real.is_dir():
+        found = irregular(real) or "is a file"
+        raise OutputError(f"output {repository}: {found}, expected a folder, the model repository; choose another")
+    if not exists and not is_folder(real.parent):
+        found = "is not a folder" if real.parent.exists() else "does not exist"
+        raise OutputError(f"output {repository}: folder {real.parent} {found}; create it or choose another")
+    if problem := too_long(real / name):
+        raise OutputError(f"output {repository / name}: {problem}; choose a shorter one")
 
 
 def _what_stays(target: Path, model: ModelFolder, force: bool) -> dict[str, str]:
     """Path -> sha256 of the files of other versions. Raises OutputError where something there is not ours to replace."""
-    advice = "choose another --name, or replace it with --force"
+    way_out = "choose another --name, or replace it with --force"
     if not target.is_dir():
+        if problem := irregular(target):
+            raise OutputError(f"output {target}: {problem}; choose another --name")
         if force:
             return {}
-        raise OutputError(f"output {target}: exists and is no folder; {advice}")
+        raise OutputError(f"output {target}: exists and is no folder; {way_out}")
     try:
         record = read_json(target / RECORD, f"{target.name}/{RECORD}")
         listed = {str(path): str(sha256) for path, sha256 in record["files"].items()}
@@ -106,7 +113,7 @@ def _what_stays(target: Path, model: ModelFolder, force: bool) -> dict[str, str]
         if force:
             return {}
         raise OutputError(
-            f"output {target}: is a model that attn-export did not write (it has no readable {RECORD}); {advice}"
+            f"output {target}: is a model that attn-export did not write (it has no readable {RECORD}); {way_out}"
         ) from None
     stays = {path: sha256 for path, sha256 in listed.items() if _version(path) not in (None, model.version)}
     if stays and signature != model.signature:

@@ -19,7 +19,7 @@ from attn_runtime.trt.builder import check_for_provider
 
 from .config import Message, Signature, accelerator, dynamic_batching, instance_group, parameters
 from .engines import Plans, find_plans
-from .repository import CONFIG, ModelFolder, check_name, write_model
+from .repository import CONFIG, ModelFolder, check_name, check_place, write_model
 from .text_proto import Enum, Map, to_text
 from .warmup import warm_up
 
@@ -127,6 +127,7 @@ def deploy_triton(
         made = [_graph(bundle, graph, f"{name}-{graph.name}" if many else name, options) for graph in graphs]
     for folder, _ in made:
         check_name(folder.name)
+        check_place(Path(repository), folder.name)
     done = []
     for folder, told in made:
         done.append(TritonModel(folder.name, write_model(Path(repository), folder, options.force), *told))

@@ -151,6 +151,9 @@ ATTN_API const char* attn_version(void);
 ATTN_API const char* attn_last_error(void);
 /* A table of several lines for what has one (parity: the worst elements), or "". */
 ATTN_API const char* attn_last_error_details(void);
+/* What the recording of this thread's last attn_bundle_wav left open, in one line, such as samples of 12 bits in 16; "" where nothing.
+ * It lives until the same thread's next attn_bundle_wav. */
+ATTN_API const char* attn_last_notes(void);
 /* "float32", and the bytes of one element; NULL and 0 for what is no attn_dtype. */
 ATTN_API const char* attn_dtype_name(attn_dtype dtype);
 ATTN_API size_t attn_dtype_bytes(attn_dtype dtype);
@@ -307,7 +310,7 @@ ATTN_API int attn_bundle_image(const attn_bundle* bundle, const uint8_t* pixels,
 ATTN_API int attn_bundle_audio(const attn_bundle* bundle, const float* samples, size_t frames, size_t channels, size_t rate,
                                attn_tensor* tensor);
 /* A wav file: PCM of 8, 16, 24, 32 bits or float. /dev/stdin and /dev/fd/N are read until their writer closes them, and kept from a call
- * with `data` NULL to the next one. */
+ * with `data` NULL to the next one. attn_last_notes tells what is peculiar. */
 ATTN_API int attn_bundle_wav(const attn_bundle* bundle, const char* path, attn_tensor* tensor);
 /* Texts in UTF-8 -> int64 [count, length] and bool [count, length], padded to the longest, as assets/text.json says. */
 ATTN_API int attn_bundle_text(const attn_bundle* bundle, const char* const* texts, size_t count, attn_tensor* tokens,

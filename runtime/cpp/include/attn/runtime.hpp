@@ -286,6 +286,12 @@ class Bundle {
   Tensors wav(const std::string& path) const {
     return prepared([&](attn_tensor* tensor) { return attn_bundle_wav(c(), path.c_str(), tensor); });
   }
+  /* The same; `notes` is what attn_last_notes tells of it. */
+  Tensors wav(const std::string& path, std::string& notes) const {
+    Tensors made = wav(path);
+    notes = attn_last_notes();
+    return made;
+  }
   Tensors text(const std::vector<std::string>& texts) const {
     const std::vector<const char*> given = detail::c_texts(texts);
     return prepared<2>([&](attn_tensor* tensors) {

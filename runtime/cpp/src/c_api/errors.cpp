@@ -16,6 +16,7 @@ struct LastError {
 };
 
 thread_local LastError last;
+thread_local std::string last_notes;
 
 }  // namespace
 
@@ -23,6 +24,12 @@ void clear_error() noexcept {
   last.message.clear();
   last.details.clear();
   last.fixed = nullptr;
+}
+
+void keep_notes(const std::vector<std::string>& notes) {
+  std::string line;
+  for (const std::string& note : notes) line += (line.empty() ? "" : "; ") + printable(note, longest);
+  last_notes = std::move(line);
 }
 
 int keep_error() noexcept {
@@ -58,6 +65,8 @@ const char* attn_version(void) { return ATTN_VERSION; }
 const char* attn_last_error(void) { return attn::last.fixed ? attn::last.fixed : attn::last.message.c_str(); }
 
 const char* attn_last_error_details(void) { return attn::last.details.c_str(); }
+
+const char* attn_last_notes(void) { return attn::last_notes.c_str(); }
 
 const char* attn_dtype_name(attn_dtype dtype) { return attn::name_of(dtype); }
 

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "util/error.h"
 
@@ -13,6 +14,9 @@ namespace attn {
 // Keep what the exception that is being handled says for attn_last_error, and return its status. Called in a catch block.
 int keep_error() noexcept;
 void clear_error() noexcept;
+
+// What attn_last_notes tells in this thread from now on, in one line.
+void keep_notes(const std::vector<std::string>& notes);
 
 // Run what a function of the C interface does: `body()` returns nothing, or raises.
 template <typename Body>

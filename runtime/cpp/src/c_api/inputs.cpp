@@ -120,10 +120,12 @@ int attn_bundle_audio(const attn_bundle* bundle, const float* samples, size_t fr
 
 int attn_bundle_wav(const attn_bundle* bundle, const char* path, attn_tensor* tensor) {
   return guarded([&] {
+    attn::keep_notes({});
     required(bundle, "bundle");
     required(tensor, "tensor");
     asset_of(*bundle->bundle, "audio", "recordings");  // before the file is read
     const auto give = [&](const attn::Recording& found) {
+      attn::keep_notes(found.notes);
       give_audio(*bundle->bundle, found.samples.data(), found.samples.size() / found.channels, found.channels, found.rate, *tensor);
     };
     const auto stream = attn::open_descriptor(required(path, "path"));

@@ -32,7 +32,8 @@ struct Chunk {
 struct Format {
   unsigned tag, channels;
   uint32_t rate;
-  unsigned bits;  // of a container; samples of fewer are left-justified in it
+  unsigned bits;   // of a container; samples of fewer are left-justified in it
+  unsigned valid;  // bits in use
 };
 
 uint32_t number(const uint8_t* data, size_t bytes) {
@@ -69,7 +70,8 @@ class Reader {
       refuse(std::string("a WAV file without its ") + (format_ ? "data" : "format") + " chunk: truncated or damaged.");
     }
     const Format format = read_format();
-    Recording found{read_samples(format), format.channels, format.rate};
+    Recording found{read_samples(format), format.channels, format.rate, {}};
+    found.notes = notes_on(format, found.samples);
     if (found.samples.empty()) refuse("holds no samples.");
     const auto bad = std::count_if(found.samples.begin(), found.samples.end(), [](float value) { return !std::isfinite(value); });
     if (bad) refuse(std::to_string(bad) + " samples are NaN or infinite.");
@@ -90,7 +92,8 @@ class Reader {
         if (size == 0xFFFFFFFF && wide && *wide > 0 && *wide < uint64_t{1} << 63) {
           size = *wide;
         } else {
-          open_end_ = is_open_size(static_cast<uint32_t>(size)) || (size == 0 && is_unfinished(at));
+          unfinished_ = size == 0 && is_unfinished(at);
+          open_end_ = unfinished_ || is_open_size(static_cast<uint32_t>(size));
         }
       }
       const size_t rest = size_ - at - 8, there = open_end_ ? rest : static_cast<size_t>(std::min<uint64_t>(size, rest));
@@ -105,6 +108,22 @@ class Reader {
     }
   }
 
+  std::vector<std::string> notes_on(const Format& format, const std::vector<float>& samples) const {
+    std::vector<std::string> notes;
+    if (unfinished_) notes.push_back("its header tells no length, as of a recorder that was stopped: it is read to its end");
+    if (const size_t rest = samples_->size % (format.channels * format.bits / 8)) {
+      notes.push_back("it ends within a frame: the last " + std::to_string(rest) + " bytes are left out");
+    }
+    if (format.valid == format.bits) return notes;
+    const std::string valid = std::to_string(format.valid);
+    notes.push_back("samples of " + valid + " bits in " + std::to_string(format.bits) + ", taken as left-justified, as the format says");
+    const float lowest = std::ldexp(1.0f, static_cast<int>(format.valid) - static_cast<int>(format.bits));
+    if (std::all_of(samples.begin(), samples.end(), [&](float value) { return std::abs(value) <= lowest; })) {
+      notes.push_back("all of them lie in the lowest " + valid + " bits: if they were written there, they are too quiet");
+    }
+    return notes;
+  }
+
   // Whether a data chunk of size 0 has samples behind it, as a killed recorder leaves: the file says that it ends there, or nothing.
   bool is_unfinished(size_t at) const {
     const uint32_t told = number(data_ + 4, 4);
@@ -117,7 +136,7 @@ class Reader {
     if (format_->size < 16) {
       refuse("its format chunk has " + std::to_string(format_->size) + " bytes, expected 16 or more: damaged.");
     }
-    Format found{number(chunk, 2), number(chunk + 2, 2), number(chunk + 4, 4), number(chunk + 14, 2)};
+    Format found{number(chunk, 2), number(chunk + 2, 2), number(chunk + 4, 4), number(chunk + 14, 2), 0};
     const unsigned block = number(chunk + 12, 2);
     unsigned valid = found.bits;
     if (found.tag == extensible && format_->size >= 40 && std::equal(guid_tail.begin(), guid_tail.end(), chunk + 26)) {
@@ -144,6 +163,7 @@ class Reader {
       refuse(std::to_string(found.channels) + " channels at " + std::to_string(found.rate) + " Hz in blocks of " +
              std::to_string(block) + " bytes: its header is damaged.");
     }
+    found.valid = valid;
     return found;
   }
 
@@ -204,7 +224,8 @@ class Reader {
   size_t size_;
   const std::string& name_;
   std::optional<Chunk> format_, samples_;
-  bool open_end_ = false;  // the header does not tell how long the samples are
+  bool open_end_ = false;    // the header does not tell how long the samples are
+  bool unfinished_ = false;  // since it was never filled in
 };
 
 }  // namespace
@@ -222,11 +243,8 @@ Recording read_wav(const std::filesystem::path& path) {
       }
       return parse_wav(data.data(), data.size(), name);
     }
-    const auto kind = std::filesystem::status(path).type();
-    if (kind != std::filesystem::file_type::regular) {
-      const bool folder = kind == std::filesystem::file_type::directory;
-      throw input_error("recording " + path.string() + ": " + (folder ? "is a folder, expected a file" : "there is no such file") + ".");
-    }
+    const std::string problem = irregular(path);
+    if (!problem.empty()) throw input_error("recording " + path.string() + ": " + problem + ".");
     const File file(path);
     if (file.size() > max_bytes) {
       throw input_error("recording " + name + ": " + std::to_string(file.size()) + " bytes, at most " + std::to_string(max_bytes) +

@@ -9,11 +9,12 @@
 
 namespace attn {
 
-// Interleaved samples [frames, channels], where full scale is -1..1; `rate` in Hz.
+// Interleaved samples [frames, channels], where full scale is -1..1; `rate` in Hz; `notes` tell what the header left open.
 struct Recording {
   std::vector<float> samples;
   size_t channels;
   uint32_t rate;
+  std::vector<std::string> notes;
 };
 
 // A header that leaves its size open means all that is there; so does the size of 0 that a killed recorder leaves. /dev/stdin and

@@ -1,6 +1,7 @@
 #include "util/files.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -63,6 +64,18 @@ std::optional<int> open_descriptor(const fs::path& path) {
   return number;
 }
 
+std::string irregular(const fs::path& path) {
+  switch (fs::status(path).type()) {
+    case fs::file_type::regular: return "";
+    case fs::file_type::directory: return "is not a regular file, but a folder";
+    case fs::file_type::fifo: return "is not a regular file, but a FIFO";
+    case fs::file_type::socket: return "is not a regular file, but a socket";
+    case fs::file_type::character:
+    case fs::file_type::block: return "is not a regular file, but a device";
+    default: return "there is no such file";
+  }
+}
+
 std::string identity(int descriptor) {
   struct stat found {};
   if (::fstat(descriptor, &found) != 0) return "";  // that it is closed is told when it is read
@@ -75,6 +88,12 @@ std::vector<uint8_t> read_stream(int descriptor, size_t most) {
     data.resize(size + (size_t{1} << 20));
     const ssize_t got = ::read(descriptor, data.data() + size, data.size() - size);
     if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {  // whoever opened it does not wait, and the writer is not done
+      pollfd ready{descriptor, POLLIN, 0};
+      if (::poll(&ready, 1, -1) < 0 && errno != EINTR) fail();
+      data.resize(size);
+      continue;
+    }
     if (got < 0) fail();
     size += static_cast<size_t>(got);
     data.resize(size);

@@ -33,6 +33,9 @@ class File {
 // is open is a regular file.
 std::optional<int> open_descriptor(const std::filesystem::path& path);
 
+// Why there is no file to read at `path`, links followed, for a message; "" for a file. Raises std::system_error where that can't be seen.
+std::string irregular(const std::filesystem::path& path);
+
 // What tells an open descriptor from others, also from a later one of the same number.
 std::string identity(int descriptor);
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from attn_export.deploy.triton import repository
-from attn_export.deploy.triton.repository import ModelFolder, write_model
+from attn_export.deploy.triton.repository import ModelFolder, check_place, write_model
 from attn_runtime.bundle import OpenedFiles
 from attn_runtime.errors import OutputError
 from support.checks.time_limit import time_limit
@@ -52,3 +52,30 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Path, file: 
         write_model(tmp_path, model(2))
     assert "\n" not in str(caught.value)
     assert (tmp_path / "m" / file).is_fifo()
+
+
+def test_where_no_model_can_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "f")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "there").mkdir()
+    for place, says in {
+        "f": "but a FIFO",
+        "loop": "symbolic links",
+        "loop/r": "symbolic links",
+        "n" * 300: "too long",
+        "nothing/r": "does not exist",
+    }.items():
+        with pytest.raises(OutputError, match=says) as caught:
+            check_place(tmp_path / place, "m")
+        assert "Errno" not in str(caught.value) and "space" not in str(caught.value)
+    with pytest.raises(OutputError, match="the name of 250 bytes is too long"):
+        check_place(tmp_path / "there", "m" * 250)
+    check_place(tmp_path / "there", "m")
+    check_place(tmp_path / "new", "m")
+
+
+def test_a_pipe_in_the_place_of_a_model_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m")
+    with pytest.raises(OutputError, match="but a FIFO"):
+        write_model(tmp_path, model(1), force=True)
+    assert (tmp_path / "m").is_fifo()
