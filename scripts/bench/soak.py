@@ -101,7 +101,8 @@ def soak(language: str, exports: Path, asked: argparse.Namespace) -> dict[str, A
         time.sleep(0.5)
     (output, _) = server.communicate()
     figures = json.loads(output) if server.returncode == 0 else {"counts": {}, "errors": 1, "wrong": 0, "first": ""}
-    half = samples[len(samples) // 2 :]
+    samples = samples or [(0.0, 0, 0)]  # it ended before it was ready
+    halves = {"first half": samples[: len(samples) // 2], "second half": samples[len(samples) // 2 :]}
     return {
         **figures,
         "exit_code": server.returncode,
@@ -110,10 +111,7 @@ def soak(language: str, exports: Path, asked: argparse.Namespace) -> dict[str, A
         "replacements": replaced * len(MODELS),
         "memory_mib": {name: size / 2**20 for name, size in _three(samples, 1).items()},
         "descriptors": _three(samples, 2),
-        "largest_mib": {
-            "first half": max(s[1] for s in samples) / 2**20,
-            "second half": max(s[1] for s in half) / 2**20,
-        },
+        "largest_mib": {name: max(sample[1] for sample in half) / 2**20 for name, half in halves.items()},
     }
 
 
@@ -160,12 +158,13 @@ def table(language: str, f: dict[str, Any]) -> str:
     """A column of docs/reliability.md."""
     counts = "  ".join(f"{name} {f['counts'].get(name, 0):,}" for name in (*SHARES, "refused"))
     memory = ", ".join(f"{size:.0f} MiB at {when}" for when, size in f["memory_mib"].items())
+    largest = ", ".join(f"{size:.0f} MiB in the {when}" for when, size in f["largest_mib"].items())
     open_files = ", ".join(f"{count} at {when}" for when, count in f["descriptors"].items())
     first = f"\n  first: {f['first']}" if f["first"] else ""
     return (
         f"{language}: {f['minutes']:g} minutes, {f['threads']} threads, {f['replacements']:,} replacements, "
         f"exit code {f['exit_code']}\n  {counts}\n  errors {f['errors']}, wrong answers {f['wrong']}{first}\n"
-        f"  memory {memory}\n  descriptors {open_files}"
+        f"  memory {memory}; at most {largest}\n  descriptors {open_files}"
     )
 
 
