@@ -132,7 +132,7 @@ def _check_several(source: Source, target: Path, options: ExportOptions) -> None
 
 
 def _check_names(source: Source, target: Path, options: ExportOptions) -> None:
-    """UsageError for a name that no bundle and no metadata can hold: else the writer refused it, after all the work."""
+    """UsageError for a name or a size that no bundle and no metadata can hold: else the writer refused it, after all the work."""
     asked: list[tuple[str, Any, str]] = [
         ("text", target.stem, f"output {target}"),
         ("source", source.provenance, "SOURCE"),
@@ -144,7 +144,8 @@ def _check_names(source: Source, target: Path, options: ExportOptions) -> None:
         asked += [("text", s.name, f"{part.name}: name of an output") for s in part.outputs]
     for problem in (form_problem(*one) for one in asked):
         if problem:
-            raise UsageError(f"{problem}; choose another name")
+            sized = problem.partition(": got ")[0].endswith((".min", ".opt", ".max"))
+            raise UsageError(f"{problem}; {'narrow the range with --dim' if sized else 'choose another name'}")
 
 
 def _share_weights(done: Export, writer: BundleWriter, console: Console) -> None:

@@ -209,7 +209,7 @@ def changing(target: Path, waits: Callable[[], object] | None = None) -> Iterato
     """
     turn = None
     with suppress(OSError):
-        turn = _Turn(resolved(target), _CHANGE, None, waits)
+        turn = _Turn(resolved(target), _CHANGE, True, waits)
     try:
         yield
     finally:
@@ -318,23 +318,22 @@ def _turn_files(target: Path) -> list[Path]:
 class _Turn:
     """Whoever has it is the only run that puts something in the place of `target`, or that changes it.
 
-    Waits for another, TimeoutError after `patience_s`; None is for ever. `waits` is called once where another has it.
-    A file and not the folder around it, which the user may have locked, and
-    of which NFS has no lock to give.
+    Waits for another, `for_ever` or with TimeoutError after some time; `waits` is called once where another has it. A file
+    and not the folder around it, which the user may have locked, and of which NFS has no lock to give.
     """
 
     def __init__(
         self,
         target: Path,
         kind: str = _TURN,
-        patience_s: float | None = _TURN_SECONDS,
+        for_ever: bool = False,
         waits: Callable[[], object] | None = None,
     ) -> None:
         self._file = target.with_name(f"{_prefix(target)}{kind}")
         start = time.monotonic()
         while (held := _take_turn(self._file)) is None:
             waited = time.monotonic() - start
-            if patience_s is not None and waited > patience_s:
+            if not for_ever and waited > _TURN_SECONDS:
                 raise TimeoutError(errno.ETIMEDOUT, "another process is writing it and does not end")
             if waits is not None and waited > 0.1:  # not for one that is about to end
                 waits()

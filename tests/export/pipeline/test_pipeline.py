@@ -256,6 +256,10 @@ def test_an_output_that_the_absolute_limit_swallows_is_told(project: Path, capsy
 
 def test_sizes_beyond_memory_are_refused_before_they_are_drawn(project: Path) -> None:
     with pytest.raises(UsageError, match=r'case "max" .*GB of inputs'):
+        run("nets:attention", project / "a.attn", X, ["batch=1:2:2147483647", "T=1:8:16"])
+    with pytest.raises(
+        UsageError, match=r"max: got 99999999999, expected at most 2147483647; narrow the range with --dim"
+    ):
         run("nets:attention", project / "a.attn", X, ["batch=1:2:99999999999", "T=1:8:16"])
 
 
