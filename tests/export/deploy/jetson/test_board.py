@@ -219,7 +219,7 @@ def test_tensorrt_8_refuses_int64(tmp_path: Path, board: FakeBoard) -> None:
     assert board.builds() == []
 
 
-@pytest.mark.parametrize("how", ["refuse-typed", "crash-typed", "fp32-layers"])
+@pytest.mark.parametrize("how", ["refuse-typed", pytest.param("crash-typed", marks=pytest.mark.full), "fp32-layers"])
 def test_a_typed_graph_that_can_not_be_built(folder: Path, board: FakeBoard, how: str) -> None:
     """Without --weak-fp16 it is an error that names the option; with it, what was done is told. Layers that stay in fp32 are
     no fp16 in either way."""
@@ -403,7 +403,7 @@ def _files(folder: Path) -> set[str]:
     return {name for name in found if not name.startswith(("python/", ".setup.lock", ".timings"))}
 
 
-@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("kill", [pytest.param(signal.SIGTERM, marks=pytest.mark.full), signal.SIGKILL])
 def test_a_killed_run_leaves_no_half_report(folder: Path, board: FakeBoard, kill: signal.Signals) -> None:
     before = _files(folder)
     run = board.start(folder, *SHORT, FAKE_TRT="slow")
