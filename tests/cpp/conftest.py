@@ -55,7 +55,7 @@ def build(preset: str, *targets: str) -> Path:
 
 @pytest.fixture(scope="session")
 def cpp_build() -> Path:
-    """The folder of the build that the tests run: libattn_runtime.so, tests/, examples/, bench/."""
+    """The folder of the build that the tests run: libattn_runtime.so, tests/, examples/."""
     if reason := why_no_build():
         if os.environ.get("ATTN_REQUIRE_CPP") == "1":
             pytest.fail(reason)
