@@ -13,7 +13,7 @@ from types import TracebackType
 
 from attn_runtime.bundle import sha256_of
 from attn_runtime.errors import OutputError
-from attn_runtime.files import Staging, advice, irregular, is_folder, recover, resolved, too_long
+from attn_runtime.files import Staging, irregular, is_folder, not_written, recover, resolved, too_long
 
 _ARCHIVE = ".tar.gz"
 #: The disk's or the process's own limits, whatever file they hit.
@@ -40,7 +40,7 @@ class DeployFolder:
             self.path = parent / name
             self.path.mkdir(parents=True)
         except OSError as error:
-            raise self._told(error) from error
+            raise not_written(self._target, error) from error
         return self
 
     def __exit__(
@@ -51,7 +51,7 @@ class DeployFolder:
         # Another file's trouble, one of the bundle's say, is not about this output.
         names = (name for name in (error.filename, error.filename2) if name) if isinstance(error, OSError) else ()
         if isinstance(error, OSError) and (error.errno in _DISK or any(_is_in(made_in, name) for name in names)):
-            raise self._told(error) from error
+            raise not_written(self._target, error) from error
 
     def add(self, relative: str, data: bytes) -> None:
         place = self.place(relative)
@@ -140,12 +140,6 @@ class DeployFolder:
                 return any(entry.name.partition("/")[2] == self._mark for entry in tar)
         except (tarfile.TarError, EOFError, zlib.error, OSError):
             return False
-
-    def _told(self, error: OSError) -> OutputError:
-        at = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
-        return OutputError(
-            f"can't write {self._target}: {error.strerror or error}{at}; what was there is unchanged; {advice(error)}"
-        )
 
 
 def _is_in(folder: Path, name: object) -> bool:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from ..errors import BundleError, OutputError
 from ..files import (
     Staging,
-    advice,
     find_problem,
     irregular,
     not_utf8,
+    not_written,
     output_problem,
     read_json,
     reason,
@@ -140,7 +140,7 @@ class _Writer:
             # Behind a link lies the thing that the user means; the link stays.
             self._staging = Staging(resolved(self.target))
         except OSError as error:
-            raise self._told(error) from error
+            raise not_written(self.target, error) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -150,7 +150,7 @@ class _Writer:
             self._staging.discard()
             self._staging = None
         if isinstance(error, OSError) and self._is_ours(error, folder):
-            raise self._told(error) from error
+            raise not_written(self.target, error) from error
 
     @staticmethod
     def _is_ours(error: OSError, folder: Path | None) -> bool:
@@ -164,12 +164,6 @@ class _Writer:
             for name in (error.filename, error.filename2)
         )
 
-    def _told(self, error: OSError) -> OutputError:
-        at = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
-        return OutputError(
-            f"can't write {self.target}: {reason(error)}{at}; what was there is unchanged; {advice(error)}"
-        )
-
     @property
     def _open(self) -> Staging:
         if self._staging is None:
@@ -181,7 +175,7 @@ class _Writer:
         try:
             staging.publish(confirm)
         except OSError as error:
-            raise self._told(error) from error
+            raise not_written(self.target, error) from error
         self._staging = None
 
 
@@ -215,7 +209,7 @@ class BundleWriter(_Writer):
         except BaseException as error:  # a stop from outside, too
             self.__exit__(type(error), error, None)
             if isinstance(error, OSError):
-                raise self._told(error) from error
+                raise not_written(self.target, error) from error
             raise
         return self
 
@@ -268,7 +262,7 @@ class BundleWriter(_Writer):
                 self.folder / MANIFEST, {"schema_version": SCHEMA_VERSION} | dict(manifest) | {"files": files}
             )
         except OSError as error:
-            raise self._told(error) from error
+            raise not_written(self.target, error) from error
         checked = Bundle.open(self.folder, check_hashes=False)
         if prove is not None:
             prove(checked)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .atomic_write import Staging, advice, changing, check_file, recover, sweep, too_long, write_file, write_whole
+    from .atomic_write import Staging, recover, sweep, write_file, write_whole
     from .json_schema import find_problem
+    from .output_place import check_file, not_written, output_problem, too_long
     from .path_encoding import not_utf8, utf8_path
     from .regular_file import (
         copy_command,
@@ -16,19 +17,18 @@ if TYPE_CHECKING:
         is_file,
         is_folder,
         open_regular,
-        output_problem,
         reason,
         resolved,
     )
     from .resident_memory import peak_memory, reset_peak_memory
     from .streams import MAX_STREAM_BYTES, bytes_or_path, open_descriptor
     from .strict_json import MAX_JSON_BYTES, parse_json, read_json, read_limited, shown
+    from .turns import changing
 
 __all__ = [
     "MAX_JSON_BYTES",
     "MAX_STREAM_BYTES",
     "Staging",
-    "advice",
     "bytes_or_path",
     "changing",
     "check_file",
@@ -38,6 +38,7 @@ __all__ = [
     "is_file",
     "is_folder",
     "not_utf8",
+    "not_written",
     "open_descriptor",
     "open_regular",
     "output_problem",
@@ -61,17 +62,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "atomic_write": [
-            "Staging",
-            "advice",
-            "changing",
-            "check_file",
-            "recover",
-            "sweep",
-            "too_long",
-            "write_file",
-            "write_whole",
-        ],
+        "atomic_write": ["Staging", "recover", "sweep", "write_file", "write_whole"],
         "json_schema": ["find_problem"],
         "regular_file": [
             "copy_command",
@@ -79,13 +70,14 @@ __getattr__, __dir__ = lazy(
             "is_file",
             "is_folder",
             "open_regular",
-            "output_problem",
             "reason",
             "resolved",
         ],
         "resident_memory": ["peak_memory", "reset_peak_memory"],
         "streams": ["MAX_STREAM_BYTES", "bytes_or_path", "open_descriptor"],
         "strict_json": ["MAX_JSON_BYTES", "parse_json", "read_json", "read_limited", "shown"],
+        "output_place": ["check_file", "not_written", "output_problem", "too_long"],
         "path_encoding": ["not_utf8", "utf8_path"],
+        "turns": ["changing"],
     },
 )

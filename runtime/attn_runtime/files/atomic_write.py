@@ -9,9 +9,7 @@ drops when the process dies, however it dies. The next writer of the same target
 Where the kernel can't exchange two names, or where several files go together (a graph and its data), there is a
 moment without target; a run killed in it leaves `old/` full and the target missing, and `recover` puts it back.
 
-Several writers of one target make theirs at the same time and put it in place one after the other: `.NAME.tmp-turn`
-is a file that is there while one does, locked like the folders. Who makes the new one from the old one goes through
-`.NAME.tmp-change` first, since of two of these at the same time one would have worked in vain.
+Several writers of one target make theirs at the same time and put it in place one after the other: turns.
 
 What is published has the modes that a plain `open` and `mkdir` would have given it, whoever wrote it: safetensors and
 onnx write for the owner alone whatever the umask, and a copy has its source's mode.
@@ -27,26 +25,16 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import OutputError
-from .regular_file import is_folder, output_problem, reason, resolved
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing is swept there, and nothing else is lost
-    fcntl = None  # type: ignore[assignment]
+from . import turns
+from .output_place import output_problem
+from .regular_file import resolved
+from .turns import Turn, prefix, turn_files
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-#: Linux counts process numbers up to here.
-_LARGEST_PID = 1 << 22
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
-#: To put something in place takes milliseconds: who takes longer has been stopped.
-_TURN_SECONDS = 30.0
-_TURN, _CHANGE = "turn", "change"
-#: Bytes of path that are left for what is made: golden/NAME.outputs.safetensors, and the NUL at the end.
-_INSIDE = 64
 
 
 class Staging:
@@ -58,7 +46,7 @@ class Staging:
     def __init__(self, target: Path, alone: bool = False) -> None:
         self.target = target
         self._locked = -1
-        self._turn = _Turn(target) if alone else None
+        self._turn = Turn(target) if alone else None
         try:
             self._stage(target)
         except BaseException:
@@ -71,7 +59,7 @@ class Staging:
         sweep(target)
         # A sweeper may take the folder between its making and its locking, so try again.
         for _ in range(100):
-            self.folder = target.parent / f"{_prefix(target)}{os.getpid()}-{secrets.token_hex(4)}"
+            self.folder = target.parent / f"{prefix(target)}{os.getpid()}-{secrets.token_hex(4)}"
             try:
                 if self._make():
                     return
@@ -111,7 +99,7 @@ class Staging:
                 _set_mode(path, *modes, executables)
             _flush(self.new / name)
         if self._turn is None:
-            self._turn = _Turn(self.target)
+            self._turn = Turn(self.target)
         if confirm is not None:
             confirm()
         if len(names) > 1 or not self._publish_in_one_step(names[0]):
@@ -173,50 +161,6 @@ def write_whole(file: Path, write: Callable[[Path], None]) -> None:
         raise OutputError(f"can't write {file}: {error.strerror or error}") from error
 
 
-def check_file(file: Path) -> None:
-    """OutputError unless a file can be put at `file`, as far as can be seen; worth calling before long work."""
-    try:
-        real = resolved(file)
-        parent = real.parent
-        problem = too_long(real)
-        if found := output_problem(file):
-            problem = found
-        elif not is_folder(parent):
-            problem = f"folder {parent} does not exist"
-        elif not os.access(parent, os.W_OK | os.X_OK):
-            problem = f"folder {parent} is not writable"
-    except (OSError, ValueError) as error:
-        problem = reason(error)
-    if problem:
-        raise OutputError(f"can't write {file}: {problem}; choose another")
-
-
-def advice(error: OSError) -> str:
-    """What to do about an output that could not be written, for the end of a message."""
-    if error.errno == errno.ENAMETOOLONG:
-        return "choose a shorter name or path"
-    if error.errno in (errno.ELOOP, errno.EINVAL):
-        return "choose another name or folder"
-    return "free some space or choose another folder"
-
-
-@contextmanager
-def changing(target: Path, waits: Callable[[], object] | None = None) -> Iterator[None]:
-    """No other run is in such a block of the same target, however long it takes; `waits` is called where one is.
-
-    For who reads the target and puts in its place what came of it. Where no file can be made beside the target there is no
-    waiting either: whoever writes then tells why that can't be. A run that is killed inside keeps nobody waiting.
-    """
-    turn = None
-    with suppress(OSError):
-        turn = _Turn(resolved(target), _CHANGE, True, waits)
-    try:
-        yield
-    finally:
-        if turn is not None:
-            turn.end()
-
-
 def write_file(file: Path, data: bytes) -> None:
     """Put `data` in the place of `file`. Raises OutputError as `write_whole` does."""
 
@@ -224,39 +168,6 @@ def write_file(file: Path, data: bytes) -> None:
         path.write_bytes(data)
 
     write_whole(file, write)
-
-
-def name_excess(target: Path) -> int:
-    """By how many bytes the name of `target` is too long for the temporary folder that would be made beside it."""
-    return max(0, len(os.fsencode(_longest(target).name)) - _limit(target, "PC_NAME_MAX", 255))
-
-
-def too_long(target: Path) -> str:
-    """Why the name or the path of `target` leaves no room for what is made beside it, for a message; "" where it does."""
-    if excess := name_excess(target):
-        length = len(os.fsencode(target.name))
-        return (
-            f"the name of {length} bytes is too long; {length - excess} leave room for the name of a temporary folder "
-            "beside it"
-        )
-    made = len(os.fsencode(_longest(target) / "new" / target.name)) + _INSIDE
-    if excess := max(0, made - _limit(target, "PC_PATH_MAX", 4096)):
-        length = len(os.fsencode(target))
-        return (
-            f"the path of {length} bytes is too long; {length - excess} leave room for a temporary folder and its files"
-        )
-    return ""
-
-
-def _longest(target: Path) -> Path:
-    return target.with_name(f"{_prefix(target)}{_LARGEST_PID}-{'0' * 8}")
-
-
-def _limit(target: Path, name: str, usual: int) -> int:
-    try:
-        return os.pathconf(target.parent, name)
-    except (AttributeError, OSError, ValueError):  # Windows; a file system that doesn't tell
-        return usual
 
 
 def recover(target: Path, patience_s: float = 1.0) -> None:
@@ -292,13 +203,7 @@ def sweep(target: Path) -> None:
             continue
         shutil.rmtree(folder, ignore_errors=True)
         os.close(locked)
-    for turn in _turn_files(target):
-        if os.path.lexists(turn) and (held := _take_turn(turn)) is not None:
-            _end_turn(turn, held)
-
-
-def _prefix(target: Path) -> str:
-    return f".{target.name}.tmp-"
+    turns.sweep(target)
 
 
 def _stagings(target: Path) -> Iterator[Path]:
@@ -307,65 +212,8 @@ def _stagings(target: Path) -> Iterator[Path]:
     except OSError:
         return
     for path in found:
-        if path.name.startswith(_prefix(target)) and path not in _turn_files(target):
+        if path.name.startswith(prefix(target)) and path not in turn_files(target):
             yield path
-
-
-def _turn_files(target: Path) -> list[Path]:
-    return [target.with_name(f"{_prefix(target)}{kind}") for kind in (_TURN, _CHANGE)]
-
-
-class _Turn:
-    """Whoever has it is the only run that puts something in the place of `target`, or that changes it.
-
-    Waits for another, `for_ever` or with TimeoutError after some time; `waits` is called once where another has it. A file
-    and not the folder around it, which the user may have locked, and of which NFS has no lock to give.
-    """
-
-    def __init__(
-        self,
-        target: Path,
-        kind: str = _TURN,
-        for_ever: bool = False,
-        waits: Callable[[], object] | None = None,
-    ) -> None:
-        self._file = target.with_name(f"{_prefix(target)}{kind}")
-        start = time.monotonic()
-        while (held := _take_turn(self._file)) is None:
-            waited = time.monotonic() - start
-            if not for_ever and waited > _TURN_SECONDS:
-                raise TimeoutError(errno.ETIMEDOUT, "another process is writing it and does not end")
-            if waits is not None and waited > 0.1:  # not for one that is about to end
-                waits()
-                waits = None
-            time.sleep(0.01 if waited < 1 else 0.1)
-        self._held = held
-
-    def end(self) -> None:
-        _end_turn(self._file, self._held)
-        self._held = -1
-
-
-def _end_turn(file: Path, held: int) -> None:
-    if held >= 0:
-        with suppress(OSError):  # another user's, left by a run that was killed
-            file.unlink()
-        os.close(held)
-
-
-def _take_turn(file: Path) -> int | None:
-    """As `_lock`, of a file that is made where it is not there."""
-    if fcntl is None:
-        return -1
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | flags, 0o666)
-    except PermissionError:  # another user's, left by a run that was killed
-        try:
-            descriptor = os.open(file, os.O_RDONLY | flags)
-        except FileNotFoundError:
-            return None
-    return _hold(descriptor, file)
 
 
 def _restore(folder: Path, target: Path) -> None:
@@ -378,29 +226,13 @@ def _restore(folder: Path, target: Path) -> None:
 
 def _lock(folder: Path) -> int | None:
     """A descriptor that holds the lock of `folder`, -1 where there is no locking, None when a live run holds it."""
-    if fcntl is None:
+    if not turns.can_lock():
         return -1
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
         return None
-    return _hold(descriptor, folder)
-
-
-def _hold(descriptor: int, path: Path) -> int | None:
-    """`descriptor`, locked, or what `_lock` gives in its stead."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another run may have removed it after it was opened here: then this lock is of no use.
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-    except BlockingIOError:
-        pass
-    except OSError as error:
-        os.close(descriptor)
-        return None if error.errno == errno.ENOENT else -1  # the file system has no locks
-    os.close(descriptor)
-    return None
+    return turns.hold(descriptor, folder)
 
 
 def _exchange(one: Path, other: Path) -> bool:

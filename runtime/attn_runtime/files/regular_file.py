@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from io import BufferedReader
 from pathlib import Path
@@ -18,10 +17,6 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-
-
-#: Names of what the process has open: links in a folder of the system, which must not be replaced by a file.
-_OPEN_ALREADY = re.compile(r"/dev/(stdin|stdout|stderr|fd/\d+)|/proc/[^/]+/fd/\d+")
 
 
 def irregular(path: str | os.PathLike[str]) -> str:
@@ -57,13 +52,6 @@ def resolved(path: str | os.PathLike[str]) -> Path:
         if error.errno == errno.ELOOP:
             raise
     return real
-
-
-def output_problem(path: str | os.PathLike[str]) -> str:
-    """Why a file can't be put in the place of what is at `path`, for a message; "" where it can, or nothing is there."""
-    if _OPEN_ALREADY.fullmatch(os.fspath(path)):
-        return "stands for what is open already, expected the name of a file"
-    return "is a folder" if is_folder(path) else irregular(path)
 
 
 def reason(error: Exception) -> str:

@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 from typing import NoReturn
 
-from .. import escape
+from .. import escape, files
 
 #: Where the wheels are unpacked, in the deployed folder; a folder each, deletable.
 UNPACKED = "python"
@@ -134,9 +134,8 @@ def _unpack(wheel: Path, digest: str, target: Path) -> Path:
 
 
 def _read(path: Path) -> bytes:
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise OSError(f"{path.name} is not a regular file, but a {'folder' if path.is_dir() else 'FIFO or device'}")
-    return path.read_bytes()
+    with files.open_regular(path) as f:
+        return f.read()
 
 
 def _fail(message: str) -> NoReturn:

@@ -16,7 +16,7 @@ from attn_runtime.bundle import reader as bundle_module
 from attn_runtime.bundle.reader import Bundle, is_bundle
 from attn_runtime.bundle.writer import BundleWriter, OnnxWriter, check_target
 from attn_runtime.errors import BundleError, OutputError
-from attn_runtime.files import atomic_write
+from attn_runtime.files import atomic_write, output_place
 from safetensors.numpy import load_file
 from support.graphs.make_hostile_bundles import gemm_model, make_valid_bundle
 
@@ -198,7 +198,7 @@ def test_a_name_that_leaves_no_room_for_a_temporary_one_is_refused_at_once(tmp_p
         name = stem * ((bytes_ - 5) // len(stem.encode())) + suffix
         with pytest.raises(OutputError, match=r"the name of 2\d\d bytes is too long; 2\d\d leave room"):
             check_target(tmp_path / name)
-    longest = next(n for n in range(255, 0, -1) if not atomic_write.name_excess(tmp_path / ("a" * n)))
+    longest = next(n for n in range(255, 0, -1) if not output_place.name_excess(tmp_path / ("a" * n)))
     assert longest > 225
     with OnnxWriter(tmp_path / f"{'a' * (longest - 5)}.onnx") as writer:
         writer.path().write_bytes(b"x")

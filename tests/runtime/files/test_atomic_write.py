@@ -1,187 +1,114 @@
-"""Several runs that write one target put theirs in place one after the other; each is whole, and nothing stays behind."""
+"""What is put in place has the modes that the umask gives, whatever made it; and links, other owners, modes that can't be set."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from attn_runtime.errors import OutputError
-from attn_runtime.files import Staging, atomic_write, changing, check_file, too_long, write_file
+from attn_runtime.files import Staging, write_file, write_whole
 
-#: Replaces the target over and over by two files of one number each, or by a folder of them, from a common start on.
-_WRITER = """
-import sys
-from pathlib import Path
-from attn_runtime.files import Staging, atomic_write
 
-target, number, exchange = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "exchange"
-if not exchange:
-    atomic_write._exchange = lambda one, other: False
-print("ready", flush=True)
-sys.stdin.readline()
-for _ in range(20):
+@pytest.fixture(params=[0o022, 0o077, 0o002, 0o027], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def publish(target: Path, fill: Callable[[Path], object], executables: bool = False) -> None:
     staging = Staging(target)
-    folder = staging.new
-    if target.suffix == ".attn":
-        folder = folder / target.name
+    try:
+        fill(staging.new / target.name)
+        staging.publish(executables=executables)
+    finally:
+        staging.discard()
+
+
+def private_folder(folder: Path) -> None:
+    """Files and folders as tempfile and safetensors make them, a copy of a program, and one that may not be written to."""
+    (folder / "inner").mkdir(parents=True)
+    folder.chmod(0o700), (folder / "inner").chmod(0o700)
+    for name, given in (("a", 0o600), ("inner/b", 0o600), ("program", 0o755), ("kept", 0o444)):
+        (folder / name).write_bytes(b"x")
+        (folder / name).chmod(given)
+
+
+@pytest.mark.parametrize("executables", [False, True])
+def test_files_and_folders_have_the_umask_s_modes(tmp_path: Path, umask: int, executables: bool) -> None:
+    publish(tmp_path / "made", private_folder, executables)
+    assert {mode(path) for path in (tmp_path / "made", tmp_path / "made/inner")} == {0o777 & ~umask}
+    program = tmp_path / "made/program"
+    files = [path for path in (tmp_path / "made").rglob("*") if path.is_file() and path != program]
+    assert len(files) == 3 and {mode(path) for path in files} == {0o666 & ~umask}
+    assert mode(program) == (0o777 if executables else 0o666) & ~umask
+
+
+def test_a_file_in_the_place_of_another_too(tmp_path: Path, umask: int) -> None:
+    def write(path: Path) -> None:
+        path.touch(0o600)
+
+    file = tmp_path / "out.npz"
+    file.touch()
+    file.chmod(0o640)
+    write_whole(file, write)
+    assert mode(file) == 0o666 & ~umask
+    write_file(file, b"x")
+    assert mode(file) == 0o666 & ~umask
+
+
+def test_the_umask_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ask for it is to set it, for a moment in which the files of other threads would be anybody's."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was set"))
+    publish(tmp_path / "made", private_folder)
+
+
+def test_a_folder_that_hands_its_group_on_still_does(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
         folder.mkdir()
-    for name in (target.name, target.name + ".data"):
-        (folder / name).write_text(number)
-    staging.publish()
-"""
+        folder.chmod(0o2700)
+
+    publish(tmp_path / "made", fill)
+    assert mode(tmp_path / "made") & 0o7000 == 0o2000
 
 
-@pytest.mark.parametrize(("name", "how"), [("a.attn", "exchange"), ("a.attn", "two steps"), ("a.onnx", "two steps")])
-def test_three_processes_write_one_target(name: str, how: str, tmp_path: Path) -> None:
-    target = tmp_path / name
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _WRITER, str(target), str(number), how],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(3)
-    ]
-    for writer in writers:
-        assert writer.stdout and writer.stdout.readline() == "ready\n"
-    for writer in writers:
-        assert writer.stdin
-        writer.stdin.write("\n")
-        writer.stdin.flush()
-    told = [writer.communicate(timeout=60) for writer in writers]
-    assert [writer.returncode for writer in writers] == [0, 0, 0], told
-    folder = target if target.is_dir() else tmp_path
-    both = [(folder / file).read_text() for file in (name, f"{name}.data")]
-    assert both[0] == both[1] in ("0", "1", "2")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ([name] if target.is_dir() else [name, f"{name}.data"])
+def test_what_a_link_leads_to_is_left_alone(tmp_path: Path) -> None:
+    outside = tmp_path / "private"
+    outside.touch(0o600)
+
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "link").symlink_to(outside)
+
+    publish(tmp_path / "made", fill)
+    assert mode(outside) == 0o600
 
 
-@pytest.fixture
-def held(tmp_path: Path) -> Iterator[Staging]:
-    staging = Staging(tmp_path / "file", alone=True)
-    yield staging
-    staging.discard()
+@pytest.mark.parametrize("of_another", [True, False])
+def test_a_mode_that_cannot_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_another: bool) -> None:
+    """A hard link to another account's file becomes a copy of our own; a file system without modes is no error."""
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"weights")
+    theirs.chmod(0o600)
 
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "weights").hardlink_to(theirs)
 
-def test_who_comes_second_waits_for_the_first(held: Staging) -> None:
-    second = threading.Thread(target=write_file, args=(held.target, b"second"))
-    (held.new / "file").write_bytes(b"first")
-    second.start()
-    seen: list[bool] = []
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
 
-    def confirm() -> None:
-        second.join(0.3)
-        seen.append(held.target.exists())
-
-    held.publish(confirm)
-    second.join(30)
-    assert seen == [False]
-    assert held.target.read_bytes() == b"second"
-    assert [p.name for p in held.target.parent.iterdir()] == ["file"]
-
-
-def test_who_does_not_end_is_not_waited_for_for_ever(held: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atomic_write, "_TURN_SECONDS", 0.05)
-    with pytest.raises(OutputError, match="another process is writing it and does not end") as caught:
-        write_file(held.target, b"second")
-    assert "\n" not in str(caught.value) and not held.target.exists()
-
-
-def test_what_a_killed_run_left_of_its_turn_is_taken_over(tmp_path: Path) -> None:
-    turn = tmp_path / ".file.tmp-turn"
-    turn.write_bytes(b"")
-    write_file(tmp_path / "file", b"x")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_what_a_killed_run_left_of_its_turn_is_swept(tmp_path: Path) -> None:
-    (tmp_path / ".file.tmp-turn").write_bytes(b"")
-    Staging(tmp_path / "file").discard()
-    assert not list(tmp_path.iterdir())
-
-
-def test_without_locks_it_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atomic_write, "fcntl", None)
-    write_file(tmp_path / "file", b"x")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_what_is_confirmed_in_vain_stays_as_it_was(tmp_path: Path) -> None:
-    write_file(tmp_path / "file", b"old")
-    staging = Staging(tmp_path / "file")
-    (staging.new / "file").write_bytes(b"new")
-
-    def refuse() -> None:
-        raise OutputError("changed meanwhile")
-
-    with pytest.raises(OutputError, match="changed meanwhile"):
-        staging.publish(refuse)
-    staging.discard()
-    assert (tmp_path / "file").read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-@pytest.mark.parametrize(
-    ("place", "says"),
-    [
-        ("folder", "is a folder"),
-        ("none/file", "none does not exist"),
-        ("n" * 240, "the name of 240 bytes is too long; 233 leave room"),
-        ("é" * 120, "the name of 240 bytes is too long; 233 leave room"),
-        ("n" * 300, "the name of 300 bytes is too long"),
-    ],
-)
-def test_a_place_where_no_file_can_be_put(tmp_path: Path, place: str, says: str) -> None:
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OutputError) as caught:
-        check_file(tmp_path / place)
-    assert says in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_a_path_that_leaves_no_room() -> None:
-    assert too_long(Path("/" + "d/" * 1900, "a.attn")) == ""
-    assert too_long(Path("/" + "d/" * 2010, "a.attn")) == (
-        "the path of 4027 bytes is too long; 3999 leave room for a temporary folder and its files"
-    )
-
-
-def test_who_changes_a_target_waits_for_another_and_says_so(tmp_path: Path) -> None:
-    said: list[str] = []
-    waiting, entered = threading.Event(), threading.Event()
-
-    def other() -> None:
-        with changing(tmp_path / "a.attn", lambda: (said.append("waits"), waiting.set())):
-            entered.set()
-
-    second = threading.Thread(target=other)
-    with changing(tmp_path / "a.attn"):
-        second.start()
-        assert waiting.wait(30) and not entered.is_set()
-        # It keeps nobody from putting something there, and no sweep takes it away.
-        write_file(tmp_path / "a.attn", b"x")
-        atomic_write.sweep(tmp_path / "a.attn")
-        assert (tmp_path / ".a.attn.tmp-change").exists() and not entered.is_set()
-    second.join(30)
-    assert entered.is_set() and said == ["waits"]
-    assert [path.name for path in tmp_path.iterdir()] == ["a.attn"]
-
-
-def test_a_run_that_was_killed_in_a_change_keeps_nobody_waiting(tmp_path: Path) -> None:
-    code = "import os, sys; from pathlib import Path; from attn_runtime.files import changing\n"
-    code += "with changing(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.attn")], check=False)
-    assert (tmp_path / ".a.attn.tmp-change").exists()
-    with changing(tmp_path / "a.attn", lambda: pytest.fail("waits")):
-        pass
-    assert not list(tmp_path.iterdir())
-
-
-def test_where_no_lock_can_be_made_a_change_goes_on(tmp_path: Path) -> None:
-    with changing(tmp_path / "nothing" / "a.attn"):
-        pass
+    monkeypatch.setattr(Path, "chmod", refuse)
+    if of_another:
+        monkeypatch.setattr(os, "geteuid", lambda: theirs.stat().st_uid + 1)
+    publish(tmp_path / "made", fill)
+    made = tmp_path / "made/weights"
+    assert made.read_bytes() == b"weights" and mode(theirs) == 0o600
+    assert made.samefile(theirs) != of_another and (mode(made) != 0o600) == of_another
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["weights"]

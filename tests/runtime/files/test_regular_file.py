@@ -16,7 +16,6 @@ from attn_runtime.files import (
     copy_command,
     irregular,
     open_regular,
-    output_problem,
     read_json,
     reason,
     resolved,
@@ -137,19 +136,6 @@ def test_a_loop_of_links_is_an_os_error(tmp_path: Path, name: str) -> None:
             write(tmp_path / name)
         assert "Errno" not in str(caught.value)
     assert sorted(tmp_path.iterdir()) == before and (tmp_path / "loop").is_symlink()
-
-
-def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "f")
-    (tmp_path / "link").symlink_to("f")
-    assert output_problem(tmp_path / "nothing") == output_problem(__file__) == ""
-    for name in ("/dev/stdout", "/dev/stderr", "/dev/fd/1", "/proc/self/fd/2", "/dev/null"):
-        assert output_problem(name)
-    for file in (tmp_path / "f", tmp_path / "link"):
-        for write in (check_file, lambda file: write_file(file, b"x")):
-            with pytest.raises(OutputError, match="is not a regular file, but a FIFO"):
-                write(file)
-    assert (tmp_path / "f").is_fifo() and (tmp_path / "link").is_symlink()
 
 
 @pytest.mark.parametrize("name", ["loop", "n" * 300])

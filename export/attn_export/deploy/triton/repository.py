@@ -18,7 +18,7 @@ from typing import Any
 
 from attn_runtime.bundle import OpenedFiles, sha256_of
 from attn_runtime.errors import BundleError, OutputError, UsageError
-from attn_runtime.files import Staging, advice, irregular, is_folder, read_json, reason, resolved, shown, too_long
+from attn_runtime.files import Staging, irregular, is_folder, not_written, read_json, reason, resolved, shown, too_long
 
 CONFIG = "config.pbtxt"
 RECORD = "attn-export.json"
@@ -69,10 +69,7 @@ def write_model(repository: Path, model: ModelFolder, force: bool = False) -> Pa
         finally:
             staging.discard()
     except OSError as error:
-        at = f" ({Path(error.filename).name})" if isinstance(error.filename, str) else ""
-        raise OutputError(
-            f"can't write {target}: {error.strerror or error}{at}; what was there is unchanged; {advice(error)}"
-        ) from error
+        raise not_written(target, error) from error
     finally:
         if made and not any(repository.iterdir()):
             repository.rmdir()
