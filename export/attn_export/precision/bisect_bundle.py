@@ -13,13 +13,14 @@ from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, UsageError, did_you_mean
 from attn_runtime.files import irregular, is_file, not_utf8
 from attn_runtime.spec import TensorSpec
+from attn_runtime.tasks.plots import check_plot
 from onnx import TensorProto
 
 from ..console import Console
 from ..onnx_graph import read_info
 from ..parity import ReferenceSet, golden_record, own_record
 from . import fp32_search, schemes
-from .bisect_report import Bisected, check_plot, plot_bisection
+from .bisect_report import Bisected, plot_bisection
 from .bisection import compare_graphs, precision_of
 from .conversion import SECONDS, conversion_of, drawn_inputs, embedded_inputs, save_whole, workshop
 from .fp32_search import Conversion

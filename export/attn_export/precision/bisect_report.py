@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.errors import BackendError, UsageError
 from attn_runtime.escape import plot_text, plotting, printable
-from attn_runtime.files import check_file, write_whole
+from attn_runtime.files import write_whole
+from attn_runtime.tasks.plots import check_plot
 from attn_runtime.text_format import columns
 
 from .bisection import Bisection, Step, short
@@ -84,30 +84,16 @@ def _shown(bisection: Bisection) -> list[Step]:
     return [s for s in bisection.steps if id(s) in chosen]
 
 
-def check_plot(file: Path) -> None:
-    """BackendError when matplotlib is not installed, UsageError for a suffix it does not know, OutputError for its place."""
-    known = sorted(_figure().canvas.get_supported_filetypes())
-    if (suffix := file.suffix.removeprefix(".")) not in known:
-        raise UsageError(f"--plot {file}: got suffix {suffix or '(none)'}, expected one of {', '.join(known)}")
-    check_file(file)
-
-
-def _figure() -> Any:
-    try:
-        import matplotlib.figure
-    except ImportError as error:
-        raise BackendError("--plot needs matplotlib; pip install 'attn-runtime[plot]'") from error
-    return matplotlib.figure.Figure(figsize=(10, 5.6), layout="constrained")
-
-
 @plotting()
 def plot_bisection(done: Bisected, file: Path) -> None:
     """Write the error along the graph as a picture, in the format of the suffix (.png, .svg, .pdf).
 
-    Raises what `check_plot` does, OutputError when `file` can't be written.
+    Raises what attn_runtime.tasks.plots.check_plot does, OutputError when `file` can't be written.
     """
     check_plot(file)
-    bisection, figure = done.bisection, _figure()
+    import matplotlib.figure
+
+    bisection, figure = done.bisection, matplotlib.figure.Figure(figsize=(10, 5.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     places = list(range(len(bisection.steps)))
     # Elements that are lost have no error to draw; they are drawn over everything.

@@ -9,7 +9,7 @@ import click
 
 from .. import __version__
 from .attention import attention
-from .bench_table import print_head, print_row
+from .bench_table import draw, print_end, print_head, print_row
 from .classify import classify_command
 from .compile import compile_command
 from .generate import generate_command, translate_command
@@ -25,8 +25,6 @@ from .options import (
     verbose_option,
 )
 from .printers import (
-    draw_bench,
-    print_bench_end,
     print_case,
     print_diagnosis,
     print_generated,
@@ -183,11 +181,11 @@ def bench(path: str, quiet: bool, verbose: bool, as_json: bool, plot: str | None
     told: dict[str, Any] = {} if as_json else {"on_open": print_head, "on_size": print_row}
     report = bench(path, **options, **told)
     if plot:
-        draw_bench(report, plot)
+        draw(report, plot)
     if as_json:
         print_json(report.to_json())
     else:
-        print_bench_end(report, quiet)
+        print_end(report, quiet)
         print_passed_over(report, verbose)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from ..compare import Difference
     from ..doctor import Diagnosis
     from ..generate import Replayed
-    from ..tasks import BenchReport, CaseResult, GenerationBenchReport, RunResult, SizeResult, VerifyReport
+    from ..tasks import CaseResult, RunResult, VerifyReport
 
 # Imports of our own are inside the functions: --help must not wait for numpy.
 
@@ -120,31 +119,3 @@ def print_verified(report: VerifyReport, quiet: bool) -> None:
         say(f"{same} of {len(rows)} generated answers are PyTorch's, token by token")
     for note in report.notes:
         say(f"note: {note}", err=True)
-
-
-def print_bench_head() -> None:
-    say(f"{'batch':>6} {'runs':>7} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} {'mean ms':>9} "
-               f"{'items/s':>10} {'peak memory':>12}")  # fmt: skip
-
-
-def print_size(size: SizeResult) -> None:
-    from ..text_format import bytes_text
-
-    say(
-        f"{size.batch:6} {size.runs:7} {size.p50_ms:9.3f} {size.p90_ms:9.3f} {size.p99_ms:9.3f} {size.mean_ms:9.3f} "
-        f"{size.throughput:10.1f} {bytes_text(size.peak_memory):>12}"
-    )
-
-
-def print_bench_end(report: BenchReport | GenerationBenchReport, quiet: bool) -> None:
-    if quiet:
-        return
-    spans = {"VmHWM": "VmHWM, while that size ran", "ru_maxrss": "ru_maxrss, since it started"}
-    span = spans.get(report.results[0].memory_source, "not told on this platform")
-    say(f"{report.call} call, {report.choice}; peak memory is of the process ({span})")
-
-
-def draw_bench(report: BenchReport | GenerationBenchReport, file: str | Path) -> None:
-    from ..tasks.plots import plot_bench
-
-    plot_bench(report, file)

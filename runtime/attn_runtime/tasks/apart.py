@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from .. import errors
@@ -47,3 +48,9 @@ def answer_or_error(action: Callable[[], Any]) -> dict[str, Any]:
         return {"answer": action()}
     except AttnError as error:
         return {"failed": [error.exit_code, str(error), error.details]}
+
+
+def fields_of(kind: Any, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the dataclass `kind` out of JSON, which has lists for tuples. What holds more than that is the caller's."""
+    found = {field.name: document[field.name] for field in fields(kind)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}

@@ -8,7 +8,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ..preprocess import kind_of, load_audio, load_image
 from ..session import Session, open_session
 from ..spec import odd_bool
 from ..text_format import printable
-from .apart import answer_or_error, check_time_limit, run_apart
+from .apart import answer_or_error, check_time_limit, fields_of, run_apart
 
 Array = NDArray[Any]
 
@@ -143,11 +143,9 @@ def _run_apart(
         )  # fmt: skip
         names = document["outputs"]
         outputs = {name: np.load(Path(folder, f"{n}.npy"), allow_pickle=False) for n, name in enumerate(names)}
-    plain = {field.name: document[field.name] for field in fields(RunResult)}
     top = document["top"]
     guesses = None if top is None else tuple(tuple(Guess(**guess) for guess in row) for row in top)
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    return RunResult(**plain | {"outputs": outputs, "top": guesses})
+    return RunResult(**fields_of(RunResult, document) | {"outputs": outputs, "top": guesses})
 
 
 def run_here(path: str, file: str, piped: bool, folder: str, **asked: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from ..escape import printable, shell_words
 from ..files import is_file
 from ..session import check_open, open_session
 from ..text_format import difference_to_json, worst_table
-from .apart import answer_or_error, check_time_limit, run_apart
+from .apart import answer_or_error, check_time_limit, fields_of, run_apart
 
 if TYPE_CHECKING:
     from ..generate import Replayed
@@ -128,18 +128,24 @@ def verify(
     arguments.expect_call("on_case", on_case, None)
     arguments.expect_call("on_generated", on_generated, None)
     check_time_limit(time_limit)
-    asked = (path, backend, device, graph, precision)
+    asked: dict[str, Any] = {
+        "path": os.fspath(path),
+        "backend": backend,
+        "device": device,
+        "graph": graph,
+        "precision": precision,
+    }
     if time_limit is None:
-        report = _replay_all(*asked, on_case, on_generated)
+        report = _replay_all(**asked, on_case=on_case, on_generated=on_generated)
     else:
-        report = _replay_apart(*asked, on_case, on_generated, time_limit)
+        report = _replay_apart(asked, on_case, on_generated, time_limit)
     if check:
         report.require()
     return report
 
 
 def _replay_all(
-    path: str | os.PathLike[str],
+    path: str | Path,
     backend: str | None,
     device: str,
     graph: str | None,
@@ -197,11 +203,7 @@ def _replay_all(
 
 
 def _replay_apart(
-    path: str | os.PathLike[str],
-    backend: str | None,
-    device: str,
-    graph: str | None,
-    precision: str | None,
+    asked: Mapping[str, Any],
     on_case: Callable[[CaseResult], None] | None,
     on_generated: Callable[[Replayed], None] | None,
     time_limit: float,
@@ -214,31 +216,27 @@ def _replay_apart(
         if "generated" in message and on_generated is not None:
             on_generated(Replayed(**message["generated"]))
 
-    document = run_apart(
-        f"{__name__}:replay_here", f"verifying {printable(Path(path).name)}", time_limit, tell,
-        path=os.fspath(path), backend=backend, device=device, graph=graph, precision=precision,
-    )  # fmt: skip
-    plain: dict[str, Any] = {field.name: document[field.name] for field in fields(VerifyReport)}
-    plain |= {
-        "tolerances": {name: Tolerance.from_json(entry) for name, entry in document["tolerances"].items()},
-        "cases": tuple(map(_case_of, document["cases"])),
-        "generation": tuple(Replayed(**one) for one in document["generation"]),
-    }
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    return VerifyReport(**plain)
+    stage = f"verifying {printable(Path(asked['path']).name)}"
+    document = run_apart(f"{__name__}:replay_here", stage, time_limit, tell, **asked)
+    return VerifyReport(
+        **fields_of(VerifyReport, document)
+        | {
+            "tolerances": {name: Tolerance.from_json(entry) for name, entry in document["tolerances"].items()},
+            "cases": tuple(map(_case_of, document["cases"])),
+            "generation": tuple(Replayed(**one) for one in document["generation"]),
+        }
+    )
 
 
-def replay_here(
-    path: str, backend: str | None, device: str, graph: str | None, precision: str | None
-) -> dict[str, Any]:
+def replay_here(**asked: Any) -> dict[str, Any]:
     """The task of the child process: the report as JSON, NaN and infinity included, and each case as it is done."""
 
     def replayed() -> dict[str, Any]:
         report = _replay_all(
-            path, backend, device, graph, precision,
+            **asked,
             on_case=lambda case: child_process.send({"case": _case_document(case)}),
             on_generated=lambda one: child_process.send({"generated": vars(one)}),
-        )  # fmt: skip
+        )
         return vars(report) | {
             "tolerances": {name: tolerance.to_json() for name, tolerance in report.tolerances.items()},
             "cases": [_case_document(case) for case in report.cases],
