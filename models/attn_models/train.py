@@ -10,7 +10,6 @@ from typing import Any
 import click
 from attn_runtime.cli.options import say
 from attn_runtime.errors import AttnError
-from attn_runtime.escape import message
 from attn_runtime.ort import limit_openmp
 
 from . import registry
@@ -62,7 +61,7 @@ def main(name: str, out: Path | None, channels: str | None, quiet: bool, **setti
         metrics = loop.train(spec, options)
     except AttnError as error:
         if leads:
-            say(f"error: {message(str(error))}", err=True)
+            say(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         if leads:

@@ -47,7 +47,7 @@ class AttnError(Exception):
 
         ``{"code", "kind", "message", "found", "expected", "do", "details"}``; None for what the message does not say.
         """
-        message = " ".join(str(self).split())
+        message = str(self)
         told = {"code": self.exit_code, "kind": type(self).__name__, "message": message}
         return (
             told

@@ -11,7 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Opened(Protocol):
@@ -32,6 +32,16 @@ def watch(opened: Opened) -> None:
 def abandon(thing: object) -> None:
     """Never let go of it in this process, not even when the interpreter ends."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def finalize(thing: object, work: Callable[..., object], *arguments: Any) -> weakref.finalize[Any, Any]:
+    """weakref.finalize, of which a child of a fork does nothing: what it would give back is its parent's."""
+    return weakref.finalize(thing, _in_this_process, os.getpid(), work, arguments)
+
+
+def _in_this_process(process: int, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    if process == os.getpid():
+        work(*arguments)
 
 
 def opened_before(what: str, where: str) -> str:

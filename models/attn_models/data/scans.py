@@ -108,12 +108,11 @@ def main(out: Path, count: int, seed: int) -> None:
 
     from attn_runtime.cli.options import say
     from attn_runtime.errors import AttnError
-    from attn_runtime.escape import message
 
     try:
         written = write_folder(out, count, seed)
     except AttnError as error:
-        say(f"error: {message(str(error))}", err=True)
+        say(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     say(f"{out}: " + ", ".join(f"{number} {label}" for label, number in written.items()))
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..escape import message
 from .options import json_option, print_json, quiet_option, say, say_over
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class BuildPrinter:
         self._last = time.monotonic()
         if build.done is None:
             if self._failed:
-                say(f"error: {message(str(build.error))}", err=True)
+                say(f"error: {build.error}", err=True)
             self._failed = True
         elif not self._quiet and not self._as_json:
             if build.graph is not None:

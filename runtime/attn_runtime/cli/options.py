@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import AttnError, UsageError, did_you_mean
-from ..escape import message as one_line
 from ..escape import printable
 from ..ort import limit_openmp
 from .signals import StoppedError, end_on_signals
@@ -149,7 +148,7 @@ def _stopped(answer: _JsonAnswer, number: int) -> int:
 
 def _complain(error: AttnError) -> int:
     details = getattr(error, "details", "")
-    say(f"error: {one_line(str(error))}", *(details.split("\n") if details else ()), err=True)
+    say(f"error: {error}", *(details.split("\n") if details else ()), err=True)
     return error.exit_code
 
 

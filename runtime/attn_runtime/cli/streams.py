@@ -7,7 +7,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -19,9 +19,11 @@ class ReaderGoneError(BaseException):
 
 
 class _Stream(io.TextIOWrapper):
-    """Over the buffer of a standard stream. A character that the encoding lacks is written as "?" or escaped."""
+    """Over the buffer of a standard stream. A character that the encoding lacks is written as "?" or escaped; `fail` is called
+    where nothing can be written."""
 
-    def __init__(self, own: io.TextIOWrapper, errors: str) -> None:
+    def __init__(self, own: io.TextIOWrapper, errors: str, fail: Callable[[OSError], None]) -> None:
+        self._fail = fail
         # click takes a stream of ASCII for a mistake and writes UTF-8 into it, so such a stream is not called one. Whoever
         # named another way than to fail for what can't be encoded has it.
         self._only_ascii = codecs.lookup(own.encoding).name == "ascii"
@@ -52,19 +54,14 @@ class _Stream(io.TextIOWrapper):
         except OSError as error:
             self._fail(error)
 
-    def _fail(self, error: OSError) -> None:
-        raise NotImplementedError
+
+def _stdout_fails(error: OSError) -> None:
+    raise OutputError(f"can't write to stdout: {error.strerror or error}") from error
 
 
-class _Stdout(_Stream):
-    def _fail(self, error: OSError) -> None:
-        raise OutputError(f"can't write to stdout: {error.strerror or error}") from error
-
-
-class _Stderr(_Stream):
-    def _fail(self, error: OSError) -> None:
-        """The exit code still tells."""
-        into_nothing(self)
+def _stderr_fails(error: OSError) -> None:
+    """The exit code still tells."""
+    into_nothing(sys.stderr)
 
 
 def open_streams() -> None:
@@ -80,11 +77,11 @@ def open_streams() -> None:
     if sys.stdout is None:
         sys.stdout = _nothing()
     elif sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout = _Stdout(sys.stdout, "replace")
+        sys.stdout = _Stream(sys.stdout, "replace", _stdout_fails)
     if sys.stderr is None:
         sys.stderr = _nothing()
     elif sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr = _Stderr(sys.stderr, "backslashreplace")
+        sys.stderr = _Stream(sys.stderr, "backslashreplace", _stderr_fails)
 
 
 def _nothing() -> TextIO:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import forks
 from .interface import Device
 
 
@@ -76,7 +75,7 @@ def pinned_array(device: Device, shape: tuple[int, ...], dtype: np.dtype[Any]) -
     device.use()
     address = device.allocate_pinned(nbytes)
     raw = (ctypes.c_byte * nbytes).from_address(address)
-    weakref.finalize(raw, _free_pinned, device, address, os.getpid())
+    forks.finalize(raw, _free_pinned, device, address)
     array = _over(raw, shape, dtype)
     array[...] = 0
     return array
@@ -89,7 +88,6 @@ def _over(raw: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any
     return array
 
 
-def _free_pinned(device: Device, address: int, process: int) -> None:
-    if process == os.getpid():  # in a child of a fork, the driver can free nothing
-        device.use()
-        device.free_pinned(address)
+def _free_pinned(device: Device, address: int) -> None:
+    device.use()
+    device.free_pinned(address)

@@ -21,7 +21,6 @@ from ..text_format import printable
 
 # Shapes that were once found good are not checked again; a caller with ever new ones must not fill the memory.
 _MOST_REMEMBERED = 4096
-_MOST_THREADS = 1024  # ONNX Runtime would start them all
 _MOST_AXES = 32
 
 

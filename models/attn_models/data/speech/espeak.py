@@ -29,7 +29,6 @@ import click
 import numpy as np
 from attn_runtime.cli.options import say
 from attn_runtime.errors import AttnError, OutputError, StageError, UsageError
-from attn_runtime.escape import message
 from attn_runtime.preprocess import centred, resample
 from numpy.typing import NDArray
 
@@ -308,7 +307,7 @@ def main(out: Path | None) -> None:
     try:
         write(path)
     except AttnError as error:
-        say(f"error: {message(str(error))}", err=True)
+        say(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     say(f"{path}: {len(plan())} words, {path.stat().st_size / 1e6:.0f} MB")
 

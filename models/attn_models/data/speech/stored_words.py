@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from attn_runtime.cli.options import say
 from attn_runtime.errors import AttnError, BundleError
-from attn_runtime.escape import message
 from attn_runtime.files import write_file
 from safetensors.numpy import load, save
 from torch import Tensor
@@ -111,7 +110,7 @@ def main(out: Path) -> None:
     try:
         write(out)
     except AttnError as error:
-        say(f"error: {message(str(error))}", err=True)
+        say(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     say(f"{out}: {out.stat().st_size / 1e3:.0f} kB")
 

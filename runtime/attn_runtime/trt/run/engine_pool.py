@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import weakref
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import forks
 from ...device import Blocks, Device, DeviceArray, Intake, Pool, pinned_array
 from ...errors import AttnError, BackendError
 from ...spec import TensorSpec
@@ -48,7 +48,7 @@ class EnginePool:
         self.device, self.inputs, self.outputs, self.note = device.name, inputs, outputs, note
         self.assets: Mapping[str, Any] = {}
         self._on, self._executor, self._options = device, executor, options
-        self._finish = weakref.finalize(self, _quietly, on_close, os.getpid())
+        self._finish = forks.finalize(self, _quietly, on_close)
         self._blocks = Blocks(device)
         self._pinned: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
         self._bound: weakref.WeakSet[BoundRun] = weakref.WeakSet()
@@ -157,7 +157,7 @@ class EnginePool:
             )
 
 
-def _quietly(work: Callable[[], None] | None, process: int) -> None:
-    if work is not None and process == os.getpid():  # not when a child of a fork ends
+def _quietly(work: Callable[[], None] | None) -> None:
+    if work is not None:
         with suppress(Exception):  # nobody is there to be told
             work()
