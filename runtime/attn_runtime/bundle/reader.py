@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..arguments import NONE, PATH, TEXT, expect
 from ..compare import Tolerance
-from ..errors import BundleError
+from ..errors import BundleError, UsageError, did_you_mean
 from ..files import copy_command, irregular, is_file, parse_json, read_json, reason, recover, resolved, shown
 from ..onnx_file import check_external_data
 from ..spec import TensorSpec
@@ -125,6 +125,16 @@ class Graph:
     def default_precision(self) -> str:
         """The precision that is meant where none is named: fp32, or the first where there is no fp32."""
         return "fp32" if "fp32" in self.precisions else next(iter(self.precisions))
+
+    def chosen(self, precision: str | None, where: str) -> str:
+        """The precision that was asked for, or the default; UsageError, which ends with `where`, for one that it has not."""
+        name = self.default_precision if precision is None else precision
+        if name not in self.precisions:
+            raise UsageError(
+                f'unknown precision "{name}"; {did_you_mean(name, self.precisions)}'
+                f"available: {', '.join(self.precisions)} ({where})"
+            )
+        return name
 
     def precision_for(self, name: str, target: str) -> tuple[str, Precision]:
         """The precision `name`, or the file of the same type and borders that was made of it for the engine `target`.

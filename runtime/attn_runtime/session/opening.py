@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import arguments
 from ..arguments import Kind
 from ..bundle import MANIFEST, Arrays, Bundle, Case, Graph, Precision, with_bundle
-from ..errors import BundleError, UsageError, did_you_mean
+from ..errors import BundleError, UsageError
 from ..files import is_file
 from ..interface import GraphFile, OpenOptions
 from .backend_choice import Choice, open_engine
@@ -108,12 +108,7 @@ def check_open(
 def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> tuple[str, GraphFile]:
     found = bundle.graph(graph)
     where = bundle.label(found)
-    chosen = found.default_precision if precision is None else precision
-    if chosen not in found.precisions:
-        raise UsageError(
-            f'unknown precision "{chosen}"; {did_you_mean(chosen, found.precisions)}'
-            f"available: {', '.join(found.precisions)} ({where})"
-        )
+    chosen = found.chosen(precision, where)
     entry = found.precisions[chosen]
     inputs, outputs = found.borders(chosen)
     cases = partial(_cases, found, entry)

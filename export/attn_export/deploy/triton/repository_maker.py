@@ -138,12 +138,7 @@ _Told = tuple[str, tuple[str, ...], str, int, int, tuple[str, ...]]  # the field
 
 
 def _graph(bundle: Bundle, graph: Graph, name: str, options: TritonOptions) -> tuple[ModelFolder, _Told]:
-    precision = options.precision or graph.default_precision
-    if precision not in graph.precisions:
-        raise UsageError(
-            f'unknown precision "{precision}"; {did_you_mean(precision, graph.precisions)}available: '
-            f"{', '.join(graph.precisions)} ({bundle.label(graph)})"
-        )
+    precision = graph.chosen(options.precision or None, bundle.label(graph))
     entry = graph.precisions[precision]
     inputs, outputs = graph.borders(precision)
     plans = find_plans(bundle, graph.name, precision) if options.format == "tensorrt" else None
