@@ -76,30 +76,18 @@ void check_file(const fs::path& real, const std::string& relative, uint64_t size
   }
 }
 
-void check_hash(Bundle& bundle, const std::string& relative, const Json& entry, std::vector<char>& chunk) {
+// `keep`, where there is one, gets the content.
+void check_hash(Bundle& bundle, const std::string& relative, const Json& entry, std::vector<char>& chunk, std::string* keep) {
   const OpenedFiles::Listed listed{text_of(entry.at("sha256")), entry.at("size").get<uint64_t>()};
   std::string found;
   try {
-    found = bundle.files->hash(relative, listed, chunk);
+    found = bundle.files->hash(relative, listed, chunk, keep);
   } catch (const std::system_error& error) {
     throw bundle_error(bundle.where + ": can't read " + relative + ": " + error.code().message() + "; check its permissions");
   }
   if (found != listed.sha256) {
     throw bundle_error(bundle.where + ": sha256 of " + relative + " is " + found + ", manifest says " + listed.sha256 +
                        "; the file was changed after export; re-export or restore it");
-  }
-}
-
-// Keep the texts of assets: a server asks for them long after the bundle was replaced.
-void keep_assets(Bundle& bundle) {
-  for (const auto& [name, relative] : bundle.manifest.at("assets").items()) {
-    const Json& entry = bundle.manifest.at("files").at(text_of(relative));
-    if (entry.at("size").get<uint64_t>() > max_json_bytes) continue;  // refused when it is asked for
-    std::string text = read_text(bundle.file(text_of(relative)), bundle.where);
-    Sha256 digest;
-    digest.update(text.data(), text.size());
-    if (digest.hexadecimal() != text_of(entry.at("sha256"))) throw bundle.files->replaced();  // since it was hashed
-    bundle.asset_texts[text_of(relative)] = std::move(text);
   }
 }
 
@@ -197,9 +185,15 @@ std::shared_ptr<const Bundle> read_bundle(const fs::path& path) {
     check_file(inside(root, relative, where), relative, entry.at("size").get<uint64_t>(), where);
     bundle->listed.insert(relative);
   }
+  // The texts of assets are kept: a server asks for them long after the bundle was replaced. Too large ones are refused when they are asked for.
+  for (const auto& [name, relative] : manifest.at("assets").items()) {
+    if (files.at(text_of(relative)).at("size").get<uint64_t>() <= max_json_bytes) bundle->asset_texts[text_of(relative)];
+  }
   std::vector<char> chunk;
-  for (const auto& [relative, entry] : files) check_hash(*bundle, relative, entry, chunk);
-  keep_assets(*bundle);
+  for (const auto& [relative, entry] : files) {
+    const auto kept = bundle->asset_texts.find(relative);
+    check_hash(*bundle, relative, entry, chunk, kept == bundle->asset_texts.end() ? nullptr : &kept->second);
+  }
   for (const auto& [name, data] : manifest.at("graphs").items()) bundle->graphs.push_back(graph_of(name, data, *bundle));
   for (const Graph& graph : bundle->graphs) {
     for (const Precision& precision : graph.precisions) check_data(precision, where);
@@ -271,18 +265,22 @@ fs::path Bundle::file(const std::string& relative) const {
 }
 
 std::optional<std::string> Bundle::asset_text(const std::string& asked) const {
+  if (!asset(asked)) return std::nullopt;
+  return asset_texts.at(text_of(manifest.at("assets").at(asked)));
+}
+
+std::optional<Json> Bundle::asset(const std::string& asked) const {
   const Json& assets = manifest.at("assets");
   const auto relative = assets.find(asked);
   if (relative == assets.end()) return std::nullopt;
   const auto kept = asset_texts.find(text_of(*relative));
-  std::string text = kept != asset_texts.end() ? kept->second : read_text(file(text_of(*relative)), where);
-  check_asset(asked, parse_json(text, where + ": " + file(text_of(*relative)).filename().string()), where);
-  return text;
-}
-
-std::optional<Json> Bundle::asset(const std::string& asked) const {
-  const std::optional<std::string> text = asset_text(asked);
-  return text ? std::optional(parse_json(*text, where)) : std::nullopt;
+  if (kept == asset_texts.end()) {
+    read_text(file(text_of(*relative)), where);  // too large, which this refuses
+    throw files->replaced();
+  }
+  Json value = parse_json(kept->second, where + ": " + file(text_of(*relative)).filename().string());
+  check_asset(asked, value, where);
+  return value;
 }
 
 Tensors Bundle::golden_inputs(const Graph& graph, const GoldenCase& golden) const {

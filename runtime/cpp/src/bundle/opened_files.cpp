@@ -18,13 +18,14 @@ constexpr size_t chunk_bytes = size_t{1} << 20;
 // File systems stamp by a clock that ticks up to so slowly: what changed within a tick may have the same time twice.
 constexpr std::chrono::milliseconds tick{10};
 
-std::string sha256_of(const fs::path& path, std::vector<char>& chunk) {
+std::string sha256_of(const fs::path& path, std::vector<char>& chunk, std::string* keep = nullptr) {
   chunk.resize(chunk_bytes);
   const File file(path);
   Sha256 digest;
   for (uint64_t at = 0;;) {
     const size_t got = file.read_at(at, chunk.data(), chunk.size());
     digest.update(chunk.data(), got);
+    if (keep) keep->append(chunk.data(), got);
     at += got;
     if (got < chunk.size()) return digest.hexadecimal();
   }
@@ -34,10 +35,10 @@ int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'
 
 }  // namespace
 
-std::string OpenedFiles::hash(const std::string& relative, const Listed& listed, std::vector<char>& chunk) {
+std::string OpenedFiles::hash(const std::string& relative, const Listed& listed, std::vector<char>& chunk, std::string* keep) {
   const fs::path path = folder / relative;
   const std::optional<Mark> before = mark_of(path);
-  std::string found = sha256_of(path, chunk);
+  std::string found = sha256_of(path, chunk, keep);
   listed_[path] = listed;
   if (before && settled(*before)) known_[path] = *before;  // one so young may change and look the same
   return found;

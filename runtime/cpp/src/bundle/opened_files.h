@@ -28,7 +28,8 @@ class OpenedFiles {
     std::string sha256;
     uint64_t size;
   };
-  std::string hash(const std::string& relative, const Listed& listed, std::vector<char>& chunk);
+  // `keep`, where there is one, gets the content.
+  std::string hash(const std::string& relative, const Listed& listed, std::vector<char>& chunk, std::string* keep = nullptr);
 
   Error replaced() const { return bundle_error(where_ + ": was replaced since it was opened; open it again"); }
 

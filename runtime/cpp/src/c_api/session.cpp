@@ -5,8 +5,8 @@
 #include "c_api/errors.h"
 #include "c_api/specs.h"
 #include "c_api/tensors.h"
-#include "session/session.h"
 #include "generate/callbacks.h"
+#include "session/session.h"
 #include "util/names.h"
 #include "verify/verify.h"
 
