@@ -10,7 +10,7 @@
 namespace attn {
 namespace {
 
-constexpr const char* advice = "re-export the bundle";
+constexpr const char* re_export = "re-export the bundle";
 
 struct FileType {
   const char* name;   // in the file
@@ -77,9 +77,9 @@ std::string reason(const std::system_error& error) { return error.code().message
 // Opens it, or says in the reader's words why not.
 const std::filesystem::path& readable(const std::filesystem::path& path, const std::string& where) {
   try {
-    if (!File(path).regular()) throw bundle_error(where + ": " + path.filename().string() + " is not a regular file; " + advice);
+    if (!File(path).regular()) throw bundle_error(where + ": " + path.filename().string() + " is not a regular file; " + re_export);
   } catch (const std::system_error& error) {
-    throw bundle_error(where + ": can't read " + path.filename().string() + ": " + reason(error) + "; " + advice);
+    throw bundle_error(where + ": can't read " + path.filename().string() + ": " + reason(error) + "; " + re_export);
   }
   return path;
 }
@@ -96,7 +96,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path, const std::s
     if (bytes > std::min(max_safetensors_header_bytes, std::max(file_.size(), uint64_t{8}) - 8)) {
       throw bundle_error(where + ": " + name_ + " claims a header of " + std::to_string(bytes) + " bytes in a file of " +
                          std::to_string(file_.size()) + ", at most " + std::to_string(max_safetensors_header_bytes) + " are accepted; " +
-                         advice);
+                         re_export);
     }
     if (got < length.size()) refuse("it is shorter than 8 bytes");
     data_begin_ = 8 + bytes;
@@ -151,7 +151,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path, const std::s
     }
     check_layout();
   } catch (const std::system_error& error) {
-    throw bundle_error(where + ": can't read " + name_ + ": " + reason(error) + "; " + advice);
+    throw bundle_error(where + ": can't read " + name_ + ": " + reason(error) + "; " + re_export);
   }
 }
 
@@ -169,7 +169,7 @@ void SafetensorsFile::check_layout() const {
 }
 
 void SafetensorsFile::refuse(const std::string& what) const {
-  throw bundle_error(where_ + ": " + name_ + " is no safetensors file: " + what + "; " + advice);
+  throw bundle_error(where_ + ": " + name_ + " is no safetensors file: " + what + "; " + re_export);
 }
 
 Tensor SafetensorsFile::read(const std::string& name) const {
@@ -181,7 +181,7 @@ Tensor SafetensorsFile::read(const std::string& name) const {
   try {
     if (file_.read_at(entry.begin, tensor.buffer.data(), bytes) < bytes) refuse("it was cut while it was read");
   } catch (const std::system_error& error) {
-    throw bundle_error(where_ + ": can't read " + name_ + ": " + reason(error) + "; " + advice);
+    throw bundle_error(where_ + ": can't read " + name_ + ": " + reason(error) + "; " + re_export);
   }
   if (*dtype == ATTN_BOOL) {
     // Whoever is given such a byte as a bool may take it for true, for false, or for both.
@@ -189,7 +189,7 @@ Tensor SafetensorsFile::read(const std::string& name) const {
     const auto* odd = std::find_if(values, values + bytes, [](unsigned char value) { return value > 1; });
     if (odd != values + bytes) {
       throw bundle_error(where_ + ": " + name_ + ": tensor " + shown(name) + " is bool and holds a byte " + std::to_string(*odd) +
-                         ", expected 0 and 1 alone; " + advice);
+                         ", expected 0 and 1 alone; " + re_export);
     }
   }
   return tensor;
@@ -211,13 +211,13 @@ Tensors read_tensors(const std::filesystem::path& path, const std::vector<Tensor
   }
   for (const auto& [problem, names] : {std::pair{" lacks ", &lacks}, std::pair{" has unknown ", &unknown}}) {
     if (names->empty()) continue;
-    throw bundle_error(where + ": " + name + problem + shown(*names) + ", the graph has " + shown(all) + "; " + advice);
+    throw bundle_error(where + ": " + name + problem + shown(*names) + ", the graph has " + shown(all) + "; " + re_export);
   }
   for (const TensorSpec& spec : specs) {
     const auto& entry = file.entries().at(spec.name);
     if (entry.dtype == name_of(spec.dtype) && fits(entry.shape, spec, sizes)) continue;
     throw bundle_error(where + ": " + name + ": tensor " + shown(spec.name) + " is " + entry.dtype + " " + text(entry.shape) +
-                       ", expected " + expected(spec, sizes) + "; " + advice);
+                       ", expected " + expected(spec, sizes) + "; " + re_export);
   }
   Tensors tensors;
   for (const TensorSpec& spec : specs) tensors.emplace(spec.name, file.read(spec.name));
