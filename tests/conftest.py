@@ -5,6 +5,7 @@ The contract tests take minutes a model, and share what is exported and trained 
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Sequence
@@ -29,6 +30,13 @@ if not os.environ.get("ATTN_TEST_ALL"):
 
 # Tests export some three hundred times, and few of them are about the sizes between the corners: those name a budget.
 sweep_sizes.DEFAULT_SECONDS = sweep_sizes.HEAVY_SECONDS = 0.1
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_stays_is_not_searched_for_garbage() -> None:
+    """Some millions of objects come with torch and stay; tests that collect garbage would look at all of them each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ from ..reference import Arrays, Signature, fastpath_disabled, to_torch
 from . import unsupported_ops
 from .deferred import branches_of, told
 from .dropped_guards import Branch
+from .operator_table import kept_table
 from .patches import Applied, applied
 from .tracing import RulesRefused, Traced, breaks_rules, by_example, by_rules
 
@@ -95,14 +96,15 @@ def capture(
 
 def _translated(signature: Signature, program: torch.export.ExportedProgram, opset: int) -> ir.Model:
     try:
-        exported = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=opset,
-            input_names=[s.name for s in signature.inputs],
-            output_names=list(signature.output_names),
-            verbose=False,
-        )
+        with kept_table():
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=opset,
+                input_names=[s.name for s in signature.inputs],
+                output_names=list(signature.output_names),
+                verbose=False,
+            )
     except (Exception, SystemExit) as problem:
         text = unsupported_ops.explain(problem, program)
         raise RulesRefused(text, False) if breaks_rules(problem) else CaptureError(text) from problem

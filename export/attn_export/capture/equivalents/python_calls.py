@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import math
+import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -78,7 +79,8 @@ def python_sizes(module: torch.nn.Module, note: Callable[[str], Any]) -> Iterato
     torch_new_tensor, torch_fill_diagonal = torch.Tensor.new_tensor, torch.Tensor.fill_diagonal_
     with ExitStack() as stack:
         for scope in _scopes(module):
-            stack.enter_context(mock.patch.dict(scope, {"len": length}))
+            scope["len"] = length  # mock.patch.dict would take what the model's own code sets meanwhile back as well
+            stack.callback(scope.pop, "len", None)
         for owner, name, stand_in in (
             (math, "sqrt", sqrt),
             *((math, name, of_size(name)) for name in _FUNCTIONS),
@@ -94,14 +96,13 @@ def _scopes(module: torch.nn.Module) -> list[dict[str, Any]]:
     """Globals of the files that the model's code may be in: those of its classes' packages, and the user's own."""
     packages = {kind.__module__.partition(".")[0] for part in module.modules() for kind in type(part).__mro__}
     packages -= {"torch", "builtins"}
-    library = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
-    ours = Path(__file__).parents[2]
+    library = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+    folders = tuple(f"{folder}{os.sep}" for folder in (*library, Path(__file__).parents[2]))
     found = []
     for name, loaded in list(sys.modules.items()):
         file, scope = getattr(loaded, "__file__", None), getattr(loaded, "__dict__", None)
         if not isinstance(file, str) or scope is None or "len" in scope:
             continue
-        own = not any(Path(file).is_relative_to(folder) for folder in (*library, ours))
-        if name.partition(".")[0] in packages or own:
+        if name.partition(".")[0] in packages or not file.startswith(folders):
             found.append(scope)
     return found

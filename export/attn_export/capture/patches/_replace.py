@@ -27,7 +27,8 @@ def replaced(
     original = getattr(owner, name)
     wrapper = wrap(original)
     bound = [(owner, name)]
-    for where, python_module in list(sys.modules.items()):
+    # A method has no copies that an import made.
+    for where, python_module in list(sys.modules.items()) if isinstance(owner, ModuleType) else ():
         if python_module is owner or where == "torch" or where.startswith("torch."):
             continue
         # vars(), not getattr(): a lazily loading module must not be woken up.

@@ -55,3 +55,9 @@ def test_plain_numbers_and_tensors_are_left_alone_and_all_is_put_back() -> None:
     assert "len" not in globals()
     assert names == (math.sqrt, math.log, torch.as_tensor, torch.Tensor.new_tensor, torch.Tensor.fill_diagonal_)
     assert floats(2).shape[0] == 2
+
+
+def test_what_a_model_sets_in_its_file_while_it_is_captured_stays() -> None:
+    with python_sizes(torch.nn.Identity(), lambda name: None):
+        globals()["CACHED_MASK"] = 1
+    assert globals().pop("CACHED_MASK", None) == 1
