@@ -18,7 +18,7 @@ _NAME = "get_torchlib_ops"
 
 @contextmanager
 def kept_table() -> Iterator[None]:
-    """While it is open torch.onnx.export takes the functions as they were read at first; a torch that has no such table its own."""
+    """While it is open torch.onnx.export takes the functions as they were read at first. Without that table nothing changes."""
     library = getattr(_registration, "onnxscript_apis", None)
     read = getattr(library, _NAME, None)
     if read is None:

@@ -275,7 +275,7 @@ class Encoder(nn.Module):
         return self.encoder(x, mask=mask.masked_fill(far, -torch.inf))
 
 
-@pytest.mark.parametrize("band", [99, 3])
+@pytest.mark.parametrize("band", [pytest.param(99, marks=pytest.mark.full), 3])
 def test_transformer_causal(band: int) -> None:
     cases = [(floats(b, t, 16),) for b, t in SIZES]
     did = shows_need("transformer-causal", Encoder(band), cases, (DYNAMIC,), fails="data-dependent")[
@@ -314,7 +314,7 @@ def padded_cases() -> list[Inputs]:
     return [(floats(b, t, 16), padding(b, t)) for b, t in SIZES]
 
 
-@pytest.mark.parametrize("low", [None, -torch.inf])
+@pytest.mark.parametrize("low", [pytest.param(None, marks=pytest.mark.full), -torch.inf])
 def test_fully_masked_rows(low: float | None) -> None:
     module, cases = Padded(low), padded_cases()
     did = shows_need("fully-masked-rows", module, cases, (DYNAMIC, DYNAMIC), fails=None)["fully-masked-rows"]

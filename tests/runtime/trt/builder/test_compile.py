@@ -306,7 +306,10 @@ def test_saying_no_to_progress_cancels(slow: tuple[Path, ShapeTexts]) -> None:
 
 @rtx
 @linux
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), pytest.param(signal.SIGHUP, 129, marks=pytest.mark.full)],
+)
 def test_an_interrupt_ends_the_child_and_leaves_nothing(
     number: signal.Signals, code: int, slow: tuple[Path, ShapeTexts]
 ) -> None:

@@ -48,6 +48,7 @@ def test_pictures(mode: str) -> None:
     assert Graph(resized, 6, 190).wrong(SIZES, loose) == []
 
 
+@pytest.mark.full  # pictures with one axis more
 def test_volumes() -> None:
     """Three different factors: ONNX Runtime's Resize is wrong nearly everywhere."""
 
