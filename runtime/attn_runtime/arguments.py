@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UsageError
-from .text_format import printable
+from .escape import printable
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .compare import Difference
-from .escape import plot_text as plot_text
-from .escape import printable as printable
+from .escape import printable
 
 
 def worst_table(failures: Sequence[tuple[str, Difference]]) -> str:

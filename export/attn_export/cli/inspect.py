@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 from attn_runtime.cli.options import json_option, print_json, quiet_already_option
+from attn_runtime.escape import printable
 
 if TYPE_CHECKING:
     from attn_runtime.bundle import AttentionBlock
@@ -55,7 +56,6 @@ def _require(what: str, path: Path, files: tuple[InspectedFile, ...]) -> None:
 
 
 def _print(files: tuple[InspectedFile, ...]) -> None:
-    from attn_runtime.text_format import printable
     from rich.console import Console
 
     # A name may look like markup ("[bold]") or like the code of an emoji (":key:").
@@ -70,8 +70,6 @@ def _print(files: tuple[InspectedFile, ...]) -> None:
 
 
 def _parts(file: InspectedFile) -> Iterator[str | Table]:
-    from attn_runtime.text_format import printable
-
     names = [printable(n) for n in (file.graph, file.precision) if n]
     count = len(file.blocks)
     told = f"{count} attention block{'s' if count != 1 else ''}" if count else "no attention"
@@ -90,7 +88,6 @@ def _parts(file: InspectedFile) -> Iterator[str | Table]:
 
 
 def _table(file: InspectedFile) -> Table:
-    from attn_runtime.text_format import printable
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -129,7 +126,7 @@ def _fused(engine: InspectedEngine, block: AttentionBlock) -> str:
 
 
 def _engine(file: InspectedFile, engine: InspectedEngine) -> Iterator[str]:
-    from attn_runtime.text_format import bytes_text, printable
+    from attn_runtime.text_format import bytes_text
 
     name, key = printable(engine.name), engine.key
     if key is None or engine.problem:

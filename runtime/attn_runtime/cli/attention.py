@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
+from ..escape import printable
 from .options import json_option, picture_file, print_json, quiet_option, say, verbose_option
 from .printers import print_passed_over
 
@@ -100,7 +101,7 @@ def _draw(maps: AttentionMaps, file: str, **chosen: Any) -> None:
 
 
 def _print(summary: dict[str, Any], quiet: bool) -> None:
-    from ..text_format import columns, printable
+    from ..text_format import columns
 
     say(printable(summary["title"]))
     for note in () if quiet else summary["notes"]:

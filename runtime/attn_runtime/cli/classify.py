@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..escape import printable
 from .options import json_option, print_json, quiet_option, say, verbose_option
 from .printers import print_passed_over
 
@@ -53,8 +54,6 @@ def classify_command(
 
 
 def _print(done: Classification, quiet: bool) -> None:
-    from ..text_format import printable
-
     for found in done.inputs:
         for note in () if quiet else found.notes:
             say(f"note: {printable(found.given, 60)}: {printable(note)}", err=True)
@@ -62,7 +61,7 @@ def _print(done: Classification, quiet: bool) -> None:
 
 
 def _lines(done: Classification, quiet: bool) -> Iterator[str]:
-    from ..text_format import columns, printable
+    from ..text_format import columns
 
     rows = []
     for found in done.inputs:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..escape import printable
 from .options import json_option, print_json, quiet_option, say, say_over
 
 if TYPE_CHECKING:
@@ -102,8 +103,6 @@ class BuildPrinter:
         self._clear()
 
     def progress(self, progress: BuildProgress) -> None:
-        from ..text_format import printable
-
         if self._quiet or self._as_json:
             return
         text = printable(str(progress), 100)
@@ -139,7 +138,7 @@ class BuildPrinter:
 
 
 def _lines(done: Compiled) -> Iterator[str]:
-    from ..text_format import bytes_text, printable
+    from ..text_format import bytes_text
     from ..trt import profile_text
     from ..trt.builder import seconds_text
 

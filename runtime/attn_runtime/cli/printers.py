@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from ..escape import printable
 from .options import print_json, say
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def print_diagnosis(diagnosis: Diagnosis, quiet: bool, as_json: bool, context: c
 
 def print_run(result: RunResult, quiet: bool) -> None:
     """What ran it; the likeliest classes of every row, or of a graph that is no classifier the outputs in numbers."""
-    from ..text_format import columns, printable
+    from ..text_format import columns
 
     for note in () if quiet else result.notes:
         say(f"note: {note}", err=True)
@@ -70,8 +71,6 @@ def print_run(result: RunResult, quiet: bool) -> None:
 
 def print_case(case: CaseResult) -> None:
     """A line for each output that does not match, and one for all that do: the one nearest to its limit."""
-    from ..text_format import printable
-
     sizes = ", ".join(f"{name}={size}" for name, size in case.sizes.items())
     label = printable(case.case if case.graph == "model" else f"{case.graph} {case.case}")
     label += f" ({printable(sizes)})" if sizes else ""
@@ -93,8 +92,6 @@ def _error(difference: Difference) -> str:
 
 def print_generated(replayed: Replayed) -> None:
     """One answer that was written, beside PyTorch's."""
-    from ..text_format import printable
-
     rows = "the batch" if replayed.row is None else f"row {replayed.row} alone"
     if replayed.problem:
         text = replayed.problem

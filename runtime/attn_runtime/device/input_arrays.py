@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AttnError, InputError
+from ..escape import printable
 from ..spec import odd_bool
-from ..text_format import printable
 from .interface import DLPACK_CPU, DLPACK_CUDA, DLPACK_PINNED
 from .tensor import DeviceTensor, Intake, borrow
 

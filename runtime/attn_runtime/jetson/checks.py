@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle import sha256_of
-from ..text_format import bytes_text, printable
+from ..escape import printable
+from ..text_format import bytes_text
 from ..trt import version_tuple
 from .boards import BOARDS, Board, board_of, find_release
 from .deploy_manifest import Order

@@ -20,8 +20,9 @@ from .. import __version__
 from ..bundle import Bundle, Graph
 from ..device import host_root
 from ..errors import AttnError, BackendError, OutputError, UsageError, did_you_mean
+from ..escape import printable
 from ..files import Staging
-from ..text_format import bytes_text, printable
+from ..text_format import bytes_text
 from .boards import find_board
 from .checks import Check, check_files, check_machine
 from .deploy_manifest import Order, read_order

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..errors import BackendError, BundleError, InputError, UsageError
+from ..escape import printable
 from ..files import bytes_or_path, irregular, reason
 from ..spec import Dim, TensorSpec
-from ..text_format import printable
 from .text_stream import Beginnings, TextStream
 
 #: Largest file of texts that is read.

@@ -15,9 +15,9 @@ from .. import arguments, forks
 from ..bundle import Bundle
 from ..device import DeviceArray, as_array, check_bool
 from ..errors import AttnError, InputError, UsageError, did_you_mean
+from ..escape import printable
 from ..interface import Array, Engine
 from ..spec import DTYPES, check_shapes, named_dims
-from ..text_format import printable
 
 # Shapes that were once found good are not checked again; a caller with ever new ones must not fill the memory.
 _MOST_REMEMBERED = 4096

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from .. import arguments
 from ..errors import InputError, UsageError
+from ..escape import printable
 from ..preprocess import open_text, read_lines
 from ..session import Session, open_session
 from ..spec import TensorSpec
-from ..text_format import printable
 from .file_run import Guess, top_classes
 
 Array = NDArray[Any]

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from .. import arguments
 from ..errors import BundleError, InputError, OutputError, UsageError
+from ..escape import printable
 from ..files import bytes_or_path, check_file, irregular, reason, write_whole
 from ..preprocess import kind_of, load_audio, load_image
 from ..session import Session, open_session
 from ..spec import odd_bool
-from ..text_format import printable
 from .apart import answer_or_error, check_time_limit, fields_of, run_apart
 
 Array = NDArray[Any]

@@ -9,10 +9,11 @@ from typing import Any
 
 from ..arguments import PATH, expect
 from ..bundle import Bundle
+from ..escape import printable
 from ..files import is_file
 from ..session import open_session
 from ..spec import TensorSpec
-from ..text_format import bytes_text, columns, printable
+from ..text_format import bytes_text, columns
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import PrecisionError
-from ..text_format import columns, printable
+from ..escape import printable
+from ..text_format import columns
 from .layers import Layer, LayerTensor
 
 _DTYPE = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}

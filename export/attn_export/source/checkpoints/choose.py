@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attn_runtime.errors import CheckpointError
-from attn_runtime.text_format import printable
+from attn_runtime.escape import printable
 
 from .names import AVERAGED, WRAPPERS, Fit, Own, bare, fits
 from .state_dicts import StateDict, is_average, listed

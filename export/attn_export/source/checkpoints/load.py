@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from attn_runtime.errors import CheckpointError
-from attn_runtime.text_format import printable
+from attn_runtime.escape import printable
 from torch import nn
 
 from .choose import Choice, Misfit, choose

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from attn_runtime.errors import CheckpointError, did_you_mean
-from attn_runtime.text_format import printable
+from attn_runtime.escape import printable
 
 from .inert_pickle import origin_of
 from .names import bare

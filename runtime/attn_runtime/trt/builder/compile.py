@@ -16,8 +16,9 @@ from ... import __version__
 from ...bundle import AttentionBlock, Bundle
 from ...device import compute_capability
 from ...errors import BackendError, EngineError, FusionError, OutputError, UsageError
+from ...escape import printable
 from ...files import irregular, write_file
-from ...text_format import columns, printable
+from ...text_format import columns
 from .. import (
     Audit,
     BlockFusion,

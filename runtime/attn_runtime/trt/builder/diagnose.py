@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 
 from ...errors import EngineError
+from ...escape import printable
 from ...onnx_file import Node, OnnxGraph
-from ...text_format import bytes_text, printable
+from ...text_format import bytes_text
 from .network import BuildOptions, Built, ParserProblem
 from .preflight import place
 
