@@ -8,7 +8,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +21,12 @@ from ..errors import UsageError, did_you_mean
 from ..files import peak_memory, reset_peak_memory
 from ..random_inputs import draw_inputs
 from ..session import Session, open_session
-from ..spec import TensorSpec, named_dims
+from ..spec import named_dims
+from .bench_parts import Report, batch_dim, batches_of, drawable
 
 if TYPE_CHECKING:
-    from ..generate import Generator
     from .generation_benchmark import GenerationBenchReport
 
-# Above this, the end of a range says that nothing is known about it, and is no batch size to try.
-_SENSIBLE_SIZE = 4096
 #: Measured calls at each size, at least.
 _RUNS = 20
 _BATCHES = arguments.Kind(
@@ -64,21 +62,8 @@ class SizeResult:
     memory_source: str
 
 
-@dataclass(frozen=True)
-class BenchReport:
+class BenchReport(Report[SizeResult]):
     """`call` is "bound" (preallocated buffers) or "run" (new outputs on every call)."""
-
-    path: str
-    backend: str
-    device: str
-    choice: str
-    call: str
-    batch_dim: str | None
-    results: tuple[SizeResult, ...]
-    passed_over: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def bench(
@@ -139,8 +124,7 @@ def bench(
                 f'call: got "{call}", for one graph; name it, or leave the call out to time the whole answer'
             )
         return bench_generator(
-            bundle, lambda opened, dim: _batches(opened, dim, batches, sizes or {}), sizes or {}, new_tokens,
-            Measure(warmup_s, measure_s, min_runs, seed), on_open, on_size,
+            bundle, batches, sizes or {}, new_tokens, Measure(warmup_s, measure_s, min_runs, seed), on_open, on_size,
             device=device, backend=backend, precision=precision, threads=threads,
         )  # fmt: skip
     if new_tokens is not None:
@@ -148,17 +132,17 @@ def bench(
     call = call or "bound"
     results = []
     with open_session(bundle or path, device, backend, graph=graph, precision=precision, threads=threads) as session:
-        batch_dim = _batch_dim(session)
-        chosen = _batches(session, batch_dim, batches, sizes or {})
+        dim = batch_dim(session)
+        chosen = batches_of(session, batches, sizes or {})
         if on_open:
             on_open(False)
         for batch in chosen:
-            at = {**(sizes or {}), **({batch_dim: batch} if batch_dim else {})}
+            at = {**(sizes or {}), **({dim: batch} if dim else {})}
             results.append(_measure(session, batch, at, call, warmup_s, measure_s, least, seed))
             if on_size:
                 on_size(results[-1])
         told = session.backend, session.device, session.choice
-        return BenchReport(Path(path).name, *told, call, batch_dim, tuple(results), session.passed_over)
+        return BenchReport(Path(path).name, *told, call, dim, tuple(results), session.passed_over)
 
 
 def _measure(
@@ -175,10 +159,10 @@ def _measure(
     once: Callable[[], object]
     if call == "bound":
         once = bound = session.bind(sizes)  # first, since it refuses sizes out of range
-        for name, value in draw_inputs([_drawable(spec) for spec in session.inputs], sizes, seed).items():
+        for name, value in draw_inputs([drawable(spec) for spec in session.inputs], sizes, seed).items():
             bound.inputs[name][...] = value
     else:
-        once = partial(session.run, draw_inputs([_drawable(spec) for spec in session.inputs], sizes, seed))
+        once = partial(session.run, draw_inputs([drawable(spec) for spec in session.inputs], sizes, seed))
 
     until = time.perf_counter() + warmup_s
     once()
@@ -223,33 +207,3 @@ class _Sample:
         """Draw which value is the next to be taken."""
         self._weight *= math.exp(math.log(1 - self._random.random()) / self._most)
         self._next += math.floor(math.log(1 - self._random.random()) / math.log1p(-self._weight))
-
-
-def _batch_dim(session: Session) -> str | None:
-    first = session.inputs[0].dims[0] if session.inputs and session.inputs[0].dims else None
-    return first.name if first and first.dynamic else None
-
-
-def _batches(
-    session: Session | Generator, batch_dim: str | None, asked: Sequence[int], sizes: Mapping[str, int]
-) -> list[int]:
-    """The batch sizes to time. UsageError for `sizes` of dims that there are not."""
-    dims = named_dims(session.inputs)
-    for name in sizes:
-        if name not in dims:
-            known = ", ".join(dims) or "(none)"
-            raise UsageError(f'unknown dim "{name}"; {did_you_mean(name, dims)}available: {known} ({session.where})')
-    if batch_dim is None:
-        lead = session.inputs[0].dims if session.inputs else ()
-        fixed = lead[0].opt if lead else 1
-        if asked and set(asked) != {fixed}:
-            raise UsageError(f"{session.where}: its batch is fixed at {fixed}, got {', '.join(map(str, asked))}")
-        return [fixed]
-    dim = dims[batch_dim]
-    usual = {size for size in (dim.min, dim.opt, dim.max) if 0 < size <= _SENSIBLE_SIZE}
-    return sorted(set(asked) or usual or {dim.opt})
-
-
-def _drawable(spec: TensorSpec) -> TensorSpec:
-    # A plain ONNX file does not tell how large an index may be. 0 and 1 are in every table, and time the same.
-    return replace(spec, high=2) if spec.high is None and "int" in spec.dtype else spec

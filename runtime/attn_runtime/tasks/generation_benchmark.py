@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from ..errors import InputError, UsageError
 from ..files import peak_memory, reset_peak_memory
 from ..generate import GenerateOptions, Generator, open_generator
 from ..random_inputs import draw_inputs
-from ..spec import TensorSpec, check_shapes, named_dims
+from ..spec import check_shapes, named_dims
+from .bench_parts import Report, batch_dim, batches_of, drawable
 
 #: Tokens of an answer where nobody says how many, and measured answers.
 _NEW_TOKENS, _RUNS = 32, 3
@@ -48,22 +49,9 @@ class GenerationSize:
     memory_source: str
 
 
-@dataclass(frozen=True)
-class GenerationBenchReport:
+class GenerationBenchReport(Report[GenerationSize]):
     """What `bench` says of a generator. `call` is "generate": greedy, without stop tokens, so that each answer is as long as
     was asked for."""
-
-    path: str
-    backend: str
-    device: str
-    choice: str
-    call: str
-    batch_dim: str | None
-    results: tuple[GenerationSize, ...]
-    passed_over: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,7 @@ class Measure:
 
 def bench_generator(
     bundle: Bundle,
-    choose_batches: Callable[[Generator, str | None], Sequence[int]],
+    batches: Sequence[int],
     sizes: Mapping[str, int],
     new_tokens: int | None,
     measure: Measure,
@@ -91,26 +79,23 @@ def bench_generator(
         raise UsageError(f"new tokens: got {new_tokens}, expected 1 or more")
     with open_generator(bundle, **where) as generator:
         dims = named_dims(generator.inputs)
-        lead = generator.inputs[0].dims
-        batch_dim = lead[0].name if lead[0].dynamic else None
+        lead, dim = generator.inputs[0].dims, batch_dim(generator)
         at = {name: dim.opt for name, dim in dims.items()} | dict(sizes)
         # What an answer and its prompt share room in is a decoder-only model's length; a prompt of half of it leaves some.
         length = lead[1].name if len(lead) > 1 and generator.wiring.encoder is None else None
         if length is not None and length not in sizes:
             at[length] = max(dims[length].min, min(dims[length].opt, generator.max_length // 2))
         results = []
-        chosen = choose_batches(generator, batch_dim)
+        chosen = batches_of(generator, batches, sizes)
         if on_open:
             on_open(True)
         for batch in chosen:
-            at |= {batch_dim: batch} if batch_dim else {}
+            at |= {dim: batch} if dim else {}
             results.append(_measure(generator, batch, dict(at), new_tokens, measure))
             if on_size:
                 on_size(results[-1])
         told = generator.backend, generator.device, generator.choice
-        return GenerationBenchReport(
-            bundle.path.name, *told, "generate", batch_dim, tuple(results), generator.passed_over
-        )
+        return GenerationBenchReport(bundle.path.name, *told, "generate", dim, tuple(results), generator.passed_over)
 
 
 def _measure(
@@ -163,12 +148,7 @@ def _write(generator: Generator, inputs: Mapping[str, Any], options: GenerateOpt
 def _inputs(generator: Generator, sizes: Mapping[str, int], seed: int) -> dict[str, NDArray[Any]]:
     """Drawn ones, without padding: every mask is true. Raises InputError for sizes out of range."""
     check_shapes(generator.inputs, {s.name: (s.dtype, s.shape(sizes)) for s in generator.inputs}, generator.where)
-    inputs = draw_inputs([_drawable(spec, generator) for spec in generator.inputs], sizes, seed)
+    # Tokens of a decoder-only model are of its vocabulary. What else a number means is not told; 0 and 1 mean something.
+    high = generator.vocabulary if generator.wiring.encoder is None else 2
+    inputs = draw_inputs([drawable(spec, high) for spec in generator.inputs], sizes, seed)
     return {name: np.ones_like(value) if value.dtype == bool else value for name, value in inputs.items()}
-
-
-def _drawable(spec: TensorSpec, generator: Generator) -> TensorSpec:
-    if spec.high is None and "int" in spec.dtype:
-        # Tokens of a decoder-only model are of its vocabulary. What else a number means is not told; 0 and 1 mean something.
-        return replace(spec, high=generator.vocabulary if generator.wiring.encoder is None else 2)
-    return spec
