@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .options import say
 
@@ -22,10 +22,8 @@ def print_head(writes: bool) -> None:
 
 
 def print_row(size: SizeResult | GenerationSize) -> None:
-    from ..tasks import GenerationSize
-
-    if isinstance(size, GenerationSize):
-        _print_generation(size)
+    if hasattr(size, "new_tokens"):
+        _print_generation(cast("GenerationSize", size))
     else:
         _print_size(size)
 
