@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
+from pathlib import Path
 
 from attn_runtime.escape import message, printable
+from attn_runtime.files import changing
 
 
 class Console:
@@ -49,9 +51,11 @@ class Console:
             self._notes.add(text)
             self._say(f"note       {text}", "yellow")
 
-    def waits(self, target: object) -> None:
-        """That another run is at work on the same `target`, and that this one goes on after it."""
-        self.note(f"another run is changing {target}; this one goes on when that has ended")
+    def changing(self, target: Path) -> AbstractContextManager[None]:
+        """attn_runtime.files.changing; that another run is at work on the same `target` is told."""
+        return changing(
+            target, lambda: self.note(f"another run is changing {target}; this one goes on when that has ended")
+        )
 
     def about(self, label: str) -> Console:
         """The same console, for the work on one of several things: each text begins with `label`."""

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 from attn_runtime.bundle import AttentionBlock, Bundle, Graph
 from attn_runtime.errors import OutputError, ParityError, PassError, StageError, UsageError
-from attn_runtime.files import changing, is_file, is_folder
+from attn_runtime.files import is_file, is_folder
 from attn_runtime.spec import Dim, TensorSpec
 from attn_runtime.tasks import CompileReport, GraphBuild, compile_engines
 from attn_runtime.trt import Profile, ShapeTexts, make_profiles
@@ -133,7 +133,7 @@ def _build_otherwise(
         built.append(compiled(staged.path, precision=precision, exact=False, blocks=None))
 
     try:
-        with changing(path, lambda: console.waits(path)):
+        with console.changing(path):
             done = add_form(path, found.name, precision, early_split.PASS, console, build)
     except _NO_HELP as problem:
         console.note(f"the other form does not help: {problem}")
@@ -202,7 +202,7 @@ def _bundle(
     if kind in schemes.names() and (there is None or (half_io and not there.half_io)):
         from ..precision import add_precision  # imports torch, which nothing else here needs
 
-        with changing(path, lambda: console.waits(path)):
+        with console.changing(path):
             add_precision(path, kind, half_io=half_io, skip=skip, console=console)
         found = Bundle.open(path).graph(graph)
     elif kind in schemes.names() and there is not None and there.half_io and not half_io:
@@ -212,7 +212,7 @@ def _bundle(
     if not exact and name in found.precisions and tensorrt.misread(found.precision_for(name, "tensorrt")[1].file):
         from ..precision import add_form
 
-        with changing(path, lambda: console.waits(path)):
+        with console.changing(path):
             done = add_form(path, found.name, name, tensorrt.PASS, console)
         if done:
             notes.append(f"what TensorRT would misread is said otherwise: {done}")

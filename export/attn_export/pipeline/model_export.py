@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from attn_runtime.bundle import check_target
 from attn_runtime.errors import UsageError
 from attn_runtime.escape import shell_words
-from attn_runtime.files import changing
 
 from ..console import Console
 from ..precision import schemes
@@ -117,7 +116,7 @@ def export(
         if with_attention is not None:
             loaded = _with_attention(loaded, with_attention, options.seed, console)
         # The bundle that gets the precision must still be this one then.
-        alone = nullcontext() if precision is None else changing(target, lambda: console.waits(target))
+        alone = nullcontext() if precision is None else console.changing(target)
         with alone:
             with half_precision_named(loaded):
                 done = export_source(loaded, target, exported, console)

@@ -14,7 +14,7 @@ from attn_runtime.bundle import KEY, Bundle, OnnxWriter, check_target, read_embe
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, PassError, UsageError
-from attn_runtime.files import changing, is_file, not_utf8, sweep
+from attn_runtime.files import is_file, not_utf8, sweep
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
@@ -71,7 +71,7 @@ def convert(
                 f"where TensorRT needs another form, model.{precision}-trt.onnx"
             )
         check_options(precision, half_io, skip)
-        with changing(bundle_or_file, lambda: console.waits(bundle_or_file)):
+        with console.changing(bundle_or_file):
             return add_precision(
                 bundle_or_file,
                 precision,
