@@ -13,7 +13,7 @@ from types import TracebackType
 
 from attn_runtime.bundle import sha256_of
 from attn_runtime.errors import OutputError
-from attn_runtime.files import Staging, irregular, is_folder, not_written, recover, resolved, too_long
+from attn_runtime.files import Staging, folder_problem, irregular, is_folder, not_written, recover, resolved, too_long
 
 _ARCHIVE = ".tar.gz"
 #: The disk's or the process's own limits, whatever file they hit.
@@ -105,8 +105,8 @@ class DeployFolder:
     def _check(self) -> None:
         target = self._target
         parent = resolved(target.parent)  # OSError for a loop of links
-        if not parent.is_dir():
-            raise OutputError(f"output {target}: folder {parent} does not exist; create it or choose another")
+        if problem := folder_problem(parent):
+            raise OutputError(f"output {target}: {problem}; create it or choose another")
         if Path.cwd().is_relative_to(target):
             raise OutputError(
                 f"output {target}: is or holds the current folder, and is replaced as a whole; choose another"

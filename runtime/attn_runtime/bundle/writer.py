@@ -18,6 +18,7 @@ from ..errors import BundleError, OutputError
 from ..files import (
     Staging,
     find_problem,
+    folder_problem,
     irregular,
     not_utf8,
     not_written,
@@ -59,9 +60,8 @@ def check_target(path: str | os.PathLike[str], force: bool = False) -> None:
 def _check_place(path: Path, force: bool) -> None:
     real = resolved(path)
     parent = real.parent
-    if not parent.is_dir():
-        found = "is not a folder" if parent.exists() else "does not exist"
-        raise OutputError(f"output {path}: folder {parent} {found}; create it or choose another")
+    if problem := folder_problem(parent):
+        raise OutputError(f"output {path}: {problem}; create it or choose another")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"output {path}: folder {parent} is not writable; choose another")
     if problem := not_utf8(real):

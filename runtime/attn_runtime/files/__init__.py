@@ -9,7 +9,7 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .atomic_write import Staging, recover, sweep, write_file, write_whole
     from .json_schema import find_problem
-    from .output_place import check_file, not_written, output_problem, too_long
+    from .output_place import check_file, folder_problem, not_written, output_problem, too_long
     from .path_encoding import not_utf8, utf8_path
     from .regular_file import (
         copy_command,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         resolved,
     )
     from .resident_memory import peak_memory, reset_peak_memory
-    from .streams import MAX_STREAM_BYTES, bytes_or_path, open_descriptor
+    from .streams import MAX_STREAM_BYTES, bytes_or_path, open_descriptor, source_name
     from .strict_json import MAX_JSON_BYTES, parse_json, read_json, read_limited, shown
     from .turns import changing
 
@@ -34,6 +34,7 @@ __all__ = [
     "check_file",
     "copy_command",
     "find_problem",
+    "folder_problem",
     "irregular",
     "is_file",
     "is_folder",
@@ -51,6 +52,7 @@ __all__ = [
     "reset_peak_memory",
     "resolved",
     "shown",
+    "source_name",
     "sweep",
     "too_long",
     "utf8_path",
@@ -74,9 +76,9 @@ __getattr__, __dir__ = lazy(
             "resolved",
         ],
         "resident_memory": ["peak_memory", "reset_peak_memory"],
-        "streams": ["MAX_STREAM_BYTES", "bytes_or_path", "open_descriptor"],
+        "streams": ["MAX_STREAM_BYTES", "bytes_or_path", "open_descriptor", "source_name"],
         "strict_json": ["MAX_JSON_BYTES", "parse_json", "read_json", "read_limited", "shown"],
-        "output_place": ["check_file", "not_written", "output_problem", "too_long"],
+        "output_place": ["check_file", "folder_problem", "not_written", "output_problem", "too_long"],
         "path_encoding": ["not_utf8", "utf8_path"],
         "turns": ["changing"],
     },

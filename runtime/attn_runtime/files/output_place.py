@@ -24,13 +24,10 @@ def check_file(file: Path) -> None:
     try:
         real = resolved(file)
         parent = real.parent
-        problem = too_long(real)
-        if found := output_problem(file):
-            problem = found
-        elif not is_folder(parent):
-            problem = f"folder {parent} does not exist"
-        elif not os.access(parent, os.W_OK | os.X_OK):
+        problem = output_problem(file) or folder_problem(parent)
+        if not problem and not os.access(parent, os.W_OK | os.X_OK):
             problem = f"folder {parent} is not writable"
+        problem = problem or too_long(real)
     except (OSError, ValueError) as error:
         problem = reason(error)
     if problem:
@@ -42,6 +39,14 @@ def output_problem(path: str | os.PathLike[str]) -> str:
     if _OPEN_ALREADY.fullmatch(os.fspath(path)):
         return "stands for what is open already, expected the name of a file"
     return "is a folder" if is_folder(path) else irregular(path)
+
+
+def folder_problem(folder: Path) -> str:
+    """Why nothing can be put into `folder`, which has no links in it, for a message; "" where it is one. Raises OSError where
+    that can't be seen."""
+    if folder.is_dir():
+        return ""
+    return f"folder {folder} {'is not a folder' if folder.exists() else 'does not exist'}"
 
 
 def not_written(target: Path, error: OSError) -> OutputError:

@@ -68,6 +68,11 @@ def bytes_or_path(
     return content
 
 
+def source_name(source: bytes | Path) -> str:
+    """What a message calls what `bytes_or_path` returned."""
+    return "(piped)" if isinstance(source, bytes) else source.name
+
+
 def _whole(stream: BinaryIO, most: int) -> bytes:
     """What the stream holds until its writer closes it, up to `most` bytes.
 

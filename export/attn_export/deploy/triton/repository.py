@@ -18,7 +18,17 @@ from typing import Any
 
 from attn_runtime.bundle import OpenedFiles, sha256_of
 from attn_runtime.errors import BundleError, OutputError, UsageError
-from attn_runtime.files import Staging, irregular, is_folder, not_written, read_json, reason, resolved, shown, too_long
+from attn_runtime.files import (
+    Staging,
+    folder_problem,
+    irregular,
+    not_written,
+    read_json,
+    reason,
+    resolved,
+    shown,
+    too_long,
+)
 
 CONFIG = "config.pbtxt"
 RECORD = "attn-export.json"
@@ -86,9 +96,8 @@ def check_place(repository: Path, name: str) -> None:
     if exists and not real.is_dir():
         found = irregular(real) or "is a file"
         raise OutputError(f"output {repository}: {found}, expected a folder, the model repository; choose another")
-    if not exists and not is_folder(real.parent):
-        found = "is not a folder" if real.parent.exists() else "does not exist"
-        raise OutputError(f"output {repository}: folder {real.parent} {found}; create it or choose another")
+    if not exists and (problem := folder_problem(real.parent)):
+        raise OutputError(f"output {repository}: {problem}; create it or choose another")
     if problem := too_long(real / name):
         raise OutputError(f"output {repository / name}: {problem}; choose a shorter one")
 
