@@ -119,6 +119,11 @@ def shown(value: object) -> str:
     return printable(f"{type(value).__name__}{f' {name}' if name else ''}", 80)
 
 
+def type_name(value: object) -> str:
+    """Whose type it is, and its name: "torch.Tensor"."""
+    return f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
+
+
 def not_copied(what: str, instead: str) -> UsageError:
     """Why `what` is neither pickled nor copied, and what to do `instead`."""
     return UsageError(

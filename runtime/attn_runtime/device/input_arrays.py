@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import type_name
 from ..errors import AttnError, InputError
 from ..escape import printable
 from ..spec import odd_bool
@@ -55,7 +56,7 @@ def check_bool(name: str, array: NDArray[Any], where: str) -> None:
 
 
 def _of_tensor(name: str, value: Any, where: str, intake: Intake | None) -> NDArray[Any] | DeviceTensor:
-    kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
+    kind = type_name(value)
     on_cuda = intake is not None and intake.device_type == DLPACK_CUDA
     place, number = DLPACK_CUDA, 0
     try:

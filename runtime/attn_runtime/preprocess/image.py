@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, InputError
-from ..files import bytes_or_path, irregular, reason
+from ..files import bytes_or_path, irregular, reason, source_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -84,7 +84,7 @@ def _open(file: str | os.PathLike[str] | bytes) -> Image:
     from PIL import ImageOps, UnidentifiedImageError
 
     source = file if isinstance(file, bytes) else bytes_or_path(file, "image")
-    path = Path("(piped)") if isinstance(source, bytes) else source
+    path = Path(source_name(source)) if isinstance(source, bytes) else source
     if problem := irregular(path) if source is path else "":
         raise InputError(f"image {path}: {problem}; give a picture")
     try:

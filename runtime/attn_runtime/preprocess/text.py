@@ -148,10 +148,11 @@ class Text:
         return found
 
 
-def read_lines(file: str) -> list[str]:
+def read_lines(file: str, blank: bool = True) -> list[str]:
     """The lines of a UTF-8 file, or of what is piped in: "-", /dev/stdin and what a shell makes of <(...).
 
-    They end with \\n or \\r\\n alone, as other programs count lines. Raises InputError for what can't be read or holds no text.
+    They end with \\n or \\r\\n alone, as other programs count lines. With `blank` those without a text are among them. Raises
+    InputError for what can't be read or holds no text.
     """
     source = bytes_or_path(file, "texts", MAX_BYTES, typed=True)
     name = f"file {source.name}" if isinstance(source, Path) else f"texts of {file}"
@@ -171,7 +172,7 @@ def read_lines(file: str) -> list[str]:
         raise InputError(f"{name}: can't be read: {reason(error)}") from error
     if not any(line.strip() for line in lines):
         raise InputError(f"{name}: holds no text")
-    return lines
+    return lines if blank else [line for line in lines if line.strip()]
 
 
 def _bytes_of(file: Path) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..files import MAX_STREAM_BYTES, bytes_or_path, irregular, reason
+from ..files import MAX_STREAM_BYTES, bytes_or_path, irregular, reason, source_name
 
 #: Larger files are refused before they are read: 23 minutes of 48 kHz stereo in 16 bits.
 MAX_BYTES = MAX_STREAM_BYTES
@@ -91,7 +91,7 @@ def _bytes(file: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
     """The content, and what messages call it."""
     path = file if isinstance(file, bytes) else bytes_or_path(file, "recording")
     if isinstance(path, bytes):
-        return path, "(piped)"
+        return path, source_name(path)
     try:
         if not path.is_file():
             raise InputError(f"recording {path}: {irregular(path) or 'there is no such file'}.")

@@ -300,9 +300,9 @@ class Session:
         if isinstance(array, DeviceArray) and self.has_device_buffers:
             return
         on_gpu = " or a DeviceArray" if self.has_device_buffers else ""
-        kind = f"{type(array).__module__.partition('.')[0]}.{type(array).__name__}"
         raise InputError(
-            f'{side} "{name}": the buffer is a {kind}, expected a numpy array{on_gpu} ({self.where}). Give a numpy view '
+            f'{side} "{name}": the buffer is a {arguments.type_name(array)}, expected a numpy array{on_gpu} '
+            f"({self.where}). Give a numpy view "
             "over the same memory, or take one of Session.buffer."
         )
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..errors import InputError, UsageError
-from ..files import bytes_or_path
+from ..files import bytes_or_path, source_name
 from ..preprocess import Text, kind_of, open_text
 from ..session import Session, open_session
 
@@ -76,7 +76,7 @@ def run_graphs(
 def _feed(bundle: Bundle, given: str, session: Session) -> tuple[Ran, dict[str, Array]]:
     """The inputs of a model of one graph."""
     file = bytes_or_path(given, "input") if bundle.asset("text") is None else Path(given)
-    name = "(piped)" if isinstance(file, bytes) else file.name
+    name = source_name(file)
     if kind_of(file) == "arrays":
         from .file_run import load_npz
 

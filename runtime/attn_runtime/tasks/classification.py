@@ -111,10 +111,10 @@ def classify(
         kind = _kind(session)
         given = list(inputs)
         if kind == "text" and stdin:
-            given = [text for each in inputs for text in (_lines_of(each) if each == "-" else (each,))]
+            given = [text for each in inputs for text in (read_lines(each, blank=False) if each == "-" else (each,))]
         if file is not None:
             name = os.fspath(file)
-            given += _lines_of(name) if kind == "text" else [name]
+            given += read_lines(name, blank=False) if kind == "text" else [name]
         rows = _READERS[kind](session, given)
         found: list[Classified] = []
         started = time.perf_counter()
@@ -124,10 +124,6 @@ def classify(
         seconds = time.perf_counter() - started
         told = session.backend, session.device, session.choice
         return Classification(kind, tuple(found), len(batches), seconds, *told, session.passed_over)
-
-
-def _lines_of(file: str) -> list[str]:
-    return [line for line in read_lines(file) if line.strip()]
 
 
 def _kind(session: Session) -> str:

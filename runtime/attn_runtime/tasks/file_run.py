@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .. import arguments
 from ..errors import BundleError, InputError, OutputError, UsageError
 from ..escape import printable
-from ..files import bytes_or_path, check_file, irregular, reason, write_whole
+from ..files import bytes_or_path, check_file, irregular, reason, source_name, write_whole
 from ..preprocess import kind_of, load_audio, load_image
 from ..session import Session, open_session
 from ..spec import odd_bool
@@ -193,7 +193,7 @@ def _load(file: Path | bytes, session: Session) -> tuple[dict[str, Array], tuple
 def load_npz(file: Path | bytes) -> dict[str, Array]:
     """The arrays of an .npz, or of its content, by name. InputError where it is missing, damaged or holds one array without
     a name."""
-    name = _name_of(file)
+    name = source_name(file)
     if problem := irregular(file) if isinstance(file, Path) else "":
         raise InputError(f"input file {file!s}: {problem}; give an .npz, saved with numpy.savez(file, NAME=array)")
     try:
@@ -212,22 +212,18 @@ def load_npz(file: Path | bytes) -> dict[str, Array]:
         raise InputError(f"input file {name}: can't be read as .npz: {reason(error)}") from error
 
 
-def _name_of(file: Path | bytes) -> str:
-    return "(piped)" if isinstance(file, bytes) else file.name
-
-
 def _recipe(file: Path | bytes, session: Session, asset: str, what: str) -> Any:
     """The asset that says how `what` becomes the graph's only input."""
     names = [spec.name for spec in session.inputs]
     recipe = session.asset(asset)
     if recipe is None:
         raise UsageError(
-            f"{_name_of(file)}: {session.where} tells of no way from {what} to its inputs; give an .npz with "
+            f"{source_name(file)}: {session.where} tells of no way from {what} to its inputs; give an .npz with "
             f"{', '.join(names)}"
         )
     if names != [recipe["input"]]:
         raise UsageError(
-            f"{_name_of(file)}: {what} is input {recipe['input']} only, {session.where} takes {', '.join(names)}; "
+            f"{source_name(file)}: {what} is input {recipe['input']} only, {session.where} takes {', '.join(names)}; "
             f"give an .npz with all of them"
         )
     return recipe

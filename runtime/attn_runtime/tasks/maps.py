@@ -180,7 +180,7 @@ def attention_maps(
 
 
 def _line_of_stdin() -> str:
-    lines = [line for line in read_lines("-") if line.strip()]
+    lines = read_lines("-", blank=False)
     if len(lines) > 1:
         raise InputError(f"stdin: holds {len(lines)} lines; expected one text, give one at a time")
     return lines[0]
