@@ -283,16 +283,17 @@ std::optional<Json> Bundle::asset(const std::string& asked) const {
   return value;
 }
 
+Tensors Bundle::tensors(const fs::path& file, const std::vector<TensorSpec>& specs, const std::map<std::string, int64_t>& sizes,
+                        const std::string& label) const {
+  return files->read({file}, [&] { return read_tensors(file, specs, sizes, label); });
+}
+
 Tensors Bundle::golden_inputs(const Graph& graph, const GoldenCase& golden) const {
-  return files->read({golden.inputs}, [&] {
-    return read_tensors(golden.inputs, graph.inputs, golden.sizes, where + ": golden case " + shown(golden.name));
-  });
+  return tensors(golden.inputs, graph.inputs, golden.sizes, where + ": golden case " + shown(golden.name));
 }
 
 Tensors Bundle::golden_outputs(const Graph& graph, const GoldenCase& golden) const {
-  return files->read({golden.outputs}, [&] {
-    return read_tensors(golden.outputs, graph.outputs, golden.sizes, where + ": golden case " + shown(golden.name));
-  });
+  return tensors(golden.outputs, graph.outputs, golden.sizes, where + ": golden case " + shown(golden.name));
 }
 
 }  // namespace attn

@@ -94,7 +94,9 @@ class Bundle {
   // The parsed JSON of an asset, held against its form in the schema's $defs; none without one. Raises bundle_error.
   std::optional<Json> asset(const std::string& name) const;
   std::optional<std::string> asset_text(const std::string& name) const;
-  // A golden case's tensors, held against the graph's names, dtypes and the case's sizes. Raises bundle_error.
+  // The tensors of a listed file, held against names, dtypes and sizes; `label` begins a message. Raises bundle_error.
+  Tensors tensors(const std::filesystem::path& file, const std::vector<TensorSpec>& specs, const std::map<std::string, int64_t>& sizes,
+                  const std::string& label) const;
   Tensors golden_inputs(const Graph& graph, const GoldenCase& golden) const;
   Tensors golden_outputs(const Graph& graph, const GoldenCase& golden) const;
 };

@@ -40,6 +40,13 @@ const Type* type_of(attn_dtype dtype) {
   throw input_error("shape " + text(shape) + " has more elements than this machine can address; use smaller sizes");
 }
 
+// No export takes a size below 1.
+std::string advice(const std::string& name, const Dim& dim, int64_t size) {
+  if (size < 1) return "Give " + name + " a size of these.";
+  return "Re-export with --dim " + name + "=" + std::to_string(std::min(dim.min, size)) + ":" + std::to_string(dim.opt) + ":" +
+         std::to_string(std::max(dim.max, size)) + ".";
+}
+
 }  // namespace
 
 std::string Dim::text() const {
@@ -108,17 +115,6 @@ size_t size_of(attn_dtype dtype) {
   const Type* type = type_of(dtype);
   return type ? type->bytes : 0;
 }
-
-namespace {
-
-// No export takes a size below 1.
-std::string advice(const std::string& name, const Dim& dim, int64_t size) {
-  if (size < 1) return "Give " + name + " a size of these.";
-  return "Re-export with --dim " + name + "=" + std::to_string(std::min(dim.min, size)) + ":" + std::to_string(dim.opt) + ":" +
-         std::to_string(std::max(dim.max, size)) + ".";
-}
-
-}  // namespace
 
 void check_shapes(const std::vector<TensorSpec>& specs, const std::map<std::string, Signature>& given, const std::string& where) {
   std::vector<std::string> wanted, missing, unknown;

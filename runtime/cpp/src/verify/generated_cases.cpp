@@ -4,7 +4,7 @@
 #include <limits>
 #include <set>
 
-#include "bundle/safetensors.h"
+#include "bundle/bundle.h"
 #include "generate/graphs/graph_io.h"
 #include "util/error.h"
 
@@ -41,8 +41,7 @@ GeneratedCase read_case(const Bundle& bundle, const GraphIO& graph_io, const Jso
   GeneratedCase made;
   made.name = entry.at("case").get<std::string>();
   const auto read = [&](const char* side, const std::vector<TensorSpec>& specs) {
-    const std::filesystem::path file = bundle.file(entry.at(side).get<std::string>());
-    return bundle.files->read({file}, [&] { return read_tensors(file, specs, {}, where); });
+    return bundle.tensors(bundle.file(entry.at(side).get<std::string>()), specs, {}, where);
   };
   made.inputs = read("inputs", graph_io.inputs);
   Tensors answers = read("outputs", answer_specs());
