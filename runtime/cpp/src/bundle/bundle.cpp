@@ -264,9 +264,8 @@ fs::path Bundle::file(const std::string& relative) const {
                      (near ? "did you mean " + *near + "?" : "see files in manifest.json"));
 }
 
-std::optional<std::string> Bundle::asset_text(const std::string& asked) const {
-  if (!asset(asked)) return std::nullopt;
-  return asset_texts.at(text_of(manifest.at("assets").at(asked)));
+const std::string* Bundle::asset_text(const std::string& asked) const {
+  return asset(asked) ? &asset_texts.at(text_of(manifest.at("assets").at(asked))) : nullptr;
 }
 
 std::optional<Json> Bundle::asset(const std::string& asked) const {

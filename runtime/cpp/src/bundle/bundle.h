@@ -93,7 +93,8 @@ class Bundle {
   std::filesystem::path file(const std::string& relative) const;     // of a listed file
   // The parsed JSON of an asset, held against its form in the schema's $defs; none without one. Raises bundle_error.
   std::optional<Json> asset(const std::string& name) const;
-  std::optional<std::string> asset_text(const std::string& name) const;
+  // The same as it lies in the file, for as long as the bundle; nullptr without one.
+  const std::string* asset_text(const std::string& name) const;
   // The tensors of a listed file, held against names, dtypes and sizes; `label` begins a message. Raises bundle_error.
   Tensors tensors(const std::filesystem::path& file, const std::vector<TensorSpec>& specs, const std::map<std::string, int64_t>& sizes,
                   const std::string& label) const;

@@ -9,15 +9,10 @@ using attn::ForkMutex;
 using attn::guarded;
 using attn::required;
 
-namespace {
-
-// Of what bundles have handed out: one for all of them, since a child of a fork must find it free.
-ForkMutex& lock() {
+ForkMutex& attn::bundle_handles() {
   static auto& made = *new ForkMutex;
   return made;
 }
-
-}  // namespace
 
 extern "C" {
 
@@ -47,17 +42,8 @@ int attn_bundle_asset(const attn_bundle* bundle, const char* name, const char** 
     required(bundle, "bundle");
     required(name, "name");
     required(json, "json");
-    const std::lock_guard<ForkMutex> held(lock());
-    auto found = bundle->assets.find(name);
-    if (found == bundle->assets.end()) {
-      auto text = bundle->bundle->asset_text(name);
-      if (!text) {
-        *json = nullptr;
-        return;
-      }
-      found = bundle->assets.emplace(name, std::move(*text)).first;
-    }
-    *json = found->second.c_str();
+    const std::string* text = bundle->bundle->asset_text(name);
+    *json = text ? text->c_str() : nullptr;
   });
 }
 
@@ -66,7 +52,7 @@ int attn_bundle_labels(const attn_bundle* bundle, const char* const** labels, si
     required(bundle, "bundle");
     required(labels, "labels");
     required(count, "count");
-    const std::lock_guard<ForkMutex> held(lock());
+    const std::lock_guard<ForkMutex> held(attn::bundle_handles());
     if (!bundle->labels) {
       const auto asset = bundle->bundle->asset("labels");
       auto names = asset ? asset->get<std::vector<std::string>>() : std::vector<std::string>();

@@ -131,12 +131,21 @@ int attn_bundle_wav(const attn_bundle* bundle, const char* path, attn_tensor* te
     const auto stream = attn::open_descriptor(required(path, "path"));
     if (!stream) return give(attn::read_wav(path));
     // A stream can be read once, and callers ask twice: how much room there must be, and for the samples.
-    const std::lock_guard<std::mutex> held(bundle->streams_lock);
     const std::string which = attn::identity(*stream);
-    auto found = bundle->streams.find(which);
-    if (found == bundle->streams.end()) found = bundle->streams.emplace(which, attn::read_wav(path)).first;
-    give(found->second);
-    if (tensor->data) bundle->streams.erase(found);
+    std::shared_ptr<const attn::Recording> found;
+    {
+      const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
+      if (const auto kept = bundle->streams.find(which); kept != bundle->streams.end()) found = kept->second;
+    }
+    if (!found) {
+      found = std::make_shared<const attn::Recording>(attn::read_wav(path));
+      const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
+      bundle->streams[which] = found;
+    }
+    give(*found);
+    if (!tensor->data) return;
+    const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
+    bundle->streams.erase(which);
   });
 }
 
