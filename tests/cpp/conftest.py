@@ -15,6 +15,7 @@ import pytest
 from attn_runtime.native import capi
 from support.checks.once import alone, once
 from support.graphs.cpp_bundles import make_bundles
+from support.machines.inputs_library import Library
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "runtime" / "cpp"
@@ -73,3 +74,9 @@ def cpp_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cpp_environment(cpp_bundles: Path) -> dict[str, str]:
     """What a C++ test is run with."""
     return {**os.environ, "ATTN_TEST_BUNDLES": str(cpp_bundles), "ATTN_ONNXRUNTIME": str(onnxruntime_library())}
+
+
+@pytest.fixture(scope="module")
+def library(cpp_build: Path) -> Library:
+    """What makes inputs, of that build."""
+    return Library(cpp_build / "libattn_runtime.so")

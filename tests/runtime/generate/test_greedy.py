@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from attn_runtime.errors import UsageError
 from attn_runtime.generate import GenerateOptions, Generator, open_generator
+from support.checks.time_limit import end_after
 from support.models.tiny_generators import Tiny, drawn_prompts, greedy_of, inputs_of, write_bundle
 
 TRANSLATOR = Tiny()
@@ -89,7 +89,7 @@ def test_a_generator_that_was_opened_before_a_fork_is_refused_in_the_child(bundl
         assert running.wait(60)
         pid = os.fork()
         if pid == 0:
-            signal.alarm(20)  # what hangs is ended by it, and the parent sees no exit code of ours
+            end_after(20)  # and the parent sees no exit code of ours
             code = 1
             try:
                 opened.generate(prompts)

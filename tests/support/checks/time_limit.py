@@ -22,3 +22,10 @@ def time_limit(seconds: int) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+def end_after(seconds: int) -> None:
+    """In a child of a fork: the system ends it then, wherever it hangs. The handler of pytest-timeout, which it has too, needs
+    Python to be run."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)
