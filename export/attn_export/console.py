@@ -51,11 +51,13 @@ class Console:
             self._notes.add(text)
             self._say(f"note       {text}", "yellow")
 
+    def waits(self, target: object) -> None:
+        """That another run is at work on the same `target`, and that this one goes on after it."""
+        self.note(f"another run is changing {target}; this one goes on when that has ended")
+
     def changing(self, target: Path) -> AbstractContextManager[None]:
-        """attn_runtime.files.changing; that another run is at work on the same `target` is told."""
-        return changing(
-            target, lambda: self.note(f"another run is changing {target}; this one goes on when that has ended")
-        )
+        """attn_runtime.files.changing; that another run is waited for is told."""
+        return changing(target, lambda: self.waits(target))
 
     def about(self, label: str) -> Console:
         """The same console, for the work on one of several things: each text begins with `label`."""
