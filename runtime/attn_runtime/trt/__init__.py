@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
+    from .collector import collector_paused
     from .engine_files import (
         ENGINES,
         KEY_SUFFIX,
@@ -78,6 +79,7 @@ __all__ = [
     "check_coverage",
     "check_engine_target",
     "choose",
+    "collector_paused",
     "engine_place",
     "file_digest",
     "find_engine",
@@ -109,6 +111,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
+        "collector": ["collector_paused"],
         "engine_files": [
             "ENGINES",
             "EngineFile",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from attn_runtime.onnx_file import OnnxGraph, read_graph
-from attn_runtime.trt import library
+from attn_runtime.trt import collector_paused, library
 from attn_runtime.trt.builder.callbacks import make_logger
 from attn_runtime.trt.builder.parser_check import Misread, check_network
 from onnx import parser
@@ -26,10 +26,11 @@ class Parsed:
     def __init__(self, file: Path) -> None:
         self.trt = library.load("rtx").api
         self.log = make_logger(self.trt)
-        self.builder = self.trt.Builder(self.log)
-        self.network = self.builder.create_network(0)
-        self.parser = self.trt.OnnxParser(self.network, self.log)
-        assert self.parser.parse_from_file(str(file)), self.log.errors
+        with collector_paused():
+            self.builder = self.trt.Builder(self.log)
+            self.network = self.builder.create_network(0)
+            self.parser = self.trt.OnnxParser(self.network, self.log)
+            assert self.parser.parse_from_file(str(file)), self.log.errors
         self.graph: OnnxGraph = read_graph(file, "test")
 
     def misread(self) -> tuple[Misread, ...]:

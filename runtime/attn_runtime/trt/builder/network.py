@@ -12,7 +12,7 @@ from typing import Any
 
 from ...files import utf8_path
 from ...onnx_file import read_graph
-from .. import DTYPES, Layer, Library, Profile, layers_in, scratch_bytes
+from .. import DTYPES, Layer, Library, Profile, collector_paused, layers_in, scratch_bytes
 from .callbacks import Phases, make_logger, make_monitor
 from .fp32_guard import PRODUCTS, hold_float32, layer_types, node_name
 from .parser_check import Misread, check_network
@@ -84,6 +84,17 @@ def build(
 
     `on_progress` is called at every step; returning False cancels the build. Needs no GPU with `rtx`.
     """
+    with collector_paused():
+        return _build(library, path, profiles, options, on_progress)
+
+
+def _build(
+    library: Library,
+    path: Path,
+    profiles: Sequence[Profile],
+    options: BuildOptions,
+    on_progress: Callable[[Phases], bool] | None,
+) -> Built:
     trt = library.api
     log = make_logger(trt)
     builder = trt.Builder(log)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import BackendError, EngineError
 from ...spec import DTYPES
-from .. import Library, Profile
+from .. import Library, Profile, collector_paused
 from .executor import Grows, IoTensor, Shape
 
 #: TensorRT's DataType names -> numpy's dtype names
@@ -35,8 +35,9 @@ class LibraryExecutor:
         trt = library.api
         self._trt, self._where, self._cuda_graph = trt, where, cuda_graph
         self._log = _logger(trt)
-        self._runtime: Any = trt.Runtime(self._log)
-        self._engine: Any = self._runtime.deserialize_cuda_engine(plan) if self._runtime is not None else None
+        with collector_paused():
+            self._runtime: Any = trt.Runtime(self._log)
+            self._engine: Any = self._runtime.deserialize_cuda_engine(plan) if self._runtime is not None else None
         if self._engine is None:
             raise EngineError(
                 f"{where}: {library.name} {library.version} can't load it: {self._reason()}. Build it again here."
