@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import select
+import selectors
 import stat
 import sys
 from pathlib import Path
@@ -83,7 +83,7 @@ def _whole(stream: BinaryIO, most: int) -> bytes:
     while most > 0:
         part: bytes | None = stream.read(most)
         if part is None:
-            select.select([stream], [], [])
+            _wait_for(stream)
             continue
         parts.append(part)
         most -= len(part)
@@ -91,3 +91,10 @@ def _whole(stream: BinaryIO, most: int) -> bytes:
         if not part or (stream.isatty() and os.get_blocking(stream.fileno())):
             break
     return b"".join(parts)
+
+
+def _wait_for(stream: BinaryIO) -> None:
+    """Until there is something to read, or the end. select.select takes no descriptor from 1024 on, as a server may have."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        selector.select()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import sys
 import threading
 from collections.abc import Iterator
@@ -116,19 +117,45 @@ def test_a_non_blocking_stream_is_read_to_its_end(by_name: bool, monkeypatch: py
     """As a parent leaves it that waits on the same pipe: what is not written yet is waited for."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    later, select = [b"one\n", b"two"], streams.select.select
+    later, wait = [b"one\n", b"two"], streams._wait_for
 
-    def write_and_wait(*given: Any) -> object:
+    def write_and_wait(stream: Any) -> None:
         if later:
             os.write(writing, later.pop(0))
         else:
             os.close(writing)
-        return select(*given)
+        wait(stream)
 
-    monkeypatch.setattr(streams.select, "select", write_and_wait)
+    monkeypatch.setattr(streams, "_wait_for", write_and_wait)
     with os.fdopen(reading, "rb") as stream:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream))
         assert read_lines(f"/dev/fd/{reading}" if by_name else "-") == ["one", "two"]
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process may open some thousand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    except ValueError:
+        pytest.skip(f"at most {hard} files may be open here")
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_non_blocking_stream_of_a_process_with_many_files_open() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.dup2(reading, 2000)
+    later = threading.Timer(0.2, lambda: (os.write(writing, b"one\n"), os.close(writing)))
+    later.start()
+    with time_limit(20):
+        assert read_lines("/dev/fd/2000") == ["one"]
+    later.join()
+    os.close(reading)
+    os.close(2000)
 
 
 def test_a_terminal_ends_at_the_first_end_that_is_typed() -> None:
