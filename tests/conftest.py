@@ -32,9 +32,11 @@ if not os.environ.get("ATTN_TEST_ALL"):
 sweep_sizes.DEFAULT_SECONDS = sweep_sizes.HEAVY_SECONDS = 0.1
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _what_stays_is_not_searched_for_garbage() -> None:
-    """Some millions of objects come with torch and stay; tests that collect garbage would look at all of them each time."""
+def pytest_collection_finish() -> None:
+    """Some million objects come with what tests import, and stay: tests that collect garbage would look at all of them each time.
+
+    Not again later: what is alive then and becomes garbage would stay as well, with the files that it holds open.
+    """
     gc.collect()
     gc.freeze()
 
