@@ -44,6 +44,9 @@ def verify(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_key: str | None = None,
     config: Sequence[str] = (),
+    task: str | None = None,
+    revision: str | None = None,
+    download: bool = False,
     inputs_from: str | UserDraw | None = None,
     backend: str | None = None,
     device: str = "auto",
@@ -57,17 +60,19 @@ def verify(
     """Replay the golden cases of the bundle at `path`; with `source`, compare with PyTorch on fresh inputs as well.
 
     A plain .onnx has no golden cases, and needs a `source`, as `export` takes it by name, with the `checkpoint`,
-    `checkpoint_key` and `config` that it was exported with, and with `inputs_from` where the export had one. `seed` is the
-    export's; the fresh inputs are drawn with another. `mutate` changes the graphs in that many ways, drawn from `seed`, and
-    counts how many the golden cases notice; what comes of it is told and fails nothing. `time_limit` is in seconds, of the
-    replay, which then runs in a process of its own; what is compared with PyTorch runs in this one. Raises ParityError,
+    `checkpoint_key`, `config`, `task` and `revision` that it was exported with, and with `inputs_from` where the export had
+    one; `download` lets it be fetched. `seed` is the export's; the fresh inputs are drawn with another. `mutate` changes the
+    graphs in that many ways, drawn from `seed`, and counts how many the golden cases notice; what comes of it is told and
+    fails nothing. `time_limit` is in seconds, of the replay, which then runs in a process of its own; what is compared with
+    PyTorch runs in this one. Raises ParityError,
     with a table of the worst elements, where an answer differs; UsageError, BundleError, StageError when the time is over,
     and what `attn_runtime.open_session` raises.
     """
     path, console = Path(path), console or Console(quiet=True)
-    if source is None and (checkpoint or checkpoint_key or config or inputs_from):
+    if source is None and (checkpoint or checkpoint_key or config or inputs_from or task or revision or download):
         raise UsageError(
-            "--checkpoint, --checkpoint-key, --config and --inputs-from belong to a SOURCE; name it after the path"
+            "--checkpoint, --checkpoint-key, --config, --inputs-from, --task, --revision and --download belong to a SOURCE; "
+            "name it after the path"
         )
     # The replay may take minutes, and what is named wrong is named wrong before it as well.
     if source is not None and source.endswith(".pt2") and not is_file(source):
@@ -85,6 +90,7 @@ def verify(
     replay = _replay(path, options | {"time_limit": time_limit}, console) if whole else None
     weights = None if checkpoint is None else Path(checkpoint)
     given = {"checkpoint": weights, "checkpoint_key": checkpoint_key, "config": config, "inputs_from": inputs_from}
+    given |= {"task": task, "revision": revision, "download": download}
     live = None if source is None else _live(path, source, seed, given | options, console)
     if mutate is None:
         return Verified(replay, live)

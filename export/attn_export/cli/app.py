@@ -53,6 +53,13 @@ def _source_options(command: Any) -> Any:
             ),
             click.option("--config", multiple=True, metavar="KEY=VALUE", help="Argument for the callable; repeatable."),
             click.option(
+                "--task",
+                metavar="TAG",
+                help="Of a saved model: text-classification, feature-extraction, ...  [default: what it was saved as]",
+            ),
+            click.option("--revision", help="Of hf:ORG/NAME: a branch, tag or commit."),
+            click.option("--download", is_flag=True, help="Fetch hf:ORG/NAME where the local cache has it not."),
+            click.option(
                 "--seed", default=0, show_default=True, help="Seed of random weights and of the drawn inputs."
             ),
             quiet_option,
@@ -107,6 +114,9 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
     help="Folder with labels.json, image.json in place of the model's own.",
 )
 @click.option("--graph", help="Export this one graph of a model that has several.")
+@click.option(
+    "--graphs", callback=_names, metavar="text,image", help="Of a saved model with two towers: a graph of each."
+)
 @click.option("--output-names", callback=_names, metavar="A,B", help="Names for the outputs, in order.")
 @click.option("--opset", type=int, help="ONNX opset.  [default: 22, the newest whose attention every target takes]")
 @click.option(
@@ -166,7 +176,8 @@ def to_onnx(
 ) -> None:
     """Export SOURCE and hold every form of the graph against PyTorch.
 
-    SOURCE is a built-in model (see `attn-export models`), package.module:callable, or a .pt2 program.
+    SOURCE is a folder of a saved Hugging Face model or hf:ORG/NAME, a built-in model (see `attn-export models`),
+    package.module:callable, or a .pt2 program.
     """
     from .. import Console, ExportOptions, export
 

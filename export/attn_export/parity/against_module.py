@@ -32,6 +32,9 @@ def verify_against(
     checkpoint: Path | None = None,
     checkpoint_key: str | None = None,
     config: Sequence[str] = (),
+    task: str | None = None,
+    revision: str | None = None,
+    download: bool = False,
     inputs_from: str | UserDraw | None = None,
     backend: str | None = None,
     device: str = "auto",
@@ -65,6 +68,9 @@ def verify_against(
             checkpoint=checkpoint,
             checkpoint_key=checkpoint_key,
             config=config,
+            task=task,
+            revision=revision,
+            download=download,
             inputs_from=inputs_from,
         )
         for part in loaded.graphs:

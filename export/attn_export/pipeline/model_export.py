@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 #: The pass that a conversion runs, and an export does not: --skip-pass leaves it out there.
 _ATTENTION = "attention"
 #: What is said of a source before it is loaded.
-_OF_LOADING = ("config", "checkpoint_key", "example", "inputs_from", "assets", "graph")
+_OF_LOADING = (
+    *("config", "checkpoint_key", "example", "inputs_from", "assets"),
+    *("graph", "graphs", "task", "revision", "download"),
+)
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,9 @@ def export(
 ) -> ExportResult:
     """Export `source` to `target`, every form of the graph held against PyTorch before it is written.
 
-    source          a built-in model's name, "package.module:callable", a .pt2 file, an nn.Module (its modes are put back,
-                    its weights stay, but for a `checkpoint`), or what `load_source` returned
+    source          a built-in model's name, "package.module:callable", a .pt2 file, a folder that save_pretrained has made
+                    or "hf:ORG/NAME", an nn.Module (its modes are put back, its weights stay, but for a `checkpoint`), or
+                    what `load_source` returned
     target          NAME.attn, a bundle, or NAME.onnx, a plain graph
     inputs, dims    as on the command line: "image:float32[batch,3,32,32]", "batch=1:8:32". A model that is built in knows
                     its own; `dims` then gives other ranges
@@ -175,6 +179,10 @@ def _loaded(
         seed=options.seed,
         graph=options.graph,
         asset_folder=None if options.assets is None else Path(options.assets),
+        task=options.task,
+        revision=options.revision,
+        download=options.download,
+        graphs=options.graphs,
     )
 
 

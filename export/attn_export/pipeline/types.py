@@ -34,6 +34,10 @@ class ExportOptions:
                    callable or its "package.module:callable"
     assets         a folder with labels.json, image.json, ... in place of the model's own
     graph          export this one graph of a model that has several
+    graphs         of a saved Hugging Face model that compares texts and pictures: ("text", "image") makes a graph of each
+    task           of a saved Hugging Face model: a pipeline tag, the class for it in place of the one that config.json names
+    revision       of hf:ORG/NAME: a branch, tag or commit
+    download       fetch hf:ORG/NAME where it is not in the local cache; nothing else touches the network
     output_names   names for the outputs, in order
     opset          ONNX opset; None is 22, the newest whose attention every target takes
     exporter       PyTorch's exporter: "dynamo" or "torchscript"
@@ -56,6 +60,10 @@ class ExportOptions:
     inputs_from: str | UserDraw | None = None
     assets: Path | None = None
     graph: str | None = None
+    graphs: Sequence[str] = ()
+    task: str | None = None
+    revision: str | None = None
+    download: bool = False
     output_names: Sequence[str] = ()
     opset: int | None = None
     exporter: str = "dynamo"

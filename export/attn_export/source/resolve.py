@@ -3,13 +3,15 @@
 attentionnet               a reference model of attn_models, with its own specs
 package.module:callable    anything that returns an nn.Module (or a ModelSpec); the current folder is importable
 model.pt2                  a program saved by torch.export
+FOLDER, hf:ORG/NAME        a saved model of transformers, its inputs and outputs known
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,12 @@ from attn_models import registry
 from attn_models.spec import GraphSpec, ModelSpec
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import AttnError, UsageError, did_you_mean
+from attn_runtime.files import is_folder
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 from torch import nn
 
+from ..huggingface import PREFIX
+from ..huggingface.tasks import TOWERS
 from ..quiet import captured_output
 from . import input_specs, pt2
 from .assets import read_assets
@@ -29,12 +34,17 @@ from .distributions import values_of_examples
 from .examples import Example, check_example, load_example, specs_from_examples
 from .import_ref import build_module, import_target, parse_config
 from .inputs_from import UserDraw, draw_with
+from .libraries import load_huggingface
 from .types import ONLY, Source, SourceGraph
+
+#: The kind of a saved model of transformers.
+SAVED = "huggingface"
 
 
 @dataclass(frozen=True)
 class _Model:
-    """What a name led to: `kind` "builtin", "module" or "pt2", as the manifest has it; `ref` is what it is called in messages."""
+    """What a name led to: `kind` as the manifest has it; `ref` is what it is called in messages, `told` goes into the
+    manifest's source, and `notes` to the user."""
 
     kind: str
     name: str
@@ -42,6 +52,15 @@ class _Model:
     module: nn.Module
     spec: ModelSpec | None = None
     inputs: tuple[TensorSpec, ...] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    @property
+    def called(self) -> str:
+        """Its name in the manifest: of a file or a folder without where it lay."""
+        if self.kind == "pt2":
+            return Path(self.ref).name
+        return self.name if self.kind == SAVED and not self.ref.startswith(PREFIX) else self.ref
 
 
 def load_source(
@@ -58,12 +77,18 @@ def load_source(
     graph: str | None = None,
     specs: Mapping[str, tuple[TensorSpec, ...]] | None = None,
     asset_folder: Path | None = None,
+    task: str | None = None,
+    revision: str | None = None,
+    download: bool = False,
+    graphs: Sequence[str] = (),
 ) -> Source:
     """Resolve `ref`, a name as on the command line or a module of the caller's, with the options of the command line.
 
     A module is put in eval mode, and `checkpoint` is loaded into it: what lies under `checkpoint_key`, or what fits.
     `graph` takes one graph of a model that has several.
     `inputs_from`, a callable or its "package.module:callable", draws the inputs of every case; `source.inputs_from` has more.
+    `task`, `revision`, `download` and `graphs` are of a saved Hugging Face model, a folder or hf:ORG/NAME; `load_huggingface`
+    says what they mean. A `checkpoint` is loaded over the weights of its folder.
     `specs`, graph name -> its inputs, stand for inputs, dims and example where they are known already, and choose the
     graphs. Raises UsageError for a name or option that does not fit, CheckpointError for weights that don't.
     """
@@ -81,9 +106,15 @@ def load_source(
         declare = not (inputs or files or specs)
         module, own_inputs = pt2.load(Path(ref), input_specs.parse_dims(dims), declare=declare)
         model = _Model("pt2", Path(ref).stem, ref, module, inputs=own_inputs)
+    elif is_saved_model(ref):
+        if arguments:
+            raise UsageError(f"--config {next(iter(arguments))}: {ref} is a saved model, and has its own config.json")
+        model = _saved(ref, task, revision, download, tuple(graphs) or _towers(specs))
     else:
         model = _named(ref, arguments)
     ref, module, kind, spec = model.ref, model.module, model.kind, model.spec
+    if kind != SAVED and (said := _said(task=task, revision=revision, download=download, graphs=graphs)):
+        raise UsageError(f"{said} belongs to a saved Hugging Face model, a folder or hf:ORG/NAME; {ref} is none")
 
     if checkpoint_key is not None and checkpoint is None:
         raise UsageError(f"--checkpoint-key {checkpoint_key}: there is no --checkpoint that it would lie in")
@@ -119,6 +150,7 @@ def load_source(
         assets["generation.json"] = dict(spec.generation.asset)
     if asset_folder is not None:
         assets |= read_assets(asset_folder, [tensor for g in chosen for tensor in declared[g.name]])
+    notes[:0] = model.notes  # the assets have told theirs by now
     return Source(
         name=model.name,
         module=module,
@@ -127,10 +159,11 @@ def load_source(
         ),
         provenance={
             "kind": kind,
-            "ref": Path(ref).name if kind == "pt2" else ref,
-            "checkpoint": {"file": weights.file, "sha256": weights.sha256} if weights else None,
+            "ref": model.called,
+            "checkpoint": {"file": weights.file, "sha256": weights.sha256} if weights else model.told.get("checkpoint"),
             "config": json.loads(json.dumps(arguments, default=str)),
         }
+        | {key: value for key, value in model.told.items() if key != "checkpoint"}
         | ({"inputs_from": drawn_by} if drawn_by else {}),
         examples=tuple(example.arrays for example in examples),
         tolerance=spec.tolerance if spec else Tolerance(),
@@ -141,6 +174,37 @@ def load_source(
         generation=spec.generation if spec and whole else None,
         attention=spec.attention if spec else (),
     )
+
+
+def is_saved_model(ref: str) -> bool:
+    """Whether `ref` means a saved model: hf:..., a folder that is there, or what is written as a path.
+
+    A name that is built in stays it, whatever lies in the current folder: ./NAME is the folder.
+    """
+    if ref.startswith(PREFIX):
+        return True
+    if ref in registry.names():
+        return False
+    written = ref.startswith(("~", ".")) or "/" in ref or os.sep in ref
+    return is_folder(Path(ref).expanduser()) or (written and ":" not in ref)
+
+
+def _saved(ref: str, task: str | None, revision: str | None, download: bool, graphs: Sequence[str]) -> _Model:
+    loaded = load_huggingface(ref, task, revision, download, graphs)
+    said = {"task": task, "revision": revision, "graphs": list(graphs)}
+    told = {**loaded.provenance, "config": {key: value for key, value in said.items() if value}}
+    return _Model(SAVED, loaded.name, ref, loaded.module, loaded.spec, told=told, notes=loaded.notes)
+
+
+def _towers(specs: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The graphs of a bundle that is held against its source, where it has one for each tower."""
+    names = tuple(specs or ())
+    return names if names and set(names) <= set(TOWERS) else ()
+
+
+def _said(**options: Any) -> str | None:
+    """The first option that was given, as the command line has it."""
+    return next((f"--{name}" for name, value in options.items() if value), None)
 
 
 def _given(module: nn.Module, arguments: Mapping[str, Any]) -> _Model:

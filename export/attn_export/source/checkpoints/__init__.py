@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
+    from .files import CheckpointFile, read_checkpoint
     from .load import Loaded, load_checkpoint
     from .weights import refuse_nan, silent_gates
 
-__all__ = ["Loaded", "load_checkpoint", "refuse_nan", "silent_gates"]
+__all__ = ["CheckpointFile", "Loaded", "load_checkpoint", "read_checkpoint", "refuse_nan", "silent_gates"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
-    {"load": ["Loaded", "load_checkpoint"], "weights": ["refuse_nan", "silent_gates"]},
+    {
+        "files": ["CheckpointFile", "read_checkpoint"],
+        "load": ["Loaded", "load_checkpoint"],
+        "weights": ["refuse_nan", "silent_gates"],
+    },
 )

@@ -1,0 +1,43 @@
+"""Saved models of transformers: where they lie, which class they are, and their weights, read without running code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .find import PREFIX, find_model
+    from .kind import TASKS, Kind, body_of, kind_of
+    from .loaded_model import LoadedModel
+    from .provenance import provenance_of
+    from .saved_model import SavedModel, read_value
+    from .weights import Weights, load_weights
+
+__all__ = [
+    "PREFIX",
+    "TASKS",
+    "Kind",
+    "LoadedModel",
+    "SavedModel",
+    "Weights",
+    "body_of",
+    "find_model",
+    "kind_of",
+    "load_weights",
+    "provenance_of",
+    "read_value",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "find": ["PREFIX", "find_model"],
+        "kind": ["TASKS", "Kind", "body_of", "kind_of"],
+        "loaded_model": ["LoadedModel"],
+        "provenance": ["provenance_of"],
+        "saved_model": ["SavedModel", "read_value"],
+        "weights": ["Weights", "load_weights"],
+    },
+)

@@ -1,0 +1,42 @@
+"""What a manifest says of a saved model: which repository and commit, which class, and the hash of every file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attn_runtime.bundle import sha256_of
+
+from ..source.checkpoints import CheckpointFile
+from .library import transformers
+from .saved_model import SavedModel
+
+#: What an export may have read besides weights, by how the names end; code is never read.
+_READ = (".json", ".txt", ".model", ".jinja", "README.md")
+_MOST = 200
+
+
+def provenance_of(saved: SavedModel, architecture: str, file: CheckpointFile, licence: str | None) -> dict[str, Any]:
+    """The manifest's `source.huggingface`, and the `checkpoint` beside it.
+
+    `files` holds the path in the folder and the sha256 of the weights and of every small file there.
+    """
+    whole = saved.folder.absolute()
+    weights = [path.absolute() for path in (file.path, *file.parts)]
+    paths = [p for p in sorted([*whole.glob("*"), *whole.glob("*/*")]) if p.name.endswith(_READ) and p.is_file()]
+    listed = dict.fromkeys([*weights, *paths[:_MOST]])
+    told: dict[str, Any] = {
+        "repository": saved.repository,
+        "commit": saved.commit,
+        "architecture": architecture,
+        "model_type": str(saved.config.model_type),
+        "transformers": transformers().__version__,
+        "files": [{"file": _inside(path, whole), "sha256": sha256_of(path)} for path in listed],
+    }
+    if licence:
+        told["licence"] = licence
+    return {"huggingface": told, "checkpoint": {"file": file.path.name, "sha256": file.sha256}}
+
+
+def _inside(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

@@ -1,0 +1,24 @@
+"""Saved models that do not generate, as one graph: inputs with ranges, outputs of the task, pooling and towers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .graphs import TOWERS, graphs_of
+    from .inputs import inputs_of
+    from .pooling import is_sentence_transformer, load_sentence_transformer
+
+__all__ = ["TOWERS", "graphs_of", "inputs_of", "is_sentence_transformer", "load_sentence_transformer"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "graphs": ["TOWERS", "graphs_of"],
+        "inputs": ["inputs_of"],
+        "pooling": ["is_sentence_transformer", "load_sentence_transformer"],
+    },
+)
