@@ -67,7 +67,10 @@ def _cached(repository: str, revision: str | None) -> Path:
 
     try:
         with offline():
-            return Path(snapshot_download(repository, revision=revision, local_files_only=True))
+            # Asked for all files, huggingface_hub (2.4) refuses what was fetched by pattern, as by --download and by
+            # from_pretrained. What else is lacking is told by who reads it.
+            asked = {"allow_patterns": ["config.json"], "local_files_only": True}
+            return Path(snapshot_download(repository, revision=revision, **asked))
     except HFValidationError as problem:
         raise UsageError(
             f"hf:{repository}: no name of a repository ({_line(problem)}); expected hf:ORG/NAME"

@@ -41,6 +41,8 @@ TASKS: dict[str, tuple[str, ...]] = {
     "text-generation": ("AutoModelForCausalLM",),
     "feature-extraction": (_AUTO, "AutoModelForTextEncoding"),
 }
+#: Those that are answered token by token, by a class that can.
+_WRITTEN = ("text2text-generation", "text-generation", "image-to-text", "automatic-speech-recognition")
 #: Other words for the same.
 _ALIASES = {
     "translation": "text2text-generation",
@@ -82,8 +84,7 @@ def kind_of(saved: SavedModel, task: str | None = None) -> Kind:
         raise UsageError(
             f"--task {task}: transformers has no {saved.config.model_type} for it; available: {', '.join(others) or 'none'}"
         )
-    kind = _kind(chosen[0], library, saved.config)
-    return Kind(kind.architecture, task, kind.generates)
+    return Kind(chosen[0], task, tag in _WRITTEN and _can_write(chosen[0], library, saved.config))
 
 
 def body_of(saved: SavedModel) -> type[Any]:
@@ -140,12 +141,17 @@ def _classes(library: Any, auto: str, config: Any) -> list[type[Any]]:
 
 
 def _kind(architecture: type[Any], library: Any, config: Any) -> Kind:
-    tags = [tag for tag, autos in TASKS.items() if any(architecture in _classes(library, a, config) for a in autos)]
-    ctc = architecture in _classes(library, "AutoModelForCTC", config)
-    generates = bool(architecture.can_generate()) and not ctc  # type: ignore[attr-defined]
-    if tags:
-        return Kind(architecture, tags[0], generates)
-    return Kind(architecture, _written(architecture, config) if generates else "feature-extraction", generates)
+    writes = _can_write(architecture, library, config)
+    # BART fills masks too, and is an encoder-decoder first.
+    order = dict.fromkeys([*(_WRITTEN if writes else ()), *TASKS])
+    tag = next((t for t in order if any(architecture in _classes(library, a, config) for a in TASKS[t])), None)
+    if tag is None:
+        tag = _written(architecture, config) if writes else "feature-extraction"
+    return Kind(architecture, tag, writes and tag in _WRITTEN)
+
+
+def _can_write(architecture: Any, library: Any, config: Any) -> bool:
+    return bool(architecture.can_generate()) and architecture not in _classes(library, "AutoModelForCTC", config)
 
 
 def _written(architecture: Any, config: Any) -> str:

@@ -50,7 +50,7 @@ def load_weights(architecture: Any, saved: SavedModel, folder: Path | None = Non
     there are none, a part is missing, shapes are others than config.json says, or weights are quantised.
     """
     folder = folder or saved.folder
-    file = read_checkpoint(_with_weights(folder))
+    file = read_checkpoint(_with_weights(folder, saved))
     tensors = {k: v for k, v in file.root.items() if isinstance(v, torch.Tensor)} if isinstance(file.root, dict) else {}
     where = f"checkpoint {file.path}"
     if not tensors:
@@ -80,15 +80,16 @@ def load_weights(architecture: Any, saved: SavedModel, folder: Path | None = Non
     return Weights(model, tuple(sorted(told["missing_keys"])), file)
 
 
-def _with_weights(folder: Path) -> Path:
+def _with_weights(folder: Path, saved: SavedModel) -> Path:
     names = sorted(p.name for p in folder.iterdir())
     if not any(n.endswith((".safetensors", ".bin", ".pt", ".pth", ".index.json", ".distcp")) for n in names):
         other = next(
             (f" for {kind} alone ({n})" for n in names for end, kind in _OTHERS.items() if n.endswith(end)), ""
         )
+        held = other or f" (it holds {printable(', '.join(names[:8]))})"
+        way = "add --download" if saved.repository else "fetch them, or save the model again with save_pretrained"
         raise CheckpointError(
-            f"{folder} holds no weights{other or f' (it holds {printable(chr(44).join(names[:8]))})'}; expected "
-            "model.safetensors, or its index and parts: fetch them, or save the model again with save_pretrained"
+            f"{saved.ref} holds no weights{held}; expected model.safetensors, or its index and parts: {way}"
         )
     return folder
 

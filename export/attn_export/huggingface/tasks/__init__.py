@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .graphs import TOWERS, graphs_of
+    from .graphs import graphs_of
     from .inputs import inputs_of
     from .pooling import is_sentence_transformer, load_sentence_transformer
+    from .towers import TOWERS
 
 __all__ = ["TOWERS", "graphs_of", "inputs_of", "is_sentence_transformer", "load_sentence_transformer"]
 
@@ -17,8 +18,9 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "graphs": ["TOWERS", "graphs_of"],
+        "graphs": ["graphs_of"],
         "inputs": ["inputs_of"],
         "pooling": ["is_sentence_transformer", "load_sentence_transformer"],
+        "towers": ["TOWERS"],
     },
 )

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from attn_models.spec import GraphSpec
-from attn_runtime.errors import UsageError, did_you_mean
-from attn_runtime.spec import TensorSpec
+from attn_runtime.errors import UsageError
+from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
 
 from .. import SavedModel, Weights
 from .inputs import has_towers
-from .one_graph import Task, Tower
+from .one_graph import Task, run
 from .outputs import output_specs, outputs_of, without_random
 from .probe import Ask, Tensors, draw, fitted, heeds_mask, padding_token, resting_on, small
-
-#: Name of a graph -> what a model gives its features by, what they are called in its answers, and which inputs are its.
-TOWERS = {
-    "text": ("get_text_features", "text_embeds", ("input_ids", "attention_mask")),
-    "image": ("get_image_features", "image_embeds", ("pixel_values",)),
-    "audio": ("get_audio_features", "audio_embeds", ("input_features", "input_values")),
-}
+from .towers import tower_graphs
 
 
 def graphs_of(
@@ -62,17 +57,16 @@ def graphs_of(
             f"{saved.ref}: {name} answers no tensor; wrap it in a module of your own: package.module:callable"
         )
 
-    def wanted(fill: int | None = None) -> Ask:
-        return partial(_run, task(inputs, outputs, fill))
+    def wanted(specs: tuple[TensorSpec, ...], fill: int | None = None) -> Ask:
+        return partial(run, task(specs, outputs, fill))
 
     if weights.missing:
-        resting = resting_on(model, weights.missing, inputs, wanted())
+        resting = resting_on(model, weights.missing, inputs, wanted(inputs))
         outputs = without_random(outputs, resting, weights.missing, f"{saved.ref}: {name}", saved.notes)
+    inputs, fill = _padding(model, saved, inputs, wanted)
     if towers:
-        return _tower_graphs(model, saved, inputs, towers, whole)
-    fill = _fill(model, saved, inputs, wanted)
-    declared = output_specs(outputs)
-    return (GraphSpec("model", inputs, declared, lambda _module: task(inputs, outputs, fill)),)
+        return tower_graphs(model, saved, inputs, fill, towers, whole)
+    return (GraphSpec("model", inputs, output_specs(outputs), lambda _module: task(inputs, outputs, fill)),)
 
 
 def _no_cache(model: Any) -> None:
@@ -83,70 +77,33 @@ def _no_cache(model: Any) -> None:
             config.use_cache = False
 
 
-def _fill(model: Any, saved: SavedModel, inputs: tuple[TensorSpec, ...], wanted: Any) -> int | None:
-    """The token that stands for padding inside the graph, for a model that finds the end of a text by it."""
-    if not any(spec.name == "attention_mask" for spec in inputs) or heeds_mask(inputs, wanted()):
-        return None
+def _padding(
+    model: Any, saved: SavedModel, inputs: tuple[TensorSpec, ...], wanted: Callable[..., Ask]
+) -> tuple[tuple[TensorSpec, ...], int | None]:
+    """The inputs, and the token that stands for padding inside the graph of a model that finds the end of a text by it.
+
+    A model that compares texts with something, and reads the last place whatever lies there (SigLIP), was trained on texts
+    of one length without a mask, and gets those.
+    """
+    if not any(spec.name == "attention_mask" for spec in inputs) or heeds_mask(inputs, wanted(inputs)):
+        return inputs, None
     token = padding_token(model)
-    if token is not None and heeds_mask(inputs, wanted(token)):
+    if token is not None and heeds_mask(inputs, wanted(inputs, token)):
         saved.notes.append(f"the model finds the end of a text by token {token}, which is put where the mask is false")
-        return token
-    saved.notes.append("its answers depend on padding, mask or not: give texts of one length in a batch")
-    return None
-
-
-def _tower_graphs(
-    model: Any, saved: SavedModel, inputs: tuple[TensorSpec, ...], towers: Sequence[str], whole: Ask
-) -> tuple[GraphSpec, ...]:
-    has = [name for name, (method, _, _) in TOWERS.items() if has_towers(model) and hasattr(model, method)]
-    if unknown := [name for name in towers if name not in has]:
-        raise UsageError(
-            f"--graphs {','.join(towers)}: {saved.ref} is a {type(model).__name__}; {did_you_mean(unknown[0], has)}"
-            f"available: {', '.join(has) or 'none, it is one graph'}"
-        )
-    given = draw(inputs, small(inputs))
-    answered = whole(given)
-    graphs = []
-    for name in dict.fromkeys(towers):
-        method, output, takes = TOWERS[name]
-        own = tuple(spec for spec in inputs if spec.name in takes)
-        names = [spec.name for spec in own]
-        plain = _run(Tower(model, method, names, output, normalize=False), {key: given[key] for key in names})
-        features = plain[output]
-        unit = features / features.norm(p=2, dim=-1, keepdim=True)
-        scaled = next(
-            (flag for flag, one in ((False, features), (True, unit)) if _close(one, answered.get(output))), None
-        )
-        if scaled is None:
-            raise UsageError(
-                f"--graphs {name}: {method} does not give the {output} of {saved.ref}; export it as one graph"
-            )
-
-        def view(
-            module: nn.Module,
-            fill: int | None = None,
-            *,
-            told: tuple[str, list[str], str] = (method, names, output),
-            normalize: bool = scaled,
-        ) -> Tower:
-            return Tower(module, *told, normalize=normalize, fill=fill)
-
-        fill = _fill(model, saved, own, lambda fill=None, view=view: partial(_run, view(model, fill)))
-        graphs.append(GraphSpec(name, own, output_specs((output,)), partial(view, fill=fill)))
-    return tuple(graphs)
-
-
-def _close(one: torch.Tensor, other: torch.Tensor | None) -> bool:
-    return other is not None and one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-5)
+        return inputs, token
+    if not has_towers(model):
+        saved.notes.append("its answers depend on padding, mask or not: give texts of one length in a batch")
+        return inputs, None
+    longest = next(dim.max for spec in inputs for dim in spec.dims if dim.name == "length")
+    fixed = Dim("length", longest, longest, longest)
+    saved.notes.append(
+        f"its answers depend on padding, mask or not: a text is {longest} tokens, filled up with token {token}, and has no mask"
+    )
+    kept = [spec for spec in inputs if spec.name != "attention_mask"]
+    return tuple(replace(s, dims=tuple(fixed if d.name == "length" else d for d in s.dims)) for s in kept), None
 
 
 def _answer(model: nn.Module, arguments: dict[str, Any]) -> dict[str, Any]:
     fixed = {"return_dict": True} if "return_dict" in inspect.signature(model.forward).parameters else {}
     with torch.no_grad():
         return dict(model(**arguments, **fixed).items())
-
-
-def _run(module: nn.Module, given: Tensors) -> Tensors:
-    with torch.no_grad():
-        found: Tensors = module(*given.values())
-    return found

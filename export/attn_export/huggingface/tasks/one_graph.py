@@ -83,3 +83,10 @@ def features_of(answered: Any) -> Tensor:
     """The features of get_text_features and its like: a tensor, or in transformers 5 the pooled output of a whole answer."""
     found: Tensor = answered if isinstance(answered, Tensor) else answered.pooler_output
     return found
+
+
+def run(module: nn.Module, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The answers of a `Task` or a `Tower` to its inputs, which are given in their order."""
+    with torch.no_grad():
+        found: dict[str, Tensor] = module(*given.values())
+    return found
