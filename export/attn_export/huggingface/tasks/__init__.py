@@ -9,10 +9,10 @@ from attn_runtime.lazy import lazy
 if TYPE_CHECKING:
     from .graphs import graphs_of
     from .inputs import inputs_of
-    from .pooling import is_sentence_transformer, load_sentence_transformer
+    from .pooling import is_sentence_transformer, load_sentence_transformer, note_scores
     from .towers import TOWERS
 
-__all__ = ["TOWERS", "graphs_of", "inputs_of", "is_sentence_transformer", "load_sentence_transformer"]
+__all__ = ["TOWERS", "graphs_of", "inputs_of", "is_sentence_transformer", "load_sentence_transformer", "note_scores"]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -20,7 +20,7 @@ __getattr__, __dir__ = lazy(
     {
         "graphs": ["graphs_of"],
         "inputs": ["inputs_of"],
-        "pooling": ["is_sentence_transformer", "load_sentence_transformer"],
+        "pooling": ["is_sentence_transformer", "load_sentence_transformer", "note_scores"],
         "towers": ["TOWERS"],
     },
 )

@@ -111,8 +111,16 @@ class Normalize(nn.Module):
 
 
 def is_sentence_transformer(saved: SavedModel) -> bool:
-    """Whether the folder has a modules.json, which says what follows the model."""
-    return (saved.folder / "modules.json").is_file()
+    """Whether modules.json says that something follows the model. That of a CrossEncoder (6.x) names the model alone."""
+    listed = read_value(saved.folder, "modules.json")
+    return listed is not None and not (isinstance(listed, list) and len(listed) == 1)
+
+
+def note_scores(saved: SavedModel) -> None:
+    """Of a CrossEncoder: what the library puts behind the scores, which the graph does not."""
+    told = saved.read_json("config_sentence_transformers.json").get("activation_fn")
+    if told is not None and not str(told).endswith("Identity"):
+        saved.notes.append(f"the scores are logits: sentence-transformers puts {shown(told)} behind them")
 
 
 def load_sentence_transformer(saved: SavedModel) -> Weights:
@@ -122,14 +130,16 @@ def load_sentence_transformer(saved: SavedModel) -> Weights:
     """
     modules = _modules(saved)
     place = modules[0][1]
-    weights = load_weights(body_of(saved), saved, saved.folder / place)
-    model = weights.model
     settings = {
         **saved.read_json("sentence_bert_config.json"),
         **saved.read_json(_in(place, "sentence_bert_config.json")),
     }
+    if (what := settings.get("transformer_task", "feature-extraction")) != "feature-extraction":
+        raise UsageError(f"{saved.ref}: sentence_bert_config.json has transformer_task {shown(what)}; expected embeddings")
     if settings.get("do_lower_case"):
         saved.notes.append("sentence_bert_config.json has do_lower_case: texts are to be given in lower case")
+    weights = load_weights(body_of(saved), saved, saved.folder / place)
+    model = weights.model
     _note_prompts(saved)
     width = int(model.config.get_text_config().hidden_size)
     steps: list[nn.Module] = []

@@ -24,7 +24,7 @@ from ...huggingface import (
 from ...huggingface.assets import image_assets, image_size, label_assets, licence, text_assets
 from ...huggingface.front_ends import audio_assets, front_end
 from ...huggingface.generators import generator_spec
-from ...huggingface.tasks import graphs_of, inputs_of, is_sentence_transformer, load_sentence_transformer
+from ...huggingface.tasks import graphs_of, inputs_of, is_sentence_transformer, load_sentence_transformer, note_scores
 
 _POOLED = "sentence-similarity"
 
@@ -52,6 +52,7 @@ def load_huggingface(
         weights, kind = load_sentence_transformer(saved), Kind(body_of(saved), _POOLED, False)
     else:
         kind = kind_of(saved, task)
+        note_scores(saved)
         weights = load_weights(kind.architecture, saved)
     made = _generator(saved, kind, weights, graphs) if kind.generates else _one_pass(saved, name, kind, weights, graphs)
     provenance = provenance_of(saved, kind.architecture.__name__, weights.file, licence(saved))
