@@ -46,7 +46,9 @@ _DECODER = {**TEXT, "num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id":
 #: Kind -> (class, config).
 KINDS: dict[str, Callable[[], Any]] = {
     "bert": lambda: transformers.BertModel(transformers.BertConfig(**TEXT)),
-    "bert_classifier": lambda: transformers.BertForSequenceClassification(transformers.BertConfig(**TEXT, num_labels=3)),
+    "bert_classifier": lambda: transformers.BertForSequenceClassification(
+        transformers.BertConfig(**TEXT, num_labels=3)
+    ),
     "bert_qa": lambda: transformers.BertForQuestionAnswering(transformers.BertConfig(**TEXT)),
     "bert_mlm": lambda: transformers.BertForMaskedLM(transformers.BertConfig(**TEXT)),
     "bert_choice": lambda: transformers.BertForMultipleChoice(transformers.BertConfig(**TEXT)),

@@ -24,7 +24,9 @@ def small_hub(repository: str, folder: Path, commit: str) -> Iterator[tuple[str,
             path = unquote(urlsplit(self.path).path).strip("/")
             names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
             if path.startswith(f"api/models/{repository}/tree/"):
-                tree = [{"type": "file", "path": n, "size": (folder / n).stat().st_size, "oid": "0" * 40} for n in names]
+                tree = [
+                    {"type": "file", "path": n, "size": (folder / n).stat().st_size, "oid": "0" * 40} for n in names
+                ]
                 self._send(json.dumps(tree).encode(), {})
             elif path in (f"api/models/{repository}", f"api/models/{repository}/revision/main"):
                 told = {"id": repository, "sha": commit, "siblings": [{"rfilename": n} for n in names]}

@@ -47,7 +47,9 @@ def test_a_repository_is_taken_from_the_cache_without_a_network(cache: Path, cla
 
 def test_what_is_not_in_the_cache_says_how_to_get_it(cache: Path, classifier: Path) -> None:
     put(cache, classifier)
-    with pytest.raises(UsageError, match=r"hf:org/other is not in the local cache .*; add --download to fetch it, or run hf "):
+    with pytest.raises(
+        UsageError, match=r"hf:org/other is not in the local cache .*; add --download to fetch it, or run hf "
+    ):
         find_model("hf:org/other")
     with pytest.raises(UsageError, match=r"\(revision v2\) is not in the local cache"):
         find_model("hf:org/tiny", "v2")

@@ -8,6 +8,10 @@ import transformers
 from attn_export.huggingface import TASKS, Kind, SavedModel, kind_of
 from attn_runtime.errors import UsageError
 
+_SEES = transformers.VisionEncoderDecoderConfig(
+    encoder=transformers.ViTConfig().to_dict(), decoder=transformers.GPT2Config().to_dict()
+)
+
 
 def saved(config: Any, *architectures: str) -> SavedModel:
     config.architectures = list(architectures) or None
@@ -28,7 +32,7 @@ def saved(config: Any, *architectures: str) -> SavedModel:
         (transformers.CLIPConfig(), "CLIPModel", "zero-shot-image-classification", False),
         (transformers.DetrConfig(), "DetrForObjectDetection", "object-detection", False),
         (transformers.MaskFormerConfig(), "MaskFormerForInstanceSegmentation", "image-segmentation", False),
-        (transformers.VisionEncoderDecoderConfig(encoder=transformers.ViTConfig().to_dict(), decoder=transformers.GPT2Config().to_dict()),
+        (_SEES,
          "VisionEncoderDecoderModel", "image-to-text", True),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -52,12 +56,27 @@ def test_a_task_chooses_the_class_of_the_model_type() -> None:
 @pytest.mark.parametrize(
     ("config", "names", "task", "says"),
     [
-        (transformers.BertConfig(), [], None, "config.json names no class (architectures); add --task, one of text-class"),
-        (transformers.BertConfig(), ["BertForSequenceClasification"], None, "did you mean BertForSequenceClassification?"),
+        (
+            transformers.BertConfig(),
+            [],
+            None,
+            "config.json names no class (architectures); add --task, one of text-class",
+        ),
+        (
+            transformers.BertConfig(),
+            ["BertForSequenceClasification"],
+            None,
+            "did you mean BertForSequenceClassification?",
+        ),
         (transformers.BertConfig(), ["pipeline"], None, 'names the class "pipeline", which transformers'),
         (transformers.BertConfig(), ["GPT2LMHeadModel"], None, "which takes a GPT2Config"),
         (transformers.BertConfig(), ["BertModel"], "text-clasification", "did you mean text-classification?"),
-        (transformers.BertConfig(), ["BertModel"], "object-detection", "has no bert for it; available: text-classification"),
+        (
+            transformers.BertConfig(),
+            ["BertModel"],
+            "object-detection",
+            "has no bert for it; available: text-classification",
+        ),
     ],
 )
 def test_what_no_class_fits(config: Any, names: list[str], task: str | None, says: str) -> None:

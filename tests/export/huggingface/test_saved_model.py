@@ -12,7 +12,9 @@ def saved(folder: Path) -> SavedModel:
 
 
 def test_numbers_that_no_bundle_holds_are_read(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1000000000000000019884624838656, "x": Infinity}')
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"model_max_length": 1000000000000000019884624838656, "x": Infinity}'
+    )
     assert saved(tmp_path).read_json("tokenizer_config.json")["model_max_length"] > 1e29
     assert saved(tmp_path).read_json("absent.json") == {}
 

@@ -91,7 +91,12 @@ def test_weights_of_another_shape_are_refused_and_not_made_up(own: Path) -> None
 def test_a_head_that_is_not_there_is_missing_and_what_is_left_out_is_told(tmp_path: Path) -> None:
     tiny_folder("bert_mlm", tmp_path)
     weights, notes = load(tmp_path, "text-classification")
-    assert weights.missing == ("bert.pooler.dense.bias", "bert.pooler.dense.weight", "classifier.bias", "classifier.weight")
+    assert weights.missing == (
+        "bert.pooler.dense.bias",
+        "bert.pooler.dense.weight",
+        "classifier.bias",
+        "classifier.weight",
+    )
     assert any("has no place for 5 of 42 tensors, which are left out: cls.predictions" in note for note in notes)
 
 

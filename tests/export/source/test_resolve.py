@@ -1,9 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from attn_export.source.resolve import load_source
+from attn_export.source.resolve import is_saved_model, load_source
 from attn_runtime.errors import CheckpointError, UsageError
+from safetensors.torch import load_file, save_file
+from support.huggingface_folders import tiny_folder
 
 X = ["x:float32[batch,T,16]"]
 DIMS = ["batch=1:2:4", "T=1:8:16"]
@@ -115,3 +118,35 @@ def test_a_module_of_the_callers_is_a_source() -> None:
         load_source(torch.nn.Linear(16, 2), inputs=X, dims=DIMS, config=["a=1"])
     with pytest.raises(UsageError, match="the inputs are not known; add --input"):
         load_source(torch.nn.Linear(16, 2))
+
+
+def test_what_means_a_saved_model(project: Path) -> None:
+    for name in ("bert", "attentionnet", "a:b"):
+        (project / name).mkdir()
+    saved = ["hf:org/name", "bert", "./attentionnet", "a:b", "no/such", "./no", "~/no", str(project / "bert")]
+    assert [ref for ref in saved if not is_saved_model(ref)] == []
+    others = ["attentionnet", "nets:attention", "attentionnt", "a/b:c", "no"]
+    assert [ref for ref in others if is_saved_model(ref)] == []
+
+
+def test_options_of_a_saved_model_are_refused_elsewhere_and_others_there(project: Path) -> None:
+    folder = tiny_folder("bert_classifier", project / "bert")
+    given: dict[str, Any] = {"task": "fill-mask", "revision": "main", "download": True, "graphs": ["text"]}
+    for name, value in given.items():
+        with pytest.raises(UsageError, match=f"--{name} belongs to a saved Hugging Face model"):
+            load_source("attentionnet", **{name: value})
+    with pytest.raises(UsageError, match="--config classes: bert is a saved model"):
+        load_source("bert", config=["classes=3"])
+    with pytest.raises(UsageError, match="did you mean length?"):
+        load_source("bert", dims=["lenght=4"])
+    assert load_source(str(folder), dims=["length=4"]).graph.inputs[0].dims[1].max == 4
+
+
+def test_a_checkpoint_is_loaded_over_the_weights_of_a_folder(project: Path) -> None:
+    folder = tiny_folder("bert_classifier", project / "bert")
+    state = load_file(folder / "model.safetensors")
+    save_file({name: value + 1 for name, value in state.items()}, "tuned.safetensors")
+    source = load_source("bert", checkpoint=Path("tuned.safetensors"))
+    assert torch.equal(source.module.classifier.bias, state["classifier.bias"] + 1)
+    assert source.provenance["checkpoint"]["file"] == "tuned.safetensors"
+    assert source.provenance["huggingface"]["files"][0]["file"] == "model.safetensors"

@@ -135,7 +135,9 @@ def load_sentence_transformer(saved: SavedModel) -> Weights:
         **saved.read_json(_in(place, "sentence_bert_config.json")),
     }
     if (what := settings.get("transformer_task", "feature-extraction")) != "feature-extraction":
-        raise UsageError(f"{saved.ref}: sentence_bert_config.json has transformer_task {shown(what)}; expected embeddings")
+        raise UsageError(
+            f"{saved.ref}: sentence_bert_config.json has transformer_task {shown(what)}; expected embeddings"
+        )
     if settings.get("do_lower_case"):
         saved.notes.append("sentence_bert_config.json has do_lower_case: texts are to be given in lower case")
     weights = load_weights(body_of(saved), saved, saved.folder / place)

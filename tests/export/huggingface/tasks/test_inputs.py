@@ -68,7 +68,9 @@ def test_long_contexts_are_cut_and_said(tmp_path: Path) -> None:
     model = transformers.BertModel(transformers.BertConfig(**{**TEXT, "max_position_embeddings": 2048}))
     found, notes = declared(model, tmp_path)
     assert found[0] == "input_ids: int64[batch=1..8, length=1..512]"
-    assert notes == ["texts are taken up to 512 tokens of the 2048 that the model reads; --dim length=1:128:2048 takes all"]
+    assert notes == [
+        "texts are taken up to 512 tokens of the 2048 that the model reads; --dim length=1:128:2048 takes all"
+    ]
 
 
 @pytest.mark.parametrize(

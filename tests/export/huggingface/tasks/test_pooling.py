@@ -96,11 +96,17 @@ def test_a_list_of_modes_as_newer_versions_write_it(tmp_path: Path) -> None:
 def test_the_limit_of_length_and_prompts_are_told(tmp_path: Path) -> None:
     folder = sentence_folder(tmp_path / "a", pooling("mean"))
     edit_json(folder / "sentence_bert_config.json", max_seq_length=24, do_lower_case=True)
-    edit_json(folder / "config_sentence_transformers.json", prompts={"query": "query: ", "none": ""}, default_prompt_name="query")
+    edit_json(
+        folder / "config_sentence_transformers.json",
+        prompts={"query": "query: ", "none": ""},
+        default_prompt_name="query",
+    )
     weights, notes = load(folder)
     assert weights.model.max_seq_length == 24
     assert any("do_lower_case" in note for note in notes)
-    assert any('prompts are not added, write them in front of a text: "query" "query: " (the library' in n for n in notes)
+    assert any(
+        'prompts are not added, write them in front of a text: "query" "query: " (the library' in n for n in notes
+    )
 
 
 def test_a_cross_encoder_has_no_pooling(tmp_path: Path) -> None:
@@ -110,7 +116,9 @@ def test_a_cross_encoder_has_no_pooling(tmp_path: Path) -> None:
     saved = find_model(str(folder))
     assert not is_sentence_transformer(saved)
     note_scores(saved)
-    assert saved.notes == ['the scores are logits: sentence-transformers puts "torch.nn.modules.activation.Sigmoid" behind them']
+    assert saved.notes == [
+        'the scores are logits: sentence-transformers puts "torch.nn.modules.activation.Sigmoid" behind them'
+    ]
 
 
 def test_a_sparse_encoder_is_refused(tmp_path: Path) -> None:

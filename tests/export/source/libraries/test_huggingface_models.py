@@ -1,0 +1,112 @@
+"""A folder to a proven bundle: every check of an export, and the bundle against its folder afterwards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import attn_export
+import numpy as np
+import pytest
+import torch
+import transformers
+from attn_export import ExportOptions, ExportResult, export
+from attn_export.source.libraries import load_huggingface
+from attn_runtime import open_session
+from attn_runtime.bundle import Bundle
+from attn_runtime.errors import UsageError
+from support.huggingface_folders import sentence_folder, tiny_folder
+
+QUICK = ExportOptions(sweep=0)
+MEAN = ("Pooling", {"pooling_mode_mean_tokens": True})
+
+
+def exported(folder: Path, target: Path, **options: Any) -> ExportResult:
+    return export(str(folder), target, options=ExportOptions(sweep=0, **options))
+
+
+def test_a_classifier_of_texts(tmp_path: Path) -> None:
+    folder = tiny_folder("bert_classifier", tmp_path / "topics")
+    result = export(str(folder), tmp_path / "a.attn", dims=["length=1:8:24"], options=QUICK)
+    assert result.worst_error < 2e-5
+    bundle = Bundle.open(result.path)
+    manifest = bundle.manifest
+    assert manifest["task"] == "text-classification"
+    told = manifest["source"]
+    assert (told["kind"], told["ref"], told["config"]) == ("huggingface", "topics", {})
+    assert told["huggingface"]["architecture"] == "BertForSequenceClassification"
+    assert str(tmp_path) not in json.dumps(manifest)
+    assert [str(spec) for spec in bundle.graph().inputs] == [
+        "input_ids: int64[batch=1..32, length=1..24]",
+        "attention_mask: bool[batch=1..32, length=1..24]",
+    ]
+    with open_session(result.path) as session:
+        ids, mask = np.array([[4, 5, 6]]), np.ones((1, 3), bool)
+        found = session.run({"input_ids": ids, "attention_mask": mask})["logits"]
+    wanted = transformers.AutoModelForSequenceClassification.from_pretrained(folder)(torch.tensor(ids)).logits
+    assert np.allclose(found, wanted.detach(), atol=1e-5)
+    checked = attn_export.verify(result.path, str(folder))
+    assert checked.replay is not None and checked.live is not None and len(checked.live) > 3
+
+
+def test_a_pooled_embedding_is_held_against_padding(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path / "m", MEAN, ("Normalize", {}))
+    result = exported(folder, tmp_path / "a.attn")
+    graph = Bundle.open(result.path).manifest["graphs"]["model"]
+    assert [tensor["name"] for tensor in graph["outputs"]] == ["embeddings"]
+    (heeded,) = [one for one in graph["consistency"] if one["name"] == "padded-attention_mask"]
+    assert "PyTorch's own answers depend" not in json.dumps(heeded)
+    assert not [note for note in result.notes if "padding" in note]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "kind", ["bert_qa", "bert_mlm", "roberta", "qwen2_classifier", "vit", "clip", "siglip", "wav2vec2_ctc"]
+)
+def test_other_kinds(tmp_path: Path, kind: str) -> None:
+    folder = tiny_folder(kind, tmp_path / "m")
+    result = exported(folder, tmp_path / "a.attn")
+    assert result.worst_error < 2e-5
+    assert attn_export.verify(result.path, str(folder)).live is not None
+
+
+@pytest.mark.full
+def test_two_towers_share_what_they_have_and_are_held_against_their_folder(tmp_path: Path) -> None:
+    folder = tiny_folder("clip", tmp_path / "m")
+    result = exported(folder, tmp_path / "a.attn", graphs=("text", "image"))
+    assert list(Bundle.open(result.path).graphs) == ["text", "image"]
+    assert attn_export.verify(result.path, str(folder)).live is not None
+
+
+def test_the_name_and_the_task_that_were_asked_for(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path / "m", MEAN)
+    assert load_huggingface(str(folder)).spec.task == "sentence-similarity"
+    body = load_huggingface(str(folder), task="feature-extraction")
+    assert (body.name, body.spec.task) == ("m", "feature-extraction")
+    assert [spec.name for spec in body.spec.graph.outputs] == ["last_hidden_state", "pooler_output"]
+
+
+def test_a_generator_is_not_cut_in_graphs(tmp_path: Path) -> None:
+    tiny_folder("qwen2", tmp_path / "m")
+    with pytest.raises(UsageError, match=r"--graphs text,image: .* writes token by token"):
+        load_huggingface(str(tmp_path / "m"), graphs=("text", "image"))
+
+
+def test_nothing_of_a_folder_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code, wherever transformers would look for some, and a tokenizer class of its own."""
+    folder = tiny_folder("bert_classifier", tmp_path / "m")
+    names = (
+        "modeling_bert.py",
+        "configuration_bert.py",
+        "tokenization_own.py",
+        "handler.py",
+        "custom_generate/generate.py",
+    )
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("raise SystemExit('it ran')")
+    shutil.copy(folder / "handler.py", folder / "__init__.py")
+    monkeypatch.chdir(folder)
+    assert load_huggingface(".").spec.task == "text-classification"
