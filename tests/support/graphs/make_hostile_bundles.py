@@ -471,9 +471,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("name-csi", "without control characters", edit("name", to="gemm\x9b2J")),
     Attack("name-backwards", "without control characters", edit("name", to="gemm\u202etxt")),
     Attack("inputs-from-escape", "without control characters", edit("source", "inputs_from", to="a\x1b[2J")),
-    Attack(
-        "repository-escape", "without control characters", edit("source", "huggingface", "repository", to="a\x1b[2J")
-    ),
+    Attack("repository-escape", "expected ORG/NAME", edit("source", "huggingface", "repository", to="a\x1b[2J")),
     Attack("saved-file-hash", "sha256", edit("source", "huggingface", "files", 0, "sha256", to="0")),
     Attack("saved-model-unknown", 'unknown key "hook"', edit("source", "huggingface", "hook", to="os.system")),
     Attack("inputs-from-null", "expected string", edit("source", "inputs_from", to=None)),
