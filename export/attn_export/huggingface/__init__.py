@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
+    from .configuration import model_folder
     from .find import PREFIX, find_model
     from .kind import TASKS, Kind, body_of, kind_of
     from .loaded_model import LoadedModel
     from .provenance import provenance_of
-    from .saved_model import SavedModel, read_value
+    from .saved_model import SavedModel, inside, read_value
     from .weights import Weights, load_weights
 
 __all__ = [
@@ -23,8 +24,10 @@ __all__ = [
     "Weights",
     "body_of",
     "find_model",
+    "inside",
     "kind_of",
     "load_weights",
+    "model_folder",
     "provenance_of",
     "read_value",
 ]
@@ -33,11 +36,12 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
+        "configuration": ["model_folder"],
         "find": ["PREFIX", "find_model"],
         "kind": ["TASKS", "Kind", "body_of", "kind_of"],
         "loaded_model": ["LoadedModel"],
         "provenance": ["provenance_of"],
-        "saved_model": ["SavedModel", "read_value"],
+        "saved_model": ["SavedModel", "inside", "read_value"],
         "weights": ["Weights", "load_weights"],
     },
 )

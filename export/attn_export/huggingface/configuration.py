@@ -11,7 +11,7 @@ from attn_runtime.escape import printable
 from attn_runtime.files import shown
 
 from .library import offline, transformers
-from .saved_model import read_object, read_value
+from .saved_model import inside, read_object, read_value
 
 #: Keys by which a config.json chooses code or files to load. None of them is followed.
 _CHOOSES_CODE = {
@@ -29,8 +29,8 @@ def read_configuration(folder: Path, notes: list[str]) -> Any:
     or of quantised weights.
     """
     library = transformers()
-    place = _place(folder)
-    raw = read_object(folder, f"{place}config.json")
+    inner = model_folder(folder)
+    raw = read_object(inner, "config.json")
     if not raw:
         raise UsageError(f"{folder}: {_without_config(folder)}")
     if (folder / "adapter_config.json").is_file():
@@ -48,9 +48,7 @@ def read_configuration(folder: Path, notes: list[str]) -> Any:
         raise UsageError(f"{folder}: {_unknown(raw, library)}")
     try:
         with offline():
-            config = library.AutoConfig.from_pretrained(
-                str(folder / place), local_files_only=True, trust_remote_code=False
-            )
+            config = library.AutoConfig.from_pretrained(str(inner), local_files_only=True, trust_remote_code=False)
     except AttnError:
         raise
     except Exception as problem:  # each config checks itself in its own words
@@ -67,12 +65,14 @@ def read_configuration(folder: Path, notes: list[str]) -> Any:
 _MERGE = "merge it into its base model (PEFT: model.merge_and_unload().save_pretrained(FOLDER)), and export that FOLDER"
 
 
-def _place(folder: Path) -> str:
-    """Where config.json lies: older sentence-transformers have the model in a folder of its own."""
+def model_folder(folder: Path) -> Path:
+    """Where config.json, weights and tokenizer lie: older sentence-transformers have them in a folder of their own."""
     modules = read_value(folder, "modules.json")
     first = modules[0] if isinstance(modules, list) and modules and isinstance(modules[0], dict) else {}
     path = first.get("path", "")
-    return f"{path}/" if isinstance(path, str) and path and not (folder / "config.json").is_file() else ""
+    if not isinstance(path, str) or not path or (folder / "config.json").is_file():
+        return folder
+    return inside(folder, path)
 
 
 def _without_config(folder: Path) -> str:

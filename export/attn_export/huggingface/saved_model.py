@@ -63,10 +63,7 @@ def read_value(folder: Path, name: str) -> Any:
     Numbers beyond 64 bits and infinities pass, other than in a bundle: tokenizers write 1e30 for "no limit". Raises
     UsageError for what is no JSON, says a key twice, is too large, or lies outside of the folder.
     """
-    place = PurePosixPath(name.replace("\\", "/"))
-    if place.is_absolute() or ".." in place.parts or "\0" in name:
-        raise UsageError(f"{folder}: a file is named {shown(name)}; expected one inside the folder")
-    path = folder / place
+    path = inside(folder, name)
     if not is_file(path):
         return None
     try:
@@ -78,6 +75,14 @@ def read_value(folder: Path, name: str) -> Any:
         raise UsageError(
             f"{folder}: {printable(name)} can't be read as JSON ({words}); save the model again"
         ) from problem
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of what is called `name` in `folder`. UsageError for a name that leaves it: files name other files."""
+    place = PurePosixPath(name.replace("\\", "/"))
+    if place.is_absolute() or ".." in place.parts or "\0" in name:
+        raise UsageError(f"{folder}: it names {shown(name)}; expected a place inside the folder")
+    return folder / place
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

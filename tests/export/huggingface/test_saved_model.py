@@ -35,5 +35,5 @@ def test_what_is_no_object_is_refused(tmp_path: Path, text: str, says: str) -> N
 def test_no_name_leaves_the_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "x.json").write_text("{}")
     (tmp_path / "inside").mkdir()
-    with pytest.raises(UsageError, match="expected one inside the folder"):
+    with pytest.raises(UsageError, match="expected a place inside the folder"):
         saved(tmp_path / "inside").read_json(name)

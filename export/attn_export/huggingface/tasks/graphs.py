@@ -32,12 +32,13 @@ def graphs_of(
     """What is exported of a model with these `inputs`: one graph, or one for each of `towers` ("text", "image").
 
     The model is asked at small sizes which of its ranges it takes, whether it heeds its mask and which outputs rest on
-    weights that the folder has not; what comes of it is noted. `front_end` makes of a sound what the model takes.
+    weights that the folder has not; what comes of it is noted. `front_end` makes of a sound, the last input, what the
+    model takes as its `takes`.
     Raises UsageError for towers that it has not, CheckpointError where an output would be random.
     """
     model, name = weights.model, type(weights.model).__name__
     heard = inputs[-1].name if front_end is not None else ""
-    fed = str(getattr(model, "main_input_name", "")) if front_end is not None else ""
+    fed = str(getattr(front_end, "takes", None) or getattr(model, "main_input_name", ""))
     _no_cache(model)
 
     def task(specs: Sequence[TensorSpec], outputs: Sequence[str], fill: int | None = None) -> Task:

@@ -7,7 +7,6 @@ where no text has a token: a row without any answers 0, not -1e9, which in a gol
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from attn_runtime.files import shown
 from torch import Tensor, nn
 
 from ...source.checkpoints import read_checkpoint
-from .. import SavedModel, Weights, body_of, load_weights, read_value
+from .. import SavedModel, Weights, body_of, inside, load_weights, read_value
 
 #: The poolings in the order in which they are joined, and the flag of each in a config.json.
 _MODES = {
@@ -140,7 +139,7 @@ def load_sentence_transformer(saved: SavedModel) -> Weights:
         )
     if settings.get("do_lower_case"):
         saved.notes.append("sentence_bert_config.json has do_lower_case: texts are to be given in lower case")
-    weights = load_weights(body_of(saved), saved, saved.folder / place)
+    weights = load_weights(body_of(saved), saved, inside(saved.folder, place))
     model = weights.model
     _note_prompts(saved)
     width = int(model.config.get_text_config().hidden_size)
@@ -230,10 +229,7 @@ def _activation(saved: SavedModel, settings: dict[str, Any]) -> nn.Module:
 
 
 def _fill(saved: SavedModel, folder: str, module: nn.Module, prefix: str) -> None:
-    place = PurePosixPath(folder)
-    if place.is_absolute() or ".." in place.parts:
-        raise UsageError(f"{saved.ref}: modules.json names the folder {shown(folder)}; expected one inside the model's")
-    file = read_checkpoint(saved.folder / place)
+    file = read_checkpoint(inside(saved.folder, folder))
     held = file.root if isinstance(file.root, dict) else {}
     state = {name: held.get(prefix + name) for name in module.state_dict()}
     for name, own in module.state_dict().items():

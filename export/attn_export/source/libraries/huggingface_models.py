@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ...huggingface import (
     find_model,
     kind_of,
     load_weights,
+    model_folder,
     provenance_of,
 )
 from ...huggingface.assets import image_assets, image_size, label_assets, licence, text_assets
@@ -47,14 +49,15 @@ def load_huggingface(
     """
     saved = find_model(ref, revision, download)
     name = (saved.repository or saved.folder.resolve().name).rpartition("/")[2] or "model"
+    inner = replace(saved, folder=model_folder(saved.folder))
     pooled = is_sentence_transformer(saved) and task in (None, _POOLED)
     if pooled:
         weights, kind = load_sentence_transformer(saved), Kind(body_of(saved), _POOLED, False)
     else:
         kind = kind_of(saved, task)
         note_scores(saved)
-        weights = load_weights(kind.architecture, saved)
-    made = _generator(saved, kind, weights, graphs) if kind.generates else _one_pass(saved, name, kind, weights, graphs)
+        weights = load_weights(kind.architecture, inner)
+    made = _generator(inner, kind, weights, graphs) if kind.generates else _one_pass(inner, name, kind, weights, graphs)
     provenance = provenance_of(saved, kind.architecture.__name__, weights.file, licence(saved))
     return LoadedModel(name, weights.model, made, provenance, saved.notes)
 
@@ -100,4 +103,4 @@ def _assets(saved: SavedModel, model: Any, graphs: Sequence[GraphSpec]) -> dict[
             found |= image_assets(saved, inputs)
         if not names & {"input_ids", "pixel_values"}:
             found |= audio_assets(saved, inputs, outputs)
-        return found | label_assets(model, outputs)
+        return found | label_assets(model, outputs, saved.notes)

@@ -154,5 +154,5 @@ def test_a_module_may_not_lie_elsewhere(tmp_path: Path) -> None:
     for path in ("../other", "/etc"):
         modules[1]["path"] = path
         (folder / "modules.json").write_text(json.dumps(modules))
-        with pytest.raises(UsageError, match="expected one inside the folder"):
+        with pytest.raises(UsageError, match="expected a place inside the folder"):
             load(folder)

@@ -17,7 +17,7 @@ from attn_export.source.libraries import load_huggingface
 from attn_runtime import open_session
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import UsageError
-from support.huggingface_folders import sentence_folder, tiny_folder
+from support.huggingface_folders import edit_json, sentence_folder, tiny_folder
 
 QUICK = ExportOptions(sweep=0)
 MEAN = ("Pooling", {"pooling_mode_mean_tokens": True})
@@ -110,3 +110,22 @@ def test_nothing_of_a_folder_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shutil.copy(folder / "handler.py", folder / "__init__.py")
     monkeypatch.chdir(folder)
     assert load_huggingface(".").spec.task == "text-classification"
+
+
+def test_an_older_sentence_transformer_has_its_model_in_a_folder(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path / "m", MEAN)
+    wanted = load_huggingface(str(folder))
+    inner = folder / "0_Transformer"
+    inner.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).rename(inner / name)
+    edit_json(inner / "tokenizer_config.json", model_max_length=24)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = "0_Transformer"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    found = load_huggingface(str(folder))
+    assert found.spec.graph.inputs[0].dims[1].max == 24
+    assert torch.equal(found.module.model.pooler.dense.weight, wanted.module.model.pooler.dense.weight)
+    files = [one["file"] for one in found.provenance["huggingface"]["files"]]
+    assert files[0] == "0_Transformer/model.safetensors" and "1_Pooling/config.json" in files
+    assert load_huggingface(str(folder), task="feature-extraction").spec.graph.inputs[0].dims[1].max == 24
