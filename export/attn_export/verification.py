@@ -89,7 +89,12 @@ def verify(
     whole = source is None or is_folder(path)
     replay = _replay(path, options | {"time_limit": time_limit}, console) if whole else None
     weights = None if checkpoint is None else Path(checkpoint)
-    given = {"checkpoint": weights, "checkpoint_key": checkpoint_key, "config": config, "inputs_from": inputs_from}
+    given: dict[str, Any] = {
+        "checkpoint": weights,
+        "checkpoint_key": checkpoint_key,
+        "config": config,
+        "inputs_from": inputs_from,
+    }
     given |= {"task": task, "revision": revision, "download": download}
     live = None if source is None else _live(path, source, seed, given | options, console)
     if mutate is None:

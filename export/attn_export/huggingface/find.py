@@ -69,8 +69,8 @@ def _cached(repository: str, revision: str | None) -> Path:
         with offline():
             # Asked for all files, huggingface_hub (2.4) refuses what was fetched by pattern, as by --download and by
             # from_pretrained. What else is lacking is told by who reads it.
-            asked = {"allow_patterns": ["config.json"], "local_files_only": True}
-            return Path(snapshot_download(repository, revision=revision, **asked))
+            asked = ["config.json"]
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=asked, local_files_only=True))
     except HFValidationError as problem:
         raise UsageError(
             f"hf:{repository}: no name of a repository ({_line(problem)}); expected hf:ORG/NAME"

@@ -109,7 +109,7 @@ def _made(
 ) -> tuple[Any, dict[str, Any]]:
     try:
         with offline():
-            made = architecture.from_pretrained(
+            made: tuple[Any, dict[str, Any]] = architecture.from_pretrained(
                 None,
                 config=saved.config,
                 state_dict=tensors,
