@@ -202,7 +202,7 @@ class _Room:
                 f"{spec.asset['step']} with inputs token and past_mask; {problem} is missing"
             ) from problem
         batch = max(d.min for d in leading), min(d.max for d in leading)
-        return cls(batch, min(int(spec.asset["max_length"]), cache.max + 1))
+        return cls(batch, min(int(spec.asset["max_length"]), cache.max))
 
 
 def _fitting(source: Source, spec: GenerationSpec, room: _Room, seed: int) -> list[Prompt]:

@@ -22,6 +22,7 @@ from attn_runtime.spec import Dim, TensorSpec, named_dims
 from torch import nn
 
 from ..quiet import captured_output
+from ..reference import Draw, fitted
 from . import input_specs, pt2
 from .assets import read_assets
 from .checkpoints import load_checkpoint, refuse_nan, silent_gates
@@ -123,7 +124,10 @@ def load_source(
         name=model.name,
         module=module,
         graphs=tuple(
-            SourceGraph(g.name, _view(ref, g, module, kind), declared[g.name], g.outputs, draw=draw) for g in chosen
+            SourceGraph(
+                g.name, _view(ref, g, module, kind), declared[g.name], g.outputs, draw=draw or _fitted(g, declared)
+            )
+            for g in chosen
         ),
         provenance={
             "kind": kind,
@@ -141,6 +145,11 @@ def load_source(
         generation=spec.generation if spec and whole else None,
         attention=spec.attention if spec else (),
     )
+
+
+def _fitted(graph: GraphSpec, declared: Mapping[str, tuple[TensorSpec, ...]]) -> Draw | None:
+    """The draw of a graph whose inputs depend on one another; None for any other."""
+    return None if graph.fit is None else fitted(declared[graph.name], graph.fit)
 
 
 def _given(module: nn.Module, arguments: Mapping[str, Any]) -> _Model:
