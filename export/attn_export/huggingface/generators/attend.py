@@ -96,10 +96,7 @@ def _over_the_past(query: Tensor, slot: Slot, seen: Tensor | None, scoring: _Sco
     if scoring.bias is not None:
         bias = scoring.bias.expand(rows, -1, -1, -1).reshape(rows, groups, shared, length)
         past, new = past + bias, new + torch.where(here, bias, 0.0).sum(-1, keepdim=True)
-    if seen is None:
-        hidden = here
-    else:
-        hidden = (~seen if seen.dtype == torch.bool else seen < 0) | here
+    hidden = here if seen is None else here | (~seen if seen.dtype == torch.bool else seen < 0)
     scores = [torch.where(hidden, -torch.inf, past), new]
     if scoring.sinks is not None:
         scores.append(scoring.sinks.reshape(1, groups, shared, 1).expand(rows, -1, -1, -1))

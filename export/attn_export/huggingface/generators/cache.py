@@ -15,23 +15,23 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DummyLayer, DynamicLayer, EncoderDecoderCache
 
 
-class Recorded(DynamicLayer):  # type: ignore[misc]
+class Recorded(DynamicLayer):
     """A layer that is read for the first time: its keys and values are what the graph hands out."""
 
-    def update(self, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        self.is_initialized, self.keys, self.values = True, key, value
-        return key, value
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        self.is_initialized, self.keys, self.values = True, key_states, value_states
+        return key_states, value_states
 
 
 class Crossed(Recorded):
     """Keys and values of what an encoder said: each token sees all of them that the source's mask leaves."""
 
-    def update(self, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        _crossed.add(id(key))
-        return super().update(key, value)
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        _crossed.add(id(key_states))
+        return super().update(key_states, value_states)
 
 
-class Slot(DynamicLayer):  # type: ignore[misc]
+class Slot(DynamicLayer):
     """A layer of a step.
 
     past      keys [B, G, C, D] and values [B, G, C, D'], of the places before `position`
@@ -40,9 +40,7 @@ class Slot(DynamicLayer):  # type: ignore[misc]
     left      int64 [B, C]: from which place each is taken, for a model that wants the new entry to be the last one
     """
 
-    def __init__(
-        self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None = None
-    ) -> None:
+    def __init__(self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None = None) -> None:
         super().__init__()
         self.past, self.position, self.length, self.left = past, position, length, left
         self.is_initialized = True
@@ -50,11 +48,11 @@ class Slot(DynamicLayer):  # type: ignore[misc]
         self.new: tuple[Tensor, Tensor] | None = None
         self.keys, self.values = past
 
-    def update(self, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """The past with the new entry [B, G, 1, D] written in. Attention that is ours never reads it, and no graph holds it."""
-        self.new = (key, value)
+        self.new = (key_states, value_states)
         here = (torch.arange(self.past[0].shape[2]) == self.position)[:, None, :, None]
-        joined = (torch.where(here, key, self.past[0]), torch.where(here, value, self.past[1]))
+        joined = (torch.where(here, key_states, self.past[0]), torch.where(here, value_states, self.past[1]))
         if self.left is None:
             self.keys, self.values = joined
             _slots[id(self.keys)] = self
@@ -70,11 +68,18 @@ class Slot(DynamicLayer):  # type: ignore[misc]
         return self.past[0].shape[2], 0
 
 
-class Slots(Cache):  # type: ignore[misc]
+class Slots(Cache):
     """The cache of a step. Masks go by the true place of every row, which `get_query_offset` says."""
 
     def get_query_offset(self, layer_idx: int = 0) -> Any:
         return next(layer.offset for layer in self.layers if isinstance(layer, Slot))
+
+
+class _Both(EncoderDecoderCache):
+    """The cache of a step, and what the encoder said."""
+
+    def get_query_offset(self, layer_idx: int = 0) -> Any:
+        return self.self_attention_cache.get_query_offset(layer_idx)
 
 
 #: Of the view that runs: the slot whose keys a tensor is, and the keys of cross attention, both by their id. The layers
@@ -118,15 +123,14 @@ def for_step(slots: Sequence[Slot], layers: Sequence[int], crossing: Sequence[Te
     own = Slots(layers=placed)
     if crossing is None:
         return own
-    cross = Cache(layers=[Crossed() for _ in slots])
-    for layer, key, value in zip(cross.layers, crossing[::2], crossing[1::2], strict=True):
+    said = [Crossed() for _ in slots]
+    for layer, key, value in zip(said, crossing[::2], crossing[1::2], strict=True):
         layer.update(key, value)
-    cache = EncoderDecoderCache(own, cross)
+    cache = _Both(own, Cache(layers=[*said]))
     cache.is_updated = dict.fromkeys(range(len(slots)), True)
-    cache.get_query_offset = own.get_query_offset
     return cache
 
 
-def kept(cache: Cache) -> list[Tensor]:
+def kept(cache: Any) -> list[Tensor]:
     """Key and value of every layer that keeps some, in order."""
     return [t for layer in cache.layers if layer.keys is not None for t in (layer.keys, layer.values)]

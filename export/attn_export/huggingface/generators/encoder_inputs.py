@@ -86,7 +86,9 @@ def encoder_inputs(model: Any, batch: Dim, front_end: tuple[nn.Module, TensorSpe
 def _dims(model: Any, argument: str) -> tuple[Dim, ...]:
     config = model.get_encoder().config
     if argument == "input_ids":
-        own = getattr(config, "max_position_embeddings", None) or getattr(config, "max_encoder_position_embeddings", None)
+        own = getattr(config, "max_position_embeddings", None) or getattr(
+            config, "max_encoder_position_embeddings", None
+        )
         most = min(own or _MOST_TOKENS, _MOST_TOKENS)
         return (Dim("source", 1, min(8, most), most),)
     if argument == "pixel_values":

@@ -20,7 +20,7 @@ def mask(
     kv_length: int,
     q_offset: Any = 0,
     kv_offset: Any = 0,
-    mask_function: Callable[..., Tensor] = masking_utils.causal_mask_function,
+    mask_function: Callable[..., Any] = masking_utils.causal_mask_function,
     attention_mask: Tensor | None = None,
     allow_is_causal_skip: bool = True,
     allow_is_bidirectional_skip: bool = False,
@@ -45,11 +45,8 @@ def mask(
     return seen.expand(batch_size, -1, q_length, kv_length)
 
 
-def added_mask(
-    *args: Any, dtype: torch.dtype = torch.float32, allow_is_causal_skip: bool = True, **kwargs: Any
-) -> Tensor:
-    """The same, to be added to scores: what attention written into a model takes."""
-    kwargs["allow_is_bidirectional_skip"] = False
-    seen = mask(*args, allow_is_causal_skip=False, **kwargs)
+def added_mask(*args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any) -> Tensor:
+    """The same, to be added to scores: what attention written into a model takes, which is always given one."""
+    seen = mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
     assert seen is not None
     return torch.where(seen, 0.0, torch.finfo(dtype).min).to(dtype)

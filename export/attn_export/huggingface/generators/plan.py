@@ -39,7 +39,7 @@ class Plan:
     """
 
     takes: frozenset[str]
-    convention: Convention = Convention()
+    convention: Convention
     encoder: EncoderInputs | None = None
     layers: tuple[int, ...] = ()
     shapes: tuple[tuple[int, int], ...] = ()

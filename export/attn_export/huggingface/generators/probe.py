@@ -40,8 +40,7 @@ def whole(model: nn.Module, encoder: EncoderInputs | None, context: Mapping[str,
     given = {encoder.argument: encoder.read(source)}
     if source_mask is not None:
         given["attention_mask"] = some(source_mask)
-    logits = model(**given, decoder_input_ids=tokens, use_cache=False).logits
-    return logits
+    return model(**given, decoder_input_ids=tokens, use_cache=False).logits  # type: ignore[no-any-return]
 
 
 def made_plan(model: nn.Module, encoder: EncoderInputs | None, vocabulary: int) -> Plan:
@@ -61,7 +60,7 @@ class _Probe:
         self.context = {} if encoder is None else encoder.sample(2, 5 if encoder.masked else None)
         self.expected = whole(model, encoder, self.context, self.tokens)
         self.largest = float(self.expected.abs().max()) or 1.0
-        self.base = Plan(frozenset(inspect.signature(model.forward).parameters), encoder=encoder)
+        self.base = Plan(frozenset(inspect.signature(model.forward).parameters), Convention(), encoder)
         self.memory: tuple[Tensor, ...] = ()
         self.masks = list(self.context.values())[1:]
         if encoder is not None:
@@ -116,7 +115,7 @@ class _Probe:
         memory, source_mask = (*self.memory, None, None)[:2]
         with taken_over(self.model):
             View(self.model, plan).decode(prompt, counted, None, cache, memory, source_mask)
-        layers = tuple(n for n, layer in enumerate(own.layers) if layer.keys is not None)
+        layers = tuple(n for n, layer in enumerate(own.layers) if layer.keys is not None)  # type: ignore[union-attr]
         if not layers:
             raise UsageError("no layer keeps keys and values")
         return replace(plan, layers=layers, shapes=_shapes(kept(own)), cross_shapes=_shapes(kept(cross)))

@@ -38,7 +38,9 @@ def tokens_of_text(tokenizer: Path, vocabulary: int) -> list[list[int]]:
     try:
         reader = tokenizers.Tokenizer.from_file(str(tokenizer))
     except Exception as problem:  # the library raises Exception itself
-        raise InputError(f"{tokenizer.name}: got no tokenizer ({problem}); expected what tokenizers writes") from problem
+        raise InputError(
+            f"{tokenizer.name}: got no tokenizer ({problem}); expected what tokenizers writes"
+        ) from problem
     encoded = (reader.encode(line, add_special_tokens=False).ids for line in TEXT)
     return [[n for n in ids if n < vocabulary] for ids in encoded]
 

@@ -15,7 +15,6 @@ from transformers.cache_utils import (
 )
 
 
-
 def refuse_other_state(model: Any) -> None:
     """UsageError, naming the kinds of its layers, for a model that keeps anything else between tokens than keys and values:
     the state of a recurrence or of a convolution, an index of its own. Also for one without a head over a vocabulary."""
@@ -38,7 +37,12 @@ def refuse_other_state(model: Any) -> None:
 def _layers(text: Any) -> list[Any]:
     try:
         return list(DynamicCache(config=text).layers)
-    except (TypeError, ValueError, KeyError, AttributeError):  # a config that says nothing of its layers: the probe tells
+    except (
+        TypeError,
+        ValueError,
+        KeyError,
+        AttributeError,
+    ):  # a config that says nothing of its layers: the probe tells
         return []
 
 

@@ -37,9 +37,7 @@ def measured_tolerance(
 
 
 @torch.no_grad()
-def _distance(
-    model: nn.Module, view: Callable[[nn.Module], nn.Module], inputs: Sequence[Tensor]
-) -> float | None:
+def _distance(model: nn.Module, view: Callable[[nn.Module], nn.Module], inputs: Sequence[Tensor]) -> float | None:
     """None where a copy in fp64 would be too large, or has no finite answer."""
     if sum(p.numel() for p in model.parameters()) > _MOST_PARAMETERS:
         return None

@@ -28,10 +28,16 @@ if TYPE_CHECKING:
 
 #: Most tokens of a row, of a model that takes more: what is proven at every corner must be affordable.
 USUAL_LENGTH = 1024
-#: Most rows, and what a corner may cost: rows * tokens * parameters.
-_MOST_ROWS, _MOST_WORK = 32, 1 << 43
+#: Most rows, fewest of them (beams need some), and what the largest corner may cost: rows * tokens * parameters.
+_MOST_ROWS, _FEWEST_ROWS, _MOST_WORK = 32, 4, 1 << 40
 #: Names under which configs keep how many places a model has, most telling first.
-_PLACES = ("max_position_embeddings", "n_positions", "max_target_positions", "max_seq_len", "max_decoder_position_embeddings")
+_PLACES = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_target_positions",
+    "max_seq_len",
+    "max_decoder_position_embeddings",
+)
 
 
 def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int | None = None) -> ModelSpec:
@@ -50,11 +56,16 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
     notes: list[str] = [] if saved is None else saved.notes
     vocabulary = int(model.get_output_embeddings().weight.shape[0])
     limit = _length(model, max_length, notes)
-    batch = Dim("batch", 1, 2, _rows(model, limit))
+    batch = Dim("batch", 1, 2, _rows(model, limit, notes))
     encoder = encoder_inputs(model, batch, _front_end(model, saved)) if model.config.is_encoder_decoder else None
     with torch.no_grad():
         plan = made_plan(model, encoder, vocabulary)
     if not plan.convention.positions:
+        if "position_ids" in plan.takes:
+            notes.append(
+                f"{type(model).__name__} numbers its tokens from elsewhere than 0, as its forward does; transformers' generate "
+                "passes positions from 0 instead, so that its tokens may be others"
+            )
         limit = min(limit, _numbered(model, limit))
     graphs = _Graphs(model, plan, batch, vocabulary, limit)
     lines: list[list[int]] = []
@@ -106,14 +117,21 @@ def _length(model: Any, max_length: int | None, notes: list[str]) -> int:
 def _numbered(model: nn.Module, limit: int) -> int:
     """The tokens that a table of places has room for, where the model numbers them behind its padding's row."""
     words = (model.get_input_embeddings(), model.get_output_embeddings())  # type: ignore[operator]
-    tables = (m for m in model.modules() if isinstance(m, nn.Embedding) and m.padding_idx is not None and m not in words)
-    return min([limit, *(t.num_embeddings - t.padding_idx - 1 for t in tables if t.num_embeddings <= limit)])
+    tables = [
+        m for m in model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings <= limit and m not in words
+    ]
+    return min([limit, *(t.num_embeddings - t.padding_idx - 1 for t in tables if t.padding_idx is not None)])
 
 
-def _rows(model: nn.Module, limit: int) -> int:
-    """Most rows: a power of two, so many that PyTorch answers a whole batch of the longest prompts in reasonable time."""
+def _rows(model: nn.Module, limit: int, notes: list[str]) -> int:
+    """Most rows, a power of two."""
     work = limit * max(1, sum(p.numel() for p in model.parameters()))
-    return max(1, min(_MOST_ROWS, 1 << max(0, (_MOST_WORK // work).bit_length() - 1)))
+    rows = max(_FEWEST_ROWS, min(_MOST_ROWS, 1 << max(0, (_MOST_WORK // work).bit_length() - 1)))
+    if rows < _MOST_ROWS:
+        notes.append(
+            f"batches of up to {rows} rows, so that PyTorch answers the largest in reasonable time; --dim batch=1:2:N"
+        )
+    return rows
 
 
 def _front_end(model: Any, saved: SavedModel | None) -> tuple[nn.Module, TensorSpec] | None:
@@ -136,7 +154,9 @@ class _Graphs:
         one = Dim.fixed(1)
         prompt, cache = Dim("prompt", 1, min(8, limit), limit), Dim("cache", 1, min(16, limit), limit)
         ids = partial(TensorSpec, dtype="int64", low=0, high=vocabulary)
-        scores = TensorSpec("logits", "float32", (batch, Dim.fixed(vocabulary)), "scores of what follows the last token")
+        scores = TensorSpec(
+            "logits", "float32", (batch, Dim.fixed(vocabulary)), "scores of what follows the last token"
+        )
         between: tuple[TensorSpec, ...] = ()
         source_mask: tuple[TensorSpec, ...] = ()
         cross: tuple[TensorSpec, ...] = ()
@@ -151,24 +171,12 @@ class _Graphs:
         past_mask = TensorSpec("past_mask", "bool", (batch, cache), "true at the places that are filled")
         tokens = ids(name="tokens", dims=(batch, prompt))
         tokens_mask = TensorSpec("tokens_mask", "bool", (batch, prompt), "true at tokens, false behind them")
-        self.all.append(
-            GraphSpec(
-                "first",
-                (tokens, tokens_mask, *between),
-                (scores, *self._cached("new_", prompt), *cross),
-                lambda m: First(m, plan),
-            )
-        )
-        self.all.append(
-            GraphSpec(
-                "step",
-                (ids(name="token", dims=(batch, one)), position, past_mask, *source_mask)
-                + (*self._cached("past_", cache), *cross),
-                (scores, *self._cached("new_", one)),
-                lambda m: Step(m, plan),
-                fit=within_the_cache,
-            )
-        )
+        answers = (scores, *self._cached("new_", prompt), *cross)
+        self.all.append(GraphSpec("first", (tokens, tokens_mask, *between), answers, lambda m: First(m, plan)))
+        read = (ids(name="token", dims=(batch, one)), position, past_mask, *source_mask)
+        read = (*read, *self._cached("past_", cache), *cross)
+        answers = (scores, *self._cached("new_", one))
+        self.all.append(GraphSpec("step", read, answers, lambda m: Step(m, plan), within_the_cache))
 
     def _cached(
         self, prefix: str, length: Dim, shapes: Sequence[tuple[int, int]] | None = None
@@ -187,12 +195,9 @@ def _memory(model: nn.Module, plan: Plan) -> tuple[Dim, int]:
         return plan.encoder.dims[0], plan.memory_width
     view = Encoder(model, plan)
     free = [d for d in plan.encoder.dims if d.dynamic]
-    sizes = [(d.min, d.opt, d.max) for d in free[:1]] or [(None,)]
-    shapes = [view(*plan.encoder.sample(1, size).values()).shape for size in sizes[0]]
-    lengths = [shape[1] for shape in shapes]
-    if not free:
-        return Dim.fixed(lengths[0]), plan.memory_width
-    return Dim("memory", *lengths), plan.memory_width
+    sizes = [free[0].min, free[0].opt, free[0].max] if free else [None]
+    lengths = [view(*plan.encoder.sample(1, size).values()).shape[1] for size in sizes]
+    return (Dim("memory", *lengths) if free else Dim.fixed(lengths[0])), plan.memory_width
 
 
 def within_the_cache(drawn: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -14,13 +14,12 @@ from .plan import Plan
 from .takeover import last_only, taken_over
 
 
-class Read(BaseModelOutput):  # type: ignore[misc]
+class Read(BaseModelOutput):
     """What an encoder said; of anything else that a decoder asks it for (router_logits, attention_mask), nothing."""
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):
             raise AttributeError(name)
-        return None
 
 
 class View(nn.Module):
