@@ -1,3 +1,20 @@
-"""Models of transformers as they are saved: found, loaded, and told to the rest of an export in its own words."""
+"""Saved models of transformers: where they lie, which class they are, and their weights, read without running code."""
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .generation_rules import generation_rules as rules_of_generation
+    from .saved_model import SavedModel
+
+__all__ = ["SavedModel", "rules_of_generation"]
+
+# The module generation_rules would hide a function of its own name.
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {"generation_rules": ["generation_rules as rules_of_generation"], "saved_model": ["SavedModel"]},
+)

@@ -240,24 +240,16 @@ def _fitting(source: Source, spec: GenerationSpec, room: _Room, seed: int) -> li
 def _seconds(source: Source, spec: GenerationSpec, prompts: Sequence[Prompt], room: _Room) -> float:
     """What a forward takes, of one row that is half as long as an answer to the longest prompt gets."""
     prompt = max(prompts, key=lambda p: next(iter(p.values())).shape[-1])
-    tokens, context = _tokens_of(spec, prompt), {} if spec.asset["encoder"] is None else prompt
-    more = max(0, min(USUAL.tokens // 2, room.tokens - tokens.shape[1]))
-    tokens = torch.cat([tokens, tokens.new_full((1, more), spec.asset["pad"])], 1)
+    own = prompt.get("tokens", torch.zeros(1, 1, dtype=torch.int64))
+    more = max(0, min(USUAL.tokens // 2, room.tokens - own.shape[1]))
+    tokens = torch.cat([own, own.new_full((1, more), spec.asset["pad"])], 1)
+    context = {} if spec.asset["encoder"] is None else prompt
     taken: list[float] = []
     for _ in range(2):  # the first fills caches that all others find filled
         begun = time.perf_counter()
         spec.logits(source.module, context, tokens)
         taken.append(time.perf_counter() - begun)
     return min(taken)
-
-
-def _tokens_of(spec: GenerationSpec, prompt: Prompt) -> Tensor:
-    """The tokens int64 [rows, length] that a row begins with."""
-    if spec.asset["encoder"] is None:
-        return prompt["tokens"]
-    begin = spec.asset["begin"]
-    rows = len(next(iter(prompt.values())))
-    return torch.tensor(begin if isinstance(begin, list) else [begin]).expand(rows, -1)
 
 
 def _decode(
@@ -317,7 +309,8 @@ def _largest_logit(
     source: Source, spec: GenerationSpec, batch: Prompt, answer: reference_generation.Decoded, tolerance: Tolerance
 ) -> float:
     if spec.asset["encoder"] is not None:
-        tokens, context = torch.cat([_tokens_of(spec, batch), answer.tokens], 1), batch
+        begin = torch.full((len(answer.tokens), 1), spec.asset["begin"])
+        tokens, context = torch.cat([begin, answer.tokens], 1), batch
     else:
         tokens, context = batch["tokens"], {}
     logits = spec.logits(source.module, context, tokens)

@@ -1,3 +1,14 @@
-"""What users of a model need beside its graphs: tokenizer, labels, licence."""
+"""What a bundle keeps of a saved model's folder: tokenizer, labels, licence."""
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .text import text_assets
+
+__all__ = ["text_assets"]
+
+__getattr__, __dir__ = lazy(__name__, __all__, {"text": ["text_assets"]})

@@ -7,7 +7,7 @@ from typing import Any
 
 from attn_runtime.spec import TensorSpec
 
-from ..saved_model import SavedModel
+from .. import SavedModel
 
 
 def text_assets(saved: SavedModel, inputs: Sequence[TensorSpec]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from attn_runtime.spec import Dim, TensorSpec
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..generation_rules import generation_rules
+from .. import rules_of_generation
 from .encoder_inputs import EncoderInputs, encoder_inputs
 from .plan import Plan
 from .probe import made_plan, whole
@@ -24,7 +24,7 @@ from .rounding import measured_tolerance
 from .views import Encoder, First, Step
 
 if TYPE_CHECKING:
-    from ..saved_model import SavedModel
+    from .. import SavedModel
 
 #: Most tokens of a row, of a model that takes more: what is proven at every corner must be affordable.
 USUAL_LENGTH = 1024
@@ -70,11 +70,11 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
     graphs = _Graphs(model, plan, batch, vocabulary, limit)
     lines: list[list[int]] = []
     if saved is not None and (encoder is None or encoder.masked):
-        from ..assets.text import text_assets
+        from ..assets import text_assets
 
         lines = tokens_of_assets(text_assets(saved, graphs.all[0].inputs), vocabulary)
     text = model.config.get_text_config(decoder=True)
-    rules, told = generation_rules(model.generation_config, text, vocabulary, encoder is not None)
+    rules, told = rules_of_generation(model.generation_config, text, vocabulary, encoder is not None)
     notes.extend(told)
     roles = {"encoder": None if encoder is None else "encoder", "first": "first", "step": "step"}
     asset = {**roles, "cache": graphs.names, **rules, "max_length": limit}
