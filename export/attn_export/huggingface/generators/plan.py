@@ -8,8 +8,8 @@ from typing import NamedTuple
 from .encoder_inputs import EncoderInputs
 
 #: What a cache may call its length in a step, in the order in which it is tried:
-#:   row   the position of every row, int64 [B, 1]
-#:   same  the position of all rows, a tensor of no dims: models that compute one place for a batch
+#:   row   the position of every row, a Place of int64 [B, 1]
+#:   same  the position of all rows, a Place of no dims: models that compute one place for a batch
 #:   size  the number of places before the last, an int
 #:   left  the same, of a cache that is moved so that the new entry is the last one, as transformers pads
 LENGTHS = ("row", "same", "size", "left")

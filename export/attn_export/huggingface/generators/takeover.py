@@ -1,4 +1,4 @@
-"""What of transformers is replaced while a view of a model runs: its masks and its attention. Both are given back after it."""
+"""What is replaced while a view of a model runs: transformers' masks and attention, and how tokens are counted; all is given back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from .attend import attend
 from .cache import registered
 from .masks import added_mask, mask
+from .place import counted_from
 
 #: The attention implementation that is ours, in the words of `config._attn_implementation`.
 _NAME = "attn_export"
@@ -37,7 +38,7 @@ def taken_over(model: nn.Module) -> Iterator[None]:
     for config in configs.values():
         config._attn_implementation_internal = _NAME
     try:
-        with registered():
+        with registered(), counted_from():
             yield
     finally:
         for key, config in configs.items():

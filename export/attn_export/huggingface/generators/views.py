@@ -10,6 +10,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from .cache import Slot, for_prompt, for_step, kept
 from .encoder_inputs import some
+from .place import Place
 from .plan import Plan
 from .takeover import last_only, taken_over
 
@@ -99,7 +100,7 @@ class Step(View):
             moved = places - (capacity - 1) + position
             left = moved.clamp(min=0).expand(counted.shape)
             counted = counted.gather(1, left) & (moved >= 0)
-        told = {"row": position, "same": position[0, 0], "size": capacity - 1, "left": capacity - 1}
+        told = {"row": Place(position), "same": Place(position[0, 0]), "size": capacity - 1, "left": capacity - 1}
         length = told[plan.convention.length]
         slots = [Slot((k, v), position, length, left) for k, v in zip(past[::2], past[1::2], strict=True)]
         memory = None
