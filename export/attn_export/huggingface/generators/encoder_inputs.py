@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ class EncoderInputs:
     """The inputs of a graph `encoder`.
 
     argument    what the model's own encoder calls it: input_ids, pixel_values, input_features or input_values
-    source      its spec, with the batch in front; int64 tokens or float32
+    source      its spec, with the batch in front: int64 tokens or float32. It is called source, or as a front end says
     front_end   what makes it of a waveform, where the graph takes that instead
     """
 
@@ -55,7 +54,7 @@ class EncoderInputs:
             source = torch.randint(min(3, self.vocabulary - 1), self.vocabulary, (rows, length), generator=random)
             return {"source": source, "source_mask": torch.ones(rows, length, dtype=torch.bool)}
         sizes = [length if d.dynamic and length is not None else d.opt for d in self.dims]
-        return {"source": torch.randn(rows, *sizes, generator=random)}
+        return {self.source.name: torch.randn(rows, *sizes, generator=random)}
 
     @property
     def vocabulary(self) -> int:
@@ -74,7 +73,7 @@ def encoder_inputs(model: Any, batch: Dim, front_end: tuple[nn.Module, TensorSpe
     argument = model.get_encoder().main_input_name
     if front_end is not None:
         module, waveform = front_end
-        source = TensorSpec("source", waveform.dtype, (batch, *waveform.dims[1:]), meaning=waveform.meaning)
+        source = replace(waveform, dims=(batch, *waveform.dims[1:]))
         return EncoderInputs(argument, source, module.eval())
     dims = _dims(model, argument)
     if argument == "input_ids":
@@ -110,8 +109,3 @@ def _dims(model: Any, argument: str) -> tuple[Dim, ...]:
 def some(source_mask: Tensor) -> Tensor:
     """The first token always counts: a softmax over nothing is not a number."""
     return source_mask | (torch.arange(source_mask.shape[1]) == 0)
-
-
-def split(context: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Source and its mask, where there is one."""
-    return context["source"], context.get("source_mask")

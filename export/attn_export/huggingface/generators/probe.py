@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .cache import for_prompt, kept
-from .encoder_inputs import EncoderInputs, some, split
+from .encoder_inputs import EncoderInputs, some
 from .plan import LENGTHS, Convention, Plan
 from .takeover import taken_over
 from .views import Encoder, First, Step, View
@@ -36,10 +36,9 @@ def whole(model: nn.Module, encoder: EncoderInputs | None, context: Mapping[str,
     if encoder is None:
         logits: Tensor = model(input_ids=tokens, use_cache=False).logits
         return logits
-    source, source_mask = split(context)
-    given = {encoder.argument: encoder.read(source)}
-    if source_mask is not None:
-        given["attention_mask"] = some(source_mask)
+    given = {encoder.argument: encoder.read(context[encoder.source.name])}
+    if encoder.masked:
+        given["attention_mask"] = some(context["source_mask"])
     return model(**given, decoder_input_ids=tokens, use_cache=False).logits  # type: ignore[no-any-return]
 
 

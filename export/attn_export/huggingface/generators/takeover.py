@@ -1,4 +1,4 @@
-"""What is replaced while a view of a model runs: transformers' masks and attention, and how tokens are counted; all is given back."""
+"""What is replaced while a view runs: masks, attention and how tokens are counted; all of it is given back."""
 
 from __future__ import annotations
 
