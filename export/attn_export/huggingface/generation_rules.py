@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
 def generation_rules(
-    generation_config: Any, text_config: Any, vocabulary: int, encoder: bool
+    generation_config: Any,
+    text_config: Any,
+    vocabulary: int,
+    encoder: bool,
+    *,
+    languages: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Keys of the asset, and notes."""
 
@@ -22,3 +28,8 @@ def generation_rules(
         "stop": [s for s in stop if 0 <= s < vocabulary],
         "pad": pad if pad is not None and 0 <= pad < vocabulary else 0,
     }, []
+
+
+def language_tokens(special_tokens: Mapping[str, int]) -> dict[str, int]:
+    """None: no languages are known."""
+    return {}

@@ -18,10 +18,9 @@ from attn_runtime.escape import printable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .cache import for_prompt, kept
 from .encoder_inputs import EncoderInputs, some
 from .plan import LENGTHS, Convention, Plan
-from .takeover import taken_over
+from .takeover import for_prompt, kept, taken_over
 from .views import Encoder, First, Step, View
 
 #: Of the largest logit: what rounding may make of another order of sums, and a wrong place never is.

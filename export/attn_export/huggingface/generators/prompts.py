@@ -57,6 +57,12 @@ def tokens_of_assets(assets: Mapping[str, Any], vocabulary: int) -> list[list[in
         return tokens_of_text(file, vocabulary)
 
 
+def special_tokens(assets: Mapping[str, Any]) -> dict[str, int]:
+    """Special token -> id, of the tokenizer.json among the assets of a bundle."""
+    added = assets.get("tokenizer.json", {}).get("added_tokens", ())
+    return {token["content"]: token["id"] for token in added if token.get("special")}
+
+
 def prompts(
     plan: Plan, vocabulary: int, limit: int, lines: Sequence[Sequence[int]] = ()
 ) -> Callable[[int], list[Prompt]]:

@@ -14,11 +14,11 @@ from attn_runtime.spec import Dim, TensorSpec
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .. import rules_of_generation
+from .. import language_tokens, rules_of_generation
 from .encoder_inputs import EncoderInputs, encoder_inputs
 from .plan import Plan
 from .probe import made_plan, whole
-from .prompts import prompts, tokens_of_assets
+from .prompts import prompts, special_tokens, tokens_of_assets
 from .refusals import refuse_other_state
 from .rounding import measured_tolerance
 from .views import Encoder, First, Step
@@ -68,13 +68,13 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
             )
         limit = min(limit, _numbered(model, limit))
     graphs = _Graphs(model, plan, batch, vocabulary, limit)
-    lines: list[list[int]] = []
-    if saved is not None and (encoder is None or encoder.masked):
-        from ..assets import text_assets
-
-        lines = tokens_of_assets(text_assets(saved, graphs.all[0].inputs), vocabulary)
+    assets = _of_text(saved, graphs.all[0].inputs) if saved is not None and (encoder is None or encoder.masked) else {}
+    lines = tokens_of_assets(assets, vocabulary)
+    languages = language_tokens(special_tokens(assets))
     text = model.config.get_text_config(decoder=True)
-    rules, told = rules_of_generation(model.generation_config, text, vocabulary, encoder is not None)
+    rules, told = rules_of_generation(
+        model.generation_config, text, vocabulary, encoder is not None, languages=languages
+    )
     notes.extend(told)
     roles = {"encoder": None if encoder is None else "encoder", "first": "first", "step": "step"}
     asset = {**roles, "cache": graphs.names, **rules, "max_length": limit}
@@ -132,6 +132,16 @@ def _rows(model: nn.Module, limit: int, notes: list[str]) -> int:
             f"batches of up to {rows} rows, so that PyTorch answers the largest in reasonable time; --dim batch=1:2:N"
         )
     return rows
+
+
+def _of_text(saved: SavedModel, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """The assets of a text. What there is to tell of them, who puts them into the bundle tells."""
+    from ..assets import text_assets
+
+    before = list(saved.notes)
+    assets = text_assets(saved, inputs)
+    saved.notes[:] = before
+    return assets
 
 
 def _front_end(model: Any, saved: SavedModel | None) -> tuple[nn.Module, TensorSpec] | None:

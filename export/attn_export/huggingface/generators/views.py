@@ -8,11 +8,9 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
-from .cache import Slot, for_prompt, for_step, kept
 from .encoder_inputs import some
-from .place import Place
 from .plan import Plan
-from .takeover import last_only, taken_over
+from .takeover import Place, Slot, for_prompt, for_step, kept, last_only, taken_over
 
 
 class Read(BaseModelOutput):

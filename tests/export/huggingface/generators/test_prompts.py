@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from attn_export.huggingface.generators.plan import Convention, Plan
-from attn_export.huggingface.generators.prompts import TEXT, prompts, tokens_of_assets
+from attn_export.huggingface.generators.prompts import TEXT, prompts, special_tokens, tokens_of_assets
 from attn_runtime.errors import InputError
 
 DECODER = Plan(frozenset(), Convention())
@@ -46,6 +46,12 @@ def test_prompts_of_a_text_begin_its_lines() -> None:
         for prompt in prompts(DECODER, 500, 64, lines)(seed):
             (row,) = prompt["tokens"].tolist()
             assert len(row) > 1 and any(line[: len(row)] == row for line in lines)
+
+
+def test_special_tokens_of_a_tokenizer() -> None:
+    added = [{"id": 7, "content": "__de__", "special": True}, {"id": 8, "content": "word", "special": False}]
+    assert special_tokens({"tokenizer.json": {**tokenizer(), "added_tokens": added}}) == {"__de__": 7}
+    assert special_tokens({}) == {}
 
 
 def test_ids_that_a_model_has_not_are_left_out() -> None:

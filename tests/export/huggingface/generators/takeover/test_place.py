@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from attn_export.huggingface.generators.place import Place, counted_from
+from attn_export.huggingface.generators.takeover.place import Place, counted_from
 from torch import Tensor, nn
 
 APART, TOGETHER = torch.tensor([[5], [3]]), torch.tensor(4)
