@@ -42,7 +42,8 @@ def mask(
     seen = mask_function(rows, heads, query, key)
     if attention_mask is not None:
         seen = seen & attention_mask.bool()[:, None, None, :kv_length]
-    return seen.expand(batch_size, -1, q_length, kv_length)
+    shown: Tensor = seen.expand(batch_size, -1, q_length, kv_length)
+    return shown
 
 
 def added_mask(*args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any) -> Tensor:

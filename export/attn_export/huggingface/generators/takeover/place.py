@@ -80,8 +80,8 @@ def counted_from() -> Iterator[None]:
         kept = {name: value for name, value in kwargs.items() if name in ("dtype", "device")}
         return start.tensor() + original(end - start, **kept)
 
-    torch.arange = arange  # type: ignore[assignment]
+    torch.arange = arange
     try:
         yield
     finally:
-        torch.arange = original  # type: ignore[assignment]
+        torch.arange = original
