@@ -93,7 +93,9 @@ def cached(
     limits = start.limits(spec, max_length)
     rows = len(start.tokens)
     row = torch.arange(rows, device=start.tokens.device)
-    capacity = _power_of_two(int((start.lengths + limits).max()) if rows else 1)
+    capacity = min(_power_of_two(int((start.lengths + limits).max()) if rows else 1), int(asset["max_length"]))
+    position = next(i for g in model.graphs if g.name == asset["step"] for i in g.inputs if i.name == "position")
+    one_place = not position.dims[0].dynamic
     known: dict[str, Tensor] = {}  # every tensor by its name: the graphs' interface is the names
     cache: dict[str, Tensor] = {}
     used = start.lengths
@@ -115,10 +117,12 @@ def cached(
                 cache[entry] = new.new_zeros(rows, new.shape[1], max(capacity, length), new.shape[3])
                 cache[entry][:, :, :length] = new
             return known["logits"]
-        seen = _power_of_two(int(used.max()))
+        # The new token stands at a place of the cache, which is never larger than a row may get.
+        seen = min(_power_of_two(int(used[going].max()) + 1), max(capacity, start.tokens.shape[1]))
         places = torch.arange(seen, device=used.device)
-        # A row that never had room stands behind its last place; what it is told there is not looked at.
-        known["token"], known["position"] = chosen[:, None], used[:, None].clamp(max=asset["max_length"] - 1)
+        # A row that has ended may stand behind the last place; what it is told there is not looked at.
+        at = used[going].max()[None, None] if one_place else used[:, None]
+        known["token"], known["position"] = chosen[:, None], at.clamp(max=seen - 1)
         known["past_mask"] = places < used[:, None]
         for entry in asset["cache"]:
             known[f"past_{entry}"] = cache[entry][:, :, :seen]

@@ -8,6 +8,7 @@ from typing import Any
 
 from attn_runtime.compare import Tolerance
 from attn_runtime.spec import TensorSpec
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .recipe import Recipe
@@ -26,12 +27,15 @@ class GraphSpec:
     inputs      with their default ranges, in the order of `forward`
     outputs     names (and meanings) of the outputs, in order; dims are found at export
     view        the model -> the module that this graph is; it shares the model's parameters
+    fit         inputs by name, each drawn by itself -> the same as they come together, of the same shapes; None where any
+                do. It must answer by what it is given alone
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     view: Callable[[nn.Module], nn.Module] = whole
+    fit: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]] | None = None
 
 
 @dataclass(frozen=True)

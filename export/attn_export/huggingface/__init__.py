@@ -9,6 +9,8 @@ from attn_runtime.lazy import lazy
 if TYPE_CHECKING:
     from .configuration import model_folder
     from .find import PREFIX, find_model
+    from .generation_rules import generation_rules as rules_of_generation
+    from .generation_rules import language_tokens
     from .kind import TASKS, Kind, body_of, kind_of
     from .loaded_model import LoadedModel
     from .provenance import provenance_of
@@ -30,14 +32,17 @@ __all__ = [
     "model_folder",
     "provenance_of",
     "read_value",
+    "rules_of_generation",
 ]
 
+# The module generation_rules would hide a function of its own name.
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
         "configuration": ["model_folder"],
         "find": ["PREFIX", "find_model"],
+        "generation_rules": ["generation_rules as rules_of_generation", "language_tokens"],
         "kind": ["TASKS", "Kind", "body_of", "kind_of"],
         "loaded_model": ["LoadedModel"],
         "provenance": ["provenance_of"],

@@ -10,6 +10,7 @@ answer would be right, and nothing is proven.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +30,12 @@ from torch import Tensor
 
 from ..console import Console
 from ..source import Source, SourceGraph
+from .answer_budget import SECONDS, USUAL, AnswerBudget, affordable
 
 Prompt = Mapping[str, Tensor]
 
-#: Hypotheses of the case with beams, its length penalty, most rows of a case, most tokens of an answer.
-BEAMS, LENGTH_PENALTY, ROWS, MOST_TOKENS = 4, 1.0, 6, 32
-#: Prompts that are tried, to choose those with the widest margins from.
-_CANDIDATES = 16
+#: Of the case with beams.
+LENGTH_PENALTY = 1.0
 #: What half precision is likely to be off, of the largest logit; float16's own default.
 _HALF_RTOL = 1e-2
 
@@ -111,12 +111,20 @@ def write_cases(source: Source, tolerance: Tolerance, seed: int, console: Consol
         return []
     with console.stage("writing") as line:
         prompts = _fitting(source, spec, room, seed)
-        beams = min(BEAMS, room.batch[1])
-        found = [_case("greedy", source, spec, prompts, 1, room, tolerance)]
+        budget = affordable(_seconds(source, spec, prompts, room))
+        prompts = prompts[: budget.candidates]
+        beams = min(budget.beams, room.batch[1])
+        found = [_case("greedy", source, spec, prompts, 1, room, tolerance, budget)]
         if beams > 1:
-            found.append(_case("beams", source, spec, prompts, beams, room, tolerance))
+            found.append(_case("beams", source, spec, prompts, beams, room, tolerance, budget))
         told = ", ".join(f"{c.name} {len(c.prompts)} rows (margin {c.answer.margin:.2g})" for c in found)
         line.done(f"PyTorch's answers without a cache: {told}")
+    if budget != USUAL:
+        searched = f"and with {beams} beams" if beams > 1 else "and not with beams"
+        console.note(
+            f"PyTorch's answers without a cache are kept to about {SECONDS:.0f} s: up to {budget.tokens} tokens to "
+            f"{len(found[0].prompts)} prompts, greedily {searched}"
+        )
     for case in found:
         if not case.decided:
             console.note(
@@ -225,7 +233,23 @@ def _fitting(source: Source, spec: GenerationSpec, room: _Room, seed: int) -> li
                 found.append(prompt)
     if not found:
         raise CaptureError(f"no prompt of {source.name} fits its graphs{f': {refused}' if refused else ''}")
-    return found[:_CANDIDATES]
+    return found[: USUAL.candidates]
+
+
+@torch.no_grad()
+def _seconds(source: Source, spec: GenerationSpec, prompts: Sequence[Prompt], room: _Room) -> float:
+    """What a forward takes, of one row that is half as long as an answer to the longest prompt gets."""
+    prompt = max(prompts, key=lambda p: next(iter(p.values())).shape[-1])
+    own = prompt.get("tokens", torch.zeros(1, 1, dtype=torch.int64))
+    more = max(0, min(USUAL.tokens // 2, room.tokens - own.shape[1]))
+    tokens = torch.cat([own, own.new_full((1, more), spec.asset["pad"])], 1)
+    context = {} if spec.asset["encoder"] is None else prompt
+    taken: list[float] = []
+    for _ in range(2):  # the first fills caches that all others find filled
+        begun = time.perf_counter()
+        spec.logits(source.module, context, tokens)
+        taken.append(time.perf_counter() - begun)
+    return min(taken)
 
 
 def _decode(
@@ -237,13 +261,14 @@ def _decode(
 
 
 def _case(
-    name: str, source: Source, spec: GenerationSpec, prompts: Sequence[Prompt], beams: int, room: _Room, tolerance: Tolerance
+    name: str, source: Source, spec: GenerationSpec, prompts: Sequence[Prompt], beams: int, room: _Room, tolerance: Tolerance,
+    budget: AnswerBudget,
 ) -> Written:  # fmt: skip
     longest = max(p["tokens"].shape[1] if "tokens" in p else 1 for p in prompts)
-    most = min(MOST_TOKENS, room.tokens - longest)
+    most = min(budget.tokens, room.tokens - longest)
     alone = [_decode(source, spec, p, beams, most) for p in prompts]
     margins = [a.margin for a in alone]
-    chosen = _widest(prompts, margins, max(1, min(ROWS, len(prompts), room.batch[1] // beams)))
+    chosen = _widest(prompts, margins, max(1, min(budget.rows, len(prompts), room.batch[1] // beams)))
     batch, answer = _together(source, spec, [prompts[n] for n in chosen], beams, most)
     largest = _largest_logit(source, spec, batch, answer, tolerance)
     # Rows that half precision can't decide leave the others undecided, for a case has one margin.

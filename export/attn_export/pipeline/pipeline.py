@@ -88,16 +88,16 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
             swept.mkdir()
             done.graphs[part.name] = record_reference(source, part, tolerance, opset, options, isolated, console, swept)
         refuse_shared_state(before, [_asked(work) for work in done.graphs.values()], tolerance)
-        if source.generation is not None:
-            fills = [ends for work in done.graphs.values() for ends in work.tolerance.fills.get("logits", ())]
-            of_logits = replace(tolerance, fills={"logits": tuple(fills)})
-            done.written = write_cases(source, of_logits, options.seed, console)
         writer = BundleWriter(target, options.force) if target.suffix == ".attn" else OnnxWriter(target, options.force)
         with writer:
             for work in done.graphs.values():
                 place = writer.path(work.file) if isinstance(writer, BundleWriter) else writer.path()
                 export_graph(work, place, passes, options, isolated, console)
                 work.data = onnx_file.read_info(place).data_files
+            if source.generation is not None:  # after the captures: what none takes is told without these answers
+                fills = [ends for work in done.graphs.values() for ends in work.tolerance.fills.get("logits", ())]
+                of_logits = replace(tolerance, fills={"logits": tuple(fills)})
+                done.written = write_cases(source, of_logits, options.seed, console)
             if len(done.graphs) > 1 and isinstance(writer, BundleWriter):
                 _share_weights(done, writer, console)
             if options.mutate and isinstance(writer, BundleWriter):

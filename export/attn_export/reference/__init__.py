@@ -8,7 +8,7 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .answers import Arrays, fastpath_disabled, record_answers, run_module
-    from .draw import Draw, Drawn, independent
+    from .draw import Draw, Drawn, fitted, independent
     from .drawn_sizes import check_varied, trace_inputs
     from .fills import fill_ranges
     from .golden import MOST_BYTES, case_bytes, choose, smaller
@@ -38,6 +38,7 @@ __all__ = [
     "cost_of",
     "fastpath_disabled",
     "fill_ranges",
+    "fitted",
     "independent",
     "is_example",
     "is_mask",
@@ -61,7 +62,7 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "answers": ["fastpath_disabled", "Arrays", "record_answers", "run_module"],
-        "draw": ["Draw", "Drawn", "independent"],
+        "draw": ["Draw", "Drawn", "fitted", "independent"],
         "drawn_sizes": ["check_varied", "trace_inputs"],
         "fills": ["fill_ranges"],
         "golden": ["MOST_BYTES", "case_bytes", "choose", "smaller"],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attn_runtime.bundle import Arrays
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import TensorSpec
+from numpy.typing import NDArray
 
 
 class Drawn(NamedTuple):
@@ -24,3 +25,10 @@ Draw = Callable[[Mapping[str, int], int], Drawn]
 def independent(specs: Sequence[TensorSpec]) -> Draw:
     """Every input drawn by itself, at just the sizes that are asked for."""
     return lambda sizes, seed: Drawn(draw_inputs(specs, sizes, seed), dict(sizes))
+
+
+def fitted(
+    specs: Sequence[TensorSpec], fit: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
+) -> Draw:
+    """Every input drawn by itself, and then all of them made to `fit` together, at just the sizes that are asked for."""
+    return lambda sizes, seed: Drawn(dict(fit(draw_inputs(specs, sizes, seed))), dict(sizes))

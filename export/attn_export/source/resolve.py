@@ -27,6 +27,7 @@ from torch import nn
 from ..huggingface import PREFIX
 from ..huggingface.tasks import TOWERS
 from ..quiet import captured_output
+from ..reference import Draw, fitted
 from . import input_specs, pt2
 from .assets import read_assets
 from .checkpoints import load_checkpoint, refuse_nan, silent_gates
@@ -155,7 +156,10 @@ def load_source(
         name=model.name,
         module=module,
         graphs=tuple(
-            SourceGraph(g.name, _view(ref, g, module, kind), declared[g.name], g.outputs, draw=draw) for g in chosen
+            SourceGraph(
+                g.name, _view(ref, g, module, kind), declared[g.name], g.outputs, draw=draw or _fitted(g, declared)
+            )
+            for g in chosen
         ),
         provenance={
             "kind": kind,
@@ -205,6 +209,11 @@ def _towers(specs: Mapping[str, Any] | None) -> tuple[str, ...]:
 def _said(**options: Any) -> str | None:
     """The first option that was given, as the command line has it."""
     return next((f"--{name}" for name, value in options.items() if value), None)
+
+
+def _fitted(graph: GraphSpec, declared: Mapping[str, tuple[TensorSpec, ...]]) -> Draw | None:
+    """The draw of a graph whose inputs depend on one another; None for any other."""
+    return None if graph.fit is None else fitted(declared[graph.name], graph.fit)
 
 
 def _given(module: nn.Module, arguments: Mapping[str, Any]) -> _Model:

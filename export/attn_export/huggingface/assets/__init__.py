@@ -1,0 +1,14 @@
+"""What a bundle keeps of a saved model's folder: tokenizer, labels, licence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .text import text_assets
+
+__all__ = ["text_assets"]
+
+__getattr__, __dir__ = lazy(__name__, __all__, {"text": ["text_assets"]})

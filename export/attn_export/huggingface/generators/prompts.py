@@ -1,0 +1,101 @@
+"""Prompts whose answers prove a generator: of a text in several languages where there is a tokenizer, drawn otherwise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from attn_runtime.errors import InputError
+from torch import Tensor
+
+from .encoder_inputs import EncoderInputs
+from .plan import Plan
+
+Prompt = dict[str, Tensor]
+#: Lengths of drawn prompts, in tokens, and of those of a text.
+_DRAWN, _OF_TEXT = (3, 7, 1, 5), (6, 11, 4, 9)
+#: Written for this purpose: a trained model goes on with it by clear margins, in a script that it knows.
+TEXT = (
+    "The ship left the harbour before dawn, and by noon the coast was a thin grey line behind it. ",
+    "Il treno per Milano parte alle otto; chi arriva tardi deve aspettare fino a mezzogiorno. ",
+    "Wer den Berg besteigen will, sollte warme Kleidung und genug Wasser mitnehmen. ",
+    "Hier, nous avons acheté du pain, du fromage et trois kilos de pommes au marché. ",
+    "Вечером дети играли во дворе, а бабушка рассказывала им старую сказку. ",
+    "春になると、川のそばの桜がいっせいに咲き、町の人々が集まってくる。",
+)
+
+
+def tokens_of_text(tokenizer: Path, vocabulary: int) -> list[list[int]]:
+    """The ids of each line of `TEXT` by a tokenizer.json, without those that a model of this vocabulary has not.
+
+    Raises InputError for a file that is none.
+    """
+    import tokenizers
+
+    try:
+        reader = tokenizers.Tokenizer.from_file(str(tokenizer))
+    except Exception as problem:  # the library raises Exception itself
+        raise InputError(
+            f"{tokenizer.name}: got no tokenizer ({problem}); expected what tokenizers writes"
+        ) from problem
+    encoded = (reader.encode(line, add_special_tokens=False).ids for line in TEXT)
+    return [[n for n in ids if n < vocabulary] for ids in encoded]
+
+
+def tokens_of_assets(assets: Mapping[str, Any], vocabulary: int) -> list[list[int]]:
+    """The same of the assets of a bundle; nothing where these hold no tokenizer.json."""
+    import tempfile
+
+    if "tokenizer.json" not in assets:
+        return []
+    with tempfile.TemporaryDirectory(prefix="attn-tokenizer-") as folder:
+        file = Path(folder, "tokenizer.json")
+        file.write_text(json.dumps(assets["tokenizer.json"]), encoding="utf-8")
+        return tokens_of_text(file, vocabulary)
+
+
+def special_tokens(assets: Mapping[str, Any]) -> dict[str, int]:
+    """Special token -> id, of the tokenizer.json among the assets of a bundle."""
+    added = assets.get("tokenizer.json", {}).get("added_tokens", ())
+    return {token["content"]: token["id"] for token in added if token.get("special")}
+
+
+def prompts(
+    plan: Plan, vocabulary: int, limit: int, lines: Sequence[Sequence[int]] = ()
+) -> Callable[[int], list[Prompt]]:
+    """seed -> prompts of one row each, of several lengths; `lines` are token ids that they are taken from.
+
+    The prompts of an encoder of pictures or sound are drawn, and of one length: nothing there says what padding is.
+    """
+
+    def drawn(seed: int) -> list[Prompt]:
+        lengths = _OF_TEXT if lines else _DRAWN
+        if plan.encoder is not None:
+            return [_of_encoder(plan.encoder, n, seed, lines) for n in lengths]
+        random = torch.Generator().manual_seed(seed)
+        fitting = [n for n in lengths if n < limit] or [1]
+        return [{"tokens": _row(n, min(3, vocabulary - 1), vocabulary, random, seed, lines)} for n in fitting]
+
+    return drawn
+
+
+def _of_encoder(encoder: EncoderInputs, length: int, seed: int, lines: Sequence[Sequence[int]]) -> Prompt:
+    if not encoder.masked:
+        return encoder.sample(1, None, seed + length)
+    length = max(encoder.dims[0].min, min(length, encoder.dims[0].max))
+    random = torch.Generator().manual_seed(seed + length)
+    source = _row(length, min(3, encoder.vocabulary - 1), encoder.vocabulary, random, seed, lines)
+    return {"source": source, "source_mask": torch.ones_like(source, dtype=torch.bool)}
+
+
+def _row(
+    length: int, low: int, high: int, random: torch.Generator, seed: int, lines: Sequence[Sequence[int]]
+) -> Tensor:
+    """int64 [1, length]: the beginning of a line, or ids from low to high."""
+    long_enough = [line for line in lines if len(line) >= length]
+    if long_enough:
+        return torch.tensor([list(long_enough[(seed + length) % len(long_enough)][:length])])
+    return torch.randint(low, high, (1, length), generator=random)

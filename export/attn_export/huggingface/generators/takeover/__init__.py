@@ -1,0 +1,24 @@
+"""What of transformers is replaced while a view of a model runs: its cache, its masks, its attention, and how it counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .cache import Slot, for_prompt, for_step, kept
+    from .place import Place
+    from .replacement import last_only, taken_over
+
+__all__ = ["Place", "Slot", "for_prompt", "for_step", "kept", "last_only", "taken_over"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "cache": ["Slot", "for_prompt", "for_step", "kept"],
+        "place": ["Place"],
+        "replacement": ["last_only", "taken_over"],
+    },
+)

@@ -1,0 +1,87 @@
+"""Where the token of a step stands, as the number that a model's code takes it for.
+
+Code written for a cache of a known length adds to that length, counts from it (torch.arange) and asks whether it is 0. As a
+tensor it is added to, but counting from a tensor makes a result of unknown size, and asking makes a branch on data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+
+class Place:
+    """`at` + `more`: an int64 tensor, of one place for all rows [] or of each row's own [B, 1], and a number.
+
+    It is never 0: a step comes behind a prompt, which has a token at least.
+    """
+
+    def __init__(self, at: Tensor, more: int = 0) -> None:
+        self.at, self.more = at, more
+
+    def tensor(self) -> Tensor:
+        return self.at + self.more if self.more else self.at
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.tensor(), name)
+
+    def __add__(self, other: Any) -> Any:
+        return Place(self.at, self.more + other) if isinstance(other, int) else self.tensor() + other
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        if isinstance(other, Place) and other.at is self.at:
+            return self.more - other.more
+        return Place(self.at, self.more - other) if isinstance(other, int) else self.tensor() - other
+
+    def __index__(self) -> int:
+        return self.tensor().__index__()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> Any:
+        return False if other == 0 else self.tensor() == other
+
+    def __gt__(self, other: Any) -> Any:
+        return True if isinstance(other, int) and other <= 0 else self.tensor() > other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """A function of tensors is given the tensor."""
+        args, kwargs = pytree.tree_map(lambda x: x.tensor() if isinstance(x, Place) else x, (args, kwargs or {}))
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def counted_from() -> Iterator[None]:
+    """While it is entered, torch.arange(place, place + n) is `n` places from there on: [n], or [B, n] where rows differ."""
+    original = torch.arange
+
+    def arange(*args: Any, **kwargs: Any) -> Tensor:
+        start, end, step = (*args, None, None, None)[:3]
+        start, end, step = kwargs.get("start", start), kwargs.get("end", end), kwargs.get("step", step)
+        if not isinstance(start, Place):
+            return original(*args, **kwargs)
+        if not isinstance(end, Place) or step not in (None, 1):
+            raise TypeError("counting from the place of a token to anything else than a place")
+        kept = {name: value for name, value in kwargs.items() if name in ("dtype", "device")}
+        return start.tensor() + original(end - start, **kept)
+
+    torch.arange = arange
+    try:
+        yield
+    finally:
+        torch.arange = original

@@ -1,0 +1,64 @@
+"""What is replaced while a view runs: masks, attention and how tokens are counted; all of it is given back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import transformers
+from torch import Tensor, nn
+from transformers import masking_utils
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from .attend import attend
+from .cache import registered
+from .masks import added_mask, mask
+from .place import counted_from
+
+#: The attention implementation that is ours, in the words of `config._attn_implementation`.
+_NAME = "attn_export"
+
+
+@contextmanager
+def taken_over(model: nn.Module) -> Iterator[None]:
+    """Masks by position, for every model; our attention, where a model takes its attention from AttentionInterface.
+
+    Models with attention of their own get keys with the new entry written in, and a mask that is added.
+    """
+    masks = masking_utils.ALL_MASK_ATTENTION_FUNCTIONS._global_mapping
+    kept_masks, kept_attention = dict(masks), dict(ALL_ATTENTION_FUNCTIONS._global_mapping)
+    configs = {
+        id(part.config): part.config
+        for part in model.modules()
+        if isinstance(part, transformers.PreTrainedModel) and part._can_set_attn_implementation()
+    }
+    before = {key: config._attn_implementation_internal for key, config in configs.items()}
+    ALL_ATTENTION_FUNCTIONS._global_mapping[_NAME] = attend
+    masks.update({_NAME: mask, "sdpa": mask, "eager": added_mask})
+    for config in configs.values():
+        config._attn_implementation_internal = _NAME
+    try:
+        with registered(), counted_from():
+            yield
+    finally:
+        for key, config in configs.items():
+            config._attn_implementation_internal = before[key]
+        masks.clear()
+        masks.update(kept_masks)
+        ALL_ATTENTION_FUNCTIONS._global_mapping.clear()
+        ALL_ATTENTION_FUNCTIONS._global_mapping.update(kept_attention)
+
+
+@contextmanager
+def last_only(model: nn.Module, last: Tensor) -> Iterator[None]:
+    """The head over the vocabulary, by far the largest product of a prompt, is given each row's token `last`, int64 [B],
+    alone. What is done to logits behind the head (scaling, a softcap, a bias) stays as it is."""
+
+    def gather(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (args[0].gather(1, last[:, None, None].expand(-1, 1, args[0].shape[2])), *args[1:])
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(gather)  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -1,0 +1,1 @@
+"""Tiny models of transformers whose answers have margins."""
