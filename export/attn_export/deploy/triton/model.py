@@ -27,7 +27,7 @@ from attn_runtime import GenerateOptions, Sample, open_generator
 from attn_runtime.errors import AttnError, InputError, UsageError
 from attn_runtime.preprocess import open_text
 
-_SEARCH = ("max_length", "beams", "length_penalty")
+_SEARCH = ("max_length", "beams", "length_penalty", "min_length", "repetition_penalty", "no_repeat_ngram")
 _DRAWN = ("temperature", "top_k", "top_p", "seed")
 
 
@@ -77,7 +77,7 @@ class TritonPythonModel:
         if not group:
             return
         options = group[0].options
-        if options.sample is not None:
+        if isinstance(options.sample, Sample):
             options = replace(
                 options, sample=replace(options.sample, seed=[seed for one in group for seed in one.seeds])
             )
@@ -131,8 +131,12 @@ class _Asked:
                     "them together"
                 )
         generator.check(self.arrays if text is None else text.inputs([self.text]), self.options)
+        settings = generator.settings(
+            self.options
+        )  # what the bundle does by default is told, since requests share a batch
+        self.options = replace(self.options, beams=settings.beams, sample=settings.sample or False)
         alike, self.seeds = self.options, []
-        if alike.sample is not None:
+        if isinstance(alike.sample, Sample):
             self.seeds = alike.sample.seeds(1)
             alike = replace(alike, sample=replace(alike.sample, seed=0))
         self.key = (alike, tuple((name, array.shape) for name, array in self.arrays.items()))
