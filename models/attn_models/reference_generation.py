@@ -163,7 +163,7 @@ def beam(
         raise UsageError(f"beams: got {beams}, expected 1 or more")
     start = _Start.of(spec, prompt)
     limits = start.limits(spec, max_length).tolist()
-    rules = ReferenceRules.of(spec.asset)
+    rules, sources = ReferenceRules.of(spec.asset), start.sources()
     answers: list[_Hypothesis] = []
     margin = math.inf
     for row, limit in enumerate(limits):
@@ -175,13 +175,15 @@ def beam(
             begin: Tensor = begin,
             context: Mapping[str, Tensor] = context,
             limit: int = limit,
+            source: Sequence[int] = sources[row] if sources else (),
         ) -> Tensor:
             tokens = torch.stack([torch.cat([begin, begin.new_tensor(answer)]) for answer in answers])
             repeated = {name: tensor.expand(len(answers), *tensor.shape[1:]) for name, tensor in context.items()}
             found = spec.logits(module, repeated, tokens)[:, -1].double().log_softmax(-1)
             if not rules.any:
                 return found
-            return torch.stack([rules.apply(f, begin.tolist(), a, limit) for f, a in zip(found, answers, strict=True)])
+            row = begin.tolist(), source
+            return torch.stack([rules.apply(f, row[0], a, limit, row[1]) for f, a in zip(found, answers, strict=True)])
 
         best, gap = _beam_of_a_row(log_probs, rules, beams, length_penalty, limit, early_stop)
         answers.append(best)
@@ -248,6 +250,17 @@ class _Start:
     def lengths(self) -> Tensor:
         return self.mask.sum(1)
 
+    def sources(self) -> list[list[int]]:
+        """The tokens of each row that the encoder reads, or the prompt, without padding; empty where it reads none."""
+        if not self.context:
+            return [row[:length].tolist() for row, length in zip(self.tokens, self.lengths, strict=True)]
+        tokens = next((t for t in self.context.values() if t.dtype == torch.int64 and t.dim() == 2), None)
+        if tokens is None:
+            return []
+        masks = (t for t in self.context.values() if t.dtype == torch.bool and t.shape == tokens.shape)
+        mask = next(masks, torch.ones_like(tokens, dtype=torch.bool))
+        return [row[seen].tolist() for row, seen in zip(tokens, mask, strict=True)]
+
     def limits(self, spec: GenerationSpec, max_length: int) -> Tensor:
         """Most tokens that each row may get, int64 [rows]."""
         if max_length < 0:
@@ -275,6 +288,7 @@ def _choose_best(
         [row[:length].tolist() for row, length in zip(start.tokens, start.lengths, strict=True)] if rules.any else []
     )
     answers: list[list[int]] = [[] for _ in begins]
+    sources = start.sources() if rules.any else []
     columns: list[Tensor] = []
     lengths = torch.zeros_like(limits)
     sums = torch.zeros(len(limits), dtype=torch.float64, device=limits.device)
@@ -283,7 +297,7 @@ def _choose_best(
     going = limits > 0
     while bool(going.any()):
         logits = next_logits(chosen, going)
-        ruled = rules.of_rows(logits, begins, answers, limits.tolist(), going)
+        ruled = rules.of_rows(logits, begins, answers, limits.tolist(), going, sources)
         best = ruled.argmax(-1)
         if with_scores and logits.shape[-1] > 1:
             first, second = ruled[going].topk(2, dim=-1).values.unbind(-1)
@@ -291,7 +305,8 @@ def _choose_best(
         chosen = torch.where(going, best, spec.asset["pad"])
         columns.append(chosen)
         if with_scores:
-            log_probs = rules.of_rows(logits.double().log_softmax(-1), begins, answers, limits.tolist(), going)
+            log_probs = logits.double().log_softmax(-1)
+            log_probs = rules.of_rows(log_probs, begins, answers, limits.tolist(), going, sources)
             sums = sums + torch.where(going, log_probs.gather(-1, best[:, None])[:, 0], 0.0)
         for answer, token in zip(answers, chosen.tolist(), strict=False):
             answer.append(token)

@@ -40,6 +40,7 @@ class ReferenceRules:
     penalty: float
     ngram: int
     counted: int
+    source_ngram: int
 
     @classmethod
     def of(cls, asset: Mapping[str, Any]) -> ReferenceRules:
@@ -55,6 +56,7 @@ class ReferenceRules:
             defaults.get("repetition_penalty", 1.0),
             defaults.get("no_repeat_ngram", 0),
             max(0, len(begin) - asset.get("begin_uncounted", len(begin))),
+            asset.get("encoder_no_repeat_ngram", 0),
         )
 
     @property
@@ -62,15 +64,16 @@ class ReferenceRules:
         changed = (
             self.suppress or self.suppress_first or self.forced_end or self.min_new or self.min_length or self.ngram
         )
-        return bool(changed) or self.penalty != 1
+        return bool(changed) or self.penalty != 1 or self.source_ngram > 0
 
     @property
     def stretch(self) -> float:
         """How much an error of a logit may grow by what the penalty does to it."""
         return max(self.penalty, 1 / self.penalty)
 
-    def apply(self, scores: Tensor, before: Sequence[int], answer: Sequence[int], limit: int) -> Tensor:
-        """What is left of scores [vocabulary] behind `before` (prompt or begin) and `answer`, of at most `limit` tokens."""
+    def apply(self, scores: Tensor, before: _Row, answer: _Row, limit: int, source: _Row = ()) -> Tensor:
+        """What is left of scores [vocabulary] behind `before` (prompt or begin) and `answer`, of at most `limit` tokens. `source`
+        is what the encoder read, or the prompt."""
         if self.forced_end and len(answer) == limit - 1:
             forced = torch.full_like(scores, -math.inf)
             forced[list(self.forced_end)] = 0.0
@@ -81,10 +84,10 @@ class ReferenceRules:
             banned |= set(self.suppress_first)
         if len(answer) < self.min_new or len(row) < self.min_length:
             banned |= set(self.stop)
-        if self.ngram:
-            end = row[len(row) + 1 - self.ngram :] if len(row) >= self.ngram else None
-            starts = range(len(row) - self.ngram + 1)
-            banned |= {row[n + self.ngram - 1] for n in starts if row[n : n + self.ngram - 1] == end}
+        for size, within in ((self.ngram, row), (self.source_ngram, list(source))):
+            if size and len(row) >= size - 1:
+                end, starts = row[len(row) + 1 - size :], range(len(within) - size + 1)
+                banned |= {within[n + size - 1] for n in starts if within[n : n + size - 1] == end}
         found = scores.clone()
         for token in set(row) if self.penalty != 1 else ():
             found[token] = found[token] * self.penalty if found[token] < 0 else found[token] / self.penalty
@@ -92,14 +95,21 @@ class ReferenceRules:
         return found
 
     def of_rows(
-        self, scores: Tensor, before: Sequence[_Row], answers: Sequence[_Row], limits: Sequence[int], going: Tensor
+        self,
+        scores: Tensor,
+        before: Sequence[_Row],
+        answers: Sequence[_Row],
+        limits: Sequence[int],
+        going: Tensor,
+        sources: Sequence[_Row] = (),
     ) -> Tensor:
         """The same for scores [rows, vocabulary], of rows that go on. Raises UsageError where no token is left to choose."""
         if not self.any:
             return scores
         found = scores.clone()
         for row in going.nonzero()[:, 0].tolist():
-            found[row] = self.apply(scores[row], before[row], answers[row], limits[row])
+            source = sources[row] if sources else ()
+            found[row] = self.apply(scores[row], before[row], answers[row], limits[row], source)
             if float(found[row].max()) == -math.inf:
                 raise self.nothing_left(len(answers[row]))
         return found

@@ -23,6 +23,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"defaults": {"min_length": 6}}, {"min_length": 6}),
     ({"suppress": [3, 7]}, {"suppress_tokens": [3, 7]}),
     ({"suppress_first": [5, 6]}, {"begin_suppress_tokens": [5, 6]}),
+    ({"encoder_no_repeat_ngram": 2}, {"encoder_no_repeat_ngram_size": 2}),
     ({"forced_end": [4]}, {"forced_eos_token_id": 4}),
 ]
 
@@ -37,12 +38,13 @@ def test_scores_become_what_transformers_makes_of_them(ours: Any, theirs: Any, w
     config = transformers.GenerationConfig(max_length=11, eos_token_id=[1, 4], **theirs)
     config._eos_token_tensor = torch.tensor([1, 4])
     model = type("Model", (transformers.GenerationMixin,), {"config": transformers.PretrainedConfig()})()
-    expected = model._get_logits_processor(config, input_ids_seq_length=3)(torch.tensor(rows), scores)
+    sources = rng.integers(2, 13, (4, 40)).tolist()
+    processors = model._get_logits_processor(config, input_ids_seq_length=3, encoder_input_ids=torch.tensor(sources))
+    expected = processors(torch.tensor(rows), scores)
     rules = ReferenceRules.of(ASSET | ours)
     assert rules.any
-    found = rules.of_rows(
-        scores, [r[:3] for r in rows], [r[3:] for r in rows], [8] * 4, torch.ones(4, dtype=torch.bool)
-    )
+    halves = [r[:3] for r in rows], [r[3:] for r in rows]
+    found = rules.of_rows(scores, *halves, [8] * 4, torch.ones(4, dtype=torch.bool), sources)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
@@ -56,6 +58,7 @@ RULES = {
     "suppress": [3],
     "suppress_first": [5],
     "forced_end": [1],
+    "encoder_no_repeat_ngram": 2,
     "defaults": {"repetition_penalty": 1.3, "no_repeat_ngram": 2, "min_new": 4},
 }
 

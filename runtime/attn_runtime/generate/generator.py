@@ -141,7 +141,7 @@ class Generator:
             answers = Answers(limits, stops, self.wiring.pad)
             if not answers.active.any():
                 return _of_answers(answers, np.zeros(len(lengths)), settings, started)
-            rules = ScoreRules.of(settings, stops, _prompts_of(tokens, lengths), limits, self.where)
+            rules = self._rules(settings, stops, source, tokens, lengths, limits)
             plan = self._plan(shape)
             logits = plan.start(source, tokens, lengths)
             if settings.beams > 1:
@@ -208,7 +208,7 @@ class Generator:
             stops = no_stops.copy()
             stops[list(settings.stop)] = True
             limits = [settings.limit(length, self.max_length - length) for length in prompts]
-            rules = ScoreRules.of(settings, stops, _prompts_of(prompt, prompts), limits, self.where)
+            rules = self._rules(settings, stops, source, prompt, prompts, limits)
             sums = generate_each(plan, logits, answers, given, self.where, None, None, True, rules)
             assert sums is not None
             return _scores(sums, lengths, settings), given.behind
@@ -262,6 +262,27 @@ class Generator:
                 yield
             finally:
                 self._writer = 0
+
+    def _rules(
+        self,
+        settings: Settings,
+        stops: NDArray[np.bool_],
+        source: Mapping[str, NDArray[Any]],
+        tokens: NDArray[np.int64],
+        lengths: Sequence[int],
+        limits: Sequence[int],
+    ) -> ScoreRules | None:
+        prompts = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
+        return ScoreRules.of(settings, stops, prompts, limits, self.where, self._sources(source) if source else prompts)
+
+    def _sources(self, source: Mapping[str, NDArray[Any]]) -> list[list[int]]:
+        """The tokens of each row that the encoder reads, without padding; empty for an encoder of pictures or sounds."""
+        names = self.wiring.source_tokens
+        if names is None:
+            return []
+        tokens = source[names[0]]
+        mask = np.ones(tokens.shape, bool) if names[1] is None else source[names[1]]
+        return [row[seen].tolist() for row, seen in zip(tokens, mask, strict=True)]
 
     def _plan(self, shape: Shape) -> StepGraphs:
         if self._sessions is None:
@@ -353,10 +374,6 @@ def check_cancel(cancel: Event | Callable[[], object] | None) -> Callable[[], ob
     question: Callable[[], object] | None = getattr(cancel, "is_set", cancel)  # type: ignore[arg-type]
     arguments.expect_call("cancel", question)
     return question
-
-
-def _prompts_of(tokens: NDArray[np.int64], lengths: Sequence[int]) -> list[list[int]]:
-    return [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
 
 
 def _of_answers(answers: Answers, sums: NDArray[np.float64] | None, settings: Settings, started: float) -> Generated:

@@ -1,8 +1,8 @@
 """Which tokens may come next, and what repeating one costs: rules on the scores of the next token.
 
-They are those of Hugging Face's transformers (5.23, generation/logits_process.py), in its order: repetition penalty, n-grams,
-fewest tokens, the forced end, suppressed tokens. Where one token of each row is chosen they change logits, in a beam search log
-probabilities, as there.
+They are those of Hugging Face's transformers (5.23, generation/logits_process.py), in its order: repetition penalty, n-grams of
+the row and of what the encoder read, fewest tokens, the forced end, suppressed tokens. Where one token of each row is chosen they
+change logits, in a beam search log probabilities, as there.
 """
 
 from __future__ import annotations
@@ -26,11 +26,19 @@ class ScoreRules:
     stops    bool [vocabulary], the tokens that end an answer
     prompts  what each row begins with
     limits   most tokens of each row's answer
+    sources  the tokens that the encoder read for each row, or the prompt; empty where it reads no tokens
     """
 
     def __init__(
-        self, settings: Settings, stops: NDArray[np.bool_], prompts: Sequence[Tokens], limits: Sequence[int], where: str
+        self,
+        settings: Settings,
+        stops: NDArray[np.bool_],
+        prompts: Sequence[Tokens],
+        limits: Sequence[int],
+        where: str,
+        sources: Sequence[Tokens] = (),
     ) -> None:
+        self._sources = [np.array(source, np.int64) for source in sources]
         self._settings, self._prompts, self._limits, self._where = settings, prompts, limits, where
         self._stops = np.flatnonzero(stops)
         self._fewest = [settings.fewest(len(prompt)) for prompt in prompts]
@@ -40,13 +48,20 @@ class ScoreRules:
 
     @classmethod
     def of(
-        cls, settings: Settings, stops: NDArray[np.bool_], prompts: Sequence[Tokens], limits: Sequence[int], where: str
+        cls,
+        settings: Settings,
+        stops: NDArray[np.bool_],
+        prompts: Sequence[Tokens],
+        limits: Sequence[int],
+        where: str,
+        sources: Sequence[Tokens] = (),
     ) -> ScoreRules | None:
         """None where nothing is ruled, so that usual generations pay nothing."""
         plain = settings.repetition_penalty == 1 and not settings.no_repeat_ngram and not any(settings.least)
-        if plain and not (settings.suppress or settings.suppress_first or settings.forced_end):
+        plain = plain and not (settings.suppress or settings.suppress_first or settings.forced_end)
+        if plain and not (settings.encoder_no_repeat_ngram and sources):
             return None
-        return cls(settings, stops, prompts, limits, where)
+        return cls(settings, stops, prompts, limits, where, sources)
 
     def apply(self, scores: NDArray[Any], row: int, answers: Sequence[Tokens]) -> None:
         """Change in place scores [answers, vocabulary] of what follows answers of one length to the prompt of `row`."""
@@ -62,7 +77,9 @@ class ScoreRules:
                 penalty = self._settings.repetition_penalty
                 values[tokens] = np.where(seen < 0, seen * penalty, seen / penalty)
             if self._settings.no_repeat_ngram:
-                values[_completes(tokens, self._settings.no_repeat_ngram)] = -math.inf
+                values[_completes(tokens, tokens, self._settings.no_repeat_ngram)] = -math.inf
+            if self._settings.encoder_no_repeat_ngram and self._sources:
+                values[_completes(tokens, self._sources[row], self._settings.encoder_no_repeat_ngram)] = -math.inf
         if written < self._fewest[row]:
             scores[:, self._stops] = -math.inf
         scores[:, self._suppress] = -math.inf
@@ -88,11 +105,11 @@ class ScoreRules:
         return bool(len(self._forced_end)) and written + 1 == self._limits[row]
 
 
-def _completes(tokens: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """The tokens that would make the last `size` ones what stands in `tokens` already."""
-    if len(tokens) < size:
+def _completes(tokens: NDArray[np.int64], within: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """The tokens that would make the last `size` ones of a row what stands in `within` already."""
+    if len(tokens) + 1 < size or len(within) < size:
         return tokens[:0]
-    windows = np.lib.stride_tricks.sliding_window_view(tokens, size)
+    windows = np.lib.stride_tricks.sliding_window_view(within, size)
     beginning = tokens[len(tokens) + 1 - size :]
     found: NDArray[np.int64] = windows[(windows[:, :-1] == beginning).all(1), -1]
     return found

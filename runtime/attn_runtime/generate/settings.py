@@ -39,6 +39,7 @@ class Settings:
     suppress: tuple[int, ...]
     suppress_first: tuple[int, ...]
     forced_end: tuple[int, ...]
+    encoder_no_repeat_ngram: int
 
     @classmethod
     def of(cls, options: GenerateOptions, rules: GenerationRules, stop: Sequence[int], where: str) -> Settings:
@@ -61,6 +62,7 @@ class Settings:
             suppress=rules.suppress,
             suppress_first=rules.suppress_first,
             forced_end=rules.forced_end,
+            encoder_no_repeat_ngram=rules.encoder_no_repeat_ngram,
         )
 
     def check(self, vocabulary: int, where: str) -> None:

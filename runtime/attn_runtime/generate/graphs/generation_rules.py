@@ -42,6 +42,7 @@ class GenerationRules:
     uncounted         how many tokens of begin do not count into the length that a score is divided by
     choices           what of begin is chosen by name
     suppress          tokens that are never chosen; suppress_first: not as the first of an answer
+    encoder_no_repeat_ngram  no so many tokens in a row of what the encoder read (or of the prompt) are written; 0 for no rule
     forced_end        where a row is full its last token is one of these; () for no such rule
     """
 
@@ -51,6 +52,7 @@ class GenerationRules:
     suppress: tuple[int, ...] = ()
     suppress_first: tuple[int, ...] = ()
     forced_end: tuple[int, ...] = ()
+    encoder_no_repeat_ngram: int = 0
     defaults: Defaults = Defaults()
 
     @classmethod
@@ -66,7 +68,8 @@ class GenerationRules:
         suppressed = (tuple(map(int, asset.get(name, ()))) for name in ("suppress", "suppress_first", "forced_end"))
         uncounted = asset.get("begin_uncounted")
         uncounted = len(begin or ()) + len(choices) if uncounted is None else int(uncounted)
-        return cls(begin, uncounted, choices, *suppressed, Defaults(**asset.get("defaults", {})))
+        copied = int(asset.get("encoder_no_repeat_ngram", 0))
+        return cls(begin, uncounted, choices, *suppressed, copied, Defaults(**asset.get("defaults", {})))
 
     def tokens(self) -> Iterator[tuple[str, int]]:
         """Every token that the model must have, with the key it stands under."""

@@ -65,6 +65,16 @@ class GraphIO:
         return tuple(self.first.inputs[name] for name in _OF_FIRST)
 
     @property
+    def source_tokens(self) -> tuple[str, str | None] | None:
+        """The encoder's first input int64 [batch, length], and the bool mask beside it; None where it reads no tokens."""
+        pairs = [spec for spec in self.encoder.inputs.values() if len(spec.dims) == 2] if self.encoder else []
+        tokens = next((spec for spec in pairs if spec.dtype == "int64"), None)
+        if tokens is None:
+            return None
+        masks = (spec.name for spec in pairs if spec.dtype == "bool" and spec.dims[1].name == tokens.dims[1].name)
+        return tokens.name, next(masks, None)
+
+    @property
     def most_rows(self) -> int:
         """Rows that every graph takes in one call; those of the step are rows times beams."""
         graphs = [graph for graph in (self.encoder, self.first, self.step) if graph is not None]
