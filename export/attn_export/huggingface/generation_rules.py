@@ -92,10 +92,11 @@ class _Reader:
         suppress = [*self.known("suppress_tokens", _listed(config.suppress_tokens)), *self.bad_words(stop)]
         first = self.known("begin_suppress_tokens", _listed(config.begin_suppress_tokens))
         forced = self.known("forced_eos_token_id", _listed(config.forced_eos_token_id))
-        if both := set(forced) & set(suppress):
+        if forced and set(forced) <= set(suppress):
             raise UsageError(
-                f"{_FILE}: token {min(both)} is forced (forced_eos_token_id) and never chosen (suppress_tokens); drop one"
+                f"{_FILE}: tokens {forced} are forced (forced_eos_token_id) and never chosen (suppress_tokens); drop one"
             )
+        forced = [token for token in forced if token not in suppress]
         for key, tokens in (("suppress", suppress), ("suppress_first", first), ("forced_end", forced)):
             if tokens:
                 found[key] = sorted(set(tokens))
