@@ -118,9 +118,9 @@ REFUSED: list[dict[str, Any]] = [
     {"begin": {"tongue": "de"}},
     {"min_length": -2},
     {"no_repeat_ngram": -3},
-    {"repetition_penalty": -1.0},
+    {"repetition_penalty": -1.5},
     {"repetition_penalty": float("nan")},
-    {"repetition_penalty": 1001.0},
+    {"repetition_penalty": 1000.5},
     *[{"no_repeat_ngram": 1, "beams": beams, "max_length": 20, "stop": [], "min_length": 20} for beams in (1, 2)],
 ]
 
