@@ -238,8 +238,8 @@ class _Reader:
         """`start`: how many tokens of `begin` (of the prompt, where there is no encoder) transformers does not count as new."""
         config, found = self.config, {}
         most, least = config.max_length, config.min_length
-        if start > 1 and most is not None:  # Whisper counts max_length from its first token on
-            most += start - 1
+        if start > 1 and most is not None:
+            most += start  # Whisper's generate counts max_length behind begin (5.23, _set_max_new_tokens_and_length)
         if self.encoder:  # a row begins with `start` tokens, whatever of its answer is forced
             most = most if config.max_new_tokens is None else config.max_new_tokens + start
             least = least if config.min_new_tokens is None else config.min_new_tokens + start

@@ -193,7 +193,7 @@ SPEECH = {
 )
 def test_speech_begins_with_language_and_task(given: dict[str, Any], begin: list[int]) -> None:
     found, notes = rules(**SPEECH, **given, begin_suppress_tokens=[7, 8], max_length=40)
-    assert found["begin"] == begin and found["suppress_first"] == [7, 8] and found["defaults"] == {"max_length": 43}
+    assert found["begin"] == begin and found["suppress_first"] == [7, 8] and found["defaults"] == {"max_length": 44}
     assert found["choices"] == {
         "language": {"place": 1, "tokens": {"de": 51, "en": 52}},
         "task": {"place": 2, "tokens": {"transcribe": 59, "translate": 58}},
