@@ -20,7 +20,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"defaults": {"no_repeat_ngram": 2}}, {"no_repeat_ngram_size": 2}),
     ({"defaults": {"no_repeat_ngram": 1}}, {"no_repeat_ngram_size": 1}),
     ({"defaults": {"min_new": 6}}, {"min_new_tokens": 6}),
-    ({"defaults": {"min_length": 6}}, {"min_length": 6}),
+    ({"defaults": {"min_length": 8}}, {"min_length": 8}),
     ({"suppress": [3, 7]}, {"suppress_tokens": [3, 7]}),
     ({"suppress_first": [5, 6]}, {"begin_suppress_tokens": [5, 6]}),
     ({"encoder_no_repeat_ngram": 2}, {"encoder_no_repeat_ngram_size": 2}),

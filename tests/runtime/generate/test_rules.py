@@ -28,7 +28,7 @@ RULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "trigrams": ({"no_repeat_ngram": 3}, {"no_repeat_ngram_size": 3}),
     "unigrams": ({"no_repeat_ngram": 1, "max_new": 5}, {"no_repeat_ngram_size": 1, "max_new_tokens": 5}),
     "fewest": ({"min_new": 6}, {"min_new_tokens": 6}),
-    "fewest of a row": ({"min_length": 9}, {"min_length": 9}),
+    "fewest of a row": ({"min_length": 8}, {"min_length": 8}),
     "bigrams of the source": ({"encoder_no_repeat_ngram": 2}, {"encoder_no_repeat_ngram_size": 2}),
     "suppress": ({"suppress": [3, 7, 8]}, {"suppress_tokens": [3, 7, 8]}),
     "suppress first": ({"suppress_first": [5, 6, 9, 10, 11]}, {"begin_suppress_tokens": [5, 6, 9, 10, 11]}),
