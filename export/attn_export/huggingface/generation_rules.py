@@ -236,7 +236,7 @@ class _Reader:
 
     def defaults(self, start: int, begin: int) -> dict[str, Any]:
         """`start`: how many tokens of `begin` (of the prompt, where there is no encoder) transformers does not count as new."""
-        config, found = self.config, {}
+        config, found = self.config, dict[str, Any]()
         most, least = config.max_length, config.min_length
         if start > 1 and most is not None:
             most += start  # Whisper's generate counts max_length behind begin (5.23, _set_max_new_tokens_and_length)

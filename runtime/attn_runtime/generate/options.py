@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..arguments import is_flag, is_number, is_whole, shown
@@ -89,7 +89,9 @@ class GenerateOptions:
     min_length: int | None = None
     repetition_penalty: float | None = None
     no_repeat_ngram: int | None = None
-    begin: Mapping[str, str] | None = None
+    begin: Mapping[str, str] | None = field(
+        default=None, hash=False
+    )  # a dict has no hash; options are compared by it all the same
 
     def __post_init__(self) -> None:
         tokens = f"a whole number of tokens, 0..{_MOST}"

@@ -92,11 +92,11 @@ class TritonPythonModel:
         found = self._generator.generate(
             self._inputs(group),
             options,
-            on_token=(lambda row, token: group[row].follow(token)) if options.beams == 1 else None,
+            on_token=(lambda row, token: group[row].follow(token)) if (options.beams or 1) == 1 else None,
             cancel=all_over,
         )
         for row, one in enumerate(group):
-            if options.beams > 1:  # known when it is over
+            if (options.beams or 1) > 1:  # known when it is over
                 for token in found.row(row):
                     one.follow(token)
             one.reply.attempt(one.stream.end, found.row(row), found.stopped[row])
@@ -115,7 +115,12 @@ class _Asked:
         self.chosen = 0
         self._followed: list[int] = []
         drawn = _options(request, _DRAWN)
-        self.options = GenerateOptions(**_options(request, _SEARCH), sample=Sample(**drawn) if drawn else None)
+        chosen = _options(request, list(generator.wiring.rules.choices))
+        self.options = GenerateOptions(
+            **_options(request, _SEARCH),
+            sample=Sample(**drawn) if drawn else None,
+            begin={name: _text(np.array(value)) for name, value in chosen.items()} or None,
+        )
         given = {name: pb_utils.get_input_tensor_by_name(request, name) for name in prompts}
         missing = [name for name, tensor in given.items() if tensor is None]
         if missing:
@@ -185,7 +190,7 @@ def _alike(asked: Sequence[_Asked], most: int) -> Iterator[list[_Asked]]:
     for one in asked:
         groups.setdefault(one.key, []).append(one)
     for group in groups.values():
-        rows = max(1, most // group[0].options.beams)
+        rows = max(1, most // (group[0].options.beams or 1))
         yield from (group[start : start + rows] for start in range(0, len(group), rows))
 
 

@@ -242,6 +242,8 @@ def _generator(bundle: Bundle, name: str, options: TritonOptions) -> tuple[Model
             ("repetition_penalty", "TYPE_FP32"), ("no_repeat_ngram", "TYPE_INT64"),
         )
     ]  # fmt: skip
+    # What answers begin with, by name: a language, a task.
+    inputs += [{**_tensor(choice, "TYPE_STRING", [1]), "optional": True} for choice in wiring.rules.choices]
     outputs = [
         _tensor("text", "TYPE_STRING", [1]),
         _tensor("token", "TYPE_INT64", [1]),

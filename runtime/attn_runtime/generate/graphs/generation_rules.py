@@ -65,11 +65,14 @@ class GenerationRules:
             name: Choice(int(each["place"]), {text: int(token) for text, token in each["tokens"].items()})
             for name, each in asset.get("choices", {}).items()
         }
-        suppressed = (tuple(map(int, asset.get(name, ()))) for name in ("suppress", "suppress_first", "forced_end"))
+        suppress, first, forced = (
+            tuple(map(int, asset.get(name, ()))) for name in ("suppress", "suppress_first", "forced_end")
+        )
         uncounted = asset.get("begin_uncounted")
         uncounted = len(begin or ()) + len(choices) if uncounted is None else int(uncounted)
         copied = int(asset.get("encoder_no_repeat_ngram", 0))
-        return cls(begin, uncounted, choices, *suppressed, copied, Defaults(**asset.get("defaults", {})))
+        defaults = Defaults(**asset.get("defaults", {}))
+        return cls(begin, uncounted, choices, suppress, first, forced, copied, defaults)
 
     def tokens(self) -> Iterator[tuple[str, int]]:
         """Every token that the model must have, with the key it stands under."""
