@@ -9,7 +9,9 @@ Words, for all three:
                 "tokens_mask" bool [rows, length], padded at the end (left out: nothing is padded)
     max_length  most tokens of an answer, its stop token included. The model's own limit, assets/generation.json's
                 max_length, counts begin or prompt as well, and ends a row too
-    score       the sum of the log probabilities of the answer's tokens over length ** length_penalty. Stop tokens count
+    score       the sum of the log probabilities of the answer's tokens over length ** length_penalty. Stop tokens count, and
+                what of `begin` is said to; log probabilities are what the asset's rules leave of them
+The asset's rules hold with their defaults (reference_rules); how long, by how many beams and with which penalty is asked.
 The module must be in eval mode. Ties go to the lowest token.
 """
 
@@ -24,6 +26,7 @@ import torch
 from attn_runtime.errors import InputError, UsageError
 from torch import Tensor, nn
 
+from .reference_rules import ReferenceRules, begin_of
 from .spec import GenerationSpec, ModelSpec
 
 
@@ -67,7 +70,7 @@ def greedy(
         # What lies behind a row's last token does not matter: no token sees those after it.
         return spec.logits(module, start.context, tokens)[row, used - 1]
 
-    return _choose_best(next_logits, spec, start.limits(spec, max_length), length_penalty)
+    return _choose_best(next_logits, spec, start, start.limits(spec, max_length), length_penalty)
 
 
 @torch.no_grad()
@@ -93,9 +96,11 @@ def cached(
     limits = start.limits(spec, max_length)
     rows = len(start.tokens)
     row = torch.arange(rows, device=start.tokens.device)
-    capacity = min(_power_of_two(int((start.lengths + limits).max()) if rows else 1), int(asset["max_length"]))
-    position = next(i for g in model.graphs if g.name == asset["step"] for i in g.inputs if i.name == "position")
-    one_place = not position.dims[0].dynamic
+    capacity = _power_of_two(int((start.lengths + limits).max()) if rows else 1)
+    steps = {spec.name: spec for spec in next(g for g in model.graphs if g.name == asset["step"]).inputs}
+    most = steps["past_mask"].dims[1].max
+    # All rows of a model with an encoder stand at one place, but for those that ended, which are not looked at.
+    one_place = not steps["position"].dims[0].dynamic and steps["position"].dims[0].max == 1
     known: dict[str, Tensor] = {}  # every tensor by its name: the graphs' interface is the names
     cache: dict[str, Tensor] = {}
     used = start.lengths
@@ -117,12 +122,13 @@ def cached(
                 cache[entry] = new.new_zeros(rows, new.shape[1], max(capacity, length), new.shape[3])
                 cache[entry][:, :, :length] = new
             return known["logits"]
-        # The new token stands at a place of the cache, which is never larger than a row may get.
-        seen = min(_power_of_two(int(used[going].max()) + 1), max(capacity, start.tokens.shape[1]))
+        # The new token has a place of its own in what is seen of the cache, where the graph allows that many.
+        seen = min(_power_of_two(int(used.max()) + 1), max(most, int(used.max())))
         places = torch.arange(seen, device=used.device)
-        # A row that has ended may stand behind the last place; what it is told there is not looked at.
-        at = used[going].max()[None, None] if one_place else used[:, None]
-        known["token"], known["position"] = chosen[:, None], at.clamp(max=seen - 1)
+        # A row that never had room stands behind its last place; what it is told there is not looked at.
+        known["token"], known["position"] = chosen[:, None], used[:, None].clamp(max=asset["max_length"] - 1)
+        if one_place:
+            known["position"] = known["position"].max(0, keepdim=True).values
         known["past_mask"] = places < used[:, None]
         for entry in asset["cache"]:
             known[f"past_{entry}"] = cache[entry][:, :, :seen]
@@ -132,7 +138,7 @@ def cached(
         used = used + going
         return known["logits"]
 
-    return _choose_best(next_logits, spec, limits, length_penalty, scores)
+    return _choose_best(next_logits, spec, start, limits, length_penalty, scores)
 
 
 @torch.no_grad()
@@ -157,6 +163,7 @@ def beam(
         raise UsageError(f"beams: got {beams}, expected 1 or more")
     start = _Start.of(spec, prompt)
     limits = start.limits(spec, max_length).tolist()
+    rules, sources = ReferenceRules.of(spec.asset), start.sources()
     answers: list[_Hypothesis] = []
     margin = math.inf
     for row, limit in enumerate(limits):
@@ -164,13 +171,21 @@ def beam(
         context = {name: tensor[row : row + 1] for name, tensor in start.context.items()}
 
         def log_probs(
-            answers: Sequence[tuple[int, ...]], begin: Tensor = begin, context: Mapping[str, Tensor] = context
+            answers: Sequence[tuple[int, ...]],
+            begin: Tensor = begin,
+            context: Mapping[str, Tensor] = context,
+            limit: int = limit,
+            source: Sequence[int] = sources[row] if sources else (),
         ) -> Tensor:
             tokens = torch.stack([torch.cat([begin, begin.new_tensor(answer)]) for answer in answers])
             repeated = {name: tensor.expand(len(answers), *tensor.shape[1:]) for name, tensor in context.items()}
-            return spec.logits(module, repeated, tokens)[:, -1].double().log_softmax(-1)
+            found = spec.logits(module, repeated, tokens)[:, -1].double().log_softmax(-1)
+            if not rules.any:
+                return found
+            row = begin.tolist(), source
+            return torch.stack([rules.apply(f, row[0], a, limit, row[1]) for f, a in zip(found, answers, strict=True)])
 
-        best, gap = _beam_of_a_row(log_probs, frozenset(spec.asset["stop"]), beams, length_penalty, limit, early_stop)
+        best, gap = _beam_of_a_row(log_probs, rules, beams, length_penalty, limit, early_stop)
         answers.append(best)
         margin = min(margin, gap)
     longest = max((len(answer.tokens) for answer in answers), default=0)
@@ -178,7 +193,7 @@ def beam(
     return Decoded(
         tokens=torch.tensor(padded, dtype=torch.int64).reshape(len(answers), longest),
         lengths=torch.tensor([len(answer.tokens) for answer in answers], dtype=torch.int64),
-        scores=torch.tensor([answer.score(length_penalty) for answer in answers], dtype=torch.float32),
+        scores=torch.tensor([answer.score(length_penalty, rules.counted) for answer in answers], dtype=torch.float32),
         margin=margin,
     )
 
@@ -217,7 +232,8 @@ class _Start:
     def of(cls, spec: GenerationSpec, prompt: Mapping[str, Tensor]) -> _Start:
         if spec.asset["encoder"] is not None:
             one = next(iter(prompt.values()))
-            tokens = torch.full((len(one), 1), spec.asset["begin"], dtype=torch.int64, device=one.device)
+            begin = torch.tensor(begin_of(spec.asset), dtype=torch.int64, device=one.device)
+            tokens = begin.repeat(len(one), 1)
             return cls(tokens, torch.ones_like(tokens, dtype=torch.bool), prompt)
         tokens = prompt["tokens"]
         mask = prompt.get("tokens_mask", torch.ones_like(tokens, dtype=torch.bool))
@@ -234,6 +250,17 @@ class _Start:
     def lengths(self) -> Tensor:
         return self.mask.sum(1)
 
+    def sources(self) -> list[list[int]]:
+        """The tokens of each row that the encoder reads, or the prompt, without padding; empty where it reads none."""
+        if not self.context:
+            return [row[:length].tolist() for row, length in zip(self.tokens, self.lengths, strict=True)]
+        tokens = next((t for t in self.context.values() if t.dtype == torch.int64 and t.dim() == 2), None)
+        if tokens is None:
+            return []
+        masks = (t for t in self.context.values() if t.dtype == torch.bool and t.shape == tokens.shape)
+        mask = next(masks, torch.ones_like(tokens, dtype=torch.bool))
+        return [row[seen].tolist() for row, seen in zip(tokens, mask, strict=True)]
+
     def limits(self, spec: GenerationSpec, max_length: int) -> Tensor:
         """Most tokens that each row may get, int64 [rows]."""
         if max_length < 0:
@@ -249,12 +276,19 @@ class _Start:
 def _choose_best(
     next_logits: Callable[[Tensor | None, Tensor], Tensor],
     spec: GenerationSpec,
+    start: _Start,
     limits: Tensor,
     length_penalty: float,
     with_scores: bool = True,
 ) -> Decoded:
     """The greedy choice. `next_logits(chosen, going)` adds the tokens chosen in the rows that go on, and says what follows."""
     stop = torch.tensor(spec.asset["stop"], dtype=torch.int64, device=limits.device)
+    rules = ReferenceRules.of(spec.asset)
+    begins = (
+        [row[:length].tolist() for row, length in zip(start.tokens, start.lengths, strict=True)] if rules.any else []
+    )
+    answers: list[list[int]] = [[] for _ in begins]
+    sources = start.sources() if rules.any else []
     columns: list[Tensor] = []
     lengths = torch.zeros_like(limits)
     sums = torch.zeros(len(limits), dtype=torch.float64, device=limits.device)
@@ -263,19 +297,23 @@ def _choose_best(
     going = limits > 0
     while bool(going.any()):
         logits = next_logits(chosen, going)
-        best = logits.argmax(-1)
+        ruled = rules.of_rows(logits, begins, answers, limits.tolist(), going, sources)
+        best = ruled.argmax(-1)
         if with_scores and logits.shape[-1] > 1:
-            first, second = logits[going].topk(2, dim=-1).values.unbind(-1)
-            margin = min(margin, float((first - second).min()))
+            first, second = ruled[going].topk(2, dim=-1).values.unbind(-1)
+            margin = min(margin, float((first - second).min()) / rules.stretch)
         chosen = torch.where(going, best, spec.asset["pad"])
         columns.append(chosen)
         if with_scores:
-            log_prob = logits.double().log_softmax(-1).gather(-1, best[:, None])[:, 0]
-            sums = sums + torch.where(going, log_prob, 0.0)
+            log_probs = logits.double().log_softmax(-1)
+            log_probs = rules.of_rows(log_probs, begins, answers, limits.tolist(), going, sources)
+            sums = sums + torch.where(going, log_probs.gather(-1, best[:, None])[:, 0], 0.0)
+        for answer, token in zip(answers, chosen.tolist(), strict=False):
+            answer.append(token)
         lengths = lengths + going
         going = going & ~torch.isin(best, stop) & (lengths < limits)
     tokens = torch.stack(columns, dim=1) if columns else limits.new_zeros(len(limits), 0)
-    scores = sums / lengths.clamp(min=1).double() ** length_penalty
+    scores = sums / (lengths + rules.counted).clamp(min=1).double() ** length_penalty
     if not with_scores:
         scores, margin = scores.fill_(math.nan), math.nan
     return Decoded(tokens, lengths, scores.float(), margin)
@@ -286,19 +324,24 @@ class _Hypothesis:
     tokens: tuple[int, ...] = ()
     log_prob: float = 0.0
 
-    def score(self, length_penalty: float) -> float:
-        return self.log_prob / float(max(1, len(self.tokens)) ** length_penalty)
+    def score(self, length_penalty: float, counted: int) -> float:
+        return self.log_prob / float(max(1, len(self.tokens) + counted) ** length_penalty)
 
 
 def _beam_of_a_row(
     log_probs: Callable[[Sequence[tuple[int, ...]]], Tensor],
-    stop: frozenset[int],
+    rules: ReferenceRules,
     beams: int,
     length_penalty: float,
     limit: int,
     early_stop: bool,
 ) -> tuple[_Hypothesis, float]:
     """The best hypothesis and the margin. `log_probs(answers)` is float64 [answers, vocabulary], of what follows each."""
+    stop = frozenset(rules.stop)
+
+    def score(hypothesis: _Hypothesis) -> float:
+        return hypothesis.score(length_penalty, rules.counted)
+
     running, finished = [_Hypothesis()], list[_Hypothesis]()
     gaps = [math.inf]
     for length in range(1, limit + 1):
@@ -308,25 +351,28 @@ def _beam_of_a_row(
         going = [h for h, stopped in zip(ranked, stops, strict=True) if not stopped]
         running = going[:beams]
 
-        unit = float(length**length_penalty)  # a gap of summed log probabilities at this length, as a gap of scores
+        # A gap of summed log probabilities at this length, as a gap of scores.
+        unit = float((length + rules.counted) ** length_penalty)
         gaps += [(a.log_prob - b.log_prob) / unit for a, b in zip(going[beams - 1 :], going[beams:][:1], strict=False)]
         gaps += [gap / unit for gap in _gaps_of_ending(ranked, stops, beams)]
 
-        by_score = sorted(finished + ended, key=lambda h: -h.score(length_penalty))
+        by_score = sorted(finished + ended, key=lambda h: -score(h))
         finished, dropped = by_score[:beams], by_score[beams:]
-        gaps += [finished[-1].score(length_penalty) - h.score(length_penalty) for h in dropped[:1]]
+        gaps += [score(finished[-1]) - score(h) for h in dropped[:1]]
         if not running:
             break
         if len(finished) == beams:
             if early_stop:
                 break
-            ahead = running[0].score(length_penalty) - finished[-1].score(length_penalty)
+            ahead = score(running[0]) - score(finished[-1])
             gaps.append(abs(ahead))
             if ahead <= 0:
                 break
     if not finished:
+        if limit:
+            raise rules.nothing_left(len(gaps))
         return _Hypothesis(), math.inf
-    gaps += [finished[0].score(length_penalty) - h.score(length_penalty) for h in finished[1:2]]
+    gaps += [score(finished[0]) - score(h) for h in finished[1:2]]
     return finished[0], min(gaps)
 
 

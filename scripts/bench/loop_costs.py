@@ -68,7 +68,7 @@ def main() -> None:
         )
         for rows in map(int, asked.rows.split(",")):
             for name, options in kinds.items():
-                if rows * options.beams <= generator.most_rows:
+                if rows * (options.beams or 1) <= generator.most_rows:
                     print(f"{rows:3} rows  {name:20} {microseconds(generator, rows, options):7.1f}")
 
 

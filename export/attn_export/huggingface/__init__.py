@@ -28,6 +28,7 @@ __all__ = [
     "find_model",
     "inside",
     "kind_of",
+    "language_tokens",
     "load_weights",
     "model_folder",
     "provenance_of",

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from attn_models import reference_generation
+from attn_models.reference_rules import ReferenceRules, begin_of
 from attn_models.spec import GenerationSpec, GraphSpec, ModelSpec
 from attn_runtime.bundle import BundleWriter
 from attn_runtime.child_process import ChildProcess, TaskFailed
@@ -46,6 +47,7 @@ class Written:
 
     alone        its answer to each prompt without the others
     logit_error  what the fp32 tolerance allows a logit to be off
+    stretch      what an error of a log probability grows by: a penalty of repetition multiplies it
     tolerance    of scores, absolute: a log probability is off by at most twice what the logits are
     """
 
@@ -57,11 +59,12 @@ class Written:
     beams: int
     max_length: int
     logit_error: float
+    stretch: float = 1.0
 
     @property
     def tolerance(self) -> float:
         longest = max(1, int(self.answer.lengths.max()))
-        return 2 * self.logit_error * float(longest ** (1 - LENGTH_PENALTY))
+        return 2 * self.logit_error * self.stretch * float(longest ** (1 - LENGTH_PENALTY))
 
     @property
     def decided(self) -> bool:
@@ -264,7 +267,7 @@ def _case(
     name: str, source: Source, spec: GenerationSpec, prompts: Sequence[Prompt], beams: int, room: _Room, tolerance: Tolerance,
     budget: AnswerBudget,
 ) -> Written:  # fmt: skip
-    longest = max(p["tokens"].shape[1] if "tokens" in p else 1 for p in prompts)
+    longest = max(p["tokens"].shape[1] if "tokens" in p else len(begin_of(spec.asset)) for p in prompts)
     most = min(budget.tokens, room.tokens - longest)
     alone = [_decode(source, spec, p, beams, most) for p in prompts]
     margins = [a.margin for a in alone]
@@ -279,7 +282,8 @@ def _case(
         largest = max(largest, _largest_logit(source, spec, batch, answer, tolerance))
     error = tolerance.limit(largest)
     mine = tuple(prompts[n] for n in chosen), batch, answer, tuple(alone[n] for n in chosen)
-    return Written(name, *mine, beams, most, error)
+    stretch = max(1.0, ReferenceRules.of(spec.asset).penalty)
+    return Written(name, *mine, beams, most, error, stretch)
 
 
 def _together(
@@ -309,7 +313,7 @@ def _largest_logit(
     source: Source, spec: GenerationSpec, batch: Prompt, answer: reference_generation.Decoded, tolerance: Tolerance
 ) -> float:
     if spec.asset["encoder"] is not None:
-        begin = torch.full((len(answer.tokens), 1), spec.asset["begin"])
+        begin = torch.tensor(begin_of(spec.asset)).repeat(len(answer.tokens), 1)
         tokens, context = torch.cat([begin, answer.tokens], 1), batch
     else:
         tokens, context = batch["tokens"], {}

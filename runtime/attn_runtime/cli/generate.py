@@ -17,6 +17,18 @@ from .printers import print_passed_over
 if TYPE_CHECKING:
     from ..generate import Sample, TextAnswers
 
+#: Options of GenerateOptions that the commands hand on.
+_ASKED = [
+    "max_length",
+    "min_length",
+    "beams",
+    "length_penalty",
+    "early_stop",
+    "repetition_penalty",
+    "no_repeat_ngram",
+    "begin",
+]
+
 _LINE_END = re.compile("\r\n|\r|\n")
 
 # Imports of our own are inside the commands: --help must not wait for numpy.
@@ -26,7 +38,19 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         [
             click.option(
-                "--max-length", type=int, help="Most tokens of an answer.  [default: what the model has room for]"
+                "--max-length",
+                type=int,
+                help="Most tokens of an answer.  [default: the bundle's, or what the model has room for]",
+            ),
+            click.option("--min-length", type=int, help="An answer has so many tokens before it may end."),
+            click.option(
+                "--repetition-penalty", type=float, help="Above 1: tokens that are there already become less likely."
+            ),
+            click.option(
+                "--no-repeat-ngram", type=int, metavar="N", help="No N tokens in a row come twice; 0 for no such rule."
+            ),
+            click.option(
+                "--greedy", is_flag=True, help="The likeliest token each time, whatever the bundle does by default."
             ),
             click.option(
                 "--file",
@@ -53,10 +77,11 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _beam_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         [
-            click.option("--beams", default=1, show_default=True, help="Answers that are followed at once."),
-            click.option("--length-penalty", default=1.0, show_default=True,
-                         help="A score is divided by the length to this power."),
-            click.option("--early-stop", is_flag=True, help="Stop when there are as many answers as beams."),
+            click.option("--beams", type=int, help="Answers that are followed at once.  [default: the bundle's, or 1]"),
+            click.option("--length-penalty", type=float,
+                         help="A score is divided by the length to this power.  [default: the bundle's, or 1]"),
+            click.option("--early-stop/--no-early-stop", default=None,
+                         help="Stop when there are as many answers as beams.  [default: the bundle's, or not]"),
         ]
     ):  # fmt: skip
         command = option(command)
@@ -66,12 +91,14 @@ def _beam_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("translate")
 @click.argument("path", metavar="BUNDLE", type=click.Path(readable=False))
 @click.argument("texts", metavar="TEXT...", nargs=-1)
+@click.option("--to", metavar="LANGUAGE", help="The language to translate into, where the bundle has several.")
 @_beam_options
 @_common_options
-def translate_command(path: str, texts: tuple[str, ...], **options: Any) -> None:
+def translate_command(path: str, texts: tuple[str, ...], to: str | None, **options: Any) -> None:
     """Translate each TEXT and print it, a line each. TEXT - is stdin, a text a line."""
     from .. import generate_texts
 
+    options["begin"] = None if to is None else {"language": to}
     printer = _Printer(**{name: options.pop(name) for name in ("stream", "as_json", "quiet", "verbose")})
     texts, options = _prepared(texts, options, None, printer, "translate", stdin="-")
     printer.end(generate_texts(path, texts, translate=True, **options))
@@ -112,14 +139,19 @@ def _prepared(
     from ..preprocess import read_lines
 
     file = options.pop("file")
-    search = {name: options.pop(name) for name in ("beams", "length_penalty", "early_stop")}
-    chosen = GenerateOptions(options.pop("max_length"), **search, sample=sample, scores=printer.as_json)
+    asked = {name: options.pop(name, None) for name in _ASKED}
+    drawn: Sample | bool | None = sample
+    if options.pop("greedy"):
+        if sample is not None or (asked["beams"] or 1) > 1:
+            raise UsageError("--greedy: leave --beams, --temperature, --top-k, --top-p and --seed out")
+        asked["beams"], drawn = 1, False
+    chosen = GenerateOptions(**asked, sample=drawn, scores=printer.as_json)
     blank = file is not None or stdin in texts
     texts = tuple(text for each in texts for text in (read_lines(each) if each == stdin else (each,)))
     texts = (*texts, *(read_lines(file) if file is not None else ()))
     if not texts:
         raise UsageError(f"nothing to {verb}: give a text, or --file")
-    if printer.stream and (len(texts) > 1 or chosen.beams > 1 or printer.as_json):
+    if printer.stream and (len(texts) > 1 or (chosen.beams or 1) > 1 or printer.as_json):
         raise UsageError("--stream: expected one text, one beam and no --json")
     return texts, {
         **options,

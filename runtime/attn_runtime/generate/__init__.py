@@ -1,6 +1,8 @@
 """Write token by token with the graphs of a bundle: encoder-decoder and decoder-only models, on any backend.
 
 options          what is asked for: length, beams, sampling, stop tokens
+settings         the same with the bundle's defaults
+rules            which tokens may come next, and what repeating one costs
 greedy           one answer a row: the likeliest token each time
 sampling         or a drawn one
 beam             several answers a row are followed, and the best is kept
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .generator import Generator, open_generator
     from .options import GenerateOptions, Sample
     from .result import Generated
+    from .settings import Settings
     from .text_generation import TextAnswers, generate_texts
     from .verify import Replayed, replay
 
@@ -31,6 +34,7 @@ __all__ = [
     "Generator",
     "Replayed",
     "Sample",
+    "Settings",
     "TextAnswers",
     "generate_texts",
     "open_generator",
@@ -44,6 +48,7 @@ __getattr__, __dir__ = lazy(
         "generator": ["Generator", "open_generator"],
         "options": ["GenerateOptions", "Sample"],
         "result": ["Generated"],
+        "settings": ["Settings"],
         "text_generation": ["TextAnswers", "generate_texts"],
         "verify": ["Replayed", "replay"],
     },

@@ -25,7 +25,9 @@ from .graphs import GraphIO, Sessions, Shape, StepGraphs, memory_of
 from .greedy import Answers, Given, generate_each, likeliest
 from .options import GenerateOptions
 from .result import Generated
+from .rules import ScoreRules
 from .sampling import Sampler
+from .settings import Settings
 
 #: Shapes whose buffers are kept for the next prompts of the same shape.
 _MOST_PLANS = 4
@@ -124,35 +126,41 @@ class Generator:
         options = known_options(options)
         arguments.expect_call("on_token", on_token, 0, 0)
         is_cancelled = check_cancel(cancel)
-        if on_token is not None and options.beams > 1:
+        settings = self.settings(options)
+        if on_token is not None and settings.beams > 1:
             raise UsageError(
                 "on_token: the tokens of a beam search are known when it is over; take one beam to follow them"
             )
-        source, tokens, lengths = self._checked(inputs, options)
-        limits = self._limits(options.max_length, lengths)
-        shape = Shape(len(lengths), options.beams, tokens.shape[1], tuple((n, v.shape) for n, v in source.items()))
+        source, tokens, lengths = self._checked(inputs, settings)
+        limits = [settings.limit(length, self.max_length - length) for length in lengths]
+        shape = Shape(len(lengths), settings.beams, tokens.shape[1], tuple((n, v.shape) for n, v in source.items()))
         with self._alone():
             stops = np.zeros(self.vocabulary, bool)
-            stops[list(self.wiring.stop if options.stop is None else options.stop)] = True
-            sampler = Sampler(options.sample, len(lengths)) if options.sample else None
+            stops[list(settings.stop)] = True
+            sampler = Sampler(settings.sample, len(lengths)) if settings.sample else None
             answers = Answers(limits, stops, self.wiring.pad)
             if not answers.active.any():
-                return _of_answers(answers, np.zeros(len(lengths)), options, started)
+                return _of_answers(answers, np.zeros(len(lengths)), settings, started)
+            rules = self._rules(settings, stops, source, tokens, lengths, limits)
             plan = self._plan(shape)
             logits = plan.start(source, tokens, lengths)
-            if options.beams > 1:
-                search = BeamSearch(limits, stops, self.wiring.pad, options)
+            if settings.beams > 1:
+                search = BeamSearch(limits, stops, self.wiring.pad, settings, rules)
                 search.generate(plan, logits, self.where, is_cancelled)
                 return Generated(*search.result(), search.steps, time.perf_counter() - started)
             choose = sampler or likeliest
-            told = (on_token, is_cancelled, options.scores)
-            sums = generate_each(plan, logits, answers, choose, self.where, *told)
-            return _of_answers(answers, sums, options, started)
+            told = (on_token, is_cancelled, settings.scores)
+            sums = generate_each(plan, logits, answers, choose, self.where, *told, rules)
+            return _of_answers(answers, sums, settings, started)
+
+    def settings(self, options: GenerateOptions | None = None) -> Settings:
+        """What `generate` does with these options: the bundle's defaults stand where they say nothing."""
+        return Settings.of(known_options(options), self.wiring.rules, self.wiring.stop, self.where)
 
     def check(self, inputs: Mapping[str, Any], options: GenerateOptions | None = None) -> None:
         """Raises what `generate` would raise before it runs a graph: InputError and UsageError. A server asks of each request
         alone, before it is generated together with those of others."""
-        self._checked(inputs, known_options(options))
+        self._checked(inputs, self.settings(options))
 
     def follow(
         self,
@@ -160,26 +168,27 @@ class Generator:
         tokens: NDArray[np.int64],
         lengths: NDArray[np.int64],
         length_penalty: float = 1.0,
+        max_length: int | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What answers that are given would have scored: tokens int64 [rows, length], of which `lengths` [rows] count.
+        """What answers that are given would have scored: tokens int64 [rows, length], of which `lengths` [rows] count. The
+        rules are the bundle's; `max_length` is what was asked for, where a forced end stands.
 
         Returns (scores float64 [rows], how far the furthest of a row's tokens is behind the likeliest one there, in logits,
         float64 [rows]). Raises InputError for answers that the model has no room or no tokens for, and what `generate` does.
         """
-        arguments.expect(arguments.NUMBER, length_penalty=length_penalty)
-        length_penalty = float(length_penalty)
+        settings = self.settings(GenerateOptions(max_length, 1, length_penalty, sample=False))
         for name, array, rank in (("tokens", tokens, 2), ("lengths", lengths, 1)):
             if not (isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.ndim == rank):
                 raise InputError(
                     f"{name}: got {arguments.shown(array)}, expected int64 of {rank} axes in a numpy array ({self.where})"
                 )
-        source, prompt, prompts = self._prompts(inputs)
+        source, prompt, prompts = self._prompts(inputs, settings)
         if not len(prompts) == len(lengths) == len(tokens) > 0:
             raise InputError(
                 f"got {len(prompts)} prompts, {len(tokens)} rows of tokens and {len(lengths)} lengths, expected as many of "
                 f"each ({self.where})"
             )
-        wrong = (lengths > self._limits(None, prompts)) | (lengths > tokens.shape[1])
+        wrong = (lengths > self.max_length - np.array(prompts)) | (lengths > tokens.shape[1])
         counts = np.arange(tokens.shape[1]) < lengths[:, None]
         wrong |= (counts & ((tokens < 0) | (tokens >= self.vocabulary))).any(1)
         if len(lengths) > self.most_rows or wrong.any():
@@ -190,20 +199,24 @@ class Generator:
         shape = Shape(len(lengths), 1, prompt.shape[1], tuple((n, v.shape) for n, v in source.items()))
         with self._alone():
             given = Given(np.where(counts, tokens, self.wiring.pad))
-            answers = Answers(lengths.tolist(), np.zeros(self.vocabulary, bool), self.wiring.pad)
+            no_stops = np.zeros(self.vocabulary, bool)
+            answers = Answers(lengths.tolist(), no_stops, self.wiring.pad)
             if not answers.active.any():
                 return np.zeros(len(lengths)), given.behind
             plan = self._plan(shape)
             logits = plan.start(source, prompt, prompts)
-            sums = generate_each(plan, logits, answers, given, self.where, None, None, True)
+            stops = no_stops.copy()
+            stops[list(settings.stop)] = True
+            limits = [settings.limit(length, self.max_length - length) for length in prompts]
+            rules = self._rules(settings, stops, source, prompt, prompts, limits)
+            sums = generate_each(plan, logits, answers, given, self.where, None, None, True, rules)
             assert sums is not None
-            return sums / np.maximum(lengths, 1) ** length_penalty, given.behind
+            return _scores(sums, lengths, settings), given.behind
 
     @property
     def most_rows(self) -> int:
         """Rows of the step that fit in one call: a batch has at most so many over the number of beams."""
-        graphs = [graph for graph in (self.wiring.encoder, self.wiring.first, self.wiring.step) if graph is not None]
-        return min(spec.dims[0].max for graph in graphs for spec in graph.inputs.values())
+        return self.wiring.most_rows
 
     def asset(self, name: str) -> Any | None:
         """The parsed JSON of an asset of the bundle; None without one."""
@@ -250,6 +263,27 @@ class Generator:
             finally:
                 self._writer = 0
 
+    def _rules(
+        self,
+        settings: Settings,
+        stops: NDArray[np.bool_],
+        source: Mapping[str, NDArray[Any]],
+        tokens: NDArray[np.int64],
+        lengths: Sequence[int],
+        limits: Sequence[int],
+    ) -> ScoreRules | None:
+        prompts = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
+        return ScoreRules.of(settings, stops, prompts, limits, self.where, self._sources(source) if source else prompts)
+
+    def _sources(self, source: Mapping[str, NDArray[Any]]) -> list[list[int]]:
+        """The tokens of each row that the encoder reads, without padding; empty for an encoder of pictures or sounds."""
+        names = self.wiring.source_tokens
+        if names is None:
+            return []
+        tokens = source[names[0]]
+        mask = np.ones(tokens.shape, bool) if names[1] is None else source[names[1]]
+        return [row[seen].tolist() for row, seen in zip(tokens, mask, strict=True)]
+
     def _plan(self, shape: Shape) -> StepGraphs:
         if self._sessions is None:
             raise UsageError(f"the generator on {self.where} is closed; open another")
@@ -260,23 +294,25 @@ class Generator:
         return plan
 
     def _checked(
-        self, inputs: Mapping[str, Any], options: GenerateOptions
+        self, inputs: Mapping[str, Any], settings: Settings
     ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
-        """`_prompts` of inputs that go with `options`."""
-        options.check(self.vocabulary, self.where)
-        source, tokens, lengths = self._prompts(inputs)
-        if options.sample is not None:
-            options.sample.seeds(len(lengths))
-        if len(lengths) * options.beams > self.most_rows:
+        """`_prompts` of inputs that go with `settings`."""
+        settings.check(self.vocabulary, self.where)
+        source, tokens, lengths = self._prompts(inputs, settings)
+        if settings.sample is not None:
+            settings.sample.seeds(len(lengths))
+        if len(lengths) * settings.beams > self.most_rows:
             raise InputError(
                 f"got {len(lengths)} rows"
-                + f" of {options.beams} beams" * (options.beams > 1)
+                + f" of {settings.beams} beams" * (settings.beams > 1)
                 + f"; the graphs take up to "
                 f"{self.most_rows} rows: give fewer, or re-export with a larger batch ({self.where})"
             )
         return source, tokens, lengths
 
-    def _prompts(self, inputs: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
+    def _prompts(
+        self, inputs: Mapping[str, Any], settings: Settings
+    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
         """The encoder's inputs, the tokens [rows, prompt] that answers start from, and how many of each row count."""
         if not isinstance(inputs, Mapping):
             raise InputError(f"got {type(inputs).__name__}; expected a mapping from input name to array ({self.where})")
@@ -286,9 +322,9 @@ class Generator:
         check_shapes(self.inputs, {name: signature(value) for name, value in arrays.items()}, self.where)
         for spec in self.inputs:
             self._check_values(spec, arrays[spec.name])
-        if self.wiring.begin is not None:
+        if settings.begin is not None:
             rows = next(iter(arrays.values())).shape[0]
-            return arrays, np.full((rows, 1), self.wiring.begin, np.int64), [1] * rows
+            return arrays, np.tile(np.array(settings.begin, np.int64), (rows, 1)), [len(settings.begin)] * rows
         tokens, mask = arrays["tokens"], arrays["tokens_mask"]
         lengths = mask.sum(1)
         if (mask != (np.arange(mask.shape[1]) < lengths[:, None])).any():
@@ -303,6 +339,11 @@ class Generator:
                 f'input "tokens": a prompt of {lengths.max()} tokens; the model takes rows of up to {self.max_length}, answer '
                 f"included ({self.where})"
             )
+        if self.wiring.one_place and lengths.min() < lengths.max():
+            raise InputError(
+                f'input "tokens": prompts of {lengths.min()}..{lengths.max()} tokens; all rows of this model stand at one place: '
+                f"give prompts of one length, or one at a time ({self.where})"
+            )
         return {}, tokens, lengths.tolist()
 
     def _check_values(self, spec: TensorSpec, value: NDArray[Any]) -> None:
@@ -315,11 +356,6 @@ class Generator:
                 f'input "{spec.name}": values {value.min()}..{value.max()}; expected {low}..{None if high is None else high - 1} '
                 f"({self.where})"
             )
-
-    def _limits(self, asked: int | None, lengths: Sequence[int]) -> list[int]:
-        """Most tokens of each answer: what was asked for, and what the model has room for behind each prompt."""
-        room = [self.max_length - length for length in lengths]
-        return room if asked is None else [min(asked, each) for each in room]
 
 
 def known_options(options: GenerateOptions | None) -> GenerateOptions:
@@ -340,12 +376,12 @@ def check_cancel(cancel: Event | Callable[[], object] | None) -> Callable[[], ob
     return question
 
 
-def _of_answers(
-    answers: Answers, sums: NDArray[np.float64] | None, options: GenerateOptions, started: float
-) -> Generated:
-    lengths = answers.lengths
-    scores = None
-    if sums is not None:
-        scores = sums / np.maximum(lengths, 1) ** options.length_penalty
+def _of_answers(answers: Answers, sums: NDArray[np.float64] | None, settings: Settings, started: float) -> Generated:
+    scores = None if sums is None else _scores(sums, answers.lengths, settings)
     seconds = time.perf_counter() - started
-    return Generated(answers.tokens(), lengths, scores, tuple(answers.stopped), answers.steps, seconds)
+    return Generated(answers.tokens(), answers.lengths, scores, tuple(answers.stopped), answers.steps, seconds)
+
+
+def _scores(sums: NDArray[np.float64], lengths: NDArray[np.int64], settings: Settings) -> NDArray[np.float64]:
+    pairs = zip(sums.tolist(), lengths.tolist(), strict=True)
+    return np.array([settings.score(total, length) for total, length in pairs])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import BackendError
 from .graphs import StepGraphs
 from .result import Stopped
+from .rules import ScoreRules
 
 Logits = NDArray[Any]
 #: logits float32 or float64 [rows, vocabulary], and which rows are under way -> a token for each row
@@ -81,6 +82,10 @@ class Answers:
         self._next_limit = int(self._limits[self.active].min())
         return True
 
+    def row(self, number: int) -> list[int]:
+        """What a row has so far that is under way."""
+        return [int(column[number]) for column in self._columns]
+
     def cancel(self) -> None:
         for row in np.flatnonzero(self.active):
             self.lengths[row] = self.steps
@@ -102,6 +107,7 @@ def generate_each(
     on_token: Callable[[int, int], object] | None,
     is_cancelled: Callable[[], object] | None,
     with_scores: bool,
+    rules: ScoreRules | None = None,
 ) -> NDArray[np.float64] | None:
     """Fill `answers`, from the logits behind the prompts on. Returns the sum of log probabilities of each, if asked for."""
     sums = np.zeros(plan.rows) if with_scores else None
@@ -112,12 +118,16 @@ def generate_each(
             return sums
         if logits.dtype == np.float16:
             logits = logits.astype(np.float32)
-        tokens = choose(logits, answers.active)
-        chosen = logits.reshape(-1).take(first_of_row + tokens)
+        shown = logits if rules is None else _ruled(logits, answers, rules)
+        tokens = choose(shown, answers.active)
+        chosen = shown.reshape(-1).take(first_of_row + tokens)
         if not math.isfinite(chosen.sum()):  # a tenth of the time of asking each
+            if rules is not None:
+                _check_left(logits, shown, answers, rules)
+                chosen = logits.reshape(-1).take(first_of_row + tokens)
             check_finite(chosen, answers.active, answers.steps, where)
         if sums is not None:
-            sums += np.where(answers.active, chosen - log_sum_exp(logits), 0.0)
+            sums += _log_probabilities(logits, tokens, answers, rules)
         before = answers.active
         going = answers.add(tokens)
         if on_token is not None:
@@ -126,6 +136,33 @@ def generate_each(
         if not going:
             return sums
         logits = plan.advance(tokens, answers.active)
+
+
+def _ruled(logits: Logits, answers: Answers, rules: ScoreRules) -> Logits:
+    """The logits of rows that are under way, changed by the rules; the graph's own are left as they are."""
+    found = logits.copy()
+    for row in np.flatnonzero(answers.active).tolist():
+        rules.apply(found[row : row + 1], row, [answers.row(row)])
+    return found
+
+
+def _check_left(logits: Logits, ruled: Logits, answers: Answers, rules: ScoreRules) -> None:
+    """UsageError where the rules forbid every token of a row. One that the caller gave may be forbidden."""
+    for row in np.flatnonzero(answers.active).tolist():
+        if ruled[row].max() == -math.inf and np.isfinite(logits[row].max()):
+            raise rules.nothing_left(row, answers.steps)
+
+
+def _log_probabilities(
+    logits: Logits, tokens: NDArray[np.int64], answers: Answers, rules: ScoreRules | None
+) -> NDArray[np.float64]:
+    """[rows], of the chosen tokens as the model gives them, with what the rules make of that; 0 of rows that ended."""
+    given = logits[np.arange(len(tokens)), tokens] - log_sum_exp(logits)
+    found = np.where(answers.active, given, 0.0)
+    for row in np.flatnonzero(answers.active).tolist() if rules is not None else ():
+        assert rules is not None
+        found[row] = rules.log_probability(float(found[row]), row, answers.row(row), int(tokens[row]))
+    return found
 
 
 def check_finite(chosen: NDArray[Any], active: NDArray[np.bool_], step: int, where: str) -> None:

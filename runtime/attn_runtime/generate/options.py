@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..arguments import is_flag, is_number, is_whole, shown
@@ -20,25 +20,22 @@ class Sample:
     """Draw tokens instead of taking the likeliest; the limits apply in the order temperature, top_k, top_p.
 
     temperature  the logits are divided by it: below 1 the likely become likelier, above 1 the others
-    top_k        only the k likeliest tokens (of equally likely ones those with the lowest ids); None for all
-    top_p        of those, the fewest likeliest whose probabilities add up to p or more; None for all
+    top_k        only the k likeliest tokens (of equally likely ones those with the lowest ids)
+    top_p        of those, the fewest likeliest whose probabilities add up to p or more
+                 Of the three, None is the bundle's default, and where it has none: 1, all, all
     seed         row i of a batch draws from its own stream, that of seed + i, one number a token: what a row gets does not
                  depend on the rows beside it, and a row alone with seed + i gets the same. Or one seed for each row
     """
 
-    temperature: float = 1.0
+    temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
     seed: int | Sequence[int] = 0
 
     def __post_init__(self) -> None:
-        _keep(
-            self,
-            "temperature",
-            _number,
-            lambda n: 0 < n < math.inf,
-            "a number above 0; leave sampling out for the likeliest token",
-        )
+        if self.temperature is not None:
+            wanted = "a number above 0; leave sampling out for the likeliest token"
+            _keep(self, "temperature", _number, lambda n: 0 < n < math.inf, wanted)
         if self.top_k is not None:
             _keep(self, "top_k", _whole, lambda n: n >= 1, "1 or more; leave it out for all tokens")
         if self.top_p is not None:
@@ -64,55 +61,73 @@ class Sample:
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """How to generate.
+    """How to generate. None is the bundle's default, and where it has none the value in brackets.
 
     max_length      most tokens of an answer, its stop token included, begin and prompt not; 0 gives empty answers. The
-                    model's own limit, `Generator.max_length`, counts them too, and ends a row as well; None leaves it at that
-    beams           how many answers are followed at once for each row; 1 takes the likeliest token each time
-    length_penalty  an answer's score is the sum of its log probabilities over its length to this power
+                    model's own limit, `Generator.max_length`, counts them too, and ends a row as well (that one alone)
+    beams           how many answers are followed at once for each row; 1 takes the likeliest token each time (1)
+    length_penalty  an answer's score is the sum of its log probabilities over its length to this power (1)
     early_stop      with beams: stop a row when it has as many finished answers as beams, instead of when none that is
-                    under way can do better by its present length (Hugging Face's early_stopping True and False)
-    sample          draw the tokens; with one beam only
-    stop            tokens that end an answer instead of the model's own; () for none
+                    under way can do better by its present length (Hugging Face's early_stopping True and False) (False)
+    sample          draw the tokens; with one beam only. False takes the likeliest (False)
+    stop            tokens that end an answer; () for none (the model's own)
     scores          compute the scores of answers also where choosing the tokens does not need them
+    min_length      an answer has so many tokens before a stop token is chosen (0)
+    repetition_penalty  of tokens that are in the row already, prompt or begin included: logits above 0 are divided by it and
+                    those below 0 multiplied with it; with beams the same of log probabilities (1)
+    no_repeat_ngram no so many tokens in a row come twice in a row, prompt or begin included; 0 for no such rule (0)
+    begin           what answers begin with, by the names of the model's choices, as in {"language": "de"} (the model's own)
     """
 
     max_length: int | None = None
-    beams: int = 1
-    length_penalty: float = 1.0
-    early_stop: bool = False
-    sample: Sample | None = None
+    beams: int | None = None
+    length_penalty: float | None = None
+    early_stop: bool | None = None
+    sample: Sample | bool | None = None
     stop: Sequence[int] | None = None
     scores: bool = False
+    min_length: int | None = None
+    repetition_penalty: float | None = None
+    no_repeat_ngram: int | None = None
+    begin: Mapping[str, str] | None = field(
+        default=None, hash=False
+    )  # a dict has no hash; options are compared by it all the same
 
     def __post_init__(self) -> None:
-        if self.max_length is not None:
-            _keep(self, "max_length", _whole, lambda n: 0 <= n <= _MOST, f"a whole number of tokens, 0..{_MOST}")
-        _keep(self, "beams", _whole, lambda n: 1 <= n <= MOST_BEAMS, f"1..{MOST_BEAMS}")
-        _keep(self, "length_penalty", _number, lambda n: 0 <= n <= 100, "a number of 0..100")
-        for name in ("early_stop", "scores"):
-            _keep(self, name, _flag, lambda n: True, "True or False")
+        tokens = f"a whole number of tokens, 0..{_MOST}"
+        for name, read, good, wanted in (
+            ("max_length", _whole, _countable, tokens),
+            ("beams", _whole, lambda n: 1 <= n <= MOST_BEAMS, f"1..{MOST_BEAMS}"),
+            ("length_penalty", _number, lambda n: 0 <= n <= 100, "a number of 0..100"),
+            ("early_stop", _flag, lambda n: True, "True or False"),
+            ("min_length", _whole, _countable, tokens),
+            (
+                "repetition_penalty",
+                _number,
+                lambda n: 0 < n <= 1000,
+                "a number above 0 and up to 1000; 1 for no penalty",
+            ),
+            ("no_repeat_ngram", _whole, _countable, tokens),
+        ):
+            if getattr(self, name) is not None:
+                _keep(self, name, read, good, wanted)
+        _keep(self, "scores", _flag, lambda n: True, "True or False")
+        if self.sample is not None and not isinstance(self.sample, Sample):
+            wanted = "Sample(temperature=..., seed=...), or False for the likeliest tokens"
+            _keep(self, "sample", _flag, lambda n: not n, wanted)
         _check(
-            self.sample is None or isinstance(self.sample, Sample),
-            f"sample: got {shown(self.sample)}, expected Sample(temperature=..., seed=...)",
-        )
-        _check(
-            self.sample is None or self.beams == 1,
+            not isinstance(self.sample, Sample) or (self.beams or 1) == 1,
             f"got {self.beams} beams and sampling; expected one of the two: draw with one beam, or search with beams",
         )
+        if self.begin is not None:
+            named = isinstance(self.begin, Mapping) and all(
+                isinstance(t, str) for pair in self.begin.items() for t in pair
+            )
+            _check(named, f'begin: got {shown(self.begin)}, expected names, as in begin={{"language": "de"}}')
+            object.__setattr__(self, "begin", dict(self.begin))
         if self.stop is not None:
             _check(_is_several(self.stop), f"stop: got {shown(self.stop)}, expected tokens, as in stop=[3]")
             _keep(self, "stop", _whole, lambda n: n >= 0, "tokens, whole numbers of 0 or more")
-
-    def check(self, vocabulary: int, where: str) -> None:
-        """UsageError for what a model of that many tokens can't do."""
-        _check(
-            self.beams <= vocabulary,
-            f"beams: got {self.beams}, but the model has {vocabulary} tokens to choose from; take {vocabulary} or fewer "
-            f"({where})",
-        )
-        for token in self.stop or ():
-            _check(token < vocabulary, f"stop: got token {token}, the model has 0..{vocabulary - 1} ({where})")
 
 
 def _keep(options: Any, name: str, read: Callable[[Any], Any], good: Callable[[Any], bool], wanted: str) -> None:
@@ -125,6 +140,10 @@ def _keep(options: Any, name: str, read: Callable[[Any], Any], good: Callable[[A
         found.append(read(one))
         _check(found[-1] is not None and good(found[-1]), f"{name}: got {shown(one)}, expected {wanted}")
     object.__setattr__(options, name, tuple(found) if several else found[0])
+
+
+def _countable(value: int) -> bool:
+    return 0 <= value <= _MOST
 
 
 def _is_several(value: Any) -> bool:

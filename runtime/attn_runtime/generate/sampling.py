@@ -31,14 +31,15 @@ def draw(logits: NDArray[Any], sample: Sample, number: float) -> int:
     tokens, weights = distribution(logits, sample)
     upto = np.cumsum(weights)
     place = int(np.searchsorted(upto, number * upto[-1], side="right"))
-    return int(tokens[min(place, len(tokens) - 1)])
+    # Rounded up to the whole sum, a number is beyond the last token, and stands for the last one that can be drawn.
+    return int(tokens[place if place < len(tokens) else np.flatnonzero(weights)[-1]])
 
 
 def distribution(logits: NDArray[Any], sample: Sample) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(tokens, probabilities) that are left after temperature, top_k and top_p, likeliest first where either cuts."""
     scaled = logits.astype(np.float64)
     with np.errstate(over="ignore"):  # of a temperature near 0: minus infinity is what it should be, infinity is not
-        scaled = (scaled - scaled.max()) / sample.temperature
+        scaled = (scaled - scaled.max()) / (sample.temperature or 1.0)
     tokens = np.arange(len(scaled))
     if sample.top_k is not None or sample.top_p is not None:
         tokens = largest(scaled, min(sample.top_k or len(scaled), len(scaled)))

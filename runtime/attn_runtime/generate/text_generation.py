@@ -104,7 +104,9 @@ def generate_texts(
             if words and on_unknown is not None:
                 on_unknown(texts[number], words)
         answers = [TextAnswer(text, "", (), None, "cancelled" if text.strip() else "length", ()) for text in texts]
-        rows = max(1, generator.most_rows // options.beams)
+        rows = max(1, generator.most_rows // generator.settings(options).beams)
+        if generator.wiring.one_place and generator.wiring.encoder is None:
+            rows = 1  # prompts differ in length, and its rows may not
         calls, seconds = 0, 0.0
         for start in range(0, len(asked), rows):
             part = asked[start : start + rows]

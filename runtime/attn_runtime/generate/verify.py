@@ -117,12 +117,12 @@ def _replay(generator: Generator, case: GeneratedCase, row: int | None, logit_er
         inputs = to_fp16(inputs)
     if row is not None:
         inputs = _trimmed(inputs, generator)
-    options = GenerateOptions(case.max_length, case.beams, case.length_penalty, scores=True)
+    options = GenerateOptions(case.max_length, case.beams, case.length_penalty, False, sample=False, scores=True)
     found = generator.generate(inputs, options)
     lengths = case.lengths[rows]
     # A log probability is off by at most twice what logits are; a score adds up those of a whole answer.
     grown = float((np.maximum(lengths, 1) ** (1 - case.length_penalty)).max(initial=1.0))
-    score_error = 2 * logit_error * grown
+    score_error = 2 * logit_error * grown * _stretch(generator)
     allowed = case.tolerance if _is_float32(generator) else max(case.tolerance, score_error)
     decided = case.margin > 2 * (logit_error if case.beams == 1 else max(score_error, case.tolerance))
     wrong = [n for n, tokens in enumerate(_rows(case, rows)) if found.row(n) != tokens]
@@ -148,6 +148,11 @@ def _is_float32(generator: Generator) -> bool:
     return generator.bundle.graphs[name].precisions[_precision(generator, name)].type == "fp32"
 
 
+def _stretch(generator: Generator) -> float:
+    """What an error of a log probability grows by: the bundle's penalty of repetition multiplies it."""
+    return max(1.0, generator.settings().repetition_penalty)
+
+
 def _precision(generator: Generator, graph: str) -> str:
     """Which one a graph runs in: where none was asked for, its own first one."""
     found = generator.bundle.graphs[graph]
@@ -164,7 +169,7 @@ def _undecided(
     tokens may stand further behind the likeliest one than two logits can be off.
     """
     lengths = case.lengths[rows]
-    scores, behind = generator.follow(inputs, case.tokens[rows], lengths, case.length_penalty)
+    scores, behind = generator.follow(inputs, case.tokens[rows], lengths, case.length_penalty, case.max_length)
     off = np.abs(scores - case.scores[rows])
     number = int(np.argmax(~(off <= allowed)))
     if not off[number] <= allowed:

@@ -137,7 +137,9 @@ def _generate(
     if wiring.encoder is not None:
         known |= _run(bundle, wiring.encoder.name, known, wanted, ran, where)
     # The last token of the answer is written and never read.
-    prompt = feed[recipe["input"]][feed[recipe["mask"]]].tolist() if wiring.begin is None else [wiring.begin]
+    prompt = (
+        feed[recipe["input"]][feed[recipe["mask"]]].tolist() if wiring.rules.begin is None else [*wiring.rules.begin]
+    )
     tokens, written = [*prompt, *answer[:-1]], [*prompt, *answer][1:]
     most = wiring.first.inputs["tokens"].dims[1].max
     if len(tokens) > most:

@@ -111,7 +111,7 @@ def _measure(
             f"new tokens: got {count}, expected 1..{room}: the model takes rows of up to {generator.max_length} tokens, of which "
             f"{generator.max_length - room} come before the answer; ask for fewer, or give a shorter prompt ({generator.where})"
         )
-    options = GenerateOptions(count, stop=())
+    options = GenerateOptions(count, beams=1, sample=False, stop=())
     memory_source = reset_peak_memory()
     until = time.perf_counter() + measure.warmup_s
     _write(generator, inputs, options)

@@ -28,12 +28,13 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "usage: translate [--beams N] BUNDLE.attn TEXT...\n");
     return ATTN_ERROR_USAGE;
   }
-  if (options.beams == 1) options.on_token = shows_progress;
+  const bool one_beam = options.beams.value_or(1) == 1;
+  if (one_beam) options.beams = 1, options.on_token = shows_progress;
   try {
     const attn::Bundle bundle(arguments[first]);
     const attn::Generator generator(bundle);
     const attn::Answers answers = generator.generate_text({arguments + first + 1, arguments + count}, options);
-    if (options.beams == 1) std::fputc('\n', stderr);
+    if (one_beam) std::fputc('\n', stderr);
     for (const std::string& note : answers.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
     for (const attn::Answer& answer : answers.rows) print_answer(answer.text);
     return 0;

@@ -14,7 +14,7 @@ from attn_models.spec import whole
 from attn_models.zoo import translator
 from attn_models.zoo.translator import MODEL, Attention, StepView, Translator
 from attn_runtime.errors import UsageError
-from attn_runtime.spec import named_dims
+from attn_runtime.spec import Dim, named_dims
 from torch import nn
 from torch.nn import functional as F
 
@@ -105,6 +105,33 @@ def test_what_is_generated_with_the_cache_is_what_is_generated_without(spec, mod
                 torch.equal(quick.tokens, plain.tokens) and quick.scores.isnan().all() and quick.margin != quick.margin
             )
             assert len(set(plain.tokens.flatten().tolist())) > 8, "answers that are all alike would prove nothing"
+
+
+def test_begin_may_be_several_tokens_and_rows_may_share_one_position(spec, module):
+    """And the new token has a place of its own in the cache that the step sees."""
+    seen = []
+
+    class OnePlace(StepView):
+        def forward(self, token, position, past_mask, *others):
+            seen.append((tuple(position.shape), int(position), past_mask.shape[1]))
+            return super().forward(token, position, past_mask, *others)
+
+    graphs = {graph.name: graph for graph in spec.graphs}
+    first, *others = graphs["step"].inputs[1].dims
+    position = dataclasses.replace(graphs["step"].inputs[1], dims=(Dim.fixed(1), *others))
+    assert position.name == "position" and first.dynamic
+    step = dataclasses.replace(
+        graphs["step"], view=OnePlace, inputs=(graphs["step"].inputs[0], position, *graphs["step"].inputs[2:])
+    )
+    asset = {**spec.generation.asset, "begin": [spec.generation.asset["begin"], 7, 9]}
+    generation = dataclasses.replace(spec.generation, asset=asset)
+    changed = dataclasses.replace(spec, graphs=(graphs["encoder"], graphs["first"], step), generation=generation)
+    prompt = batch(rows=8)
+    plain = reference_generation.greedy(module, generation, prompt, 15)
+    cached = reference_generation.cached(module, changed, prompt, 15)
+    assert torch.equal(cached.tokens, plain.tokens) and torch.allclose(cached.scores, plain.scores, atol=1e-5)
+    assert not torch.equal(plain.tokens, reference_generation.greedy(module, spec.generation, prompt, 15).tokens)
+    assert len(seen) > 8 and all(shape == (1, 1) and place < size for shape, place, size in seen)
 
 
 class LateStep(StepView):

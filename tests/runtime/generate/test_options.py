@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import AttnError, BackendError, BundleError, InputError, UsageError
-from attn_runtime.generate import GenerateOptions, Generator, Sample, open_generator
+from attn_runtime.generate import GenerateOptions, Generator, Sample, Settings, open_generator
+from attn_runtime.generate.graphs import GenerationRules
 from attn_runtime.generate.graphs.graph_io import GraphIO
 from support.models.tiny_generators import Tiny, asset_of, drawn_prompts, greedy_of, inputs_of, logits_of, write_bundle
 
@@ -352,7 +353,8 @@ def test_low_memory_answers_the_same(folder: Path, writer: Generator) -> None:
 
 
 def test_stop_tokens_may_be_an_array() -> None:
-    GenerateOptions(stop=np.array([1, 2])).check(3, "here")  # type: ignore[arg-type]
+    options = GenerateOptions(stop=np.array([1, 2]))  # type: ignore[arg-type]
+    Settings.of(options, GenerationRules(), (), "here").check(3, "here")
     with pytest.raises(UsageError, match="stop: got 3, expected tokens"):
         GenerateOptions(stop=3)  # type: ignore[arg-type]
 

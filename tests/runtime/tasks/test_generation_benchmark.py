@@ -56,7 +56,9 @@ def test_whole_answers_of_the_length_that_was_asked_for(folder: Path, name: str,
     assert (report.call, report.device, report.batch_dim) == ("generate", "cpu", "batch")
     assert len(asked) == 2 * (1 + 2)  # one each to warm up
     for inputs, options, found in asked:
-        assert options == GenerateOptions(6, stop=()) and found.lengths.tolist() == [6] * len(found.lengths)
+        assert options == GenerateOptions(6, 1, sample=False, stop=()) and found.lengths.tolist() == [6] * len(
+            found.lengths
+        )
         assert all(value.all() for value in inputs.values() if value.dtype == bool)  # no row is padded
     for r in report.results:
         assert r.tokens_per_second == pytest.approx(r.batch * r.row_tokens_per_second) and r.token_ms is not None

@@ -16,6 +16,12 @@ ON_TOKEN = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_int64, ctype
 ON_TEXT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
 
 
+class Choice(ctypes.Structure):
+    """attn_choice."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("value", ctypes.c_char_p))
+
+
 class GenerateOptions(ctypes.Structure):
     """attn_generate_options."""
 
@@ -36,6 +42,11 @@ class GenerateOptions(ctypes.Structure):
         ("on_token", ON_TOKEN),
         ("user", ctypes.c_void_p),
         ("on_text", ON_TEXT),
+        ("min_length", ctypes.c_int64),
+        ("repetition_penalty", ctypes.c_double),
+        ("no_repeat_ngram", ctypes.c_int64),
+        ("choices", ctypes.POINTER(Choice)),
+        ("choice_count", ctypes.c_size_t),
     )
 
 
@@ -141,11 +152,15 @@ def _text(value: object) -> bytes | None:
 def _asked(options: Mapping[str, Any]) -> GenerateOptions:
     """ATTN_GENERATE_OPTIONS_INIT, with the members that are given."""
     made = GenerateOptions(
-        ctypes.sizeof(GenerateOptions), -1, 1, 1.0, 0, 0, 1.0, 0, 1.0, 0, None, 0, 0, ON_TOKEN(), None, ON_TEXT()
-    )
+        ctypes.sizeof(GenerateOptions), -1, -1, -1.0, -1, -1, 1.0, 0, 1.0, 0, None, 0, 0, ON_TOKEN(), None, ON_TEXT(),
+        -1, 0.0, -1, None, 0,
+    )  # fmt: skip
     for name, value in options.items():
         if name == "stop":
             made.stop, made.stop_count = (ctypes.c_int64 * max(1, len(value)))(*value), len(value)
+        elif name == "begin":
+            made.choices = (Choice * len(value))(*((n.encode(), v.encode()) for n, v in value.items()))
+            made.choice_count = len(value)
         elif name == "on_token":
             made.on_token = ON_TOKEN(_with_user(value))
         elif name == "on_text":

@@ -27,7 +27,7 @@ from attn_runtime import GenerateOptions, Sample, open_generator
 from attn_runtime.errors import AttnError, InputError, UsageError
 from attn_runtime.preprocess import open_text
 
-_SEARCH = ("max_length", "beams", "length_penalty")
+_SEARCH = ("max_length", "beams", "length_penalty", "min_length", "repetition_penalty", "no_repeat_ngram")
 _DRAWN = ("temperature", "top_k", "top_p", "seed")
 
 
@@ -77,7 +77,7 @@ class TritonPythonModel:
         if not group:
             return
         options = group[0].options
-        if options.sample is not None:
+        if isinstance(options.sample, Sample):
             options = replace(
                 options, sample=replace(options.sample, seed=[seed for one in group for seed in one.seeds])
             )
@@ -92,11 +92,11 @@ class TritonPythonModel:
         found = self._generator.generate(
             self._inputs(group),
             options,
-            on_token=(lambda row, token: group[row].follow(token)) if options.beams == 1 else None,
+            on_token=(lambda row, token: group[row].follow(token)) if (options.beams or 1) == 1 else None,
             cancel=all_over,
         )
         for row, one in enumerate(group):
-            if options.beams > 1:  # known when it is over
+            if (options.beams or 1) > 1:  # known when it is over
                 for token in found.row(row):
                     one.follow(token)
             one.reply.attempt(one.stream.end, found.row(row), found.stopped[row])
@@ -115,7 +115,12 @@ class _Asked:
         self.chosen = 0
         self._followed: list[int] = []
         drawn = _options(request, _DRAWN)
-        self.options = GenerateOptions(**_options(request, _SEARCH), sample=Sample(**drawn) if drawn else None)
+        chosen = _options(request, list(generator.wiring.rules.choices))
+        self.options = GenerateOptions(
+            **_options(request, _SEARCH),
+            sample=Sample(**drawn) if drawn else None,
+            begin={name: _text(np.array(value)) for name, value in chosen.items()} or None,
+        )
         given = {name: pb_utils.get_input_tensor_by_name(request, name) for name in prompts}
         missing = [name for name, tensor in given.items() if tensor is None]
         if missing:
@@ -131,8 +136,12 @@ class _Asked:
                     "them together"
                 )
         generator.check(self.arrays if text is None else text.inputs([self.text]), self.options)
+        settings = generator.settings(
+            self.options
+        )  # what the bundle does by default is told, since requests share a batch
+        self.options = replace(self.options, beams=settings.beams, sample=settings.sample or False)
         alike, self.seeds = self.options, []
-        if alike.sample is not None:
+        if isinstance(alike.sample, Sample):
             self.seeds = alike.sample.seeds(1)
             alike = replace(alike, sample=replace(alike.sample, seed=0))
         self.key = (alike, tuple((name, array.shape) for name, array in self.arrays.items()))
@@ -181,7 +190,7 @@ def _alike(asked: Sequence[_Asked], most: int) -> Iterator[list[_Asked]]:
     for one in asked:
         groups.setdefault(one.key, []).append(one)
     for group in groups.values():
-        rows = max(1, most // group[0].options.beams)
+        rows = max(1, most // (group[0].options.beams or 1))
         yield from (group[start : start + rows] for start in range(0, len(group), rows))
 
 

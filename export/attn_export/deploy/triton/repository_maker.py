@@ -227,25 +227,23 @@ def _generator(bundle: Bundle, name: str, options: TritonOptions) -> tuple[Model
         )
     wiring = GraphIO.of(bundle, options.precision)
     texts = bundle.asset("text") is not None and bundle.asset("tokenizer") is not None
-    most = min(
-        spec.dims[0].max
-        for side in (wiring.encoder, wiring.first, wiring.step)
-        if side
-        for spec in side.inputs.values()
-    )
+    most = wiring.most_rows
     inputs = (
         [_tensor("text", "TYPE_STRING", [1])]
         if texts
         else [_prompt(spec) for spec in wiring.inputs if spec.name != "tokens_mask"]
     )
-    # Whole numbers and shares of what generate_options has; a request that leaves them out takes the likeliest tokens.
+    # Whole numbers and shares of what generate_options has; a request that leaves them out takes the bundle's defaults.
     inputs += [
         {**_tensor(option, kind, [1]), "optional": True}
         for option, kind in (
             ("max_length", "TYPE_INT64"), ("beams", "TYPE_INT64"), ("length_penalty", "TYPE_FP32"), ("temperature", "TYPE_FP32"),
-            ("top_k", "TYPE_INT64"), ("top_p", "TYPE_FP32"), ("seed", "TYPE_INT64"),
+            ("top_k", "TYPE_INT64"), ("top_p", "TYPE_FP32"), ("seed", "TYPE_INT64"), ("min_length", "TYPE_INT64"),
+            ("repetition_penalty", "TYPE_FP32"), ("no_repeat_ngram", "TYPE_INT64"),
         )
     ]  # fmt: skip
+    # What answers begin with, by name: a language, a task.
+    inputs += [{**_tensor(choice, "TYPE_STRING", [1]), "optional": True} for choice in wiring.rules.choices]
     outputs = [
         _tensor("text", "TYPE_STRING", [1]),
         _tensor("token", "TYPE_INT64", [1]),

@@ -8,16 +8,18 @@ from ...lazy import lazy
 
 if TYPE_CHECKING:
     from .buffers import memory_of
+    from .generation_rules import GenerationRules
     from .graph_io import GraphIO
     from .step_graphs import Sessions, Shape, StepGraphs
 
-__all__ = ["GraphIO", "Sessions", "Shape", "StepGraphs", "memory_of"]
+__all__ = ["GenerationRules", "GraphIO", "Sessions", "Shape", "StepGraphs", "memory_of"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
         "buffers": ["memory_of"],
+        "generation_rules": ["GenerationRules"],
         "graph_io": ["GraphIO"],
         "step_graphs": ["Sessions", "Shape", "StepGraphs"],
     },

@@ -10,6 +10,7 @@ from ...bundle import Bundle
 from ...errors import BundleError, UsageError
 from ...files import shown
 from ...spec import TensorSpec
+from .generation_rules import GenerationRules
 
 FLOATS = ("float16", "float32", "float64")
 #: What the loop itself gives to `first` and `step`, with dtype and rank.
@@ -36,8 +37,10 @@ class GraphIO:
     cache       the KIND_N of each cached tensor
     carried     the step's inputs that are the same at every step: outputs of `first` or of the encoder, inputs of the encoder
     capacities  fewest and most entries that the cache of the step may have
+    rules       how answers begin, which tokens are not chosen, and what is done by default
     max_length  most tokens of a row, prompt included: the model's, or what the exported graph has positions or a cache for
     vocabulary  how many tokens there are to choose from
+    one_place   whether all rows of the step stand at the same place: its position is [1, 1], not [batch, 1]
     """
 
     where: str
@@ -46,12 +49,13 @@ class GraphIO:
     step: Sides
     cache: tuple[str, ...]
     carried: tuple[str, ...]
-    begin: int | None
+    rules: GenerationRules
     stop: tuple[int, ...]
     pad: int
     capacities: tuple[int, int]
     max_length: int
     vocabulary: int
+    one_place: bool
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -59,6 +63,28 @@ class GraphIO:
         if self.encoder is not None:
             return tuple(self.encoder.inputs.values())
         return tuple(self.first.inputs[name] for name in _OF_FIRST)
+
+    @property
+    def source_tokens(self) -> tuple[str, str | None] | None:
+        """The encoder's first input int64 [batch, length], and the bool mask beside it; None where it reads no tokens."""
+        pairs = [spec for spec in self.encoder.inputs.values() if len(spec.dims) == 2] if self.encoder else []
+        tokens = next((spec for spec in pairs if spec.dtype == "int64"), None)
+        if tokens is None:
+            return None
+        masks = (spec.name for spec in pairs if spec.dtype == "bool" and spec.dims[1].name == tokens.dims[1].name)
+        return tokens.name, next(masks, None)
+
+    @property
+    def most_rows(self) -> int:
+        """Rows that every graph takes in one call; those of the step are rows times beams."""
+        graphs = [graph for graph in (self.encoder, self.first, self.step) if graph is not None]
+        specs = [
+            spec
+            for graph in graphs
+            for name, spec in graph.inputs.items()
+            if not (name == "position" and self.one_place)
+        ]
+        return min(spec.dims[0].max for spec in specs)
 
     @classmethod
     def of(cls, bundle: Bundle, precision: str | None = None) -> GraphIO:
@@ -113,12 +139,19 @@ class _Reader:
         vocabulary = self.vocabulary(first)
         if self.vocabulary(step) != vocabulary:
             self.refuse(f"graphs {first.name} and {step.name} choose from different numbers of tokens")
-        begin = asset["begin"]
-        if (begin is None) != (encoder is None):
+        rules = GenerationRules.of(asset)
+        if (rules.begin is None) != (encoder is None):
             self.refuse("begin is given for a model with an encoder, and null for one without, whose prompt begins")
-        for name, token in [("begin", begin), ("pad", asset["pad"]), *(("stop", each) for each in asset["stop"])]:
-            if token is not None and token >= vocabulary:
+        for name, token in [*rules.tokens(), ("pad", asset["pad"]), *(("stop", each) for each in asset["stop"])]:
+            if token >= vocabulary:
                 self.refuse(f"{name} is token {token}, the graphs have {vocabulary} tokens")
+        if problem := rules.problem():
+            self.refuse(problem)
+        prompt = first.inputs["tokens"].dims[1]
+        for length in rules.begin_lengths():
+            if not prompt.min <= length <= prompt.max:
+                self.refuse(f"begin has {length} tokens, graph {first.name} reads {prompt.min}..{prompt.max}")
+        rows = step.inputs["position"].dims[0]
         capacity = step.inputs["past_mask"].dims[1]
         places = (
             step.inputs["position"].high or asset["max_length"]
@@ -130,12 +163,13 @@ class _Reader:
             step,
             cache,
             carried,
-            begin,
+            rules,
             tuple(asset["stop"]),
             asset["pad"],
             (capacity.min, capacity.max),
             min(asset["max_length"], capacity.max + 1, places),  # the newest token is not in the cache
             vocabulary,
+            not rows.dynamic and rows.max == 1 and step.inputs["token"].dims[0].max > 1,
         )
 
     def sides(self, role: str) -> Sides:

@@ -71,8 +71,8 @@ class StepGraphs:
         if shape.beams > 1:
             self._carried = {name: self._widened(narrow) for name, narrow in self._carried.items()}
         self._new = Entries(memory, self._cached, self.rows, 1)
-        host = {name: sessions.step.buffer((self.rows, 1), "int64") for name in ("token", "position")}
-        self._token, self._position = host["token"], host["position"]
+        self._token = sessions.step.buffer((self.rows, 1), "int64")
+        self._position = sessions.step.buffer((1 if wiring.one_place else self.rows, 1), "int64")
         self._logits = sessions.step.buffer((self.rows, wiring.vocabulary), step.outputs["logits"].dtype)
         self._steps: dict[int, tuple[Cache, BoundCall]] = {}
         self._cache: Cache

@@ -245,13 +245,19 @@ ATTN_API int attn_bundle_verify(const attn_bundle* bundle, const attn_open_optio
 
 /* ---- Generation ---- */
 
+/* A choice of what answers begin with: {"language", "de"}. */
+typedef struct attn_choice {
+  const char* name;
+  const char* value;
+} attn_choice;
+
 typedef struct attn_generate_options {
   size_t size; /* sizeof(attn_generate_options) */
-  int64_t max_length;    /* most tokens of an answer; -1: what the model has room for */
-  int64_t beams;         /* 1: the likeliest token each time */
-  double length_penalty; /* of beams: sums of log probabilities are divided by length to this power */
-  int early_stop;        /* of beams: end when as many answers are complete as there are beams */
-  int sample;            /* draw tokens, with the four below; one beam alone */
+  int64_t max_length;    /* most tokens of an answer; -1: the bundle's default, or what the model has room for */
+  int64_t beams;         /* 1: the likeliest token each time; -1: the bundle's default, or 1 */
+  double length_penalty; /* of beams: sums of log probabilities are divided by length to this power; -1: the bundle's default, or 1 */
+  int early_stop;        /* of beams: end when as many answers are complete as there are beams; -1: the bundle's default, or not */
+  int sample;            /* draw tokens, with the four below; one beam alone. -1: the bundle's default, with `seed`, or not */
   double temperature;    /* above 0 */
   int64_t top_k;         /* 0: all */
   double top_p;          /* 0 < p <= 1; 1: all, as without it */
@@ -266,8 +272,14 @@ typedef struct attn_generate_options {
   /* The same with what the text of a row grows by: `bytes` of UTF-8, a 0 behind them. What a later token may change is held back, so the
    * pieces add up to attn_result_text; what is left is told at the end, where its answer counts no more. Needs the bundle's tokenizer. */
   int (*on_text)(size_t row, const char* piece, size_t bytes, void* user);
+  int64_t min_length;         /* an answer has so many tokens before a stop token is chosen; -1: the bundle's default, or 0 */
+  double repetition_penalty;  /* above 1, tokens that the row has become less likely; 0: the bundle's default, or 1 for no penalty */
+  int64_t no_repeat_ngram;    /* no so many tokens in a row come twice; 0: no such rule, -1: the bundle's default, or 0 */
+  const attn_choice* choices; /* what answers begin with, by the names of the model's choices; NULL: the model's own */
+  size_t choice_count;
 } attn_generate_options;
-#define ATTN_GENERATE_OPTIONS_INIT {sizeof(attn_generate_options), -1, 1, 1.0, 0, 0, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL, NULL}
+#define ATTN_GENERATE_OPTIONS_INIT \
+  {sizeof(attn_generate_options), -1, -1, -1.0, -1, -1, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL, NULL, -1, 0.0, -1, NULL, 0}
 
 /* Open the generator of a bundle: all of its graphs on one device. options->graph must be NULL. */
 ATTN_API int attn_generator_open(const attn_bundle* bundle, const attn_open_options* options, attn_generator** generator);

@@ -423,13 +423,13 @@ class Session {
   detail::Handle<attn_session, attn_session_close> handle_;
 };
 
-/* What attn_generate_options says. */
+/* What attn_generate_options says; none is the bundle's default. */
 struct GenerateOptions {
-  std::optional<int64_t> max_length{}; /* most tokens of an answer; none: what the model has room for */
-  int64_t beams = 1;
-  double length_penalty = 1.0;
-  bool early_stop = false;
-  bool sample = false; /* draw tokens, with the four below */
+  std::optional<int64_t> max_length{}; /* most tokens of an answer */
+  std::optional<int64_t> beams{};
+  std::optional<double> length_penalty{};
+  std::optional<bool> early_stop{};
+  std::optional<bool> sample{}; /* draw tokens, with the four below; the bundle's default draws with `seed` alone */
   double temperature = 1.0;
   int64_t top_k = 0;
   double top_p = 1.0;
@@ -439,6 +439,10 @@ struct GenerateOptions {
   std::function<bool(size_t row, int64_t token)> on_token{}; /* with one beam; false ends the generation */
   std::function<bool(size_t row, const std::string& piece)> on_text{}; /* what a row's text grows by: pieces that add up to it */
   /* What these throw comes out of `generate`, which ends behind it. */
+  std::optional<int64_t> min_length{};
+  std::optional<double> repetition_penalty{};
+  std::optional<int64_t> no_repeat_ngram{};
+  std::map<std::string, std::string> begin{}; /* what answers begin with: {{"language", "de"}} */
 };
 
 /* One row of what a generator wrote. */
@@ -495,7 +499,10 @@ class Generator {
   template <typename Generate>
   static Answers answers(const GenerateOptions& options, Generate generate) {
     Calls calls{options, nullptr};
-    const attn_generate_options asked = c(options, calls);
+    std::vector<attn_choice> choices;
+    for (const auto& [name, value] : options.begin) choices.push_back({name.c_str(), value.c_str()});
+    attn_generate_options asked = c(options, calls);
+    asked.choices = choices.data(), asked.choice_count = choices.size();
     attn_result* made = nullptr;
     const int status = generate(&asked, &made);
     const detail::Handle<attn_result, attn_result_close> result(made);
@@ -507,8 +514,11 @@ class Generator {
   static attn_generate_options c(const GenerateOptions& options, Calls& calls) {
     attn_generate_options given = ATTN_GENERATE_OPTIONS_INIT;
     given.max_length = options.max_length.value_or(-1);
-    given.beams = options.beams, given.length_penalty = options.length_penalty, given.early_stop = options.early_stop;
-    given.sample = options.sample, given.temperature = options.temperature, given.top_k = options.top_k, given.top_p = options.top_p;
+    given.beams = options.beams.value_or(-1), given.length_penalty = options.length_penalty.value_or(-1.0);
+    given.early_stop = options.early_stop ? *options.early_stop : -1, given.sample = options.sample ? *options.sample : -1;
+    given.min_length = options.min_length.value_or(-1), given.no_repeat_ngram = options.no_repeat_ngram.value_or(-1);
+    given.repetition_penalty = options.repetition_penalty.value_or(0.0);
+    given.temperature = options.temperature, given.top_k = options.top_k, given.top_p = options.top_p;
     given.seed = options.seed, given.scores = options.scores;
     static const int64_t none = 0;
     if (options.stop) given.stop = options.stop->empty() ? &none : options.stop->data(), given.stop_count = options.stop->size();

@@ -15,8 +15,9 @@ constexpr double never = -1.0e9;
 
 }  // namespace
 
-BeamSearch::BeamSearch(const std::vector<size_t>& limits, std::vector<uint8_t> stops, int64_t pad, const GenerateOptions& options)
-    : stops_(std::move(stops)), pad_(pad), options_(options), beams_(static_cast<size_t>(options.beams)) {
+BeamSearch::BeamSearch(const std::vector<size_t>& limits, std::vector<uint8_t> stops, int64_t pad, const Settings& settings,
+                       const ScoreRules* rules)
+    : stops_(std::move(stops)), pad_(pad), settings_(settings), rules_(rules), beams_(static_cast<size_t>(settings.beams)) {
   const auto stop_count = static_cast<size_t>(std::count(stops_.begin(), stops_.end(), 1));
   keep_ = std::max<size_t>(2, 1 + stop_count) * beams_;
   for (const size_t limit : limits) {
@@ -25,8 +26,6 @@ BeamSearch::BeamSearch(const std::vector<size_t>& limits, std::vector<uint8_t> s
     rows_.push_back(std::move(row));
   }
 }
-
-double BeamSearch::score(double sum, size_t length) const { return sum / std::pow(static_cast<double>(length), options_.length_penalty); }
 
 void BeamSearch::step(Row& row, const std::vector<double>& sums) {
   find_largest(sums.data(), sums.size(), keep_, best_);
@@ -41,7 +40,7 @@ void BeamSearch::step(Row& row, const std::vector<double>& sums) {
   };
   for (size_t rank = 0; rank < std::min(beams_, best_.size()); ++rank) {
     const size_t place = best_[rank];
-    if (ends(place) && sums[place] > never / 2) row.finished.push_back({score(sums[place], length), continued(place)});
+    if (ends(place) && sums[place] > never / 2) row.finished.push_back({settings_.score(sums[place], length), continued(place)});
   }
   std::stable_sort(row.finished.begin(), row.finished.end(), [](const Answer& a, const Answer& b) { return a.score > b.score; });
   if (row.finished.size() > beams_) row.finished.resize(beams_);
@@ -59,8 +58,9 @@ void BeamSearch::step(Row& row, const std::vector<double>& sums) {
   }
   row.sequences = std::move(sequences);
   const bool full = row.finished.size() == beams_;
-  const bool could = !full || score(row.sums[0], length) > row.finished.back().score;
-  row.going = length < row.limit && could && !(full && options_.early_stop);
+  const bool may_go_on = std::isfinite(row.sums[0]) || row.finished.empty();  // else no beam may go on with any token
+  const bool could = may_go_on && (!full || settings_.score(row.sums[0], length) > row.finished.back().score);
+  row.going = length < row.limit && could && !(full && settings_.early_stop);
 }
 
 void BeamSearch::generate(Steps& model, Logits logits, const std::string& where) {
@@ -85,10 +85,12 @@ void BeamSearch::generate(Steps& model, Logits logits, const std::string& where)
           const double total = log_sum_exp(values.data(), vocabulary);
           check_finite(total, number * beams_ + beam, steps_, where);
           for (double& value : values) value -= total;
+          if (rules_) rules_->apply(values.data(), number, row.sequences[beam]);
         }
         for (size_t token = 0; token < vocabulary; ++token) sums[token * beams_ + beam] = values[token] + row.sums[beam];
       }
       step(row, sums);
+      if (rules_ && row.going && std::isinf(row.sums[0])) rules_->refuse(number, steps_);
       for (size_t beam = 0; beam < beams_; ++beam) {
         parents[number * beams_ + beam] = number * beams_ + row.parents[beam];
         tokens[number * beams_ + beam] = row.sequences[beam].back();
@@ -106,7 +108,7 @@ void BeamSearch::generate(Steps& model, Logits logits, const std::string& where)
 
 BeamSearch::Answer BeamSearch::best(const Row& row) const {
   if (!row.finished.empty()) return row.finished.front();
-  return {score(row.sums[0], std::max<size_t>(row.sequences[0].size(), 1)), row.sequences[0]};
+  return {settings_.score(row.sums[0], row.sequences[0].size()), row.sequences[0]};
 }
 
 Generated BeamSearch::result() const {

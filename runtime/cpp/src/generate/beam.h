@@ -6,15 +6,16 @@
 #include <vector>
 
 #include "generate/graphs/steps.h"
-#include "generate/options.h"
 #include "generate/result.h"
+#include "generate/rules.h"
 
 namespace attn {
 
 class BeamSearch {
  public:
-  // `limits`: most tokens of each row's answer. `stops` has a place for every token of the vocabulary.
-  BeamSearch(const std::vector<size_t>& limits, std::vector<uint8_t> stops, int64_t pad, const GenerateOptions& options);
+  // `limits`: most tokens of each row's answer. `stops` has a place for every token of the vocabulary. `rules` may be null.
+  BeamSearch(const std::vector<size_t>& limits, std::vector<uint8_t> stops, int64_t pad, const Settings& settings,
+             const ScoreRules* rules = nullptr);
 
   // From the logits of each prompt, [rows / beams, vocabulary], on.
   void generate(Steps& model, Logits logits, const std::string& where);
@@ -38,12 +39,12 @@ class BeamSearch {
   // Go one token on, from log probabilities [vocabulary, beams] that the sums are added to.
   void step(Row& row, const std::vector<double>& sums);
   Answer best(const Row& row) const;
-  double score(double sum, size_t length) const;
 
   std::vector<Row> rows_;
   std::vector<uint8_t> stops_;
   int64_t pad_;
-  GenerateOptions options_;
+  Settings settings_;
+  const ScoreRules* rules_;
   size_t beams_, keep_, steps_ = 0;
   std::vector<size_t> best_, on_;
 };

@@ -14,12 +14,11 @@ namespace {
 
 constexpr size_t most_shapes = 4;
 
-Generated result_of(Answers& answers, bool with_scores, double length_penalty) {
+Generated result_of(Answers& answers, bool with_scores, const Settings& settings) {
   Generated made;
   if (with_scores) {
     for (size_t row = 0; row < answers.sums.size(); ++row) {
-      const auto length = static_cast<double>(std::max<size_t>(answers.tokens[row].size(), 1));
-      made.scores.push_back(answers.sums[row] / std::pow(length, length_penalty));
+      made.scores.push_back(settings.score(answers.sums[row], answers.tokens[row].size()));
     }
   }
   made.tokens = std::move(answers.tokens);
@@ -74,45 +73,56 @@ Generator::Alone::~Alone() {
   generator_.busy_.unlock();
 }
 
+Settings Generator::settings(const GenerateOptions& options) const {
+  return Settings::of(options, graph_io->rules, graph_io->stop, graph_io->where);
+}
+
 Generated Generator::generate(const std::map<std::string, View>& inputs, const GenerateOptions& options) {
-  options.check(graph_io->vocabulary, graph_io->where);
-  const Prompts given = prompts(inputs);
+  const Settings asked = settings(options);
+  asked.check(graph_io->vocabulary, graph_io->where);
+  const Prompts given = prompts(inputs, asked);
   const size_t rows = given.lengths.size();
-  if (whole_rows(rows, options.beams) > graph_io->most_rows) {
-    throw input_error("got " + std::to_string(rows) + " rows" + (options.beams > 1 ? " of " + std::to_string(options.beams) + " beams" : "") +
+  if (whole_rows(rows, asked.beams) > graph_io->most_rows) {
+    throw input_error("got " + std::to_string(rows) + " rows" + (asked.beams > 1 ? " of " + std::to_string(asked.beams) + " beams" : "") +
                       "; the graphs take up to " + std::to_string(graph_io->most_rows) +
                       " rows: give fewer, or re-export with a larger batch (" + graph_io->where + ")");
   }
-  const std::vector<size_t> most = limits(options.max_length, given.lengths);
-  std::vector<uint8_t> stops(static_cast<size_t>(graph_io->vocabulary));
-  for (const int64_t token : options.stop ? *options.stop : graph_io->stop) stops[static_cast<size_t>(token)] = 1;
+  const std::vector<size_t> most = limits(asked, given.lengths);
+  const std::vector<uint8_t> ends = stops(asked.stop);
+  const ScoreRules made_rules = rules(given, asked, most);
+  const ScoreRules* ruled = made_rules.any() ? &made_rules : nullptr;
 
   const Alone alone(*this);
-  Answers answers(most, stops, graph_io->pad);
-  if (!answers.going()) return result_of(answers, true, options.length_penalty);
-  StepGraphs& model = step_graphs(given, static_cast<size_t>(options.beams));
+  Answers answers(most, ends, graph_io->pad);
+  if (!answers.going()) return result_of(answers, true, asked);
+  StepGraphs& model = step_graphs(given, static_cast<size_t>(asked.beams));
   const Logits logits = model.start(given.source, given.tokens, given.lengths);
-  if (options.beams > 1) {
-    BeamSearch search(most, stops, graph_io->pad, options);
+  if (asked.beams > 1) {
+    BeamSearch search(most, ends, graph_io->pad, asked, ruled);
     search.generate(model, logits, graph_io->where);
     return search.result();
   }
   Choose choose = likeliest;
-  if (options.sample) choose = Sampler(*options.sample, rows);
-  generate_each(model, logits, answers, choose, graph_io->where, options.on_token, options.scores);
-  return result_of(answers, options.scores, options.length_penalty);
+  if (asked.sample) choose = Sampler(*asked.sample, rows);
+  generate_each(model, logits, answers, choose, graph_io->where, options.on_token, asked.scores, ruled);
+  return result_of(answers, asked.scores, asked);
 }
 
 Generator::Followed Generator::follow(const std::map<std::string, View>& inputs, const std::vector<std::vector<int64_t>>& answers,
-                                      double length_penalty) {
-  const Prompts given = prompts(inputs);
+                                      double length_penalty, std::optional<int64_t> max_length) {
+  GenerateOptions options;
+  options.max_length = max_length;
+  options.beams = 1;
+  options.length_penalty = length_penalty;
+  options.likeliest = true;
+  const Settings asked = settings(options);
+  const Prompts given = prompts(inputs, asked);
   const size_t rows = given.lengths.size();
-  const std::vector<size_t> room = limits(std::nullopt, given.lengths);
   std::vector<size_t> lengths(rows);
   bool fits = answers.size() == rows && whole_rows(rows, 1) <= graph_io->most_rows;
   for (size_t row = 0; fits && row < rows; ++row) {
     lengths[row] = answers[row].size();
-    fits = lengths[row] <= room[row] &&
+    fits = lengths[row] + given.lengths[row] <= static_cast<size_t>(graph_io->max_length) &&
            std::all_of(answers[row].begin(), answers[row].end(), [&](int64_t token) { return token >= 0 && token < graph_io->vocabulary; });
   }
   if (!fits) {
@@ -132,8 +142,10 @@ Generator::Followed Generator::follow(const std::map<std::string, View>& inputs,
     return token;
   };
   StepGraphs& model = step_graphs(given, 1);
-  generate_each(model, model.start(given.source, given.tokens, given.lengths), followed, as_given, graph_io->where, {}, true);
-  found.scores = result_of(followed, true, length_penalty).scores;
+  const ScoreRules made_rules = rules(given, asked, limits(asked, given.lengths));
+  generate_each(model, model.start(given.source, given.tokens, given.lengths), followed, as_given, graph_io->where, {}, true,
+                made_rules.any() ? &made_rules : nullptr);
+  found.scores = result_of(followed, true, asked).scores;
   return found;
 }
 
@@ -152,7 +164,35 @@ StepGraphs& Generator::step_graphs(const Prompts& given, size_t beams) {
   return step_graphs_.front();
 }
 
-Generator::Prompts Generator::prompts(std::map<std::string, View> inputs) const {
+std::vector<uint8_t> Generator::stops(const std::vector<int64_t>& tokens) const {
+  std::vector<uint8_t> found(static_cast<size_t>(graph_io->vocabulary));
+  for (const int64_t token : tokens) found[static_cast<size_t>(token)] = 1;
+  return found;
+}
+
+ScoreRules Generator::rules(const Prompts& given, const Settings& asked, const std::vector<size_t>& limits) const {
+  std::vector<ScoreRules::Tokens> prompts, sources;
+  for (size_t row = 0; row < given.lengths.size(); ++row) {
+    const int64_t* begin = given.tokens + row * given.width;
+    prompts.emplace_back(begin, begin + given.lengths[row]);
+  }
+  if (!graph_io->encoder) {
+    sources = prompts;
+  } else if (asked.encoder_no_repeat_ngram && !graph_io->source_tokens.empty()) {
+    const View& tokens = given.source.at(graph_io->source_tokens);
+    const auto width = static_cast<size_t>(tokens.shape[1]);
+    const uint8_t* mask = graph_io->source_mask.empty() ? nullptr : given.source.at(graph_io->source_mask).as<uint8_t>();
+    for (size_t row = 0; row < given.lengths.size(); ++row) {
+      ScoreRules::Tokens& source = sources.emplace_back();
+      for (size_t at = row * width; at < (row + 1) * width; ++at) {
+        if (!mask || mask[at]) source.push_back(tokens.as<int64_t>()[at]);
+      }
+    }
+  }
+  return ScoreRules(asked, stops(asked.stop), std::move(prompts), limits, std::move(sources), graph_io->where);
+}
+
+Generator::Prompts Generator::prompts(std::map<std::string, View> inputs, const Settings& asked) const {
   Prompts made;
   std::vector<uint8_t> all;
   if (const auto tokens = inputs.find("tokens"); !graph_io->encoder && tokens != inputs.end() && !inputs.count("tokens_mask")) {
@@ -167,13 +207,13 @@ Generator::Prompts Generator::prompts(std::map<std::string, View> inputs) const 
     check_bools(spec.name, inputs.at(spec.name), graph_io->where);
     check_values(spec, inputs.at(spec.name));
   }
-  if (graph_io->begin) {
+  if (graph_io->rules.begin) {
     const auto rows = static_cast<size_t>(inputs.begin()->second.shape.at(0));
     made.source = std::move(inputs);
-    made.begins.assign(rows, *graph_io->begin);
+    for (size_t row = 0; row < rows; ++row) made.begins.insert(made.begins.end(), asked.begin.begin(), asked.begin.end());
     made.tokens = made.begins.data();
-    made.width = 1;
-    made.lengths.assign(rows, 1);
+    made.width = asked.begin.size();
+    made.lengths.assign(rows, made.width);
     return made;
   }
   const View &tokens = inputs.at("tokens"), &mask = inputs.at("tokens_mask");
@@ -196,6 +236,11 @@ Generator::Prompts Generator::prompts(std::map<std::string, View> inputs) const 
   if (static_cast<int64_t>(longest) > graph_io->max_length) {
     throw input_error("input \"tokens\": a prompt of " + std::to_string(longest) + " tokens; the model takes rows of up to " +
                       std::to_string(graph_io->max_length) + ", answer included (" + graph_io->where + ")");
+  }
+  const size_t shortest = *std::min_element(made.lengths.begin(), made.lengths.end());
+  if (graph_io->one_place && shortest < longest) {
+    throw input_error("input \"tokens\": prompts of " + std::to_string(shortest) + ".." + std::to_string(longest) +
+                      " tokens; all rows of this model stand at one place: give prompts of one length, or one at a time (" + graph_io->where + ")");
   }
   return made;
 }
@@ -233,12 +278,9 @@ void Generator::check_values(const TensorSpec& spec, const View& value) const {
 }
 
 // Most tokens of each answer: what was asked for, and what the model has room for behind each prompt.
-std::vector<size_t> Generator::limits(std::optional<int64_t> asked, const std::vector<size_t>& lengths) const {
+std::vector<size_t> Generator::limits(const Settings& asked, const std::vector<size_t>& lengths) const {
   std::vector<size_t> found;
-  for (const size_t length : lengths) {
-    const int64_t room = graph_io->max_length - static_cast<int64_t>(length);
-    found.push_back(static_cast<size_t>(asked ? std::min(*asked, room) : room));
-  }
+  for (const size_t length : lengths) found.push_back(asked.limit(length, graph_io->max_length - static_cast<int64_t>(length)));
   return found;
 }
 

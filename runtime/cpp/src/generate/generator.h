@@ -13,8 +13,8 @@
 #include "bundle/bundle.h"
 #include "generate/graphs/graph_io.h"
 #include "generate/graphs/step_graphs.h"
-#include "generate/options.h"
 #include "generate/result.h"
+#include "generate/rules.h"
 #include "util/forks.h"
 
 namespace attn {
@@ -35,12 +35,16 @@ class Generator {
   // shape, which may be left out where no row is padded. A row's answer does not depend on the rows beside it.
   Generated generate(const std::map<std::string, View>& inputs, const GenerateOptions& options);
 
-  // What answers that are given would have scored, and how far the furthest of a row's tokens is behind the likeliest one there, in
+  // What `generate` does with these options: the bundle's defaults stand where they say nothing. Raises usage_error.
+  Settings settings(const GenerateOptions& options) const;
+
+  // What answers that are given would have scored by the bundle's rules, where `max_length` was asked for, and how far the furthest of a row's tokens is behind the likeliest one there, in
   // logits.
   struct Followed {
     std::vector<double> scores, behind;
   };
-  Followed follow(const std::map<std::string, View>& inputs, const std::vector<std::vector<int64_t>>& answers, double length_penalty);
+  Followed follow(const std::map<std::string, View>& inputs, const std::vector<std::vector<int64_t>>& answers, double length_penalty,
+                  std::optional<int64_t> max_length = std::nullopt);
 
   // The precision that a graph runs in: where none was asked for, its own first one.
   const Precision& precision_of(const std::string& graph) const;
@@ -54,9 +58,11 @@ class Generator {
     std::vector<int64_t> begins;         // what `tokens` points to, where a token begins every answer
   };
 
-  Prompts prompts(std::map<std::string, View> inputs) const;
+  Prompts prompts(std::map<std::string, View> inputs, const Settings& settings) const;
+  ScoreRules rules(const Prompts& prompts, const Settings& settings, const std::vector<size_t>& limits) const;
   void check_values(const TensorSpec& spec, const View& value) const;
-  std::vector<size_t> limits(std::optional<int64_t> asked, const std::vector<size_t>& lengths) const;
+  std::vector<size_t> limits(const Settings& settings, const std::vector<size_t>& lengths) const;
+  std::vector<uint8_t> stops(const std::vector<int64_t>& tokens) const;
   StepGraphs& step_graphs(const Prompts& prompts, size_t beams);
 
   Sessions sessions_;

@@ -7,6 +7,7 @@
 
 #include "generate/graphs/steps.h"
 #include "generate/result.h"
+#include "generate/rules.h"
 
 namespace attn {
 
@@ -37,8 +38,9 @@ class Answers {
   size_t left_ = 0, steps_ = 0;
 };
 
-// Fill `answers`, from the logits behind the prompts on. `on_token` may be empty; when it answers false the generation is over.
+// Fill `answers`, from the logits behind the prompts on. `on_token` may be empty; when it answers false the generation is over. `rules` may
+// be null.
 void generate_each(Steps& model, Logits logits, Answers& answers, const Choose& choose, const std::string& where,
-                   const std::function<bool(size_t, int64_t)>& on_token, bool with_scores);
+                   const std::function<bool(size_t, int64_t)>& on_token, bool with_scores, const ScoreRules* rules = nullptr);
 
 }  // namespace attn

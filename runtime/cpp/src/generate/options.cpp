@@ -10,6 +10,7 @@ namespace attn {
 namespace {
 
 constexpr int64_t most_tokens = 2147483647, most_beams = 4096;  // as in manifest.schema.json
+constexpr size_t most_choices = 16;                               // as there
 constexpr uint64_t seed_end = uint64_t{1} << 63;
 
 std::string number(double value) {
@@ -35,11 +36,23 @@ GenerateOptions GenerateOptions::of(const attn_generate_options* given) {
          "max_length: got " + std::to_string(all.max_length) + ", expected a whole number of tokens, 0.." + std::to_string(most_tokens) +
              ", or -1 for the model's own");
   if (all.max_length >= 0) made.max_length = all.max_length;
-  made.beams = all.beams;
-  made.length_penalty = all.length_penalty;
-  made.early_stop = all.early_stop != 0;
+  if (all.beams != -1) made.beams = all.beams;
+  if (all.length_penalty != -1) made.length_penalty = all.length_penalty;
+  if (all.early_stop != -1) made.early_stop = all.early_stop != 0;
   made.scores = all.scores != 0;
-  if (all.sample) {
+  if (all.min_length != -1) made.min_length = all.min_length;
+  if (all.repetition_penalty != 0) made.repetition_penalty = all.repetition_penalty;
+  if (all.no_repeat_ngram != -1) made.no_repeat_ngram = all.no_repeat_ngram;
+  expect(all.choices || !all.choice_count, "choices is NULL, and choice_count " + std::to_string(all.choice_count));
+  expect(all.choice_count <= most_choices,
+         "choice_count: got " + std::to_string(all.choice_count) + ", expected up to " + std::to_string(most_choices));
+  for (size_t i = 0; i < all.choice_count; ++i) {
+    expect(all.choices[i].name && all.choices[i].value, "choices: a name or a value is NULL");
+    made.begin.emplace_back(all.choices[i].name, all.choices[i].value);
+  }
+  made.likeliest = all.sample == 0;
+  made.seed = all.seed;
+  if (all.sample > 0 || all.sample < -1) {
     Sample sample;
     sample.temperature = all.temperature;
     if (all.top_k != 0) sample.top_k = all.top_k;
@@ -66,16 +79,23 @@ GenerateOptions GenerateOptions::of(const attn_generate_options* given) {
   return made;
 }
 
-void GenerateOptions::check(int64_t vocabulary, const std::string& where) const {
-  expect(!max_length || (*max_length >= 0 && *max_length <= most_tokens),
-         "max_length: got " + std::to_string(max_length.value_or(0)) + ", expected a whole number of tokens, 0.." +
-             std::to_string(most_tokens));
-  expect(beams >= 1 && beams <= most_beams, "beams: got " + std::to_string(beams) + ", expected 1..4096");
-  expect(length_penalty >= 0 && length_penalty <= 100,
-         "length_penalty: got " + number(length_penalty) + ", expected a number of 0..100");
+void GenerateOptions::check() const {
+  const std::string tokens = ", expected a whole number of tokens, 0.." + std::to_string(most_tokens);
+  const auto check_count = [&](const char* name, const std::optional<int64_t>& count) {
+    expect(!count || (*count >= 0 && *count <= most_tokens), std::string(name) + ": got " + std::to_string(count.value_or(0)) + tokens);
+  };
+  check_count("max_length", max_length);
+  check_count("min_length", min_length);
+  check_count("no_repeat_ngram", no_repeat_ngram);
+  expect(!beams || (*beams >= 1 && *beams <= most_beams), "beams: got " + std::to_string(beams.value_or(0)) + ", expected 1..4096");
+  expect(!length_penalty || (*length_penalty >= 0 && *length_penalty <= 100),
+         "length_penalty: got " + number(length_penalty.value_or(0)) + ", expected a number of 0..100");
+  expect(!repetition_penalty || (*repetition_penalty > 0 && *repetition_penalty <= 1000),
+         "repetition_penalty: got " + number(repetition_penalty.value_or(0)) + ", expected a number above 0 and up to 1000; 1 for no penalty");
+  expect(seed < seed_end, "seed: got " + std::to_string(seed) + ", expected a whole number below 2^63");
   if (sample) {
-    expect(beams == 1, "got " + std::to_string(beams) +
-                           " beams and sampling; expected one of the two: draw with one beam, or search with beams");
+    expect(beams.value_or(1) == 1, "got " + std::to_string(beams.value_or(1)) +
+                                       " beams and sampling; expected one of the two: draw with one beam, or search with beams");
     expect(sample->temperature > 0 && std::isfinite(sample->temperature),
            "temperature: got " + number(sample->temperature) + ", expected a number above 0; leave sampling out for the likeliest token");
     expect(!sample->top_k || *sample->top_k >= 1, "top_k: got " + std::to_string(sample->top_k.value_or(0)) + ", expected 1 or more");
@@ -83,15 +103,9 @@ void GenerateOptions::check(int64_t vocabulary, const std::string& where) const 
            "top_p: got " + number(sample->top_p.value_or(0)) + ", expected a number above 0 and up to 1");
     expect(sample->seed < seed_end, "seed: got " + std::to_string(sample->seed) + ", expected a whole number below 2^63");
   }
-  expect(beams <= vocabulary, "beams: got " + std::to_string(beams) + ", but the model has " + std::to_string(vocabulary) +
-                                  " tokens to choose from; take " + std::to_string(vocabulary) + " or fewer (" + where + ")");
   for (const int64_t token : stop.value_or(std::vector<int64_t>())) {
     expect(token >= 0, "stop: got " + std::to_string(token) + ", expected tokens, whole numbers of 0 or more");
-    expect(token < vocabulary, "stop: got token " + std::to_string(token) + ", the model has 0.." + std::to_string(vocabulary - 1) +
-                                   " (" + where + ")");
   }
-  expect((!on_token && !on_text) || beams == 1,
-         std::string(on_token ? "on_token" : "on_text") + ": the tokens of a beam search are known when it is over; take one beam to follow them");
 }
 
 }  // namespace attn

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace attn {
@@ -19,12 +20,15 @@ struct Sample {
   uint64_t seed = 0;  // row i draws from the stream of seed + i, one number a token
 };
 
+// None is the bundle's default.
 struct GenerateOptions {
   std::optional<int64_t> max_length;  // most tokens of an answer, its stop token included
-  int64_t beams = 1;
-  double length_penalty = 1;
-  bool early_stop = false;
+  std::optional<int64_t> beams;
+  std::optional<double> length_penalty;
+  std::optional<bool> early_stop;
   std::optional<Sample> sample;
+  bool likeliest = false;                    // without a sample: not drawn, whatever the bundle does by default
+  uint64_t seed = 0;                         // of what the bundle draws by default
   std::optional<std::vector<int64_t>> stop;  // instead of the model's own
   bool scores = false;                       // compute them also where choosing the tokens does not need them
   // Called with row and token as it is chosen, the stop token included; false ends the generation. With one beam alone.
@@ -32,9 +36,13 @@ struct GenerateOptions {
   // Called with row and what its text grows by, behind on_token, by generate_in_pieces alone; false ends the generation.
   std::function<bool(size_t, const std::string&)> on_text;
 
+  std::optional<int64_t> min_length;  // an answer has so many tokens before a stop token is chosen
+  std::optional<double> repetition_penalty;
+  std::optional<int64_t> no_repeat_ngram;                     // 0 for no such rule
+  std::vector<std::pair<std::string, std::string>> begin;  // what answers begin with, by the names of the model's choices
+
   static GenerateOptions of(const attn_generate_options* given);  // raises usage_error
-  // Raises usage_error for values that make no sense, or that a model of so many tokens can't follow.
-  void check(int64_t vocabulary, const std::string& where) const;
+  void check() const;  // raises usage_error for values that make no sense
 };
 
 }  // namespace attn

@@ -47,7 +47,9 @@ size_t draw(const Logits& logits, size_t row, const Sample& sample, double numbe
   Distribution left = distribution(logits, row, sample);
   std::partial_sum(left.weights.begin(), left.weights.end(), left.weights.begin());
   const auto place = std::upper_bound(left.weights.begin(), left.weights.end(), number * left.weights.back()) - left.weights.begin();
-  return left.tokens[std::min(static_cast<size_t>(place), left.tokens.size() - 1)];
+  if (static_cast<size_t>(place) < left.tokens.size()) return left.tokens[static_cast<size_t>(place)];
+  // Rounded up to the whole sum, a number is beyond the last token, and stands for the last one that can be drawn.
+  return left.tokens[static_cast<size_t>(std::lower_bound(left.weights.begin(), left.weights.end(), left.weights.back()) - left.weights.begin())];
 }
 
 Sampler::Sampler(const Sample& sample, size_t rows) : sample_(sample) {

@@ -53,14 +53,16 @@ Generated generate_in_pieces(Generator& generator, const Text* text, const std::
 }
 
 TextAnswers generate_texts(Generator& generator, const Text& text, const std::vector<std::string>& texts, const GenerateOptions& options) {
-  options.check(generator.graph_io->vocabulary, generator.graph_io->where);
+  const Settings settings = generator.settings(options);
+  settings.check(generator.graph_io->vocabulary, generator.graph_io->where);
   TextAnswers made;
   for (const std::string& each : texts) {
     text.encode({each});
     const std::vector<std::string> words = text.unknown_words(each);
     if (!words.empty()) made.notes.push_back(note_of(each, words));
   }
-  const auto at_once = static_cast<size_t>(std::max<int64_t>(1, generator.graph_io->most_rows / options.beams));
+  const bool alike = !generator.graph_io->one_place || generator.graph_io->encoder;  // else rows may not differ in length
+  const auto at_once = static_cast<size_t>(alike ? std::max<int64_t>(1, generator.graph_io->most_rows / settings.beams) : 1);
   bool ended = false;
   for (size_t begin = 0; begin < texts.size() && !ended; begin += at_once) {
     const auto from = texts.begin() + static_cast<std::ptrdiff_t>(begin);

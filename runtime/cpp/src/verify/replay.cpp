@@ -127,7 +127,9 @@ class Try {
     for (const auto& answer : answers_) {
       grown = std::max(grown, std::pow(static_cast<double>(std::max<size_t>(answer.size(), 1)), 1 - golden.length_penalty));
     }
-    const double score_error = 2 * logit_error * grown;
+    // A penalty of repetition multiplies log probabilities, and what they are off.
+    const double stretch = std::max(1.0, generator.graph_io->rules.repetition_penalty);
+    const double score_error = 2 * logit_error * grown * stretch;
     const bool is_float32 = generator.precision_of(generator.graph_io->step.name).type == "fp32";
     allowed_ = is_float32 ? golden.tolerance : std::max(golden.tolerance, score_error);
     decided_ = golden.margin > 2 * (golden.beams == 1 ? logit_error : std::max(score_error, golden.tolerance));
@@ -138,6 +140,8 @@ class Try {
     options.max_length = golden_.max_length;
     options.beams = golden_.beams;
     options.length_penalty = golden_.length_penalty;
+    options.early_stop = false;
+    options.likeliest = true;
     options.scores = true;
     const Generated found = generator_.generate(views(inputs_), options);
     Replayed told;
@@ -168,7 +172,7 @@ class Try {
   // What is wrong where other tokens may be as good; empty where they are. PyTorch's answer is followed through the cache here: its score has
   // to be what it was there, and with one beam none of its tokens may stand further behind the likeliest one than two logits can be off.
   std::string undecided() {
-    const Generator::Followed followed = generator_.follow(views(inputs_), answers_, golden_.length_penalty);
+    const Generator::Followed followed = generator_.follow(views(inputs_), answers_, golden_.length_penalty, golden_.max_length);
     for (size_t row = 0; row < answers_.size(); ++row) {
       const double off = std::abs(followed.scores[row] - scores_[row]);
       if (!(off <= allowed_)) {

@@ -220,8 +220,10 @@ TEST(Greedy, RefusesNanInRowsThatCount) {
   EXPECT_EQ(raised([&] { run({9, 1}); }, ATTN_ERROR_BACKEND), "");
 }
 
-Generated searched(Table& model, size_t rows, GenerateOptions options, std::vector<size_t> limits) {
-  BeamSearch search(limits, stops(), pad, options);
+Settings settings_of(const GenerateOptions& options) { return Settings::of(options, GenerationRules(), {}, "bundle a.attn"); }
+
+Generated searched(Table& model, size_t rows, const GenerateOptions& options, const std::vector<size_t>& limits) {
+  BeamSearch search(limits, stops(), pad, settings_of(options));
   search.generate(model, model.prompt(std::vector<size_t>(rows, 2)), "bundle a.attn");
   return search.result();
 }
@@ -281,7 +283,7 @@ TEST(BeamSearch, FeedsEachBeamItsOwnPast) {
   GenerateOptions options;
   options.beams = 3;
   Table model(table(), 3);
-  BeamSearch search({6}, {0, 0, 0, 0, 0}, pad, options);
+  BeamSearch search({6}, {0, 0, 0, 0, 0}, pad, settings_of(options));
   search.generate(model, model.prompt({2}), "bundle a.attn");
   const Generated found = search.result();
   // The best answer but its last token is what one of the rows was fed.
@@ -299,7 +301,7 @@ TEST(BeamSearch, GoesOnWithAsManyBeamsWhateverMayEnd) {
   options.beams = 2;
   options.length_penalty = 2;
   Table model(values, 2);
-  BeamSearch search({2}, {0, 1, 0, 0, 1, 1}, pad, options);
+  BeamSearch search({2}, {0, 1, 0, 0, 1, 1}, pad, settings_of(options));
   search.generate(model, model.prompt({2}), "bundle a.attn");
   EXPECT_EQ(search.result().tokens[0], (std::vector<int64_t>{0, 1}));
 }
@@ -308,7 +310,7 @@ TEST(Options, AreHeldAgainstTheModel) {
   const auto refused = [](void (*change)(GenerateOptions&)) {
     GenerateOptions options;
     change(options);
-    return raised([&] { options.check(5, "bundle a.attn"); }, ATTN_ERROR_USAGE);
+    return raised([&] { settings_of(options).check(5, "bundle a.attn"); }, ATTN_ERROR_USAGE);
   };
   EXPECT_EQ(refused([](GenerateOptions&) {}), "");
   EXPECT_EQ(refused([](GenerateOptions& o) { o.max_length = int64_t{1} << 62; }),

@@ -111,15 +111,24 @@ class Reader {
     if (vocabulary(made.step) != made.vocabulary) {
       refuse("graphs " + made.first.name + " and " + made.step.name + " choose from different numbers of tokens");
     }
-    if (!asset_.at("begin").is_null()) made.begin = asset_.at("begin").get<int64_t>();
-    if (made.begin.has_value() != made.encoder.has_value()) {
+    made.rules = GenerationRules::of(asset_);
+    if (made.rules.begin.has_value() != made.encoder.has_value()) {
       refuse("begin is given for a model with an encoder, and null for one without, whose prompt begins");
     }
     made.stop = asset_.at("stop").get<std::vector<int64_t>>();
     made.pad = asset_.at("pad").get<int64_t>();
-    if (made.begin) check_token("begin", *made.begin, made.vocabulary);
+    for (const auto& [key, token] : made.rules.tokens()) check_token(key, token, made.vocabulary);
     check_token("pad", made.pad, made.vocabulary);
     for (const int64_t token : made.stop) check_token("stop", token, made.vocabulary);
+    if (const std::string problem = made.rules.problem(); !problem.empty()) refuse(problem);
+    const Dim& prompt = made.first.input("tokens")->dims[1];
+    for (const size_t length : made.rules.begin_lengths()) {
+      if (static_cast<int64_t>(length) >= prompt.min && static_cast<int64_t>(length) <= prompt.max) continue;
+      refuse("begin has " + std::to_string(length) + " tokens, graph " + made.first.name + " reads " + std::to_string(prompt.min) + ".." +
+             std::to_string(prompt.max));
+    }
+    const Dim& rows = made.step.input("position")->dims[0];
+    made.one_place = !rows.dynamic() && rows.max == 1 && made.step.input("token")->dims[0].max > 1;
     const Dim& capacity = made.step.input("past_mask")->dims[1];
     made.capacities = {capacity.min, capacity.max};
     const auto most = asset_.at("max_length").get<int64_t>();
@@ -128,18 +137,32 @@ class Reader {
     made.max_length = std::min({most, capacity.max + 1, places});  // the newest token is not in the cache
     if (made.encoder) {
       made.inputs = made.encoder->inputs;
+      find_source(made);
     } else {
       for (const Fed& fed : fed_to_first) made.inputs.push_back(*made.first.input(fed.name));
     }
     made.most_rows = INT64_MAX;
     const auto count_rows = [&made](const Sides& graph) {
       for (const TensorSpec& spec : graph.inputs) {
+        if (spec.name == "position" && made.one_place) continue;
         if (!spec.dims.empty()) made.most_rows = std::min(made.most_rows, spec.dims[0].max);
       }
     };
     if (made.encoder) count_rows(*made.encoder);
     count_rows(made.first);
     count_rows(made.step);
+  }
+
+  static void find_source(GraphIO& made) {
+    const auto& specs = made.encoder->inputs;
+    const auto is = [](const TensorSpec& spec, attn_dtype dtype) { return spec.dtype == dtype && spec.dims.size() == 2; };
+    const auto tokens = std::find_if(specs.begin(), specs.end(), [&](const TensorSpec& spec) { return is(spec, ATTN_INT64); });
+    if (tokens == specs.end()) return;
+    made.source_tokens = tokens->name;
+    const auto mask = std::find_if(specs.begin(), specs.end(), [&](const TensorSpec& spec) {
+      return is(spec, ATTN_BOOL) && spec.dims[1].name == tokens->dims[1].name;
+    });
+    if (mask != specs.end()) made.source_mask = mask->name;
   }
 
   Sides sides(const char* role) const {

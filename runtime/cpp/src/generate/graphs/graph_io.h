@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bundle/bundle.h"
+#include "generate/graphs/generation_rules.h"
 
 namespace attn {
 
@@ -30,7 +31,7 @@ struct GraphIO {
   Sides first, step;
   std::vector<std::string> cache;    // the KIND_N of each cached tensor
   std::vector<std::string> carried;  // the step's inputs that are the same at every step
-  std::optional<int64_t> begin;
+  GenerationRules rules;
   std::vector<int64_t> stop;
   int64_t pad = 0;
   std::pair<int64_t, int64_t> capacities;  // fewest and most entries that the cache of the step may have
@@ -39,6 +40,9 @@ struct GraphIO {
   std::vector<TensorSpec> inputs;  // what the caller gives: the encoder's inputs, or tokens and tokens_mask
   // Rows of the step that fit in one call: a batch has at most so many over the number of beams.
   int64_t most_rows = 0;
+  bool one_place = false;  // whether all rows of the step stand at the same place: its position is [1, 1], not [batch, 1]
+  // The encoder's first input int64 [batch, length], and the bool mask beside it, or ""; both "" where it reads no tokens.
+  std::string source_tokens, source_mask;
 };
 
 }  // namespace attn

@@ -74,7 +74,7 @@ StepGraphs::StepGraphs(std::shared_ptr<const GraphIO> graph_io, const Sessions& 
     repeated_.push_back({carried_[name], narrow});
   }
   token_ = buffer("token", ATTN_INT64, {whole(rows_), 1}).view();
-  position_ = buffer("position", ATTN_INT64, {whole(rows_), 1}).view();
+  position_ = buffer("position", ATTN_INT64, {graph_io_->one_place ? 1 : whole(rows_), 1}).view();
   logits_ = buffer("logits", step_logits, {whole(rows_), graph_io_->vocabulary}).view();
 }
 
@@ -130,7 +130,7 @@ Logits StepGraphs::advance(const std::vector<int64_t>& tokens, const std::vector
   std::copy(tokens.begin(), tokens.end(), token_.as<int64_t>());
   // A row that has no room for an answer stands behind its last place; what it is told there is not looked at.
   const int64_t last = graph_io_->max_length - 1;
-  for (size_t row = 0; row < rows_; ++row) {
+  for (size_t row = 0; row < static_cast<size_t>(position_.shape[0]); ++row) {
     position_.as<int64_t>()[row] = places_.empty() ? whole(place_) : std::min(whole(places_[row]), last);
   }
   step_->run();

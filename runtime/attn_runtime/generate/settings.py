@@ -1,0 +1,116 @@
+"""What one generation does: its options, and the bundle's defaults where they say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from ..errors import UsageError
+from .graphs import GenerationRules
+from .options import GenerateOptions, Sample
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`GenerateOptions` without a None that stands for the bundle's.
+
+    most        most tokens of an answer, and of a row with its prompt or begin; None for no limit but the model's
+    least       how many tokens an answer has, and a row, before a stop token is chosen
+    begin       the tokens that answers begin with; None for a decoder-only model
+    counted     how many of them count into the length that a score is divided by
+    stop        tokens that end an answer
+    """
+
+    most: tuple[int | None, int | None]
+    least: tuple[int, int]
+    beams: int
+    length_penalty: float
+    early_stop: bool
+    sample: Sample | None
+    scores: bool
+    stop: tuple[int, ...]
+    begin: tuple[int, ...] | None
+    counted: int
+    repetition_penalty: float
+    no_repeat_ngram: int
+    suppress: tuple[int, ...]
+    suppress_first: tuple[int, ...]
+    forced_end: tuple[int, ...]
+    encoder_no_repeat_ngram: int
+
+    @classmethod
+    def of(cls, options: GenerateOptions, rules: GenerationRules, stop: Sequence[int], where: str) -> Settings:
+        """Raises UsageError for a choice that the model does not have."""
+        default = rules.defaults
+        begin = rules.begin_of(options.begin or {}, where)
+        return cls(
+            most=(default.max_new, default.max_length) if options.max_length is None else (options.max_length, None),
+            least=(default.min_new, default.min_length) if options.min_length is None else (options.min_length, 0),
+            beams=_beams(options, default.beams),
+            length_penalty=_given(options.length_penalty, default.length_penalty),
+            early_stop=_given(options.early_stop, default.early_stop),
+            sample=_sample(options, rules),
+            scores=options.scores,
+            stop=tuple(stop if options.stop is None else options.stop),
+            begin=begin,
+            counted=max(0, len(begin or ()) - rules.uncounted),
+            repetition_penalty=_given(options.repetition_penalty, default.repetition_penalty),
+            no_repeat_ngram=_given(options.no_repeat_ngram, default.no_repeat_ngram),
+            suppress=rules.suppress,
+            suppress_first=rules.suppress_first,
+            forced_end=rules.forced_end,
+            encoder_no_repeat_ngram=rules.encoder_no_repeat_ngram,
+        )
+
+    def check(self, vocabulary: int, where: str) -> None:
+        """UsageError for what a model of that many tokens can't do."""
+        if self.beams > vocabulary:
+            raise UsageError(
+                f"beams: got {self.beams}, but the model has {vocabulary} tokens to choose from; take {vocabulary} or fewer "
+                f"({where})"
+            )
+        for token in self.stop:
+            if token >= vocabulary:
+                raise UsageError(f"stop: got token {token}, the model has 0..{vocabulary - 1} ({where})")
+
+    def limit(self, length: int, room: int) -> int:
+        """Most tokens of an answer behind a prompt (or begin) of `length` tokens, where the model has room for `room`."""
+        of_answer, of_row = self.most
+        limits = [
+            room,
+            *([of_answer] if of_answer is not None else []),
+            *([of_row - length] if of_row is not None else []),
+        ]
+        return max(0, min(limits))
+
+    def fewest(self, length: int) -> int:
+        """How many tokens an answer behind a prompt of `length` tokens has before a stop token is chosen."""
+        return max(self.least[0], self.least[1] - length)
+
+    def score(self, total: float, length: int) -> float:
+        """Of an answer of `length` tokens whose log probabilities add up to `total`."""
+        return total / float(max(1, length + self.counted)) ** self.length_penalty
+
+
+def _given(value: _T | None, default: _T) -> _T:
+    return default if value is None else value
+
+
+def _beams(options: GenerateOptions, default: int) -> int:
+    if options.beams is not None:
+        return options.beams
+    return 1 if isinstance(options.sample, Sample) else default
+
+
+def _sample(options: GenerateOptions, rules: GenerationRules) -> Sample | None:
+    """What is asked for, with the bundle's numbers where it has none; the bundle's own where nothing is asked for."""
+    given, default = options.sample, rules.defaults.sample
+    if given is False or (options.beams or 1) > 1:
+        return None
+    if given is None:
+        return None if default is None else Sample(**{"temperature": 1.0, **default})
+    numbers = {"temperature": 1.0, **(default or {})}
+    return replace(given, **{name: value for name, value in numbers.items() if getattr(given, name) is None})
