@@ -55,7 +55,7 @@ def test_assets_that_would_be_wrong_are_refused(folder):
         read_assets(folder, taking())
     assert "re-export" not in str(caught.value)
     (folder / "image.json").write_text("{")
-    with pytest.raises(UsageError, match="image.json: can't be read as JSON"):
+    with pytest.raises(UsageError, match="image.json is not JSON"):
         read_assets(folder, taking())
     with pytest.raises(UsageError, match="none of .*labels.json"):
         read_assets(folder / "nowhere", taking())

@@ -86,7 +86,7 @@ def _spaces(proto: Any) -> list[dict[str, Any]]:
 
 
 def _foreign(proto: Any, scores: dict[str, float]) -> list[dict[str, Any]]:
-    """Letters in a row that the source's model does not know are one unknown word, whatever words of the other language are in it."""
+    """Letters in a row that the source's model does not know are one unknown word, whatever they are in the other language."""
     if proto.trainer_spec.model_type != 1:
         return []
     known = sorted({character for piece in scores for character in piece} | {" ", _SPACE})

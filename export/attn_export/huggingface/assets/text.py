@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from attn_runtime.escape import printable
 from attn_runtime.spec import TensorSpec
 
 from .saved_folder import SavedFolder
@@ -86,6 +87,10 @@ def _recipe(
         )
     if getattr(library, "truncation_side", "right") == "left":
         recipe["truncation"] = "left"
+    if language := getattr(library, "src_lang", None):
+        saved.notes.append(
+            f"texts are read as {printable(str(language), 20)}: that is the language that the folder's tokenizer is set to"
+        )
     if isinstance(token := getattr(library, "mask_token_id", None), int):
         recipe["mask_token"] = token
     return recipe

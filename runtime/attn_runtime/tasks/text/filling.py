@@ -79,6 +79,8 @@ def fill(
     with opened(path, backend, device, graph, precision, threads) as run:
         session, text, mask = run.session, run.text, run.text.mask_token
         output_of(session, "logits", ("batch", "length", "vocabulary"), "fills no words in")
+        if session.asset("labels") is not None:
+            raise UsageError(f"{session.where}: fills no words in: it labels tokens; attn-run tag does that")
         if mask is None:
             raise UsageError(
                 f"{session.where}: fills no words in: its asset text names no mask_token; attn-run run takes arrays"
