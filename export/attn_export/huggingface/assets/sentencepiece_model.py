@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _SPACE = "\u2581"
@@ -44,7 +44,7 @@ def from_sentencepiece(library: Any) -> dict[str, Any] | None:
         value["model"]["unk_id"] = unknown
     else:
         value["model"]["unk_token"] = library.unk_token
-    value["normalizer"]["normalizers"] = [*_spaces(proto), *_foreign(proto, scores)]
+    value["normalizer"]["normalizers"] = [*_spaces(proto), *_foreign(proto, words, scores)]
     value["pre_tokenizer"] = {"type": "Metaspace", "replacement": _SPACE, "prepend_scheme": "always", "split": False}
     value["decoder"] = dict(value["pre_tokenizer"])
     if proto.trainer_spec.byte_fallback:
@@ -85,13 +85,27 @@ def _spaces(proto: Any) -> list[dict[str, Any]]:
     return steps
 
 
-def _foreign(proto: Any, scores: dict[str, float]) -> list[dict[str, Any]]:
-    """Letters in a row that the source's model does not know are one unknown word, whatever they are in the other language."""
+def _foreign(proto: Any, words: Sequence[str], scores: dict[str, float]) -> list[dict[str, Any]]:
+    """What the source's model does not know is one unknown word where it is several letters in a row, and a letter alone where
+    the vocabulary has it, whatever words of the other language are in it: as sentencepiece tells it and Marian looks it up."""
     if proto.trainer_spec.model_type != 1:
         return []
-    known = sorted({character for piece in scores for character in piece} | {" ", _SPACE})
-    inside = "".join(f"\\x{{{ord(character):x}}}" for character in known)
-    return [{"type": "Replace", "pattern": {"Regex": f"[^{inside}]{{2,}}"}, "content": _FOREIGN}]
+    known = {character for piece in scores for character in piece} | {" ", _SPACE}
+    letters = known | {word for word in words if len(word) == 1}
+    pattern = f"[^{_inside(known)}]{{2,}}|[^{_inside(letters)}]"
+    return [{"type": "Replace", "pattern": {"Regex": pattern}, "content": _FOREIGN}]
+
+
+def _inside(characters: Iterable[str]) -> str:
+    """Of a class in a regular expression; neighbours as a range."""
+    points = sorted(map(ord, characters))
+    told, begin = [], 0
+    for at, point in enumerate(points):
+        if at + 1 == len(points) or points[at + 1] != point + 1:
+            first, last = (re.sub(r"[\[\]\\^&-]", r"\\\g<0>", chr(value)) for value in (points[begin], point))
+            told.append(first if first == last else f"{first}-{last}")
+            begin = at + 1
+    return "".join(told)
 
 
 def _added(number: int, word: str, special: bool) -> dict[str, Any]:

@@ -27,6 +27,10 @@ def held_against(saved: SavedFolder, loaded: Library, pairs: bool) -> dict[str, 
     None, with a note, where neither does. Raises UsageError for a tokenizer.json that `tokenizers` does not take.
     """
     wanted = [_asked(loaded.library, text) for text in (*TEXTS, *(PAIRS if pairs else ()))]
+    if pairs and wanted[-1][2] is None:
+        saved.notes.append(
+            "transformers' tokenizer of the folder tells no token types: the model gets those that tokenizer.json tells"
+        )
     first: str | None = None
     for tokenizer in (loaded.kept, loaded.made):
         if tokenizer is None:

@@ -118,7 +118,8 @@ def _output(session: Session, name: str | None, pooling: str | None) -> TensorSp
     """The output that is meant."""
     listed = ", ".join(map(str, session.outputs))
     rank = 2 if pooling is None else 3
-    fitting = [s for s in session.outputs if s.dtype.startswith("float") and len(s.dims) == rank]
+    floats = [spec for spec in session.outputs if spec.dtype.startswith("float") and len(spec.dims) == rank]
+    fitting = [spec for spec in floats if not spec.dims[-1].dynamic]  # a number for each token is no vector
     if name is not None:
         if found := [spec for spec in fitting if spec.name == name]:
             return found[0]
