@@ -66,7 +66,7 @@ AddedTokens::AddedTokens(const Json& value, const Vocabulary& vocabulary, const 
     if (written.size() > Vocabulary::longest_word) refuse(where, "the added token " + shown(word, 40) + " is too long");
     (as_normalized ? as_normalized_ : as_given_).added.push_back(added);
     (as_normalized ? normalized : given).push_back(written);
-    written_[token] = written;
+    if (!written_.emplace(token, written).second) refuse(where, "two added tokens have the id " + std::to_string(token));
   }
   const auto made = [&](const std::vector<std::string>& texts) {
     std::vector<Vocabulary::Entry> entries;
@@ -106,11 +106,13 @@ std::vector<AddedTokens::Piece> AddedTokens::cut(const Characters& text, bool no
     const Added& added = tokens[words.token(longest)];
     const auto is_word = [&](size_t place) { return place < text.size() && is_word_character(text[place].value); };
     if (added.single_word && ((begin && is_word(begin - 1)) || is_word(end))) continue;
-    while (added.left && begin > done && is_white_space(text[begin - 1].value)) --begin;
+    // The one before may have taken it along, which then is there again or, where it takes spaces itself, is not: as the library has it.
+    while (added.left && begin && is_white_space(text[begin - 1].value)) --begin;
+    if (added.left) begin = std::max(begin, done);
     while (added.right && end < text.size() && is_white_space(text[end].value)) ++end;
     if (done < begin) pieces.push_back({done, begin, -1});
-    pieces.push_back({begin, end, added.token});
-    done = end;  // as the library has it, though one that takes spaces along may reach beyond the next one's begin
+    if (begin < end) pieces.push_back({begin, end, added.token});
+    done = end;
   }
   if (done < text.size()) pieces.push_back({done, text.size(), -1});
   return pieces;

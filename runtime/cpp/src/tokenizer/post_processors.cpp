@@ -15,10 +15,8 @@ constexpr size_t most_tokens = 4096;
 
 PostProcessor nothing() {
   const Part first = {Part::Kind::first, 0, {}};
-  return {{first}, Parts{first, {Part::Kind::second, 1, {}}}};
+  return {{first}, Parts{first, {Part::Kind::second, 1, {}}}, false};
 }
-
-bool is_nothing(const PostProcessor& processor) { return processor.single.size() == 1 && processor.pair && processor.pair->size() == 2; }
 
 bool is_token(const Json& value) { return value.is_number_integer() && value.get<int64_t>() >= 0 && value.get<int64_t>() < UINT32_MAX; }
 
@@ -108,12 +106,10 @@ PostProcessor read_post_processor(const Json& value, const std::string& where) {
   } else if (part.type() == "ByteLevel") {
     for (const char* key : {"trim_offsets", "add_prefix_space", "use_regex"}) part.flag(key, true);
   } else if (part.type() == "Sequence") {
-    bool adds = false;
     for (const Json& each : part.list("processors")) {
       const PostProcessor step = read_post_processor(each, where);
-      if (is_nothing(step)) continue;
-      if (adds) part.refuse("has several steps that add tokens, which is not supported");
-      adds = true;
+      if (!step.is_template) continue;
+      if (made.is_template) part.refuse("has several steps that add tokens, which is not supported");
       made = step;
     }
   } else {

@@ -18,6 +18,7 @@ struct PostProcessor {
   };
   std::vector<Part> single;
   std::optional<std::vector<Part>> pair;  // none where the file's has not each text once
+  bool is_template = true;                // false for what only moves the places of tokens
 };
 
 // Raises bundle_error, opened by `where`, for what is not among what it knows; null puts nothing around them.

@@ -31,7 +31,9 @@ void Unigram::encode_word(const Word& word, std::vector<Piece>& pieces) const {
   std::vector<Best> best(count + 1);
   const auto reach = [&](size_t begin, size_t end, double score, uint32_t token) {
     const double whole = score + best[begin].score;
-    if (best[end].begin == UINT32_MAX || whole > best[end].score) best[end] = {whole, static_cast<uint32_t>(begin), token};
+    const bool is_best = best[end].begin == UINT32_MAX || whole > best[end].score;
+    if (is_best) best[end] = {whole, static_cast<uint32_t>(begin), token};
+    return is_best;
   };
   for (size_t begin = 0; begin < count; ++begin) {
     Vocabulary::Range range = vocabulary().all();
@@ -47,8 +49,9 @@ void Unigram::encode_word(const Word& word, std::vector<Piece>& pieces) const {
       alone |= at == begin;
     }
     if (alone) continue;
-    if (!unknown_) throw bundle_error("Encountered an unknown token but `unk_id` is missing");
-    reach(begin, begin + 1, unknown_score_, *unknown_);
+    if (reach(begin, begin + 1, unknown_score_, unknown_.value_or(0)) && !unknown_) {
+      throw bundle_error("Encountered an unknown token but `unk_id` is missing");
+    }
   }
   std::vector<Piece> found;
   for (size_t end = count; end > 0;) {
