@@ -11,7 +11,7 @@ from typing import Any
 from attn_runtime.bundle import ASSET_FORMS, check_asset
 from attn_runtime.errors import BundleError, UsageError, did_you_mean
 from attn_runtime.escape import printable
-from attn_runtime.files import irregular, parse_json, read_limited
+from attn_runtime.files import MAX_ASSET_BYTES, irregular, parse_json, read_limited
 from attn_runtime.spec import TensorSpec
 
 #: What a bundle may hold. The last two have no published form.
@@ -35,7 +35,7 @@ def read_assets(folder: Path, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
         if problem := irregular(path):
             raise UsageError(f"--assets {path}: {problem}; give a JSON file")
         try:
-            value = parse_json(read_limited(path, f"--assets {folder}"), f"--assets {path}")
+            value = parse_json(read_limited(path, f"--assets {folder}", MAX_ASSET_BYTES), f"--assets {path}")
             check_asset(path.stem, value, f"--assets {folder}")
         except BundleError as error:
             told = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.escape import printable
-from attn_runtime.files import MAX_JSON_BYTES, is_file, parse_json
+from attn_runtime.files import MAX_ASSET_BYTES, is_file, parse_json
 
 from ...quiet import captured_output
 from .saved_folder import SavedFolder, named
@@ -114,9 +114,9 @@ def fits_a_bundle(saved: SavedFolder, tokenizer: dict[str, Any]) -> bool:
         raise UsageError(
             f"{named(saved)}: its tokenizer holds what a bundle can't ({printable(told, 120)}); save it again"
         ) from error
-    if len(data) > MAX_JSON_BYTES:
+    if len(data) > MAX_ASSET_BYTES:
         saved.notes.append(
-            f"the tokenizer has {len(data):,} bytes as JSON, more than the {MAX_JSON_BYTES:,} that a bundle's reader takes: "
+            f"the tokenizer has {len(data):,} bytes as JSON, more than the {MAX_ASSET_BYTES:,} that a bundle's reader takes: "
             "the bundle takes tokens"
         )
-    return len(data) <= MAX_JSON_BYTES
+    return len(data) <= MAX_ASSET_BYTES
