@@ -97,6 +97,12 @@ class Library:
             one.data, one.bytes = array.ctypes.data, array.nbytes
             found[one.name.decode()] = array
         self.check(self.c.attn_bundle_text_pairs(*arguments))
+        for one in told:
+            one.bytes -= bool(one.name)
+            if one.name:
+                with pytest.raises(Refused, match="there is room for"):
+                    self.check(self.c.attn_bundle_text_pairs(*arguments))
+                one.bytes += 1
         return found
 
 

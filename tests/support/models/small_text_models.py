@@ -47,7 +47,7 @@ def tokenizer(words: Sequence[str] = WORDS) -> dict[str, Any]:
         "padding": None,
         "added_tokens": [{"id": n, "content": words[n], **special} for n in range(5)],
         "normalizer": {"type": "Lowercase"},
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "pre_tokenizer": {"type": "Whitespace"},
         "post_processor": {
             "type": "TemplateProcessing",
             "single": [cls, first, sep],

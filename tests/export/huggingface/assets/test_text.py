@@ -15,6 +15,7 @@ from attn_runtime.errors import UsageError
 from attn_runtime.preprocess import open_text
 from support.models.saved_folders import Saved, byte_level, inputs, saved, size_of, unigram, word_piece
 from support.models.small_classifiers import write_bundle
+from tokenizers import Tokenizer
 
 transformers = pytest.importorskip("transformers")
 
@@ -82,22 +83,25 @@ def _bundle(path: Path, specs: list[Any], assets: dict[str, Any]) -> Path:
     return write_bundle(path, nodes, {}, specs, (output,), assets)
 
 
-def test_special_tokens_are_those_that_transformers_adds(tmp_path: Path) -> None:
-    """tokenizer_config.json has the last word there, and none with who reads tokenizer.json alone."""
-    tokenizer = byte_level()
-    files = {"tokenizer.json": tokenizer, "tokenizer_config.json": {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True,
-             "bos_token": "<|endoftext|>", "add_eos_token": True, "eos_token": "<|endoftext|>"}}  # fmt: skip
-    folder = saved(tmp_path, transformers.LlamaConfig(vocab_size=size_of(tokenizer)), files)
-    library = transformers.AutoTokenizer.from_pretrained(tmp_path, config=folder.config, local_files_only=True)
-    found = text_assets(folder, inputs(size_of(tokenizer), ("tokens", "tokens_mask")))
-    from tokenizers import Tokenizer
+OTHERWISE = {
+    "special tokens": ({"post_processor": None}, {}),
+    "capitals": ({"normalizer": {**word_piece()["normalizer"], "lowercase": False}}, {}),
+    "a setting": ({}, {"do_lower_case": False}),
+}
 
-    made = Tokenizer.from_str(json.dumps(found["tokenizer.json"]))
-    for text in TEXTS:
-        assert made.encode(text).ids == library(text)["input_ids"]
-    if library("a")["input_ids"] != Tokenizer.from_str(json.dumps(tokenizer)).encode("a").ids:
-        assert any("tokenizer.json is not kept as it is" in note for note in folder.notes)
-    assert found["text.json"]["input"] == "tokens" and found["text.json"]["mask"] == "tokens_mask"
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_what_transformers_reads_otherwise_is_as_transformers_reads_it(tmp_path: Path, what: str) -> None:
+    """It makes a BertTokenizer anew, from the words alone: what tokenizer.json says besides is lost."""
+    of_file, of_settings = OTHERWISE[what]
+    tokenizer = word_piece() | of_file
+    folder = of(tokenizer, tmp_path, settings={"tokenizer_class": "BertTokenizer", **of_settings})
+    kept = text_assets(folder, inputs(size_of(tokenizer)))["tokenizer.json"]
+    assert kept != tokenizer and any("tokenizer.json is not kept as it is" in note for note in folder.notes)
+    library = transformers.AutoTokenizer.from_pretrained(tmp_path, config=folder.config, local_files_only=True)
+    made, before = (Tokenizer.from_str(json.dumps(value)) for value in (kept, tokenizer))
+    assert all(made.encode(text).ids == library(text)["input_ids"] for text in TEXTS)
+    assert any(before.encode(text).ids != library(text)["input_ids"] for text in TEXTS)
 
 
 def test_truncation_and_padding_of_the_file_are_no_rule(tmp_path: Path) -> None:
