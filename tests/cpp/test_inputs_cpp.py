@@ -24,8 +24,9 @@ from support.checks.message_places import place
 from support.graphs import wav_files
 from support.machines.generator_library import Refused
 from support.machines.inputs_library import INPUT_STATUS, Library, write_input
-from support.models import small_classifiers, small_text_models
-from support.models.small_text_models import TEXT
+from support.models import small_classifiers
+from support.texts import small_text_models
+from support.texts.small_text_models import TEXT
 
 #: Run an example program by its name, with arguments.
 Example = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,7 +9,7 @@ import pytest
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import BundleError, InputError
 from attn_runtime.preprocess import Text, open_text
-from support.models.small_text_models import TEXT, WORDS, pooled, table
+from support.texts.small_text_models import TEXT, WORDS, pooled, table
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from attn_export.huggingface.assets import licence
-from support.models.saved_folders import saved
+from support.texts.saved_folders import saved
 
 
 @pytest.mark.parametrize(

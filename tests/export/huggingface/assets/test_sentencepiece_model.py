@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attn_export.huggingface.assets import text_assets
 from attn_export.huggingface.assets.probe_texts import TEXTS
-from support.models.saved_folders import LINES, inputs, saved
+from support.texts.saved_folders import LINES, inputs, saved
 
 sentencepiece = pytest.importorskip("sentencepiece")
 transformers = pytest.importorskip("transformers")

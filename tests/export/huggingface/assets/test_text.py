@@ -13,8 +13,8 @@ from attn_export.huggingface.assets.probe_texts import TEXTS
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import UsageError
 from attn_runtime.preprocess import open_text
-from support.models.saved_folders import Saved, byte_level, inputs, saved, size_of, unigram, word_piece
 from support.models.small_classifiers import write_bundle
+from support.texts.saved_folders import Saved, byte_level, inputs, saved, size_of, unigram, word_piece
 from tokenizers import Tokenizer
 
 transformers = pytest.importorskip("transformers")

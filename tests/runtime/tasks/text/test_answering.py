@@ -11,7 +11,7 @@ from attn_runtime.cli.app import cli
 from attn_runtime.errors import InputError, UsageError
 from attn_runtime.tasks.text import answer
 from click.testing import CliRunner
-from support.models.small_text_models import WORDS, per_token, pooled, table
+from support.texts.small_text_models import WORDS, per_token, pooled, table
 
 STARTS, ENDS = np.zeros(len(WORDS), np.float32), np.zeros(len(WORDS), np.float32)
 STARTS[[WORDS.index("new"), WORDS.index("where")]] = 8  # a question is no answer

@@ -11,7 +11,7 @@ from attn_runtime.cli.app import cli
 from attn_runtime.errors import InputError, UsageError
 from attn_runtime.tasks.text import embed
 from click.testing import CliRunner
-from support.models.small_text_models import TEXT, per_token, pooled, table
+from support.texts.small_text_models import TEXT, per_token, pooled, table
 
 TABLE = table(3, anna=(1, 0, 0), paris=(0, 3, 4), PAD=(9, 9, 9))
 #: [CLS] and [SEP] are part of what is pooled.

@@ -11,7 +11,7 @@ from attn_runtime.cli.app import cli
 from attn_runtime.errors import InputError, UsageError
 from attn_runtime.tasks.text import fill
 from click.testing import CliRunner
-from support.models.small_text_models import TEXT, WORDS, V, per_token, table
+from support.texts.small_text_models import TEXT, WORDS, V, per_token, table
 
 LOGITS = table(V, MASK=np.arange(V))  # the last word is the likeliest
 

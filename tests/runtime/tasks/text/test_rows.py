@@ -12,7 +12,7 @@ from attn_runtime.tasks.classification import classify
 from attn_runtime.tasks.file_run import run_file
 from click.testing import CliRunner
 from support.models.small_classifiers import pictures
-from support.models.small_text_models import TEXT, pooled, table
+from support.texts.small_text_models import TEXT, pooled, table
 
 SCORES = table(2, anna=(1, 0), paris=(0, 1.5), PAD=(0, 50))
 LABELS = ["person", "place"]

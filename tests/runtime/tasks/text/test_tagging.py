@@ -11,7 +11,7 @@ from attn_runtime.cli.app import cli
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.tasks.text import tag
 from click.testing import CliRunner
-from support.models.small_text_models import per_token, pooled, table
+from support.texts.small_text_models import per_token, pooled, table
 
 LABELS = ["O", "B-PER", "B-LOC", "I-LOC"]
 LOGITS = table(4, anna=(0, 3, 0, 0), new=(0, 0, 3, 0), york=(0, 0, 0, 3), paris=(0, 0, 3, 0))
