@@ -43,12 +43,13 @@ def text_assets(saved: SavedFolder, inputs: Sequence[TensorSpec]) -> dict[str, A
     tokens, mask = found[names[0]], found.get(names[1])
     pairs = _TYPES in found
     rows = tokens.high or int(getattr(saved.config.get_text_config(), "vocab_size", 0))
-    tokenizer = held_against(saved, loaded, pairs)
-    if tokenizer is None:
+    held = held_against(saved, loaded, pairs)
+    if held is None:
         return {}
-    if not check_words(saved, loaded, tokenizer, rows, writes=names[0] != "input_ids"):
+    tokenizer, own = held
+    if not check_words(saved, loaded, tokenizer, own, rows, writes=names[0] != "input_ids"):
         return {}
-    check_size(saved, tokenizer, rows)
+    check_size(saved, own, rows)
     if not fits_a_bundle(saved, tokenizer):
         return {}
     assets: dict[str, Any] = {"tokenizer.json": tokenizer}
@@ -84,6 +85,10 @@ def _recipe(
         recipe["max_length"] = most
         saved.notes.append(
             f"texts have at most {most} tokens, as sentence_bert_config.json says; --truncate cuts longer ones"
+        )
+    if cut := (tokenizer.get("truncation") or {}).get("max_length"):
+        saved.notes.append(
+            f"tokenizer.json cuts texts at {cut} tokens; a bundle refuses those that are too long, and --truncate cuts them"
         )
     if getattr(library, "truncation_side", "right") == "left":
         recipe["truncation"] = "left"

@@ -20,9 +20,9 @@ _NEARLY_ALL = 0.95
 _OWN_WORDS = 200
 
 
-def held_against(saved: SavedFolder, loaded: Library, pairs: bool) -> dict[str, Any] | None:
+def held_against(saved: SavedFolder, loaded: Library, pairs: bool) -> tuple[dict[str, Any], Any] | None:
     """The first of the folder's tokenizer.json and what transformers made of it that gives the tokens that transformers gives,
-    special ones among them, for each of our texts and, with `pairs`, pairs of them.
+    special ones among them, for each of our texts and, with `pairs`, pairs of them; and the same, opened.
 
     None, with a note, where neither does. Raises UsageError for a tokenizer.json that `tokenizers` does not take.
     """
@@ -46,7 +46,7 @@ def held_against(saved: SavedFolder, loaded: Library, pairs: bool) -> dict[str, 
                     "transformers does"
                 )
             _compare_answers(saved, loaded.library, own, wanted)
-            return tokenizer
+            return tokenizer, own
         first = first or differs
     kind = type(loaded.library).__name__
     saved.notes.append(
@@ -134,9 +134,9 @@ def _compare_answers(saved: SavedFolder, library: Any, own: Any, wanted: Sequenc
             return
 
 
-def check_size(saved: SavedFolder, tokenizer: dict[str, Any], rows: int) -> None:
+def check_size(saved: SavedFolder, own: Any, rows: int) -> None:
     """UsageError where tokens lie beyond the `rows` of the model's embedding; a note where there are far fewer."""
-    words: dict[str, int] = opened(saved, tokenizer).get_vocab(with_added_tokens=True)
+    words: dict[str, int] = own.get_vocab(with_added_tokens=True)
     if not words:
         raise UsageError(f"{named(saved)}: its tokenizer has no words; save it again with tokenizer.save_pretrained")
     word, last = max(words.items(), key=lambda item: item[1])
@@ -151,13 +151,14 @@ def check_size(saved: SavedFolder, tokenizer: dict[str, Any], rows: int) -> None
         saved.notes.append(f"the tokenizer has {last + 1} tokens, the model {rows}: the last ones stand for no text")
 
 
-def check_words(saved: SavedFolder, loaded: Library, tokenizer: dict[str, Any], rows: int, writes: bool) -> bool:
+def check_words(
+    saved: SavedFolder, loaded: Library, tokenizer: dict[str, Any], own: Any, rows: int, writes: bool
+) -> bool:
     """Whether it is a tokenizer at all: not where it knows nearly nothing of our texts, nor of its own words, nor where it has
     far fewer words than its file. Notes say so, and tell of less. `writes` is whether the model answers in texts.
 
     transformers (5.23) makes an AlbertTokenizer of 5 words of a folder with a vocab.txt of 591, and a BertTokenizer of 5 where
     there is no file at all; neither says a word."""
-    own = opened(saved, tokenizer)
     words: dict[str, int] = own.get_vocab(with_added_tokens=True)
     advice = "its vocabulary was not read, so the bundle takes tokens, no texts: save it with tokenizer.save_pretrained"
     for name, count in _entries(saved, loaded.files):

@@ -112,6 +112,7 @@ def test_truncation_and_padding_of_the_file_are_no_rule(tmp_path: Path) -> None:
     }  # fmt: skip
     folder = of(tokenizer, tmp_path, **{"sentence_bert_config.json": {"max_seq_length": 20}})
     assets = text_assets(folder, inputs(size_of(tokenizer)))
+    assert any("tokenizer.json cuts texts at 4 tokens" in note for note in folder.notes)
     assert assets["text.json"]["max_length"] == 20 and any("at most 20 tokens" in note for note in folder.notes)
     specs = inputs(size_of(tokenizer))
     text = open_text(
