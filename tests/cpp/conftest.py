@@ -6,10 +6,13 @@ skip. runtime/cpp/scripts/install_tools.sh and runtime/cpp/scripts/fetch_onnxrun
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attn_runtime.native import capi
@@ -62,6 +65,21 @@ def cpp_build() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return build("tests")
+
+
+@pytest.fixture(scope="module")
+def generate_tool(cpp_build: Path) -> Callable[..., Any]:
+    """A run of attn_generate_tool: what it reads and its arguments -> what it answers."""
+
+    def run(value: Any, *arguments: str | Path) -> Any:
+        given = json.dumps(value).encode()
+        done = subprocess.run(
+            [cpp_build / "tests" / "attn_generate_tool", *arguments], input=given, capture_output=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,8 @@ from support.graphs import wav_files
 from support.machines.generator_library import Refused
 from support.machines.inputs_library import INPUT_STATUS, Library, write_input
 from support.models import small_classifiers
+from support.texts import small_text_models
+from support.texts.small_text_models import TEXT
 
 #: Run an example program by its name, with arguments.
 Example = Callable[..., subprocess.CompletedProcess[str]]
@@ -112,6 +114,40 @@ def test_texts(library: Library, tmp_path: Path) -> None:
             library.text(bundle, bad)
         assert place(str(refused.value)) == place(str(expected_error.value))
         assert refused.value.status == expected_error.value.exit_code == INPUT_STATUS
+
+
+def test_pairs_of_texts_and_their_types(library: Library, tmp_path: Path) -> None:
+    recipe = TEXT | {"types": "token_type_ids", "max_length": 9}
+    path = small_text_models.pooled(tmp_path / "p.attn", small_text_models.table(2), types=True, text=recipe)
+    bundle, text = library.bundle(path), open_text(Bundle.open(path))
+    texts, seconds = ["where ?", "who lives in paris"], ["in New York .", "anna"]
+    for given in ((texts, None), (texts, seconds), (["anna"], ["zorp zorp"])):
+        rows = [text.encoded(one, given[1][n] if given[1] else None) for n, one in enumerate(given[0])]
+        assert_inputs_alike(library.pairs(bundle, *given), text.batch(rows))
+    assert library.text(bundle, texts)[0].shape == (2, 6)  # tokens and mask alone
+    for bad in (["anna", " "], [" ", "anna"], ["anna lives in new york", "and paris"]):
+        with pytest.raises(AttnError) as expected_error:
+            text.encoded(*bad)
+        with pytest.raises(Refused) as refused:
+            library.pairs(bundle, [bad[0]], [bad[1]])
+        assert str(refused.value).partition("(")[0] == str(expected_error.value).partition("(")[0]
+        assert refused.value.status == INPUT_STATUS
+
+
+def test_a_model_without_a_mask(library: Library, tmp_path: Path) -> None:
+    path = small_text_models.pooled(tmp_path / "p.attn", small_text_models.table(2), mask=False)
+    bundle, text = library.bundle(path), open_text(Bundle.open(path))
+    assert_inputs_alike(library.pairs(bundle, ["who ?", "in york"]), text.inputs(["who ?", "in york"]))
+    with pytest.raises(Refused, match="texts of 3 to 4 tokens: .* has no mask") as refused:
+        library.pairs(bundle, ["who", "who ?"])
+    assert refused.value.status == INPUT_STATUS
+
+
+def assert_inputs_alike(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert list(got) == list(expected)
+    for name, value in expected.items():
+        assert got[name].dtype == value.dtype
+        np.testing.assert_array_equal(got[name], value, name)
 
 
 # --- bundles that do not take them ---------------------------------------------------------------------------------

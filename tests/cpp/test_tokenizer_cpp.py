@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,18 +32,8 @@ Tool = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def tool(cpp_build: Path) -> Tool:
-    """A run of attn_generate_tool: its arguments and what it reads -> what it answers."""
-
-    def run(value: Any, *arguments: str | Path) -> Any:
-        given = json.dumps(value).encode()
-        done = subprocess.run(
-            [cpp_build / "tests" / "attn_generate_tool", *arguments], input=given, capture_output=True, timeout=120
-        )
-        assert done.returncode == 0, done.stderr.decode()
-        return json.loads(done.stdout)
-
-    return run
+def tool(generate_tool: Tool) -> Tool:
+    return generate_tool
 
 
 WORDS = [

@@ -111,7 +111,7 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option(
     "--assets",
     type=click.Path(readable=False, path_type=Path),
-    help="Folder with labels.json, image.json in place of the model's own.",
+    help="Folder with labels.json, image.json, text.json, tokenizer.json, ... in place of the model's own.",
 )
 @click.option("--graph", help="Export this one graph of a model that has several.")
 @click.option(

@@ -17,7 +17,7 @@ _MOST = 200
 
 
 def provenance_of(saved: SavedModel, architecture: str, file: CheckpointFile, licence: str | None) -> dict[str, Any]:
-    """The manifest's `source.huggingface`, and the `checkpoint` beside it.
+    """The manifest's `source.huggingface`, and the `checkpoint` and `licence` beside it.
 
     `files` holds the path in the folder and the sha256 of the weights and of every small file there.
     """
@@ -33,9 +33,8 @@ def provenance_of(saved: SavedModel, architecture: str, file: CheckpointFile, li
         "transformers": transformers().__version__,
         "files": [{"file": _inside(path, whole), "sha256": sha256_of(path)} for path in listed],
     }
-    if licence:
-        told["licence"] = licence
-    return {"huggingface": told, "checkpoint": {"file": file.path.name, "sha256": file.sha256}}
+    found = {"huggingface": told, "checkpoint": {"file": file.path.name, "sha256": file.sha256}}
+    return found | ({"licence": licence} if licence else {})
 
 
 def _inside(path: Path, folder: Path) -> str:

@@ -176,7 +176,7 @@ def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: ChildProce
             writer.add_tensors(reference["inputs"], golden.inputs)
             writer.add_tensors(reference["outputs"], golden.outputs)
     for name, value in done.source.assets.items():
-        writer.add_json(f"assets/{name}", value)
+        writer.add_json(f"assets/{name}", value, compact=name == "tokenizer.json")
     for case in done.written:
         case.store(writer)
     bundle = writer.commit(

@@ -19,6 +19,7 @@ SCHEMA_VERSION = 1
 #: Assets whose form is published, and the name of its definition in the schema.
 ASSET_FORMS = {
     "labels": "labels",
+    "classification": "classification",
     "image": "image",
     "text": "text_input",
     "audio": "audio_input",

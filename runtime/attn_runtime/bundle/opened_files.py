@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import BundleError
-from ..files import MAX_JSON_BYTES, open_regular, read_json, read_limited
+from ..files import MAX_ASSET_BYTES, open_regular, read_json, read_limited
 from .manifest import MANIFEST
 
 _CHUNK_BYTES = 2**20
@@ -45,7 +45,7 @@ class OpenedFiles:
     def hash(self, relative: str, keep: bool = False) -> str:
         """The sha256 of a file as it is now, by which it is known from here on; `keep` keeps its bytes. Raises OSError."""
         before = _mark(self.folder / relative)
-        if keep and 0 <= before[2] <= MAX_JSON_BYTES:
+        if keep and 0 <= before[2] <= MAX_ASSET_BYTES:
             with open_regular(self.folder / relative) as f:
                 data = f.read()
             self._kept[relative] = data
@@ -64,7 +64,7 @@ class OpenedFiles:
     def json_bytes(self, relative: str) -> bytes:
         """The content of a small file, as it was when the bundle was opened. Raises BundleError."""
         if relative not in self._kept:
-            data = self.read([relative], lambda: read_limited(self.folder / relative, self._where))
+            data = self.read([relative], lambda: read_limited(self.folder / relative, self._where, MAX_ASSET_BYTES))
             self._kept[relative] = data
         return self._kept[relative]
 

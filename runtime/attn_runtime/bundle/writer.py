@@ -237,9 +237,9 @@ class BundleWriter(_Writer):
         if self._carried.pop(relative, None) is not None:
             (self.folder / relative).unlink()
 
-    def add_json(self, relative: str, value: Any) -> None:
-        """Write `value` as strict JSON: ValueError for NaN and infinity."""
-        self._write_json(self.path(relative), value)
+    def add_json(self, relative: str, value: Any, compact: bool = False) -> None:
+        """Write `value` as strict JSON: ValueError for NaN and infinity. `compact` is for a large one, such as a vocabulary."""
+        self._write_json(self.path(relative), value, compact)
 
     def add_tensors(self, relative: str, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Write numpy arrays of the manifest's dtypes as a safetensors file."""
@@ -284,9 +284,10 @@ class BundleWriter(_Writer):
         return {"sha256": sha256_of(path), "size": path.stat().st_size}
 
     @staticmethod
-    def _write_json(path: Path, value: Any) -> None:
+    def _write_json(path: Path, value: Any, compact: bool = False) -> None:
+        form: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False} if compact else {"indent": 1}
         with path.open("w", encoding="utf-8") as f:
-            json.dump(value, f, indent=1, allow_nan=False)
+            json.dump(value, f, allow_nan=False, **form)
             f.write("\n")
 
 

@@ -34,6 +34,7 @@ from .printers import (
     print_verified,
 )
 from .setup import setup_command
+from .texts import answer_command, embed_command, fill_command, tag_command
 
 # Imports of our own are inside the commands: --help must not wait for numpy.
 
@@ -205,6 +206,10 @@ def doctor(context: click.Context, quiet: bool, as_json: bool) -> None:
 
 cli.add_command(compile_command)
 cli.add_command(classify_command)
+cli.add_command(embed_command)
+cli.add_command(tag_command)
+cli.add_command(fill_command)
+cli.add_command(answer_command)
 cli.add_command(generate_command)
 cli.add_command(translate_command)
 cli.add_command(attention)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     type=click.Path(readable=False),
     help="A UTF-8 file of further texts, one a line; or a recording, a picture. - is stdin.",
 )
+@click.option("--pair", "pairs", multiple=True, metavar="TEXT", help="The second text of a pair, one for each INPUT.")
+@click.option("--truncate", is_flag=True, help="Cut a text that is too long; otherwise it is refused.")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
 @click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
 @click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
@@ -65,7 +67,8 @@ def _lines(done: Classification, quiet: bool) -> Iterator[str]:
 
     rows = []
     for found in done.inputs:
-        cells = [f"{printable(guess.label)} {guess.probability:.1%}" for guess in found.guesses]
+        form = ".4g" if done.scores == "none" else ".1%"
+        cells = [f"{printable(guess.label)} {guess.probability:{form}}" for guess in found.guesses]
         rows.append([*cells, printable(found.given, 100)])
     yield from columns(rows).split("\n")
     if quiet:

@@ -58,10 +58,11 @@ def print_run(result: RunResult, quiet: bool) -> None:
         say(f"note: {note}", err=True)
     if not quiet:
         say(f"{result.choice}; {result.seconds * 1000:.2f} ms")
+    form = "11.4g" if result.scores == "none" else "7.2%"
     for number, row in enumerate(result.top or ()):
         if len(result.top or ()) > 1:
             say(f"row {number}")
-        say(*columns([(f"{guess.probability:7.2%}", printable(guess.label)) for guess in row]).split("\n"))
+        say(*columns([(f"{guess.probability:{form}}", printable(guess.label)) for guess in row]).split("\n"))
     if result.top is None:
         for name, summary in result.to_json()["outputs"].items():
             numbers = "  ".join(f"{key} {summary[key]:.6g}" for key in ("min", "mean", "max") if key in summary)

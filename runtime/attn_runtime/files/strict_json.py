@@ -16,6 +16,8 @@ from .regular_file import irregular, open_regular
 
 #: Nobody's manifest is larger: 60 000 checks of one export stay under it.
 MAX_JSON_BYTES = 16 * 2**20
+#: Of a file of `assets`: tokenizers of 250,000 words and more take some 35 MB.
+MAX_ASSET_BYTES = 64 * 2**20
 
 
 def shown(value: Any, limit: int = 80) -> str:

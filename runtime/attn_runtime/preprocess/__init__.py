@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from .image import load_image, load_picture, prepare
     from .kinds import kind_of
     from .resampling import resample
-    from .text import Text, open_text, read_lines
+    from .text import Encoded, Text, open_text, read_lines
     from .text_stream import TextStream
 
 __all__ = [
+    "Encoded",
     "Text",
     "TextStream",
     "centred",
@@ -36,7 +37,7 @@ __getattr__, __dir__ = lazy(
         "image": ["load_image", "load_picture", "prepare"],
         "kinds": ["kind_of"],
         "resampling": ["resample"],
-        "text": ["Text", "open_text", "read_lines"],
+        "text": ["Encoded", "Text", "open_text", "read_lines"],
         "text_stream": ["TextStream"],
     },
 )

@@ -9,6 +9,8 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,7 +56,9 @@ def open_text(source: Bundle | HasAssets) -> Text:
         missing = " and ".join(n for n, a in (("text.json", recipe), ("tokenizer.json", tokenizer)) if a is None)
         raise UsageError(f"{where}: takes no texts: its assets lack {missing}; attn-run run takes arrays")
     specs = {spec.name: spec for spec in inputs}
-    for name, dtype in ((recipe["input"], "int64"), (recipe["mask"], "bool")):
+    for name, dtype in ((recipe["input"], "int64"), (recipe["mask"], "bool"), (recipe.get("types"), "int64")):
+        if name is None:
+            continue
         spec = specs.get(name)
         if spec is None or spec.dtype != dtype or len(spec.dims) != 2:
             raise BundleError(
@@ -65,23 +69,103 @@ def open_text(source: Bundle | HasAssets) -> Text:
     return Text(recipe, made, beginnings, specs[recipe["input"]].dims[1], where)
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A text, or a pair of them, as tokens.
+
+    tokens  int64 [length]
+    types   int64 [length], which text of a pair a token is of, as the tokenizer tells it
+    spans   the characters of its text that each token stands for: from, and up to
+    texts   which text each is of, 0 or 1; None for a token that the tokenizer added
+    cut     how many tokens were left out, since the model takes no more
+    """
+
+    tokens: NDArray[np.int64]
+    types: NDArray[np.int64]
+    spans: tuple[tuple[int, int], ...]
+    texts: tuple[int | None, ...]
+    cut: int = 0
+
+
 class Text:
     """Texts to tokens and back.
 
-    length  how many tokens a text may have, as the graph allows
+    length      how many tokens a text may have, as the graph allows
+    most        how many of them it may have at most: fewer where text.json says so
+    mask        the name of the input that tells tokens from padding; None where the model has none
+    mask_token  the token that stands for a word to be filled in, None where there is none
     """
 
     def __init__(self, recipe: Any, tokenizer: Any, beginnings: Beginnings, length: Dim, where: str) -> None:
         self.length, self.where, self._beginnings = length, where, beginnings
-        self._input, self._mask, self._pad, self._unknown = (recipe[n] for n in ("input", "mask", "pad", "unknown"))
+        self.most = min(length.max, recipe.get("max_length", length.max))
+        self.mask: str | None = recipe["mask"]
+        self.mask_token: int | None = recipe.get("mask_token")
+        self._types, self._end = recipe.get("types"), recipe.get("truncation", "right")
+        self._input, self._pad, self._unknown = (recipe[n] for n in ("input", "pad", "unknown"))
         self._tokenizer = tokenizer
 
     def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """(tokens int64 [texts, longest], mask bool of the same shape), padded at the end.
 
-        Raises InputError for a text without a token and for one of more than `length.max`.
+        Raises InputError for a text without a token and for one of more than `most`.
         """
-        rows = [self._encoded(text).ids for text in texts]
+        return self._padded([self.encoded(text).tokens for text in texts])
+
+    def inputs(self, texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """`encode`, by the names of the graph's inputs; with the types of tokens where the model takes them."""
+        return self.batch([self.encoded(text) for text in texts])
+
+    def encoded(self, text: str, second: str | None = None, truncate: bool = False) -> Encoded:
+        """One text, or a pair with `second` behind it. One of more than `most` tokens is cut with `truncate`.
+
+        Raises InputError for a text that is empty, no Unicode, without a token, or of too many.
+        """
+        found, cut = self._encoded(text, second, truncate)
+        return _as_encoded(found, cut)
+
+    def windows(self, first: str, second: str) -> list[Encoded]:
+        """A pair of which the second text may be longer than the model takes: it is read in parts, which overlap by half of the
+        room that the first one leaves. Raises InputError as `encoded` does, and for a first text that leaves no room.
+        """
+        whole, cut = self._encoded(first, second, truncate=True)
+        if not cut:
+            return [_as_encoded(whole)]
+        with self._told("can't read a pair of texts"):
+            others = len(self._tokenizer.encode(first, "").ids)
+        room = self.most - others
+        if room < 2:
+            raise InputError(
+                f'text "{printable(first, 40)}": has {others} tokens, of the {self.most} that the model takes; shorten it, '
+                f"so that the text behind it finds room ({self.where})"
+            )
+        made = type(self._tokenizer).from_str(self._tokenizer.to_str())
+        made.enable_truncation(self.most, stride=room // 2, strategy="only_second")
+        with self._told("can't read a pair of texts"):
+            found = made.encode(first, second)
+        return [_as_encoded(found), *map(_as_encoded, found.overflowing)]
+
+    def batch(self, rows: Sequence[Encoded]) -> dict[str, NDArray[Any]]:
+        """Rows as the graph's inputs by name, [rows, longest], padded at the end.
+
+        Raises InputError for rows of different lengths where the model has no mask: it would read the padding.
+        """
+        tokens, mask = self._padded([row.tokens for row in rows])
+        if self.mask is None and len({len(row.tokens) for row in rows}) > 1:
+            raise InputError(
+                f"texts of {min(len(row.tokens) for row in rows)} to {tokens.shape[1]} tokens: {self.where} has no mask that "
+                "tells tokens from padding; give texts of one length at a time"
+            )
+        made: dict[str, NDArray[Any]] = {self._input: tokens}
+        if self.mask is not None:
+            made[self.mask] = mask
+        if self._types is not None:
+            made[self._types] = np.zeros_like(tokens)
+            for into, row in zip(made[self._types], rows, strict=True):
+                into[: len(row.types)] = row.types
+        return made
+
+    def _padded(self, rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         longest = max([len(row) for row in rows] + [self.length.min])
         tokens = np.full((len(rows), longest), self._pad, np.int64)
         mask = np.zeros((len(rows), longest), bool)
@@ -90,15 +174,11 @@ class Text:
             mask[number, : len(row)] = True
         return tokens, mask
 
-    def inputs(self, texts: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """`encode`, by the names of the graph's inputs."""
-        return dict(zip((self._input, self._mask), self.encode(texts), strict=True))
-
     def unknown_words(self, text: str) -> list[str]:
         """The parts of `text` that the tokenizer does not know, as they are written there."""
         if self._unknown is None:
             return []
-        found = self._encoded(text)
+        found, _ = self._encoded(text, truncate=True)
         return [text[a:b] for token, (a, b) in zip(found.ids, found.offsets, strict=True) if token == self._unknown]
 
     def decode(self, tokens: Sequence[int] | NDArray[np.int64]) -> str:
@@ -130,22 +210,44 @@ class Text:
         with _refused(f"{self.where}: asset tokenizer: {what}"):
             yield
 
-    def _encoded(self, text: str) -> Any:
-        shown = f'text "{printable(text, 40)}"'
-        if not text.strip():
-            raise InputError(f"{shown}: is empty; expected {self.length.min}..{self.length.max} tokens ({self.where})")
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise InputError(f"{shown}: is not valid Unicode: it holds half of a character ({self.where})")
+    def _encoded(self, text: str, second: str | None = None, truncate: bool = False) -> tuple[Any, int]:
+        """What the tokenizer makes of it, and how many tokens of that were cut."""
+        given = (text,) if second is None else (text, second)
+        allowed = f"{self.length.min}..{self.most} tokens"
+        for each in given:
+            shown = f'text "{printable(each, 40)}"'
+            if not each.strip():
+                raise InputError(f"{shown}: is empty; expected {allowed} ({self.where})")
+            if any("\ud800" <= character <= "\udfff" for character in each):
+                raise InputError(f"{shown}: is not valid Unicode: it holds half of a character ({self.where})")
+        shown = " with ".join(f'text "{printable(each, 40)}"' for each in given)
         with self._told(f"can't read {shown}"):
-            found = self._tokenizer.encode(text)
+            found = self._tokenizer.encode(*given)
         if not found.ids:
             raise InputError(f"{shown}: the tokenizer finds no token in it ({self.where})")
-        if len(found.ids) > self.length.max:
+        if (count := len(found.ids)) <= self.most:
+            return found, 0
+        if not truncate:
             raise InputError(
-                f"{shown}: has {len(found.ids)} tokens; expected {self.length.min}..{self.length.max}: shorten it or cut it "
+                f"{shown}: has {count} tokens; expected {self.length.min}..{self.most}: shorten it or cut it "
                 f"in two ({self.where})"
             )
-        return found
+        with self._told(f"can't cut {shown}"):
+            found = self._cutting.encode(*given)
+        return found, count - len(found.ids)
+
+    @cached_property
+    def _cutting(self) -> Any:
+        """The tokenizer that cuts what is too long: a second one, since another thread may be using the first."""
+        made = type(self._tokenizer).from_str(self._tokenizer.to_str())
+        made.enable_truncation(self.most, direction=self._end)
+        return made
+
+
+def _as_encoded(found: Any, cut: int = 0) -> Encoded:
+    """An Encoding of `tokenizers`."""
+    tokens, types = np.array(found.ids, np.int64), np.array(found.type_ids, np.int64)
+    return Encoded(tokens, types, tuple(found.offsets), tuple(found.sequence_ids), cut)
 
 
 def read_lines(file: str, blank: bool = True) -> list[str]:

@@ -1,16 +1,14 @@
 """Say what texts, recordings or pictures are: the bundle's assets tell how they become inputs, and what the classes are called.
 
-Inputs that can be a batch are run as one. A text is padded to the longest of its batch; a model whose mask does its work answers
-the same as without.
+Inputs that can be a batch are run as one.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +16,11 @@ from numpy.typing import NDArray
 
 from .. import arguments
 from ..errors import InputError, UsageError
-from ..escape import printable
 from ..preprocess import open_text, read_lines
 from ..session import Session, open_session
 from ..spec import TensorSpec
-from .file_run import Guess, top_classes
+from .file_run import Guess, scores_of, top_classes
+from .text import TextRow, check_inputs, read_texts, row_batches, run_rows
 
 Array = NDArray[Any]
 
@@ -41,7 +39,9 @@ class Classified:
 
 @dataclass(frozen=True)
 class Classification:
-    """`kind` is a key of KINDS. `calls` says how many batches were run, in `seconds`, the first of the session among them."""
+    """`kind` is a key of KINDS. `scores` says what the classes' numbers are: "softmax" (they add up to 1), "sigmoid" (each is
+    0..1 by itself) or "none" (as the model answers them). `calls` says how many batches were run, in `seconds`, the first of
+    the session among them."""
 
     kind: str
     inputs: tuple[Classified, ...]
@@ -51,10 +51,12 @@ class Classification:
     device: str
     choice: str
     passed_over: tuple[str, ...] = ()
+    scores: str = "softmax"
 
     def to_json(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
+            "scores": self.scores,
             "inputs": [
                 {"input": i.given, "top": [vars(guess) for guess in i.guesses], "notes": list(i.notes)}
                 for i in self.inputs
@@ -89,12 +91,15 @@ def classify(
     precision: str | None = None,
     threads: int | None = None,
     stdin: bool = False,
+    pairs: Sequence[str] = (),
+    truncate: bool = False,
 ) -> Classification:
     """Classify `inputs` with the bundle at `path`: texts, or paths of WAV files or of pictures, whichever it takes.
 
     `file` names a UTF-8 file with further texts, one a line ("-": stdin); empty lines are left out. For a model of
     recordings or pictures it is one more of those; there "-" is stdin among `inputs` as well, and with `stdin` a text
-    that is "-" stands for the lines of stdin, as in `attn-run classify`. Raises InputError for the first
+    that is "-" stands for the lines of stdin, as in `attn-run classify`. For a model of pairs of texts `pairs` has the second
+    text of each; `truncate` cuts a text that is too long, as its notes then say. Raises InputError for the first
     input that is empty, damaged or longer than the model takes, and then nothing was run; UsageError where the bundle does
     not classify, or not such inputs; and what `open_session` raises.
     """
@@ -102,7 +107,8 @@ def classify(
     arguments.expect(arguments.TEXTS, inputs=inputs)
     arguments.expect(arguments.PATH | arguments.NONE, file=file)
     arguments.expect(arguments.WHOLE, top=top)
-    arguments.expect(arguments.FLAG, stdin=stdin)
+    arguments.expect(arguments.FLAG, stdin=stdin, truncate=truncate)
+    arguments.expect(arguments.TEXTS, pairs=pairs)
     if top < 1:
         raise UsageError(f"top: got {top}, expected 1 or more")
     if not inputs and file is None:
@@ -115,15 +121,27 @@ def classify(
         if file is not None:
             name = os.fspath(file)
             given += read_lines(name, blank=False) if kind == "text" else [name]
-        rows = _READERS[kind](session, given)
+        if kind != "text" and (pairs or truncate):
+            asked = "pairs" if pairs else "truncate"
+            raise UsageError(f"{asked}: {session.where} takes {KINDS[kind]}; leave it out")
         found: list[Classified] = []
-        started = time.perf_counter()
-        batches = _batches(session, rows)
-        for batch in batches:
-            found += _run(session, batch, top)
+        if kind == "text":
+            text = open_text(session)
+            texts = row_batches(session, text, read_texts(session, text, given, pairs, truncate))
+            started = time.perf_counter()
+            for part in texts:
+                found += _classified(session, part, run_rows(session, text, part), top)
+            calls = len(texts)
+        else:
+            rows = _READERS[kind](session, given)
+            started = time.perf_counter()
+            batches = _batches(session, rows)
+            for batch in batches:
+                found += _run(session, batch, top)
+            calls = len(batches)
         seconds = time.perf_counter() - started
         told = session.backend, session.device, session.choice
-        return Classification(kind, tuple(found), len(batches), seconds, *told, session.passed_over)
+        return Classification(kind, tuple(found), calls, seconds, *told, session.passed_over, scores_of(session))
 
 
 def _kind(session: Session) -> str:
@@ -136,36 +154,18 @@ def _kind(session: Session) -> str:
         )
     recipe = session.asset(kinds[0])
     assert recipe is not None
-    wanted = {recipe["input"], *([recipe["mask"]] if kinds[0] == "text" else [])}
     names = {spec.name for spec in session.inputs}
-    if names != wanted:
+    if kinds[0] == "text":
+        check_inputs(session)
+    elif names != {recipe["input"]}:
         raise UsageError(
-            f"{session.where}: takes {', '.join(sorted(names))}, and {KINDS[kinds[0]]} give {', '.join(sorted(wanted))}; "
+            f"{session.where}: takes {', '.join(sorted(names))}, and {KINDS[kinds[0]]} give {recipe['input']}; "
             "attn-run run takes an .npz with all of them"
         )
     return kinds[0]
 
 
 # --- one reader a kind ---------------------------------------------------------------------------------------------
-
-
-def _read_texts(session: Session, given: Sequence[str]) -> list[_Row]:
-    text, recipe = open_text(session), session.asset("text")
-    assert recipe is not None
-    rows = []
-    for said in given:
-        if _is_file(said):
-            raise UsageError(
-                f'text "{printable(said, 40)}": is a file, and {session.where} takes texts; --file reads texts from a file'
-            )
-        # Alone, and without padding: what it is padded to is its batch's to say.
-        inputs = text.inputs([said])
-        count = int(inputs[recipe["mask"]].sum())
-        unknown = text.unknown_words(said)
-        told = f"{len(unknown)} of {count} words are unknown to the model: {', '.join(dict.fromkeys(unknown))}"
-        arrays = {name: array[:, :count] for name, array in inputs.items()}
-        rows.append(_Row(said, arrays, (told,) if unknown else ()))
-    return rows
 
 
 def _read_recordings(session: Session, given: Sequence[str]) -> list[_Row]:
@@ -189,14 +189,7 @@ def _read_pictures(session: Session, given: Sequence[str]) -> list[_Row]:
     return [_Row(file, {recipe["input"]: load_image(file, recipe)}) for file in given]
 
 
-_READERS = {"text": _read_texts, "audio": _read_recordings, "image": _read_pictures}
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).exists() and not Path(text).is_dir()  # a pipe, too, is no text that someone wrote
-    except (OSError, ValueError):  # too long for a path, or with a NUL
-        return False
+_READERS = {"audio": _read_recordings, "image": _read_pictures}
 
 
 def _spec(session: Session, name: str) -> TensorSpec:
@@ -208,12 +201,12 @@ def _spec(session: Session, name: str) -> TensorSpec:
 
 
 def _batches(session: Session, rows: Sequence[_Row]) -> list[list[_Row]]:
-    """Rows in order, as many in a batch as the graph takes; those that no padding makes alike are not put together."""
-    recipe, most = session.asset("text"), session.inputs[0].dims[0].max
+    """Rows in order, as many in a batch as the graph takes; those that are not of one shape are not put together."""
+    most = session.inputs[0].dims[0].max
     batches: list[list[_Row]] = []
     shapes: dict[str, tuple[int, ...]] | None = None
     for row in rows:
-        own = None if recipe is not None else {name: array.shape for name, array in row.arrays.items()}
+        own = {name: array.shape for name, array in row.arrays.items()}
         if not batches or len(batches[-1]) >= most or own != shapes:
             batches.append([])
         batches[-1].append(row)
@@ -222,29 +215,22 @@ def _batches(session: Session, rows: Sequence[_Row]) -> list[list[_Row]]:
 
 
 def _run(session: Session, batch: Sequence[_Row], top: int) -> list[Classified]:
-    recipe = session.asset("text")
-    if recipe is not None:
-        length = _spec(session, recipe["input"]).dims[1].min
-        length = max(length, *(row.arrays[recipe["input"]].shape[1] for row in batch))
-        # At the end of a row, and false in the mask.
-        fill = {recipe["input"]: recipe["pad"], recipe["mask"]: False}
-        arrays = [{name: _padded(array, length, fill[name]) for name, array in row.arrays.items()} for row in batch]
-    else:
-        arrays = [row.arrays for row in batch]
+    arrays = [row.arrays for row in batch]
     # A graph of a fixed batch is given the last row again.
     arrays += [arrays[-1]] * (session.inputs[0].dims[0].min - len(arrays))
     feed = {
         spec.name: np.ascontiguousarray(np.concatenate([a[spec.name] for a in arrays]), spec.dtype)
         for spec in session.inputs
     }
-    outputs = session.run(feed)
+    return _classified(session, batch, session.run(feed), top)
+
+
+def _classified(
+    session: Session, batch: Sequence[_Row | TextRow], outputs: Mapping[str, Array], top: int
+) -> list[Classified]:
     guesses = top_classes(session, outputs, top)
     if guesses is None:
         bad = any(not np.isfinite(value).all() for value in outputs.values() if value.dtype.kind == "f")
         told = "the answer is not finite" if bad else "its output is no row of scores for each input"
         raise InputError(f"{session.where}: {told}, so there is no class; attn-run run shows the outputs")
     return [Classified(row.given, guess, row.notes) for row, guess in zip(batch, guesses, strict=False)]
-
-
-def _padded(array: Array, length: int, value: int | bool) -> Array:
-    return np.pad(array, ((0, 0), (0, length - array.shape[1])), constant_values=value)

@@ -7,7 +7,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -30,7 +30,8 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Guess:
-    """One class of one row. `probability` is 0..1; `label` is the index as text where the bundle has no labels."""
+    """One class of one row. `probability` is 0..1, or the number itself where the bundle's asset classification says "none";
+    `label` is the index as text where the bundle has no labels."""
 
     index: int
     label: str
@@ -41,7 +42,8 @@ class Guess:
 class RunResult:
     """`top` has, per row of the batch, the likeliest classes first; it is None where the graph is no classifier.
 
-    `seconds` is the time of the call alone, the first of its session. `notes` say what was done to a recording to fit it.
+    `scores` says what their numbers are, as Classification has it. `seconds` is the time of the call alone, the first of its
+    session. `notes` say what was done to a recording to fit it.
     """
 
     outputs: Mapping[str, Array]
@@ -52,6 +54,7 @@ class RunResult:
     seconds: float
     notes: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+    scores: str = "softmax"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -61,6 +64,7 @@ class RunResult:
             "passed_over": list(self.passed_over),
             "seconds": self.seconds,
             "notes": list(self.notes),
+            "scores": self.scores,
             "top": None if self.top is None else [[vars(guess) for guess in row] for row in self.top],
             "outputs": {name: summary(value) for name, value in self.outputs.items()},
         }
@@ -126,7 +130,7 @@ def _run(
         seconds = time.perf_counter() - started
         guesses = top_classes(session, outputs, top)
         told = session.backend, session.device, session.choice
-        return RunResult(outputs, guesses, *told, seconds, notes, session.passed_over)
+        return RunResult(outputs, guesses, *told, seconds, notes, session.passed_over, scores_of(session))
 
 
 def _run_apart(
@@ -243,11 +247,31 @@ def top_classes(session: Session, outputs: Mapping[str, Array], top: int) -> tup
         raise BundleError(f"{session.where}: has {len(labels)} labels, its {name} {logits.shape[1]} columns.")
     if not np.isfinite(logits).all():
         return None  # no order among NaNs; the summary of the output tells how many there are
-    wide = logits.astype(np.float64)
-    exponents = np.exp(wide - wide.max(axis=1, keepdims=True))
-    probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+    probabilities = _SCORES[scores_of(session)](logits.astype(np.float64))
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     return tuple(
         tuple(Guess(int(i), labels[i], float(row[i])) for i in order)
         for row, order in zip(probabilities, best, strict=True)
     )
+
+
+def _softmax(logits: Array) -> Array:
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+
+
+def _sigmoid(logits: Array) -> Array:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))  # without an overflow
+
+
+_SCORES: Mapping[str, Callable[[Array], Array]] = {
+    "softmax": _softmax,
+    "sigmoid": _sigmoid,
+    "none": lambda logits: logits,
+}
+
+
+def scores_of(session: Session) -> str:
+    """What becomes of a class's score: softmax, sigmoid where several classes may hold at once, none where it is a measure."""
+    recipe = session.asset("classification")
+    return "softmax" if recipe is None else str(recipe["scores"])

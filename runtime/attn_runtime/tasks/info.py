@@ -46,6 +46,8 @@ def info_lines(told: Mapping[str, Any]) -> Iterator[str]:
     source = manifest["source"]
     checkpoint = f", weights {printable(source['checkpoint']['file'])}" if source["checkpoint"] else ""
     yield f"  from {source['kind']} {printable(source['ref'])}{checkpoint}"
+    if "licence" in source:
+        yield f"  licence of the weights: {printable(source['licence'])}"
     if "inputs_from" in source:
         yield f"  inputs depend on one another, drawn by {printable(source['inputs_from'])}"
     yield "  with " + ", ".join(f"{printable(k)} {printable(str(v))}" for k, v in manifest["versions"].items())

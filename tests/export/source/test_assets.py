@@ -1,6 +1,7 @@
 """--assets FOLDER: a bundle carries the labels and the image asset of its own training, or the export is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from attn_runtime.spec import Dim, TensorSpec
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
+from support.models.tiny_texts import tokenizer
 
+BATCH = Dim("batch", 1, 2, 4)
 IMAGE = {
     "input": "image", "height": 16, "width": 16, "channels": 1, "resize": "bilinear", "scale": 1 / 255,
     "mean": [0.5], "std": [0.2],
@@ -55,10 +58,43 @@ def test_assets_that_would_be_wrong_are_refused(folder):
         read_assets(folder, taking())
     assert "re-export" not in str(caught.value)
     (folder / "image.json").write_text("{")
-    with pytest.raises(UsageError, match="image.json: can't be read as JSON"):
+    with pytest.raises(UsageError, match="image.json is not JSON"):
         read_assets(folder, taking())
     with pytest.raises(UsageError, match="none of .*labels.json"):
         read_assets(folder / "nowhere", taking())
+
+
+TEXTS = [
+    TensorSpec("tokens", "int64", (BATCH, Dim("length", 1, 2, 9)), low=0, high=13),
+    TensorSpec("mask", "bool", (BATCH, BATCH)),
+]
+
+
+def test_a_tokenizer_and_how_texts_become_inputs_are_assets(tmp_path):
+    text = {"input": "tokens", "mask": "mask", "pad": 0, "unknown": 2}
+    (tmp_path / "text.json").write_text(json.dumps(text))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer()))
+    assert read_assets(tmp_path, TEXTS) == {"text.json": text, "tokenizer.json": tokenizer()}
+    with pytest.raises(UsageError, match='text.json names "tokens" as input, int64 .*; the graph has image'):
+        read_assets(tmp_path, taking())
+    with pytest.raises(
+        UsageError, match=r'another size than the model: its last token is 12 "far", and tokens takes 0 to 11'
+    ):
+        read_assets(tmp_path, [replace(TEXTS[0], high=12), TEXTS[1]])
+    for value in ("[]", '{"model": 1}', '{"model": {"type": "?"}}'):
+        (tmp_path / "tokenizer.json").write_text(value)
+        with pytest.raises(UsageError, match=r"tokenizer.json(: | is no tokenizer)"):
+            read_assets(tmp_path, TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("lables.json", "did you mean labels.json"), ("labels.txt", "labels.json"), ("vocab.json", "expected")],
+)
+def test_a_file_of_another_name_is_refused_by_it(folder, name, near):
+    (folder / name).write_text("[]")
+    with pytest.raises(UsageError, match=rf"{name} is no asset; .*{near}"):
+        read_assets(folder, taking())
 
 
 def test_a_model_trained_on_a_folder_is_exported_with_what_it_was_trained_on(tmp_path, monkeypatch):

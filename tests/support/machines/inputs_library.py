@@ -76,6 +76,35 @@ class Library:
         given = (ctypes.c_char_p * len(texts))(*(text.encode() for text in texts))
         return self.made("attn_bundle_text", bundle, given, ctypes.c_size_t(len(texts)), tensors=2)
 
+    def pairs(
+        self, bundle: ctypes.c_void_p, texts: Sequence[str], seconds: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Every input that texts, or pairs of them, give, by name."""
+        rows = [
+            None if row is None else (ctypes.c_char_p * len(row))(*(t.encode() for t in row))
+            for row in (texts, seconds)
+        ]
+        told = (Tensor * 3)()
+        places = [ctypes.byref(told, i * ctypes.sizeof(Tensor)) for i in range(3)]
+        arguments = (bundle, *rows, ctypes.c_size_t(len(texts)), *places)
+        self.check(self.c.attn_bundle_text_pairs(*arguments))
+        found = {}
+        for one in told:
+            if not one.name:
+                assert (one.rank, one.bytes) == (0, 0)
+                continue
+            array = np.zeros(tuple(one.shape[: one.rank]), DTYPES[one.dtype])
+            one.data, one.bytes = array.ctypes.data, array.nbytes
+            found[one.name.decode()] = array
+        self.check(self.c.attn_bundle_text_pairs(*arguments))
+        for one in told:
+            one.bytes -= bool(one.name)
+            if one.name:
+                with pytest.raises(Refused, match="there is room for"):
+                    self.check(self.c.attn_bundle_text_pairs(*arguments))
+                one.bytes += 1
+        return found
+
 
 def write_input(path: Path, spec: TensorSpec, **assets: Any) -> Path:
     """A bundle that gives its input back."""

@@ -327,6 +327,11 @@ ATTN_API int attn_bundle_wav(const attn_bundle* bundle, const char* path, attn_t
 /* Texts in UTF-8 -> int64 [count, length] and bool [count, length], padded to the longest, as assets/text.json says. */
 ATTN_API int attn_bundle_text(const attn_bundle* bundle, const char* const* texts, size_t count, attn_tensor* tokens,
                               attn_tensor* mask);
+/* The same for models of pairs, and for those that take more than a mask, or none: `seconds` is NULL or has the second text of each, and
+ * `types`, int64 [count, length], tells which text a token is of. `mask` and `types` may be NULL; what the model does not take is left without
+ * a name, of rank 0. */
+ATTN_API int attn_bundle_text_pairs(const attn_bundle* bundle, const char* const* texts, const char* const* seconds, size_t count,
+                                    attn_tensor* tokens, attn_tensor* mask, attn_tensor* types);
 
 #ifdef __cplusplus
 }

@@ -292,10 +292,15 @@ class Bundle {
     notes = attn_last_notes();
     return made;
   }
-  Tensors text(const std::vector<std::string>& texts) const {
-    const std::vector<const char*> given = detail::c_texts(texts);
-    return prepared<2>([&](attn_tensor* tensors) {
-      return attn_bundle_text(c(), given.data(), given.size(), &tensors[0], &tensors[1]);
+  /* Every input that texts give; `seconds` is empty, or has the second text of each pair. */
+  Tensors text(const std::vector<std::string>& texts, const std::vector<std::string>& seconds = {}) const {
+    if (!seconds.empty() && seconds.size() != texts.size()) {
+      throw Error(ATTN_ERROR_USAGE, "got " + std::to_string(seconds.size()) + " second texts for " + std::to_string(texts.size()) + " first ones", "");
+    }
+    const std::vector<const char*> given = detail::c_texts(texts), others = detail::c_texts(seconds);
+    return prepared<3>([&](attn_tensor* tensors) {
+      return attn_bundle_text_pairs(c(), given.data(), others.empty() ? nullptr : others.data(), given.size(), &tensors[0], &tensors[1],
+                                    &tensors[2]);
     });
   }
 
@@ -309,6 +314,7 @@ class Bundle {
     detail::check(prepare(tensors));
     Tensors made;
     for (attn_tensor& each : tensors) {
+      if (!each.name) continue; /* the model does not take it */
       Tensor& tensor = made[each.name] = Tensor(Shape(each.shape, each.shape + each.rank), each.dtype);
       each.data = tensor.data(), each.bytes = tensor.bytes();
     }

@@ -187,7 +187,7 @@ std::shared_ptr<const Bundle> read_bundle(const fs::path& path) {
   }
   // The texts of assets are kept: a server asks for them long after the bundle was replaced. Too large ones are refused when they are asked for.
   for (const auto& [name, relative] : manifest.at("assets").items()) {
-    if (files.at(text_of(relative)).at("size").get<uint64_t>() <= max_json_bytes) bundle->asset_texts[text_of(relative)];
+    if (files.at(text_of(relative)).at("size").get<uint64_t>() <= max_asset_bytes) bundle->asset_texts[text_of(relative)];
   }
   std::vector<char> chunk;
   for (const auto& [relative, entry] : files) {
@@ -274,7 +274,7 @@ std::optional<Json> Bundle::asset(const std::string& asked) const {
   if (relative == assets.end()) return std::nullopt;
   const auto kept = asset_texts.find(text_of(*relative));
   if (kept == asset_texts.end()) {
-    read_text(file(text_of(*relative)), where);  // too large, which this refuses
+    read_text(file(text_of(*relative)), where, max_asset_bytes);  // too large, which this refuses
     throw files->replaced();
   }
   Json value = parse_json(kept->second, where + ": " + file(text_of(*relative)).filename().string());

@@ -1,5 +1,9 @@
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "c_api/bundle.h"
 #include "c_api/errors.h"
@@ -86,6 +90,46 @@ void give_audio(const attn::Bundle& bundle, const float* samples, size_t frames,
   tensor = told;
 }
 
+std::vector<std::string> texts_of(const char* const* texts, size_t count, const char* parameter) {
+  std::vector<std::string> given;
+  for (size_t i = 0; i < count; ++i) given.emplace_back(required(texts[i], parameter));
+  return given;
+}
+
+// `given` are tokens, mask and types; one that is NULL is not asked for, one that the model does not take is left without a name.
+void give_texts(const attn_bundle* bundle, const char* const* texts, const char* const* seconds, size_t count,
+                std::array<attn_tensor*, 3> given) {
+  const attn::Bundle& opened = *required(bundle, "bundle")->bundle;
+  required(given[0], "tokens");
+  if (!count) throw attn::usage_error("parameter count is 0; expected 1 text or more");
+  const std::vector<std::string> firsts = texts_of(required(texts, "texts"), count, "texts");
+  const std::vector<std::string> others = seconds ? texts_of(seconds, count, "seconds") : std::vector<std::string>();
+  const auto text = attn::Text::open(opened, all_inputs(opened), opened.where);
+  const attn::Tensors made = text->encode(firsts, seconds ? &others : nullptr);
+  const std::array<std::optional<std::string>, 3> names = {text->input(), text->mask(), text->types()};
+  const auto view_of = [&](size_t which) { return made.at(*names[which]).view(); };
+  // Where one of them has too little room, the shapes of all are told.
+  bool fits = true;
+  for (size_t i = 0; i < given.size(); ++i) fits &= !given[i] || !names[i] || !given[i]->data || given[i]->bytes >= view_of(i).bytes();
+  std::array<attn_tensor, 3> told{};
+  for (const bool only_shapes : {true, false}) {
+    if (only_shapes && fits) continue;
+    for (size_t i = 0; i < given.size(); ++i) {
+      if (!given[i] || !names[i]) continue;
+      if (only_shapes) {
+        attn::write_tensor(view_of(i), opened.where, *given[i]);
+      } else {
+        told[i] = described(*given[i], opened, *names[i], view_of(i).dtype, view_of(i).shape);
+      }
+    }
+  }
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (!given[i]) continue;
+    if (names[i] && told[i].data) std::memcpy(told[i].data, view_of(i).data, view_of(i).bytes());
+    *given[i] = told[i];
+  }
+}
+
 }  // namespace
 
 extern "C" {
@@ -151,29 +195,14 @@ int attn_bundle_wav(const attn_bundle* bundle, const char* path, attn_tensor* te
 
 int attn_bundle_text(const attn_bundle* bundle, const char* const* texts, size_t count, attn_tensor* tokens, attn_tensor* mask) {
   return guarded([&] {
-    const attn::Bundle& opened = *required(bundle, "bundle")->bundle;
-    required(tokens, "tokens");
     required(mask, "mask");
-    if (!count) throw attn::usage_error("parameter count is 0; expected 1 text or more");
-    required(texts, "texts");
-    std::vector<std::string> given;
-    for (size_t i = 0; i < count; ++i) given.emplace_back(required(texts[i], "texts"));
-    const auto text = attn::Text::open(opened, all_inputs(opened), opened.where);
-    const attn::Tensors made = text->encode(given);
-    const View ids = made.at(text->input()).view(), set = made.at(text->mask()).view();
-    // Where one of them has too little room, the shapes of both are told.
-    const auto fits = [](const attn_tensor& tensor, const View& view) { return !tensor.data || tensor.bytes >= view.bytes(); };
-    if (!fits(*tokens, ids) || !fits(*mask, set)) {
-      attn::write_tensor(ids, opened.where, *tokens);
-      attn::write_tensor(set, opened.where, *mask);
-    }
-    const attn_tensor told_ids = described(*tokens, opened, text->input(), ids.dtype, ids.shape);
-    const attn_tensor told_set = described(*mask, opened, text->mask(), set.dtype, set.shape);
-    if (told_ids.data) std::memcpy(told_ids.data, ids.data, ids.bytes());
-    if (told_set.data) std::memcpy(told_set.data, set.data, set.bytes());
-    *tokens = told_ids;
-    *mask = told_set;
+    give_texts(bundle, texts, nullptr, count, {tokens, mask, nullptr});
   });
+}
+
+int attn_bundle_text_pairs(const attn_bundle* bundle, const char* const* texts, const char* const* seconds, size_t count,
+                           attn_tensor* tokens, attn_tensor* mask, attn_tensor* types) {
+  return guarded([&] { give_texts(bundle, texts, seconds, count, {tokens, mask, types}); });
 }
 
 }  // extern "C"

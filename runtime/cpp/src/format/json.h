@@ -15,6 +15,7 @@ namespace attn {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t max_json_bytes = size_t{16} << 20;  // nobody's manifest is larger
+constexpr size_t max_asset_bytes = size_t{64} << 20;  // of a file of `assets`: tokenizers of 250,000 words and more take some 35 MB
 constexpr size_t max_json_depth = 900;               // no manifest comes near it
 
 // The value that `data` spells in UTF-8. Whole floats come back as integers: in JSON 1.0 and 1 are one number. Raises bundle_error, opened

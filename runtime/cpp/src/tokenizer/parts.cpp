@@ -5,10 +5,10 @@
 
 namespace attn {
 
-TokenizerPart::TokenizerPart(const Json& value, std::string what, const std::string& where)
+TokenizerPart::TokenizerPart(const Json& value, std::string what, const std::string& where, const char* type)
     : value_(value), what_(std::move(what)), where_(where) {
   if (!value_.is_object()) refuse("got " + shown(value_) + ", expected an object");
-  type_ = text("type");
+  type_ = type && !find("type") ? type : text("type");
 }
 
 const Json* TokenizerPart::find(const char* key) {
@@ -29,6 +29,16 @@ bool TokenizerPart::flag(const char* key) {
     refuse(std::string(key) + " is " + (found ? shown(*found) : "missing") + ", expected true or false");
   }
   return found->get<bool>();
+}
+
+bool TokenizerPart::flag(const char* key, bool otherwise) { return find(key) ? flag(key) : otherwise; }
+
+int64_t TokenizerPart::count(const char* key) {
+  const Json* found = find(key);
+  if (!found || !found->is_number_integer() || found->get<int64_t>() < 0) {
+    refuse(std::string(key) + " is " + (found ? shown(*found) : "missing") + ", expected a whole number, 0 or more");
+  }
+  return found->get<int64_t>();
 }
 
 const Json& TokenizerPart::list(const char* key) {

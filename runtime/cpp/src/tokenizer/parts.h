@@ -29,13 +29,15 @@ class Decoder {
  public:
   virtual ~Decoder() = default;
   virtual void apply(std::vector<std::string>& words) const = 0;
-  // The same where more words may follow: only what none of them changes is left. `fused`, which a step may set, says that they are one text
-  // already, in which a step finds what is in no word alone.
-  virtual void apply_to_beginning(std::vector<std::string>& words, bool& fused) const {
-    if (fused) {
-      words.clear();  // it can't be told how far it would reach back
-    } else {
+  // What a step leaves where more words may follow: whole words, to which others are added; one text, which grows, and in which a step finds
+  // what is in no word alone; words of which the last may grow.
+  enum class Beginning { words, text, begun_word };
+  // The same where more words may follow: only what none of them changes is left. `beginning` says what they are, and is changed.
+  virtual void apply_to_beginning(std::vector<std::string>& words, Beginning& beginning) const {
+    if (beginning == Beginning::words) {
       apply(words);
+    } else {
+      words.clear();  // it can't be told how far it would reach back
     }
   }
 };
@@ -48,14 +50,16 @@ std::unique_ptr<Decoder> read_decoder(const Json& part, const std::string& where
 // One part of the file, whose every key is asked for: one that nobody asked for would change tokens unseen.
 class TokenizerPart {
  public:
-  // `what` names it in messages: "normalizer".
-  TokenizerPart(const Json& value, std::string what, const std::string& where);
+  // `what` names it in messages: "normalizer". `type` is taken where the file names none, as older files name no model's.
+  TokenizerPart(const Json& value, std::string what, const std::string& where, const char* type = nullptr);
 
   const std::string& type() const { return type_; }
   const std::string& what() const { return what_; }
   const std::string& where() const { return where_; }
   std::string text(const char* key);
   bool flag(const char* key);
+  bool flag(const char* key, bool otherwise);  // `otherwise` where it is missing or null
+  int64_t count(const char* key);              // a whole number, 0 or more
   const Json& list(const char* key);
   std::u32string pattern();            // of a Split or Replace: a plain string
   const Json* find(const char* key);   // nullptr where it is missing or null

@@ -1,8 +1,10 @@
 #include "tokenizer/tokenizer.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
+#include "tokenizer/model_reader.h"
 #include "util/error.h"
 
 namespace attn {
@@ -33,11 +35,17 @@ const Json& member(const Json& whole, const char* key) {
   return found == whole.end() ? nothing : *found;
 }
 
+Characters part_of(const Characters& text, const AddedTokens::Piece& piece) {
+  return {text.begin() + static_cast<std::ptrdiff_t>(piece.begin), text.begin() + static_cast<std::ptrdiff_t>(piece.end)};
+}
+
 }  // namespace
 
 Tokenizer::Tokenizer(const Json& value, const std::string& where) : where_(where) {
   if (!value.is_object()) refuse("got " + shown(value) + ", expected an object");
-  if (growth(value) > most_growth) {
+  double whole = 1;
+  for (const char* key : {"normalizer", "pre_tokenizer", "decoder"}) whole *= growth(member(value, key));
+  if (whole > most_growth) {
     throw bundle_error(where_ + ": asset tokenizer: its replacements may make a text more than 4096 times as long; re-export the bundle");
   }
   static const std::set<std::string> known = {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
@@ -51,89 +59,59 @@ Tokenizer::Tokenizer(const Json& value, const std::string& where) : where_(where
     if (!part.is_null() && !part.is_object()) refuse(std::string(key) + " is " + shown(part) + ", expected an object");
   }
   if (member(value, "version") != "1.0") refuse("is of version " + shown(member(value, "version")) + R"(, "1.0" is supported)");
-  if (const Json& processor = member(value, "post_processor"); !processor.is_null()) {
-    refuse("a post_processor is not supported: " + shown(processor));
-  }
-  read_model(value);
-  read_added(value);
+  model_ = read_model(member(value, "model"), where_);
   normalizer_ = read_normalizer(member(value, "normalizer"), where_);
+  added_ = AddedTokens(member(value, "added_tokens"), model_->vocabulary(), normalizer_.get(), where_);
   pre_tokenizer_ = read_pre_tokenizer(member(value, "pre_tokenizer"), where_);
+  post_processor_ = read_post_processor(member(value, "post_processor"), where_);
   decoder_ = read_decoder(member(value, "decoder"), where_);
 }
 
-void Tokenizer::read_model(const Json& whole) {
-  TokenizerPart part(member(whole, "model"), "model", where_);
-  if (part.type() != "WordLevel") part.refuse_type("WordLevel");
-  unknown_ = part.text("unk_token");
-  const Json* vocabulary = part.find("vocab");
-  if (!vocabulary || !vocabulary->is_object()) part.refuse("has no vocab, expected words and their tokens");
-  part.expect_no_more();
-  for (const auto& [word, token] : vocabulary->items()) {
-    if (!token.is_number_integer() || token.get<int64_t>() < 0 || token.get<int64_t>() > UINT32_MAX) {
-      part.refuse("the token of " + shown(word) + " is " + shown(token) + ", expected a whole number, 0 or more");
-    }
-    tokens_.emplace(word, token.get<int64_t>());
-    const auto [twin, added] = words_.emplace(token.get<int64_t>(), word);
-    if (!added) part.refuse("the words " + shown(twin->second) + " and " + shown(word) + " have one token");
+Tokenizer::Encoded Tokenizer::encode(const std::u32string& text, const std::u32string* second) const {
+  if (second && !post_processor_.pair) {
+    refuse("post_processor: its template for a pair has not the sequences A and B once each, and a pair of texts was given");
   }
+  using Kind = PostProcessor::Part::Kind;
+  Encoded made;
+  for (const auto& [kind, type, tokens] : second ? *post_processor_.pair : post_processor_.single) {
+    std::vector<Found> found;
+    if (kind == Kind::tokens) {
+      for (const int64_t token : tokens) found.push_back({token, 0, 0});
+    } else {
+      found = words_of(kind == Kind::first ? text : *second);
+    }
+    made.tokens.insert(made.tokens.end(), found.begin(), found.end());
+    made.types.insert(made.types.end(), found.size(), type);
+    made.texts.insert(made.texts.end(), found.size(), kind == Kind::tokens ? -1 : kind == Kind::first ? 0 : 1);
+  }
+  return made;
 }
 
-void Tokenizer::read_added(const Json& whole) {
-  const Json& list = member(whole, "added_tokens");
-  if (list.is_null()) return;
-  if (!list.is_array()) refuse("added_tokens is " + shown(list) + ", expected a list");
-  for (const Json& each : list) {
-    const Json& content = each.is_object() ? member(each, "content") : each;
-    if (!content.is_string() || content.get_ref<const std::string&>().empty()) refuse("an added token is " + shown(each));
-    const std::string& word = content.get_ref<const std::string&>();
-    const auto token = tokens_.find(word);
-    if (token == tokens_.end() || member(each, "id") != token->second) {
-      refuse("the added token " + shown(word) + " is not in the model's vocab with that id, which is not supported");
+std::vector<Found> Tokenizer::words_of(const std::u32string& text) const {
+  std::vector<Found> found;
+  const Characters given = characters(text);
+  const auto add = [&](const Characters& from, const AddedTokens::Piece& piece) {
+    found.push_back({piece.token, from[piece.begin].begin, from[piece.end - 1].end});
+  };
+  for (const AddedTokens::Piece& piece : added_.cut(given, false)) {
+    if (piece.token >= 0) {
+      add(given, piece);
+      continue;
     }
-    for (const char* key : {"single_word", "lstrip", "rstrip", "normalized"}) {
-      if (member(each, key) != false) {
-        refuse("the added token " + shown(word) + " has " + key + " " + shown(member(each, key)) + ", only false is supported");
+    Characters part = part_of(given, piece);
+    if (normalizer_) normalizer_->apply(part);
+    for (const AddedTokens::Piece& smaller : added_.cut(part, true)) {
+      if (smaller.token >= 0) {
+        add(part, smaller);
+      } else {
+        add_words(part_of(part, smaller), found);
       }
     }
-    if (!member(each, "special").is_boolean()) refuse("the added token " + shown(word) + " does not say whether it is special");
-    if (member(each, "special").get<bool>()) special_.insert(token->second);
-    std::u32string letters = code_points(word);
-    const char32_t first = letters.front();
-    added_[first].emplace_back(std::move(letters), token->second);
   }
-  for (auto& [first, words] : added_) {
-    std::stable_sort(words.begin(), words.end(), [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
-  }
-}
-
-std::vector<Tokenizer::Found> Tokenizer::encode(const std::u32string& text) const {
-  std::vector<Found> found;
-  const Characters whole = characters(text);
-  size_t begin = 0;  // of what is not tokenized yet
-  for (size_t at = 0; at < text.size();) {
-    const auto beginning = added_.find(text[at]);
-    if (beginning == added_.end()) {
-      ++at;
-      continue;
-    }
-    const auto& words = beginning->second;
-    const auto hit = std::find_if(words.begin(), words.end(),
-                                  [&](const auto& each) { return text.compare(at, each.first.size(), each.first) == 0; });
-    if (hit == words.end()) {
-      ++at;
-      continue;
-    }
-    add_words({whole.begin() + static_cast<std::ptrdiff_t>(begin), whole.begin() + static_cast<std::ptrdiff_t>(at)}, found);
-    found.push_back({hit->second, at, at + hit->first.size()});
-    begin = at += hit->first.size();
-  }
-  add_words({whole.begin() + static_cast<std::ptrdiff_t>(begin), whole.end()}, found);
   return found;
 }
 
 void Tokenizer::add_words(Characters text, std::vector<Found>& found) const {
-  if (text.empty()) return;
-  if (normalizer_) normalizer_->apply(text);
   std::vector<Characters> pieces;
   if (pre_tokenizer_) {
     pieces = pre_tokenizer_->split(std::move(text));
@@ -141,13 +119,7 @@ void Tokenizer::add_words(Characters text, std::vector<Found>& found) const {
     pieces.push_back(std::move(text));
   }
   for (const Characters& piece : pieces) {
-    if (piece.empty()) continue;
-    std::string word;
-    for (const Character& each : piece) append_utf8(word, each.value);
-    auto token = tokens_.find(word);
-    if (token == tokens_.end()) token = tokens_.find(unknown_);
-    if (token == tokens_.end()) throw bundle_error("WordLevel error: Missing [UNK] token from the vocabulary");
-    found.push_back({token->second, piece.front().begin, piece.back().end});
+    if (!piece.empty()) model_->encode(piece, found);
   }
 }
 
@@ -159,16 +131,24 @@ std::string Tokenizer::decode(const std::vector<int64_t>& tokens) const {
 
 std::string Tokenizer::decode_beginning(const std::vector<int64_t>& tokens) const {
   std::vector<std::string> words = words_of(tokens);
-  bool fused = false;
-  if (decoder_) decoder_->apply_to_beginning(words, fused);
+  auto beginning = Decoder::Beginning::words;
+  if (decoder_) decoder_->apply_to_beginning(words, beginning);
   return put_together(words);
 }
 
 std::vector<std::string> Tokenizer::words_of(const std::vector<int64_t>& tokens) const {
   std::vector<std::string> words;
+  const Vocabulary& vocabulary = model_->vocabulary();
   for (const int64_t token : tokens) {
-    const auto word = words_.find(token);
-    if (word != words_.end() && !special_.count(token)) words.push_back(word->second);
+    std::string word;
+    if (const std::string* added = added_.word(token)) {
+      word = *added;
+    } else if (const Vocabulary::Place place = vocabulary.find_token(token); place != Vocabulary::none) {
+      word = vocabulary.word(place);
+    } else {
+      continue;
+    }
+    if (!added_.is_special(word)) words.push_back(std::move(word));
   }
   return words;
 }

@@ -206,26 +206,50 @@ std::string to_utf8(const std::u32string& text) {
   return made;
 }
 
-bool is_utf8(std::string_view text) {
-  const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  for (size_t i = 0; i < text.size();) {
-    const unsigned lead = at(i);
-    const size_t length = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
-    if (!length) return false;
-    for (size_t k = 1; k < length; ++k) {
-      if (i + k >= text.size()) return false;
-      unsigned low = 0x80, high = 0xBF;
-      if (k == 1) {  // no overlong form, no surrogate, nothing beyond U+10FFFF
-        if (lead == 0xE0) low = 0xA0;
-        if (lead == 0xED) high = 0x9F;
-        if (lead == 0xF0) low = 0x90;
-        if (lead == 0xF4) high = 0x8F;
-      }
-      if (at(i + k) < low || at(i + k) > high) return false;
+namespace {
+
+// Of the bytes from `at` on: how many are a character or the beginning of one, and how many it would have; 0 where none begins so.
+std::pair<size_t, size_t> character_at(std::string_view text, size_t at) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(at);
+  const size_t length = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
+  size_t there = length ? 1 : 0;
+  for (; there < length && at + there < text.size(); ++there) {
+    unsigned low = 0x80, high = 0xBF;
+    if (there == 1) {  // no overlong form, no surrogate, nothing beyond U+10FFFF
+      if (lead == 0xE0) low = 0xA0;
+      if (lead == 0xED) high = 0x9F;
+      if (lead == 0xF0) low = 0x90;
+      if (lead == 0xF4) high = 0x8F;
     }
+    if (byte(at + there) < low || byte(at + there) > high) break;
+  }
+  return {there, length};
+}
+
+}  // namespace
+
+bool is_utf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto [there, length] = character_at(text, i);
+    if (!length || there < length) return false;
     i += length;
   }
   return true;
+}
+
+std::string readable_utf8(std::string_view bytes) {
+  std::string made;
+  for (size_t i = 0; i < bytes.size();) {
+    const auto [there, length] = character_at(bytes, i);
+    if (length && there == length) {
+      made.append(bytes, i, length);
+    } else {
+      made += "\uFFFD";
+    }
+    i += there ? there : 1;
+  }
+  return made;
 }
 
 std::u32string code_points(std::string_view text) {

@@ -26,6 +26,9 @@ bool is_blank(char32_t value);             // white space, and the four separato
 bool is_word_character(char32_t value);    // what \w of a regular expression matches
 
 bool is_utf8(std::string_view text);
+// With U+FFFD for each run of bytes that is the longest beginning of a character, and for each other byte that is part of none (Unicode 3.9,
+// "U+FFFD Substitution of Maximal Subparts").
+std::string readable_utf8(std::string_view bytes);
 std::u32string code_points(std::string_view text);  // of valid UTF-8
 void append_utf8(std::string& text, char32_t value);
 std::string to_utf8(const std::u32string& text);

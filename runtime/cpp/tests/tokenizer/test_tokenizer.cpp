@@ -115,9 +115,35 @@ TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
       {"/added_tokens/0/content", R"("")"},
       {"/added_tokens/0/content", R"("<new>")"},
       {"/added_tokens/0/id", "1"},
-      {"/added_tokens/0/lstrip", "true"},
-      {"/added_tokens/0/normalized", "true"},
+      {"/added_tokens/0/lstrip", "1"},
       {"/added_tokens/0/special", "null"},
+      {"/added_tokens/1", R"({"id": 0, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})"},
+      {"/added_tokens/1", R"({"id": 7, "content": "<new>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})"},
+      {"/added_tokens/1", R"({"id": 2, "content": "A", "single_word": false, "lstrip": false, "rstrip": false, "normalized": true, "special": true})"},
+      {"/model", R"({"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]})"},
+      {"/model", R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a  b"]})"},
+      {"/model", R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a"]]})"},
+      {"/model", R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "c"]]})"},
+      {"/model", R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"], "continuing_subword_prefix": "##"})"},
+      {"/model", R"({"type": "BPE", "vocab": {"a": 0}, "merges": [], "dropout": 0.1})"},
+      {"/model", R"({"type": "BPE", "vocab": {"a": 0}, "merges": [], "surprise": 1})"},
+      {"/model", R"({"type": "BPE", "vocab": {"a": 0}, "merges": {}})"},
+      {"/model", R"({"type": "Unigram", "vocab": {"a": 0}, "unk_id": 0})"},
+      {"/model", R"({"type": "Unigram", "vocab": [["a", "b"]], "unk_id": 0})"},
+      {"/model", R"({"type": "Unigram", "vocab": [["a", 0]], "unk_id": 1})"},
+      {"/model", R"({"type": "Unigram", "vocab": [["a", 0]], "unk_id": -1})"},
+      {"/model", R"({"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "a", "continuing_subword_prefix": "##", "max_input_chars_per_word": -1})"},
+      {"/model", R"({"type": "Magic", "vocab": {}})"},
+      {"/post_processor", R"({"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {}})"},
+      {"/post_processor", R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}], "pair": [], "special_tokens": {}})"},
+      {"/post_processor", R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x", "type_id": 0}}], "pair": [], "special_tokens": {}})"},
+      {"/post_processor", R"({"type": "BertProcessing", "sep": ["a", -1], "cls": ["a", 1]})"},
+      {"/post_processor", R"({"type": "Sequence", "processors": [{"type": "BertProcessing", "sep": ["a", 1], "cls": ["a", 1]}, {"type": "BertProcessing", "sep": ["a", 1], "cls": ["a", 1]}]})"},
+      {"/decoder", R"({"type": "Strip", "content": " ", "start": 0, "stop": 1})"},
+      {"/decoder", R"({"type": "Strip", "content": "  ", "start": 1, "stop": 0})"},
+      {"/decoder", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "odd"})"},
+      {"/decoder", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "add_prefix_space": false})"},
+      {"/decoder", R"({"type": "Sequence", "decoders": [null]})"},
   };
   for (const auto& [pointer, value] : cases) {
     const std::string message = refused(pointer, value);
@@ -127,7 +153,32 @@ TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
   }
 }
 
+TEST(Tokenizer, NamesTheStepThatItDoesNotKnow) {
+  EXPECT_EQ(refused("/decoder", R"({"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "Sequence", "decoders": [{"type": "Odd"}]}]})"),
+            "bundle a.attn: asset tokenizer: decoder 2.1 Odd: is not supported; supported are WordPiece, ByteLevel, Metaspace, ByteFallback, Fuse, "
+            "Replace, Strip, BPEDecoder, CTC and Sequence (in C++). Give tokens, or use attn-run");
+}
+
+TEST(Tokenizer, ReadsTokensWithHolesBetweenThem) {
+  Json value = valid();
+  value["model"]["vocab"] = {{"[PAD]", 0}, {"[UNK]", 70000}, {"a", 9}, {"cat", 4294967294}};
+  const Tokenizer tokenizer(value, "bundle a.attn");
+  EXPECT_EQ(tokenizer.encode(U"a cat dog")[1].token, 4294967294);
+  EXPECT_EQ(tokenizer.encode(U"a cat dog")[2].token, 70000);
+  EXPECT_EQ(tokenizer.decode({9, 1, 4294967294, -1, 4294967295}), "a cat");
+}
+
 TEST(Tokenizer, RefusesToFillTheMemory) {
+  const std::string piece = R"({"SpecialToken": {"id": "a", "type_id": 0}},)";
+  std::string pieces, ids = "1";
+  for (int i = 0; i < 3000; ++i) {
+    pieces += piece;
+    ids += ",1";
+  }
+  const std::string message = refused("/post_processor", R"({"type": "TemplateProcessing", "single": [)" + pieces +
+                                                             R"({"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {"a": {"ids": [)" + ids + "]}}}");
+  EXPECT_EQ(message, "bundle a.attn: asset tokenizer: post_processor TemplateProcessing: single adds more than 4096 tokens (in C++). Give tokens, "
+                     "or use attn-run");
   std::string steps;
   for (int i = 0; i < 9; ++i) {
     steps += std::string(i ? "," : "") + R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaaaaaaaaaaaa"})";

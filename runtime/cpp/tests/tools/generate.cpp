@@ -2,6 +2,8 @@
 //
 //   attn_generate_tool tokenize TOKENIZER.json    texts -> [token, begin, end] of each, or what was refused
 //   attn_generate_tool decode TOKENIZER.json      rows of tokens -> texts
+//   attn_generate_tool tokenizers                 [{tokenizer, texts, pairs, rows}] -> [{tokens, pairs: [tokens, types], texts, beginnings}], or what
+//                                                 was refused
 //   attn_generate_tool unicode                    texts -> [in lower case, in normal form C] of each
 //   attn_generate_tool random                     seeds -> the first numbers that each draws
 //   attn_generate_tool replay BUNDLE PRECISION    (no input) what is generated again: [case, whether it passed, problem] of each try
@@ -47,6 +49,48 @@ std::string utf8(const attn::Characters& text) {
   return made;
 }
 
+std::vector<int64_t> tokens_of(const std::vector<attn::Found>& found) {
+  std::vector<int64_t> tokens;
+  for (const attn::Found& each : found) tokens.push_back(each.token);
+  return tokens;
+}
+
+// A list of what `read` makes of each; of one that can't be read, what was refused.
+template <typename Read>
+attn::Json each_of(const attn::Json& values, Read read) {
+  attn::Json made = attn::Json::array();
+  for (const attn::Json& value : values) {
+    try {
+      made.push_back(read(value));
+    } catch (const attn::Error& error) {
+      made.push_back(error.what());
+    }
+  }
+  return made;
+}
+
+attn::Json all_of(const attn::Json& asked) {
+  const attn::Tokenizer tokenizer(asked.at("tokenizer"), where);
+  const auto points = [](const attn::Json& text) { return attn::code_points(text.get<std::string>()); };
+  const auto pair = [&](const attn::Json& texts) {
+    const std::u32string second = points(texts[1]);
+    const auto found = tokenizer.encode(points(texts[0]), &second);
+    return attn::Json{tokens_of(found.tokens), found.types};
+  };
+  const auto beginnings = [&](const attn::Json& row) {
+    const auto tokens = row.get<std::vector<int64_t>>();
+    attn::Json found = attn::Json::array();
+    for (size_t count = 0; count <= tokens.size(); ++count) {
+      found.push_back(tokenizer.decode_beginning({tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count)}));
+    }
+    return found;
+  };
+  return {{"tokens", each_of(asked.at("texts"), [&](const attn::Json& text) { return tokens_of(tokenizer.encode(points(text))); })},
+          {"pairs", each_of(asked.at("pairs"), pair)},
+          {"texts", each_of(asked.at("rows"), [&](const attn::Json& row) { return tokenizer.decode(row.get<std::vector<int64_t>>()); })},
+          {"beginnings", each_of(asked.at("rows"), beginnings)}};
+}
+
 attn::Json answer(const std::string& what, int count, char** arguments) {
   attn::Json rows = attn::Json::array();
   if (what == "random") {
@@ -56,6 +100,8 @@ attn::Json answer(const std::string& what, int count, char** arguments) {
       for (int i = 0; i < drawn; ++i) row.push_back(stream.next());
       rows.push_back(std::move(row));
     }
+  } else if (what == "tokenizers") {
+    rows = each_of(input(), all_of);
   } else if (what == "unicode") {
     for (const attn::Json& text : input()) {
       attn::Characters lower = attn::characters(attn::code_points(text.get<std::string>())), composed = lower;
@@ -93,8 +139,8 @@ attn::Json answer(const std::string& what, int count, char** arguments) {
 int main(int count, char** arguments) {
   const std::string what = count > 1 ? arguments[1] : "";
   const bool file = what == "tokenize" || what == "decode";
-  if (!((what == "replay" && count == 4) || what == "random" || what == "unicode" || what == "generators" || (file && count == 3))) {
-    std::fprintf(stderr, "usage: attn_generate_tool tokenize FILE|decode FILE|unicode|random|replay BUNDLE PRECISION|generators BUNDLE...\n");
+  if (!((what == "replay" && count == 4) || what == "random" || what == "unicode" || what == "tokenizers" || what == "generators" || (file && count == 3))) {
+    std::fprintf(stderr, "usage: attn_generate_tool tokenize FILE|decode FILE|tokenizers|unicode|random|replay BUNDLE PRECISION|generators BUNDLE...\n");
     return 2;
   }
   const int status = attn::guarded([&] { std::cout << answer(what, count - 2, arguments + 2).dump() << std::endl; });
