@@ -1,0 +1,14 @@
+"""What a bundle keeps of a folder, for its users: tokenizer, labels, how a picture becomes the input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .image import image_assets, image_size
+
+__all__ = ["image_assets", "image_size"]
+
+__getattr__, __dir__ = lazy(__name__, __all__, {"image": ["image_assets", "image_size"]})
