@@ -8,7 +8,10 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .image import image_assets, image_size
+    from .image_processor import drawn_pictures
 
-__all__ = ["image_assets", "image_size"]
+__all__ = ["drawn_pictures", "image_assets", "image_size"]
 
-__getattr__, __dir__ = lazy(__name__, __all__, {"image": ["image_assets", "image_size"]})
+__getattr__, __dir__ = lazy(
+    __name__, __all__, {"image": ["image_assets", "image_size"], "image_processor": ["drawn_pictures"]}
+)
