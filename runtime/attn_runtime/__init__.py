@@ -7,7 +7,7 @@ Everything public is here, and is imported when it is first used: `import attn_r
     Bundle, Tolerance                   what a bundle holds, and how much an answer may differ from PyTorch's
     verify, bench                       hold a bundle against PyTorch's recorded answers; time it
     compile_engines                     build TensorRT engines, one for each graph
-    describe, run_file, classify, attention_maps, generate_texts, diagnose, set_up     what the other commands call
+    describe, run_file, classify, detect, attention_maps, generate_texts, diagnose, set_up     what the other commands call
     AttnError and its kinds             every failure that is not a bug, with its exit code
 """
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .jetson import SetupOptions, set_up
     from .session import BoundCall, Session, open_session
     from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
+    from .tasks.pictures import detect
 
 __version__ = "0.1.0"
 
@@ -77,6 +78,7 @@ __all__ = [
     "classify",
     "compile_engines",
     "describe",
+    "detect",
     "diagnose",
     "generate_texts",
     "open_generator",
@@ -103,6 +105,7 @@ __getattr__, __dir__ = lazy(
         "tasks.compilation": ["compile_engines"],
         "tasks.file_run": ["run_file"],
         "tasks.info": ["describe"],
+        "tasks.pictures.detection": ["detect"],
         "tasks.maps": ["attention_maps"],
         "tasks.verification": ["verify"],
     },

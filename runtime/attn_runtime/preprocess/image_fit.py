@@ -39,6 +39,28 @@ def placement(recipe: Mapping[str, Any], height: int, width: int) -> Placement:
     return Placement(rows, columns, _start(rows, recipe["height"], place), _start(columns, recipe["width"], place))
 
 
+@dataclass(frozen=True)
+class Frame:
+    """Pixel (y, x) of a picture lies at (y * rows + top, x * columns + left) of the tensor."""
+
+    rows: float
+    columns: float
+    top: float
+    left: float
+
+
+def frame_of(recipe: Mapping[str, Any], height: int, width: int) -> Frame:
+    """Where a picture of `height` x `width` pixels lies in the tensor that `prepare` makes of it."""
+    above = before = 0
+    tall, wide = height, width
+    if "square" in recipe:
+        tall = wide = max(height, width)
+        above, before = (tall - height) // 2, (wide - width) // 2
+    placed = placement(recipe, tall, wide)
+    rows, columns = placed.height / tall, placed.width / wide
+    return Frame(rows, columns, placed.top + above * rows, placed.left + before * columns)
+
+
 def _resized(recipe: Mapping[str, Any], height: int, width: int) -> tuple[int, int]:
     fit = recipe.get("fit", "stretch")
     to = recipe.get("fit_height", recipe["height"]), recipe.get("fit_width", recipe["width"])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .image_processor import Colours, Processor, colours_of, drawn_pictures, processors_of
 
 if TYPE_CHECKING:
-    from ..saved_model import SavedModel
+    from .. import SavedModel
 
 #: In steps of a picture's 0..255. Pillow's own backend is imitated but for float32's rounding.
 LIMIT_PIL = 0.02

@@ -21,7 +21,7 @@ from ...torchvision_import import ready_torchvision
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..saved_model import SavedModel
+    from .. import SavedModel
 
 #: transformers' two implementations of most processors. Pillow's is the one that is imitated, and so the one to be held to.
 BACKENDS = ("pil", "torchvision")

@@ -56,16 +56,16 @@ def loaded(
     recipe: dict[str, Any] | None,
     transform: Transform | None,
     classes: int,
-    labels: Sequence[str],
+    names: Sequence[str],
     weights: Path | None,
     config: Mapping[str, Any],
     notes: list[str],
 ) -> LoadedModel:
     """`module` in eval mode as a model of one graph, for pictures of `size`, (channels, height, width).
 
-    An answer [batch, classes, ...] is one of scores, any other is of features.
-    `recipe` is held against `transform`, and left out with a note where they do not agree. `labels` are left out where they
-    are not as many as the answer has. Raises UsageError for a module that does not make one tensor of a batch of pictures.
+    An answer [batch, classes, ...] is one of scores, any other is of features. `recipe` is held against `transform`, and left
+    out with a note where they do not agree. `names`, of the classes, are left out where they are not as many as the answer
+    has. Raises UsageError for a module that does not make one tensor of a batch of pictures.
     """
     module.eval().requires_grad_(False)
     module, answer = _answering(ref, module, size)
@@ -76,8 +76,8 @@ def loaded(
         INPUT, "float32", (_BATCH, *map(Dim.fixed, size)), meaning="a picture, as assets/image.json makes it"
     )
     assets: dict[str, Any] = {}
-    if len(labels) == answer.shape[1] and task:
-        assets["labels.json"] = [printable(label, 250) for label in labels]
+    if len(names) == answer.shape[1] and task:
+        assets["labels.json"] = [printable(label, 250) for label in names]
     if recipe is not None and (transform is None or _held(recipe, transform, library, notes)):
         assets["image.json"] = recipe
     spec = ModelSpec(

@@ -81,7 +81,7 @@ def load_timm(
         recipe=recipe,
         transform=transform,
         classes=model.num_classes,
-        labels=_labels(timm, model),
+        names=_labels(timm, model),
         weights=file,
         config=own | ({"weights": tag} if file is not None else {}),
         notes=notes,

@@ -82,7 +82,7 @@ def load_torchvision(
         recipe=recipe,
         transform=transform if held else None,
         classes=own.get("num_classes", len(labels) or 1000),
-        labels=labels,
+        names=labels,
         weights=file,
         config=dict(arguments or {}) | ({"weights": weights.name} if file is not None and weights is not None else {}),
         notes=notes,
