@@ -8,13 +8,16 @@ from __future__ import annotations
 import gc
 import os
 import re
+import sys
 from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 from attn_export.reference import sweep_sizes
+from attn_export.torchvision_import import ready_torchvision
 from attn_models import registry
 
 # Where `make cpp` built it, the C++ runtime is what sessions on the CPU take, as for a user who built it: all tests run over it.
@@ -30,6 +33,18 @@ if not os.environ.get("ATTN_TEST_ALL"):
 
 # Tests export some three hundred times, and few of them are about the sizes between the corners: those name a budget.
 sweep_sizes.DEFAULT_SECONDS = sweep_sizes.HEAVY_SECONDS = 0.1
+
+
+class _TorchvisionFirst(MetaPathFinder):
+    """transformers and timm import torchvision, which fails beside a torch that it was not built for, as CI's is."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name in ("transformers", "timm"):
+            sys.meta_path.remove(self)
+            ready_torchvision()
+
+
+sys.meta_path.insert(0, _TorchvisionFirst())
 
 
 def pytest_collection_finish() -> None:

@@ -8,7 +8,7 @@ Everything public is here, and is imported when it is first used: `import attn_r
     verify, bench                       hold a bundle against PyTorch's recorded answers; time it
     compile_engines                     build TensorRT engines, one for each graph
     embed, tag, fill, answer            what a model of texts knows of them
-    describe, run_file, classify, attention_maps, generate_texts, diagnose, set_up     what the other commands call
+    describe, run_file, classify, detect, attention_maps, generate_texts, diagnose, set_up     what the other commands call
     AttnError and its kinds             every failure that is not a bug, with its exit code
 """
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .jetson import SetupOptions, set_up
     from .session import BoundCall, Session, open_session
     from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
+    from .tasks.pictures import detect
     from .tasks.text import answer, embed, fill, tag
 
 __version__ = "0.1.0"
@@ -80,6 +81,7 @@ __all__ = [
     "classify",
     "compile_engines",
     "describe",
+    "detect",
     "diagnose",
     "embed",
     "fill",
@@ -109,6 +111,7 @@ __getattr__, __dir__ = lazy(
         "tasks.compilation": ["compile_engines"],
         "tasks.file_run": ["run_file"],
         "tasks.info": ["describe"],
+        "tasks.pictures.detection": ["detect"],
         "tasks.maps": ["attention_maps"],
         "tasks.text": ["answer", "embed", "fill", "tag"],
         "tasks.verification": ["verify"],

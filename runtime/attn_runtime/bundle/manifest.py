@@ -60,10 +60,26 @@ def check_asset(name: str, value: Any, where: str) -> None:
     """BundleError unless the asset `name` has its published form; assets that the schema does not know pass."""
     definition = schema()["$defs"][ASSET_FORMS[name]] if name in ASSET_FORMS else None
     problem = find_problem(value, definition, schema()) if definition else None
-    if not problem and name == "image" and not len(value["mean"]) == len(value["std"]) == value["channels"]:
-        problem = f"mean and std: got {len(value['mean'])} and {len(value['std'])}, expected {value['channels']} values"
+    if not problem and name == "image":
+        problem = _image_problem(value)
     if problem:
         raise BundleError(f"{where}: asset {name}: {problem}; re-export the bundle")
+
+
+def _image_problem(image: Json) -> str | None:
+    mean, std, channels = len(image["mean"]), len(image["std"]), image["channels"]
+    if not mean == std == channels:
+        return f"mean and std: got {mean} and {std}, expected {channels} values"
+    for name in ("fill", "square"):
+        if name in image and len(image[name]) != channels:
+            return f"{name}: got {len(image[name])}, expected {channels} values"
+    needed = {"shortest_edge": ("shortest_edge",), "edges": ("shortest_edge", "longest_edge")}.get(
+        image.get("fit", ""), ()
+    )
+    for name in needed:
+        if name not in image:
+            return f"fit: got {shown(image['fit'])} without {name}, expected both"
+    return None
 
 
 def _disagreements(manifest: Json) -> Iterator[str]:

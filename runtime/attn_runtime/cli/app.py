@@ -10,7 +10,7 @@ import click
 from .. import __version__
 from .attention import attention
 from .bench_table import draw, print_end, print_head, print_row
-from .classify import classify_command
+from .classify import classify_command, detect_command
 from .compile import compile_command
 from .generate import generate_command, translate_command
 from .options import (
@@ -206,6 +206,7 @@ def doctor(context: click.Context, quiet: bool, as_json: bool) -> None:
 
 cli.add_command(compile_command)
 cli.add_command(classify_command)
+cli.add_command(detect_command)
 cli.add_command(embed_command)
 cli.add_command(tag_command)
 cli.add_command(fill_command)

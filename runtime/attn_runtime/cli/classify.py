@@ -1,4 +1,4 @@
-"""`attn-run classify`: what texts, recordings or pictures are."""
+"""`attn-run classify`: what texts, recordings or pictures are. `attn-run detect`: what is where in a picture."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import UsageError
 from ..escape import printable
-from .options import json_option, print_json, quiet_option, say, verbose_option
+from .options import json_option, picture_file, print_json, quiet_option, say, verbose_option
 from .printers import print_passed_over
 
 if TYPE_CHECKING:
     from ..tasks import Classification
+    from ..tasks.pictures import Detection
 
 # Imports of our own are inside the functions: --help must not wait for numpy.
 
@@ -73,5 +75,71 @@ def _lines(done: Classification, quiet: bool) -> Iterator[str]:
     yield from columns(rows).split("\n")
     if quiet:
         return
+    batches = "batch" if done.calls == 1 else "batches"
+    yield f"{done.choice}; {done.calls} {batches}, {done.seconds * 1000:.2f} ms"
+
+
+@click.command("detect")
+@click.argument("path", metavar="BUNDLE", type=click.Path(readable=False))
+@click.argument("inputs", metavar="PICTURE...", nargs=-1)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="The least probability of a box that is told.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(readable=False),
+    callback=picture_file,
+    help="Draw the boxes of one picture, as in boxes.png.",
+)
+@click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
+@click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
+@click.option("--graph", help="Which graph of a bundle that has several.")
+@click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@quiet_option
+@verbose_option
+@json_option
+def detect_command(
+    path: str, inputs: tuple[str, ...], plot: str | None, quiet: bool, verbose: bool, as_json: bool, **options: Any
+) -> None:
+    """Find things in each PICTURE: a line for each, with its box in pixels from the upper left corner.
+
+    Of models that answer as DETR does. Exit code 7: a picture is missing or damaged.
+    """
+    from .. import detect
+
+    if plot is not None and (len(inputs) != 1 or inputs[0] == "-"):
+        raise UsageError(f"--plot draws over one picture of a file, got {', '.join(map(printable, inputs)) or 'none'}")
+    done = detect(path, inputs, **options)
+    if plot is not None:
+        from ..tasks.plots import plot_boxes
+
+        plot_boxes(done.inputs[0], plot)
+    if as_json:
+        print_json(done.to_json())
+    else:
+        say(*_box_lines(done, quiet))
+        print_passed_over(done, verbose)
+
+
+def _box_lines(done: Detection, quiet: bool) -> Iterator[str]:
+    from ..text_format import columns
+
+    rows = [["probability", "class", "left", "top", "right", "bottom", "picture"]]
+    for found in done.inputs:
+        for box in found.boxes:
+            edges = [f"{edge:.1f}" for edge in (box.left, box.top, box.right, box.bottom)]
+            rows.append([f"{box.probability:.1%}", printable(box.label), *edges, printable(found.given, 100)])
+    if len(rows) > 1:
+        yield from columns(rows).split("\n")
+    if quiet:
+        return
+    for found in done.inputs:
+        if not found.boxes:
+            yield f"{printable(found.given, 100)}: nothing from {done.threshold:.0%} on; --threshold takes less"
     batches = "batch" if done.calls == 1 else "batches"
     yield f"{done.choice}; {done.calls} {batches}, {done.seconds * 1000:.2f} ms"

@@ -9,6 +9,7 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .audio import centred, load_audio
     from .image import load_image, load_picture, prepare
+    from .image_fit import frame_of
     from .kinds import kind_of
     from .resampling import resample
     from .text import Encoded, Text, open_text, read_lines
@@ -19,6 +20,7 @@ __all__ = [
     "Text",
     "TextStream",
     "centred",
+    "frame_of",
     "kind_of",
     "load_audio",
     "load_image",
@@ -35,6 +37,7 @@ __getattr__, __dir__ = lazy(
     {
         "audio": ["centred", "load_audio"],
         "image": ["load_image", "load_picture", "prepare"],
+        "image_fit": ["frame_of"],
         "kinds": ["kind_of"],
         "resampling": ["resample"],
         "text": ["Encoded", "Text", "open_text", "read_lines"],

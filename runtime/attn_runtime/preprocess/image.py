@@ -1,8 +1,8 @@
 """From an image file, or pixels in memory, to the tensor that an image model takes. Training uses the same code.
 
-A recipe is a bundle's `image` asset: {"input", "height", "width", "channels", "resize", "scale", "mean", "std"}. Pixel
-values 0..255 are resized, multiplied by scale, less mean, over std (per channel), and come out as float32 NCHW.
-Pillow is needed, and imported when called.
+A recipe is a bundle's `image` asset: {"input", "height", "width", "channels", "resize", "scale", "mean", "std"}, and what
+`image_fit` reads. Pixel values 0..255 are resized, cropped or padded with `fill`, multiplied by scale, less mean, over std
+(per channel), and come out as float32 NCHW. Pillow is needed, and imported when called.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import BackendError, InputError
 from ..files import bytes_or_path, irregular, reason, source_name
+from .image_fit import Placement, placement
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,19 +57,59 @@ def prepare(image: Image | NDArray[np.uint8], recipe: Mapping[str, Any]) -> NDAr
     """A Pillow image, or uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], as float32 [1, channels, height, width].
 
     Transparent pixels are laid over white where the model takes no alpha. Raises InputError for pixels of another
-    dtype or shape and for a recipe whose result would be larger than `MAX_PIXELS`.
+    dtype or shape and where the result, or the resized picture, would be larger than `MAX_PIXELS`.
     """
     pillow = _pillow()
     height, width, channels = recipe["height"], recipe["width"], recipe["channels"]
     if height * width > MAX_PIXELS:
         raise InputError(f"the image recipe asks for {width} x {height} pixels; at most {MAX_PIXELS} are made.")
     picture = pillow.fromarray(_pixels(image)) if isinstance(image, np.ndarray) else image
+    picture = _in_mode(picture, _MODES[channels])
+    if (colour := recipe.get("square")) is not None:
+        picture = _squared(picture, colour)
+    placed = placement(recipe, picture.height, picture.width)
+    _refuse_large(picture, placed.width, placed.height)
     resample = getattr(pillow.Resampling, recipe["resize"].upper())
-    resized = _in_mode(picture, _MODES[channels]).resize((width, height), resample)
-    values = np.asarray(resized, np.float32).reshape(height, width, channels)
+    resized = picture.resize((placed.width, placed.height), resample)
+    values = np.asarray(resized, np.float32).reshape(placed.height, placed.width, channels)
+    values = _placed(values, placed, height, width, np.asarray(recipe.get("fill", [0] * channels), np.float32))
+    if recipe.get("channel_order", "rgb") == "bgr":
+        values = np.concatenate([values[:, :, 2::-1], values[:, :, 3:]], axis=2)
     mean, std = np.asarray(recipe["mean"], np.float32), np.asarray(recipe["std"], np.float32)
     values = (values * np.float32(recipe["scale"]) - mean) / std
     return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
+
+
+def _refuse_large(picture: Image, width: int, height: int) -> None:
+    """A narrow picture whose shorter side is made longer has a longer one beyond reason."""
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"image: {picture.width} x {picture.height} pixels would become {width} x {height}; at most {MAX_PIXELS} are made. "
+            "Cut it."
+        )
+
+
+def _squared(picture: Image, colour: Sequence[int]) -> Image:
+    """In the middle of a square of its longer side."""
+    side = max(picture.size)
+    _refuse_large(picture, side, side)
+    square: Image = _pillow().new(picture.mode, (side, side), tuple(colour) if len(colour) > 1 else colour[0])
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return square
+
+
+def _placed(
+    values: NDArray[np.float32], placed: Placement, height: int, width: int, fill: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The resized picture [rows, columns, channels], cropped and padded to [height, width, channels]."""
+    top, left = max(placed.top, 0), max(placed.left, 0)
+    seen = values[max(-placed.top, 0) :, max(-placed.left, 0) :][: height - top, : width - left]
+    if seen.shape[:2] == (height, width):
+        return seen
+    whole = np.empty((height, width, len(fill)), np.float32)
+    whole[:] = fill
+    whole[top : top + seen.shape[0], left : left + seen.shape[1]] = seen
+    return whole
 
 
 def _pillow() -> Any:

@@ -263,7 +263,7 @@ def test_doctor_with_nothing_installed() -> None:
         (
             ["verfy"],
             2,
-            'unknown command "verfy"; did you mean verify? available: answer, attention, bench, classify, compile, doctor, ',
+            'unknown command "verfy"; did you mean verify? available: answer, attention, bench, classify, compile, detect, ',
         ),
         (["zzz"], 2, 'unknown command "zzz"; available: answer, attention, bench'),
         (["verify", "--devise", "cpu"], 2, "--device"),
@@ -284,7 +284,8 @@ def test_unknown_device_is_told_with_the_nearest(valid_bundle: Path, capsys: pyt
 
 
 @pytest.mark.parametrize(
-    "command", ["attention", "bench", "classify", "compile", "doctor", "generate", "info", "run", "translate", "verify"]
+    "command",
+    ["attention", "bench", "classify", "compile", "detect", "doctor", "generate", "info", "run", "translate", "verify"],
 )
 def test_help_of_every_command(command: str) -> None:
     result = CliRunner().invoke(cli, [command, "--help"])

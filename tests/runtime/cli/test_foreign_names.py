@@ -24,7 +24,8 @@ pytestmark = pytest.mark.usefixtures("without_native")
 #: A name of a file or folder holds no slash, and 255 bytes.
 FILES = [name.replace("/", ":")[:200] for name in HOSTILE]
 PATHS = {
-    "info": [], "run": ["in.npz"], "verify": [], "bench": [], "compile": [], "classify": ["text"], "generate": ["--prompt", "a"],
+    "info": [], "run": ["in.npz"], "verify": [], "bench": [], "compile": [], "classify": ["text"], "detect": ["a.png"],
+    "generate": ["--prompt", "a"],
     "translate": ["text"], "attention": ["in.npz"], "setup": [],
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What a bundle keeps of a saved model's folder: tokenizer, labels, licence."""
+"""What a bundle keeps of a folder, for its users: tokenizer, labels, licence, how a picture becomes the input."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
+    from .image import image_assets, image_size
+    from .image_processor import drawn_pictures
     from .labels import label_assets
     from .model_card import licence
     from .text import text_assets
 
-__all__ = ["label_assets", "licence", "text_assets"]
+__all__ = ["drawn_pictures", "image_assets", "image_size", "label_assets", "licence", "text_assets"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
-    {"labels": ["label_assets"], "model_card": ["licence"], "text": ["text_assets"]},
+    {
+        "image": ["image_assets", "image_size"],
+        "image_processor": ["drawn_pictures"],
+        "labels": ["label_assets"],
+        "model_card": ["licence"],
+        "text": ["text_assets"],
+    },
 )

@@ -9,9 +9,10 @@ from ...lazy import lazy
 if TYPE_CHECKING:
     from .attention import plot_attention
     from .bench import plot_bench
+    from .boxes import plot_boxes
     from .picture_file import check_plot
 
-__all__ = ["check_plot", "plot_attention", "plot_bench"]
+__all__ = ["check_plot", "plot_attention", "plot_bench", "plot_boxes"]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -19,6 +20,7 @@ __getattr__, __dir__ = lazy(
     {
         "attention": ["plot_attention"],
         "bench": ["plot_bench"],
+        "boxes": ["plot_boxes"],
         "picture_file": ["check_plot"],
     },
 )

@@ -283,6 +283,25 @@ std::optional<std::string> disagreement(const Json& manifest) {
   return std::nullopt;
 }
 
+std::optional<std::string> image_problem(const Json& image) {
+  const size_t mean = image.at("mean").size(), std = image.at("std").size(), channels = image.at("channels").get<size_t>();
+  if (mean != channels || std != channels) {
+    return "mean and std: got " + std::to_string(mean) + " and " + std::to_string(std) + ", expected " + std::to_string(channels) +
+           " values";
+  }
+  for (const std::string name : {"fill", "square"}) {
+    if (image.contains(name) && image.at(name).size() != channels) {
+      return name + ": got " + std::to_string(image.at(name).size()) + ", expected " + std::to_string(channels) + " values";
+    }
+  }
+  const auto fit = image.find("fit");
+  for (const std::string name : {"shortest_edge", "longest_edge"}) {
+    const bool needed = fit != image.end() && (*fit == "edges" || (*fit == "shortest_edge" && name == "shortest_edge"));
+    if (needed && !image.contains(name)) return "fit: got " + shown(*fit) + " without " + name + ", expected both";
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 void check_manifest(const Json& manifest, const std::string& where) {
@@ -300,13 +319,7 @@ void check_asset(const std::string& name, const Json& value, const std::string& 
   const auto form = std::find_if(asset_forms.begin(), asset_forms.end(), [&](auto& known) { return name == known.first; });
   if (form == asset_forms.end()) return;
   auto problem = find_problem(value, manifest_schema().at("$defs").at(form->second), manifest_schema());
-  if (!problem && name == "image") {
-    const size_t mean = value.at("mean").size(), std = value.at("std").size(), channels = value.at("channels").get<size_t>();
-    if (mean != channels || std != channels) {
-      problem = "mean and std: got " + std::to_string(mean) + " and " + std::to_string(std) + ", expected " +
-                std::to_string(channels) + " values";
-    }
-  }
+  if (!problem && name == "image") problem = image_problem(value);
   if (problem) throw bundle_error(where + ": asset " + name + ": " + *problem + "; re-export the bundle");
 }
 

@@ -46,6 +46,35 @@ Picture converted(const uint8_t* pixels, size_t height, size_t width, size_t cha
   return made;
 }
 
+Filter filter_of(const std::string& name) {
+  if (name == "nearest") return Filter::nearest;
+  if (name == "bilinear") return Filter::bilinear;
+  if (name == "bicubic") return Filter::bicubic;
+  if (name == "lanczos") return Filter::lanczos;
+  return name == "hamming" ? Filter::hamming : Filter::box;
+}
+
+// A narrow picture whose shorter side is made longer has a longer one beyond reason.
+void refuse_large(size_t rows, size_t columns, size_t height, size_t width) {
+  if (height > max_pixels || width > max_pixels || height * width > max_pixels) {
+    throw input_error("image: " + std::to_string(columns) + " x " + std::to_string(rows) + " pixels would become " +
+                      std::to_string(width) + " x " + std::to_string(height) + "; at most " + std::to_string(max_pixels) +
+                      " are made. Cut it.");
+  }
+}
+
+// In the middle of a square of its longer side.
+Picture squared(const Picture& picture, const std::vector<uint8_t>& colour) {
+  const size_t side = std::max(picture.height, picture.width), channels = picture.channels;
+  Picture made{side, side, channels, std::vector<uint8_t>(side * side * channels)};
+  for (size_t i = 0; i < made.pixels.size(); ++i) made.pixels[i] = colour[i % channels];
+  const size_t top = (side - picture.height) / 2, left = (side - picture.width) / 2, row = picture.width * channels;
+  for (size_t y = 0; y < picture.height; ++y) {
+    std::copy_n(&picture.pixels[y * row], row, &made.pixels[((top + y) * side + left) * channels]);
+  }
+  return made;
+}
+
 }  // namespace
 
 ImageRecipe ImageRecipe::of(const Json& asset) {
@@ -54,15 +83,24 @@ ImageRecipe ImageRecipe::of(const Json& asset) {
     for (const Json& value : asset.at(name)) found.push_back(static_cast<float>(value.get<double>()));
     return found;
   };
-  const auto resize = asset.at("resize").get<std::string>();
+  std::vector<float> fill(size_of(asset.at("channels")), 0.0f);
+  if (asset.contains("fill")) fill = floats("fill");
+  std::vector<uint8_t> square;
+  if (asset.contains("square")) {
+    for (const Json& value : asset.at("square")) square.push_back(static_cast<uint8_t>(value.get<int>()));
+  }
   return {asset.at("input").get<std::string>(),
           size_of(asset.at("height")),
           size_of(asset.at("width")),
           size_of(asset.at("channels")),
-          resize == "nearest" ? Filter::nearest : resize == "bilinear" ? Filter::bilinear : Filter::bicubic,
+          filter_of(asset.at("resize").get<std::string>()),
           static_cast<float>(asset.at("scale").get<double>()),
           floats("mean"),
-          floats("std")};
+          floats("std"),
+          FitRecipe::of(asset),
+          fill,
+          square,
+          asset.contains("channel_order") && asset.at("channel_order").get<std::string>() == "bgr"};
 }
 
 void check_image(size_t height, size_t width, size_t channels, const ImageRecipe& recipe) {
@@ -81,17 +119,41 @@ void check_image(size_t height, size_t width, size_t channels, const ImageRecipe
 
 void prepare_image(const uint8_t* pixels, size_t height, size_t width, size_t channels, const ImageRecipe& recipe, float* out) {
   check_image(height, width, channels, recipe);
-  const Picture picture =
-      resized(converted(pixels, height, width, channels, recipe.channels), recipe.height, recipe.width, recipe.resize);
+  Picture picture = converted(pixels, height, width, channels, recipe.channels);
+  if (!recipe.square.empty()) {
+    const size_t side = std::max(height, width);
+    refuse_large(height, width, side, side);
+    picture = squared(picture, recipe.square);
+  }
+  const Placement placed = placement(recipe.fit, picture.height, picture.width);
+  refuse_large(picture.height, picture.width, placed.height, placed.width);
+  picture = resized(picture, placed.height, placed.width, recipe.resize);
+  const auto rows = static_cast<int64_t>(placed.height), columns = static_cast<int64_t>(placed.width);
+  // The part of the tensor that the picture comes to.
+  const auto tall = static_cast<int64_t>(recipe.height), wide = static_cast<int64_t>(recipe.width);
+  const int64_t top = std::max<int64_t>(placed.top, 0), bottom = std::min(placed.top + rows, tall);
+  const int64_t left = std::max<int64_t>(placed.left, 0), right = std::min(placed.left + columns, wide);
   for (size_t c = 0; c < recipe.channels; ++c) {
+    const size_t from = recipe.bgr && c < 3 && recipe.channels > 2 ? 2 - c : c;
     // Rounded after each step, as numpy does: there are but 256 values.
+    const auto made = [&](float value) {
+      const float scaled = value * recipe.scale;
+      return (scaled - recipe.mean[c]) / recipe.std[c];
+    };
     float values[256];
-    for (size_t v = 0; v < 256; ++v) {
-      const float scaled = static_cast<float>(v) * recipe.scale;
-      values[v] = (scaled - recipe.mean[c]) / recipe.std[c];
+    for (size_t v = 0; v < 256; ++v) values[v] = made(static_cast<float>(v));
+    const float filled = made(recipe.fill[from]);
+    for (int64_t y = 0; y < tall; ++y) {
+      if (y < top || y >= bottom) {
+        out = std::fill_n(out, wide, filled);
+        continue;
+      }
+      out = std::fill_n(out, left, filled);
+      const auto first = static_cast<size_t>((y - placed.top) * columns + left - placed.left);
+      const uint8_t* in = &picture.pixels[first * recipe.channels + from];
+      for (int64_t x = left; x < right; ++x, in += recipe.channels) *out++ = values[*in];
+      out = std::fill_n(out, wide - right, filled);
     }
-    const uint8_t* in = &picture.pixels[c];
-    for (size_t i = 0; i < recipe.height * recipe.width; ++i, in += recipe.channels) *out++ = values[*in];
   }
 }
 

@@ -20,6 +20,43 @@ double cubic(double x) {
   return x < 2.0 ? (((x - 5) * x + 8) * x - 4) * a : 0.0;
 }
 
+constexpr double pi = 3.14159265358979323846;
+
+double sinc(double x) { return x == 0.0 ? 1.0 : std::sin(x * pi) / (x * pi); }
+
+double lanczos(double x) { return -3.0 <= x && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0; }
+
+double hamming(double x) {
+  x = std::abs(x);
+  if (x == 0.0) return 1.0;
+  if (x >= 1.0) return 0.0;
+  x *= pi;
+  return std::sin(x) / x * (0.54f + 0.46f * std::cos(x));  // Pillow has these two as floats
+}
+
+double box(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
+
+// A kernel, and how far from its middle it ends.
+struct Kernel {
+  double (*weight)(double);
+  double support;
+};
+
+Kernel kernel_of(Filter filter) {
+  switch (filter) {
+    case Filter::bicubic:
+      return {cubic, 2.0};
+    case Filter::lanczos:
+      return {lanczos, 3.0};
+    case Filter::hamming:
+      return {hamming, 1.0};
+    case Filter::box:
+      return {box, 0.5};
+    default:
+      return {triangle, 1.0};
+  }
+}
+
 // What each pixel of one axis is made of: `counts[i]` pixels from `firsts[i]` on, times the weights from i * room on.
 struct Weights {
   std::vector<size_t> firsts, counts;
@@ -30,7 +67,8 @@ struct Weights {
 Weights weights_of(size_t from, size_t to, Filter filter) {
   const double scale = static_cast<double>(from) / static_cast<double>(to);
   const double widened = std::max(scale, 1.0);
-  const double support = (filter == Filter::bicubic ? 2.0 : 1.0) * widened;
+  const Kernel kernel = kernel_of(filter);
+  const double support = kernel.support * widened;
   Weights found;
   found.room = static_cast<size_t>(std::ceil(support)) * 2 + 1;
   found.values.resize(to * found.room);
@@ -42,7 +80,7 @@ Weights weights_of(size_t from, size_t to, Filter filter) {
     double sum = 0.0;
     for (size_t k = 0; k < end - first; ++k) {
       const double at = (static_cast<double>(k + first) - centre + 0.5) * (1.0 / widened);
-      exact[k] = filter == Filter::bicubic ? cubic(at) : triangle(at);
+      exact[k] = kernel.weight(at);
       sum += exact[k];
     }
     for (size_t k = 0; k < end - first; ++k) {

@@ -14,7 +14,7 @@ struct Picture {
   std::vector<uint8_t> pixels;
 };
 
-enum class Filter { nearest, bilinear, bicubic };
+enum class Filter { nearest, bilinear, bicubic, lanczos, hamming, box };
 
 // Colours are weighted with their alpha, so that what nobody sees leaves no fringe. A picture of that size stays as it is.
 Picture resized(const Picture& picture, size_t height, size_t width, Filter filter);
