@@ -7,7 +7,7 @@ Everything public is here, and is imported when it is first used: `import attn_r
     Bundle, Tolerance                   what a bundle holds, and how much an answer may differ from PyTorch's
     verify, bench                       hold a bundle against PyTorch's recorded answers; time it
     compile_engines                     build TensorRT engines, one for each graph
-    describe, run_file, classify, attention_maps, generate_texts, diagnose, set_up     what the other commands call
+    describe, run_file, classify, transcribe, attention_maps, generate_texts, diagnose, set_up   what other commands call
     AttnError and its kinds             every failure that is not a bug, with its exit code
 """
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .jetson import SetupOptions, set_up
     from .session import BoundCall, Session, open_session
     from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
+    from .tasks.transcription import transcribe
 
 __version__ = "0.1.0"
 
@@ -83,6 +84,7 @@ __all__ = [
     "open_session",
     "run_file",
     "set_up",
+    "transcribe",
     "verify",
 ]
 
@@ -104,6 +106,7 @@ __getattr__, __dir__ = lazy(
         "tasks.file_run": ["run_file"],
         "tasks.info": ["describe"],
         "tasks.maps": ["attention_maps"],
+        "tasks.transcription": ["transcribe"],
         "tasks.verification": ["verify"],
     },
 )

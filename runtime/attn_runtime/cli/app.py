@@ -34,6 +34,7 @@ from .printers import (
     print_verified,
 )
 from .setup import setup_command
+from .transcribe import transcribe_command
 
 # Imports of our own are inside the commands: --help must not wait for numpy.
 
@@ -207,6 +208,7 @@ cli.add_command(compile_command)
 cli.add_command(classify_command)
 cli.add_command(generate_command)
 cli.add_command(translate_command)
+cli.add_command(transcribe_command)
 cli.add_command(attention)
 cli.add_command(setup_command)
 

@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .audio import centred, load_audio
+    from .audio import centred, load_audio, load_whole
     from .image import load_image, load_picture, prepare
     from .kinds import kind_of
     from .resampling import resample
     from .text import Text, open_text, read_lines
     from .text_stream import TextStream
+    from .token_text import CtcText, TokenText
 
 __all__ = [
+    "CtcText",
     "Text",
     "TextStream",
+    "TokenText",
     "centred",
     "kind_of",
     "load_audio",
     "load_image",
     "load_picture",
+    "load_whole",
     "open_text",
     "prepare",
     "read_lines",
@@ -32,11 +36,12 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "audio": ["centred", "load_audio"],
+        "audio": ["centred", "load_audio", "load_whole"],
         "image": ["load_image", "load_picture", "prepare"],
         "kinds": ["kind_of"],
         "resampling": ["resample"],
         "text": ["Text", "open_text", "read_lines"],
         "text_stream": ["TextStream"],
+        "token_text": ["CtcText", "TokenText"],
     },
 )
