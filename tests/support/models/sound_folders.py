@@ -34,6 +34,11 @@ class Saved:
     config: Any
     notes: list[str] = field(default_factory=list)
 
+    def read_json(self, name: str) -> dict[str, Any]:
+        file = self.folder / name
+        found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+        return found
+
 
 def saved(folder: Path) -> Saved:
     return Saved(folder, transformers.AutoConfig.from_pretrained(folder))

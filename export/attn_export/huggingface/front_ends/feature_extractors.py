@@ -32,7 +32,8 @@ MOST_APART = 1e-3
 
 
 class SavedFolder(Protocol):
-    """What is asked of a saved model: its folder, its configuration (of transformers), and notes that are told to the user."""
+    """What is asked of a saved model: its folder, its configuration (of transformers), notes that are told to the user, and
+    a JSON file of the folder, {} where it has none of that name."""
 
     @property
     def folder(self) -> Path: ...
@@ -40,6 +41,7 @@ class SavedFolder(Protocol):
     def config(self) -> Any: ...
     @property
     def notes(self) -> list[str]: ...
+    def read_json(self, name: str) -> dict[str, Any]: ...
 
 
 class FrontEnd(nn.Module):
@@ -98,6 +100,7 @@ def front_end(saved: SavedFolder, model: nn.Module) -> FrontEnd | None:
     _check(extractor, name, model)
     if getattr(extractor, "dither", 0.0):
         saved.notes.append(f"the noise that {name} adds (dither {extractor.dither:g}) is left out: answers repeat")
+        extractor.dither = 0.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         features, samples = _KINDS[name](extractor)
@@ -191,9 +194,9 @@ def _waveform(extractor: Any) -> Made:
 def _ast(extractor: Any) -> Made:
     fbank = KaldiFbank(extractor.sampling_rate, extractor.num_mel_bins, "hann")
     scale = (extractor.mean, extractor.std) if extractor.do_normalize else (None, None)
-    # From one frame to as many as the model sees.
-    most = FRAME + HOP * (extractor.max_length - 1)
-    return AudioSpectrogram(fbank, extractor.max_length, *scale), Dim("samples", FRAME, most, most)
+    # From two frames (torch.export takes a size of one for fixed) to as many as the model sees.
+    most = FRAME + HOP * max(1, extractor.max_length - 1)
+    return AudioSpectrogram(fbank, extractor.max_length, *scale), Dim("samples", FRAME + HOP, most, most)
 
 
 def _speech_to_text(extractor: Any) -> Made:

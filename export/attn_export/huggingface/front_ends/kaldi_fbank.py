@@ -80,8 +80,8 @@ class AudioSpectrogram(nn.Module):
 class UtteranceNormalization(nn.Module):
     """Speech2TextFeatureExtractor: each band of a recording to mean 0 and deviation 1, [B, N, M] -> the same shape."""
 
-    #: Of a band that never changes, as in silence, transformers makes NaN or rounding noise; here it is 0.
-    LEAST = 1e-5
+    #: Of a band that never changes, as in silence, transformers makes infinities or its own rounding; here it is 0.
+    LEAST = 1e-3
 
     def __init__(self, fbank: KaldiFbank, means: bool, variances: bool) -> None:
         super().__init__()
@@ -115,4 +115,5 @@ class StackedFrames(nn.Module):
         variance_B1M = (centred_BNM * centred_BNM).sum(dim=1, keepdim=True) / (band_BNM.shape[1] - 1)
         scaled_BNM = centred_BNM / (variance_B1M + self.EPSILON).sqrt()
         count = band_BNM.shape[1] // self.stride
-        return scaled_BNM[:, : count * self.stride].reshape(band_BNM.shape[0], count, -1)
+        wide = self.stride * band_BNM.shape[2]
+        return scaled_BNM[:, : count * self.stride].reshape(band_BNM.shape[0], count, wide)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,11 +61,25 @@ def _tokenizer(saved: SavedFolder) -> Any | None:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(saved.folder, local_files_only=True, trust_remote_code=False)
+        own = AutoTokenizer.from_pretrained(saved.folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever a file that is not ours makes transformers raise
         told = printable(" ".join(str(error).split()), 120)
         saved.notes.append(f"no tokenizer ({told}): the graph is exported, attn-run transcribe won't take it")
         return None
+    said = _said_delimiter(saved)
+    if said is not None and said != getattr(own, "word_delimiter_token", said):
+        # Wav2Vec2CTCTokenizer of transformers 5.23 saves its delimiter and takes its default again when it is loaded.
+        saved.notes.append(
+            f"the word delimiter is {printable(said)}, as the folder says; transformers goes by its default"
+        )
+        own._word_delimiter_token = said  # the property itself is taken for a special token, and sets another
+    return own
+
+
+def _said_delimiter(saved: SavedFolder) -> str | None:
+    said = saved.read_json("tokenizer_config.json").get("word_delimiter_token")
+    said = said.get("content") if isinstance(said, dict) else said
+    return said if isinstance(said, str) else None
 
 
 def _ctc(saved: SavedFolder, own: Any, extractor: Any, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
@@ -93,15 +107,13 @@ def _ctc(saved: SavedFolder, own: Any, extractor: Any, outputs: Sequence[TensorS
 
 def _converted(own: Any, ctc: Mapping[str, Any]) -> dict[str, Any] | None:
     """`own` in the form of the tokenizers library, the first that writes drawn answers as `own` does; None where none does."""
-    decode: Callable[[list[int]], str] = (
-        (lambda tokens: own.decode(tokens)) if ctc else (lambda tokens: own.decode(tokens, skip_special_tokens=True))
-    )
     drawn = [tokens.tolist() for tokens in _drawn(len(own), ctc.get("blank"))]
-    expected = [str(decode(tokens)) for tokens in drawn]
+    # As attn-run transcribe writes them: without spaces at either end.
+    expected = [str(own.decode(tokens, skip_special_tokens=not ctc)).strip() for tokens in drawn]
     for form in _forms(own, ctc):
         try:
             text = CtcText(ctc, form, "the folder") if ctc else TokenText(form, "the folder")
-            made = [text.text(tokens) if isinstance(text, CtcText) else text.decode(tokens) for tokens in drawn]
+            made = [text.text(tokens) if isinstance(text, CtcText) else text.decode(tokens).strip() for tokens in drawn]
         except AttnError:
             continue
         if made == expected:
