@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.preprocess import CtcText, TokenText
-from support.models.small_transcribers import letters_tokenizer
 from support.models.tiny_texts import tokenizer
+from support.sound.small_transcribers import letters_tokenizer
 
 RECIPE: dict[str, Any] = {"output": "logits", "blank": 0, "frame": 10, "word_delimiter": "|"}
 

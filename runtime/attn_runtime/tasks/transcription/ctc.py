@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import BundleError, InputError
+from ...errors import BundleError, InputError, UsageError
 from ...preprocess import CtcText
 from ...session import Session
 from .windows import Window, batches, filled, overlapping
@@ -39,7 +39,9 @@ class CtcReader:
         for batch in batches([array.shape[1] for array in arrays], rows.max):
             # A graph of a fixed batch is given the last row again.
             given = [arrays[number] for number in batch] + [arrays[batch[-1]]] * (rows.min - len(batch))
-            scores = self.session.run({self._input.name: np.concatenate(given)})[self._recipe["output"]]
+            scores = self.session.run({self._input.name: np.concatenate(given).astype(self._input.dtype)})[
+                self._recipe["output"]
+            ]
             self.calls += 1
             if scores.ndim != 3 or len(scores) != len(given):
                 raise BundleError(
@@ -50,5 +52,11 @@ class CtcReader:
                 raise InputError(f"{self.session.where}: its scores are not finite, so there is no text")
             likeliest = scores.argmax(axis=2)
             for row, number in zip(likeliest, batch, strict=False):
-                frames.append(row[windows[number].kept(self._recipe["frame"])])
+                kept = windows[number].kept(self._recipe["frame"])
+                if number + 1 < len(windows) and len(row) < kept.stop:
+                    raise UsageError(
+                        f"{self.session.where}: windows of {windows[number].samples} samples can't be joined: they give "
+                        f"{len(row)} frames, and {kept.stop} are needed; re-export with a longer range of samples"
+                    )
+                frames.append(row[kept])
         return self._text.text(np.concatenate(frames).tolist()), []

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +28,10 @@ class WrittenReader:
         arrays = [filled(samples, window, self._input.dims[1].min) for window in windows]
         answers: list[Sequence[int]] = []
         notes = []
-        for batch in batches(
-            [array.shape[1] for array in arrays], max(1, self.generator.most_rows // self.options.beams)
-        ):
-            feed: Mapping[str, Any] = {self._input.name: np.concatenate([arrays[number] for number in batch])}
-            found = self.generator.generate(feed, self.options)
+        rows = max(1, self.generator.most_rows // self.options.beams)
+        for batch in batches([array.shape[1] for array in arrays], rows):
+            wave = np.concatenate([arrays[number] for number in batch]).astype(self._input.dtype)
+            found = self.generator.generate({self._input.name: wave}, self.options)
             self.calls += 1
             for row, number in enumerate(batch):
                 answers.append(found.row(row))

@@ -16,11 +16,12 @@ namespace {
 constexpr int schema_version = 1;
 
 // Assets whose form is published, and the name of its definition in the schema.
-constexpr std::array<std::pair<const char*, const char*>, 6> asset_forms{{
+constexpr std::array<std::pair<const char*, const char*>, 7> asset_forms{{
     {"labels", "labels"},
     {"image", "image"},
     {"text", "text_input"},
     {"audio", "audio_input"},
+    {"ctc", "ctc"},
     {"generation", "generation"},
     {"attention_maps", "attention_maps"},
 }};

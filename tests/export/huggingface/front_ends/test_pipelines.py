@@ -14,7 +14,7 @@ from attn_export.pipeline import ExportOptions
 from attn_runtime import classify, transcribe
 from attn_runtime.preprocess.wav import write_wav
 from attn_runtime.tasks.transcription.ctc import CtcReader
-from support.models.sound_folders import RATE, Heard, ctc_folder, sound, spec, spectrogram_folder
+from support.sound.saved_folders import RATE, Heard, ctc_folder, sound, spec, spectrogram_folder
 
 #: Samples of a window, and of recordings: of less than one, of one, of a few and of some that ends within a frame.
 WINDOW, LENGTHS = 4000, (3000, 4000, 9876, 21111)
@@ -71,7 +71,7 @@ def test_windows_of_a_ctc_head_write_what_the_pipeline_writes(ctc: Path) -> None
 @pytest.mark.full
 def test_an_exported_ctc_head_writes_what_the_pipeline_writes(ctc: Path, tmp_path: Path) -> None:
     config = [f"folder={ctc}", "least=200", f"most={WINDOW}"]
-    export("support.models.sound_folders:spec", tmp_path / "ctc.attn", options=ExportOptions(config=config))
+    export("support.sound.saved_folders:spec", tmp_path / "ctc.attn", options=ExportOptions(config=config))
     files = []
     for samples in LENGTHS:
         files.append(str(tmp_path / f"{samples}.wav"))
@@ -84,7 +84,7 @@ def test_an_exported_ctc_head_writes_what_the_pipeline_writes(ctc: Path, tmp_pat
 def test_an_exported_spectrogram_transformer_classifies_as_the_pipeline_does(tmp_path: Path) -> None:
     folder, rate = spectrogram_folder(tmp_path / "ast"), 16000
     options = ExportOptions(config=[f"folder={folder}"])
-    export("support.models.sound_folders:spec", tmp_path / "ast.attn", options=options)
+    export("support.sound.saved_folders:spec", tmp_path / "ast.attn", options=options)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
     model = transformers.ASTForAudioClassification.from_pretrained(folder).eval()
     pipeline = transformers.pipeline("audio-classification", model=model, feature_extractor=extractor)

@@ -13,7 +13,7 @@ from attn_runtime.bundle import check_asset
 from attn_runtime.errors import UsageError
 from attn_runtime.preprocess import CtcText, TokenText
 from attn_runtime.spec import Dim, TensorSpec
-from support.models.sound_folders import LETTERS, RATE, WAVES, Saved, letters
+from support.sound.saved_folders import LETTERS, RATE, WAVES, Saved, letters
 
 INPUTS = (TensorSpec("waveform", "float32", (Dim("batch", 1, 1, 2), Dim("samples", 100, 200, 400))),)
 LOGITS = (TensorSpec("logits", "float32", (Dim("batch", 1, 1, 2),)),)

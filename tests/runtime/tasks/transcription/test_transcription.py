@@ -17,9 +17,9 @@ from attn_runtime.preprocess.wav import write_wav
 from attn_runtime.spec import Dim
 from click.testing import CliRunner
 from support.models.small_classifiers import recordings
-from support.models.small_transcribers import LETTERS, RATE, WINDOW, WRITER, frames_of, source_of, speller, writer
 from support.models.tiny_generators import greedy_of
 from support.models.tiny_texts import WORDS
+from support.sound.small_transcribers import LETTERS, RATE, WINDOW, WRITER, frames_of, source_of, speller, writer
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,12 @@ def test_what_is_no_transcriber_is_told_what_to_do(of_letters: Path, tmp_path: P
     with pytest.raises(UsageError, match="lack tokenizer.json"):
         # "text" is what keeps the name free: an asset of null is none
         transcribe(speller(tmp_path / "bare.attn", tokenizer=None), [file])
+
+
+def test_windows_that_lose_frames_where_they_are_joined_are_refused(tmp_path: Path) -> None:
+    file, _ = recording(tmp_path, 100)
+    with pytest.raises(UsageError, match="windows of 30 samples can't be joined: they give 1 frames, and 2 are needed"):
+        transcribe(speller(tmp_path / "narrow.attn", Dim("samples", 30, 33, 37)), [file], device="cpu")
 
 
 @pytest.mark.parametrize(
