@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import BundleError, UsageError
+from ..escape import printable
 from .text import _refused, _tokenizer
 
 
@@ -41,6 +42,11 @@ class CtcText(TokenText):
         self.blank, self._lower = int(recipe["blank"]), bool(recipe.get("lowercase", False))
         decoder = tokenizer.get("decoder") if isinstance(tokenizer, dict) else None
         self._merges = isinstance(decoder, dict) and decoder.get("type") == "CTC"
+        if self._merges and self._tokenizer.token_to_id(str(decoder.get("pad_token"))) != self.blank:
+            raise BundleError(
+                f"{where}: asset ctc: its blank is token {self.blank}, that of the tokenizer's decoder is "
+                f"{printable(str(decoder.get('pad_token')), 40)}; re-export the bundle"
+            )
 
     def tokens(self, frames: Iterable[int]) -> list[int]:
         """Of equal tokens in a row one, without the blank."""

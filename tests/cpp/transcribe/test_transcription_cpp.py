@@ -43,7 +43,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "open": speller(folder / "open.attn"),
         "fixed": speller(folder / "fixed.attn", Dim.fixed(300), Dim.fixed(2)),
-        "lower": speller(folder / "lower.attn", ctc={"output": "logits", "blank": 1, "frame": 7, "lowercase": True}),
+        "lower": speller(folder / "lower.attn", ctc={"output": "logits", "blank": 0, "frame": 10, "lowercase": True}),
         "words": speller(folder / "words.attn", tokenizer=tokenizer()),
     }
 
@@ -83,6 +83,7 @@ def test_what_can_not_be_transcribed_is_refused_alike(
         "another output": (speller(tmp_path / "o.attn", ctc={"output": "scores", "blank": 0, "frame": 10}), "x.wav"),
         "another input": (speller(tmp_path / "i.attn", audio={"input": "sound", "sample_rate": RATE}), "x.wav"),
         "windows that no frame fits in": (speller(tmp_path / "n.attn", Dim("samples", 30, 33, 37)), "x.wav"),
+        "another blank": (speller(tmp_path / "b.attn", ctc={"output": "logits", "blank": 1, "frame": 10}), "x.wav"),
         "no file": (bundles["open"], "none.wav"),
         "no recording": (bundles["open"], "no.wav"),
         "a tokenizer": (speller(tmp_path / "t.attn", tokenizer=letters_tokenizer(model={"type": "None"})), "x.wav"),

@@ -44,5 +44,7 @@ def test_special_tokens_are_no_part_of_a_writers_text() -> None:
 def test_no_tokenizer_and_one_that_can_not_be_read() -> None:
     with pytest.raises(UsageError, match="here: writes no texts: its assets lack tokenizer.json"):
         TokenText(None, "here")
+    with pytest.raises(BundleError, match="its blank is token 1, that of the tokenizer's decoder is <pad>"):
+        CtcText({**RECIPE, "blank": 1}, letters_tokenizer(), "here")
     with pytest.raises(BundleError, match="here: asset tokenizer: "):
         CtcText(RECIPE, letters_tokenizer(decoder={"type": "Nothing"}), "here")

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .kaldi_fbank import FRAME, HOP, AudioSpectrogram, KaldiFbank, StackedFrames, UtteranceNormalization
-from .log_mel import WhisperLogMel
+from .log_mel import LasrLogMel, WhisperLogMel
+from .nemo_log_mel import NemoLogMel
 from .waveform_normalization import WaveformNormalization
 
 #: The inputs by which models of transformers take a sound.
@@ -135,7 +136,11 @@ def feature_extractor(saved: SavedFolder) -> Any | None:
 def difference(features: nn.Module, extractor: Any, takes: str, samples: Dim) -> float:
     """The largest difference between both on a sound of ours, as a share of the largest value."""
     sound = test_sound(samples.min if samples.dynamic else samples.max, extractor.sampling_rate)
-    expected = torch.as_tensor(np.asarray(extractor(sound, sampling_rate=extractor.sampling_rate)[takes][0]))
+    told = extractor(sound, sampling_rate=extractor.sampling_rate)
+    expected = torch.as_tensor(np.asarray(told[takes][0]))
+    mask = np.asarray(told["attention_mask"][0], bool) if "attention_mask" in told else None
+    if mask is not None and len(mask) == len(expected):
+        expected = expected[torch.from_numpy(mask)]  # frames that it made and does not count
     with torch.no_grad():
         made = features(torch.from_numpy(sound)[None])[0]
     if made.shape != expected.shape:
@@ -161,6 +166,7 @@ def _settings(extractor: Any) -> str:
 def _check(extractor: Any, name: str, model: nn.Module) -> None:
     """UsageError for numbers that make no front end, or not one of this model."""
     limits = {"sampling_rate": RATES, "n_fft": (8, MOST_LENGTH), "hop_length": (1, MOST_LENGTH), "stride": (1, 16)}
+    limits["win_length"] = (8, getattr(extractor, "n_fft", MOST_LENGTH))
     for key, (low, high) in (limits | {"num_mel_bins": (1, MOST_BANDS), "max_length": (1, 1 << 16)}).items():
         value = getattr(extractor, key, low)
         if not isinstance(value, int) or not low <= value <= high:
@@ -207,15 +213,26 @@ def _speech_to_text(extractor: Any) -> Made:
     return UtteranceNormalization(fbank, extractor.normalize_means, extractor.normalize_vars), samples
 
 
+def _lasr(extractor: Any) -> Made:
+    made = LasrLogMel(extractor.mel_filters, extractor.win_length, extractor.n_fft, extractor.hop_length)
+    return made, _open_length(extractor.sampling_rate, extractor.win_length + 15 * extractor.hop_length)
+
+
+def _parakeet(extractor: Any) -> Made:
+    sizes = (extractor.win_length, extractor.n_fft, extractor.hop_length)
+    made = NemoLogMel(extractor.mel_filters, *sizes, extractor.preemphasis)
+    return made, _open_length(extractor.sampling_rate, extractor.win_length + 15 * extractor.hop_length)
+
+
 def _seamless(extractor: Any) -> Made:
     fbank = KaldiFbank(extractor.sampling_rate, extractor.num_mel_bins, "povey", 32768.0)
-    # The least has a whole number of strides, as what is compared with the extractor must.
-    least = FRAME + HOP * (extractor.stride * -(-16 // extractor.stride) - 1)
-    return StackedFrames(fbank, extractor.stride), _open_length(extractor.sampling_rate, least)
+    return StackedFrames(fbank, extractor.stride), _open_length(extractor.sampling_rate, FRAME + 15 * HOP)
 
 
 _KINDS: dict[str, Callable[[Any], Made]] = {
     "ASTFeatureExtractor": _ast,
+    "LasrFeatureExtractor": _lasr,
+    "ParakeetFeatureExtractor": _parakeet,
     "SeamlessM4TFeatureExtractor": _seamless,
     "Speech2TextFeatureExtractor": _speech_to_text,
     "SpeechT5FeatureExtractor": _waveform,

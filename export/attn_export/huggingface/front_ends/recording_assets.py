@@ -96,7 +96,11 @@ def _ctc(saved: SavedFolder, own: Any, extractor: Any, outputs: Sequence[TensorS
         saved.notes.append(
             f"the model answers {columns} tokens, its tokenizer knows {len(own)}; unknown ones are not written"
         )
-    found: dict[str, Any] = {"output": "logits", "blank": int(own.pad_token_id), "frame": frame}
+    found: dict[str, Any] = {
+        "output": "logits",
+        "blank": int(own.pad_token_id),
+        "frame": frame * getattr(extractor, "hop_length", 1),
+    }
     if delimiter := getattr(own, "word_delimiter_token", None):
         found["word_delimiter"] = str(delimiter)
     return found | ({"lowercase": True} if getattr(own, "do_lower_case", False) else {})

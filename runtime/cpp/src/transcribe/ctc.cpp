@@ -17,26 +17,54 @@ namespace {
 
 constexpr int64_t most_rows = 8;  // of a batch of windows, which all lie in memory
 
+std::string with_replaced(const std::string& text, const std::string& wanted, const std::string& content) {
+  std::string made;
+  size_t at = 0;
+  for (size_t match; !wanted.empty() && (match = text.find(wanted, at)) != std::string::npos; at = match + wanted.size()) {
+    made.append(text, at, match - at).append(content);
+  }
+  return made.append(text, at);
+}
+
 // How tokens are written.
-class Writer {
+class CtcWriter {
  public:
-  Writer(const Json& recipe, const Json& tokenizer, const std::string& where) : where_(where) {
-    if (recipe.contains("word_delimiter")) delimiter_ = recipe.at("word_delimiter").get<std::string>();
+  CtcWriter(const Json& recipe, const Json& tokenizer, const std::string& where) {
     const auto type_of = [&](const char* part) -> std::string {
       if (!tokenizer.is_object() || !tokenizer.contains(part) || !tokenizer.at(part).is_object()) return "";
       const Json& found = tokenizer.at(part);
       return found.contains("type") && found.at("type").is_string() ? found.at("type").get<std::string>() : "";
     };
     if (type_of("decoder") != "CTC") {
-      whole_ = std::make_unique<Tokenizer>(tokenizer, where);
+      // Special tokens are written too, as transformers' pipeline does.
+      Json open = tokenizer;
+      if (open.is_object() && open.contains("added_tokens") && open.at("added_tokens").is_array()) {
+        for (Json& each : open.at("added_tokens")) {
+          if (each.is_object() && each.contains("special")) each["special"] = false;
+        }
+      }
+      whole_ = std::make_unique<Tokenizer>(open, where);
       return;
     }
     // Words and a delimiter: what the decoder of that name does beyond that, merging and leaving out the blank, has been done.
     if (type_of("model") != "WordLevel" || !tokenizer.at("model").contains("vocab") || !tokenizer.at("model").at("vocab").is_object()) {
       throw bundle_error(where + ": asset tokenizer: a CTC decoder is supported beside a WordLevel model with a vocab (in C++). Use attn-run");
     }
+    const Json& decoder = tokenizer.at("decoder");
+    const auto text_of = [&](const char* key) {
+      return decoder.contains(key) && decoder.at(key).is_string() ? decoder.at(key).get<std::string>() : std::string();
+    };
+    const std::string blank = text_of("pad_token");
+    const std::string delimiter = decoder.contains("cleanup") && decoder.at("cleanup") == true ? text_of("word_delimiter_token") : "";
+    bool fits = false;
     for (const auto& [word, token] : tokenizer.at("model").at("vocab").items()) {
-      if (token.is_number_integer()) words_.emplace(token.get<int64_t>(), word);
+      if (!token.is_number_integer()) continue;
+      words_.emplace(token.get<int64_t>(), with_replaced(with_replaced(word, blank, ""), delimiter, " "));
+      fits = fits || (word == blank && token == recipe.at("blank"));
+    }
+    if (!fits) {
+      throw bundle_error(where + ": asset ctc: its blank is token " + recipe.at("blank").dump() + ", that of the tokenizer's decoder is " +
+                         shown(blank) + "; re-export the bundle");
     }
   }
 
@@ -45,18 +73,17 @@ class Writer {
     std::string made;
     for (const int64_t token : tokens) {
       const auto word = words_.find(token);
-      if (word != words_.end()) made += word->second == delimiter_ ? " " : word->second;
+      if (word != words_.end()) made += word->second;
     }
     return made;
   }
 
  private:
-  std::string where_, delimiter_;
   std::map<int64_t, std::string> words_;
   std::unique_ptr<Tokenizer> whole_;
 };
 
-std::string stripped(const std::string& text) {
+std::string without_ends(const std::string& text) {
   const std::u32string letters = code_points(text);
   size_t begin = 0, end = letters.size();
   while (begin < end && is_blank(letters[begin])) ++begin;
@@ -144,12 +171,12 @@ std::vector<int64_t> best_path(const std::vector<int64_t>& frames, int64_t blank
 
 void check_transcriber(const Session& session) {
   const Transcriber model(session);
-  const Writer writer(model.recipe, model.tokenizer, session.where);
+  const CtcWriter writer(model.recipe, model.tokenizer, session.where);
 }
 
 std::string transcribe(const Session& session, const float* samples, size_t frames, size_t channels, uint64_t rate) {
   const Transcriber model(session);
-  const Writer writer(model.recipe, model.tokenizer, session.where);
+  const CtcWriter writer(model.recipe, model.tokenizer, session.where);
   const std::vector<float> whole = whole_audio(samples, frames, channels, rate, AudioRecipe::of(model.audio).rate);
   const auto frame = model.recipe.at("frame").get<int64_t>();
   const std::vector<Window> windows = overlapping(static_cast<int64_t>(whole.size()), model.length.max, frame);
@@ -161,7 +188,7 @@ std::string transcribe(const Session& session, const float* samples, size_t fram
     read_windows(session, model, whole, &windows[begin], count, begin + count == windows.size(), likeliest);
     begin += count;
   }
-  std::string text = stripped(writer.text(best_path(likeliest, model.recipe.at("blank").get<int64_t>())));
+  std::string text = without_ends(writer.text(best_path(likeliest, model.recipe.at("blank").get<int64_t>())));
   if (model.recipe.contains("lowercase") && model.recipe.at("lowercase").get<bool>()) {
     Characters letters = characters(code_points(text));
     lower_case(letters);
