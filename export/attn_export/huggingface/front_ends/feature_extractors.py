@@ -72,10 +72,10 @@ class FrontEnd(nn.Module):
         return features
 
 
-def audio_recipe(rate: int) -> dict[str, Any]:
-    """audio.json of a front end. As the extractors do: silence goes behind a recording that is too short, and one that is
+def audio_recipe(rate: int, name: str = WAVEFORM) -> dict[str, Any]:
+    """audio.json of a front end whose waveform is the input `name`. As the extractors do: silence goes behind a recording that is too short, and one that is
     too long is cut there."""
-    return {"input": WAVEFORM, "sample_rate": rate, "pad": "end", "cut": "end"}
+    return {"input": name, "sample_rate": rate, "pad": "end", "cut": "end"}
 
 
 def front_end(saved: SavedFolder, model: nn.Module) -> FrontEnd | None:
@@ -93,7 +93,7 @@ def front_end(saved: SavedFolder, model: nn.Module) -> FrontEnd | None:
         saved.notes.append(f"the folder has no feature extractor: the graph takes {takes}, and no recording")
         return None
     name = type(extractor).__name__
-    if name not in _KINDS:
+    if not is_known(extractor):
         raise UsageError(
             f"feature extractor {name}: there are no layers for it yet, expected one of {', '.join(_KINDS)}; load the model "
             "with a function of your own (SOURCE module.py:function) and export it with its features as the input"
@@ -131,6 +131,11 @@ def feature_extractor(saved: SavedFolder) -> Any | None:
         raise UsageError(
             f"{printable(saved.folder.name)}: its feature extractor can't be read: {told}; check {' and '.join(files)}"
         ) from error
+
+
+def is_known(extractor: Any) -> bool:
+    """Whether there are layers for an extractor."""
+    return type(extractor).__name__ in _KINDS
 
 
 def difference(features: nn.Module, extractor: Any, takes: str, samples: Dim) -> float:

@@ -12,7 +12,7 @@ from attn_runtime.escape import printable
 from attn_runtime.preprocess import CtcText, TokenText
 from attn_runtime.spec import TensorSpec
 
-from .feature_extractors import WAVEFORM, SavedFolder, audio_recipe, feature_extractor
+from .feature_extractors import SavedFolder, audio_recipe, feature_extractor, is_known
 
 #: Answers of drawn tokens, on which a converted tokenizer is held against the folder's own, and how long each is.
 _ANSWERS, _LENGTH = 64, 40
@@ -21,14 +21,15 @@ _ANSWERS, _LENGTH = 64, 40
 def audio_assets(saved: SavedFolder, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, Any]:
     """File name -> value, of a model whose graph takes a recording; {} of another.
 
-    audio.json says how a recording becomes the input. Of a model with a CTC head, ctc.json and tokenizer.json say how its
+    audio.json says how a recording becomes the input, the only one, float32 [batch, samples]. Of a model with a CTC head, ctc.json and tokenizer.json say how its
     scores become a text; of one that writes token by token, tokenizer.json does. A tokenizer that has no such form, which is
     tried on drawn answers, is left out with a note. Raises UsageError where the model's class and its outputs disagree.
     """
-    extractor = feature_extractor(saved) if WAVEFORM in [spec.name for spec in inputs] else None
-    if extractor is None:
+    heard = [spec for spec in inputs if spec.dtype == "float32" and len(spec.dims) == 2]
+    extractor = feature_extractor(saved) if len(inputs) == len(heard) == 1 else None
+    if extractor is None or not is_known(extractor):
         return {}
-    assets: dict[str, Any] = {"audio.json": audio_recipe(extractor.sampling_rate)}
+    assets: dict[str, Any] = {"audio.json": audio_recipe(extractor.sampling_rate, heard[0].name)}
     kind = _writes(saved)
     if kind is None:
         return assets

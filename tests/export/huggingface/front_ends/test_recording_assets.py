@@ -66,8 +66,10 @@ def test_no_tokenizer_no_head_and_no_recording(tmp_path: Path) -> None:
     assert len(saved.notes) == 1 and saved.notes[0].startswith("no tokenizer (")
     saved = folder(tmp_path, kind="Wav2Vec2ForSequenceClassification")
     assert audio_assets(saved, INPUTS, LOGITS) == {"audio.json": AUDIO} and saved.notes == []
-    other = (TensorSpec("input_values", "float32", INPUTS[0].dims),)
-    assert audio_assets(saved, other, LOGITS) == {}
+    other = (TensorSpec("source", "float32", INPUTS[0].dims),)
+    assert audio_assets(saved, other, LOGITS) == {"audio.json": {**AUDIO, "input": "source"}}
+    assert audio_assets(saved, (TensorSpec("source", "float32", (*INPUTS[0].dims, Dim.fixed(80))),), LOGITS) == {}
+    assert audio_assets(saved, (*INPUTS, TensorSpec("mask", "bool", INPUTS[0].dims)), LOGITS) == {}
 
 
 def test_a_head_without_logits_or_a_blank_is_refused(tmp_path: Path) -> None:
