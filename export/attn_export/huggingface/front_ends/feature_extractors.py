@@ -73,8 +73,10 @@ class FrontEnd(nn.Module):
 
 
 def audio_recipe(rate: int, name: str = WAVEFORM) -> dict[str, Any]:
-    """audio.json of a front end whose waveform is the input `name`. As the extractors do: silence goes behind a recording that is too short, and one that is
-    too long is cut there."""
+    """audio.json of a front end whose waveform is the input `name`.
+
+    As the extractors do: silence goes behind a recording that is too short, and one that is too long is cut there.
+    """
     return {"input": name, "sample_rate": rate, "pad": "end", "cut": "end"}
 
 

@@ -21,9 +21,10 @@ _ANSWERS, _LENGTH = 64, 40
 def audio_assets(saved: SavedFolder, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, Any]:
     """File name -> value, of a model whose graph takes a recording; {} of another.
 
-    audio.json says how a recording becomes the input, the only one, float32 [batch, samples]. Of a model with a CTC head, ctc.json and tokenizer.json say how its
-    scores become a text; of one that writes token by token, tokenizer.json does. A tokenizer that has no such form, which is
-    tried on drawn answers, is left out with a note. Raises UsageError where the model's class and its outputs disagree.
+    audio.json says how a recording becomes the input, the only one, float32 [batch, samples]. Of a model with a CTC head,
+    ctc.json and tokenizer.json say how its scores become a text; of one that writes token by token, tokenizer.json does. A
+    tokenizer that has no such form, which is tried on drawn answers, is left out with a note. Raises UsageError where the
+    model's class and its outputs disagree.
     """
     heard = [spec for spec in inputs if spec.dtype == "float32" and len(spec.dims) == 2]
     extractor = feature_extractor(saved) if len(inputs) == len(heard) == 1 else None
