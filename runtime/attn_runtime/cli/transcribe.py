@@ -49,7 +49,9 @@ def transcribe_command(
     """
     from .. import GenerateOptions, transcribe
 
-    asked = {name: value for name, value in (("max_length", max_length), ("beams", beams)) if value is not None}
+    asked: dict[str, Any] = {
+        name: value for name, value in (("max_length", max_length), ("beams", beams)) if value is not None
+    }
     done = transcribe(path, recordings, GenerateOptions(**asked) if asked else None, **options)
     if as_json:
         print_json(done.to_json())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .audio import centred, load_audio, load_whole
+    from .audio import Waveform, centred, load_audio, load_whole
     from .image import load_image, load_picture, prepare
     from .kinds import kind_of
     from .resampling import resample
@@ -20,6 +20,7 @@ __all__ = [
     "Text",
     "TextStream",
     "TokenText",
+    "Waveform",
     "centred",
     "kind_of",
     "load_audio",
@@ -36,7 +37,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "audio": ["centred", "load_audio", "load_whole"],
+        "audio": ["Waveform", "centred", "load_audio", "load_whole"],
         "image": ["load_image", "load_picture", "prepare"],
         "kinds": ["kind_of"],
         "resampling": ["resample"],

@@ -41,11 +41,12 @@ class CtcText(TokenText):
         super().__init__(tokenizer, where)
         self.blank, self._lower = int(recipe["blank"]), bool(recipe.get("lowercase", False))
         decoder = tokenizer.get("decoder") if isinstance(tokenizer, dict) else None
-        self._merges = isinstance(decoder, dict) and decoder.get("type") == "CTC"
-        if self._merges and self._tokenizer.token_to_id(str(decoder.get("pad_token"))) != self.blank:
+        own = decoder if isinstance(decoder, dict) and decoder.get("type") == "CTC" else {}
+        self._merges, blank = bool(own), str(own.get("pad_token"))
+        if self._merges and self._tokenizer.token_to_id(blank) != self.blank:
             raise BundleError(
                 f"{where}: asset ctc: its blank is token {self.blank}, that of the tokenizer's decoder is "
-                f"{printable(str(decoder.get('pad_token')), 40)}; re-export the bundle"
+                f"{printable(blank, 40)}; re-export the bundle"
             )
 
     def tokens(self, frames: Iterable[int]) -> list[int]:

@@ -57,7 +57,7 @@ class KaldiFbank(nn.Module):
         self.register_buffer("mel", weights_MF[:, used].contiguous(), persistent=False)
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
-        band_BMN = self.get_buffer("mel") @ self.power(waveform_BS * self.scale)
+        band_BMN: Tensor = self.get_buffer("mel") @ self.power(waveform_BS * self.scale)
         return band_BMN.clamp(min=FLOOR).log().transpose(1, 2)
 
 
@@ -71,7 +71,7 @@ class AudioSpectrogram(nn.Module):
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
         # As many zeros for every recording, then a cut: no size in it depends on the recording's.
-        padded_BNM = F.pad(self.fbank(waveform_BS), (0, 0, 0, self.frames))[:, : self.frames]
+        padded_BNM: Tensor = F.pad(self.fbank(waveform_BS), (0, 0, 0, self.frames))[:, : self.frames]
         if self.mean is None or self.std is None:
             return padded_BNM
         return (padded_BNM - self.mean) / (2 * self.std)
@@ -88,7 +88,7 @@ class UtteranceNormalization(nn.Module):
         self.fbank, self.means, self.variances = fbank, means, variances
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
-        band_BNM = self.fbank(waveform_BS)
+        band_BNM: Tensor = self.fbank(waveform_BS)
         centred_BNM = band_BNM - band_BNM.mean(dim=1, keepdim=True)
         if not self.variances:
             return centred_BNM if self.means else band_BNM
@@ -109,7 +109,7 @@ class StackedFrames(nn.Module):
         self.fbank, self.stride = fbank, stride
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
-        band_BNM = self.fbank(waveform_BS)
+        band_BNM: Tensor = self.fbank(waveform_BS)
         centred_BNM = band_BNM - band_BNM.mean(dim=1, keepdim=True)
         # As torch and not as numpy counts: over one less than the frames.
         variance_B1M = (centred_BNM * centred_BNM).sum(dim=1, keepdim=True) / (band_BNM.shape[1] - 1)

@@ -57,5 +57,5 @@ class LasrLogMel(nn.Module):
         self.register_buffer("mel", weights_MF[:, used].contiguous(), persistent=False)
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
-        band_BMN = self.get_buffer("mel") @ self.power(waveform_BS)
+        band_BMN: Tensor = self.get_buffer("mel") @ self.power(waveform_BS)
         return band_BMN.clamp(min=self.FLOOR).log().transpose(1, 2)

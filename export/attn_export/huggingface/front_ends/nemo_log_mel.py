@@ -43,4 +43,5 @@ class NemoLogMel(nn.Module):
         centred_BNM = band_BNM - band_BNM.mean(dim=1, keepdim=True)
         # As torch counts: over one less than the frames.
         variance_B1M = (centred_BNM * centred_BNM).sum(dim=1, keepdim=True) / (band_BNM.shape[1] - 1)
-        return centred_BNM / (variance_B1M.sqrt() + self.EPSILON)
+        scaled_BNM: Tensor = centred_BNM / (variance_B1M.sqrt() + self.EPSILON)
+        return scaled_BNM

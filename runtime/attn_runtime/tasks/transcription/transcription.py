@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ... import arguments
 from ...bundle import Bundle, with_bundle
 from ...errors import UsageError
-from ...generate import GenerateOptions, open_generator
-from ...preprocess import load_whole
-from ...session import open_session
+from ...generate import GenerateOptions, Generator, open_generator
+from ...preprocess import Waveform, load_whole
+from ...session import Session, open_session
 from ...spec import TensorSpec
 from .ctc import CtcReader
 from .written import WrittenReader
@@ -99,29 +99,36 @@ def transcribe(
             raise UsageError(
                 f"bundle {bundle.path.name}: a CTC model generates nothing, it takes no beams and no length"
             )
-        with (
-            open_session(bundle, device, backend, **opened)
-            if kind == "ctc"
-            else open_generator(bundle, device, backend, **opened)
-        ) as session:
-            _check_inputs(session.inputs, audio, session.where)
-            reader: Any = (
-                CtcReader(session, bundle.asset("ctc"))
-                if kind == "ctc"
-                else WrittenReader(session, options or GenerateOptions())
-            )
-            started = time.perf_counter()
-            found = []
-            for file, wave in zip(recordings, waves, strict=True):
-                windows = reader.windows(wave.samples.shape[1])
-                text, notes = reader.read(wave.samples, windows)
-                length = wave.samples.shape[1] / audio["sample_rate"]
-                found.append(Transcribed(file, text, length, len(windows), (*wave.notes, *notes)))
-            seconds = time.perf_counter() - started
-            told = session.backend, session.device, session.choice
-            return Transcription(kind, tuple(found), reader.calls, seconds, *told, session.passed_over)
+        if kind == "ctc":
+            with open_session(bundle, device, backend, **opened) as session:
+                _check_inputs(session.inputs, audio, session.where)
+                return _read(CtcReader(session, bundle.asset("ctc") or {}), session, kind, recordings, waves, audio)
+        with open_generator(bundle, device, backend, **opened) as generator:
+            _check_inputs(generator.inputs, audio, generator.where)
+            reader = WrittenReader(generator, options or GenerateOptions())
+            return _read(reader, generator, kind, recordings, waves, audio)
 
     return with_bundle(path, of_bundle)
+
+
+def _read(
+    reader: CtcReader | WrittenReader,
+    opened: Session | Generator,
+    kind: str,
+    recordings: Sequence[str],
+    waves: Sequence[Waveform],
+    audio: Mapping[str, Any],
+) -> Transcription:
+    started = time.perf_counter()
+    found = []
+    for file, wave in zip(recordings, waves, strict=True):
+        samples = wave.samples.shape[1]
+        windows = reader.windows(samples)
+        text, notes = reader.read(wave.samples, windows)
+        found.append(Transcribed(file, text, samples / audio["sample_rate"], len(windows), (*wave.notes, *notes)))
+    seconds = time.perf_counter() - started
+    told = opened.backend, opened.device, opened.choice
+    return Transcription(kind, tuple(found), reader.calls, seconds, *told, opened.passed_over)
 
 
 def _kind(bundle: Bundle) -> tuple[str, Any]:
