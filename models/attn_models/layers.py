@@ -37,6 +37,28 @@ def mel_weights(sample_rate: int, bands: int = BANDS, lowest: float = LOWEST, hi
     return torch.minimum(rising_MF, falling_MF).clamp(min=0).float()
 
 
+class PowerSpectrum(nn.Module):
+    """Waveform [B, S] -> power of each frequency in each frame [B, F, N], N = (S - window) // hop + 1, float32.
+
+    A convolution, since no engine takes an STFT. `change_CS` [C, window], float64, is what is done to a frame before it is
+    transformed (a window on its diagonal, whatever else is linear), `length` the length of the transform, which zeros fill up,
+    and `used` says which of its frequencies are computed. Nothing in it is trained.
+    """
+
+    def __init__(self, change_CS: Tensor, hop: int, length: int, used: Tensor) -> None:
+        super().__init__()
+        self.hop = hop
+        angle = 2 * math.pi / length * used[:, None].double() * torch.arange(len(change_CS), dtype=torch.float64)
+        waves = torch.cat([torch.cos(angle), torch.sin(angle)]) @ change_CS
+        # A buffer that no checkpoint holds: it is the definition, not a weight.
+        self.register_buffer("waves", waves[:, None].float(), persistent=False)
+
+    def forward(self, waveform_BS: Tensor) -> Tensor:
+        spectrum_B2FN = F.conv1d(waveform_BS.unsqueeze(1), self.get_buffer("waves"), stride=self.hop)
+        real_BFN, imaginary_BFN = spectrum_B2FN.chunk(2, dim=1)
+        return real_BFN * real_BFN + imaginary_BFN * imaginary_BFN
+
+
 class LogMel(nn.Module):
     """Waveform [B, S] -> log-mel spectrum [B, M, N], N = (S - WINDOW) // HOP + 1, float32. Nothing in it is trained.
 
@@ -55,19 +77,11 @@ class LogMel(nn.Module):
         weights_MF = mel_weights(sample_rate, bands)
         # Frequencies that no band looks at are not computed.
         used = torch.nonzero(weights_MF.sum(0)).flatten()
-        angle = 2 * math.pi / WINDOW * used[:, None].double() * torch.arange(WINDOW, dtype=torch.float64)
-        window = torch.hann_window(WINDOW, dtype=torch.float64)
-        waves = torch.cat([torch.cos(angle), torch.sin(angle)]) * window
-        # Buffers that no checkpoint holds: they are the definition, not the weights.
-        self.register_buffer("waves", waves[:, None].float(), persistent=False)
+        self.power = PowerSpectrum(torch.hann_window(WINDOW, dtype=torch.float64).diag(), HOP, WINDOW, used)
         self.register_buffer("mel", weights_MF[:, used].contiguous(), persistent=False)
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
-        waves, mel_MF = self.get_buffer("waves"), self.get_buffer("mel")
-        spectrum_B2FN = F.conv1d(waveform_BS.unsqueeze(1), waves, stride=HOP)
-        real_BFN, imaginary_BFN = spectrum_B2FN.chunk(2, dim=1)
-        power_BFN = real_BFN * real_BFN + imaginary_BFN * imaginary_BFN
-        return torch.log(mel_MF @ power_BFN + FLOOR)
+        return torch.log(self.get_buffer("mel") @ self.power(waveform_BS) + FLOOR)
 
 
 def rotary_angles(length: int, head_size: int) -> Tensor:

@@ -8,7 +8,7 @@ Everything public is here, and is imported when it is first used: `import attn_r
     verify, bench                       hold a bundle against PyTorch's recorded answers; time it
     compile_engines                     build TensorRT engines, one for each graph
     embed, tag, fill, answer            what a model of texts knows of them
-    describe, run_file, classify, detect, attention_maps, generate_texts, diagnose, set_up     what the other commands call
+    describe, run_file, classify, detect, transcribe, attention_maps, generate_texts, diagnose, set_up   what others call
     AttnError and its kinds             every failure that is not a bug, with its exit code
 """
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
     from .tasks.pictures import detect
     from .tasks.text import answer, embed, fill, tag
+    from .tasks.transcription import transcribe
 
 __version__ = "0.1.0"
 
@@ -91,6 +92,7 @@ __all__ = [
     "run_file",
     "set_up",
     "tag",
+    "transcribe",
     "verify",
 ]
 
@@ -114,6 +116,7 @@ __getattr__, __dir__ = lazy(
         "tasks.pictures.detection": ["detect"],
         "tasks.maps": ["attention_maps"],
         "tasks.text": ["answer", "embed", "fill", "tag"],
+        "tasks.transcription": ["transcribe"],
         "tasks.verification": ["verify"],
     },
 )

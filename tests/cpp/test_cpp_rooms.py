@@ -21,8 +21,9 @@ BELOW = {
     "tokenizer": ["bundle", "tokenizer/models"],
     "generate/graphs": ["session"],
     "generate": ["generate/graphs", "tokenizer"],
+    "transcribe": ["session", "preprocess", "tokenizer"],
     "verify": ["generate"],
-    "c_api": ["verify", "preprocess"],
+    "c_api": ["verify", "preprocess", "transcribe"],
 }
 MOST_MODULES = 12
 

@@ -34,7 +34,7 @@ from support.machines.inputs_library import INPUT_STATUS, Library, write_input
 def test_recordings_of_many_rates(library: Library, tmp_path: Path, to: int, least: int, most: int) -> None:
     """Within one rounding of float32: the order of a sum is numpy's own affair."""
     spec = TensorSpec("wave", "float32", (Dim("batch", 1, 1, 2), Dim("samples", least, most, most)))
-    recipe = {"input": "wave", "sample_rate": to}
+    recipe = {"input": "wave", "sample_rate": to} | ({"pad": "end", "cut": "end"} if to == 1000 else {})
     bundle = library.bundle(write_input(tmp_path / "a.attn", spec, audio=recipe))
     rng = np.random.default_rng(to)
     for rate in (1000, 8000, 11025, 16000, 22050, 44100, 48000, 12345, 192000):

@@ -91,7 +91,7 @@ def test_silence_and_an_offset(front):
 @torch.no_grad()
 def test_half_precision_neither_overflows_nor_loses_the_quiet(front):
     wave = sounds().float()
-    spectrum = torch.nn.functional.conv1d(wave[:, None], front.waves, stride=HOP)
+    spectrum = torch.nn.functional.conv1d(wave[:, None], front.power.waves, stride=HOP)
     power = sum(part.square() for part in spectrum.chunk(2, 1))
     bands = front.mel @ power
     assert power.max() > 5000, "the loudest is loud"
@@ -100,7 +100,9 @@ def test_half_precision_neither_overflows_nor_loses_the_quiet(front):
     assert torch.finfo(torch.float16).smallest_normal < FLOOR
     # Everything rounded to float16 on the way, as an engine may.
     half = (
-        torch.nn.functional.conv1d(wave.half().float()[:, None], front.waves.half().float(), stride=HOP).half().float()
+        torch.nn.functional.conv1d(wave.half().float()[:, None], front.power.waves.half().float(), stride=HOP)
+        .half()
+        .float()
     )
     power = sum(part.square().half().float() for part in half.chunk(2, 1)).half().float()
     log = torch.log((front.mel.half().float() @ power).half().float() + torch.tensor(FLOOR).half().float())

@@ -23,6 +23,7 @@ ASSET_FORMS = {
     "image": "image",
     "text": "text_input",
     "audio": "audio_input",
+    "ctc": "ctc",
     "generation": "generation",
     "attention_maps": "attention_maps",
 }

@@ -35,6 +35,7 @@ from .printers import (
 )
 from .setup import setup_command
 from .texts import answer_command, embed_command, fill_command, tag_command
+from .transcribe import transcribe_command
 
 # Imports of our own are inside the commands: --help must not wait for numpy.
 
@@ -213,6 +214,7 @@ cli.add_command(fill_command)
 cli.add_command(answer_command)
 cli.add_command(generate_command)
 cli.add_command(translate_command)
+cli.add_command(transcribe_command)
 cli.add_command(attention)
 cli.add_command(setup_command)
 

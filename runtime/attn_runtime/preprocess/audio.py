@@ -1,8 +1,9 @@
 """From a recording to the waveform that an audio model takes. Training uses the same code.
 
-A recipe is a bundle's `audio` asset: {"input", "sample_rate"}. The samples are averaged over the channels, resampled to
-`sample_rate`, and come out as float32 [1, samples], full scale -1..1. How many samples there may be is the graph's to say.
-Nothing is made louder or quieter. Silence is a recording like any other.
+A recipe is a bundle's `audio` asset: {"input", "sample_rate"}, and "pad" and "cut", which say how a recording of another
+length is fitted in. The samples are averaged over the channels, resampled to `sample_rate`, and come out as float32
+[1, samples], full scale -1..1. How many samples there may be is the graph's to say. Nothing is made louder or quieter. Silence
+is a recording like any other.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def load_audio(file: str | os.PathLike[str] | bytes, recipe: Mapping[str, Any], 
     """The WAV file `file`, or its content, as the model takes it, of `least` to `most` samples.
 
     "-", /dev/stdin and /dev/fd/N are read until their writer closes them.
-    A shorter recording is padded with zeros on both sides, of a longer one the loudest stretch is taken; notes tell.
+    A shorter recording is padded with zeros on both sides ("pad": "end": behind it), of a longer one the loudest stretch is
+    taken ("cut": "end": the first); notes tell.
     Raises InputError for a file that is no recording.
     """
     recording = read_wav(file)
@@ -43,10 +45,35 @@ def load_audio(file: str | os.PathLike[str] | bytes, recipe: Mapping[str, Any], 
     return replace(made, notes=recording.notes + made.notes)
 
 
+def load_whole(file: str | os.PathLike[str] | bytes, recipe: Mapping[str, Any]) -> Waveform:
+    """As `load_audio`, the recording as long as it is."""
+    recording = read_wav(file)
+    made = at_rate(recording.samples, recording.rate, int(recipe["sample_rate"]))
+    return replace(made, notes=recording.notes + made.notes)
+
+
 def prepare(samples: NDArray[np.float32], rate: int, recipe: Mapping[str, Any], least: int, most: int) -> Waveform:
     """As `load_audio`, of float32 [frames] or [frames, channels] at `rate` Hz."""
-    notes: list[str] = []
     to = int(recipe["sample_rate"])
+    made = at_rate(samples, rate, to)
+    samples, notes = made.samples[0], list(made.notes)
+    if len(samples) > most:
+        first = recipe.get("cut") == "end"
+        start = 0 if first else loudest(samples, most)
+        notes.append(
+            f"{len(samples) / to:.2f} s long, the model takes {most / to:.2f} s: the {'first' if first else 'loudest'} part is "
+            f"used, {start / to:.2f} to {(start + most) / to:.2f} s"
+        )
+        samples = samples[start : start + most]
+    elif len(samples) < least:
+        notes.append(f"{len(samples) / to:.2f} s long, padded with silence to {least / to:.2f} s")
+        samples = centred(samples, least) if recipe.get("pad") != "end" else np.pad(samples, (0, least - len(samples)))
+    return Waveform(np.ascontiguousarray(samples, np.float32)[None], tuple(notes))
+
+
+def at_rate(samples: NDArray[np.float32], rate: int, to: int) -> Waveform:
+    """The recording whole: float32 [frames] or [frames, channels] at `rate` Hz -> [1, samples] at `to` Hz."""
+    notes: list[str] = []
     if samples.ndim == 2:
         channels = samples.shape[1]
         if channels > 1:
@@ -64,16 +91,6 @@ def prepare(samples: NDArray[np.float32], rate: int, recipe: Mapping[str, Any], 
         notes.append(f"resampled from {rate} Hz to {to} Hz")
         # The sinc overshoots at an edge of full scale.
         samples = np.clip(resample(samples, rate, to), -1, 1)
-    if len(samples) > most:
-        start = loudest(samples, most)
-        notes.append(
-            f"{len(samples) / to:.2f} s long, the model takes {most / to:.2f} s: the loudest part is used, "
-            f"{start / to:.2f} to {(start + most) / to:.2f} s"
-        )
-        samples = samples[start : start + most]
-    elif len(samples) < least:
-        notes.append(f"{len(samples) / to:.2f} s long, padded with silence to {least / to:.2f} s")
-        samples = centred(samples, least)
     return Waveform(np.ascontiguousarray(samples, np.float32)[None], tuple(notes))
 
 

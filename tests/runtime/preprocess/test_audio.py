@@ -6,7 +6,7 @@ import wave
 import numpy as np
 import pytest
 from attn_runtime.errors import InputError
-from attn_runtime.preprocess.audio import centred, load_audio, loudest, prepare
+from attn_runtime.preprocess.audio import centred, load_audio, load_whole, loudest, prepare
 from attn_runtime.preprocess.resampling import resample
 from attn_runtime.preprocess.wav import read_wav, write_wav
 from support.graphs.wav_files import GOOD, NARROW, OPEN, REFUSED, VALUES, open_size, packed, riff
@@ -195,6 +195,25 @@ def test_of_a_long_recording_the_loudest_part_is_taken_and_said():
     start = loudest(sound, 16000)
     assert start <= 20000 and start + 16000 >= 24000
     assert loudest(np.zeros(100, np.float32), 10) == 0
+
+
+def test_a_recipe_may_put_silence_behind_and_cut_the_end():
+    recipe = {**RECIPE, "pad": "end", "cut": "end"}
+    quiet = np.linspace(0.1, 0.5, 100, dtype=np.float32)
+    made = prepare(quiet, 16000, recipe, 160, 160)
+    np.testing.assert_array_equal(made.samples[0], np.pad(quiet, (0, 60)))
+    made = prepare(quiet, 16000, recipe, 40, 40)  # the loudest would be the last
+    np.testing.assert_array_equal(made.samples[0], quiet[:40])
+    assert "the first part is used, 0.00 to 0.00 s" in made.notes[0]
+    either = prepare(quiet, 16000, {**RECIPE, "pad": "around", "cut": "loudest"}, 40, 40)
+    np.testing.assert_array_equal(either.samples, prepare(quiet, 16000, RECIPE, 40, 40).samples)
+
+
+def test_a_recording_is_read_whole_at_the_rate_of_the_recipe(tmp_path):
+    write_wav(tmp_path / "x.wav", np.full(100, 0.25, np.float32), 8000)
+    made = load_whole(tmp_path / "x.wav", RECIPE)
+    assert made.samples.shape == (1, 200) and made.notes == ("resampled from 8000 Hz to 16000 Hz",)
+    np.testing.assert_allclose(made.samples[0, 80:120], 0.25, atol=1e-3)
 
 
 def test_samples_beyond_full_scale_are_clipped_and_said():

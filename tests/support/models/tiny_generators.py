@@ -8,7 +8,7 @@ computes every token anew. They have what can go wrong in a cache: positions, pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -241,8 +241,8 @@ class Net:
         return {"inputs": self.specs[0], "outputs": self.specs[1]}
 
 
-def encoder_net(tiny: Tiny, half: bool) -> Net:
-    net = Net(tiny, half)
+def encoder_net(tiny: Tiny, half: bool, kind: type[Net] = Net) -> Net:
+    net = kind(tiny, half)
     batch, length = dims(tiny)["batch"], dims(tiny)["source"]
     source = net.input("source", "int64", batch, length)
     mask = net.input("source_mask", "bool", batch, length)
@@ -355,13 +355,20 @@ def asset_of(tiny: Tiny) -> dict[str, Any]:
     }
 
 
-def write_bundle(path: Path, tiny: Tiny, cases: Sequence[Mapping[str, Any]] = (), **assets: Any) -> Path:
+def write_bundle(
+    path: Path,
+    tiny: Tiny,
+    cases: Sequence[Mapping[str, Any]] = (),
+    encoder: Callable[[Tiny, bool], Net] = encoder_net,
+    **assets: Any,
+) -> Path:
     """The bundle of a tiny model, fp32 and (with float16 borders) fp16. `assets` go to assets/NAME.json.
 
-    cases   of manifest.json's `generation`, with arrays in place of the two paths
+    cases     of manifest.json's `generation`, with arrays in place of the two paths
+    encoder   makes the encoder's graph
     """
     manifest = manifest_of(tiny)
-    nets = {"first": first_net, "step": step_net} | ({"encoder": encoder_net} if tiny.encoder else {})
+    nets = {"first": first_net, "step": step_net} | ({"encoder": encoder} if tiny.encoder else {})
     with BundleWriter(path) as writer:
         for name, make in nets.items():
             sides = make(tiny, False).save(writer.path(f"{name}.onnx"))

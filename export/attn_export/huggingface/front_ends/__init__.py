@@ -1,12 +1,19 @@
-"""Sound as a waveform to what a model takes, in the graph."""
+"""What a model's feature extractor does to a recording, as layers of its graph, and the assets that go with it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-__all__ = ["front_end"]
+from attn_runtime.lazy import lazy
 
+if TYPE_CHECKING:
+    from .feature_extractors import FrontEnd, SavedFolder, front_end
+    from .recording_assets import audio_assets
 
-def front_end(saved: Any, model: Any) -> Any:
-    """Nothing: a model that takes what it takes."""
-    return None
+__all__ = ["FrontEnd", "SavedFolder", "audio_assets", "front_end"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {"recording_assets": ["audio_assets"], "feature_extractors": ["FrontEnd", "SavedFolder", "front_end"]},
+)

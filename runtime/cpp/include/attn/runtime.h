@@ -333,6 +333,16 @@ ATTN_API int attn_bundle_text(const attn_bundle* bundle, const char* const* text
 ATTN_API int attn_bundle_text_pairs(const attn_bundle* bundle, const char* const* texts, const char* const* seconds, size_t count,
                                     attn_tensor* tokens, attn_tensor* mask, attn_tensor* types);
 
+/* ---- Recordings to texts ---- */
+
+/* Of a session whose bundle has assets/ctc.json: the text of a recording of any length, read in windows that overlap. Samples as for
+ * attn_bundle_audio. `*text` is UTF-8, and lives until the same thread's next call of these two. A model that writes token by token is
+ * given what attn_bundle_audio makes of a window, by attn_generator_generate. */
+ATTN_API int attn_session_transcribe(attn_session* session, const float* samples, size_t frames, size_t channels, size_t rate,
+                                     const char** text);
+/* A wav file, as for attn_bundle_wav; a stream is read once. */
+ATTN_API int attn_session_transcribe_wav(attn_session* session, const char* path, const char** text);
+
 #ifdef __cplusplus
 }
 #endif

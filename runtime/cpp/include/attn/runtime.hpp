@@ -395,6 +395,18 @@ class Session {
     return Binding(made);
   }
 
+  /* The text of a recording; see attn_session_transcribe. */
+  std::string transcribe(const float* samples, size_t frames, size_t channels, size_t rate) const {
+    const char* text = nullptr;
+    detail::check(attn_session_transcribe(handle_.get(), samples, frames, channels, rate, &text));
+    return text;
+  }
+  std::string transcribe_wav(const std::string& path) const {
+    const char* text = nullptr;
+    detail::check(attn_session_transcribe_wav(handle_.get(), path.c_str(), &text));
+    return text;
+  }
+
   /* On buffers of the caller; see attn_session_run. */
   void run(const std::vector<attn_tensor>& inputs, std::vector<attn_tensor>& outputs) const {
     detail::check(attn_session_run(handle_.get(), inputs.data(), inputs.size(), outputs.data(), outputs.size()));

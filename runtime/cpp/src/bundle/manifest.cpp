@@ -22,6 +22,7 @@ constexpr std::array<std::pair<const char*, const char*>, 7> asset_forms{{
     {"image", "image"},
     {"text", "text_input"},
     {"audio", "audio_input"},
+    {"ctc", "ctc"},
     {"generation", "generation"},
     {"attention_maps", "attention_maps"},
 }};

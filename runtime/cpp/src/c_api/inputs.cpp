@@ -77,14 +77,14 @@ attn_tensor described(attn_tensor& tensor, const attn::Bundle& bundle, const std
 }
 
 void give_audio(const attn::Bundle& bundle, const float* samples, size_t frames, size_t channels, size_t rate, attn_tensor& tensor) {
-  const Json recipe = asset_of(bundle, "audio", "recordings");
-  const TensorSpec& spec = input_of(bundle, "audio", recipe, 2, "[batch, samples]");
-  const auto to = recipe.at("sample_rate").get<uint64_t>();
+  const Json asset = asset_of(bundle, "audio", "recordings");
+  const TensorSpec& spec = input_of(bundle, "audio", asset, 2, "[batch, samples]");
+  const auto recipe = attn::AudioRecipe::of(asset);
   const auto least = static_cast<uint64_t>(spec.dims[1].min), most = static_cast<uint64_t>(spec.dims[1].max);
-  const uint64_t count = attn::prepared_count(frames, channels, rate, to, least, most);
+  const uint64_t count = attn::prepared_count(frames, channels, rate, recipe.rate, least, most);
   const attn_tensor told = described(tensor, bundle, spec.name, ATTN_FLOAT32, {1, static_cast<int64_t>(count)});
   if (told.data) {
-    const std::vector<float> made = attn::prepare_audio(samples, frames, channels, rate, to, least, most);
+    const std::vector<float> made = attn::prepare_audio(samples, frames, channels, rate, recipe, least, most);
     std::copy(made.begin(), made.end(), static_cast<float*>(told.data));
   }
   tensor = told;

@@ -6,7 +6,9 @@
 #include "c_api/specs.h"
 #include "c_api/tensors.h"
 #include "generate/callbacks.h"
+#include "preprocess/wav.h"
 #include "session/session.h"
+#include "transcribe/ctc.h"
 #include "util/names.h"
 #include "verify/verify.h"
 
@@ -51,6 +53,13 @@ void read_binding(const attn_binding* binding, const char* side, const char* nam
   filled.data = buffer->second.data;
   filled.bytes = buffer->second.bytes();
   *tensor = filled;
+}
+
+// Where a thread's last transcription lies until its next one.
+const char* keep_text(std::string text) {
+  static thread_local std::string kept;
+  kept = std::move(text);
+  return kept.c_str();
 }
 
 }  // namespace
@@ -130,6 +139,27 @@ int attn_binding_output(const attn_binding* binding, const char* name, attn_tens
 
 int attn_binding_run(attn_binding* binding) {
   return guarded([&] { required(binding, "binding")->binding->run(); });
+}
+
+int attn_session_transcribe(attn_session* session, const float* samples, size_t frames, size_t channels, size_t rate, const char** text) {
+  return guarded([&] {
+    const Session& opened = *required(session, "session")->session;
+    required(text, "text");
+    check_transcriber(opened);
+    *text = keep_text(transcribe(opened, required(samples, "samples"), frames, channels, rate));
+  });
+}
+
+int attn_session_transcribe_wav(attn_session* session, const char* path, const char** text) {
+  return guarded([&] {
+    keep_notes({});
+    const Session& opened = *required(session, "session")->session;
+    required(text, "text");
+    check_transcriber(opened);  // before the file is read
+    const Recording found = read_wav(required(path, "path"));
+    keep_notes(found.notes);
+    *text = keep_text(transcribe(opened, found.samples.data(), found.samples.size() / found.channels, found.channels, found.rate));
+  });
 }
 
 int attn_bundle_verify(const attn_bundle* bundle, const attn_open_options* options, void (*on_check)(const attn_check* check, void* user),

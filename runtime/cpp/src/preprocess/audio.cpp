@@ -68,9 +68,16 @@ uint64_t prepared_count(size_t frames, size_t channels, uint64_t rate, uint64_t 
   return std::clamp(count, least, std::max(least, most));
 }
 
-std::vector<float> prepare_audio(const float* samples, size_t frames, size_t channels, uint64_t rate, uint64_t to, uint64_t least,
-                                 uint64_t most) {
-  prepared_count(frames, channels, rate, to, least, most);
+AudioRecipe AudioRecipe::of(const Json& asset) {
+  AudioRecipe recipe{asset.at("sample_rate").get<uint64_t>()};
+  const auto is_end = [&](const char* key) { return asset.contains(key) && asset.at(key) == "end"; };
+  recipe.pad_end = is_end("pad");
+  recipe.cut_end = is_end("cut");
+  return recipe;
+}
+
+std::vector<float> whole_audio(const float* samples, size_t frames, size_t channels, uint64_t rate, uint64_t to) {
+  prepared_count(frames, channels, rate, to, 1, 1);
   const auto bad = std::count_if(samples, samples + frames * channels, [](float value) { return !std::isfinite(value); });
   if (bad) throw input_error("recording: " + std::to_string(bad) + " samples are NaN or infinite.");
   std::vector<float> made = averaged(samples, frames, channels);
@@ -79,14 +86,21 @@ std::vector<float> prepare_audio(const float* samples, size_t frames, size_t cha
     made = resample(made, rate, to);
     clip(made);  // the sinc overshoots at an edge of full scale
   }
+  return made;
+}
+
+std::vector<float> prepare_audio(const float* samples, size_t frames, size_t channels, uint64_t rate, const AudioRecipe& recipe,
+                                 uint64_t least, uint64_t most) {
+  std::vector<float> made = whole_audio(samples, frames, channels, rate, recipe.rate);
   if (made.size() > most) {
-    const auto start = made.begin() + static_cast<std::ptrdiff_t>(loudest(made, most));
+    const auto start = made.begin() + static_cast<std::ptrdiff_t>(recipe.cut_end ? 0 : loudest(made, most));
     return {start, start + static_cast<std::ptrdiff_t>(most)};
   }
   if (made.size() < least) {
     // In the middle; where the zeros are odd in number, one more lies behind.
     std::vector<float> padded(least);
-    std::copy(made.begin(), made.end(), padded.begin() + static_cast<std::ptrdiff_t>((least - made.size()) / 2));
+    const size_t before = recipe.pad_end ? 0 : (least - made.size()) / 2;
+    std::copy(made.begin(), made.end(), padded.begin() + static_cast<std::ptrdiff_t>(before));
     return padded;
   }
   return made;

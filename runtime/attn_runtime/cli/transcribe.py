@@ -1,0 +1,74 @@
+"""`attn-run transcribe`: what is said in recordings."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..escape import printable, printable_text
+from .options import json_option, print_json, quiet_option, say, say_as_it_is, verbose_option
+from .printers import print_passed_over
+
+if TYPE_CHECKING:
+    from ..tasks.transcription import Transcription
+
+_LINE_END = re.compile("\r\n|\r|\n")
+
+# Imports of our own are inside the functions: --help must not wait for numpy.
+
+
+@click.command("transcribe")
+@click.argument("path", metavar="BUNDLE", type=click.Path(readable=False))
+@click.argument("recordings", metavar="RECORDING...", nargs=-1)
+@click.option("--max-length", type=int, help="Most tokens of a window's answer, of a model that writes token by token.")
+@click.option("--beams", type=int, help="Answers that are followed at once, of such a model.  [default: 1]")
+@click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
+@click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
+@click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@quiet_option
+@verbose_option
+@json_option
+def transcribe_command(
+    path: str,
+    recordings: tuple[str, ...],
+    max_length: int | None,
+    beams: int | None,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write what is said in each RECORDING, a WAV file of any length or - for stdin; a line each.
+
+    What is done to fit a recording to the model (another rate, stereo) is said on stderr. Exit code 7: a recording is
+    missing or damaged.
+    """
+    from .. import GenerateOptions, transcribe
+
+    asked: dict[str, Any] = {
+        name: value for name, value in (("max_length", max_length), ("beams", beams)) if value is not None
+    }
+    done = transcribe(path, recordings, GenerateOptions(**asked) if asked else None, **options)
+    if as_json:
+        print_json(done.to_json())
+    else:
+        _print(done, quiet)
+        print_passed_over(done, verbose)
+
+
+def _print(done: Transcription, quiet: bool) -> None:
+    for one in done.recordings:
+        for note in () if quiet else one.notes:
+            say(f"note: {printable(one.given, 60)}: {printable(note)}", err=True)
+    for one in done.recordings:
+        text = _LINE_END.sub(" ", one.text)
+        say_as_it_is(printable_text(text) if sys.stdout is not None and sys.stdout.isatty() else text)
+    if not quiet:
+        heard, windows = (
+            sum(values) for values in zip(*((r.seconds, r.windows) for r in done.recordings), strict=True)
+        )
+        say(f"{done.choice}; {heard:.1f} s in {windows} windows, {done.seconds * 1000:.2f} ms", err=True)

@@ -1,0 +1,1 @@
+"""Bundles and saved folders of models of sound."""
