@@ -15,7 +15,10 @@
 #include "bundle/schema.h"
 #include "format/json.h"
 #include "preprocess/wav.h"
+#include "tokenizer/tokenizer.h"
 #include "util/error.h"
+#include "util/text.h"
+#include "util/unicode.h"
 
 namespace {
 
@@ -35,9 +38,7 @@ void answer(Read read, attn_status expected = ATTN_ERROR_BUNDLE) {
     const std::string what = error.what();
     if (error.status != expected) broken("an error of another status", what);
     if (what.size() > 2000) broken("a long message", what);
-    for (const char c : what) {
-      if (c < ' ' || c > '~') broken("a message that a terminal can't show", what);
-    }
+    if (attn::printable(what, what.size()) != what) broken("a message that a terminal can't show", what);
   }
 }
 
@@ -94,6 +95,30 @@ void fuzz_safetensors(const uint8_t* data, size_t size) {
 void fuzz_external_data(const uint8_t* data, size_t size) {
   const MemoryFile file(data, size);
   answer([&] { attn::check_external_data(file.path(), where); });
+}
+
+void fuzz_tokenizer(const uint8_t* data, size_t size) {
+  const std::string_view given(reinterpret_cast<const char*>(data), size);
+  const size_t end = given.find('\0');
+  const std::string_view text = end == given.npos ? "a cat." : given.substr(end + 1, 256);
+  answer([&] {
+    const attn::Tokenizer tokenizer(attn::parse_json(given.substr(0, end), where), where);
+    const std::u32string points = attn::code_points(attn::is_utf8(text) ? std::string(text) : attn::readable_utf8(text));
+    std::vector<int64_t> tokens = {0, 1, 2, 3, 4, 5, 6, 7, 2, 1, 0, -1, INT64_MAX};
+    for (const attn::Tokenizer::Found& each : tokenizer.encode(points)) {
+      if (each.begin > each.end || each.end > points.size()) broken("a place outside of the text", std::to_string(each.end));
+      tokens.push_back(each.token);
+    }
+    const std::string whole = tokenizer.decode(tokens);
+    if (!attn::is_utf8(whole)) broken("a text that is no UTF-8", whole);
+    std::string before;
+    for (size_t count = 0; count <= tokens.size(); count += 3) {
+      const std::string told = tokenizer.decode_beginning({tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count)});
+      if (told.compare(0, before.size(), before) || whole.compare(0, told.size(), told)) broken("a beginning that changed", told);
+      before = told;
+    }
+    answer([&] { tokenizer.encode(points, &points); });
+  });
 }
 
 void fuzz_wav(const uint8_t* data, size_t size) {
