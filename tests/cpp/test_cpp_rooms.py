@@ -9,6 +9,7 @@ SOURCE = Path(__file__).parents[2] / "runtime" / "cpp" / "src"
 #: Each room, and the rooms right below it; what those may include, it may too.
 BELOW = {
     "util": [],
+    "unicode": ["util"],
     "format": ["util"],
     "bundle": ["format"],
     "engine": ["bundle"],
@@ -17,7 +18,8 @@ BELOW = {
     "trt": ["engine", "trt/plugin"],
     "session": ["ort", "trt"],
     "preprocess": ["format"],
-    "tokenizer": ["bundle"],
+    "regex": ["unicode"],
+    "tokenizer": ["bundle", "regex"],
     "generate/graphs": ["session"],
     "generate": ["generate/graphs", "tokenizer"],
     "verify": ["generate"],
