@@ -167,7 +167,7 @@ def _decoder(draw: Random, depth: int = 0) -> Part:
     if depth < 2 and _flag(draw, 0.3):
         return {"type": "Sequence", "decoders": [_decoder(draw, depth + 1) for _ in range(draw.randrange(4))]}
     scheme = draw.choice(["always", "first", "never"])
-    replaced = {"String": draw.choice(["\u2581", "a", "ab", "</w>"])}
+    replaced = draw.choice([*({"String": each} for each in ("\u2581", "a", "ab", "</w>")), {"Regex": "^a|[bc]+"}])
     steps: list[Part] = [
         {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
         {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": True},
