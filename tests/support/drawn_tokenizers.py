@@ -90,7 +90,8 @@ def _bpe(draw: Random) -> Part:
 
 def _unigram(draw: Random) -> Part:
     words = ["<u>", *_words(draw, draw.randrange(5, 40)), *_bytes(draw)]  # some of them twice
-    scores = [draw.choice([round(draw.uniform(-12, 0), 3), -3.0, float(draw.randrange(-8, 1))]) for _ in words]
+    most = draw.choice([0, 14])  # with scores above 0 an unknown character may be worth its price
+    scores = [draw.choice([round(draw.uniform(-12, most), 3), -3.0, float(draw.randrange(-8, 1))]) for _ in words]
     vocab = [[word, score] for word, score in zip(words, scores, strict=True)]
     return {"type": "Unigram", "unk_id": 0 if _flag(draw, 0.9) else None, "vocab": vocab, "byte_fallback": _flag(draw)}
 
