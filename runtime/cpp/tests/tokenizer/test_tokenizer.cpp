@@ -171,7 +171,7 @@ TEST(Tokenizer, TakesAnUnknownCharacterForTenLessThanTheLeastProbableWord) {
   Json value = valid();
   value["added_tokens"] = nullptr;
   for (const auto& [score, tokens] : {std::pair(9.5, std::vector<int64_t>{2}), {10.5, std::vector<int64_t>{1, 0}}}) {
-    value["model"] = {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", {{"[UNK]", 0.0}, {"a", score}, {"ab", -2.0}}}};
+    value["model"] = {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", Json::array({Json::array({"[UNK]", 0.0}), Json::array({"a", score}), Json::array({"ab", -2.0})})}};
     std::vector<int64_t> found;
     for (const auto& each : Tokenizer(value, "bundle a.attn").encode(U"ab")) found.push_back(each.token);
     EXPECT_EQ(found, tokens) << score;
