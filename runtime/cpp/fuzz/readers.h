@@ -8,3 +8,4 @@ void fuzz_manifest(const uint8_t* data, size_t size);
 void fuzz_safetensors(const uint8_t* data, size_t size);
 void fuzz_external_data(const uint8_t* data, size_t size);
 void fuzz_wav(const uint8_t* data, size_t size);
+void fuzz_regex(const uint8_t* data, size_t size);
