@@ -1,66 +1,27 @@
-"""The C++ normalizers, pre-tokenizers and regular expressions make of texts what those of the `tokenizers` library make."""
+"""The C++ normalizers and pre-tokenizers make of texts what those of the `tokenizers` library make."""
 
 from __future__ import annotations
 
 import base64
 import json
-import random
-import subprocess
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.charsmap import charsmap
 from support.multilingual_texts import multilingual_texts
+from support.tokenizer_parts import PATTERNS, ask, compare
 
 tokenizers = pytest.importorskip("tokenizers")
 
-from tokenizers import Regex, Tokenizer, pre_tokenizers  # noqa: E402
+from tokenizers import Tokenizer, normalizers  # noqa: E402
 
-Ask = Callable[[Sequence[dict[str, Any]]], list[Any]]
-
-CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#: Of models that people have, and what each kind of step knows beyond them.
-PATTERNS = {
-    "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    "cl100k": CONTRACTIONS
-    + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    "cl100k possessive": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
-    r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
-    "o200k": r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
-    + CONTRACTIONS
-    + r"?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
-    + CONTRACTIONS
-    + r"?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    "qwen": CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    "deepseek numbers": r"\p{N}{1,3}",
-    "deepseek kanji": "[一-龥぀-ゟ゠-ヿ]+",
-    "deepseek words": r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
-    r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    "kimi": r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"
-    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    "clip": r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
-    "bloom": r" ?[^(\s|[.,!?…。，、।۔،])]+",
-    "falcon": "[0-9][0-9][0-9]",
-    "smiles": r"(\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>|\*|\$|\%[0-9]{2}|[0-9])",
-    "spaces": " {2,}",
-    "space": " ",
-    "look": r"(?<=\p{L})(?=\p{N})|(?<!a)b|c(?!ab|\d{1,3}x?d)",
-    "anchors": r"^\w|\w$|\Aa|\z|\bfo+|o\B|.\Z",
-    "empty": "a*",
-    "lazy": r"a{1,3}?b|\w+?'|\s{,2}?\d{2,}|x??y",
-    "repeats": r"(?:\p{N}{1,3}){2}|(ab|a)(bc|c)?x?|(?:a|b|ab)*c",
-    "escapes": r"[\x41-\x{5A}é\t\-\]a-]+|\é|[^\W\d]|\p{^L}\P{N}[\S\D]|[[a-f]&&[^b-d]]|[]x]",
-    "options": r"a(?i)b|k(?-i:c)|\p{Lu}[a-k]",
-    "scripts": r"\p{Han}+|\p{Hiragana}+|\p{Katakana}|\p{Hangul}+|\p{Latin}+|\p{Cyrillic}+|\p{Greek}+|\p{Arabic}+|\p{Hebrew}+"
-    r"|\p{Thai}+|\p{Devanagari}+|\p{Bengali}+|\p{White_Space}",
-}
 MAP = {
-    **{"a": "X", "ab": "never", "é": "e\u0301", "e\u0301": "é", "\u3000": " ", "\t": " ", "\u200b": "", "\u00ad": ""},
-    **{"ﬁ": "fi", "½": "1⁄2", "\u00a9": "(c)", "\u0915": "K", "가": "ga", "\ufdfa": "صلى الله عليه وسلم", "\U0001f44d": "+1"},
-    **{"\u0300": "", "\r\n": "\n", "\u0600": "#", "ｶﾞ": "ガ", "Ａ": "A", "\u1100": "g"},
-}
+    "a": "X", "ab": "never", "é": "e\u0301", "e\u0301": "é", "\u3000": " ", "\t": " ", "\u200b": "", "\u00ad": "",
+    "ﬁ": "fi", "½": "1⁄2", "\u00a9": "(c)", "\u0915": "K", "가": "ga", "\ufdfa": "صلى الله عليه وسلم", "\U0001f44d": "+1",
+    "\u0300": "", "\r\n": "\n", "\u0600": "#", "ｶﾞ": "ガ", "Ａ": "A", "\u1100": "g",
+}  # fmt: skip
+PRECOMPILED = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap(MAP)).decode()}
 
 
 def replace(pattern: dict[str, str], content: str) -> dict[str, Any]:
@@ -90,15 +51,15 @@ NORMALIZERS = {
     "replace-regex": replace({"Regex": " {2,}|\\d"}, "<n>"),
     "replace-empty": replace({"Regex": "e*"}, "-"),
     "replace-away": replace({"Regex": "\\s|\\p{P}"}, ""),
-    "charsmap": {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap(MAP)).decode()},
+    "charsmap": PRECOMPILED,
     "llama": sequence({"type": "Prepend", "prepend": "\u2581"}, replace({"String": " "}, "\u2581")),
     "albert": sequence(
         replace({"String": "``"}, '"'), {"type": "NFKD"}, {"type": "StripAccents"}, {"type": "Lowercase"},
-        {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap(MAP)).decode()}, replace({"Regex": " {2,}"}, " "),
+        PRECOMPILED, replace({"Regex": " {2,}"}, " "),
     ),
     "many": sequence(
-        {"type": "Nmt"}, {"type": "NFKC"}, {"type": "Strip", "strip_left": True, "strip_right": False}, {"type": "Prepend", "prepend": "+"},
-        bert(True, True, None, True), {"type": "ByteLevel"},
+        {"type": "Nmt"}, {"type": "NFKC"}, {"type": "Strip", "strip_left": True, "strip_right": False},
+        {"type": "Prepend", "prepend": "+"}, bert(True, True, None, True), {"type": "ByteLevel"},
     ),
 }  # fmt: skip
 
@@ -135,24 +96,15 @@ PRE_TOKENIZERS = {
     "delimiter": {"type": "CharDelimiterSplit", "delimiter": "a"},
     "length": {"type": "FixedLength", "length": 3},
     "deepseek": steps(
-        *(split({"Regex": PATTERNS[f"deepseek {name}"]}, "Isolated") for name in ("numbers", "kanji", "words")), byte_level(False, False)
+        *(split({"Regex": PATTERNS[f"deepseek {name}"]}, "Isolated") for name in ("numbers", "kanji", "words")),
+        byte_level(False, False),
     ),
     "llama3": steps(split({"Regex": PATTERNS["cl100k"]}, "Isolated"), byte_level(False, False)),
     "t5": steps({"type": "WhitespaceSplit"}, metaspace("first")),
-    "falcon": steps({"type": "Punctuation", "behavior": "Contiguous"}, byte_level(False, True), {"type": "Digits", "individual_digits": False}),
+    "falcon": steps(
+        {"type": "Punctuation", "behavior": "Contiguous"}, byte_level(False, True), {"type": "Digits", "individual_digits": False}
+    ),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def ask(cpp_build: Path) -> Ask:
-    def run(asked: Sequence[dict[str, Any]]) -> list[Any]:
-        tool = cpp_build / "tests" / "attn_parts_tool"
-        done = subprocess.run([tool], input=json.dumps(asked).encode(), capture_output=True, timeout=300)
-        assert done.returncode == 0, done.stderr.decode()
-        answers: list[Any] = json.loads(done.stdout)
-        return answers
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -161,51 +113,85 @@ def texts() -> list[str]:
 
 
 def whole_tokenizer(**parts: Any) -> Tokenizer:
-    value = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None, "pre_tokenizer": None,
-             "post_processor": None, "decoder": None, "model": {"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0}}, **parts}  # fmt: skip
+    value = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "post_processor": None,
+        "decoder": None,
+    }
+    model = {"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0}}
+    value |= {"normalizer": None, "pre_tokenizer": None, "model": model, **parts}
     return Tokenizer.from_str(json.dumps(value))
 
 
-def compare(name: str, texts: Sequence[str], found: Any, expected: Callable[[str], Any]) -> None:
-    assert isinstance(found, list), f"{name}: {found}"
-    for text, one in zip(texts, found, strict=True):
-        wanted = expected(text)
-        assert one == wanted, f"{name}: {ascii(text)}"
-
-
 @pytest.mark.parametrize("name", NORMALIZERS)
-def test_normalizers_make_the_same_characters(ask: Ask, texts: list[str], name: str) -> None:
-    [found] = ask([{"part": "normalizer", "value": NORMALIZERS[name], "texts": texts}])
+def test_normalizers_make_the_same_characters(cpp_build: Path, texts: list[str], name: str) -> None:
+    found = ask(cpp_build, "normalizer", NORMALIZERS[name], texts)
     normalizer = whole_tokenizer(normalizer=NORMALIZERS[name]).normalizer
-    joined = [["".join(c for c, _, _ in row)] for row in found]
-    compare(name, texts, joined, lambda text: [normalizer.normalize_str(text)])
+    compare(texts, ["".join(c for c, _, _ in row) for row in found], normalizer.normalize_str)
 
 
 @pytest.mark.parametrize("name", NORMALIZERS)
-def test_normalizers_know_what_each_character_stands_for(ask: Ask, texts: list[str], name: str) -> None:
+def test_normalizers_know_what_each_character_stands_for(cpp_build: Path, texts: list[str], name: str) -> None:
     some = [text for text in texts[::5] if text]
-    [found] = ask([{"part": "normalizer", "value": NORMALIZERS[name], "texts": some}])
-    isolated = split({"Regex": r"[\s\S]"}, "Isolated")
-    whole = whole_tokenizer(normalizer=NORMALIZERS[name], pre_tokenizer=isolated)
-    places = [[[begin, end] for _, begin, end in row] for row in found]
-    compare(name, some, places, lambda text: [list(place) for place in whole.encode(text).offsets])
+    found = ask(cpp_build, "normalizer", NORMALIZERS[name], some)
+    whole = whole_tokenizer(normalizer=NORMALIZERS[name], pre_tokenizer=split({"Regex": r"[\s\S]"}, "Isolated"))
+    places = [[(begin, end) for _, begin, end in row] for row in found]
+    compare(some, places, lambda text: whole.encode(text).offsets)
 
 
 @pytest.mark.parametrize("name", PRE_TOKENIZERS)
-def test_pre_tokenizers_make_the_same_pieces(ask: Ask, texts: list[str], name: str) -> None:
-    value = PRE_TOKENIZERS[name]
-    [found] = ask([{"part": "pre_tokenizer", "value": value, "texts": texts}])
-    reference = whole_tokenizer(pre_tokenizer=value).pre_tokenizer
-    compare(name, texts, found, lambda text: [[p, *place] for p, place in reference.pre_tokenize_str(text)])
+def test_pre_tokenizers_make_the_same_pieces(cpp_build: Path, texts: list[str], name: str) -> None:
+    found = ask(cpp_build, "pre_tokenizer", PRE_TOKENIZERS[name], texts)
+    reference = whole_tokenizer(pre_tokenizer=PRE_TOKENIZERS[name]).pre_tokenizer
+    compare(texts, found, lambda text: [[piece, *place] for piece, place in reference.pre_tokenize_str(text)])
 
 
-@pytest.mark.parametrize("name", PATTERNS)
-def test_patterns_match_the_same(ask: Ask, texts: list[str], name: str) -> None:
-    draw = random.Random(name)
-    letters = "aabbccdx'y  \n09.AB"
-    more = ["".join(draw.choices(letters, k=draw.randrange(1, 12))) for _ in range(500)]
-    [found] = ask([{"part": "regex", "value": PATTERNS[name], "texts": [*texts, *more]}])
-    reference = pre_tokenizers.Split(Regex(PATTERNS[name]), "removed", invert=True)
-    # What is empty can't be seen there; test_normalizers... replaces it.
-    seen = [[match for match in row if match[0] != match[1]] for row in found] if isinstance(found, list) else found
-    compare(name, [*texts, *more], seen, lambda text: [list(place) for _, place in reference.pre_tokenize_str(text)])
+def test_a_mark_in_front_is_for_the_first_word_of_a_text_alone(cpp_build: Path) -> None:
+    value = steps(split({"String": "|"}, "Removed"), metaspace("first"))
+    assert [piece for piece, _, _ in ask(cpp_build, "pre_tokenizer", value, ["a b|c d"])[0]] == [
+        "\u2581a",
+        "\u2581b",
+        "c",
+        "\u2581d",
+    ]
+
+
+def every_character() -> list[str]:
+    """All that are assigned, and some that are not."""
+    points = [*range(0xD800), *range(0xE000, 0x32400), *range(0xE0000, 0xE0200), 0xF0000, 0x10FFFF]
+    return ["".join(map(chr, points[at : at + 512])) for at in range(0, len(points), 512)]
+
+
+@pytest.mark.parametrize(
+    "name", ["NFKD", "StripAccents", "bert-uncased", "bert-cased", pytest.param("NFKC", marks=pytest.mark.full)]
+)
+def test_every_character_is_normalized_alike(cpp_build: Path, name: str) -> None:
+    test_normalizers_make_the_same_characters(cpp_build, every_character(), name)
+
+
+@pytest.mark.parametrize("name", ["digits", "BertPreTokenizer"])
+def test_every_character_is_a_digit_or_a_mark_as_there(cpp_build: Path, name: str) -> None:
+    test_pre_tokenizers_make_the_same_pieces(cpp_build, every_character(), name)
+
+
+@pytest.mark.parametrize("behind", ["\u0301", "\u200d\u00a9\u0301", "\u094d\u0915\u0301", "\uac00\u11a8\u0301"])
+def test_clusters_end_where_they_end_there(cpp_build: Path, behind: str) -> None:
+    """Seen by a charsmap, which swallows the marks of a cluster of less than six bytes."""
+    known = charsmap({"a": "X", "\u00a9": "Y", "\u0915": "Z", "\u0600": "#", "\u11a8": "g", "\r": "r"})
+    value = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(known).decode()}
+    points = [
+        *range(0x3000),
+        *range(0xA600, 0xABFF),
+        0xAC00,
+        0xAC01,
+        *range(0xFE00, 0x12000),
+        *range(0x1D100, 0x1D250),
+        *range(0x1E000, 0x1FC00),
+    ]
+    points += [*range(0xD7A4, 0xD800), *range(0xE0000, 0xE1000)]
+    texts = ["".join(f"a{chr(point)}{behind} " for point in points[at : at + 256]) for at in range(0, len(points), 256)]
+    found = ask(cpp_build, "normalizer", value, texts)
+    compare(texts, ["".join(c for c, _, _ in row) for row in found], normalizers.Precompiled(known).normalize_str)

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 #include "bundle/schema.h"
 #include "format/json.h"
 #include "preprocess/wav.h"
+#include "regex/regex.h"
 #include "tokenizer/tokenizer.h"
 #include "util/error.h"
 #include "util/text.h"
@@ -131,4 +133,26 @@ void fuzz_wav(const uint8_t* data, size_t size) {
     }
   };
   answer(read, ATTN_ERROR_INPUT);
+}
+
+// A pattern, a zero, and a text.
+void fuzz_regex(const uint8_t* data, size_t size) {
+  const std::string_view whole(reinterpret_cast<const char*>(data), size);
+  const size_t end = std::min(whole.find('\0'), size);
+  const std::string_view pattern = whole.substr(0, end), text = whole.substr(std::min(end + 1, size));
+  if (!attn::is_utf8(pattern) || !attn::is_utf8(text)) return;
+  const std::u32string searched = attn::code_points(text);
+  try {
+    size_t before = 0;
+    bool first = true;
+    for (const auto& match : attn::Regex(attn::code_points(pattern)).find_all(searched)) {
+      if (match.begin < before || match.end < match.begin || match.end > searched.size()) broken("a match out of place", std::string(pattern));
+      if (!first && match.begin == before && match.end == before) broken("an empty match behind another", std::string(pattern));
+      before = match.end;
+      first = false;
+    }
+  } catch (const attn::PatternError& error) {
+    const std::string what = error.what();
+    if (what.size() > 200 || what.rfind("at character ", 0) != 0) broken("a message without a place", what);
+  }
 }

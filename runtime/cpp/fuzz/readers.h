@@ -10,3 +10,4 @@ void fuzz_external_data(const uint8_t* data, size_t size);
 // A tokenizer.json and, behind a NUL, a text.
 void fuzz_tokenizer(const uint8_t* data, size_t size);
 void fuzz_wav(const uint8_t* data, size_t size);
+void fuzz_regex(const uint8_t* data, size_t size);

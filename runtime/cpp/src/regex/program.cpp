@@ -1,11 +1,13 @@
 #include "regex/program.h"
 
+#include <map>
 #include <utility>
 
 namespace attn {
 namespace {
 
-constexpr size_t most_instructions = 20000, most_splits = 4096;
+// Notes of a search take a bit for each split and character.
+constexpr size_t most_instructions = 20000, most_splits = 1024;
 
 using Kind = Instruction::Kind;
 using Node = PatternNode;
@@ -29,9 +31,11 @@ class Compiler {
     return made_.instructions.size() - 1;
   }
   uint32_t here() const { return static_cast<uint32_t>(made_.instructions.size()); }
+  // A set that is repeated is kept once.
   uint32_t set_of(const Node& node) {
-    made_.sets.push_back(node.set);
-    return static_cast<uint32_t>(made_.sets.size() - 1);
+    const auto [known, added] = sets_.emplace(&node, static_cast<uint32_t>(made_.sets.size()));
+    if (added) made_.sets.push_back(node.set);
+    return known->second;
   }
 
   void add(const Node& node) {
@@ -107,6 +111,7 @@ class Compiler {
   }
 
   Program made_;
+  std::map<const Node*, uint32_t> sets_;
   size_t place_ = 0;
 };
 

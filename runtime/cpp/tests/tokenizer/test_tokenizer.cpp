@@ -85,6 +85,9 @@ TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
   EXPECT_EQ(refused("/model", R"({"type": "Odd"})"),
             "bundle a.attn: asset tokenizer: model Odd: is not supported; supported are BPE, Unigram, WordPiece and WordLevel (in C++). "
             "Give tokens, or use attn-run");
+  EXPECT_EQ(refused("/normalizer", R"({"type": "Odd"})"),
+            "bundle a.attn: asset tokenizer: normalizer Odd: is not supported; supported are BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, "
+            "NFKD, Nmt, Precompiled, Prepend, Replace, Sequence, Strip, StripAccents (in C++). Give tokens, or use attn-run");
   const std::pair<const char*, const char*> cases[] = {
       {"/version", R"("2.0")"},
       {"/surprise", "1"},
@@ -95,11 +98,19 @@ TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
       {"/post_processor", R"({"type": "TemplateProcessing"})"},
       {"/normalizer", R"({"type": "Lowercase", "more": true})"},
       {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "(a"}, "content": "b"})"},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "(a)\\1"}, "content": "b"})"},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"Odd": "a"}, "content": "b"})"},
+      {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "AAAA"})"},
       {"/normalizer", R"({"type": "Replace", "pattern": {"String": ""}, "content": "b"})"},
       {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "Strip"}]})"},
       {"/normalizer", R"("Lowercase")"},
       {"/normalizer", R"({})"},
       {"/pre_tokenizer", R"({"type": "ByteLevel"})"},
+      {"/pre_tokenizer", R"({"type": "UnicodeScripts"})"},
+      {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "ab"})"},
+      {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "odd"})"},
+      {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "add_prefix_space": false})"},
+      {"/pre_tokenizer", R"({"type": "FixedLength", "length": 0})"},
       {"/pre_tokenizer", R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Odd", "invert": false})"},
       {"/decoder", R"({"type": "BPEDecoder", "suffix": ""})"},
       {"/decoder", R"({"type": "Replace", "pattern": {"Regex": "(a"}, "content": ""})"},
