@@ -88,6 +88,29 @@ TEST_F(CGenerators, RefuseStopTokensThatAreNotThere) {
   EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE) << attn_last_error();
 }
 
+TEST_F(CGenerators, RefuseChoicesThatAreNotThere) {
+  options.choice_count = 1;
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE);
+  EXPECT_STREQ(attn_last_error(), "choices is NULL, and choice_count 1");
+  const attn_choice half = {"language", nullptr}, whole = {"language", "de"};
+  options.choices = &half;
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE);
+  EXPECT_STREQ(attn_last_error(), "choices: a name or a value is NULL");
+  options.choices = &whole;
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE);
+  EXPECT_STREQ(attn_last_error(), "begin: got \"language\", no choice of this model; it has none (bundle speaker.attn)");
+  options.choice_count = static_cast<size_t>(-1);
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE);
+}
+
+TEST_F(CGenerators, TakeTheOptionsOfAnOlderProgram) {
+  options.min_length = options.no_repeat_ngram = -7;  // what lies behind its struct
+  options.size = offsetof(attn_generate_options, min_length);
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_OK) << attn_last_error();
+  options.size = sizeof options;
+  EXPECT_EQ(generate(source(), source_mask()), ATTN_ERROR_USAGE);
+}
+
 TEST_F(CGenerators, RefuseOptionsOfANewerProgram) {
   struct {
     attn_generate_options known;
