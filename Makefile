@@ -59,7 +59,7 @@ bench-cpp: install cpp
 demo-cpp: install cpp
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/demo_cpp.py
 
-# A minute of libFuzzer on the C++ readers of manifests, tensor files and recordings.
+# A minute of libFuzzer on the C++ readers of manifests, tensor files, recordings and patterns.
 fuzz-cpp:
 	runtime/cpp/scripts/install_tools.sh fuzz
 	runtime/cpp/scripts/fuzz.sh 60

@@ -9,6 +9,7 @@ SOURCE = Path(__file__).parents[2] / "runtime" / "cpp" / "src"
 #: Each room, and the rooms right below it; what those may include, it may too.
 BELOW = {
     "util": [],
+    "unicode": ["util"],
     "format": ["util"],
     "bundle": ["format"],
     "engine": ["bundle"],
@@ -17,8 +18,9 @@ BELOW = {
     "trt": ["engine", "trt/plugin"],
     "session": ["ort", "trt"],
     "preprocess": ["format"],
+    "regex": ["unicode"],
     "tokenizer/models": ["util"],
-    "tokenizer": ["bundle", "tokenizer/models"],
+    "tokenizer": ["bundle", "regex", "tokenizer/models"],
     "generate/graphs": ["session"],
     "generate": ["generate/graphs", "tokenizer"],
     "verify": ["generate"],

@@ -153,6 +153,22 @@ def assert_inputs_alike(got: dict[str, np.ndarray], expected: dict[str, np.ndarr
         np.testing.assert_array_equal(got[name], value, name)
 
 
+def test_a_tokenizer_of_17_mib_is_read_in_both(library: Library, tmp_path: Path) -> None:
+    small = Bundle.open(small_classifiers.texts(tmp_path / "small.attn")).asset("tokenizer")
+    padding = {
+        "strategy": "BatchLongest",
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+    }
+    large = small | {"padding": padding | {"pad_token": "x" * (17 << 20)}}
+    path = small_classifiers.texts(tmp_path / "large.attn", tokenizer=large)
+    expected = open_text(Bundle.open(path)).encode(["good bad"])
+    for got, wanted in zip(library.text(library.bundle(path), ["good bad"]), expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
 # --- bundles that do not take them ---------------------------------------------------------------------------------
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
 from attn_runtime.generate import GenerateOptions, Sample
 from attn_runtime.generate.text_generation import generate_texts
 from support.machines.generator_library import Generator
 from support.models.tiny_generators import Tiny, write_bundle
-from support.models.tiny_texts import WORDS, texts_of, tokenizer
+from support.models.tiny_texts import WORDS, byte_tokenizer, texts_of, tokenizer
 
 WRITER = Tiny(layers=1, max_length=16, batch=3, encoder=False, seed=4)
 #: Behind Fuse four "a" become a "b", wherever the words that they are from end.
@@ -18,11 +21,16 @@ FUSED = {
 }
 
 
-def test_pieces_are_pythons_and_add_up(cpp_build: Path, cpp_environment: dict[str, str], tmp_path: Path) -> None:
+def of_words() -> dict[str, Any]:
     vocab = {word: n for n, word in enumerate([*WORDS[:3], *("a" * n for n in range(1, 10)), "é"])}
-    model = {"type": "WordLevel", "vocab": vocab, "unk_token": "[UNK]"}
-    made = tokenizer(model=model, decoder=FUSED)
-    path = write_bundle(tmp_path / "writer.attn", WRITER, **texts_of(WRITER), tokenizer=made)
+    return tokenizer(model={"type": "WordLevel", "vocab": vocab, "unk_token": "[UNK]"}, decoder=FUSED)
+
+
+@pytest.mark.parametrize("kind", [of_words, byte_tokenizer])
+def test_pieces_are_pythons_and_add_up(
+    cpp_build: Path, cpp_environment: dict[str, str], tmp_path: Path, kind: Callable[[], dict[str, Any]]
+) -> None:
+    path = write_bundle(tmp_path / "writer.attn", WRITER, **texts_of(WRITER), tokenizer=kind())
     texts = ["a", "é a", "aa", "aaa é", "aaaaa"]  # two batches
     told: dict[int, list[str]] = {}
     cut = dict[int, str]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import unicodedata
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 tokenizers = pytest.importorskip("tokenizers")
 
+from support.charsmap import charsmap  # noqa: E402
 from support.drawn_tokenizers import drawn_text, drawn_tokenizer, tokens_of  # noqa: E402
 from support.multilingual_texts import multilingual_texts  # noqa: E402
 from support.trained_tokenizers import KINDS, drawn_rows  # noqa: E402
@@ -38,27 +40,13 @@ def trained(kind: str) -> Tokenizer:
     return Tokenizer.from_str(made.to_str())
 
 
-def nmt_nfkc() -> bytes | None:
-    """The map of characters that SentencePiece puts into its models; None without `sentencepiece`."""
-    try:
-        import io
-
-        import sentencepiece as spm
-        from sentencepiece import sentencepiece_model_pb2 as model_pb2
-    except ImportError:
-        return None
-    written = io.BytesIO()
-    spm.SentencePieceTrainer.train(
-        sentence_iterator=iter(multilingual_texts(0)[:70]),
-        model_writer=written,
-        vocab_size=700,
-        hard_vocab_limit=False,
-        normalization_rule_name="nmt_nfkc",
-        minloglevel=2,
-    )
-    made = model_pb2.ModelProto()
-    made.ParseFromString(written.getvalue())
-    return bytes(made.normalizer_spec.precompiled_charsmap)
+def nmt_nfkc() -> bytes:
+    """A map of characters as SentencePiece puts it into its models: the normal form KC, without controls, spaces alike."""
+    characters = {character for text in all_texts() for character in text} - {"\0"}
+    composed = {character: unicodedata.normalize("NFKC", character) for character in characters}
+    changed = {character: found for character, found in composed.items() if character != found}
+    spaces = dict.fromkeys("\t\n\r\u200b\u2028\u2029\ufeff\ufffd", " ")
+    return charsmap(changed | dict.fromkeys(map(chr, range(1, 9)), "") | spaces)
 
 
 @pytest.mark.parametrize("kind", KINDS)

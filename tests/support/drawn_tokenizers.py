@@ -90,7 +90,8 @@ def _bpe(draw: Random) -> Part:
 
 def _unigram(draw: Random) -> Part:
     words = ["<u>", *_words(draw, draw.randrange(5, 40)), *_bytes(draw)]  # some of them twice
-    scores = [draw.choice([round(draw.uniform(-12, 0), 3), -3.0, float(draw.randrange(-8, 1))]) for _ in words]
+    most = draw.choice([0, 14])  # with scores above 0 an unknown character may be worth its price
+    scores = [draw.choice([round(draw.uniform(-12, most), 3), -3.0, float(draw.randrange(-8, 1))]) for _ in words]
     vocab = [[word, score] for word, score in zip(words, scores, strict=True)]
     return {"type": "Unigram", "unk_id": 0 if _flag(draw, 0.9) else None, "vocab": vocab, "byte_fallback": _flag(draw)}
 
@@ -167,7 +168,7 @@ def _decoder(draw: Random, depth: int = 0) -> Part:
     if depth < 2 and _flag(draw, 0.3):
         return {"type": "Sequence", "decoders": [_decoder(draw, depth + 1) for _ in range(draw.randrange(4))]}
     scheme = draw.choice(["always", "first", "never"])
-    replaced = {"String": draw.choice(["\u2581", "a", "ab", "</w>"])}
+    replaced = draw.choice([*({"String": each} for each in ("\u2581", "a", "ab", "</w>")), {"Regex": "^a|[bc]+"}])
     steps: list[Part] = [
         {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
         {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": True},

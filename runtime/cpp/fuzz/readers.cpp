@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -15,7 +16,11 @@
 #include "bundle/schema.h"
 #include "format/json.h"
 #include "preprocess/wav.h"
+#include "regex/regex.h"
+#include "tokenizer/tokenizer.h"
 #include "util/error.h"
+#include "util/text.h"
+#include "util/unicode.h"
 
 namespace {
 
@@ -35,9 +40,7 @@ void answer(Read read, attn_status expected = ATTN_ERROR_BUNDLE) {
     const std::string what = error.what();
     if (error.status != expected) broken("an error of another status", what);
     if (what.size() > 2000) broken("a long message", what);
-    for (const char c : what) {
-      if (c < ' ' || c > '~') broken("a message that a terminal can't show", what);
-    }
+    if (attn::printable(what, what.size()) != what) broken("a message that a terminal can't show", what);
   }
 }
 
@@ -96,6 +99,30 @@ void fuzz_external_data(const uint8_t* data, size_t size) {
   answer([&] { attn::check_external_data(file.path(), where); });
 }
 
+void fuzz_tokenizer(const uint8_t* data, size_t size) {
+  const std::string_view given(reinterpret_cast<const char*>(data), size);
+  const size_t end = given.find('\0');
+  const std::string_view text = end == given.npos ? "a cat." : given.substr(end + 1, 256);
+  answer([&] {
+    const attn::Tokenizer tokenizer(attn::parse_json(given.substr(0, end), where), where);
+    const std::u32string points = attn::code_points(attn::is_utf8(text) ? std::string(text) : attn::readable_utf8(text));
+    std::vector<int64_t> tokens = {0, 1, 2, 3, 4, 5, 6, 7, 2, 1, 0, -1, INT64_MAX};
+    for (const attn::Tokenizer::Found& each : tokenizer.encode(points)) {
+      if (each.begin > each.end || each.end > points.size()) broken("a place outside of the text", std::to_string(each.end));
+      tokens.push_back(each.token);
+    }
+    const std::string whole = tokenizer.decode(tokens);
+    if (!attn::is_utf8(whole)) broken("a text that is no UTF-8", whole);
+    std::string before;
+    for (size_t count = 0; count <= tokens.size(); count += 3) {
+      const std::string told = tokenizer.decode_beginning({tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count)});
+      if (told.compare(0, before.size(), before) || whole.compare(0, told.size(), told)) broken("a beginning that changed", told);
+      before = told;
+    }
+    answer([&] { tokenizer.encode(points, &points); });
+  });
+}
+
 void fuzz_wav(const uint8_t* data, size_t size) {
   const auto read = [&] {
     const attn::Recording found = attn::parse_wav(data, size, "a.wav");
@@ -106,4 +133,26 @@ void fuzz_wav(const uint8_t* data, size_t size) {
     }
   };
   answer(read, ATTN_ERROR_INPUT);
+}
+
+// A pattern, a zero, and a text.
+void fuzz_regex(const uint8_t* data, size_t size) {
+  const std::string_view whole(reinterpret_cast<const char*>(data), size);
+  const size_t end = std::min(whole.find('\0'), size);
+  const std::string_view pattern = whole.substr(0, end), text = whole.substr(std::min(end + 1, size));
+  if (!attn::is_utf8(pattern) || !attn::is_utf8(text)) return;
+  const std::u32string searched = attn::code_points(text);
+  try {
+    size_t before = 0;
+    bool first = true;
+    for (const auto& match : attn::Regex(attn::code_points(pattern)).find_all(searched)) {
+      if (match.begin < before || match.end < match.begin || match.end > searched.size()) broken("a match out of place", std::string(pattern));
+      if (!first && match.begin == before && match.end == before) broken("an empty match behind another", std::string(pattern));
+      before = match.end;
+      first = false;
+    }
+  } catch (const attn::PatternError& error) {
+    const std::string what = error.what();
+    if (what.size() > 200 || what.rfind("at character ", 0) != 0) broken("a message without a place", what);
+  }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzz the C++ readers of manifests, tensor files, ONNX files' references and recordings with libFuzzer, under ASan and UBSan.
+# Fuzz the C++ readers of manifests, tensor files, ONNX files' references, recordings, patterns and tokenizers with libFuzzer, under ASan and UBSan.
 #
 #   fuzz.sh [SECONDS [FOLDER]]     SECONDS in all, 60 by default; the build and the growing corpus go to FOLDER, build/fuzz
 #

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "unicode/properties.h"
 #include "util/error.h"
 
 namespace attn {

@@ -6,6 +6,7 @@
 
 #include "tokenizer/models/byte_tokens.h"
 #include "tokenizer/parts.h"
+#include "tokenizer/text_pattern.h"
 
 namespace attn {
 namespace {
@@ -100,6 +101,29 @@ class ReplaceDecoder : public Decoder {
   }
 
   std::string wanted_, content_;
+};
+
+// What a regular expression finds in a word. How far a match reaches back in a text that grows can't be told.
+class PatternDecoder : public Decoder {
+ public:
+  PatternDecoder(TextPattern wanted, std::string content) : wanted_(std::move(wanted)), content_(std::move(content)) {}
+
+  void apply(std::vector<std::string>& words) const override {
+    for (std::string& word : words) {
+      const std::u32string text = code_points(word);
+      std::string made;
+      size_t at = 0;
+      for (const auto& match : wanted_.find_all(characters(text))) {
+        made.append(to_utf8(text.substr(at, match.begin - at))).append(content_);
+        at = match.end;
+      }
+      word = made.append(to_utf8(text.substr(at)));
+    }
+  }
+
+ private:
+  TextPattern wanted_;
+  std::string content_;
 };
 
 // Steps that look at one character of a text after the other: what they make of a beginning stays.
@@ -323,8 +347,14 @@ std::unique_ptr<Decoder> read_step(const Json& value, const std::string& what, c
   } else if (part.type() == "Fuse") {
     made = std::make_unique<FuseDecoder>();
   } else if (part.type() == "Replace") {
-    std::string wanted = to_utf8(part.pattern());
-    made = std::make_unique<ReplaceDecoder>(std::move(wanted), part.text("content"));
+    const Json* pattern = part.find("pattern");
+    if (pattern && pattern->is_object() && pattern->contains("Regex")) {
+      TextPattern wanted = TextPattern::read(part);
+      made = std::make_unique<PatternDecoder>(std::move(wanted), part.text("content"));
+    } else {
+      std::string wanted = to_utf8(part.pattern());
+      made = std::make_unique<ReplaceDecoder>(std::move(wanted), part.text("content"));
+    }
   } else if (part.type() == "ByteLevel") {
     for (const char* key : {"add_prefix_space", "trim_offsets", "use_regex"}) part.flag(key, true);  // of the pre-tokenizer
     made = std::make_unique<ByteLevelDecoder>();

@@ -70,10 +70,4 @@ void TokenizerPart::refuse(const std::string& problem) const {
 
 void TokenizerPart::refuse_type(const std::string& known) const { refuse("is not supported; supported are " + known); }
 
-size_t find_in(const Characters& text, const std::u32string& wanted, size_t at) {
-  const auto found = std::search(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(), wanted.begin(), wanted.end(),
-                                 [](const Character& character, char32_t value) { return character.value == value; });
-  return static_cast<size_t>(found - text.begin());
-}
-
 }  // namespace attn

@@ -76,7 +76,4 @@ class TokenizerPart {
   std::vector<std::string> asked_;
 };
 
-// Where `wanted` begins in `text`, from `at` on; text.size() where it does not.
-size_t find_in(const Characters& text, const std::u32string& wanted, size_t at);
-
 }  // namespace attn

@@ -7,15 +7,15 @@
 namespace attn {
 namespace {
 
-using Part = PostProcessor::Part;
-using Parts = std::vector<Part>;
+using AddedPart = PostProcessor::Part;
+using AddedParts = std::vector<AddedPart>;
 
 // Most tokens around a text: without a bound a small file could make it fill any memory.
 constexpr size_t most_tokens = 4096;
 
 PostProcessor nothing() {
-  const Part first = {Part::Kind::first, 0, {}};
-  return {{first}, Parts{first, {Part::Kind::second, 1, {}}}, false};
+  const AddedPart first = {AddedPart::Kind::first, 0, {}};
+  return {{first}, AddedParts{first, {AddedPart::Kind::second, 1, {}}}, false};
 }
 
 bool is_token(const Json& value) { return value.is_number_integer() && value.get<int64_t>() >= 0 && value.get<int64_t>() < UINT32_MAX; }
@@ -32,15 +32,15 @@ int64_t token_of(TokenizerPart& part, const char* key) {
 // BERT's: [CLS] A [SEP] B [SEP]; RoBERTa's: <s> A </s> </s> B </s>, all of one type.
 PostProcessor around(int64_t begin, int64_t end, bool roberta) {
   const int64_t type = roberta ? 0 : 1;
-  const Part open = {Part::Kind::tokens, 0, {begin}}, first = {Part::Kind::first, 0, {}}, close = {Part::Kind::tokens, 0, {end}};
-  Parts pair = {open, first, close};
+  const AddedPart open = {AddedPart::Kind::tokens, 0, {begin}}, first = {AddedPart::Kind::first, 0, {}}, close = {AddedPart::Kind::tokens, 0, {end}};
+  AddedParts pair = {open, first, close};
   if (roberta) pair.push_back(close);
-  pair.push_back({Part::Kind::second, type, {}});
-  pair.push_back({Part::Kind::tokens, type, {end}});
+  pair.push_back({AddedPart::Kind::second, type, {}});
+  pair.push_back({AddedPart::Kind::tokens, type, {end}});
   return {{open, first, close}, pair};
 }
 
-Part read_piece(const Json& value, const Json& special, const TokenizerPart& part) {
+AddedPart read_piece(const Json& value, const Json& special, const TokenizerPart& part) {
   const auto refused = [&]() { part.refuse("the piece " + shown(value) + " is not supported"); };
   if (!value.is_object() || value.size() != 1) refused();
   const auto& [kind, piece] = value.get_ref<const Json::object_t&>().front();
@@ -50,8 +50,8 @@ Part read_piece(const Json& value, const Json& special, const TokenizerPart& par
   }
   const std::string& id = piece.at("id").get_ref<const std::string&>();
   const int64_t type = piece.at("type_id").get<int64_t>();
-  if (kind == "Sequence" && id == "A") return {Part::Kind::first, type, {}};
-  if (kind == "Sequence" && id == "B") return {Part::Kind::second, type, {}};
+  if (kind == "Sequence" && id == "A") return {AddedPart::Kind::first, type, {}};
+  if (kind == "Sequence" && id == "B") return {AddedPart::Kind::second, type, {}};
   if (kind != "SpecialToken") refused();
   const auto found = special.find(id);
   if (found == special.end()) part.refuse("its special_tokens lack " + shown(id));
@@ -59,11 +59,11 @@ Part read_piece(const Json& value, const Json& special, const TokenizerPart& par
       !std::all_of(found->at("ids").begin(), found->at("ids").end(), is_token)) {
     part.refuse("the special token " + shown(id) + " is " + shown(*found) + ", expected ids");
   }
-  return {Part::Kind::tokens, type, found->at("ids").get<std::vector<int64_t>>()};
+  return {AddedPart::Kind::tokens, type, found->at("ids").get<std::vector<int64_t>>()};
 }
 
-Parts read_template(const char* key, const Json& special, TokenizerPart& part) {
-  Parts made;
+AddedParts read_template(const char* key, const Json& special, TokenizerPart& part) {
+  AddedParts made;
   size_t tokens = 0;
   for (const Json& each : part.list(key)) {
     made.push_back(read_piece(each, special, part));
@@ -73,18 +73,18 @@ Parts read_template(const char* key, const Json& special, TokenizerPart& part) {
   return made;
 }
 
-size_t count(const Parts& parts, Part::Kind kind) {
-  return static_cast<size_t>(std::count_if(parts.begin(), parts.end(), [&](const Part& each) { return each.kind == kind; }));
+size_t count_of(const AddedParts& parts, AddedPart::Kind kind) {
+  return static_cast<size_t>(std::count_if(parts.begin(), parts.end(), [&](const AddedPart& each) { return each.kind == kind; }));
 }
 
 PostProcessor of_templates(TokenizerPart& part) {
   const Json* special = part.find("special_tokens");
   if (!special || !special->is_object()) part.refuse("has no special_tokens, expected their names and ids");
   PostProcessor made = {read_template("single", *special, part), read_template("pair", *special, part)};
-  if (count(made.single, Part::Kind::first) != 1 || count(made.single, Part::Kind::second)) {
+  if (count_of(made.single, AddedPart::Kind::first) != 1 || count_of(made.single, AddedPart::Kind::second)) {
     part.refuse("its template for one text is " + shown(part.list("single")) + ", expected the sequence A once");
   }
-  if (count(*made.pair, Part::Kind::first) != 1 || count(*made.pair, Part::Kind::second) != 1) made.pair.reset();
+  if (count_of(*made.pair, AddedPart::Kind::first) != 1 || count_of(*made.pair, AddedPart::Kind::second) != 1) made.pair.reset();
   return made;
 }
 

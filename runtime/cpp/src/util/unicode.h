@@ -1,4 +1,4 @@
-// What of Unicode a tokenizer needs, as the `tokenizers` library has it: UTF-8, lower case, NFC, what is a space and what a word.
+// Texts as characters: UTF-8, and what is a space. What else of Unicode a tokenizer needs is in the room unicode.
 #pragma once
 
 #include <string>
@@ -16,14 +16,8 @@ using Characters = std::vector<Character>;
 
 Characters characters(const std::u32string& text);
 
-// Each of them; only U+0130 becomes two characters.
-void lower_case(Characters& text);
-// Normal form C: decomposed, marks in order, composed.
-void compose(Characters& text);
-
-bool is_white_space(char32_t value);       // the property White_Space
-bool is_blank(char32_t value);             // white space, and the four separators among the controls
-bool is_word_character(char32_t value);    // what \w of a regular expression matches
+bool is_white_space(char32_t value);  // the property White_Space
+bool is_blank(char32_t value);        // white space, and the four separators among the controls
 
 bool is_utf8(std::string_view text);
 // With U+FFFD for each run of bytes that is the longest beginning of a character, and for each other byte that is part of none (Unicode 3.9,

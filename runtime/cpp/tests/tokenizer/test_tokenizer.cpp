@@ -82,9 +82,12 @@ TEST(Tokenizer, TellsOfABeginningWhatNoLaterTokenChanges) {
 }
 
 TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
-  EXPECT_EQ(refused("/normalizer", R"({"type": "NFKC"})"),
-            "bundle a.attn: asset tokenizer: normalizer NFKC: is not supported; supported are NFC, Lowercase, Replace and Sequence (in C++). "
+  EXPECT_EQ(refused("/model", R"({"type": "Odd"})"),
+            "bundle a.attn: asset tokenizer: model Odd: is not supported; supported are BPE, Unigram, WordPiece and WordLevel (in C++). "
             "Give tokens, or use attn-run");
+  EXPECT_EQ(refused("/normalizer", R"({"type": "Odd"})"),
+            "bundle a.attn: asset tokenizer: normalizer Odd: is not supported; supported are BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, "
+            "NFKD, Nmt, Precompiled, Prepend, Replace, Sequence, Strip, StripAccents (in C++). Give tokens, or use attn-run");
   const std::pair<const char*, const char*> cases[] = {
       {"/version", R"("2.0")"},
       {"/surprise", "1"},
@@ -94,16 +97,23 @@ TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
       {"/decoder", R"({"type": "WordPiece", "prefix": "##", "cleanup": null})"},
       {"/post_processor", R"({"type": "TemplateProcessing"})"},
       {"/normalizer", R"({"type": "Lowercase", "more": true})"},
-      {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "a+"}, "content": "b"})"},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "(a"}, "content": "b"})"},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "(a)\\1"}, "content": "b"})"},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"Odd": "a"}, "content": "b"})"},
+      {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "AAAA"})"},
       {"/normalizer", R"({"type": "Replace", "pattern": {"String": ""}, "content": "b"})"},
       {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "Strip"}]})"},
       {"/normalizer", R"("Lowercase")"},
       {"/normalizer", R"({})"},
       {"/pre_tokenizer", R"({"type": "ByteLevel"})"},
-      {"/pre_tokenizer", R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Isolated", "invert": true})"},
+      {"/pre_tokenizer", R"({"type": "UnicodeScripts"})"},
+      {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "ab"})"},
+      {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "odd"})"},
+      {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "add_prefix_space": false})"},
+      {"/pre_tokenizer", R"({"type": "FixedLength", "length": 0})"},
       {"/pre_tokenizer", R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Odd", "invert": false})"},
       {"/decoder", R"({"type": "BPEDecoder", "suffix": ""})"},
-      {"/decoder", R"({"type": "Replace", "pattern": {"Regex": "a"}, "content": ""})"},
+      {"/decoder", R"({"type": "Replace", "pattern": {"Regex": "(a"}, "content": ""})"},
       {"/model", "null"},
       {"/model", R"({"type": "BPE"})"},
       {"/model/vocab", "[1]"},
@@ -166,6 +176,17 @@ TEST(Tokenizer, ReadsTokensWithHolesBetweenThem) {
   EXPECT_EQ(tokenizer.encode(U"a cat dog")[1].token, 4294967294);
   EXPECT_EQ(tokenizer.encode(U"a cat dog")[2].token, 70000);
   EXPECT_EQ(tokenizer.decode({9, 1, 4294967294, -1, 4294967295}), "a cat");
+}
+
+TEST(Tokenizer, TakesAnUnknownCharacterForTenLessThanTheLeastProbableWord) {
+  Json value = valid();
+  value["added_tokens"] = nullptr;
+  for (const auto& [score, tokens] : {std::pair(9.5, std::vector<int64_t>{2}), {10.5, std::vector<int64_t>{1, 0}}}) {
+    value["model"] = {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", Json::array({Json::array({"[UNK]", 0.0}), Json::array({"a", score}), Json::array({"ab", -2.0})})}};
+    std::vector<int64_t> found;
+    for (const auto& each : Tokenizer(value, "bundle a.attn").encode(U"ab")) found.push_back(each.token);
+    EXPECT_EQ(found, tokens) << score;
+  }
 }
 
 TEST(Tokenizer, RefusesToFillTheMemory) {

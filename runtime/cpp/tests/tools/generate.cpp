@@ -16,6 +16,7 @@
 #include "c_api/errors.h"
 #include "generate/graphs/graph_io.h"
 #include "tokenizer/tokenizer.h"
+#include "unicode/normal_forms.h"
 #include "util/random.h"
 #include "verify/generated_cases.h"
 #include "verify/replay.h"
@@ -106,7 +107,7 @@ attn::Json answer(const std::string& what, int count, char** arguments) {
     for (const attn::Json& text : input()) {
       attn::Characters lower = attn::characters(attn::code_points(text.get<std::string>())), composed = lower;
       attn::lower_case(lower);
-      attn::compose(composed);
+      attn::normalize(composed, attn::NormalForm::nfc);
       rows.push_back({utf8(lower), utf8(composed)});
     }
   } else if (what == "replay") {

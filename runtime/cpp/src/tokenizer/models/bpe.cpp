@@ -4,6 +4,7 @@
 
 #include "tokenizer/models/byte_tokens.h"
 #include "util/error.h"
+#include "util/text.h"
 
 namespace attn {
 namespace {
@@ -100,7 +101,9 @@ std::vector<Bpe::Symbol> Bpe::symbols_of(const Word& word) const {
       continue;
     }
     if (!options_.unknown) continue;
-    if (unknown_ == Vocabulary::none) throw bundle_error("BPE error: Unk token `" + *options_.unknown + "` not found in the vocabulary");
+    if (unknown_ == Vocabulary::none) {
+      throw bundle_error("BPE error: Unk token \"" + printable(*options_.unknown, 40) + "\" not found in the vocabulary");
+    }
     if (waiting && options_.fuse_unknown) {
       waiting->second = at + 1;
     } else {
