@@ -138,6 +138,9 @@ def test_a_model_without_a_mask(library: Library, tmp_path: Path) -> None:
     path = small_text_models.pooled(tmp_path / "p.attn", small_text_models.table(2), mask=False)
     bundle, text = library.bundle(path), open_text(Bundle.open(path))
     assert_inputs_alike(library.pairs(bundle, ["who ?", "in york"]), text.inputs(["who ?", "in york"]))
+    fixed = small_text_models.pooled(tmp_path / "f.attn", small_text_models.table(2), mask=False, length=Dim.fixed(6))
+    expected = open_text(Bundle.open(fixed)).inputs(["who ?", "anna"])
+    assert_inputs_alike(library.pairs(library.bundle(fixed), ["who ?", "anna"]), expected)
     with pytest.raises(Refused, match="texts of 3 to 4 tokens: .* has no mask") as refused:
         library.pairs(bundle, ["who", "who ?"])
     assert refused.value.status == INPUT_STATUS

@@ -148,13 +148,15 @@ class Text:
     def batch(self, rows: Sequence[Encoded]) -> dict[str, NDArray[Any]]:
         """Rows as the graph's inputs by name, [rows, longest], padded at the end.
 
-        Raises InputError for rows of different lengths where the model has no mask: it would read the padding.
+        Raises InputError for rows of different lengths where the model has no mask: it would read the padding. What a graph of
+        a fixed length is padded to is part of what such a model was trained on (SigLIP), and is no difference.
         """
         tokens, mask = self._padded([row.tokens for row in rows])
-        if self.mask is None and len({len(row.tokens) for row in rows}) > 1:
+        lengths = {self.padded_length(row) for row in rows}
+        if self.mask is None and len(lengths) > 1:
             raise InputError(
-                f"texts of {min(len(row.tokens) for row in rows)} to {tokens.shape[1]} tokens: {self.where} has no mask that "
-                "tells tokens from padding; give texts of one length at a time"
+                f"texts of {min(lengths)} to {max(lengths)} tokens: {self.where} has no mask that tells tokens from padding; "
+                "give texts of one length at a time"
             )
         made: dict[str, NDArray[Any]] = {self._input: tokens}
         if self.mask is not None:
@@ -164,6 +166,10 @@ class Text:
             for into, row in zip(made[self._types], rows, strict=True):
                 into[: len(row.types)] = row.types
         return made
+
+    def padded_length(self, row: Encoded) -> int:
+        """How many tokens the graph gets of a row that is alone."""
+        return max(len(row.tokens), self.length.min)
 
     def _padded(self, rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         longest = max([len(row) for row in rows] + [self.length.min])

@@ -91,7 +91,13 @@ def per_token(path: Path, tables: Mapping[str, np.ndarray], **assets: Any) -> Pa
 
 
 def pooled(
-    path: Path, values: np.ndarray, output: str = "embeddings", mask: bool = True, types: bool = False, **assets: Any
+    path: Path,
+    values: np.ndarray,
+    output: str = "embeddings",
+    mask: bool = True,
+    types: bool = False,
+    length: Dim = LENGTH,
+    **assets: Any,
 ) -> Path:
     """One output [batch, size]: the sum of each token's row, twice that of a second text; the mask leaves padding out."""
     nodes = [helper.make_node("Gather", ["table", "input_ids"], ["rows"])]
@@ -117,7 +123,7 @@ def pooled(
     recipe = TEXT | {"mask": TEXT["mask"] if mask else None} | ({"types": "token_type_ids"} if types else {})
     own = {"text": recipe, "tokenizer": tokenizer()}
     outputs = (TensorSpec(output, "float32", (BATCH, Dim.fixed(values.shape[1]))),)
-    return write_bundle(path, nodes, constants, inputs(mask, types), outputs, {**own, **assets})
+    return write_bundle(path, nodes, constants, inputs(mask, types, length=length), outputs, {**own, **assets})
 
 
 def _used(name: str) -> list[NodeProto]:

@@ -161,8 +161,10 @@ def row_batches(session: Session, text: Text, rows: Sequence[TextRow]) -> list[l
     most = session.inputs[0].dims[0].max
     batches: list[list[TextRow]] = []
     for row in rows:
-        alike = batches and (text.mask is not None or len(batches[-1][0].encoded.tokens) == len(row.encoded.tokens))
-        if not alike or len(batches[-1]) >= most:
+        first = batches[-1][0].encoded if batches else None
+        if first is not None and text.mask is None and text.padded_length(first) != text.padded_length(row.encoded):
+            first = None
+        if first is None or len(batches[-1]) >= most:
             batches.append([])
         batches[-1].append(row)
     return batches

@@ -62,14 +62,14 @@ Text::Text(const Json& recipe, const Json& tokenizer, Dim length, std::string wh
 Tensors Text::encode(const std::vector<std::string>& texts, const std::vector<std::string>* seconds) const {
   std::vector<Tokenizer::Encoded> rows;
   auto longest = static_cast<size_t>(length_.min);
-  size_t shortest = most_;
+  size_t shortest = SIZE_MAX;
   for (size_t row = 0; row < texts.size(); ++row) {
     rows.push_back(encoded(texts[row], seconds ? &seconds->at(row) : nullptr));
     longest = std::max(longest, rows.back().tokens.size());
-    shortest = std::min(shortest, rows.back().tokens.size());
+    // What a graph of a fixed length is padded to is part of what a model without a mask was trained on, and is no difference.
+    shortest = std::min(shortest, std::max(static_cast<size_t>(length_.min), rows.back().tokens.size()));
   }
-  const bool alike = std::all_of(rows.begin(), rows.end(), [&](const auto& row) { return row.tokens.size() == shortest; });
-  if (!mask_ && !alike) {
+  if (!mask_ && shortest < longest) {
     throw input_error("texts of " + std::to_string(shortest) + " to " + std::to_string(longest) + " tokens: " + where_ +
                       " has no mask that tells tokens from padding; give texts of one length at a time");
   }

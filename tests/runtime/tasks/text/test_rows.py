@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from attn_runtime.cli.app import cli
 from attn_runtime.errors import BundleError, InputError, UsageError
+from attn_runtime.spec import Dim
 from attn_runtime.tasks.classification import classify
 from attn_runtime.tasks.file_run import run_file
 from click.testing import CliRunner
@@ -23,7 +24,7 @@ def numbers(done) -> list[list[float]]:
 
 
 def bundle(path: Path, **changed) -> Path:
-    how = {name: changed.pop(name) for name in ("mask", "types") if name in changed}
+    how = {name: changed.pop(name) for name in ("mask", "types", "length") if name in changed}
     plain = {"labels": LABELS, "classification": {"scores": "none"}}
     return pooled(path, SCORES, "logits", **how, **{**plain, **changed})
 
@@ -44,6 +45,12 @@ def test_without_a_mask_texts_of_one_length_are_a_batch(tmp_path: Path) -> None:
     path = bundle(tmp_path / "p.attn", mask=False)
     done = classify(path, ["anna", "paris", "anna anna", "anna"])
     assert numbers(done) == [[1, 0], [0, 1.5], [2, 0], [1, 0]] and done.calls == 3
+
+
+def test_a_fixed_length_is_part_of_the_text_where_there_is_no_mask(tmp_path: Path) -> None:
+    path = bundle(tmp_path / "p.attn", mask=False, length=Dim.fixed(6))  # padding adds 50 to a place
+    done = classify(path, ["anna", "anna anna"])
+    assert numbers(done) == [[1, 150], [2, 100]] and done.calls == 1
 
 
 def test_scores_by_themselves_and_measures(tmp_path: Path) -> None:
