@@ -232,6 +232,17 @@ def test_classify_image(example: Example, tmp_path: Path, kind: str) -> None:
     assert_classified_alike(classified(done), bundle, file)
 
 
+def test_classify_image_that_keeps_its_shape(example: Example, tmp_path: Path) -> None:
+    """Red is cropped away on the right, and what is left is blue."""
+    bundle = small_classifiers.pictures(tmp_path / "p.attn", fit="shortest_edge", shortest_edge=5, resize="lanczos")
+    pixels = np.zeros((20, 80, 3), np.uint8)
+    pixels[:, 30:50, 2], pixels[:, 55:, 0] = 200, 255
+    Image.fromarray(pixels).save(tmp_path / "x.ppm")
+    got = classified(example("classify_image", bundle, tmp_path / "x.ppm"))
+    assert got[0][0] == "blue"
+    assert_classified_alike(got, bundle, tmp_path / "x.ppm")
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"P", b"P6", b"P6 9999999999 1 255\n", b"P6 60000 60000 255\n", b"P6 4 4 255\nabc", b"P6 4 4 65535\n" + bytes(96),

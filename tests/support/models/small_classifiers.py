@@ -119,12 +119,12 @@ def recordings(path: Path, samples: Dim = SAMPLES) -> Path:
     )
 
 
-def pictures(path: Path) -> Path:
-    """Which of red, green and blue there is most of."""
+def pictures(path: Path, **changes: Any) -> Path:
+    """Which of red, green and blue there is most of. `changes` are to image.json."""
     batch = Dim("batch", 1, 2, 2)
     nodes = [helper.make_node("ReduceMean", ["image", "places"], ["logits"], keepdims=0)]
     recipe = {"input": "image", "height": 4, "width": 4, "channels": 3, "resize": "nearest", "scale": 1 / 255}
-    assets = {"labels": ["red", "green", "blue"], "image": {**recipe, "mean": [0.0] * 3, "std": [1.0] * 3}}
+    assets = {"labels": ["red", "green", "blue"], "image": {**recipe, "mean": [0.0] * 3, "std": [1.0] * 3, **changes}}
     inputs = (TensorSpec("image", "float32", (batch, Dim.fixed(3), Dim.fixed(4), Dim.fixed(4))),)
     output = TensorSpec("logits", "float32", (batch, Dim.fixed(3)))
     return write_bundle(path, nodes, {"places": np.array([2, 3])}, inputs, (output,), assets)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BackendError
-from ...escape import plot_text
+from ...escape import plot_text, plotting
 from ...files import write_whole
 from ...preprocess import load_picture
 from ..pictures import Detected
@@ -19,6 +19,7 @@ from .picture_file import check_plot
 _INCHES = 8.0
 
 
+@plotting()
 def plot_boxes(found: Detected, file: str | Path) -> None:
     """Write the picture that `found` is of, with its boxes, to `file`.
 
@@ -49,6 +50,6 @@ def draw_boxes(found: Detected, picture: NDArray[np.uint8]) -> Any:
         size = box.right - box.left, box.bottom - box.top
         axes.add_patch(Rectangle((box.left, box.top), *size, fill=False, edgecolor=colour, linewidth=2))
         said = f"{box.probability:.0%}"
-        style = {"color": "white", "backgroundcolor": colour, "fontsize": 9, "va": "bottom", "clip_on": True}
-        axes.text(box.left, box.top, plot_text(f"{box.label} {said}"), **style)
+        style: dict[str, Any] = {"color": "white", "backgroundcolor": colour, "fontsize": 9, "va": "bottom"}
+        axes.text(box.left, box.top, plot_text(f"{box.label} {said}"), clip_on=True, **style)
     return figure

@@ -16,7 +16,7 @@ namespace {
 constexpr int schema_version = 1;
 
 // Assets whose form is published, and the name of its definition in the schema.
-constexpr std::array<std::pair<const char*, const char*>, 7> asset_forms{{
+constexpr std::array<std::pair<const char*, const char*>, 8> asset_forms{{
     {"labels", "labels"},
     {"classification", "classification"},
     {"image", "image"},

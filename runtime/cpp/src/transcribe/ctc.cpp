@@ -10,6 +10,7 @@
 #include "tokenizer/tokenizer.h"
 #include "transcribe/windows.h"
 #include "util/error.h"
+#include "unicode/normal_forms.h"
 #include "util/unicode.h"
 
 namespace attn {
