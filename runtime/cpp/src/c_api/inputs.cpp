@@ -12,7 +12,6 @@
 #include "preprocess/image.h"
 #include "preprocess/wav.h"
 #include "session/session.h"
-#include "tokenizer/text_input.h"
 #include "util/files.h"
 
 using attn::guarded;
@@ -76,6 +75,19 @@ attn_tensor described(attn_tensor& tensor, const attn::Bundle& bundle, const std
   return made;
 }
 
+// The tokenizer of a bundle, which is read at the first text.
+std::shared_ptr<const attn::Text> text_of(const attn_bundle& handle) {
+  {
+    const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
+    if (handle.text) return handle.text;
+  }
+  const attn::Bundle& opened = *handle.bundle;
+  auto made = attn::Text::open(opened, all_inputs(opened), opened.where);
+  const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
+  if (!handle.text) handle.text = std::move(made);
+  return handle.text;
+}
+
 void give_audio(const attn::Bundle& bundle, const float* samples, size_t frames, size_t channels, size_t rate, attn_tensor& tensor) {
   const Json asset = asset_of(bundle, "audio", "recordings");
   const TensorSpec& spec = input_of(bundle, "audio", asset, 2, "[batch, samples]");
@@ -104,7 +116,7 @@ void give_texts(const attn_bundle* bundle, const char* const* texts, const char*
   if (!count) throw attn::usage_error("parameter count is 0; expected 1 text or more");
   const std::vector<std::string> firsts = texts_of(required(texts, "texts"), count, "texts");
   const std::vector<std::string> others = seconds ? texts_of(seconds, count, "seconds") : std::vector<std::string>();
-  const auto text = attn::Text::open(opened, all_inputs(opened), opened.where);
+  const auto text = text_of(*bundle);
   const attn::Tensors made = text->encode(firsts, seconds ? &others : nullptr);
   const std::array<std::optional<std::string>, 3> names = {text->input(), text->mask(), text->types()};
   const auto view_of = [&](size_t which) { return made.at(*names[which]).view(); };
