@@ -264,7 +264,7 @@ def test_doctor_with_nothing_installed() -> None:
             ["verfy"],
             2,
             'unknown command "verfy"; did you mean verify? available: attention, bench, classify, compile, doctor, '
-            "generate, info, run, setup, translate, verify",
+            "generate, info, run, setup, transcribe, translate, verify",
         ),
         (["zzz"], 2, 'unknown command "zzz"; available: attention, bench'),
         (["verify", "--devise", "cpu"], 2, "--device"),

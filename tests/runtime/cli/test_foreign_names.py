@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("without_native")
 FILES = [name.replace("/", ":")[:200] for name in HOSTILE]
 PATHS = {
     "info": [], "run": ["in.npz"], "verify": [], "bench": [], "compile": [], "classify": ["text"], "generate": ["--prompt", "a"],
-    "translate": ["text"], "attention": ["in.npz"], "setup": [],
+    "translate": ["text"], "transcribe": ["x.wav"], "attention": ["in.npz"], "setup": [],
 }  # fmt: skip
 
 
