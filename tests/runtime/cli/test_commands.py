@@ -16,8 +16,8 @@ COMMANDS = front_door.commands(CLI)
 def test_every_command_is_looked_at() -> None:
     names = {name.partition(":")[2].removesuffix("_command") for name in COMMANDS}
     assert names == {
-        "info", "run", "verify", "bench", "doctor", "compile", "classify", "detect", "generate", "translate", "attention", "setup",
-        "embed", "tag", "fill", "answer",
+        "info", "run", "verify", "bench", "doctor", "compile", "classify", "detect", "generate", "translate", "transcribe",
+        "attention", "setup", "embed", "tag", "fill", "answer",
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ FILES = [name.replace("/", ":")[:200] for name in HOSTILE]
 PATHS = {
     "info": [], "run": ["in.npz"], "verify": [], "bench": [], "compile": [], "classify": ["text"], "detect": ["a.png"],
     "generate": ["--prompt", "a"],
-    "translate": ["text"], "attention": ["in.npz"], "setup": [],
+    "translate": ["text"], "transcribe": ["x.wav"], "attention": ["in.npz"], "setup": [],
 }  # fmt: skip
 
 

@@ -87,7 +87,9 @@ def _said_delimiter(saved: SavedFolder) -> str | None:
 def _ctc(saved: SavedFolder, own: Any, extractor: Any, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
     if "logits" not in [spec.name for spec in outputs]:
         raise UsageError(f"a CTC head answers logits, found the outputs {', '.join(o.name for o in outputs)}")
-    frame = getattr(saved.config, "inputs_to_logits_ratio", None)
+    # In samples; of an encoder that takes frames in those, which lie a hop apart.
+    of_encoder = getattr(getattr(saved.config, "encoder_config", None), "subsampling_factor", None)
+    frame = getattr(saved.config, "inputs_to_logits_ratio", of_encoder)
     if not isinstance(frame, int) or own.pad_token_id is None:
         missing = (
             "pad_token, which is the blank" if own.pad_token_id is None else "inputs_to_logits_ratio, a frame's samples"

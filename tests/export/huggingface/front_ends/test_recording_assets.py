@@ -117,3 +117,22 @@ def test_a_writer_of_pieces_without_a_file_of_its_own(tmp_path: Path) -> None:
     assert saved.notes == []
     tokens = tokenizer("the cat sat on mat 14").input_ids
     assert TokenText(assets["tokenizer.json"], "test").decode(tokens) == "the cat sat on mat 14"
+
+
+@pytest.mark.parametrize(("kind", "frame"), [("Parakeet", 8 * 160), ("Lasr", 4 * 160)])
+def test_a_head_behind_an_encoder_of_frames_and_a_tokenizer_of_pieces(kind: str, frame: int, tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models
+
+    vocabulary = {"<unk>": 0, "▁the": 1, "▁c": 2, "at": 3, "s": 4, "<pad>": 5}
+    backend = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
+    backend.decoder = decoders.Metaspace()
+    tokenizer = transformers.ParakeetTokenizer(tokenizer_object=backend, unk_token="<unk>", pad_token="<pad>")
+    tokenizer.save_pretrained(tmp_path)
+    getattr(transformers, f"{kind}FeatureExtractor")().save_pretrained(tmp_path)
+    config = getattr(transformers, f"{kind}CTCConfig")(vocab_size=6, pad_token_id=5, architectures=[f"{kind}ForCTC"])
+    saved = Saved(tmp_path, config)
+    assets = audio_assets(saved, INPUTS, LOGITS)
+    assert assets["ctc.json"] == {"output": "logits", "blank": 5, "frame": frame} and saved.notes == []
+    text = CtcText(assets["ctc.json"], assets["tokenizer.json"], "test")
+    frames = [1, 1, 5, 2, 3, 3, 5, 4, 5, 4, 0]
+    assert text.text(frames) == tokenizer.decode(frames) == "the catss<unk>"
