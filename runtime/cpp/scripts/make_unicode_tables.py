@@ -4,7 +4,7 @@
 
 That library is of four Unicode versions at once (0.23.3: 17 in lower case, 16 in patterns, 9 in normal forms and
 StripAccents, 8 in what BertNormalizer and Punctuation go by), so it is asked itself, about each of a million code points.
-Tests of tests/cpp hold the C++ reader against it. Clusters of characters come from the `regex` package, and are held
+Tests of tests/cpp/tokenizer hold the C++ reader against it. Clusters of characters come from the `regex` package, and are held
 against the library as well, which has an older version than that. Takes a minute.
 """
 

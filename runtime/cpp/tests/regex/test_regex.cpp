@@ -1,5 +1,5 @@
 // Regular expressions: what is refused, and how long a search takes. What they match is held against the `tokenizers` library in
-// tests/cpp/test_tokenizer_parts_cpp.py.
+// tests/cpp/tokenizer/test_regex_cpp.py.
 #include <gtest/gtest.h>
 
 #include <chrono>
