@@ -58,7 +58,9 @@ def _saved(folder: Path, repository: str | None, commit: str | None) -> SavedMod
 
 
 def _hint(ref: str) -> str:
-    return f"; a repository of the Hub is hf:{ref}" if _REPOSITORY.fullmatch(ref) and ref.count("/") == 1 else ""
+    if _REPOSITORY.fullmatch(ref) and ref.count("/") == 1:
+        return f"; a repository of the Hub is hf:{ref}"
+    return "; expected one that save_pretrained has made, or hf:ORG/NAME"
 
 
 def _cached(repository: str, revision: str | None) -> Path:

@@ -24,16 +24,17 @@ def provenance_of(saved: SavedModel, architecture: str, file: CheckpointFile, li
     whole = saved.folder.absolute()
     weights = [path.absolute() for path in (file.path, *file.parts)]
     paths = [p for p in sorted([*whole.glob("*"), *whole.glob("*/*")]) if p.name.endswith(_READ) and p.is_file()]
-    listed = dict.fromkeys([*weights, *paths[:_MOST]])
+    hashes = {path: sha256_of(path) for path in dict.fromkeys([*weights, *paths[:_MOST]])}
     told: dict[str, Any] = {
         "repository": saved.repository,
         "commit": saved.commit,
         "architecture": architecture,
         "model_type": str(saved.config.model_type),
         "transformers": transformers().__version__,
-        "files": [{"file": _inside(path, whole), "sha256": sha256_of(path)} for path in listed],
+        "files": [{"file": _inside(path, whole), "sha256": sha256} for path, sha256 in hashes.items()],
     }
-    found = {"huggingface": told, "checkpoint": {"file": file.path.name, "sha256": file.sha256}}
+    whole_hash = file.sha256 if file.parts else hashes[weights[0]]
+    found = {"huggingface": told, "checkpoint": {"file": file.path.name, "sha256": whole_hash}}
     return found | ({"licence": licence} if licence else {})
 
 

@@ -236,7 +236,7 @@ def _named(ref: str, arguments: Mapping[str, Any]) -> _Model:
     if ref not in registry.names():
         raise UsageError(
             f'unknown model "{ref}"; {did_you_mean(ref, registry.names())}built in: {", ".join(registry.names())}. '
-            "Your own: package.module:callable, or a .pt2 file."
+            "Your own: package.module:callable, a folder of a saved Hugging Face model, or a .pt2 file."
         )
     spec = registry.get(ref)
     return _Model("builtin", spec.name, ref, build_module(ref, spec.build, arguments), spec)

@@ -51,6 +51,7 @@ def test_a_classifier_of_texts(tmp_path: Path) -> None:
     assert checked.replay is not None and checked.live is not None and len(checked.live) > 3
 
 
+@pytest.mark.full
 def test_a_pooled_embedding_is_held_against_padding(tmp_path: Path) -> None:
     folder = sentence_folder(tmp_path / "m", MEAN, ("Normalize", {}))
     result = exported(folder, tmp_path / "a.attn")
