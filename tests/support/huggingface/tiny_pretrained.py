@@ -67,6 +67,7 @@ _BUCKETS = {
     "relative_attention_max_distance": 16,
     "decoder_start_token_id": 0,
 }
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 #: `model_type` -> what its config is made with.
 CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": _OLD,  # the oldest form: learned places
@@ -121,7 +122,10 @@ def tiny_model(kind: str, **changes: Any) -> Any:
         transformers.AutoModelForSpeechSeq2Seq,
     )
     maker = next(m for m in makers[config.is_encoder_decoder :] if type(config) in m._model_mapping)
-    return draw_anew(maker.from_config(config, dtype=torch.float32))
+    model = draw_anew(maker.from_config(config, dtype=torch.float32))
+    tokens = {name: getattr(model.generation_config, name) for name in _TOKENS}
+    model.generation_config = transformers.GenerationConfig(**tokens)  # no rules but where answers begin and end
+    return model
 
 
 def draw_anew(model: Any, seed: int = 0) -> Any:

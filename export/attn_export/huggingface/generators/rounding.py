@@ -17,7 +17,7 @@ from torch import Tensor, nn
 #: How many times its own distance from fp64 another fp32 runtime may be off.
 MULTIPLE = 8
 #: Parameters beyond which no copy in fp64 is made.
-_MOST_PARAMETERS = 2_000_000_000
+_MOST_PARAMETERS = 1_000_000_000
 
 
 def measured_tolerance(

@@ -13,6 +13,7 @@ from attn_runtime.errors import UsageError
 from attn_runtime.spec import Dim, TensorSpec
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from transformers import GenerationConfig
 
 from .. import language_tokens, rules_of_generation
 from .encoder_inputs import EncoderInputs, encoder_inputs
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 USUAL_LENGTH = 1024
 #: Most rows, fewest of them (beams need some), and what the largest corner may cost: rows * tokens * parameters.
 _MOST_ROWS, _FEWEST_ROWS, _MOST_WORK = 32, 4, 1 << 40
+#: What a model with an encoder does, by what that reads; Hugging Face's names of tasks.
+_TASKS = {"input_ids": "text2text-generation", "pixel_values": "image-to-text"}
 #: Names under which configs keep how many places a model has, most telling first.
 _PLACES = (
     "max_position_embeddings",
@@ -43,7 +46,8 @@ _PLACES = (
 def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int | None = None) -> ModelSpec:
     """The graphs `first` and `step` of a causal language model, and `encoder` where there is one.
 
-    model       a PreTrainedModel of transformers with a head over a vocabulary, in fp32; it is put in eval mode
+    model       a PreTrainedModel of transformers with a head over a vocabulary, in fp32; it is put in eval mode, without
+                gradients
     saved       the folder that it came from: its tokenizer makes the prompts, its feature extractor is part of the graph;
                 what is assumed is added to its notes
     max_length  most tokens of a row, prompt and begin included; the model's own limit, at most 1024, without it
@@ -66,14 +70,19 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
                 f"{type(model).__name__} numbers its tokens from elsewhere than 0, as its forward does; transformers' generate "
                 "passes positions from 0 instead, so that its tokens may be others"
             )
-        limit = min(limit, _numbered(model, limit))
+        places = _numbered(model, limit)
+        if places < limit:
+            notes.append(
+                f"rows of up to {places} tokens, prompt included: the first of the model's {limit} places are no token's"
+            )
+        limit = places
     graphs = _Graphs(model, plan, batch, vocabulary, limit)
     assets = _of_text(saved, graphs.all[0].inputs) if saved is not None and (encoder is None or encoder.masked) else {}
     lines = tokens_of_assets(assets, vocabulary)
     languages = language_tokens(special_tokens(assets))
     text = model.config.get_text_config(decoder=True)
     rules, told = rules_of_generation(
-        model.generation_config, text, vocabulary, encoder is not None, languages=languages
+        model.generation_config or GenerationConfig(), text, vocabulary, encoder is not None, languages=languages
     )
     notes.extend(told)
     roles = {"encoder": None if encoder is None else "encoder", "first": "first", "step": "step"}
@@ -84,7 +93,7 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
     notes.extend([note] if note else [])
     return ModelSpec(
         name=str(model.config.model_type).replace("-", "_"),
-        task="text-generation" if encoder is None else "text2text-generation",
+        task="text-generation" if encoder is None else _TASKS.get(encoder.argument, "automatic-speech-recognition"),
         summary=type(model).__name__,
         build=lambda: model,
         graphs=tuple(graphs.all),

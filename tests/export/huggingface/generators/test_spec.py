@@ -70,24 +70,14 @@ def test_the_graphs_write_what_the_model_writes(kind: str) -> None:
 def generated(model: Any, spec: ModelSpec, prompt: Any) -> list[int]:
     """What transformers writes after the prompt, by its own loop and cache."""
     assert spec.generation is not None
-    asset = spec.generation.asset
-    kept, model.generation_config = model.generation_config, transformers.GenerationConfig()
-    try:
-        chosen = transformers.GenerationConfig(
-            max_new_tokens=TOKENS,
-            do_sample=False,
-            eos_token_id=asset["stop"] or None,
-            pad_token_id=asset["pad"],
-            decoder_start_token_id=asset["begin"],
-        )
-        encoder = None if "tokens" in prompt else model.get_encoder()
-        given = {"input_ids": prompt["tokens"]} if encoder is None else {encoder.main_input_name: prompt["source"]}
-        begun = prompt["tokens"].shape[1] if "tokens" in prompt else 1
-        # Whisper has a generate of its own, which adds tokens of languages and tasks.
-        found = transformers.GenerationMixin.generate(model, **given, generation_config=chosen)
-        return list(found[0, begun:].tolist())
-    finally:
-        model.generation_config = kept
+    encoder = None if "tokens" in prompt else model.get_encoder()
+    given = {"input_ids": prompt["tokens"]} if encoder is None else {encoder.main_input_name: prompt["source"]}
+    begun = prompt["tokens"].shape[1] if encoder is None else 1
+    # Whisper has a generate of its own, which adds tokens of languages and tasks.
+    found = transformers.GenerationMixin.generate(
+        model, **given, max_new_tokens=TOKENS, do_sample=False, pad_token_id=spec.generation.asset["pad"]
+    )
+    return list(found[0, begun:].tolist())
 
 
 def test_a_position_for_all_rows_has_no_batch() -> None:
