@@ -92,7 +92,8 @@ class Settings:
 
     def score(self, total: float, length: int) -> float:
         """Of an answer of `length` tokens whose log probabilities add up to `total`."""
-        return total / float(max(1, length + self.counted)) ** self.length_penalty
+        counted: float = float(max(1, length + self.counted)) ** self.length_penalty
+        return total / counted
 
 
 def _given(value: _T | None, default: _T) -> _T:
@@ -110,7 +111,7 @@ def _sample(options: GenerateOptions, rules: GenerationRules) -> Sample | None:
     given, default = options.sample, rules.defaults.sample
     if given is False or (options.beams or 1) > 1:
         return None
-    if given is None:
+    if not isinstance(given, Sample):
         return None if default is None else Sample(**{"temperature": 1.0, **default})
     numbers = {"temperature": 1.0, **(default or {})}
     return replace(given, **{name: value for name, value in numbers.items() if getattr(given, name) is None})
