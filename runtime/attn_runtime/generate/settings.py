@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from .graphs import GenerationRules
 from .options import GenerateOptions, Sample
 
@@ -76,9 +76,15 @@ class Settings:
             if token >= vocabulary:
                 raise UsageError(f"stop: got token {token}, the model has 0..{vocabulary - 1} ({where})")
 
-    def limit(self, length: int, room: int) -> int:
-        """Most tokens of an answer behind a prompt (or begin) of `length` tokens, where the model has room for `room`."""
+    def limit(self, length: int, room: int, where: str) -> int:
+        """Most tokens of an answer behind a prompt (or begin) of `length` tokens, where the model has room for `room`. Raises
+        InputError for a prompt that the bundle's default length of a row leaves no room for: nobody asked for an empty answer."""
         of_answer, of_row = self.most
+        if of_row is not None and of_row <= length and room > 0:
+            raise InputError(
+                f"got a prompt of {length} tokens; rows of this model have up to {of_row} by default, answer included: give "
+                f"max_length, which counts the answer alone ({where})"
+            )
         limits = [
             room,
             *([of_answer] if of_answer is not None else []),
