@@ -277,6 +277,8 @@ class Generator:
         lengths: Sequence[int],
         limits: Sequence[int],
     ) -> ScoreRules | None:
+        if not (settings.has_rules or settings.encoder_no_repeat_ngram):
+            return None
         prompts = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
         return ScoreRules.of(settings, stops, prompts, limits, self.where, self._sources(source) if source else prompts)
 

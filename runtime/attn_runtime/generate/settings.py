@@ -65,6 +65,12 @@ class Settings:
             encoder_no_repeat_ngram=rules.encoder_no_repeat_ngram,
         )
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether any token is ruled out or made less likely, but for what the encoder read."""
+        changed = self.repetition_penalty != 1 or self.no_repeat_ngram or any(self.least)
+        return bool(changed or self.suppress or self.suppress_first or self.forced_end)
+
     def check(self, vocabulary: int, where: str) -> None:
         """UsageError for what a model of that many tokens can't do."""
         if self.beams > vocabulary:
