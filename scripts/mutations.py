@@ -257,7 +257,7 @@ MUTATIONS = (
         "cpp-beam-early-stop",
         CPP,
         "beam search in C++ ends as soon as it has enough answers, asked to or not",
-        "(full && options_.early_stop)",
+        "(full && settings_.early_stop)",
         "full",
         ("test_gtest.py", "test_generation_cpp.py"),
         "generati",

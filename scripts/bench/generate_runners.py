@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from attn_models import reference_generation
+from attn_models.reference_rules import begin_of
 from attn_models.spec import ModelSpec
 from numpy.typing import NDArray
 
@@ -101,7 +102,7 @@ class NoCache(Runner):
         import onnxruntime
 
         assert spec.generation is not None
-        self.begin = spec.generation.asset["begin"]
+        self.begin = begin_of(spec.generation.asset)
         if not file.exists():
             self._export(module, file)
         options = onnxruntime.SessionOptions()
@@ -112,7 +113,7 @@ class NoCache(Runner):
         tokens = torch.randint(3, 20, (2, 5))
         batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
         row = {0: batch, 1: length}
-        if self.begin is None:
+        if not self.begin:
             arguments: tuple[torch.Tensor, ...] = (tokens,)
             shapes: tuple[dict[int, Any], ...] = (row,)
         else:
@@ -134,9 +135,9 @@ class NoCache(Runner):
         names = [i.name for i in self.session.get_inputs()]
         told: list[NDArray[Any]] = []
         tokens = prompt
-        if self.begin is not None:
+        if self.begin:
             told = [prompt, np.ones(prompt.shape, bool)]
-            tokens = np.full((len(prompt), 1), self.begin, np.int64)
+            tokens = np.tile(np.array(self.begin, np.int64), (len(prompt), 1))
         start = tokens.shape[1]
         for _ in range(new):
             (logits,) = self.session.run(None, dict(zip(names, [*told, tokens], strict=True)))

@@ -77,6 +77,11 @@ class _Reader:
         self.refuse_what_has_no_rule()
         config = self.config
         stop = self.known("eos_token_id", _listed(config.eos_token_id))
+        other = _listed(getattr(self.text_config, "eos_token_id", None))
+        if config.eos_token_id is None and other:
+            self.notes.append(
+                f"{_FILE}: no eos_token_id, and generate does not take config.json's ({other[0]}): answers end when full"
+            )
         pad = self.known(
             "pad_token_id", _listed(_first(config.pad_token_id, getattr(self.text_config, "pad_token_id", None)))
         )

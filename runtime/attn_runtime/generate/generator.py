@@ -132,7 +132,7 @@ class Generator:
                 "on_token: the tokens of a beam search are known when it is over; take one beam to follow them"
             )
         source, tokens, lengths = self._checked(inputs, settings)
-        limits = [settings.limit(length, self.max_length - length) for length in lengths]
+        limits = self._limits(settings, lengths)
         shape = Shape(len(lengths), settings.beams, tokens.shape[1], tuple((n, v.shape) for n, v in source.items()))
         with self._alone():
             stops = np.zeros(self.vocabulary, bool)
@@ -160,7 +160,8 @@ class Generator:
     def check(self, inputs: Mapping[str, Any], options: GenerateOptions | None = None) -> None:
         """Raises what `generate` would raise before it runs a graph: InputError and UsageError. A server asks of each request
         alone, before it is generated together with those of others."""
-        self._checked(inputs, self.settings(options))
+        settings = self.settings(options)
+        self._limits(settings, self._checked(inputs, settings)[2])
 
     def follow(
         self,
@@ -207,7 +208,7 @@ class Generator:
             logits = plan.start(source, prompt, prompts)
             stops = no_stops.copy()
             stops[list(settings.stop)] = True
-            limits = [settings.limit(length, self.max_length - length) for length in prompts]
+            limits = self._limits(settings, prompts)
             rules = self._rules(settings, stops, source, prompt, prompts, limits)
             sums = generate_each(plan, logits, answers, given, self.where, None, None, True, rules)
             assert sums is not None
@@ -263,6 +264,10 @@ class Generator:
             finally:
                 self._writer = 0
 
+    def _limits(self, settings: Settings, lengths: Sequence[int]) -> list[int]:
+        """Most tokens of each answer, behind prompts of these lengths."""
+        return [settings.limit(length, self.max_length - length, self.where) for length in lengths]
+
     def _rules(
         self,
         settings: Settings,
@@ -272,6 +277,8 @@ class Generator:
         lengths: Sequence[int],
         limits: Sequence[int],
     ) -> ScoreRules | None:
+        if not (settings.has_rules or settings.encoder_no_repeat_ngram):
+            return None
         prompts = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
         return ScoreRules.of(settings, stops, prompts, limits, self.where, self._sources(source) if source else prompts)
 

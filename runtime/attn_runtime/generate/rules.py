@@ -57,9 +57,8 @@ class ScoreRules:
         sources: Sequence[Tokens] = (),
     ) -> ScoreRules | None:
         """None where nothing is ruled, so that usual generations pay nothing."""
-        plain = settings.repetition_penalty == 1 and not settings.no_repeat_ngram and not any(settings.least)
-        plain = plain and not (settings.suppress or settings.suppress_first or settings.forced_end)
-        if plain and not (settings.encoder_no_repeat_ngram and sources):
+        of_source = bool(settings.encoder_no_repeat_ngram) and len(sources) > 0
+        if not (settings.has_rules or of_source):
             return None
         return cls(settings, stops, prompts, limits, where, sources)
 

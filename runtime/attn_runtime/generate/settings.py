@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from .graphs import GenerationRules
 from .options import GenerateOptions, Sample
 
@@ -65,6 +65,12 @@ class Settings:
             encoder_no_repeat_ngram=rules.encoder_no_repeat_ngram,
         )
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether any token is ruled out or made less likely, but for what the encoder read."""
+        changed = self.repetition_penalty != 1 or self.no_repeat_ngram or any(self.least)
+        return bool(changed or self.suppress or self.suppress_first or self.forced_end)
+
     def check(self, vocabulary: int, where: str) -> None:
         """UsageError for what a model of that many tokens can't do."""
         if self.beams > vocabulary:
@@ -76,9 +82,15 @@ class Settings:
             if token >= vocabulary:
                 raise UsageError(f"stop: got token {token}, the model has 0..{vocabulary - 1} ({where})")
 
-    def limit(self, length: int, room: int) -> int:
-        """Most tokens of an answer behind a prompt (or begin) of `length` tokens, where the model has room for `room`."""
+    def limit(self, length: int, room: int, where: str) -> int:
+        """Most tokens of an answer behind a prompt (or begin) of `length` tokens, where the model has room for `room`. Raises
+        InputError for a prompt that the bundle's default length of a row leaves no room for: nobody asked for an empty answer."""
         of_answer, of_row = self.most
+        if of_row is not None and of_row <= length and room > 0:
+            raise InputError(
+                f"got a prompt of {length} tokens; rows of this model have up to {of_row} by default, answer included: give "
+                f"max_length, which counts the answer alone ({where})"
+            )
         limits = [
             room,
             *([of_answer] if of_answer is not None else []),
@@ -92,7 +104,8 @@ class Settings:
 
     def score(self, total: float, length: int) -> float:
         """Of an answer of `length` tokens whose log probabilities add up to `total`."""
-        return total / float(max(1, length + self.counted)) ** self.length_penalty
+        counted: float = float(max(1, length + self.counted)) ** self.length_penalty
+        return total / counted
 
 
 def _given(value: _T | None, default: _T) -> _T:
@@ -110,7 +123,7 @@ def _sample(options: GenerateOptions, rules: GenerationRules) -> Sample | None:
     given, default = options.sample, rules.defaults.sample
     if given is False or (options.beams or 1) > 1:
         return None
-    if given is None:
+    if not isinstance(given, Sample):
         return None if default is None else Sample(**{"temperature": 1.0, **default})
     numbers = {"temperature": 1.0, **(default or {})}
     return replace(given, **{name: value for name, value in numbers.items() if getattr(given, name) is None})

@@ -148,6 +148,7 @@ def test_what_is_refused_is_refused_alike(pair: Pair, options: dict[str, Any]) -
         {"choices": {"to": {"place": 1, "tokens": {"de": 13}}}},
         {"suppress": [4], "forced_end": [4]},
         {"defaults": {"beams": 0}},
+        {"defaults": {"beams": 2, "sample": {}}},
         {"defaults": {"repetition_penalty": 0}},
     ],
     ids=str,

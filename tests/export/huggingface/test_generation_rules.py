@@ -220,3 +220,9 @@ def test_speech_of_one_language() -> None:
 def test_speech_that_has_no_rule_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         rules(**{**SPEECH, **given})
+
+
+def test_a_stop_token_that_only_the_model_s_config_has_is_none_and_told() -> None:
+    config = SimpleNamespace(eos_token_id=3, pad_token_id=None)
+    found, notes = generation_rules(transformers.GenerationConfig(), config, 100, False)
+    assert found["stop"] == [] and "generate does not take config.json's (3)" in notes[0]

@@ -71,7 +71,7 @@ def test_scores_become_what_transformers_makes_of_them(name: str, written: int) 
     asset = {"begin": None} | asset_keys(ours)
     settings = Settings.of(GenerateOptions(), GenerationRules.of(asset), STOP, "here")
     stops = np.isin(np.arange(VOCABULARY), STOP)
-    limits = [settings.limit(3, 20)] * 4
+    limits = [settings.limit(3, 20, "here")] * 4
     rules = ScoreRules.of(settings, stops, prompts, limits, "here", sources)
     assert rules is not None
     for row in range(4):
@@ -236,6 +236,18 @@ def test_the_bundles_defaults_stand_where_nothing_is_said(folder: Path) -> None:
         assert len({tuple(each) for each in drawn}) > 1 and all(2 <= len(each) <= 7 for each in drawn)
 
 
+def test_a_prompt_that_fills_the_default_length_is_told(folder: Path) -> None:
+    with opened(folder, WRITER, "short", defaults={"max_length": 5}) as generator:
+        inputs = inputs_of(WRITER, drawn_prompts(WRITER, [5, 3]))
+        with pytest.raises(
+            InputError, match=r"a prompt of 5 tokens; rows of this model have up to 5 by default.*give max_length"
+        ):
+            generator.check(inputs)
+        with pytest.raises(InputError, match="by default"):
+            generator.generate(inputs)
+        assert generator.generate(inputs, GenerateOptions(2, stop=())).lengths.tolist() == [2, 2]
+
+
 def test_a_rule_that_leaves_no_token_is_told(folder: Path) -> None:
     with opened(folder, WRITER, "none_left", stop=[]) as generator:
         inputs = inputs_of(WRITER, drawn_prompts(WRITER, [3]))
@@ -255,6 +267,7 @@ def test_a_rule_that_leaves_no_token_is_told(folder: Path) -> None:
         ({"choices": {name: {"place": 0, "tokens": {"b": 5}} for name in "ac"}}, "two choices have one place"),
         ({"suppress": [4], "forced_end": [4]}, "forced_end and suppress have token 4 both"),
         ({"begin": [2] * 41}, r"begin has 41 tokens, graph first reads 1\.\.40"),
+        ({"defaults": {"beams": 2, "sample": {}}}, "defaults have 2 beams and sample"),
         ({"defaults": {"beams": 0}}, r"defaults.beams: got 0, expected at least 1"),
         ({"defaults": {"max_tokens": 3}}, 'unknown key "max_tokens"'),
     ],

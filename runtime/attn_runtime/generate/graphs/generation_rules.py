@@ -98,6 +98,8 @@ class GenerationRules:
         places = [choice.place for choice in self.choices.values()]
         if len(set(places)) < len(places):
             return "two choices have one place"
+        if self.defaults.beams > 1 and self.defaults.sample is not None:
+            return f"defaults have {self.defaults.beams} beams and sample, and tokens are drawn with one beam alone"
         if set(self.forced_end) & set(self.suppress):
             return f"forced_end and suppress have token {min(set(self.forced_end) & set(self.suppress))} both"
         return ""

@@ -280,7 +280,7 @@ void Generator::check_values(const TensorSpec& spec, const View& value) const {
 // Most tokens of each answer: what was asked for, and what the model has room for behind each prompt.
 std::vector<size_t> Generator::limits(const Settings& asked, const std::vector<size_t>& lengths) const {
   std::vector<size_t> found;
-  for (const size_t length : lengths) found.push_back(asked.limit(length, graph_io->max_length - static_cast<int64_t>(length)));
+  for (const size_t length : lengths) found.push_back(asked.limit(length, graph_io->max_length - static_cast<int64_t>(length), graph_io->where));
   return found;
 }
 

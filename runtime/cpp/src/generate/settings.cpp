@@ -62,7 +62,11 @@ void Settings::check(int64_t vocabulary, const std::string& where) const {
   }
 }
 
-size_t Settings::limit(size_t length, int64_t room) const {
+size_t Settings::limit(size_t length, int64_t room, const std::string& where) const {
+  if (most_of_row && *most_of_row <= static_cast<int64_t>(length) && room > 0) {
+    throw input_error("got a prompt of " + std::to_string(length) + " tokens; rows of this model have up to " + std::to_string(*most_of_row) +
+                      " by default, answer included: give max_length, which counts the answer alone (" + where + ")");
+  }
   int64_t most = room;
   if (most_new) most = std::min(most, *most_new);
   if (most_of_row) most = std::min(most, *most_of_row - static_cast<int64_t>(length));

@@ -35,8 +35,9 @@ struct Settings {
 
   // Raises usage_error for what a model of so many tokens can't do.
   void check(int64_t vocabulary, const std::string& where) const;
-  // Most tokens of an answer behind a prompt (or begin) of `length` tokens, where the model has room for `room`.
-  size_t limit(size_t length, int64_t room) const;
+  // Most tokens of an answer behind a prompt (or begin) of `length` tokens, where the model has room for `room`. Raises input_error for a
+  // prompt that the bundle's default length of a row leaves no room for: nobody asked for an empty answer.
+  size_t limit(size_t length, int64_t room, const std::string& where) const;
   // How many tokens an answer behind a prompt of `length` tokens has before a stop token is chosen.
   size_t fewest(size_t length) const;
   // Of an answer of `length` tokens whose log probabilities add up to `sum`.

@@ -89,8 +89,11 @@ TEST(Settings, FillInTheBundlesDefaults) {
   const Settings made = Settings::of({}, rules, {1}, "bundle a.attn");
   EXPECT_EQ(made.beams, 3);
   EXPECT_TRUE(made.early_stop);
-  EXPECT_EQ(made.limit(2, 100), 7U);
-  EXPECT_EQ(made.limit(20, 100), 0U);
+  EXPECT_EQ(made.limit(2, 100, "bundle a.attn"), 7U);
+  EXPECT_EQ(raised([&] { made.limit(9, 100, "bundle a.attn"); }, ATTN_ERROR_INPUT),
+            "got a prompt of 9 tokens; rows of this model have up to 9 by default, answer included: give max_length, which counts the answer "
+            "alone (bundle a.attn)");
+  EXPECT_EQ(made.limit(9, 0, "bundle a.attn"), 0U);
   EXPECT_EQ(made.fewest(2), 2U);
   EXPECT_DOUBLE_EQ(made.score(-9, 2), -1);  // of three tokens, one of them begin's
   EXPECT_EQ(made.sample->top_k, 4);
@@ -100,7 +103,7 @@ TEST(Settings, FillInTheBundlesDefaults) {
   options.length_penalty = 0;
   const Settings asked = Settings::of(options, rules, {1}, "bundle a.attn");
   EXPECT_FALSE(asked.sample);
-  EXPECT_EQ(asked.limit(2, 100), 30U);
+  EXPECT_EQ(asked.limit(2, 100, "bundle a.attn"), 30U);
   EXPECT_DOUBLE_EQ(asked.score(-9, 2), -9);
 }
 

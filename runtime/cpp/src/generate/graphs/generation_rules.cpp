@@ -113,6 +113,7 @@ std::string GenerationRules::problem() const {
   for (const auto& [name, choice] : choices) {
     if (!places.insert(choice.place).second) return "two choices have one place";
   }
+  if (beams > 1 && drawn) return "defaults have " + std::to_string(beams) + " beams and sample, and tokens are drawn with one beam alone";
   std::set<Token> both;
   for (const Token token : forced_end) {
     if (std::count(suppress.begin(), suppress.end(), token)) both.insert(token);
