@@ -90,6 +90,17 @@ void give_audio(const attn::Bundle& bundle, const float* samples, size_t frames,
   tensor = told;
 }
 
+std::shared_ptr<const attn::Text> text_of(const attn_bundle& bundle) {
+  {
+    const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
+    if (bundle.text && bundle.text->process.is_this()) return bundle.text->text;
+  }
+  const auto opened = attn::Text::open(*bundle.bundle, all_inputs(*bundle.bundle), bundle.bundle->where);
+  const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
+  bundle.text = {opened, attn::Process()};
+  return opened;
+}
+
 std::vector<std::string> texts_of(const char* const* texts, size_t count, const char* parameter) {
   std::vector<std::string> given;
   for (size_t i = 0; i < count; ++i) given.emplace_back(required(texts[i], parameter));
@@ -104,7 +115,7 @@ void give_texts(const attn_bundle* bundle, const char* const* texts, const char*
   if (!count) throw attn::usage_error("parameter count is 0; expected 1 text or more");
   const std::vector<std::string> firsts = texts_of(required(texts, "texts"), count, "texts");
   const std::vector<std::string> others = seconds ? texts_of(seconds, count, "seconds") : std::vector<std::string>();
-  const auto text = attn::Text::open(opened, all_inputs(opened), opened.where);
+  const auto text = text_of(*bundle);
   const attn::Tensors made = text->encode(firsts, seconds ? &others : nullptr);
   const std::array<std::optional<std::string>, 3> names = {text->input(), text->mask(), text->types()};
   const auto view_of = [&](size_t which) { return made.at(*names[which]).view(); };
