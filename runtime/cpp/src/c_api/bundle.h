@@ -26,6 +26,14 @@ struct attn_bundle {
 
   // Recordings from streams that were asked for their size, and can't be read again. By what attn::identity tells of the stream.
   mutable std::map<std::string, std::shared_ptr<const attn::Recording>> streams;
+
+  // Opened when texts first come, and kept: a vocabulary of 150,000 words takes some time to read. A child of a fork opens its own, since a
+  // thread that it has not may have been in the middle of a text.
+  struct OpenedText {
+    std::shared_ptr<const attn::Text> text;
+    attn::Process process;
+  };
+  mutable std::optional<OpenedText> text;
 };
 
 namespace attn {

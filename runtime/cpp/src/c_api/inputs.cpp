@@ -102,6 +102,17 @@ void give_audio(const attn::Bundle& bundle, const float* samples, size_t frames,
   tensor = told;
 }
 
+std::shared_ptr<const attn::Text> text_of(const attn_bundle& bundle) {
+  {
+    const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
+    if (bundle.text && bundle.text->process.is_this()) return bundle.text->text;
+  }
+  const auto opened = attn::Text::open(*bundle.bundle, all_inputs(*bundle.bundle), bundle.bundle->where);
+  const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
+  bundle.text = {opened, attn::Process()};
+  return opened;
+}
+
 std::vector<std::string> texts_of(const char* const* texts, size_t count, const char* parameter) {
   std::vector<std::string> given;
   for (size_t i = 0; i < count; ++i) given.emplace_back(required(texts[i], parameter));
