@@ -72,9 +72,7 @@ def image_size(saved: SavedModel) -> tuple[int, int] | None:
     """
     for processor in processors_of(saved):
         for name, on in (("pad_size", "do_pad"), ("crop_size", "do_center_crop"), ("size", "do_resize")):
-            size = (
-                processor.size(name) if processor.setting(on) is not False and processor.setting(on) is not None else {}
-            )
+            size = processor.size(name) if processor.setting(on) else {}
             edge = size.get("shortest_edge", size.get("longest_edge", 0))
             height = size.get("height", size.get("max_height", edge))
             width = size.get("width", size.get("max_width", edge))
@@ -82,11 +80,11 @@ def image_size(saved: SavedModel) -> tuple[int, int] | None:
                 return height, width
     config = saved.config
     for holder in (config, getattr(config, "vision_config", None), getattr(config, "backbone_config", None)):
-        size = holder.get("image_size") if isinstance(holder, dict) else getattr(holder, "image_size", None)
-        if isinstance(size, int):
-            return size, size
-        if isinstance(size, list | tuple) and len(size) == 2:
-            return int(size[0]), int(size[1])
+        told = holder.get("image_size") if isinstance(holder, dict) else getattr(holder, "image_size", None)
+        if isinstance(told, int):
+            return told, told
+        if isinstance(told, list | tuple) and len(told) == 2:
+            return int(told[0]), int(told[1])
     return None
 
 
