@@ -60,9 +60,17 @@ class _Made:
         return () if made is None else made.shape
 
     def worst(self, number: int, recipe: Recipe) -> float:
-        """The largest difference from what `recipe` makes of that picture."""
-        made, ours = self.of(number), prepare(self.pictures[number], recipe)
-        return float("inf") if made is None or made.shape != ours.shape else float(np.abs(made - ours).max())
+        """The largest difference from what `recipe` makes of that picture; 0 of one that the processor itself can't make."""
+        made = self.of(number)
+        if made is None:
+            return 0.0
+        ours = prepare(self.pictures[number], recipe)
+        return float("inf") if made.shape != ours.shape else float(np.abs(made - ours).max())
+
+    @property
+    def count(self) -> int:
+        """Of the pictures that were made."""
+        return sum(self.of(number) is not None for number in range(len(self.pictures)))
 
 
 def image_size(saved: SavedModel) -> tuple[int, int] | None:
@@ -212,15 +220,24 @@ def _as_set(judge: Processor, channels: int) -> tuple[float, NDArray[np.float64]
 
 def _placed(plain: Recipe, judge: Processor, way: _Way) -> Iterator[Recipe]:
     """`plain` with each way to fit that the settings suggest, the likeliest first."""
+    padded = {"place": "top_left", "fill": _nothing(plain)}
     for fit in _fits(plain, judge, way):
         yield plain | fit
-        for place in ("center_rounded", "top_left"):
-            yield plain | fit | {"place": place}
-            if place == "top_left":
-                zero = [m / plain["scale"] for m in plain["mean"]]  # becomes 0 in the tensor
-                yield (
-                    plain | fit | {"place": place, "fill": zero if plain.get("channel_order") != "bgr" else zero[::-1]}
-                )
+        yield plain | fit | {"place": "center_rounded"}
+        yield plain | fit | {"place": "top_left"}
+        yield plain | fit | padded
+        if (
+            fit.get("fit") == "edges"
+        ):  # detectors take whole patches: of which size is a setting, or stands in their code
+            for multiple in dict.fromkeys((judge.setting("size_divisor") or 32, 16, 32)):
+                for rounding in ("down", "up"):
+                    yield plain | fit | padded | {"multiple": multiple, "multiple_rounding": rounding}
+
+
+def _nothing(plain: Recipe) -> list[float]:
+    """The colour that becomes 0 in the tensor."""
+    colour: list[float] = [mean / plain["scale"] for mean in plain["mean"]]
+    return colour[::-1] if plain.get("channel_order") == "bgr" else colour
 
 
 def _fits(plain: Recipe, judge: Processor, way: _Way) -> Iterator[Recipe]:
@@ -262,9 +279,9 @@ def _sides(height: int, width: int) -> Recipe:
 
 def _held(processor: Processor, recipe: Recipe, way: _Way) -> dict[str, Any]:
     made = _Made(processor, way.settings, recipe["channels"])
-    worst = max(made.worst(number, recipe) for number in range(len(made.pictures)))
+    worst = max(made.worst(number, recipe) for number in range(len(made.pictures))) if made.count else float("inf")
     told = worst if np.isfinite(worst) else None
-    return {"processor": processor.name, "backend": processor.backend, "worst": told, "pictures": len(made.pictures)}
+    return {"processor": processor.name, "backend": processor.backend, "worst": told, "pictures": max(made.count, 1)}
 
 
 def _note_distance(saved: SavedModel, recipe: Recipe, colours: Colours) -> None:
