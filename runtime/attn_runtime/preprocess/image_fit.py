@@ -8,9 +8,10 @@ The recipe's `fit` is one of
 - inside, cover: as large as fits into `fit_height` x `fit_width`, or just fills it, rounded as `rounding` says
 - none: as it is
 
-What is larger than the tensor is cropped, what is smaller is padded, at the place that `place` says. The arithmetic is that of
-transformers 5.23 (image_transforms.py), torchvision 0.28 (shortest_edge) and timm 1.0 (inside and cover, nearest): one of
-them decides to the pixel which part of a picture a model sees.
+With `multiple` both sides then become multiples of it, `multiple_rounding` down or up. What is larger than the tensor is
+cropped, what is smaller is padded, at the place that `place` says. The arithmetic is that of transformers 5.23
+(image_transforms.py), torchvision 0.28 (shortest_edge) and timm 1.0 (inside and cover, nearest): one of them decides to the
+pixel which part of a picture a model sees.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ class Placement:
 def placement(recipe: Mapping[str, Any], height: int, width: int) -> Placement:
     """Of a picture of `height` x `width` pixels, which has been made square already where the recipe says so."""
     rows, columns = _resized(recipe, height, width)
+    if multiple := recipe.get("multiple"):
+        up = multiple - 1 if recipe.get("multiple_rounding", "down") == "up" else 0
+        rows, columns = ((side + up) // multiple * multiple for side in (rows, columns))
     rows, columns = max(rows, 1), max(columns, 1)
     place = recipe.get("place", "center")
     return Placement(rows, columns, _start(rows, recipe["height"], place), _start(columns, recipe["width"], place))

@@ -27,6 +27,8 @@ FITS: dict[str, dict[str, Any]] = {
     "cover": {"fit": "cover", "rounding": "nearest", "fit_height": 35, "fit_width": 40, "place": "center_rounded"},
     "cover, down": {"fit": "cover"},
     "stretched, then cropped": {"fit": "stretch", "fit_height": 40, "fit_width": 29, "resize": "box"},
+    "multiples": {"fit": "edges", "shortest_edge": 20, "longest_edge": 33, "multiple": 7, "place": "top_left"},
+    "multiples, up": {"fit": "inside", "multiple": 8, "multiple_rounding": "up", "resize": "lanczos"},
     "as it is": {"fit": "none", "place": "center"},
     "a square first": {"square": [127, 3, 250], "resize": "hamming"},
     "blue first": {"channel_order": "bgr", "fit": "inside", "place": "top_left", "fill": [200.0, 100.0, 50.0]},
@@ -75,7 +77,8 @@ def test_a_narrow_picture_that_would_be_made_too_long(library: Library, tmp_path
 @pytest.mark.parametrize(
     "broken",
     [{"fit": "edges", "shortest_edge": 5}, {"fit": "shortest_edge"}, {"fill": [1.0]}, {"square": [1, 2, 3, 4]}, {"fit": "x"},
-     {"place": "left"}, {"resize": "sinc"}, {"square": [1, 2, 256]}, {"channel_order": "grb"}, {"fit_height": 0}, {"crop": 1}],
+     {"place": "left"}, {"resize": "sinc"}, {"square": [1, 2, 256]}, {"channel_order": "grb"},
+     {"fit_height": 0}, {"crop": 1}, {"multiple": 0}],
 )  # fmt: skip
 def test_a_recipe_that_is_none(library: Library, tmp_path: Path, broken: dict[str, Any]) -> None:
     good = {"input": "image", "height": 33, "width": 26, "channels": 3, "resize": "bicubic", **IMAGENET}

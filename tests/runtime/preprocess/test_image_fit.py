@@ -59,6 +59,19 @@ def recipe(**changes: Any) -> dict[str, Any]:
         ({"fit": "cover"}, 8, 7, (4, 4, 0, 0)),
         ({"fit": "cover", "fit_height": 6, "fit_width": 5}, 12, 9, (6, 5, -1, 0)),
         ({"fit": "cover", "rounding": "nearest", "fit_height": 6, "fit_width": 5}, 12, 9, (7, 5, -1, 0)),
+        (
+            {"fit": "inside", "fit_height": 40, "fit_width": 40, "multiple": 16, "place": "top_left"},
+            80,
+            70,
+            (32, 32, 0, 0),
+        ),
+        (
+            {"fit_height": 33, "fit_width": 5, "multiple": 16, "multiple_rounding": "up", "place": "top_left"},
+            9,
+            9,
+            (48, 16, 0, 0),
+        ),
+        ({"fit_height": 33, "fit_width": 5, "multiple": 16, "place": "top_left"}, 9, 9, (32, 1, 0, 0)),
         ({"fit": "none"}, 1, 9, (1, 9, 1, -2)),
     ],
 )

@@ -60,9 +60,17 @@ class _Made:
         return () if made is None else made.shape
 
     def worst(self, number: int, recipe: Recipe) -> float:
-        """The largest difference from what `recipe` makes of that picture."""
-        made, ours = self.of(number), prepare(self.pictures[number], recipe)
-        return float("inf") if made is None or made.shape != ours.shape else float(np.abs(made - ours).max())
+        """The largest difference from what `recipe` makes of that picture; 0 of one that the processor itself can't make."""
+        made = self.of(number)
+        if made is None:
+            return 0.0
+        ours = prepare(self.pictures[number], recipe)
+        return float("inf") if made.shape != ours.shape else float(np.abs(made - ours).max())
+
+    @property
+    def count(self) -> int:
+        """Of the pictures that were made."""
+        return sum(self.of(number) is not None for number in range(len(self.pictures)))
 
 
 def image_size(saved: SavedModel) -> tuple[int, int] | None:
@@ -72,9 +80,7 @@ def image_size(saved: SavedModel) -> tuple[int, int] | None:
     """
     for processor in processors_of(saved):
         for name, on in (("pad_size", "do_pad"), ("crop_size", "do_center_crop"), ("size", "do_resize")):
-            size = (
-                processor.size(name) if processor.setting(on) is not False and processor.setting(on) is not None else {}
-            )
+            size = processor.size(name) if processor.setting(on) else {}
             edge = size.get("shortest_edge", size.get("longest_edge", 0))
             height = size.get("height", size.get("max_height", edge))
             width = size.get("width", size.get("max_width", edge))
@@ -82,11 +88,11 @@ def image_size(saved: SavedModel) -> tuple[int, int] | None:
                 return height, width
     config = saved.config
     for holder in (config, getattr(config, "vision_config", None), getattr(config, "backbone_config", None)):
-        size = holder.get("image_size") if isinstance(holder, dict) else getattr(holder, "image_size", None)
-        if isinstance(size, int):
-            return size, size
-        if isinstance(size, list | tuple) and len(size) == 2:
-            return int(size[0]), int(size[1])
+        told = holder.get("image_size") if isinstance(holder, dict) else getattr(holder, "image_size", None)
+        if isinstance(told, int):
+            return told, told
+        if isinstance(told, list | tuple) and len(told) == 2:
+            return int(told[0]), int(told[1])
     return None
 
 
@@ -214,15 +220,24 @@ def _as_set(judge: Processor, channels: int) -> tuple[float, NDArray[np.float64]
 
 def _placed(plain: Recipe, judge: Processor, way: _Way) -> Iterator[Recipe]:
     """`plain` with each way to fit that the settings suggest, the likeliest first."""
+    padded = {"place": "top_left", "fill": _nothing(plain)}
     for fit in _fits(plain, judge, way):
         yield plain | fit
-        for place in ("center_rounded", "top_left"):
-            yield plain | fit | {"place": place}
-            if place == "top_left":
-                zero = [m / plain["scale"] for m in plain["mean"]]  # becomes 0 in the tensor
-                yield (
-                    plain | fit | {"place": place, "fill": zero if plain.get("channel_order") != "bgr" else zero[::-1]}
-                )
+        yield plain | fit | {"place": "center_rounded"}
+        yield plain | fit | {"place": "top_left"}
+        yield plain | fit | padded
+        if (
+            fit.get("fit") == "edges"
+        ):  # detectors take whole patches: of which size is a setting, or stands in their code
+            for multiple in dict.fromkeys((judge.setting("size_divisor") or 32, 16, 32)):
+                for rounding in ("down", "up"):
+                    yield plain | fit | padded | {"multiple": multiple, "multiple_rounding": rounding}
+
+
+def _nothing(plain: Recipe) -> list[float]:
+    """The colour that becomes 0 in the tensor."""
+    colour: list[float] = [mean / plain["scale"] for mean in plain["mean"]]
+    return colour[::-1] if plain.get("channel_order") == "bgr" else colour
 
 
 def _fits(plain: Recipe, judge: Processor, way: _Way) -> Iterator[Recipe]:
@@ -264,9 +279,9 @@ def _sides(height: int, width: int) -> Recipe:
 
 def _held(processor: Processor, recipe: Recipe, way: _Way) -> dict[str, Any]:
     made = _Made(processor, way.settings, recipe["channels"])
-    worst = max(made.worst(number, recipe) for number in range(len(made.pictures)))
+    worst = max(made.worst(number, recipe) for number in range(len(made.pictures))) if made.count else float("inf")
     told = worst if np.isfinite(worst) else None
-    return {"processor": processor.name, "backend": processor.backend, "worst": told, "pictures": len(made.pictures)}
+    return {"processor": processor.name, "backend": processor.backend, "worst": told, "pictures": max(made.count, 1)}
 
 
 def _note_distance(saved: SavedModel, recipe: Recipe, colours: Colours) -> None:

@@ -64,6 +64,10 @@ class Processor:
 
     def make(self, picture: Image, **settings: Any) -> NDArray[np.float32] | None:
         """`picture` as the model's input, float32 [1, channels, height, width]; None for what has another form, or fails."""
+        from transformers.image_utils import SizeDict
+
+        if "pad_size" in settings:  # Mask2Former (transformers 5.23) takes no dict here, as all others do
+            settings["pad_size"] = SizeDict(**settings["pad_size"])
         try:
             with captured_output():
                 made = self.library(images=[picture], return_tensors="pt", **settings)["pixel_values"]
@@ -113,22 +117,24 @@ def colours_of(
     processor: Processor, channels: int, height: int, width: int, settings: Mapping[str, Any]
 ) -> Colours | None:
     """What the processor makes of plain colours; None where that is no factor and offset per channel."""
-
-    def made(colour: Sequence[int]) -> NDArray[np.float64] | None:
-        value = processor.make(picture_of(np.full((height, width, channels), colour, np.uint8)), **settings)
-        if value is None or value.shape[1] != channels:
-            return None
-        return value[0, :, value.shape[2] // 2, value.shape[3] // 2].astype(np.float64)
-
-    black, grey = made([0] * channels), made([100] * channels)
-    single = [made([255 * (k == c) for k in range(channels)]) for c in range(channels)]
-    if black is None or grey is None or any(one is None for one in single):
+    plain = [[0] * channels, [100] * channels, *([255 * (k == c) for k in range(channels)] for c in range(channels))]
+    made = [
+        processor.make(picture_of(np.full((height, width, channels), colour, np.uint8)), **settings) for colour in plain
+    ]
+    seen = [value[0].astype(np.float64) for value in made if value is not None and value.shape[1] == channels]
+    if len(seen) < len(plain):
         return None
-    slopes = (
-        np.stack([one - black for one in single if one is not None], axis=1) / 255
-    )  # [of the tensor, of the picture]
+    # In the middle, or in the corner where what is behind it is padding.
+    places = ((seen[0].shape[1] // 2, seen[0].shape[2] // 2), (0, 0))
+    return next((found for y, x in places if (found := _affine([value[:, y, x] for value in seen])) is not None), None)
+
+
+def _affine(seen: Sequence[NDArray[np.float64]]) -> Colours | None:
+    """Of what became of black, of a grey of 100, and of each channel at 255 alone."""
+    black, grey, *single = seen
+    slopes = np.stack([one - black for one in single], axis=1) / 255  # [of the tensor, of the picture]
     order = np.abs(slopes).argmax(axis=1)
-    factors = slopes[np.arange(channels), order]
+    factors = slopes[np.arange(len(black)), order]
     if (factors <= 0).any() or not np.allclose(slopes.sum(axis=1), factors, rtol=1e-4, atol=0):
         return None
     if not np.allclose(grey, factors * 100 + black, rtol=1e-4, atol=1e-4):

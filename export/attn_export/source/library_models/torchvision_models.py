@@ -144,7 +144,7 @@ def _weights_are(models: Any, state: Mapping[str, Any] | None) -> Iterator[None]
     fetch, load = described.get_state_dict, torch.nn.Module.load_state_dict
     described.get_state_dict = lambda self, *given, **named: state
     if state is None:
-        torch.nn.Module.load_state_dict = lambda self, *given, **named: None  # type: ignore[assignment,method-assign]
+        torch.nn.Module.load_state_dict = lambda self, *given, **named: None  # type: ignore[method-assign]
     try:
         yield
     finally:

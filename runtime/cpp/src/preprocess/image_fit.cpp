@@ -84,12 +84,18 @@ FitRecipe FitRecipe::of(const Json& asset) {
   recipe.fit_width = size("fit_width", recipe.width);
   recipe.shortest_edge = size("shortest_edge", 0);
   recipe.longest_edge = size("longest_edge", 0);
+  recipe.multiple = size("multiple", 1);
+  recipe.multiple_up = word("multiple_rounding") == "up";
   return recipe;
 }
 
 Placement placement(const FitRecipe& recipe, size_t height, size_t width) {
   const auto [rows, columns] = resized_sides(recipe, static_cast<double>(height), static_cast<double>(width));
-  const auto tall = std::max<int64_t>(static_cast<int64_t>(rows), 1), wide = std::max<int64_t>(static_cast<int64_t>(columns), 1);
+  const auto whole = [&](double side) {
+    const auto multiple = static_cast<int64_t>(recipe.multiple), up = recipe.multiple_up ? multiple - 1 : 0;
+    return std::max<int64_t>((static_cast<int64_t>(side) + up) / multiple * multiple, 1);
+  };
+  const int64_t tall = whole(rows), wide = whole(columns);
   return {static_cast<size_t>(tall), static_cast<size_t>(wide), start(tall, static_cast<int64_t>(recipe.height), recipe.place),
           start(wide, static_cast<int64_t>(recipe.width), recipe.place)};
 }

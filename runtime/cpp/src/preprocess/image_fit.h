@@ -19,6 +19,8 @@ struct FitRecipe {
   size_t height, width;          // of the tensor
   size_t fit_height, fit_width;  // of stretch, inside and cover
   size_t shortest_edge, longest_edge;
+  size_t multiple;   // of which the sides are, 1 without one
+  bool multiple_up;  // else down
 
   static FitRecipe of(const Json& asset);  // which has its form
 };

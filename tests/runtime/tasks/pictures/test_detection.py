@@ -61,21 +61,24 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "a.png"
 
 
+@pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("name", FITS)
-def test_a_box_of_the_tensor_is_one_of_the_picture(tmp_path: Path, picture: Path, name: str) -> None:
+def test_a_box_of_the_tensor_is_one_of_the_picture(tmp_path: Path, picture: Path, name: str, turned: bool) -> None:
     """Where the rectangle came to lie is read off the tensor."""
-    recipe = PLAIN | FITS[name]
+    recipe, edges, size = PLAIN | FITS[name], [20, 40, 70, 80], (120, 90)
+    if turned:
+        Image.open(picture).transpose(Image.Transpose.TRANSPOSE).save(picture)
+        edges, size = [40, 20, 80, 70], (90, 120)
     rows, columns = np.nonzero(prepare(Image.open(picture), recipe)[0, 0] > 0.5)
     (top, bottom), (left, right) = ((a.min(), a.max() + 1) for a in (rows, columns))
-    shares = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top] / np.tile(
-        [recipe["width"], recipe["height"]], 2
-    )
+    sides = np.tile([recipe["width"], recipe["height"]], 2)
+    shares = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top] / sides
     bundle = detector(tmp_path / "d.attn", np.array([[9.0, 0.0, 0.0]]), shares[None], **FITS[name])
     (found,) = detect(bundle, [str(picture)], device="cpu").inputs
     (box,) = found.boxes
-    assert (box.label, found.height, found.width) == ("cat", 120, 90)
+    assert (box.label, (found.height, found.width)) == ("cat", size)
     # A pixel of the tensor is up to 3 of the picture's.
-    np.testing.assert_allclose([box.left, box.top, box.right, box.bottom], [20, 40, 70, 80], atol=1.6)
+    np.testing.assert_allclose([box.left, box.top, box.right, box.bottom], edges, atol=1.6)
 
 
 def test_boxes_are_those_of_transformers(tmp_path: Path, picture: Path) -> None:
