@@ -1,6 +1,8 @@
 """What the user names -> a module, the graphs it is exported as with their inputs, and where they came from.
 
 attentionnet               a reference model of attn_models, with its own specs
+FOLDER, hf:ORG/NAME        a model that transformers' save_pretrained wrote
+timm:NAME, torchvision:NAME    a model that these libraries know by name
 package.module:callable    anything that returns an nn.Module (or a ModelSpec); the current folder is importable
 model.pt2                  a program saved by torch.export
 FOLDER, hf:ORG/NAME        a saved model of transformers, its inputs and outputs known
@@ -35,11 +37,13 @@ from .distributions import values_of_examples
 from .examples import Example, check_example, load_example, specs_from_examples
 from .import_ref import build_module, import_target, parse_config
 from .inputs_from import UserDraw, draw_with
-from .libraries import load_huggingface
+from .library_models import load_huggingface, load_timm, load_torchvision
 from .types import ONLY, Source, SourceGraph
 
 #: The kind of a saved model of transformers.
 SAVED = "huggingface"
+#: Libraries that know models by name, as in timm:NAME.
+_LIBRARIES = {"timm": load_timm, "torchvision": load_torchvision}
 
 
 @dataclass(frozen=True)
@@ -111,10 +115,14 @@ def load_source(
         if arguments:
             raise UsageError(f"--config {next(iter(arguments))}: {ref} is a saved model, and has its own config.json")
         model = _saved(ref, task, revision, download, tuple(graphs) or _towers(specs))
+    elif ref.partition(":")[0] in _LIBRARIES:
+        model = _of_library(ref, arguments, download, checkpoint is not None)
     else:
         model = _named(ref, arguments)
     ref, module, kind, spec = model.ref, model.module, model.kind, model.spec
-    if kind != SAVED and (said := _said(task=task, revision=revision, download=download, graphs=graphs)):
+    if kind != SAVED and (
+        said := _said(task=task, revision=revision, graphs=graphs, download=download and kind not in _LIBRARIES)
+    ):
         raise UsageError(f"{said} belongs to a saved Hugging Face model, a folder or hf:ORG/NAME; {ref} is none")
 
     if checkpoint_key is not None and checkpoint is None:
@@ -198,6 +206,12 @@ def _saved(ref: str, task: str | None, revision: str | None, download: bool, gra
     said = {"task": task, "revision": revision, "graphs": list(graphs)}
     told = {**loaded.provenance, "config": {key: value for key, value in said.items() if value}}
     return _Model(SAVED, loaded.name, ref, loaded.module, loaded.spec, told=told, notes=loaded.notes)
+
+
+def _of_library(ref: str, arguments: Mapping[str, Any], download: bool, checkpoint: bool) -> _Model:
+    library, _, name = ref.partition(":")
+    loaded = _LIBRARIES[library](name, arguments, download=download, checkpoint=checkpoint)
+    return _Model(library, loaded.name, ref, loaded.module, loaded.spec, told=loaded.provenance, notes=loaded.notes)
 
 
 def _towers(specs: Mapping[str, Any] | None) -> tuple[str, ...]:

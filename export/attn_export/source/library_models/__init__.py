@@ -1,4 +1,4 @@
-"""Models that timm and torchvision know by name: their module, sizes, preprocessing, labels, and weights that lie here."""
+"""Models of other libraries as sources: saved by transformers, or known by name to timm and torchvision."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
+    from .huggingface_models import load_huggingface
     from .timm_models import load_timm
     from .torchvision_models import load_torchvision
 
-__all__ = ["load_timm", "load_torchvision"]
+__all__ = ["load_huggingface", "load_timm", "load_torchvision"]
 
 __getattr__, __dir__ = lazy(
-    __name__, __all__, {"timm_models": ["load_timm"], "torchvision_models": ["load_torchvision"]}
+    __name__,
+    __all__,
+    {
+        "huggingface_models": ["load_huggingface"],
+        "timm_models": ["load_timm"],
+        "torchvision_models": ["load_torchvision"],
+    },
 )

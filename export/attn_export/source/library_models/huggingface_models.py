@@ -73,7 +73,15 @@ def _generator(saved: SavedModel, kind: Kind, weights: Weights, graphs: Sequence
             f"{saved.ref}: {kind.architecture.__name__} needs {len(weights.missing)} weights that the folder has not ({few}); "
             "take the class that was trained with --task, as in --task feature-extraction"
         )
-    return generator_spec(weights.model, saved)
+    made = generator_spec(weights.model, saved)
+    prompt = made.graphs[0]
+    return replace(made, assets=lambda: _of_prompts(saved, prompt))
+
+
+def _of_prompts(saved: SavedModel, graph: GraphSpec) -> dict[str, Any]:
+    """What makes a prompt of a text, a picture or a recording, by what the first graph takes, and a text of an answer."""
+    found = text_assets(saved, graph.inputs) | image_assets(saved, graph.inputs)
+    return found or audio_assets(saved, graph.inputs, graph.outputs)
 
 
 def _one_pass(saved: SavedModel, name: str, kind: Kind, weights: Weights, graphs: Sequence[str]) -> ModelSpec:

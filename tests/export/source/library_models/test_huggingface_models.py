@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 from attn_export import ExportOptions, ExportResult, export
-from attn_export.source.libraries import load_huggingface
+from attn_export.source.library_models import load_huggingface
 from attn_runtime import open_session
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import UsageError
