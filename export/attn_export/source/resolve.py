@@ -5,7 +5,6 @@ FOLDER, hf:ORG/NAME        a model that transformers' save_pretrained wrote
 timm:NAME, torchvision:NAME    a model that these libraries know by name
 package.module:callable    anything that returns an nn.Module (or a ModelSpec); the current folder is importable
 model.pt2                  a program saved by torch.export
-FOLDER, hf:ORG/NAME        a saved model of transformers, its inputs and outputs known
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ import click
 
 from .. import __version__
 from .attention import attention
-from .bench_table import draw, print_end, print_head, print_row
 from .classify import classify_command, detect_command
 from .compile import compile_command
 from .generate import generate_command, translate_command
@@ -25,6 +24,10 @@ from .options import (
     verbose_option,
 )
 from .printers import (
+    draw_bench,
+    print_bench_end,
+    print_bench_head,
+    print_bench_row,
     print_case,
     print_diagnosis,
     print_generated,
@@ -180,14 +183,14 @@ def bench(path: str, quiet: bool, verbose: bool, as_json: bool, plot: str | None
     """
     from .. import bench
 
-    told: dict[str, Any] = {} if as_json else {"on_open": print_head, "on_size": print_row}
+    told: dict[str, Any] = {} if as_json else {"on_open": print_bench_head, "on_size": print_bench_row}
     report = bench(path, **options, **told)
     if plot:
-        draw(report, plot)
+        draw_bench(report, plot)
     if as_json:
         print_json(report.to_json())
     else:
-        print_end(report, quiet)
+        print_bench_end(report, quiet)
         print_passed_over(report, verbose)
 
 
