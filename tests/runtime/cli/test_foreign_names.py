@@ -26,6 +26,7 @@ FILES = [name.replace("/", ":")[:200] for name in HOSTILE]
 PATHS = {
     "info": [], "run": ["in.npz"], "verify": [], "bench": [], "compile": [], "classify": ["text"], "generate": ["--prompt", "a"],
     "translate": ["text"], "attention": ["in.npz"], "setup": [],
+    "embed": ["text"], "tag": ["text"], "fill": ["text"], "answer": ["text", "text"],
 }  # fmt: skip
 
 
