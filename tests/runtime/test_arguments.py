@@ -97,7 +97,20 @@ def calls(bundle: Path, generator: Path) -> dict[str, tuple[Callable[..., object
         ),
         "classify": (
             api.classify, args(path=bundle, inputs=["a"], backend="ort", device="cpu", file=None, top=1, threads=None,
-                               stdin=False)
+                               stdin=False, pairs=(), truncate=False)
+        ),
+        **{
+            name: (call, args(path=bundle, texts=["a"], backend="ort", device="cpu", file=None, graph=None, precision=None,
+                              threads=None, stdin=False) | more)
+            for name, call, more in (
+                ("embed", api.embed, args(of=None, pooling=None, normalize=False, truncate=False, output=None)),
+                ("tag", api.tag, args(truncate=False)),
+                ("fill", api.fill, args(top=1)),
+            )
+        },
+        "answer": (
+            api.answer, args(path=bundle, question="a", context="b", backend="ort", device="cpu", top=1, max_answer=1,
+                             graph=None, precision=None, threads=None)
         ),
         "generate_texts": (
             api.generate_texts,
