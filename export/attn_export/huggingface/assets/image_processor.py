@@ -64,10 +64,15 @@ class Processor:
 
     def make(self, picture: Image, **settings: Any) -> NDArray[np.float32] | None:
         """`picture` as the model's input, float32 [1, channels, height, width]; None for what has another form, or fails."""
-        from transformers.image_utils import SizeDict
+        value = self._made(picture, settings)
+        if value is None and "pad_size" in settings:
+            # transformers 5.23: Mask2Former's takes no dict here, DETR's nothing else.
+            from transformers.image_utils import SizeDict
 
-        if "pad_size" in settings:  # Mask2Former (transformers 5.23) takes no dict here, as all others do
-            settings["pad_size"] = SizeDict(**settings["pad_size"])
+            value = self._made(picture, settings | {"pad_size": SizeDict(**settings["pad_size"])})
+        return value
+
+    def _made(self, picture: Image, settings: Mapping[str, Any]) -> NDArray[np.float32] | None:
         try:
             with captured_output():
                 made = self.library(images=[picture], return_tensors="pt", **settings)["pixel_values"]
