@@ -120,7 +120,8 @@ void clean_for_translation(Characters& text) {
   filter(text, [](char32_t value) {
     return !((value >= 0x1 && value <= 0x8) || value == 0xB || (value >= 0xE && value <= 0x1F) || value == 0x7F || value == 0x8F || value == 0x9F);
   });
-  static constexpr char32_t spaces[] = {'\t', '\n', '\f', '\r', 0x1680, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2028, 0x2029, 0x2581, 0xFEFF, 0xFFFD};
+  static constexpr char32_t spaces[] = {'\t',   '\n',   '\f',   '\r',   0x1680, 0x200B, 0x200C, 0x200D,
+                                        0x200E, 0x200F, 0x2028, 0x2029, 0x2581, 0xFEFF, 0xFFFD};
   for (Character& each : text) {
     if (std::find(std::begin(spaces), std::end(spaces), each.value) != std::end(spaces)) each.value = ' ';
   }

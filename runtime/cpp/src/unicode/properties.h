@@ -14,7 +14,9 @@ enum class Category : uint8_t {
 enum class Script : uint8_t { other, arabic, bengali, cyrillic, devanagari, greek, han, hangul, hebrew, hiragana, katakana, latin, thai };
 
 // What decides where clusters of characters end (Unicode Standard Annex 29).
-enum class ClusterClass : uint8_t { other, cr, lf, control, extend, joiner, regional, prepend, spacing_mark, lead, vowel, trail, lead_vowel, syllable };
+enum class ClusterClass : uint8_t {
+  other, cr, lf, control, extend, joiner, regional, prepend, spacing_mark, lead, vowel, trail, lead_vowel, syllable
+};
 
 struct Properties {
   uint32_t record;

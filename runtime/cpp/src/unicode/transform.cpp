@@ -12,11 +12,8 @@ void transform(Characters& text, const std::vector<Change>& changes, size_t remo
   made.reserve(changes.size());
   size_t at = removed;
   for (const auto& [value, change] : changes) {
-    if (change > 0 && at == 0) {  // before everything
-      made.push_back({value, text[0].begin, text[0].begin});
-      continue;
-    }
-    const Character& old = text[std::min(change > 0 ? at - 1 : at, text.size() - 1)];
+    const size_t from = change > 0 ? (at ? at - 1 : 0) : at;
+    const Character& old = text[std::min(from, text.size() - 1)];
     made.push_back({value, old.begin, old.end});
     if (change <= 0) at += static_cast<size_t>(1 - change);
   }

@@ -1,5 +1,5 @@
 // A charsmap out of a bundle that nobody vouches for. What a good one does is held against the `tokenizers` library in
-// tests/cpp/test_tokenizer_parts_cpp.py.
+// tests/cpp/tokenizer/test_tokenizer_parts_cpp.py.
 #include <gtest/gtest.h>
 
 #include "tokenizer/charsmap.h"

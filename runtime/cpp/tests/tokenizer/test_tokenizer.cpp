@@ -1,4 +1,4 @@
-// The tokenizer: what is refused. What it answers is held against the `tokenizers` library in tests/cpp/test_tokenizer_cpp.py.
+// The tokenizer: what is refused. What it answers is held against the `tokenizers` library in tests/cpp/tokenizer/test_tokenizer_cpp.py.
 #include <gtest/gtest.h>
 
 #include "support/scratch.h"
