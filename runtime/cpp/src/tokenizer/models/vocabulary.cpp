@@ -33,13 +33,20 @@ Vocabulary::Vocabulary(std::vector<Entry> entries) {
   }
 }
 
-Vocabulary::Place Vocabulary::find(std::string_view word) const {
-  Range range = all();
-  for (const char each : word) {
-    narrow(range, static_cast<unsigned char>(each));
-    if (range.empty()) return none;
+Vocabulary::Place Vocabulary::find(std::string_view wanted) const {
+  if (wanted.empty()) return whole(all());
+  const auto first = static_cast<unsigned char>(wanted[0]);
+  // The first word behind it; before that one is the last of those that are equal.
+  Place begin = first_[first], end = first_[first + 1U];
+  while (begin < end) {
+    const Place middle = begin + (end - begin) / 2;
+    if (word(middle) <= wanted) {
+      begin = middle + 1;
+    } else {
+      end = middle;
+    }
   }
-  return whole(range);
+  return begin > first_[first] && word(begin - 1) == wanted ? begin - 1 : none;
 }
 
 Vocabulary::Place Vocabulary::find_token(int64_t token) const {

@@ -35,7 +35,7 @@ class Vocabulary {
   uint32_t token(Place place) const { return tokens_[place]; }
 
   // Where a word is; `none` where it is not. Of several times the same word it is the one of the highest token.
-  Place find(std::string_view word) const;
+  Place find(std::string_view wanted) const;
   // Where the word of a token is; `none` where there is none.
   Place find_token(int64_t token) const;
   // Two words of one token, where there are any.
