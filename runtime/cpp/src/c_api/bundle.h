@@ -21,9 +21,6 @@ struct attn_bundle {
   mutable std::optional<std::vector<std::string>> labels;
   mutable std::vector<const char*> label_pointers;
 
-  // Its tokenizer, once a text was given: to read a large one takes a second.
-  mutable std::shared_ptr<const attn::Text> text;
-
   // Recordings from streams that were asked for their size, and can't be read again. By what attn::identity tells of the stream.
   mutable std::map<std::string, std::shared_ptr<const attn::Recording>> streams;
 

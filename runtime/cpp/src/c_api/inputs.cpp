@@ -75,19 +75,6 @@ attn_tensor described(attn_tensor& tensor, const attn::Bundle& bundle, const std
   return made;
 }
 
-// The tokenizer of a bundle, which is read at the first text.
-std::shared_ptr<const attn::Text> text_of(const attn_bundle& handle) {
-  {
-    const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
-    if (handle.text) return handle.text;
-  }
-  const attn::Bundle& opened = *handle.bundle;
-  auto made = attn::Text::open(opened, all_inputs(opened), opened.where);
-  const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
-  if (!handle.text) handle.text = std::move(made);
-  return handle.text;
-}
-
 void give_audio(const attn::Bundle& bundle, const float* samples, size_t frames, size_t channels, size_t rate, attn_tensor& tensor) {
   const Json asset = asset_of(bundle, "audio", "recordings");
   const TensorSpec& spec = input_of(bundle, "audio", asset, 2, "[batch, samples]");
