@@ -9,10 +9,12 @@ from typing import Any
 from attn_runtime.errors import UsageError
 
 from ..quiet import captured_output
+from ..torchvision_import import ready_torchvision
 
 
 def transformers() -> Any:
     """The library. UsageError, with what to install, where it is not there or too old."""
+    ready_torchvision()  # where it can't be imported, nothing of transformers that knows of pictures can
     try:
         with captured_output():
             import transformers as library
