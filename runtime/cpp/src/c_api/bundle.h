@@ -11,7 +11,6 @@
 
 #include "bundle/bundle.h"
 #include "preprocess/wav.h"
-#include "tokenizer/text_input.h"
 #include "util/forks.h"
 
 struct attn_bundle {
@@ -20,9 +19,6 @@ struct attn_bundle {
   // What follows is under attn::bundle_handles(): many threads may use one handle. What was handed out as pointers lives as long as it.
   mutable std::optional<std::vector<std::string>> labels;
   mutable std::vector<const char*> label_pointers;
-
-  // Its tokenizer, once a text was given: to read a large one takes a second.
-  mutable std::shared_ptr<const attn::Text> text;
 
   // Recordings from streams that were asked for their size, and can't be read again. By what attn::identity tells of the stream.
   mutable std::map<std::string, std::shared_ptr<const attn::Recording>> streams;

@@ -8,6 +8,7 @@
 #include "preprocess/image.h"
 #include "preprocess/wav.h"
 #include "session/session.h"
+#include "tokenizer/text_input.h"
 #include "util/files.h"
 
 using attn::guarded;
@@ -69,19 +70,6 @@ attn_tensor described(attn_tensor& tensor, const attn::Bundle& bundle, const std
   }
   made.name = find_input(bundle, name)->name.c_str();  // lives as long as the bundle
   return made;
-}
-
-// The tokenizer of a bundle, which is read at the first text.
-std::shared_ptr<const attn::Text> text_of(const attn_bundle& handle) {
-  {
-    const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
-    if (handle.text) return handle.text;
-  }
-  const attn::Bundle& opened = *handle.bundle;
-  auto made = attn::Text::open(opened, all_inputs(opened), opened.where);
-  const std::lock_guard<attn::ForkMutex> held(attn::bundle_handles());
-  if (!handle.text) handle.text = std::move(made);
-  return handle.text;
 }
 
 void give_audio(const attn::Bundle& bundle, const float* samples, size_t frames, size_t channels, size_t rate, attn_tensor& tensor) {
@@ -170,7 +158,7 @@ int attn_bundle_text(const attn_bundle* bundle, const char* const* texts, size_t
     required(texts, "texts");
     std::vector<std::string> given;
     for (size_t i = 0; i < count; ++i) given.emplace_back(required(texts[i], "texts"));
-    const auto text = text_of(*bundle);
+    const auto text = attn::Text::open(opened, all_inputs(opened), opened.where);
     const attn::Tensors made = text->encode(given);
     const View ids = made.at(text->input()).view(), set = made.at(text->mask()).view();
     // Where one of them has too little room, the shapes of both are told.
