@@ -25,11 +25,25 @@ COMMANDS = [
     for path, command in walked(program, (name,))
 ]
 #: Those that choose a backend by themselves, and tell what they passed over.
-CHOOSE = {"run", "verify", "bench", "classify", "generate", "translate", "attention", "embed", "tag", "fill", "answer"}
+CHOOSE = {
+    "run",
+    "verify",
+    "bench",
+    "classify",
+    "detect",
+    "transcribe",
+    "generate",
+    "translate",
+    "attention",
+    "embed",
+    "tag",
+    "fill",
+    "answer",
+}
 
 
 def test_every_command_is_walked() -> None:
-    assert len(COMMANDS) == 15 + 11
+    assert len(COMMANDS) == 17 + 11
 
 
 @pytest.mark.parametrize(("program", "path", "command"), COMMANDS)

@@ -79,7 +79,9 @@ std::unique_ptr<Model> read_bpe(TokenizerPart& part) {
     whole.assign(left).append(right.substr(options.prefix.size()));
     const Merge merge = {vocabulary.find(left), vocabulary.find(right), vocabulary.find(whole)};
     for (const auto& [place, word] : {std::pair(merge.left, left), {merge.right, right}, {merge.made, std::string_view(whole)}}) {
-      if (place == Vocabulary::none) part.refuse("the merge " + shown(each) + " needs the word " + shown(std::string(word)) + ", which is not in the vocab");
+      if (place == Vocabulary::none) {
+        part.refuse("the merge " + shown(each) + " needs the word " + shown(std::string(word)) + ", which is not in the vocab");
+      }
     }
     merges.push_back(merge);
   }

@@ -88,7 +88,16 @@ TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
   EXPECT_EQ(refused("/normalizer", R"({"type": "Odd"})"),
             "bundle a.attn: asset tokenizer: normalizer Odd: is not supported; supported are BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, "
             "NFKD, Nmt, Precompiled, Prepend, Replace, Sequence, Strip, StripAccents (in C++). Give tokens, or use attn-run");
-  const std::pair<const char*, const char*> cases[] = {
+  const auto added = [](int id, const char* word, bool normalized) {
+    return Json({{"id", id}, {"content", word}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", normalized},
+                 {"special", true}}).dump();
+  };
+  const auto bpe = [](const char* rest) { return R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, )" + std::string(rest) + "}"; };
+  const auto single = [](const char* pieces) {
+    return R"({"type": "TemplateProcessing", "pair": [], "special_tokens": {}, "single": )" + std::string(pieces) + "}";
+  };
+  const std::string bert = R"({"type": "BertProcessing", "sep": ["a", 1], "cls": ["a", 1]})";
+  const std::pair<const char*, std::string> cases[] = {
       {"/version", R"("2.0")"},
       {"/surprise", "1"},
       {"/padding", "[]"},
@@ -127,14 +136,14 @@ TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
       {"/added_tokens/0/id", "1"},
       {"/added_tokens/0/lstrip", "1"},
       {"/added_tokens/0/special", "null"},
-      {"/added_tokens/1", R"({"id": 0, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})"},
-      {"/added_tokens/1", R"({"id": 7, "content": "<new>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})"},
-      {"/added_tokens/1", R"({"id": 2, "content": "A", "single_word": false, "lstrip": false, "rstrip": false, "normalized": true, "special": true})"},
+      {"/added_tokens/1", added(0, "[PAD]", false)},
+      {"/added_tokens/1", added(7, "<new>", false)},
+      {"/added_tokens/1", added(2, "A", true)},
       {"/model", R"({"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]})"},
-      {"/model", R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a  b"]})"},
-      {"/model", R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a"]]})"},
-      {"/model", R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "c"]]})"},
-      {"/model", R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"], "continuing_subword_prefix": "##"})"},
+      {"/model", bpe(R"("merges": ["a  b"])")},
+      {"/model", bpe(R"("merges": [["a"]])")},
+      {"/model", bpe(R"("merges": [["a", "c"]])")},
+      {"/model", bpe(R"("merges": ["a b"], "continuing_subword_prefix": "##")")},
       {"/model", R"({"type": "BPE", "vocab": {"a": 0}, "merges": [], "dropout": 0.1})"},
       {"/model", R"({"type": "BPE", "vocab": {"a": 0}, "merges": [], "surprise": 1})"},
       {"/model", R"({"type": "BPE", "vocab": {"a": 0}, "merges": {}})"},
@@ -142,13 +151,13 @@ TEST(Tokenizer, RefusesInOneLineWhatItDoesNotKnow) {
       {"/model", R"({"type": "Unigram", "vocab": [["a", "b"]], "unk_id": 0})"},
       {"/model", R"({"type": "Unigram", "vocab": [["a", 0]], "unk_id": 1})"},
       {"/model", R"({"type": "Unigram", "vocab": [["a", 0]], "unk_id": -1})"},
-      {"/model", R"({"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "a", "continuing_subword_prefix": "##", "max_input_chars_per_word": -1})"},
+      {"/model", R"({"type": "WordPiece", "vocab": {}, "unk_token": "", "continuing_subword_prefix": "", "max_input_chars_per_word": -1})"},
       {"/model", R"({"type": "Magic", "vocab": {}})"},
-      {"/post_processor", R"({"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {}})"},
-      {"/post_processor", R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}], "pair": [], "special_tokens": {}})"},
-      {"/post_processor", R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x", "type_id": 0}}], "pair": [], "special_tokens": {}})"},
+      {"/post_processor", single(R"([])")},
+      {"/post_processor", single(R"([{"Sequence": {"id": "B", "type_id": 0}}])")},
+      {"/post_processor", single(R"([{"SpecialToken": {"id": "x", "type_id": 0}}])")},
       {"/post_processor", R"({"type": "BertProcessing", "sep": ["a", -1], "cls": ["a", 1]})"},
-      {"/post_processor", R"({"type": "Sequence", "processors": [{"type": "BertProcessing", "sep": ["a", 1], "cls": ["a", 1]}, {"type": "BertProcessing", "sep": ["a", 1], "cls": ["a", 1]}]})"},
+      {"/post_processor", R"({"type": "Sequence", "processors": [)" + bert + "," + bert + "]}"},
       {"/decoder", R"({"type": "Strip", "content": " ", "start": 0, "stop": 1})"},
       {"/decoder", R"({"type": "Strip", "content": "  ", "start": 1, "stop": 0})"},
       {"/decoder", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "odd"})"},
@@ -182,7 +191,8 @@ TEST(Tokenizer, TakesAnUnknownCharacterForTenLessThanTheLeastProbableWord) {
   Json value = valid();
   value["added_tokens"] = nullptr;
   for (const auto& [score, tokens] : {std::pair(9.5, std::vector<int64_t>{2}), {10.5, std::vector<int64_t>{1, 0}}}) {
-    value["model"] = {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", Json::array({Json::array({"[UNK]", 0.0}), Json::array({"a", score}), Json::array({"ab", -2.0})})}};
+    value["model"] = Json::parse(R"({"type": "Unigram", "unk_id": 0, "vocab": [["[UNK]", 0.0], ["a", 0.0], ["ab", -2.0]]})");
+    value["model"]["vocab"][1][1] = score;
     std::vector<int64_t> found;
     for (const auto& each : Tokenizer(value, "bundle a.attn").encode(U"ab")) found.push_back(each.token);
     EXPECT_EQ(found, tokens) << score;
@@ -196,8 +206,10 @@ TEST(Tokenizer, RefusesToFillTheMemory) {
     pieces += piece;
     ids += ",1";
   }
-  const std::string message = refused("/post_processor", R"({"type": "TemplateProcessing", "single": [)" + pieces +
-                                                             R"({"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {"a": {"ids": [)" + ids + "]}}}");
+  const std::string special = R"("pair": [], "special_tokens": {"a": {"ids": [)" + ids + "]}}";
+  const std::string single = R"("single": [)" + pieces + R"({"Sequence": {"id": "A", "type_id": 0}}])";
+  const std::string whole = R"({"type": "TemplateProcessing", )" + single + ", " + special + "}";
+  const std::string message = refused("/post_processor", whole);
   EXPECT_EQ(message, "bundle a.attn: asset tokenizer: post_processor TemplateProcessing: single adds more than 4096 tokens (in C++). Give tokens, "
                      "or use attn-run");
   std::string steps;

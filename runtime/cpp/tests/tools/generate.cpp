@@ -2,8 +2,8 @@
 //
 //   attn_generate_tool tokenize TOKENIZER.json    texts -> [token, begin, end] of each, or what was refused
 //   attn_generate_tool decode TOKENIZER.json      rows of tokens -> texts
-//   attn_generate_tool tokenizers                 [{tokenizer, texts, pairs, rows}] -> [{tokens, pairs: [tokens, types], texts, beginnings}], or what
-//                                                 was refused
+//   attn_generate_tool tokenizers                 [{tokenizer, texts, pairs, rows}] -> [{tokens, pairs: [tokens, types], texts,
+//                                                 beginnings}], or what was refused
 //   attn_generate_tool unicode                    texts -> [in lower case, in normal form C] of each
 //   attn_generate_tool random                     seeds -> the first numbers that each draws
 //   attn_generate_tool replay BUNDLE PRECISION    (no input) what is generated again: [case, whether it passed, problem] of each try
@@ -140,8 +140,11 @@ attn::Json answer(const std::string& what, int count, char** arguments) {
 int main(int count, char** arguments) {
   const std::string what = count > 1 ? arguments[1] : "";
   const bool file = what == "tokenize" || what == "decode";
-  if (!((what == "replay" && count == 4) || what == "random" || what == "unicode" || what == "tokenizers" || what == "generators" || (file && count == 3))) {
-    std::fprintf(stderr, "usage: attn_generate_tool tokenize FILE|decode FILE|tokenizers|unicode|random|replay BUNDLE PRECISION|generators BUNDLE...\n");
+  const bool none = what == "random" || what == "unicode" || what == "tokenizers" || what == "generators";
+  if (!(none || (what == "replay" && count == 4) || (file && count == 3))) {
+    std::fprintf(stderr,
+                 "usage: attn_generate_tool tokenize FILE|decode FILE|tokenizers|unicode|random|replay BUNDLE PRECISION|"
+                 "generators BUNDLE...\n");
     return 2;
   }
   const int status = attn::guarded([&] { std::cout << answer(what, count - 2, arguments + 2).dump() << std::endl; });
