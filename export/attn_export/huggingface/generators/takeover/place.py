@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 
@@ -63,6 +64,33 @@ class Place:
         """A function of tensors is given the tensor."""
         args, kwargs = pytree.tree_map(lambda x: x.tensor() if isinstance(x, Place) else x, (args, kwargs or {}))
         return function(*args, **kwargs)
+
+
+class SlicedFrom(TorchFunctionMode):
+    """While it is entered, tensor[:, place : place + n] is the `n` entries from there on, for a place of all rows.
+
+    As a slice, whose ends are Python's numbers, it would be one for data.
+    """
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function is Tensor.__getitem__:
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            args = (args[0], tuple(_entries(part) for part in index)) if any(map(_is_sliced, index)) else args
+        return function(*args, **(kwargs or {}))
+
+
+def _is_sliced(part: Any) -> bool:
+    return isinstance(part, slice) and isinstance(part.start, Place)
+
+
+def _entries(part: Any) -> Any:
+    if not _is_sliced(part):
+        return part
+    if not isinstance(part.stop, Place) or part.step not in (None, 1) or part.start.ndim:
+        raise TypeError("a slice from the place of a token to anything else than a place")
+    return part.start.tensor() + torch.arange(part.stop - part.start)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from attn_export.huggingface.generators.takeover.place import Place, counted_from
+from attn_export.huggingface.generators.takeover.place import Place, SlicedFrom, counted_from
 from torch import Tensor, nn
 
 APART, TOGETHER = torch.tensor([[5], [3]]), torch.tensor(4)
@@ -24,6 +24,16 @@ def test_counting_from_a_place(at: Tensor, expected: list[int]) -> None:
         with pytest.raises(TypeError):
             torch.arange(place, 9)
     assert torch.arange is before
+
+
+def test_a_slice_from_a_place() -> None:
+    table, place = torch.arange(20).reshape(2, 10), Place(TOGETHER)
+    with SlicedFrom():
+        assert table[:, place : place + 2].tolist() == [[4, 5], [14, 15]]
+        assert table[1:, 2:4].tolist() == [[12, 13]] and table[0].shape == (10,)
+        for wrong in (slice(place, 9), slice(Place(APART), Place(APART) + 1)):
+            with pytest.raises(TypeError):
+                table[:, wrong]
 
 
 def test_computing_with_a_place() -> None:
@@ -48,6 +58,8 @@ def test_a_range_of_known_size_is_captured() -> None:
             with counted_from():
                 place = Place(position[0, 0])
                 found = torch.arange(place, place + 2)
+            with SlicedFrom():
+                found = found + torch.zeros(20, dtype=torch.int64)[place : place + 2]
             assert found.shape == (2,)
             return found * 2 if place > 0 else found
 
