@@ -97,7 +97,9 @@ def _with_weights(folder: Path, saved: SavedModel) -> Path:
 def _refuse_quantised(tensors: dict[str, torch.Tensor], where: str) -> None:
     for name, tensor in tensors.items():
         small = tensor.dtype.itemsize == 1 and tensor.dtype != torch.bool and tensor.ndim > 1
-        if small or name.endswith((".qweight", ".absmax", ".SCB", ".weight_scale", ".weight_packed")):
+        # Older versions of GPT-2 and its kin saved their causal mask, of 0 and 1, among the weights.
+        mask = tensor.dtype == torch.uint8 and bool((tensor <= 1).all())
+        if (small and not mask) or name.endswith((".qweight", ".absmax", ".SCB", ".weight_scale", ".weight_packed")):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise CheckpointError(
                 f"{where} is quantised ({printable(name)} is {kind}); use the weights that it was made from"

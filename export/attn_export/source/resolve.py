@@ -36,13 +36,12 @@ from .distributions import values_of_examples
 from .examples import Example, check_example, load_example, specs_from_examples
 from .import_ref import build_module, import_target, parse_config
 from .inputs_from import UserDraw, draw_with
-from .library_models import load_huggingface, load_timm, load_torchvision
 from .types import ONLY, Source, SourceGraph
 
 #: The kind of a saved model of transformers.
 SAVED = "huggingface"
 #: Libraries that know models by name, as in timm:NAME.
-_LIBRARIES = {"timm": load_timm, "torchvision": load_torchvision}
+_LIBRARIES = ("timm", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -201,6 +200,8 @@ def is_saved_model(ref: str) -> bool:
 
 
 def _saved(ref: str, task: str | None, revision: str | None, download: bool, graphs: Sequence[str]) -> _Model:
+    from .library_models import load_huggingface
+
     loaded = load_huggingface(ref, task, revision, download, graphs)
     said = {"task": task, "revision": revision, "graphs": list(graphs)}
     told = {**loaded.provenance, "config": {key: value for key, value in said.items() if value}}
@@ -208,8 +209,11 @@ def _saved(ref: str, task: str | None, revision: str | None, download: bool, gra
 
 
 def _of_library(ref: str, arguments: Mapping[str, Any], download: bool, checkpoint: bool) -> _Model:
+    from .library_models import load_timm, load_torchvision
+
     library, _, name = ref.partition(":")
-    loaded = _LIBRARIES[library](name, arguments, download=download, checkpoint=checkpoint)
+    load = load_timm if library == "timm" else load_torchvision
+    loaded = load(name, arguments, download=download, checkpoint=checkpoint)
     return _Model(library, loaded.name, ref, loaded.module, loaded.spec, told=loaded.provenance, notes=loaded.notes)
 
 

@@ -119,6 +119,15 @@ def test_quantised_weights_are_refused(own: Path, name: str, dtype: torch.dtype)
     assert f"is quantised ({name} is {str(dtype)[6:]})" in refused(own)
 
 
+def test_a_mask_that_older_versions_saved_among_the_weights_is_left_out(own: Path) -> None:
+    tensors = load_file(own / "model.safetensors")
+    mask = torch.ones(1, 1, 4, 4, dtype=torch.uint8).tril()
+    save_file({**tensors, "h.0.attn.bias": mask}, own / "model.safetensors", metadata={"format": "pt"})
+    saved = find_model(str(own))
+    assert load_weights(kind_of(saved).architecture, saved).missing == ()
+    assert any("h.0.attn.bias" in note for note in saved.notes)
+
+
 def test_a_damaged_file_is_refused(own: Path) -> None:
     data = (own / "model.safetensors").read_bytes()
     (own / "model.safetensors").write_bytes(data[: len(data) // 2])

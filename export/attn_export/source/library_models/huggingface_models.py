@@ -25,7 +25,6 @@ from ...huggingface import (
 )
 from ...huggingface.assets import image_assets, image_size, label_assets, licence, text_assets
 from ...huggingface.front_ends import audio_assets, front_end
-from ...huggingface.generators import generator_spec
 from ...huggingface.tasks import graphs_of, inputs_of, is_sentence_transformer, load_sentence_transformer, note_scores
 
 _POOLED = "sentence-similarity"
@@ -73,6 +72,8 @@ def _generator(saved: SavedModel, kind: Kind, weights: Weights, graphs: Sequence
             f"{saved.ref}: {kind.architecture.__name__} needs {len(weights.missing)} weights that the folder has not ({few}); "
             "take the class that was trained with --task, as in --task feature-extraction"
         )
+    from ...huggingface.generators import generator_spec  # transformers is ready by now, and needed at its import
+
     made = generator_spec(weights.model, saved)
     prompt = made.graphs[0]
     return replace(made, assets=lambda: _of_prompts(saved, prompt))
