@@ -55,6 +55,13 @@ def add_booleans(tensor: torch.Tensor, other: Any, alpha: Any = 1) -> Any:
     return NotImplemented
 
 
+def unsqueeze_complex(tensor: torch.Tensor, dim: int) -> Any:
+    """A new axis of complex numbers, as rotary places are broadcast over heads: the exporter has one of real numbers alone."""
+    if not tensor.is_complex():
+        return NotImplemented
+    return torch.view_as_complex(torch.view_as_real(tensor).unsqueeze(dim % (tensor.dim() + 1)))
+
+
 def with_size(operator: Any) -> Callable[..., Any]:
     """`operator` of an integer tensor and a number that was computed from sizes, such as arange(n) * (1 / n).
 
@@ -85,6 +92,7 @@ def _first(*functions: Callable[..., Any]) -> Callable[..., Any]:
 _TABLE: dict[Any, Callable[..., Any]] = {
     _aten.diagonal_scatter.default: diagonal_scatter,
     _aten.rsub.Scalar: rsub_scalar,
+    _aten.unsqueeze.default: unsqueeze_complex,
     _aten.add.Tensor: _first(add_booleans, with_size(_aten.add.Tensor)),
     _aten.sub.Tensor: with_size(_aten.sub.Tensor),
     _aten.mul.Tensor: with_size(_aten.mul.Tensor),

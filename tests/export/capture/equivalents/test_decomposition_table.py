@@ -51,6 +51,23 @@ def test_forms_are_pytorchs(graph: Graph) -> None:
     assert graph.wrong([1, 2, 7, 20], Tolerance()) == []
 
 
+def rotated(x: torch.Tensor) -> torch.Tensor:
+    """Rotary places as complex numbers, which heads share."""
+    pairs = torch.view_as_complex(torch.stack([x, x.flip(-1)], -1))
+    angles = x[:, 0]
+    turned = torch.view_as_complex(torch.stack([angles.cos(), angles.sin()], -1))
+    return torch.view_as_real(pairs * turned.unsqueeze(1)).flatten(-2)
+
+
+@pytest.fixture(scope="module")
+def rotary() -> Graph:
+    return Graph(rotated, 1, 20)
+
+
+def test_complex_numbers_get_an_axis(rotary: Graph) -> None:
+    assert rotary.wrong([1, 2, 7, 20], Tolerance()) == []
+
+
 def boolean_sum(x: torch.Tensor) -> torch.Tensor:
     return (x > 0) + (x < 1)
 
@@ -65,7 +82,9 @@ def from_a_number(x: torch.Tensor) -> torch.Tensor:
     return 1.0 - (x > 0).long()
 
 
-@pytest.mark.parametrize("function", [boolean_sum, diagonal, from_a_number])
+@pytest.mark.parametrize("function", [boolean_sum, diagonal, from_a_number, rotated])
 def test_without_them_there_is_no_graph(function: Any) -> None:
-    with pytest.raises(Exception, match=r"functional graph|compatible OpOverload|tensor\(bool\)|decompose|convert"):
+    with pytest.raises(
+        Exception, match=r"functional graph|compatible OpOverload|tensor\(bool\)|decompose|convert|translat"
+    ):
         Graph(function, 2, 6, skip=["written-out"])

@@ -60,7 +60,7 @@ def test_a_range_of_known_size_is_captured() -> None:
                 found = torch.arange(place, place + 2)
             with SlicedFrom():
                 found = found + torch.zeros(20, dtype=torch.int64)[place : place + 2]
-            assert found.shape == (2,)
+            assert found.shape == (2,) and not place > 4, "asked whether a table is too short"
             return found * 2 if place > 0 else found
 
     program = torch.export.export(Counts(), (torch.tensor([[7]]),), strict=False)
