@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
-from attn_export import export
+from attn_export import ExportOptions, export
 from attn_export.console import Console
 from attn_export.precision.conversion import add_precision
 from attn_export.source.resolve import load_source
@@ -43,9 +43,10 @@ def precisions(model: str) -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def bundle(model: str, precisions: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model, untrained but awake, exported as a user would, in its precisions."""
+    """The model, untrained but awake, exported as a user would, in its precisions. Sizes between the corners are left to
+    tests/export/pipeline."""
     target = tmp_path_factory.mktemp("bundle") / f"{model}.attn"
-    export(load_source(model), target)
+    export(load_source(model), target, options=ExportOptions(sweep=0.5))
     for kind in precisions[1:]:
         add_precision(target, kind, console=Console(True))
     return target

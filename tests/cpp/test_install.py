@@ -74,7 +74,7 @@ def test_the_program_of_the_header_in_pure_c(prefix: Path, cpp_environment: dict
     assert "error: bundle attentionnet.attn" in run(program, env=cpp_environment, status=8)
 
 
-@pytest.mark.parametrize("standard", ["c++17", "c++20"])
+@pytest.mark.parametrize("standard", ["c++17", pytest.param("c++20", marks=pytest.mark.full)])
 def test_every_program_that_is_shown_compiles_without_a_warning(prefix: Path, tmp_path: Path, standard: str) -> None:
     shown = [re.findall(r"^```cpp\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL) for page in PAGES]
     programs = [each for page in shown for each in page] + [header_example(HEADER.with_suffix(".hpp"))]

@@ -25,6 +25,8 @@ _LINE_END = re.compile("\r\n|\r|\n")
 @click.argument("recordings", metavar="RECORDING...", nargs=-1)
 @click.option("--max-length", type=int, help="Most tokens of a window's answer, of a model that writes token by token.")
 @click.option("--beams", type=int, help="Answers that are followed at once, of such a model.  [default: 1]")
+@click.option("--language", help="What is spoken, as in de, of a model that is told.  [default: the bundle's]")
+@click.option("--task", help="transcribe or translate, of a model that does both.  [default: the bundle's]")
 @click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
 @click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
 @click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
@@ -37,6 +39,8 @@ def transcribe_command(
     recordings: tuple[str, ...],
     max_length: int | None,
     beams: int | None,
+    language: str | None,
+    task: str | None,
     quiet: bool,
     verbose: bool,
     as_json: bool,
@@ -49,9 +53,9 @@ def transcribe_command(
     """
     from .. import GenerateOptions, transcribe
 
-    asked: dict[str, Any] = {
-        name: value for name, value in (("max_length", max_length), ("beams", beams)) if value is not None
-    }
+    begin = {name: value for name, value in (("language", language), ("task", task)) if value is not None}
+    given = (("max_length", max_length), ("beams", beams), ("begin", begin or None))
+    asked: dict[str, Any] = {name: value for name, value in given if value is not None}
     done = transcribe(path, recordings, GenerateOptions(**asked) if asked else None, **options)
     if as_json:
         print_json(done.to_json())

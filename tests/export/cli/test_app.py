@@ -147,6 +147,7 @@ def test_a_program_file_is_a_source(project: Path, attn_export: Run) -> None:
     assert verify(project / "a.attn").passed
 
 
+@pytest.mark.full
 def test_an_example_file_gives_the_shapes(project: Path, attn_export: Run) -> None:
     np.savez("x.npz", x=np.random.default_rng(0).standard_normal((2, 5, 16), dtype=np.float32))
     ran = attn_export("to-onnx", "nets:attention", "--example", "x.npz", "--dim", "x.0=1:2:4", "-o", "a.attn")

@@ -106,7 +106,7 @@ def test_a_form_that_does_not_hold_is_not_stored(bundle: Path, monkeypatch: pyte
     assert (bundle / "manifest.json").read_bytes() == manifest
 
 
-@pytest.mark.parametrize("precision", [None, "fp16"])
+@pytest.mark.parametrize("precision", [None, pytest.param("fp16", marks=pytest.mark.full)])
 def test_a_plain_file_with_one_group(precision: str | None, tmp_path: Path) -> None:
     file = graphs.one_group(tmp_path / "m.onnx")
     shapes = {"min_shapes": ("x:1x6x4x5",), "opt_shapes": ("x:2x6x8x5",), "max_shapes": ("x:2x6x16x5",)}

@@ -38,7 +38,7 @@ def test_inputs_that_depend_on_one_another(tmp_path: Path) -> None:
         verify(target, SOURCE)
     checked = verify(target, SOURCE, inputs_from=DRAW, seed=3)
     assert checked.live and {c.case.sizes["P"] for c in checked.live} - rows
-    with pytest.raises(UsageError, match="--inputs-from belong to a SOURCE"):
+    with pytest.raises(UsageError, match="--download belong to a SOURCE"):
         verify(target, inputs_from=DRAW)
 
 

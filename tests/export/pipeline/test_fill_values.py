@@ -147,7 +147,7 @@ def test_a_plain_file_carries_them_and_one_of_other_makers_has_them_found(
         verify_against(path, source)
 
 
-@pytest.mark.parametrize("half_io", [False, True])
+@pytest.mark.parametrize("half_io", [pytest.param(False, marks=pytest.mark.full), True])
 def test_half_precision_is_held_to_what_is_left(half_io: bool, made: Made, tmp_path: Path) -> None:
     bundle = shutil.copytree(made("Banned"), tmp_path / "b.attn")
     convert(bundle, "fp16", half_io=half_io)

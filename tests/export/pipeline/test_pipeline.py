@@ -91,6 +91,7 @@ def test_a_dataclass_and_names_of_the_users_own(project: Path) -> None:
     assert [o.name for o in Bundle.open(project / "d.attn").graph().outputs] == ["p", "a", "b"]
 
 
+@pytest.mark.full
 def test_an_example_is_a_case_of_its_own(project: Path) -> None:
     tokens = np.array([[7, 3, 49, 0, 11]])
     np.savez(project / "x.npz", tokens=tokens, keep=np.ones((1, 5), np.float32))
@@ -208,6 +209,7 @@ def test_torchscript_on_request_under_the_same_checks(project: Path) -> None:
     assert verify(project / "a.attn").passed
 
 
+@pytest.mark.full
 def test_torchscript_that_bakes_a_branch_in_is_caught(project: Path) -> None:
     # It traces the branch of the traced size; another size shows it. dynamo refuses this module.
     with pytest.raises(ParityError):

@@ -123,7 +123,7 @@ needs_rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reaso
 
 
 @needs_rtx
-@pytest.mark.parametrize("command", ["attn-run", "attn-export"])
+@pytest.mark.parametrize("command", [pytest.param("attn-run", marks=pytest.mark.full), "attn-export"])
 def test_engines_of_all_graphs_are_built_and_one_that_fails_ends_it_badly(
     small_translator: Path, tmp_path: Path, command: str
 ) -> None:

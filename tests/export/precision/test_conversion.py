@@ -109,7 +109,7 @@ KEEP = [*X, "keep:int64[batch,T]<2"]
         pytest.param(
             "MaskInput", MASK, "masked", "layers.5.attention", "overflow 3.4e38 > 65504", marks=pytest.mark.full
         ),
-        ("Offset", X, None, "inner", "drift: rounding tensor linear alone"),
+        pytest.param("Offset", X, None, "inner", "drift: rounding tensor linear alone", marks=pytest.mark.full),
     ],
 )
 def test_what_the_plain_conversion_breaks_holds_with_few_nodes_in_fp32(
@@ -133,6 +133,7 @@ def test_what_the_plain_conversion_breaks_holds_with_few_nodes_in_fp32(
     assert any(line.startswith(f"kept in fp32: {place} ({reason}") for line in typed.fp32_lines)
 
 
+@pytest.mark.full
 def test_a_mask_that_never_masks_all_needs_nothing_in_fp32(made: Made) -> None:
     bundle = made("Causal")
     with workshop(120, get("fp16")) as (work, isolated):

@@ -6,7 +6,6 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
-from attn_runtime.bundle import Bundle
 from attn_runtime.bundle.manifest import check_manifest
 from attn_runtime.errors import BundleError
 from attn_runtime.tasks.info import describe, info_lines
@@ -14,14 +13,13 @@ from attn_runtime.tasks.info import describe, info_lines
 
 def test_the_licence_of_the_weights(valid_bundle: Path) -> None:
     told = describe(valid_bundle)
-    assert not any("licence" in line for line in info_lines(told))
     manifest = deepcopy(told["manifest"])
-    manifest["source"]["licence"] = "apache-2.0"
-    check_manifest(manifest, "x")
-    lines = list(info_lines({**told, "manifest": manifest}))
+    lines = list(info_lines(told))
     assert lines[2] == "  licence of the weights: apache-2.0" and lines[1].startswith("  from ")
     for value in ("", "a\x1b[31m", 3, "x" * 257):
         manifest["source"]["licence"] = value
         with pytest.raises(BundleError, match=r"source\.licence: got"):
             check_manifest(manifest, "x")
-    assert "licence" not in Bundle.open(valid_bundle).manifest["source"]
+    del manifest["source"]["licence"]
+    check_manifest(manifest, "x")
+    assert not any("licence" in line for line in info_lines({**told, "manifest": manifest}))

@@ -28,7 +28,7 @@ class WrittenReader:
         arrays = [filled(samples, window, self._input.dims[1].min) for window in windows]
         answers: list[Sequence[int]] = []
         notes = []
-        rows = max(1, self.generator.most_rows // self.options.beams)
+        rows = max(1, self.generator.most_rows // self.generator.settings(self.options).beams)
         for batch in batches([array.shape[1] for array in arrays], rows):
             wave = np.concatenate([arrays[number] for number in batch]).astype(self._input.dtype)
             found = self.generator.generate({self._input.name: wave}, self.options)

@@ -203,6 +203,7 @@ class Plain(nn.Module):
         return F.scaled_dot_product_attention(x, x.flip(-1), x, mask).view(-1, 16)
 
 
+@pytest.mark.full
 def test_attention_rank_3() -> None:
     cases = [(floats(b, t, 16),) for b, t in SIZES]
     did = shows_need("attention-rank", Plain(), cases, (DYNAMIC,), fails="Error when translating node")[
@@ -444,6 +445,7 @@ def test_a_plain_model_is_told_nothing() -> None:
     assert all(d.passed for d in against_pytorch(graph, wrapped, cases))
 
 
+@pytest.mark.full
 def test_an_exported_program_is_patched_too() -> None:
     cases = window_cases()
     module = Windows().eval()

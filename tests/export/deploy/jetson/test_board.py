@@ -219,7 +219,14 @@ def test_tensorrt_8_refuses_int64(tmp_path: Path, board: FakeBoard) -> None:
     assert board.builds() == []
 
 
-@pytest.mark.parametrize("how", ["refuse-typed", pytest.param("crash-typed", marks=pytest.mark.full), "fp32-layers"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("refuse-typed", marks=pytest.mark.full),
+        pytest.param("crash-typed", marks=pytest.mark.full),
+        "fp32-layers",
+    ],
+)
 def test_a_typed_graph_that_can_not_be_built(folder: Path, board: FakeBoard, how: str) -> None:
     """Without --weak-fp16 it is an error that names the option; with it, what was done is told. Layers that stay in fp32 are
     no fp16 in either way."""

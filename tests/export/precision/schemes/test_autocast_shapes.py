@@ -63,6 +63,7 @@ def test_a_graph_of_many_dynamic_sizes_runs_in_half_precision(decoder: Path) -> 
     assert verify(decoder, device="cpu", precision="fp16").passed
 
 
+@pytest.mark.full
 def test_a_tensors_shape_is_what_the_fp32_graph_says(decoder: Path, tmp_path: Path) -> None:
     with ChildProcess(120) as isolated:
         autocast(decoder / "model.onnx", tmp_path / "h.onnx", get("fp16"), isolated)

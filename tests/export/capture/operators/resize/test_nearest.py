@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from support.checks.every_size import Graph, floats
@@ -24,6 +25,7 @@ def test_sizes_that_stay_while_the_input_varies() -> None:
     assert graph.wrong() == []
 
 
+@pytest.mark.full
 def test_scale_factors() -> None:
     def resized(x: torch.Tensor) -> Any:
         return (

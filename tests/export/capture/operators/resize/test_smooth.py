@@ -19,6 +19,7 @@ def picture(x: torch.Tensor) -> torch.Tensor:
     return x.unsqueeze(-1).expand(-1, -1, -1, 5)
 
 
+@pytest.mark.full
 def test_linear() -> None:
     def resized(x: torch.Tensor) -> Any:
         return (
@@ -33,7 +34,7 @@ def test_linear() -> None:
     assert Graph(resized, 6, 190).wrong(SIZES, CLOSE) == []
 
 
-@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("mode", [pytest.param("bilinear", marks=pytest.mark.full), "bicubic"])
 def test_pictures(mode: str) -> None:
     def resized(x: torch.Tensor) -> Any:
         return (

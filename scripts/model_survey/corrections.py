@@ -1,0 +1,57 @@
+"""What the names of a configuration's sizes do not tell, by model type: small values by name -> further values.
+
+Sizes that must fit together, values that have no default, and lists whose entries mean something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Correction = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+def _always(**values: Any) -> Correction:
+    return lambda small: dict(values)
+
+
+_HEAD = _always(head_dim=8)
+_MAMBA = _always(mamba_n_heads=8, mamba_d_head=8, mamba_n_groups=1, mamba_chunk_size=8)
+_STAGES_OF_FOUR = _always(num_hidden_layers=4, out_indices=[1, 2, 3, 4])
+_STRICT_HEADS: Correction = lambda small: {"num_key_value_heads": small.get("num_attention_heads", 4)}  # noqa: E731
+
+CORRECTIONS: dict[str, Correction] = {
+    "bamba": _MAMBA,
+    "beit": _STAGES_OF_FOUR,
+    "bit": _always(embedding_size=32, hidden_sizes=[32, 32, 64, 64], num_groups=8),
+    "cpmant": _always(dim_head=8, dim_ff=48),
+    "cvt": _always(embed_dim=[16, 32, 64]),
+    "data2vec-vision": _STAGES_OF_FOUR,
+    "dbrx": _always(ffn_config={"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2}),
+    "donut-swin": _always(embed_dim=16, num_heads=[2, 4, 4, 4], window_size=4, image_size=64, patch_size=2),
+    "esm": _always(vocab_size=33, pad_token_id=1, mask_token_id=32),
+    "esmc": _STRICT_HEADS,
+    "gemma3n_text": _always(
+        num_hidden_layers=4,
+        num_kv_shared_layers=2,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        intermediate_size=[48] * 4,
+        activation_sparsity_pattern=[0.0] * 4,
+        laurel_rank=4,
+    ),
+    "gpt_neo": _always(attention_types=[[["global", "local"], 1]], num_layers=2, window_size=6),
+    "granitemoehybrid": _MAMBA,
+    "hunyuan_v1_dense": _HEAD,
+    "hunyuan_v1_moe": _HEAD,
+    "longcat_flash": _always(zero_expert_num=2, expert_ffn_hidden_size=16),
+    "mamba2": _always(num_heads=8, head_dim=8, n_groups=2, chunk_size=8),
+    "markuplm": _always(max_xpath_tag_unit_embeddings=256, max_xpath_subs_unit_embeddings=1024),
+    "ministral": _HEAD,
+    "mobilevit": _always(image_size=64, aspp_out_channels=16),
+    "mobilevitv2": _always(image_size=64, aspp_out_channels=16),
+    "nemotron": _always(num_key_value_heads=2, head_dim=8),
+    "squeezebert": _always(embedding_size=32),
+    "swinv2": _always(embed_dim=16, num_heads=[2, 4, 4, 4], window_size=4, image_size=64, patch_size=2),
+    "wav2vec2-bert": _always(vocab_size=33),
+    "wav2vec2-conformer": _always(vocab_size=33),
+}

@@ -1,0 +1,81 @@
+"""A model of a class of transformers with small sizes and weights that were drawn again, as a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import transformers
+from tiny_configs import tiny_configs
+from torch import nn
+
+#: Most parameters: the first configuration that makes fewer is taken, else the one of the fewest.
+FEW, MOST = 2_000_000, 60_000_000
+
+
+class NotMade(Exception):
+    """No small model of the class can be made here: what stands in the way is the message."""
+
+
+def save_tiny_model(name: str, folder: Path) -> int:
+    """Write a tiny model of the class `name` into `folder`, as save_pretrained does, and return its number of parameters.
+
+    Weights are drawn again from a seed: as they are initialised (0.02), attention is all but even and every token all but
+    equally likely, so that a wrong mask or position would not show.
+    """
+    model = _tiny_model(name)
+    draw_again(model)
+    model.save_pretrained(folder)
+    return sum(p.numel() for p in model.parameters())
+
+
+def _tiny_model(name: str) -> nn.Module:
+    maker = getattr(transformers, name, None)
+    if maker is None:
+        raise NotMade(f"transformers {transformers.__version__} has no {name}")
+    found, problem = None, "no configuration passes its own checks"
+    for config in tiny_configs(maker.config_class):
+        config.tie_word_embeddings = False
+        try:
+            with torch.device("meta"):
+                size = sum(p.numel() for p in maker(config).parameters())
+        except Exception as error:  # whatever a model's constructor raises
+            problem = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            continue
+        if found is None or size < found[0]:
+            found = (size, config)
+        if size < FEW:
+            break
+    if found is None:
+        raise NotMade(problem)
+    if found[0] > MOST:
+        raise NotMade(f"the smallest that was found has {found[0] / 1e6:.0f} million parameters")
+    torch.manual_seed(0)
+    model: nn.Module = maker(found[1])
+    return model.eval()
+
+
+@torch.no_grad()
+def draw_again(model: nn.Module, seed: int = 0) -> None:
+    """Weights of a size that keeps the variance of what goes through, embeddings of 1, a head of 3: margins between tokens."""
+    random = torch.Generator().manual_seed(seed)
+    head = _head(model)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2:
+            drawn = torch.randn(parameter.shape, generator=random) * 0.1
+            parameter.copy_(parameter + drawn if "norm" in name.lower() else drawn)
+            continue
+        std = 1.5 * parameter[0].numel() ** -0.5
+        if parameter is head:
+            std *= 2
+        elif "embed" in name or "wte" in name or "shared" in name:
+            std = 1.0
+        parameter.copy_(torch.randn(parameter.shape, generator=random) * std)
+
+
+def _head(model: nn.Module) -> torch.Tensor | None:
+    try:
+        found = model.get_output_embeddings()
+    except (AttributeError, NotImplementedError):
+        return None
+    return getattr(found, "weight", None)
