@@ -9,9 +9,10 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .backend_choice import candidates
     from .opening import check_open, open_session
+    from .run_report import RunReport, ran
     from .session import BoundCall, Session
 
-__all__ = ["BoundCall", "Session", "candidates", "check_open", "open_session"]
+__all__ = ["BoundCall", "RunReport", "Session", "candidates", "check_open", "open_session", "ran"]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -19,6 +20,7 @@ __getattr__, __dir__ = lazy(
     {
         "backend_choice": ["candidates"],
         "opening": ["check_open", "open_session"],
+        "run_report": ["RunReport", "ran"],
         "session": ["BoundCall", "Session"],
     },
 )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .. import arguments
 from ..errors import InputError, UsageError
 from ..preprocess import open_text, read_lines
-from ..session import Session, open_session
+from ..session import RunReport, Session, open_session, ran
 from ..spec import TensorSpec
 from .file_run import Guess, scores_of, top_classes
 from .text import TextRow, check_inputs, read_texts, row_batches, run_rows
@@ -38,19 +38,12 @@ class Classified:
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(RunReport):
     """`kind` is a key of KINDS. `scores` says what the classes' numbers are: "softmax" (they add up to 1), "sigmoid" (each is
-    0..1 by itself) or "none" (as the model answers them). `calls` says how many batches were run, in `seconds`, the first of
-    the session among them."""
+    0..1 by itself) or "none" (as the model answers them)."""
 
     kind: str
     inputs: tuple[Classified, ...]
-    calls: int
-    seconds: float
-    backend: str
-    device: str
-    choice: str
-    passed_over: tuple[str, ...] = ()
     scores: str = "softmax"
 
     def to_json(self) -> dict[str, Any]:
@@ -61,13 +54,7 @@ class Classification:
                 {"input": i.given, "top": [vars(guess) for guess in i.guesses], "notes": list(i.notes)}
                 for i in self.inputs
             ],
-            "calls": self.calls,
-            "seconds": self.seconds,
-            "backend": self.backend,
-            "device": self.device,
-            "choice": self.choice,
-            "passed_over": list(self.passed_over),
-        }
+        } | self.told()
 
 
 @dataclass(frozen=True)
@@ -140,8 +127,7 @@ def classify(
                 found += _run(session, batch, top)
             calls = len(batches)
         seconds = time.perf_counter() - started
-        told = session.backend, session.device, session.choice
-        return Classification(kind, tuple(found), calls, seconds, *told, session.passed_over, scores_of(session))
+        return Classification(kind, tuple(found), scores_of(session), **ran(session, calls, seconds))
 
 
 def _kind(session: Session) -> str:

@@ -7,7 +7,7 @@ import re
 from attn_runtime.escape import printable
 from attn_runtime.files import irregular
 
-from .saved_folder import SavedFolder
+from .. import SavedModel
 
 #: A model card is a page or two.
 _MAX_BYTES = 1 << 20
@@ -16,7 +16,7 @@ _KEY = re.compile(r"(license|licence|license_name)[ \t]*:[ \t]*(.*)")
 _ITEM = re.compile(r"[ \t]*-[ \t]+(.+)")
 
 
-def licence(saved: SavedFolder) -> str | None:
+def licence(saved: SavedModel) -> str | None:
     """The licence that README.md names ("apache-2.0"; "other: NAME" where it is one of its own), None where it names none.
 
     It is not looked up, and a card that can't be read names none; `saved.notes` says so.

@@ -12,7 +12,7 @@ from typing import Any
 from attn_runtime.escape import printable
 from attn_runtime.spec import TensorSpec
 
-from .saved_folder import SavedFolder
+from .. import SavedModel
 from .tokenizer_checks import check_size, check_words, held_against
 from .tokenizer_file import Library, fits_a_bundle, load_tokenizer
 
@@ -21,7 +21,7 @@ _NAMES = (("input_ids", "attention_mask"), ("tokens", "tokens_mask"), ("source",
 _TYPES = "token_type_ids"
 
 
-def text_assets(saved: SavedFolder, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
+def text_assets(saved: SavedModel, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
     """{"tokenizer.json": ..., "text.json": ...} for a graph with these inputs, {} where the folder has no tokenizer, and where it
     has one that no tokenizer.json can say, as a note then tells.
 
@@ -66,7 +66,7 @@ def text_assets(saved: SavedFolder, inputs: Sequence[TensorSpec]) -> dict[str, A
 
 
 def _recipe(
-    saved: SavedFolder,
+    saved: SavedModel,
     loaded: Library,
     tokenizer: dict[str, Any],
     tokens: TensorSpec,
@@ -101,7 +101,7 @@ def _recipe(
     return recipe
 
 
-def _pad(saved: SavedFolder, library: Any, rows: int) -> int:
+def _pad(saved: SavedModel, library: Any, rows: int) -> int:
     text = saved.config.get_text_config()
     known = (
         getattr(library, "pad_token_id", None), getattr(text, "pad_token_id", None), getattr(library, "eos_token_id", None)

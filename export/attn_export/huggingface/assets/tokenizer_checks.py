@@ -10,9 +10,9 @@ from attn_runtime.errors import UsageError
 from attn_runtime.escape import printable
 
 from ...quiet import captured_output
+from .. import SavedModel
 from .probe_texts import PAIRS, TEXTS
-from .saved_folder import SavedFolder, named
-from .tokenizer_file import FILE, Library
+from .tokenizer_file import FILE, Library, named
 
 #: Share of a text's characters from which on it counts as unknown.
 _NEARLY_ALL = 0.95
@@ -20,7 +20,7 @@ _NEARLY_ALL = 0.95
 _OWN_WORDS = 200
 
 
-def held_against(saved: SavedFolder, loaded: Library, pairs: bool) -> tuple[dict[str, Any], Any] | None:
+def held_against(saved: SavedModel, loaded: Library, pairs: bool) -> tuple[dict[str, Any], Any] | None:
     """The first of the folder's tokenizer.json and what transformers made of it that gives the tokens that transformers gives,
     special ones among them, for each of our texts and, with `pairs`, pairs of them; and the same, opened.
 
@@ -55,7 +55,7 @@ def held_against(saved: SavedFolder, loaded: Library, pairs: bool) -> tuple[dict
     return None
 
 
-def opened(saved: SavedFolder, tokenizer: dict[str, Any]) -> Any:
+def opened(saved: SavedModel, tokenizer: dict[str, Any]) -> Any:
     """As a runtime opens it: what is too long is not cut, and padding is for the batch at hand."""
     from tokenizers import Tokenizer
 
@@ -74,7 +74,7 @@ def opened(saved: SavedFolder, tokenizer: dict[str, Any]) -> Any:
     return made
 
 
-def _without_foreign(saved: SavedFolder, own: Any, tokenizer: dict[str, Any], wanted: Sequence[Asked]) -> list[Asked]:
+def _without_foreign(saved: SavedModel, own: Any, tokenizer: dict[str, Any], wanted: Sequence[Asked]) -> list[Asked]:
     """Without the texts of which both make the same but for what `own` does not know: words in letters that the source's model
     lacks, to which Marian's kin give the token of the other language's word, if they happen to be one."""
     unknown, kept, left = tokenizer["model"].get("unk_id"), [], 0
@@ -120,7 +120,7 @@ def _tokens(tokens: Sequence[int], other: Sequence[int]) -> str:
     return f"{'... ' if at else ''}{told}{' ...' if at + 4 < len(tokens) else ''}"
 
 
-def _compare_answers(saved: SavedFolder, library: Any, own: Any, wanted: Sequence[Asked]) -> None:
+def _compare_answers(saved: SavedModel, library: Any, own: Any, wanted: Sequence[Asked]) -> None:
     """A note where transformers writes the same tokens otherwise, as where it tidies spaces."""
     for _, tokens, _ in wanted:
         with captured_output():
@@ -134,7 +134,7 @@ def _compare_answers(saved: SavedFolder, library: Any, own: Any, wanted: Sequenc
             return
 
 
-def check_size(saved: SavedFolder, own: Any, rows: int) -> None:
+def check_size(saved: SavedModel, own: Any, rows: int) -> None:
     """UsageError where tokens lie beyond the `rows` of the model's embedding; a note where there are far fewer."""
     words: dict[str, int] = own.get_vocab(with_added_tokens=True)
     if not words:
@@ -152,7 +152,7 @@ def check_size(saved: SavedFolder, own: Any, rows: int) -> None:
 
 
 def check_words(
-    saved: SavedFolder, loaded: Library, tokenizer: dict[str, Any], own: Any, rows: int, writes: bool
+    saved: SavedModel, loaded: Library, tokenizer: dict[str, Any], own: Any, rows: int, writes: bool
 ) -> bool:
     """Whether it is a tokenizer at all: not where it knows nearly nothing of our texts, nor of its own words, nor where it has
     far fewer words than its file. Notes say so, and tell of less. `writes` is whether the model answers in texts.
@@ -188,7 +188,7 @@ def check_words(
     return True
 
 
-def _entries(saved: SavedFolder, files: Sequence[str]) -> Iterator[tuple[str, int]]:
+def _entries(saved: SavedModel, files: Sequence[str]) -> Iterator[tuple[str, int]]:
     """How many words the files have that a tokenizer was made of."""
     if FILE in files:
         return
@@ -214,7 +214,7 @@ def _lost(own: Any, texts: Sequence[str], unknown: int | None) -> float:
     return 1 - known_of / all_of if all_of else 1.0
 
 
-def _round_trip(saved: SavedFolder, own: Any) -> None:
+def _round_trip(saved: SavedModel, own: Any) -> None:
     """A note where a plain text does not come back as it was."""
     text = "The small cat sat on a mat and saw a dog run far away."
     back = own.decode(own.encode(text).ids, skip_special_tokens=True)

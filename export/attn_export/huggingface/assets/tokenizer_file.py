@@ -12,7 +12,7 @@ from attn_runtime.escape import printable
 from attn_runtime.files import MAX_ASSET_BYTES, is_file, parse_json
 
 from ...quiet import captured_output
-from .saved_folder import SavedFolder, named
+from .. import SavedModel
 from .sentencepiece_model import from_sentencepiece
 
 FILE = "tokenizer.json"
@@ -38,7 +38,7 @@ class Library:
     foreign: bool = False
 
 
-def load_tokenizer(saved: SavedFolder) -> Library | None:
+def load_tokenizer(saved: SavedModel) -> Library | None:
     """None where the folder has none, or one that only its own Python code can be, which a note tells.
 
     Raises UsageError for what can't be read, and where sentencepiece is missing.
@@ -78,7 +78,7 @@ def load_tokenizer(saved: SavedFolder) -> Library | None:
     return Library(library, made, kept, files, foreign)
 
 
-def _library(saved: SavedFolder, files: tuple[str, ...]) -> Any:
+def _library(saved: SavedModel, files: tuple[str, ...]) -> Any:
     from transformers import AutoTokenizer
 
     try:
@@ -104,7 +104,7 @@ def _made(library: Any) -> dict[str, Any] | None:
     return made
 
 
-def fits_a_bundle(saved: SavedFolder, tokenizer: dict[str, Any]) -> bool:
+def fits_a_bundle(saved: SavedModel, tokenizer: dict[str, Any]) -> bool:
     """Whether a reader of bundles would take it; a note where it is too large. Raises UsageError for what is no strict JSON."""
     try:
         data = json.dumps(tokenizer, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
@@ -120,3 +120,8 @@ def fits_a_bundle(saved: SavedFolder, tokenizer: dict[str, Any]) -> bool:
             "the bundle takes tokens"
         )
     return len(data) <= MAX_ASSET_BYTES
+
+
+def named(saved: SavedModel) -> str:
+    """What messages call the folder."""
+    return f"folder {printable(saved.folder.name or str(saved.folder), 80)}"

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .feature_extractors import FrontEnd, SavedFolder, front_end
+    from .feature_extractors import FrontEnd, front_end
     from .recording_assets import audio_assets
 
-__all__ = ["FrontEnd", "SavedFolder", "audio_assets", "front_end"]
+__all__ = ["FrontEnd", "audio_assets", "front_end"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
-    {"recording_assets": ["audio_assets"], "feature_extractors": ["FrontEnd", "SavedFolder", "front_end"]},
+    {"recording_assets": ["audio_assets"], "feature_extractors": ["FrontEnd", "front_end"]},
 )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from attn_runtime.spec import Dim, TensorSpec, Values
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .. import SavedModel
 from .kaldi_fbank import FRAME, HOP, AudioSpectrogram, KaldiFbank, StackedFrames, UtteranceNormalization
 from .log_mel import LasrLogMel, WhisperLogMel
 from .nemo_log_mel import NemoLogMel
@@ -30,19 +30,6 @@ SECONDS = (0.1, 5.0, 10.0)
 RATES, MOST_LENGTH, MOST_BANDS = (1000, 384000), 1 << 13, 1 << 10
 #: How far the layers may be from the extractor, of its largest value, on a sound of ours.
 MOST_APART = 1e-3
-
-
-class SavedFolder(Protocol):
-    """What is asked of a saved model: its folder, its configuration (of transformers), notes that are told to the user, and
-    a JSON file of the folder, {} where it has none of that name."""
-
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def config(self) -> Any: ...
-    @property
-    def notes(self) -> list[str]: ...
-    def read_json(self, name: str) -> dict[str, Any]: ...
 
 
 class FrontEnd(nn.Module):
@@ -80,7 +67,7 @@ def audio_recipe(rate: int, name: str = WAVEFORM) -> dict[str, Any]:
     return {"input": name, "sample_rate": rate, "pad": "end", "cut": "end"}
 
 
-def front_end(saved: SavedFolder, model: nn.Module) -> FrontEnd | None:
+def front_end(saved: SavedModel, model: nn.Module) -> FrontEnd | None:
     """The front end of `model`, as its folder's feature extractor has it.
 
     None where the model takes no sound, and, with a note, where the folder has no extractor; the graph then takes the model's
@@ -117,7 +104,7 @@ def front_end(saved: SavedFolder, model: nn.Module) -> FrontEnd | None:
     return FrontEnd(features, takes, samples, extractor.sampling_rate, worst)
 
 
-def feature_extractor(saved: SavedFolder) -> Any | None:
+def feature_extractor(saved: SavedModel) -> Any | None:
     """The folder's own, of a class of transformers; None where it has none."""
     from transformers import AutoFeatureExtractor
 

@@ -12,13 +12,14 @@ from attn_runtime.escape import printable
 from attn_runtime.preprocess import CtcText, TokenText
 from attn_runtime.spec import TensorSpec
 
-from .feature_extractors import SavedFolder, audio_recipe, feature_extractor, is_known
+from .. import SavedModel
+from .feature_extractors import audio_recipe, feature_extractor, is_known
 
 #: Answers of drawn tokens, on which a converted tokenizer is held against the folder's own, and how long each is.
 _ANSWERS, _LENGTH = 64, 40
 
 
-def audio_assets(saved: SavedFolder, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, Any]:
+def audio_assets(saved: SavedModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, Any]:
     """File name -> value, of a model whose graph takes a recording; {} of another.
 
     audio.json says how a recording becomes the input, the only one, float32 [batch, samples]. Of a model with a CTC head,
@@ -48,7 +49,7 @@ def audio_assets(saved: SavedFolder, inputs: Sequence[TensorSpec], outputs: Sequ
     return assets | {"tokenizer.json": tokenizer} | ({"ctc.json": ctc} if ctc else {})
 
 
-def _writes(saved: SavedFolder) -> str | None:
+def _writes(saved: SavedModel) -> str | None:
     """ "ctc", "tokens" (an encoder-decoder), or None for a model that does not write."""
     from transformers.models.auto import modeling_auto as known
 
@@ -58,7 +59,7 @@ def _writes(saved: SavedFolder) -> str | None:
     return "tokens" if names & set(known.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES.values()) else None
 
 
-def _tokenizer(saved: SavedFolder) -> Any | None:
+def _tokenizer(saved: SavedModel) -> Any | None:
     """The folder's own; None, with a note, where it has none or none that can be read here."""
     from transformers import AutoTokenizer
 
@@ -78,13 +79,13 @@ def _tokenizer(saved: SavedFolder) -> Any | None:
     return own
 
 
-def _said_delimiter(saved: SavedFolder) -> str | None:
+def _said_delimiter(saved: SavedModel) -> str | None:
     said = saved.read_json("tokenizer_config.json").get("word_delimiter_token")
     said = said.get("content") if isinstance(said, dict) else said
     return said if isinstance(said, str) else None
 
 
-def _ctc(saved: SavedFolder, own: Any, extractor: Any, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
+def _ctc(saved: SavedModel, own: Any, extractor: Any, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
     if "logits" not in [spec.name for spec in outputs]:
         raise UsageError(f"a CTC head answers logits, found the outputs {', '.join(o.name for o in outputs)}")
     # In samples; of an encoder that takes frames in those, which lie a hop apart.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ... import arguments
 from ...errors import InputError, UsageError
 from ...preprocess import frame_of, load_picture, prepare
-from ...session import Session, open_session
+from ...session import RunReport, Session, open_session, ran
 
 Array = NDArray[Any]
 
@@ -53,17 +53,11 @@ class Detected:
 
 
 @dataclass(frozen=True)
-class Detection:
-    """`calls` says how many batches were run, in `seconds`, the first of the session among them."""
+class Detection(RunReport):
+    """What is in each picture with a probability of `threshold` or more."""
 
     inputs: tuple[Detected, ...]
     threshold: float
-    calls: int
-    seconds: float
-    backend: str
-    device: str
-    choice: str
-    passed_over: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -72,13 +66,7 @@ class Detection:
                 for i in self.inputs
             ],
             "threshold": self.threshold,
-            "calls": self.calls,
-            "seconds": self.seconds,
-            "backend": self.backend,
-            "device": self.device,
-            "choice": self.choice,
-            "passed_over": list(self.passed_over),
-        }
+        } | self.told()
 
 
 def detect(
@@ -121,8 +109,7 @@ def detect(
                 boxes = _boxes(session, outputs, row, recipe, labels, picture.shape[:2], threshold)
                 found.append(Detected(inputs[first + row], picture.shape[0], picture.shape[1], boxes))
         seconds = time.perf_counter() - started
-        told = session.backend, session.device, session.choice
-        return Detection(tuple(found), float(threshold), calls, seconds, *told, session.passed_over)
+        return Detection(tuple(found), float(threshold), **ran(session, calls, seconds))
 
 
 def _assets(session: Session) -> tuple[Mapping[str, Any], Sequence[str]]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from ... import arguments
 from ...errors import UsageError
-from .rows import Array, Report, TextRow, expect_finite, opened, output_of, softmax
+from ...session import RunReport
+from .rows import Array, TextRow, expect_finite, opened, output_of, softmax
 
 #: The most tokens of an answer, where none is named.
 MAX_ANSWER = 15
@@ -28,7 +29,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers(Report):
+class Answers(RunReport):
     """The likeliest pieces, best first; pieces of one place are one. `windows` says in how many parts the context was read."""
 
     question: str

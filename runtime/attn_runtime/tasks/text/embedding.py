@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ... import arguments
 from ...errors import UsageError, did_you_mean
 from ...files import check_file, write_whole
-from ...session import Session
+from ...session import RunReport, Session
 from ...spec import TensorSpec
-from .rows import Array, Report, TextRow, all_texts, expect_finite, opened, read_texts
+from .rows import Array, TextRow, all_texts, expect_finite, opened, read_texts
 
 #: How the vectors of a text's tokens become one: of those that are not padding.
 POOLINGS = ("mean", "first", "last")
@@ -34,7 +34,7 @@ class Embedding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embeddings(Report):
+class Embeddings(RunReport):
     """`output` is the graph's output that they are, or are made of."""
 
     inputs: tuple[Embedding, ...]

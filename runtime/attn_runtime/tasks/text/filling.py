@@ -12,7 +12,8 @@ import numpy as np
 from ... import arguments
 from ...errors import InputError, UsageError
 from ...escape import printable
-from .rows import Report, all_texts, expect_finite, opened, output_of, read_texts, softmax
+from ...session import RunReport
+from .rows import all_texts, expect_finite, opened, output_of, read_texts, softmax
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Filled:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filling(Report):
+class Filling(RunReport):
     """`mask` is how an open place is written."""
 
     inputs: tuple[Filled, ...]

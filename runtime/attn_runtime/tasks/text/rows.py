@@ -21,7 +21,7 @@ from ... import arguments
 from ...errors import InputError, UsageError
 from ...escape import printable
 from ...preprocess import Encoded, Text, open_text, read_lines
-from ...session import Session, open_session
+from ...session import Session, open_session, ran
 from ...spec import TensorSpec
 
 Array = NDArray[Any]
@@ -35,24 +35,6 @@ class TextRow:
     second: str | None
     encoded: Encoded
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """`calls` says how many batches were run, in `seconds`, the first of the session among them."""
-
-    calls: int
-    seconds: float
-    backend: str
-    device: str
-    choice: str
-    passed_over: tuple[str, ...] = ()
-
-    def told(self) -> dict[str, Any]:
-        """Of the run itself, for JSON."""
-        return {name: getattr(self, name) for name in ("calls", "seconds", "backend", "device", "choice")} | {
-            "passed_over": list(self.passed_over)
-        }
 
 
 class Run:
@@ -74,16 +56,8 @@ class Run:
                 yield row, {name: value[number] for name, value in outputs.items()}
 
     def report(self) -> dict[str, Any]:
-        """The arguments of a Report."""
-        session = self.session
-        return {
-            "calls": self.calls,
-            "seconds": self.seconds,
-            "backend": session.backend,
-            "device": session.device,
-            "choice": session.choice,
-            "passed_over": session.passed_over,
-        }
+        """The arguments of a RunReport."""
+        return ran(self.session, self.calls, self.seconds)
 
 
 @contextmanager

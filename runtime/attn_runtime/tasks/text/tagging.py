@@ -11,7 +11,8 @@ import numpy as np
 
 from ... import arguments
 from ...errors import BundleError, UsageError
-from .rows import Array, Report, TextRow, all_texts, expect_finite, opened, output_of, read_texts, softmax
+from ...session import RunReport
+from .rows import Array, TextRow, all_texts, expect_finite, opened, output_of, read_texts, softmax
 
 #: What a label is called that marks nothing.
 OUTSIDE = "O"
@@ -38,7 +39,7 @@ class Tagged:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tagging(Report):
+class Tagging(RunReport):
     inputs: tuple[Tagged, ...]
 
     def to_json(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ...bundle import Bundle, with_bundle
 from ...errors import UsageError
 from ...generate import GenerateOptions, Generator, open_generator
 from ...preprocess import Waveform, load_whole
-from ...session import Session, open_session
+from ...session import RunReport, Session, open_session, ran
 from ...spec import TensorSpec
 from .ctc import CtcReader
 from .written import WrittenReader
@@ -41,31 +41,19 @@ class Transcribed:
 
 
 @dataclass(frozen=True)
-class Transcription:
-    """`calls` says how many batches of windows were run, in `seconds`. `kind` is "ctc" or "generation"."""
+class Transcription(RunReport):
+    """`kind` is "ctc" or "generation"; `calls` counts batches of windows."""
 
     kind: str
     recordings: tuple[Transcribed, ...]
-    calls: int
-    seconds: float
-    backend: str
-    device: str
-    choice: str
-    passed_over: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         heard = sum(one.seconds for one in self.recordings)
         return {
             "kind": self.kind,
             "recordings": [one.to_json() for one in self.recordings],
-            "calls": self.calls,
-            "seconds": self.seconds,
             "times_real_time": heard / self.seconds if self.seconds else None,
-            "backend": self.backend,
-            "device": self.device,
-            "choice": self.choice,
-            "passed_over": list(self.passed_over),
-        }
+        } | self.told()
 
 
 def transcribe(
@@ -127,8 +115,7 @@ def _read(
         text, notes = reader.read(wave.samples, windows)
         found.append(Transcribed(file, text, samples / audio["sample_rate"], len(windows), (*wave.notes, *notes)))
     seconds = time.perf_counter() - started
-    told = opened.backend, opened.device, opened.choice
-    return Transcription(kind, tuple(found), reader.calls, seconds, *told, opened.passed_over)
+    return Transcription(kind, tuple(found), **ran(opened, reader.calls, seconds))
 
 
 def _kind(bundle: Bundle) -> tuple[str, Any]:
