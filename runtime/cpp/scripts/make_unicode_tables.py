@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import regex
-from support.charsmap import charsmap
+from support.texts.charsmap import charsmap
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 ROOM = Path(__file__).parents[1] / "src/unicode"

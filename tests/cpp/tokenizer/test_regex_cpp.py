@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 
 import pytest
-from support.multilingual_texts import multilingual_texts
-from support.tokenizer_parts import PATTERNS, answer, ask, compare
+from support.texts.multilingual_texts import multilingual_texts
+from support.texts.tokenizer_parts import PATTERNS, answer, ask, compare
 
 tokenizers = pytest.importorskip("tokenizers")
 

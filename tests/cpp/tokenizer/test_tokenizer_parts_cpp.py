@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.charsmap import charsmap
-from support.multilingual_texts import multilingual_texts
-from support.tokenizer_parts import PATTERNS, ask, compare
+from support.texts.charsmap import charsmap
+from support.texts.multilingual_texts import multilingual_texts
+from support.texts.tokenizer_parts import PATTERNS, ask, compare
 
 tokenizers = pytest.importorskip("tokenizers")
 

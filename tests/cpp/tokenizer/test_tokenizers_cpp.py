@@ -14,10 +14,10 @@ import pytest
 
 tokenizers = pytest.importorskip("tokenizers")
 
-from support.charsmap import charsmap  # noqa: E402
-from support.drawn_tokenizers import drawn_text, drawn_tokenizer, tokens_of  # noqa: E402
-from support.multilingual_texts import multilingual_texts  # noqa: E402
-from support.trained_tokenizers import KINDS, drawn_rows  # noqa: E402
+from support.texts.charsmap import charsmap  # noqa: E402
+from support.texts.drawn_tokenizers import drawn_text, drawn_tokenizer, tokens_of  # noqa: E402
+from support.texts.multilingual_texts import multilingual_texts  # noqa: E402
+from support.texts.trained_tokenizers import KINDS, drawn_rows  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
 Tool = Callable[..., Any]

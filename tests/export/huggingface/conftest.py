@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.huggingface_folders import tiny_folder
+from support.huggingface.folders import tiny_folder
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attn_export.huggingface import find_model
 from attn_runtime.errors import UsageError
-from support.huggingface_folders import edit_json
+from support.huggingface.folders import edit_json
 
 
 def refused(folder: Path) -> str:

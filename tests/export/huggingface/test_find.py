@@ -9,7 +9,7 @@ import pytest
 from attn_export.huggingface import find_model
 from attn_runtime.errors import UsageError
 from huggingface_hub import constants
-from support.small_hub import small_hub
+from support.huggingface.small_hub import small_hub
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 

@@ -13,7 +13,7 @@ import transformers
 from attn_export.huggingface import Weights, find_model, kind_of, load_weights
 from attn_runtime.errors import CheckpointError
 from safetensors.torch import load_file, save_file
-from support.huggingface_folders import edit_json, tiny_folder
+from support.huggingface.folders import edit_json, tiny_folder
 
 
 def load(folder: Path, task: str | None = None) -> tuple[Weights, list[str]]:

@@ -6,7 +6,7 @@ import torch
 from attn_export.source.resolve import is_saved_model, load_source
 from attn_runtime.errors import CheckpointError, UsageError
 from safetensors.torch import load_file, save_file
-from support.huggingface_folders import tiny_folder
+from support.huggingface.folders import tiny_folder
 
 X = ["x:float32[batch,T,16]"]
 DIMS = ["batch=1:2:4", "T=1:8:16"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from attn_export.huggingface import SavedModel
 from attn_export.huggingface.front_ends import audio_assets, front_end
 from attn_models.spec import GraphSpec, ModelSpec
 from attn_runtime.spec import Dim, TensorSpec
@@ -26,22 +26,8 @@ WAVES: dict[str, Any] = {
 LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", "A", "B", "C", "D", "E", "F", "'"]
 
 
-@dataclass(frozen=True)
-class Saved:
-    """What the loader of folders hands on."""
-
-    folder: Path
-    config: Any
-    notes: list[str] = field(default_factory=list)
-
-    def read_json(self, name: str) -> dict[str, Any]:
-        file = self.folder / name
-        found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-        return found
-
-
-def saved(folder: Path) -> Saved:
-    return Saved(folder, transformers.AutoConfig.from_pretrained(folder))
+def saved(folder: Path) -> SavedModel:
+    return SavedModel(folder, None, None, transformers.AutoConfig.from_pretrained(folder))
 
 
 def redraw(model: nn.Module, gain: float = 1.0) -> nn.Module:

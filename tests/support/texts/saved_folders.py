@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from attn_export.huggingface import SavedModel
 from attn_runtime.spec import Dim, TensorSpec
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -17,20 +17,7 @@ LINES = ["the cat sat on a mat and saw a dog run far away .", "who are you , and
 BATCH, LENGTH = Dim("batch", 1, 2, 4), Dim("length", 1, 8, 48)
 
 
-@dataclass(frozen=True)
-class Saved:
-    """A folder and its config, as the readers take them."""
-
-    folder: Path
-    config: Any
-    notes: list[str] = field(default_factory=list)
-
-    def read_json(self, name: str) -> dict[str, Any]:
-        path = self.folder / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def saved(folder: Path, config: Any, files: Mapping[str, Any]) -> Saved:
+def saved(folder: Path, config: Any, files: Mapping[str, Any]) -> SavedModel:
     """`files` by name: texts and bytes as they are, all else as JSON."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
@@ -38,7 +25,7 @@ def saved(folder: Path, config: Any, files: Mapping[str, Any]) -> Saved:
             (folder / name).write_bytes(content)
         else:
             (folder / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return Saved(folder, config)
+    return SavedModel(folder, None, None, config)
 
 
 def inputs(

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attn_export.huggingface import SavedModel
 from attn_export.huggingface.assets import text_assets
 from attn_export.huggingface.assets.probe_texts import TEXTS
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import UsageError
 from attn_runtime.preprocess import open_text
 from support.models.small_classifiers import write_bundle
-from support.texts.saved_folders import Saved, byte_level, inputs, saved, size_of, unigram, word_piece
+from support.texts.saved_folders import byte_level, inputs, saved, size_of, unigram, word_piece
 from tokenizers import Tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -29,7 +30,7 @@ def bert(rows: int, **changed: Any) -> Any:
     return transformers.BertConfig(vocab_size=rows, **changed)
 
 
-def of(tokenizer: dict[str, Any], path: Path, rows: int | None = None, **files: Any) -> Saved:
+def of(tokenizer: dict[str, Any], path: Path, rows: int | None = None, **files: Any) -> SavedModel:
     rows = rows or size_of(tokenizer)
     settings = PLAIN | files.pop("settings", {})
     return saved(
@@ -156,7 +157,7 @@ def test_words_and_merges_become_a_tokenizer(tmp_path: Path) -> None:
 # --- what is left out, and told ------------------------------------------------------------------------------------
 
 
-def left_out(folder: Saved, rows: int) -> str:
+def left_out(folder: SavedModel, rows: int) -> str:
     assert text_assets(folder, inputs(rows)) == {}
     return folder.notes[-1]
 

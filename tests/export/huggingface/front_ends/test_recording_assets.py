@@ -8,25 +8,26 @@ from typing import Any
 
 import pytest
 import transformers
+from attn_export.huggingface import SavedModel
 from attn_export.huggingface.front_ends import audio_assets
 from attn_runtime.bundle import check_asset
 from attn_runtime.errors import UsageError
 from attn_runtime.preprocess import CtcText, TokenText
 from attn_runtime.spec import Dim, TensorSpec
-from support.sound.saved_folders import LETTERS, RATE, WAVES, Saved, letters
+from support.sound.saved_folders import LETTERS, RATE, WAVES, letters
 
 INPUTS = (TensorSpec("waveform", "float32", (Dim("batch", 1, 1, 2), Dim("samples", 100, 200, 400))),)
 LOGITS = (TensorSpec("logits", "float32", (Dim("batch", 1, 1, 2),)),)
 AUDIO = {"input": "waveform", "sample_rate": RATE, "pad": "end", "cut": "end"}
 
 
-def folder(path: Path, kind: str = "Wav2Vec2ForCTC", tokenizer: Any = None, **config: Any) -> Saved:
+def folder(path: Path, kind: str = "Wav2Vec2ForCTC", tokenizer: Any = None, **config: Any) -> SavedModel:
     transformers.Wav2Vec2FeatureExtractor(sampling_rate=RATE).save_pretrained(path)
     made = transformers.Wav2Vec2Config(**WAVES | config, architectures=[kind])
     made.save_pretrained(path)
     if tokenizer is not None:
         tokenizer.save_pretrained(path)
-    return Saved(path, made)
+    return SavedModel(path, None, None, made)
 
 
 def test_a_ctc_head_with_a_vocabulary_alone(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_a_head_behind_an_encoder_of_frames_and_a_tokenizer_of_pieces(kind: str,
     tokenizer.save_pretrained(tmp_path)
     getattr(transformers, f"{kind}FeatureExtractor")().save_pretrained(tmp_path)
     config = getattr(transformers, f"{kind}CTCConfig")(vocab_size=6, pad_token_id=5, architectures=[f"{kind}ForCTC"])
-    saved = Saved(tmp_path, config)
+    saved = SavedModel(tmp_path, None, None, config)
     assets = audio_assets(saved, INPUTS, LOGITS)
     assert assets["ctc.json"] == {"output": "logits", "blank": 5, "frame": frame} and saved.notes == []
     text = CtcText(assets["ctc.json"], assets["tokenizer.json"], "test")

@@ -13,7 +13,7 @@ from attn_export.huggingface import SavedModel, find_model, kind_of, load_weight
 from attn_export.huggingface.tasks import graphs_of, inputs_of
 from attn_models.spec import GraphSpec
 from attn_runtime.errors import CheckpointError, UsageError
-from support.huggingface_folders import KINDS, TEXT, redrawn, tiny_folder
+from support.huggingface.folders import KINDS, TEXT, redrawn, tiny_folder
 from torch import Tensor, nn
 
 IDS = torch.randint(3, 97, (2, 6), generator=torch.Generator().manual_seed(0))

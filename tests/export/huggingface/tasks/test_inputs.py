@@ -11,7 +11,7 @@ from attn_export.huggingface import SavedModel
 from attn_export.huggingface.tasks import inputs_of
 from attn_runtime.errors import UsageError
 from attn_runtime.spec import TensorSpec
-from support.huggingface_folders import KINDS, PICTURE, TEXT, edit_json
+from support.huggingface.folders import KINDS, PICTURE, TEXT, edit_json
 
 
 def declared(model: Any, folder: Path, **settings: Any) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ from attn_export.huggingface import Weights, find_model
 from attn_export.huggingface.tasks import is_sentence_transformer, load_sentence_transformer, note_scores
 from attn_runtime.errors import CheckpointError, UsageError
 from safetensors.torch import save_file
-from support.huggingface_folders import edit_json, sentence_folder
+from support.huggingface.folders import edit_json, sentence_folder
 from torch import Tensor
 
 FLAGS = {

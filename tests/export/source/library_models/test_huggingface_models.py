@@ -17,7 +17,7 @@ from attn_export.source.library_models import load_huggingface
 from attn_runtime import open_session
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import UsageError
-from support.huggingface_folders import edit_json, sentence_folder, tiny_folder
+from support.huggingface.folders import edit_json, sentence_folder, tiny_folder
 
 QUICK = ExportOptions(sweep=0)
 MEAN = ("Pooling", {"pooling_mode_mean_tokens": True})
