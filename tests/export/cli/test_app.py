@@ -136,6 +136,7 @@ def test_a_folder_that_is_no_bundle_is_kept(project: Path, attn_export: Run) -> 
     assert verify(project / "photos.attn").passed
 
 
+@pytest.mark.full
 def test_a_program_file_is_a_source(project: Path, attn_export: Run) -> None:
     sys.path.insert(0, str(project))
     batch = torch.export.Dim("batch", min=1, max=4)

@@ -86,6 +86,7 @@ def test_several_inputs_and_nested_outputs(project: Path) -> None:
     assert verify(project / "c.attn").passed
 
 
+@pytest.mark.full
 def test_a_dataclass_and_names_of_the_users_own(project: Path) -> None:
     run("nets:Dataclass", project / "d.attn", output_names=("p", "a", "b"))
     assert [o.name for o in Bundle.open(project / "d.attn").graph().outputs] == ["p", "a", "b"]
@@ -234,6 +235,7 @@ def test_opset_and_passes_are_the_users_choice(project: Path) -> None:
             run("nets:attention", project / "b.attn", **options)
 
 
+@pytest.mark.full
 def test_a_looser_tolerance_is_stored(project: Path) -> None:
     run("nets:attention", project / "a.attn", atol=1e-4, rtol=1e-3)
     tolerance = Bundle.open(project / "a.attn").graph().precisions["fp32"].tolerance
