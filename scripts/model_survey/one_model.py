@@ -22,6 +22,9 @@ from typing import Any
 def run(name: str, folder: Path) -> None:
     """Every stage until one fails; of fp16 and rtx each, whatever the other says."""
     warnings.filterwarnings("ignore")
+    from attn_export.torchvision_import import ready_torchvision
+
+    ready_torchvision()
     import transformers
 
     transformers.logging.set_verbosity_error()
