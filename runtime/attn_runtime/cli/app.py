@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -21,6 +20,8 @@ from .options import (
     quiet_already_option,
     quiet_option,
     run_cli,
+    session_options,
+    threads_option,
     verbose_option,
 )
 from .printers import (
@@ -41,18 +42,6 @@ from .texts import answer_command, embed_command, fill_command, tag_command
 from .transcribe import transcribe_command
 
 # Imports of our own are inside the commands: --help must not wait for numpy.
-
-
-def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that choose what is opened and where it runs."""
-    for option in (
-        click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one."),
-        click.option("--graph", help="Which graph of a bundle that has several."),
-        click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-    ):
-        command = option(command)
-    return command
 
 
 path_argument = click.argument("path", type=click.Path(readable=False))
@@ -108,7 +97,7 @@ def info(path: str, as_json: bool) -> None:
 @click.argument("input_file", metavar="INPUT", type=click.Path(readable=False))
 @click.option("--top", default=5, show_default=True, help="How many classes to print.")
 @click.option("-o", "--output", type=click.Path(readable=False), help="Write every output to this .npz.")
-@click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
+@threads_option
 @session_options
 @time_limit_option
 @quiet_option
@@ -166,7 +155,7 @@ def verify(path: str, quiet: bool, verbose: bool, as_json: bool, **options: Any)
 @click.option(
     "--new-tokens", type=int, help="Tokens of each answer of a generator.  [default: 32, or what there is room for]"
 )
-@click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
+@threads_option
 @click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
 @click.option(
     "--plot", type=click.Path(readable=False), callback=picture_file, help="Write a picture of it, as in bench.png."

@@ -9,8 +9,8 @@ import click
 
 from ..errors import UsageError
 from ..escape import printable
-from .options import json_option, picture_file, print_json, quiet_option, say, verbose_option
-from .printers import print_passed_over
+from .options import picture_file, print_json, run_options, say
+from .printers import print_notes, print_passed_over, run_line
 
 if TYPE_CHECKING:
     from ..tasks import Classification
@@ -30,14 +30,7 @@ if TYPE_CHECKING:
 @click.option("--pair", "pairs", multiple=True, metavar="TEXT", help="The second text of a pair, one for each INPUT.")
 @click.option("--truncate", is_flag=True, help="Cut a text that is too long; otherwise it is refused.")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to print.")
-@click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
-@click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
-@click.option("--graph", help="Which graph of a bundle that has several.")
-@click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@quiet_option
-@verbose_option
-@json_option
+@run_options
 def classify_command(
     path: str, inputs: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool, **options: Any
 ) -> None:
@@ -58,9 +51,7 @@ def classify_command(
 
 
 def _print(done: Classification, quiet: bool) -> None:
-    for found in done.inputs:
-        for note in () if quiet else found.notes:
-            say(f"note: {printable(found.given, 60)}: {printable(note)}", err=True)
+    print_notes(done.inputs, quiet)
     say(*_lines(done, quiet))
 
 
@@ -75,8 +66,7 @@ def _lines(done: Classification, quiet: bool) -> Iterator[str]:
     yield from columns(rows).split("\n")
     if quiet:
         return
-    batches = "batch" if done.calls == 1 else "batches"
-    yield f"{done.choice}; {done.calls} {batches}, {done.seconds * 1000:.2f} ms"
+    yield run_line(done)
 
 
 @click.command("detect")
@@ -95,14 +85,7 @@ def _lines(done: Classification, quiet: bool) -> Iterator[str]:
     callback=picture_file,
     help="Draw the boxes of one picture, as in boxes.png.",
 )
-@click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
-@click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
-@click.option("--graph", help="Which graph of a bundle that has several.")
-@click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@quiet_option
-@verbose_option
-@json_option
+@run_options
 def detect_command(
     path: str, inputs: tuple[str, ...], plot: str | None, quiet: bool, verbose: bool, as_json: bool, **options: Any
 ) -> None:
@@ -141,5 +124,4 @@ def _box_lines(done: Detection, quiet: bool) -> Iterator[str]:
     for found in done.inputs:
         if not found.boxes:
             yield f"{printable(found.given, 100)}: nothing from {done.threshold:.0%} on; --threshold takes less"
-    batches = "batch" if done.calls == 1 else "batches"
-    yield f"{done.choice}; {done.calls} {batches}, {done.seconds * 1000:.2f} ms"
+    yield run_line(done)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
-from ..escape import printable, printable_text
-from .options import json_option, print_json, quiet_option, say, say_as_it_is, verbose_option
+from ..escape import printable
+from .options import (
+    clean,
+    json_option,
+    print_json,
+    quiet_option,
+    say,
+    say_as_it_is,
+    say_line_as_it_is,
+    threads_option,
+    verbose_option,
+)
 from .printers import print_passed_over
 
 if TYPE_CHECKING:
@@ -28,8 +36,6 @@ _ASKED = [
     "no_repeat_ngram",
     "begin",
 ]
-
-_LINE_END = re.compile("\r\n|\r|\n")
 
 # Imports of our own are inside the commands: --help must not wait for numpy.
 
@@ -61,7 +67,7 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one."),
             click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out."),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-            click.option("--threads", type=int, help="Threads that one node may use on the CPU."),
+            threads_option,
             click.option(
                 "--low-memory", is_flag=True, help="On the CPU, keep one copy of the weights; slower from two rows on."
             ),
@@ -162,11 +168,6 @@ def _prepared(
     }
 
 
-def _clean(text: str) -> str:
-    """What a model wrote, as it is printed: on a terminal without what that acts on, elsewhere as it is."""
-    return printable_text(text) if sys.stdout is not None and sys.stdout.isatty() else text
-
-
 def _print_unknown(text: str, words: Sequence[str]) -> None:
     listed = ", ".join(f'"{printable(word, 40)}"' for word in dict.fromkeys(words))
     say(f'note: words that the model does not know: {listed} (in "{printable(text, 40)}")', err=True)
@@ -180,7 +181,7 @@ class _Printer:
         self._printed = 0  # characters
 
     def grow(self, number: int, text: str) -> None:
-        say_as_it_is(_clean(text[self._printed :]), newline=False)
+        say_as_it_is(clean(text[self._printed :]), newline=False)
         self._printed = len(text)
 
     def end(self, written: TextAnswers) -> None:
@@ -193,4 +194,4 @@ class _Printer:
             say("")
         else:
             for answer in written.answers:
-                say_as_it_is(_clean(_LINE_END.sub(" ", answer.text)))  # a line each, whatever the tokenizer makes of it
+                say_line_as_it_is(answer.text)

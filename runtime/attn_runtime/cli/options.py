@@ -6,6 +6,7 @@ Imports click and nothing heavy, so that --help answers at once.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,12 +15,13 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import AttnError, UsageError, did_you_mean
-from ..escape import printable
+from ..escape import printable, printable_text
 from ..ort import limit_openmp
 from .signals import StoppedError, end_on_signals
 from .streams import ReaderGoneError, into_nothing, open_streams
 
 _BROKEN_PIPE = 128 + 13
+_LINE_END = re.compile("\r\n|\r|\n")
 _JSON = "attn_runtime.cli.json"  # in a context's meta: the _JsonAnswer of this run
 
 
@@ -44,6 +46,26 @@ quiet_already_option = click.option("--quiet", "-q", is_flag=True, expose_value=
 verbose_option = click.option(
     "--verbose", "-v", is_flag=True, help="Tell on stderr why other backends and devices were passed over."
 )
+threads_option = click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
+
+
+def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that choose what is opened and where it runs."""
+    for option in (
+        click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one."),
+        click.option("--graph", help="Which graph of a bundle that has several."),
+        click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    ):
+        command = option(command)
+    return command
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Those of a command that runs one graph and prints what it answers."""
+    for option in (json_option, verbose_option, quiet_option, session_options, threads_option):
+        command = option(command)
+    return command
 
 
 class NearestGroup(click.Group):
@@ -208,6 +230,16 @@ def say_as_it_is(text: str, newline: bool = True) -> None:
     """Print the answer that was asked for, byte for byte."""
     # With colour, or click takes out of a pipe what looks like a terminal's colours.
     click.echo(text, nl=newline, color=True)
+
+
+def clean(text: str) -> str:
+    """What a model wrote, as it is printed: on a terminal without what that acts on, elsewhere as it is."""
+    return printable_text(text) if sys.stdout is not None and sys.stdout.isatty() else text
+
+
+def say_line_as_it_is(text: str) -> None:
+    """Print what a model wrote on one line, whatever the tokenizer makes of it."""
+    say_as_it_is(clean(_LINE_END.sub(" ", text)))
 
 
 def picture_file(context: click.Context, option: click.Parameter, file: str | None) -> str | None:

@@ -1,7 +1,8 @@
-"""What `attn-run info`, `run`, `verify`, `bench` and `doctor` print, from what the public calls return."""
+"""What `attn-run info`, `run`, `verify`, `bench` and `doctor` print, from what the public calls return, and what several do."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from ..compare import Difference
     from ..doctor import Diagnosis
     from ..generate import Replayed
+    from ..session import RunReport
     from ..tasks import (
         BenchReport,
         CaseResult,
@@ -34,10 +36,32 @@ class Chosen(Protocol):
     def passed_over(self) -> tuple[str, ...]: ...
 
 
+class Noted(Protocol):
+    """An input as it was given, with what is to say of it."""
+
+    @property
+    def given(self) -> str: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
 def print_passed_over(report: Chosen, verbose: bool) -> None:
     """With --verbose, on stderr: why no other backend or device ran it."""
     for reason in report.passed_over or ("none",) if verbose else ():
         say(f"passed over: {reason}", err=True)
+
+
+def print_notes(inputs: Iterable[Noted], quiet: bool) -> None:
+    """On stderr: what was done to each input to fit it to the model, or what the model does not see of it."""
+    for each in inputs:
+        for note in () if quiet else each.notes:
+            say(f"note: {printable(each.given, 60)}: {printable(note)}", err=True)
+
+
+def run_line(report: RunReport) -> str:
+    """How a task was run, behind its answers."""
+    batches = "batch" if report.calls == 1 else "batches"
+    return f"{report.choice}; {report.calls} {batches}, {report.seconds * 1000:.2f} ms"
 
 
 def print_info(description: dict[str, Any]) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..escape import printable
-from .options import json_option, print_json, quiet_option, say, verbose_option
-from .printers import print_passed_over
+from .options import print_json, run_options, say
+from .printers import print_notes, print_passed_over, run_line
 
 if TYPE_CHECKING:
+    from ..session import RunReport
     from ..tasks.text import Answers, Embeddings, Filling, Tagging
 
 # Imports of our own are inside the functions: --help must not wait for numpy.
@@ -24,41 +24,6 @@ _file = click.option(
 _truncate = click.option("--truncate", is_flag=True, help="Cut a text that is too long; otherwise it is refused.")
 
 
-class _Given(Protocol):
-    @property
-    def given(self) -> str: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
-
-class _Ran(Protocol):
-    @property
-    def choice(self) -> str: ...
-    @property
-    def calls(self) -> int: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def passed_over(self) -> tuple[str, ...]: ...
-
-
-def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(
-        [
-            click.option("--threads", type=int, help="Threads that one node may use on the CPU."),
-            click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one."),
-            click.option("--graph", help="Which graph of a bundle that has several."),
-            click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out."),
-            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-            quiet_option,
-            verbose_option,
-            json_option,
-        ]
-    ):
-        command = option(command)
-    return command
-
-
 @click.command("embed")
 @_bundle
 @_texts
@@ -68,7 +33,7 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--normalize", is_flag=True, help="Divide each vector by its length.")
 @click.option("-o", "--output", type=click.Path(readable=False), help="Write them to this .npy, float32 [texts, size].")
 @_truncate
-@_run_options
+@run_options
 def embed_command(path: str, texts: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool, **options: Any) -> None:
     """Print the embedding of each TEXT, a JSON list a line. TEXT - is stdin, a text a line.
 
@@ -89,7 +54,7 @@ def embed_command(path: str, texts: tuple[str, ...], quiet: bool, verbose: bool,
 @_texts
 @_file
 @_truncate
-@_run_options
+@run_options
 def tag_command(path: str, texts: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool, **options: Any) -> None:
     """Print what the model marks in each TEXT: names, places, whatever its labels are. TEXT - is stdin, a text a line.
 
@@ -112,7 +77,7 @@ def tag_command(path: str, texts: tuple[str, ...], quiet: bool, verbose: bool, a
 @click.option(
     "--top", type=click.IntRange(1), default=3, show_default=True, help="How many words to print for a place."
 )
-@_run_options
+@run_options
 def fill_command(path: str, texts: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool, **options: Any) -> None:
     """Print the likeliest words for the open places of each TEXT, written as the model has it: [MASK] or <mask>.
 
@@ -135,7 +100,7 @@ def fill_command(path: str, texts: tuple[str, ...], quiet: bool, verbose: bool, 
 @click.option("--file", type=click.Path(readable=False), help="The text that is asked, from a UTF-8 file; - is stdin.")
 @click.option("--top", type=click.IntRange(1), default=1, show_default=True, help="How many answers to print.")
 @click.option("--max-answer", type=click.IntRange(1), default=15, show_default=True, help="Most tokens of an answer.")
-@_run_options
+@run_options
 def answer_command(path: str, quiet: bool, verbose: bool, as_json: bool, **options: Any) -> None:
     """Print where CONTEXT answers QUESTION. A context of any length is read in windows that overlap.
 
@@ -160,16 +125,10 @@ def _context(context: str | None, file: str | None) -> str:
     return context if context is not None else "\n".join(read_lines(str(file)))
 
 
-def _print_notes(inputs: tuple[_Given, ...], quiet: bool) -> None:
-    for each in inputs:
-        for note in () if quiet else each.notes:
-            say(f"note: {printable(each.given, 60)}: {printable(note)}", err=True)
-
-
 def _print_embeddings(done: Embeddings, quiet: bool, output: str | None) -> None:
     import json
 
-    _print_notes(done.inputs, quiet)
+    print_notes(done.inputs, quiet)
     if output is None:
         say(*(json.dumps([round(float(value), 6) for value in each.values]) for each in done.inputs))
     elif not quiet:
@@ -179,7 +138,7 @@ def _print_embeddings(done: Embeddings, quiet: bool, output: str | None) -> None
 def _print_tagged(done: Tagging, quiet: bool) -> None:
     from ..text_format import columns
 
-    _print_notes(done.inputs, quiet)
+    print_notes(done.inputs, quiet)
     rows = []
     for each in done.inputs:
         for entity in each.entities:
@@ -193,7 +152,7 @@ def _print_tagged(done: Tagging, quiet: bool) -> None:
 def _print_filled(done: Filling, quiet: bool) -> None:
     from ..text_format import columns
 
-    _print_notes(done.inputs, quiet)
+    print_notes(done.inputs, quiet)
     rows = [
         (*(f"{printable(word.text)} {word.probability:.1%}" for word in words), printable(each.given, 100))
         for each in done.inputs
@@ -210,8 +169,7 @@ def _print_answers(done: Answers, quiet: bool) -> None:
         say(*([row[2] for row in rows] if quiet else columns(rows).split("\n")))
 
 
-def _print_end(done: _Ran, quiet: bool, verbose: bool) -> None:
+def _print_end(done: RunReport, quiet: bool, verbose: bool) -> None:
     if not quiet:
-        batches = "batch" if done.calls == 1 else "batches"
-        say(f"{done.choice}; {done.calls} {batches}, {done.seconds * 1000:.2f} ms", err=True)
+        say(run_line(done), err=True)
     print_passed_over(done, verbose)

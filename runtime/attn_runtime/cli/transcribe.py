@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..escape import printable, printable_text
-from .options import json_option, print_json, quiet_option, say, say_as_it_is, verbose_option
-from .printers import print_passed_over
+from .options import json_option, print_json, quiet_option, say, say_line_as_it_is, threads_option, verbose_option
+from .printers import print_notes, print_passed_over
 
 if TYPE_CHECKING:
     from ..tasks.transcription import Transcription
-
-_LINE_END = re.compile("\r\n|\r|\n")
 
 # Imports of our own are inside the functions: --help must not wait for numpy.
 
@@ -27,7 +22,7 @@ _LINE_END = re.compile("\r\n|\r|\n")
 @click.option("--beams", type=int, help="Answers that are followed at once, of such a model.  [default: 1]")
 @click.option("--language", help="What is spoken, as in de, of a model that is told.  [default: the bundle's]")
 @click.option("--task", help="transcribe or translate, of a model that does both.  [default: the bundle's]")
-@click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
+@threads_option
 @click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
 @click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -65,12 +60,9 @@ def transcribe_command(
 
 
 def _print(done: Transcription, quiet: bool) -> None:
+    print_notes(done.recordings, quiet)
     for one in done.recordings:
-        for note in () if quiet else one.notes:
-            say(f"note: {printable(one.given, 60)}: {printable(note)}", err=True)
-    for one in done.recordings:
-        text = _LINE_END.sub(" ", one.text)
-        say_as_it_is(printable_text(text) if sys.stdout is not None and sys.stdout.isatty() else text)
+        say_line_as_it_is(one.text)
     if not quiet:
         heard, windows = (
             sum(values) for values in zip(*((r.seconds, r.windows) for r in done.recordings), strict=True)

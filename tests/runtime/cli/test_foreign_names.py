@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from attn_runtime.cli.app import cli
 from attn_runtime.cli.compile import BuildPrinter
-from attn_runtime.cli.generate import _clean
-from attn_runtime.cli.options import run_cli, say, say_as_it_is
+from attn_runtime.cli.options import clean, run_cli, say, say_as_it_is
 from attn_runtime.compare import Difference
 from attn_runtime.errors import AttnError
 from attn_runtime.text_format import columns, worst_table
@@ -145,14 +144,14 @@ def test_an_answer_is_itself_and_on_a_terminal_without_what_that_acts_on(
     capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for text in (*HOSTILE, *HARMLESS):
-        assert _clean(text) == text
+        assert clean(text) == text
         say_as_it_is(text)
         assert capfdbinary.readouterr().out == f"{text}\n".encode()
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdout", terminal)
-    assert _clean("a\n\tb\x1b[2J\x9b\u202ec\r") == "a\n\tb\ufffd[2J\ufffd\ufffdc\ufffd"
-    assert all(_clean(text) == text for text in HARMLESS)
+    assert clean("a\n\tb\x1b[2J\x9b\u202ec\r") == "a\n\tb\ufffd[2J\ufffd\ufffdc\ufffd"
+    assert all(clean(text) == text for text in HARMLESS)
 
 
 def test_what_is_said_is_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
