@@ -128,8 +128,8 @@ class Text:
         """A pair of which the second text may be longer than the model takes: it is read in parts, which overlap by half of the
         room that the first one leaves. Raises InputError as `encoded` does, and for a first text that leaves no room.
         """
-        whole, cut = self._encoded(first, second, truncate=True)
-        if not cut:
+        whole = self._whole(first, second)
+        if len(whole.ids) <= self.most:
             return [_as_encoded(whole)]
         with self._told("can't read a pair of texts"):
             others = len(self._tokenizer.encode(first, "").ids)
@@ -139,7 +139,7 @@ class Text:
                 f'text "{printable(first, 40)}": has {others} tokens, of the {self.most} that the model takes; shorten it, '
                 f"so that the text behind it finds room ({self.where})"
             )
-        made = type(self._tokenizer).from_str(self._tokenizer.to_str())
+        made = self._copy()
         made.enable_truncation(self.most, stride=room // 2, strategy="only_second")
         with self._told("can't read a pair of texts"):
             found = made.encode(first, second)
@@ -216,9 +216,8 @@ class Text:
         with _refused(f"{self.where}: asset tokenizer: {what}"):
             yield
 
-    def _encoded(self, text: str, second: str | None = None, truncate: bool = False) -> tuple[Any, int]:
-        """What the tokenizer makes of it, and how many tokens of that were cut."""
-        given = (text,) if second is None else (text, second)
+    def _whole(self, *given: str) -> Any:
+        """What the tokenizer makes of a text, or of a pair, however long."""
         allowed = f"{self.length.min}..{self.most} tokens"
         for each in given:
             shown = f'text "{printable(each, 40)}"'
@@ -226,13 +225,20 @@ class Text:
                 raise InputError(f"{shown}: is empty; expected {allowed} ({self.where})")
             if any("\ud800" <= character <= "\udfff" for character in each):
                 raise InputError(f"{shown}: is not valid Unicode: it holds half of a character ({self.where})")
-        shown = " with ".join(f'text "{printable(each, 40)}"' for each in given)
+        shown = _shown(given)
         with self._told(f"can't read {shown}"):
             found = self._tokenizer.encode(*given)
         if not found.ids:
             raise InputError(f"{shown}: the tokenizer finds no token in it ({self.where})")
+        return found
+
+    def _encoded(self, text: str, second: str | None = None, truncate: bool = False) -> tuple[Any, int]:
+        """What the tokenizer makes of it, and how many tokens of that were cut."""
+        given = (text,) if second is None else (text, second)
+        found = self._whole(*given)
         if (count := len(found.ids)) <= self.most:
             return found, 0
+        shown = _shown(given)
         if not truncate:
             raise InputError(
                 f"{shown}: has {count} tokens; expected {self.length.min}..{self.most}: shorten it or cut it "
@@ -245,9 +251,16 @@ class Text:
     @cached_property
     def _cutting(self) -> Any:
         """The tokenizer that cuts what is too long: a second one, since another thread may be using the first."""
-        made = type(self._tokenizer).from_str(self._tokenizer.to_str())
+        made = self._copy()
         made.enable_truncation(self.most, direction=self._end)
         return made
+
+    def _copy(self) -> Any:
+        return type(self._tokenizer).from_str(self._tokenizer.to_str())
+
+
+def _shown(given: Sequence[str]) -> str:
+    return " with ".join(f'text "{printable(each, 40)}"' for each in given)
 
 
 def _as_encoded(found: Any, cut: int = 0) -> Encoded:
