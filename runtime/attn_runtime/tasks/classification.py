@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from .. import arguments
 from ..errors import InputError, UsageError
-from ..preprocess import open_text, read_lines
+from ..preprocess import open_text
 from ..session import RunReport, Session, open_session, ran
 from ..spec import TensorSpec
 from .file_run import Guess, scores_of, top_classes
-from .text import TextRow, check_inputs, read_texts, row_batches, run_rows
+from .text import TextRow, all_texts, check_inputs, read_texts, row_batches, run_rows
 
 Array = NDArray[Any]
 
@@ -102,17 +102,12 @@ def classify(
         raise UsageError("nothing to classify: give a text, a recording or a picture")
     with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:
         kind = _kind(session)
-        given = list(inputs)
-        if kind == "text" and stdin:
-            given = [text for each in inputs for text in (read_lines(each, blank=False) if each == "-" else (each,))]
-        if file is not None:
-            name = os.fspath(file)
-            given += read_lines(name, blank=False) if kind == "text" else [name]
         if kind != "text" and (pairs or truncate):
             asked = "pairs" if pairs else "truncate"
             raise UsageError(f"{asked}: {session.where} takes {KINDS[kind]}; leave it out")
         found: list[Classified] = []
         if kind == "text":
+            given = all_texts(inputs, file, stdin, "classify")
             text = open_text(session)
             texts = row_batches(session, text, read_texts(session, text, given, pairs, truncate))
             started = time.perf_counter()
@@ -120,7 +115,7 @@ def classify(
                 found += _classified(session, part, run_rows(session, text, part), top)
             calls = len(texts)
         else:
-            rows = _READERS[kind](session, given)
+            rows = _READERS[kind](session, [*inputs, *([] if file is None else [os.fspath(file)])])
             started = time.perf_counter()
             batches = _batches(session, rows)
             for batch in batches:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .answering import Answer, Answers, answer
     from .embedding import Embedding, Embeddings, embed
     from .filling import Filled, Filling, Word, fill
-    from .rows import TextRow, check_inputs, read_texts, row_batches, run_rows
+    from .rows import TextRow, all_texts, check_inputs, read_texts, row_batches, run_rows
     from .tagging import Entity, Tagged, Tagging, tag
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Tagging",
     "TextRow",
     "Word",
+    "all_texts",
     "answer",
     "check_inputs",
     "embed",
@@ -42,7 +43,7 @@ __getattr__, __dir__ = lazy(
         "answering": ["Answer", "Answers", "answer"],
         "embedding": ["Embedding", "Embeddings", "embed"],
         "filling": ["Filled", "Filling", "Word", "fill"],
-        "rows": ["TextRow", "check_inputs", "read_texts", "row_batches", "run_rows"],
+        "rows": ["TextRow", "all_texts", "check_inputs", "read_texts", "row_batches", "run_rows"],
         "tagging": ["Entity", "Tagged", "Tagging", "tag"],
     },
 )
