@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .generator import Generator, open_generator
+    from .generator import Generator, known_options, open_generator
     from .options import GenerateOptions, Sample
     from .result import Generated
     from .settings import Settings
@@ -37,6 +37,7 @@ __all__ = [
     "Settings",
     "TextAnswers",
     "generate_texts",
+    "known_options",
     "open_generator",
     "replay",
 ]
@@ -45,7 +46,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "generator": ["Generator", "open_generator"],
+        "generator": ["Generator", "known_options", "open_generator"],
         "options": ["GenerateOptions", "Sample"],
         "result": ["Generated"],
         "settings": ["Settings"],

@@ -123,10 +123,9 @@ class Generator:
         UsageError for options that the model can't follow, BackendError when a graph fails or answers NaN.
         """
         started = time.perf_counter()
-        options = known_options(options)
+        settings = self.settings(options)
         arguments.expect_call("on_token", on_token, 0, 0)
         is_cancelled = check_cancel(cancel)
-        settings = self.settings(options)
         if on_token is not None and settings.beams > 1:
             raise UsageError(
                 "on_token: the tokens of a beam search are known when it is over; take one beam to follow them"

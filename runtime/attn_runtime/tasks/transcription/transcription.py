@@ -11,7 +11,7 @@ from typing import Any
 from ... import arguments
 from ...bundle import Bundle, with_bundle
 from ...errors import UsageError
-from ...generate import GenerateOptions, Generator, open_generator
+from ...generate import GenerateOptions, Generator, known_options, open_generator
 from ...preprocess import Waveform, load_whole
 from ...session import RunReport, Session, open_session, ran
 from ...spec import TensorSpec
@@ -74,8 +74,7 @@ def transcribe(
     missing or damaged, UsageError where the bundle does not transcribe, and what `open_session` and `open_generator` raise.
     """
     arguments.expect(arguments.TEXTS, recordings=recordings)
-    if options is not None and not isinstance(options, GenerateOptions):
-        raise UsageError(f"options: got {type(options).__name__}, expected GenerateOptions(max_length=..., beams=...)")
+    written = known_options(options)
     if not recordings:
         raise UsageError("nothing to transcribe: give a recording (.wav)")
     opened: dict[str, Any] = {"precision": precision, "threads": threads}
@@ -93,7 +92,7 @@ def transcribe(
                 return _read(CtcReader(session, bundle.asset("ctc") or {}), session, kind, recordings, waves, audio)
         with open_generator(bundle, device, backend, **opened) as generator:
             _check_inputs(generator.inputs, audio, generator.where)
-            reader = WrittenReader(generator, options or GenerateOptions())
+            reader = WrittenReader(generator, written)
             return _read(reader, generator, kind, recordings, waves, audio)
 
     return with_bundle(path, of_bundle)
