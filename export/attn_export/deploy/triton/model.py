@@ -92,11 +92,11 @@ class TritonPythonModel:
         found = self._generator.generate(
             self._inputs(group),
             options,
-            on_token=(lambda row, token: group[row].follow(token)) if (options.beams or 1) == 1 else None,
+            on_token=(lambda row, token: group[row].follow(token)) if group[0].beams == 1 else None,
             cancel=all_over,
         )
         for row, one in enumerate(group):
-            if (options.beams or 1) > 1:  # known when it is over
+            if one.beams > 1:  # known when it is over
                 for token in found.row(row):
                     one.follow(token)
             one.reply.attempt(one.stream.end, found.row(row), found.stopped[row])
@@ -136,9 +136,9 @@ class _Asked:
                     "them together"
                 )
         generator.check(self.arrays if text is None else text.inputs([self.text]), self.options)
-        settings = generator.settings(
-            self.options
-        )  # what the bundle does by default is told, since requests share a batch
+        # What the bundle does by default is told, since requests share a batch.
+        settings = generator.settings(self.options)
+        self.beams = settings.beams
         self.options = replace(self.options, beams=settings.beams, sample=settings.sample or False)
         alike, self.seeds = self.options, []
         if isinstance(alike.sample, Sample):
@@ -190,7 +190,7 @@ def _alike(asked: Sequence[_Asked], most: int) -> Iterator[list[_Asked]]:
     for one in asked:
         groups.setdefault(one.key, []).append(one)
     for group in groups.values():
-        rows = max(1, most // (group[0].options.beams or 1))
+        rows = max(1, most // group[0].beams)
         yield from (group[start : start + rows] for start in range(0, len(group), rows))
 
 
