@@ -7,35 +7,35 @@ from dataclasses import dataclass
 
 from transformers.models.auto import modeling_auto
 
-#: auto class -> the task it is surveyed for. What writes token by token comes first: a class that does is not asked again.
-GENERATORS = {
-    "CAUSAL_LM": "text-generation",
-    "SEQ_TO_SEQ_CAUSAL_LM": "text2text-generation",
-    "SPEECH_SEQ_2_SEQ": "automatic-speech-recognition",
-}
-TASKS = {
-    "SEQUENCE_CLASSIFICATION": "text-classification",
-    "TOKEN_CLASSIFICATION": "token-classification",
-    "QUESTION_ANSWERING": "question-answering",
-    "MASKED_LM": "fill-mask",
-    "MULTIPLE_CHOICE": "multiple-choice",
-    "NEXT_SENTENCE_PREDICTION": "next-sentence-prediction",
-    "TEXT_ENCODING": "feature-extraction",
-    "IMAGE_CLASSIFICATION": "image-classification",
-    "SEMANTIC_SEGMENTATION": "image-segmentation",
-    "INSTANCE_SEGMENTATION": "image-segmentation",
-    "UNIVERSAL_SEGMENTATION": "image-segmentation",
-    "OBJECT_DETECTION": "object-detection",
-    "DEPTH_ESTIMATION": "depth-estimation",
-    "ZERO_SHOT_IMAGE_CLASSIFICATION": "zero-shot-image-classification",
-    "ZERO_SHOT_OBJECT_DETECTION": "zero-shot-object-detection",
-    "MASKED_IMAGE_MODELING": "masked-image-modeling",
-    "IMAGE": "image-feature-extraction",
-    "VIDEO_CLASSIFICATION": "video-classification",
-    "KEYPOINT_DETECTION": "keypoint-detection",
-    "AUDIO_CLASSIFICATION": "audio-classification",
-    "CTC": "automatic-speech-recognition",
-}
+#: Auto classes. What writes token by token comes first: a class that does is not asked again.
+GENERATORS = (
+    "CAUSAL_LM",
+    "SEQ_TO_SEQ_CAUSAL_LM",
+    "SPEECH_SEQ_2_SEQ",
+)
+TASKS = (
+    "SEQUENCE_CLASSIFICATION",
+    "TOKEN_CLASSIFICATION",
+    "QUESTION_ANSWERING",
+    "MASKED_LM",
+    "MULTIPLE_CHOICE",
+    "NEXT_SENTENCE_PREDICTION",
+    "TEXT_ENCODING",
+    "IMAGE_CLASSIFICATION",
+    "SEMANTIC_SEGMENTATION",
+    "INSTANCE_SEGMENTATION",
+    "UNIVERSAL_SEGMENTATION",
+    "OBJECT_DETECTION",
+    "DEPTH_ESTIMATION",
+    "ZERO_SHOT_IMAGE_CLASSIFICATION",
+    "ZERO_SHOT_OBJECT_DETECTION",
+    "MASKED_IMAGE_MODELING",
+    "IMAGE",
+    "VIDEO_CLASSIFICATION",
+    "KEYPOINT_DETECTION",
+    "AUDIO_CLASSIFICATION",
+    "CTC",
+)
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,6 @@ class Row:
     name: str
     model_type: str
     auto_class: str
-
-    @property
-    def generates(self) -> bool:
-        return self.auto_class in GENERATORS
 
 
 def rows() -> Iterator[Row]:

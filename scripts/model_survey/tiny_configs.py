@@ -7,7 +7,7 @@ model has a line of its own: what no name tells is in `corrections.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from corrections import CORRECTIONS
@@ -176,9 +176,3 @@ def _special_tokens(config: PreTrainedConfig, values: dict[str, Any]) -> None:
                 taken[i] = i if 0 <= i < size and i not in taken.values() else free[3 if name in named else 0]
         if any(taken[i] != i for i in ids):
             values[name] = [taken[i] for i in ids] if isinstance(old, (list, tuple)) else taken[ids[0]]
-
-
-def describe(config: PreTrainedConfig) -> Mapping[str, Any]:
-    """What differs from the default configuration: what a row of the survey can be made again from."""
-    found: Mapping[str, Any] = config.to_diff_dict()
-    return found
