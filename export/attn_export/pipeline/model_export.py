@@ -29,8 +29,16 @@ if TYPE_CHECKING:
 _ATTENTION = "attention"
 #: What is said of a source before it is loaded.
 _OF_LOADING = (
-    *("config", "checkpoint_key", "example", "inputs_from", "assets"),
-    *("graph", "graphs", "task", "revision", "download"),
+    "config",
+    "checkpoint_key",
+    "example",
+    "inputs_from",
+    "assets",
+    "graph",
+    "graphs",
+    "task",
+    "revision",
+    "download",
 )
 
 
