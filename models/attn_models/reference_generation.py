@@ -250,10 +250,14 @@ class _Start:
     def lengths(self) -> Tensor:
         return self.mask.sum(1)
 
+    def rows(self) -> list[list[int]]:
+        """What each row begins with, without padding."""
+        return [row[:length].tolist() for row, length in zip(self.tokens, self.lengths, strict=True)]
+
     def sources(self) -> list[list[int]]:
         """The tokens of each row that the encoder reads, or the prompt, without padding; empty where it reads none."""
         if not self.context:
-            return [row[:length].tolist() for row, length in zip(self.tokens, self.lengths, strict=True)]
+            return self.rows()
         tokens = next((t for t in self.context.values() if t.dtype == torch.int64 and t.dim() == 2), None)
         if tokens is None:
             return []
@@ -284,9 +288,7 @@ def _choose_best(
     """The greedy choice. `next_logits(chosen, going)` adds the tokens chosen in the rows that go on, and says what follows."""
     stop = torch.tensor(spec.asset["stop"], dtype=torch.int64, device=limits.device)
     rules = ReferenceRules.of(spec.asset)
-    begins = (
-        [row[:length].tolist() for row, length in zip(start.tokens, start.lengths, strict=True)] if rules.any else []
-    )
+    begins = start.rows() if rules.any else []
     answers: list[list[int]] = [[] for _ in begins]
     sources = start.sources() if rules.any else []
     columns: list[Tensor] = []
