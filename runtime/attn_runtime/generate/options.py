@@ -89,9 +89,8 @@ class GenerateOptions:
     min_length: int | None = None
     repetition_penalty: float | None = None
     no_repeat_ngram: int | None = None
-    begin: Mapping[str, str] | None = field(
-        default=None, hash=False
-    )  # a dict has no hash; options are compared by it all the same
+    # A dict has no hash; options are compared by it all the same.
+    begin: Mapping[str, str] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         tokens = f"a whole number of tokens, 0..{_MOST}"
