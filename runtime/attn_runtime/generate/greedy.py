@@ -82,10 +82,6 @@ class Answers:
         self._next_limit = int(self._limits[self.active].min())
         return True
 
-    def row(self, number: int) -> list[int]:
-        """What a row has so far that is under way."""
-        return [int(column[number]) for column in self._columns]
-
     def cancel(self) -> None:
         for row in np.flatnonzero(self.active):
             self.lengths[row] = self.steps
@@ -112,13 +108,15 @@ def generate_each(
     """Fill `answers`, from the logits behind the prompts on. Returns the sum of log probabilities of each, if asked for."""
     sums = np.zeros(plan.rows) if with_scores else None
     first_of_row = np.arange(plan.rows) * logits.shape[1]
+    # Row by row what `answers` has in columns: the rules ask for it at every step.
+    written: list[list[int]] = [] if rules is None else [[] for _ in range(plan.rows)]
     while True:
         if is_cancelled is not None and is_cancelled():
             answers.cancel()
             return sums
         if logits.dtype == np.float16:
             logits = logits.astype(np.float32)
-        shown = logits if rules is None else _ruled(logits, answers, rules)
+        shown = logits if rules is None else _ruled(logits, answers.active, written, rules)
         tokens = choose(shown, answers.active)
         chosen = shown.reshape(-1).take(first_of_row + tokens)
         if not math.isfinite(chosen.sum()):  # a tenth of the time of asking each
@@ -127,7 +125,7 @@ def generate_each(
                 chosen = logits.reshape(-1).take(first_of_row + tokens)
             check_finite(chosen, answers.active, answers.steps, where)
         if sums is not None:
-            sums += _log_probabilities(logits, tokens, answers, rules)
+            sums += _log_probabilities(logits, tokens, answers.active, written, rules)
         before = answers.active
         going = answers.add(tokens)
         if on_token is not None:
@@ -135,14 +133,17 @@ def generate_each(
                 on_token(row, int(tokens[row]))
         if not going:
             return sums
+        if rules is not None:
+            for answer, token in zip(written, tokens.tolist(), strict=True):
+                answer.append(token)
         logits = plan.advance(tokens, answers.active)
 
 
-def _ruled(logits: Logits, answers: Answers, rules: ScoreRules) -> Logits:
+def _ruled(logits: Logits, active: NDArray[np.bool_], written: Sequence[Sequence[int]], rules: ScoreRules) -> Logits:
     """The logits of rows that are under way, changed by the rules; the graph's own are left as they are."""
     found = logits.copy()
-    for row in np.flatnonzero(answers.active).tolist():
-        rules.apply(found[row : row + 1], row, [answers.row(row)])
+    for row in np.flatnonzero(active).tolist():
+        rules.apply(found[row : row + 1], row, [written[row]])
     return found
 
 
@@ -154,14 +155,18 @@ def _check_left(logits: Logits, ruled: Logits, answers: Answers, rules: ScoreRul
 
 
 def _log_probabilities(
-    logits: Logits, tokens: NDArray[np.int64], answers: Answers, rules: ScoreRules | None
+    logits: Logits,
+    tokens: NDArray[np.int64],
+    active: NDArray[np.bool_],
+    written: Sequence[Sequence[int]],
+    rules: ScoreRules | None,
 ) -> NDArray[np.float64]:
     """[rows], of the chosen tokens as the model gives them, with what the rules make of that; 0 of rows that ended."""
     given = logits[np.arange(len(tokens)), tokens] - log_sum_exp(logits)
-    found = np.where(answers.active, given, 0.0)
-    for row in np.flatnonzero(answers.active).tolist() if rules is not None else ():
-        assert rules is not None
-        found[row] = rules.log_probability(float(found[row]), row, answers.row(row), int(tokens[row]))
+    found = np.where(active, given, 0.0)
+    if rules is not None:
+        for row in np.flatnonzero(active).tolist():
+            found[row] = rules.log_probability(float(found[row]), row, written[row], int(tokens[row]))
     return found
 
 

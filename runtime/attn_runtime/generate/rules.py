@@ -42,6 +42,8 @@ class ScoreRules:
         self._settings, self._prompts, self._limits, self._where = settings, prompts, limits, where
         self._stops = np.flatnonzero(stops)
         self._fewest = [settings.fewest(len(prompt)) for prompt in prompts]
+        ngram = settings.no_repeat_ngram or (settings.encoder_no_repeat_ngram and self._sources)
+        self._of_tokens = settings.repetition_penalty != 1 or bool(ngram)  # whether a rule asks which tokens a row has
         self._suppress = np.array(settings.suppress, np.int64)
         self._suppress_first = np.array(settings.suppress_first, np.int64)
         self._forced_end = np.array(settings.forced_end, np.int64)
@@ -69,7 +71,7 @@ class ScoreRules:
             scores[:] = -math.inf
             scores[:, self._forced_end] = 0.0
             return
-        for values, answer in zip(scores, answers, strict=True):
+        for values, answer in zip(scores, answers, strict=True) if self._of_tokens else ():
             tokens = np.array([*self._prompts[row], *answer], np.int64)
             if self._settings.repetition_penalty != 1:
                 seen = values[tokens]  # one that is there twice is read before it is written
