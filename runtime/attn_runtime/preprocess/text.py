@@ -5,8 +5,6 @@ The tokenizer is one of Hugging Face's format; the `tokenizers` library reads it
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,16 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..errors import BackendError, BundleError, InputError, UsageError
+from ..errors import BundleError, InputError, UsageError
 from ..escape import printable
 from ..files import bytes_or_path, irregular, reason
 from ..spec import Dim, TensorSpec
 from .text_stream import Beginnings, TextStream
+from .tokenizer_file import read_tokenizer, refused
 
 #: Largest file of texts that is read.
 MAX_BYTES = 16 << 20
-#: Most that a tokenizer's replacements may lengthen a text: nine of "a" by twenty letters each would fill any memory.
-_MOST_GROWTH = 4096
 
 
 class HasAssets(Protocol):
@@ -65,7 +62,7 @@ def open_text(source: Bundle | HasAssets) -> Text:
                 f"{where}: asset text: expected an input {printable(name)} of {dtype} [batch, length], found "
                 f"{spec or ', '.join(specs)}; re-export the bundle"
             )
-    made, beginnings = _tokenizer(tokenizer, where)
+    made, beginnings = read_tokenizer(tokenizer, where)
     return Text(recipe, made, beginnings, specs[recipe["input"]].dims[1], where)
 
 
@@ -213,7 +210,7 @@ class Text:
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """What the tokenizer itself can't do, as a word without a token for unknown ones, is the bundle's fault."""
-        with _refused(f"{self.where}: asset tokenizer: {what}"):
+        with refused(f"{self.where}: asset tokenizer: {what}"):
             yield
 
     def _whole(self, *given: str) -> Any:
@@ -301,55 +298,3 @@ def _bytes_of(file: Path) -> bytes:
         raise InputError(f"file {file}: {problem}; give a text file, or pipe it into -")
     with file.open("rb") as reader:
         return reader.read(MAX_BYTES + 1)
-
-
-def _tokenizer(value: Any, where: str) -> tuple[Any, Beginnings]:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise BackendError("texts need the tokenizers library; pip install 'attn-runtime[text]'") from error
-    if _growth(value) > _MOST_GROWTH:
-        raise BundleError(
-            f"{where}: asset tokenizer: its replacements may make a text more than {_MOST_GROWTH} times as long; "
-            "re-export the bundle"
-        )
-    if isinstance(value, dict) and _strips_the_end(value.get("decoder")):
-        raise BundleError(
-            f"{where}: asset tokenizer: its decoder is a Strip with a `stop`, at which the tokenizers library fails where an "
-            "answer is shorter; expected a `stop` of 0: change tokenizer.json, and re-export the bundle"
-        )
-    with _refused(f"{where}: asset tokenizer"):
-        tokenizer = Tokenizer.from_str(json.dumps(value))
-        # A text that is too long is refused, not cut; padding is for the batch at hand.
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer, Beginnings(tokenizer, value.get("decoder"))
-
-
-@contextmanager
-def _refused(what: str) -> Iterator[None]:
-    """BundleError, opened by `what`, for whatever the library raises."""
-    try:
-        yield
-    except BaseException as error:  # a panic inside the library is no Exception
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        told = " ".join(str(error).split())
-        raise BundleError(f"{what}: {printable(told, 160)}; re-export the bundle") from error
-
-
-def _strips_the_end(decoder: Any) -> bool:
-    """Whether a step cuts characters from the end of a text: tokenizers (0.23) panics where there are fewer, and an answer
-    may be empty. A panic is printed before anyone can catch it."""
-    if not isinstance(decoder, dict):
-        return False
-    steps = decoder.get("decoders")
-    stop = decoder.get("stop") if decoder.get("type") == "Strip" else 0
-    return bool(stop) or (isinstance(steps, list) and any(map(_strips_the_end, steps)))
-
-
-def _growth(value: Any) -> int:
-    """How many times as long the replacements in a tokenizer, one after the other, may make a text."""
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    own = value.get("content") if isinstance(value, dict) and value.get("type") == "Replace" else None
-    return math.prod(map(_growth, parts), start=max(1, len(own)) if isinstance(own, str) else 1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import BundleError, UsageError
 from ..escape import printable
-from .text import _refused, _tokenizer
+from .tokenizer_file import read_tokenizer, refused
 
 
 class TokenText:
@@ -23,11 +23,11 @@ class TokenText:
                 f"{where}: writes no texts: its assets lack tokenizer.json; attn-run run shows the outputs"
             )
         self.where = where
-        self._tokenizer, _ = _tokenizer(tokenizer, where)
+        self._tokenizer, _ = read_tokenizer(tokenizer, where)
 
     def decode(self, tokens: Iterable[int], special: bool = False) -> str:
         """The text of `tokens`; with `special` those that are none of a text (padding, stop) are written too."""
-        with _refused(f"{self.where}: asset tokenizer: can't write an answer"):
+        with refused(f"{self.where}: asset tokenizer: can't write an answer"):
             return str(self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=not special))
 
 
