@@ -140,7 +140,7 @@ class Generator:
             answers = Answers(limits, stops, self.wiring.pad)
             if not answers.active.any():
                 return _of_answers(answers, np.zeros(len(lengths)), settings, started)
-            rules = self._rules(settings, stops, source, tokens, lengths, limits)
+            rules = self._rules(settings, source, tokens, lengths, limits)
             plan = self._plan(shape)
             logits = plan.start(source, tokens, lengths)
             if settings.beams > 1:
@@ -199,16 +199,12 @@ class Generator:
         shape = Shape(len(lengths), 1, prompt.shape[1], tuple((n, v.shape) for n, v in source.items()))
         with self._alone():
             given = Given(np.where(counts, tokens, self.wiring.pad))
-            no_stops = np.zeros(self.vocabulary, bool)
-            answers = Answers(lengths.tolist(), no_stops, self.wiring.pad)
+            answers = Answers(lengths.tolist(), np.zeros(self.vocabulary, bool), self.wiring.pad)
             if not answers.active.any():
                 return np.zeros(len(lengths)), given.behind
             plan = self._plan(shape)
             logits = plan.start(source, prompt, prompts)
-            stops = no_stops.copy()
-            stops[list(settings.stop)] = True
-            limits = self._limits(settings, prompts)
-            rules = self._rules(settings, stops, source, prompt, prompts, limits)
+            rules = self._rules(settings, source, prompt, prompts, self._limits(settings, prompts))
             sums = generate_each(plan, logits, answers, given, self.where, None, None, True, rules)
             assert sums is not None
             return _scores(sums, lengths, settings), given.behind
@@ -270,7 +266,6 @@ class Generator:
     def _rules(
         self,
         settings: Settings,
-        stops: NDArray[np.bool_],
         source: Mapping[str, NDArray[Any]],
         tokens: NDArray[np.int64],
         lengths: Sequence[int],
@@ -279,7 +274,7 @@ class Generator:
         if not (settings.has_rules or settings.encoder_no_repeat_ngram):
             return None
         prompts = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
-        return ScoreRules.of(settings, stops, prompts, limits, self.where, self._sources(source) if source else prompts)
+        return ScoreRules.of(settings, prompts, limits, self.where, self._sources(source) if source else prompts)
 
     def _sources(self, source: Mapping[str, NDArray[Any]]) -> list[list[int]]:
         """The tokens of each row that the encoder reads, without padding; empty for an encoder of pictures or sounds."""

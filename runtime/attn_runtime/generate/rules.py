@@ -23,7 +23,6 @@ Tokens = Sequence[int]
 class ScoreRules:
     """The rules of one generation.
 
-    stops    bool [vocabulary], the tokens that end an answer
     prompts  what each row begins with
     limits   most tokens of each row's answer
     sources  the tokens that the encoder read for each row, or the prompt; empty where it reads no tokens
@@ -32,7 +31,6 @@ class ScoreRules:
     def __init__(
         self,
         settings: Settings,
-        stops: NDArray[np.bool_],
         prompts: Sequence[Tokens],
         limits: Sequence[int],
         where: str,
@@ -40,7 +38,7 @@ class ScoreRules:
     ) -> None:
         self._sources = [np.array(source, np.int64) for source in sources]
         self._settings, self._prompts, self._limits, self._where = settings, prompts, limits, where
-        self._stops = np.flatnonzero(stops)
+        self._stop = np.array(settings.stop, np.int64)
         self._fewest = [settings.fewest(len(prompt)) for prompt in prompts]
         ngram = settings.no_repeat_ngram or (settings.encoder_no_repeat_ngram and self._sources)
         self._of_tokens = settings.repetition_penalty != 1 or bool(ngram)  # whether a rule asks which tokens a row has
@@ -52,7 +50,6 @@ class ScoreRules:
     def of(
         cls,
         settings: Settings,
-        stops: NDArray[np.bool_],
         prompts: Sequence[Tokens],
         limits: Sequence[int],
         where: str,
@@ -62,7 +59,7 @@ class ScoreRules:
         of_source = bool(settings.encoder_no_repeat_ngram) and len(sources) > 0
         if not (settings.has_rules or of_source):
             return None
-        return cls(settings, stops, prompts, limits, where, sources)
+        return cls(settings, prompts, limits, where, sources)
 
     def apply(self, scores: NDArray[Any], row: int, answers: Sequence[Tokens]) -> None:
         """Change in place scores [answers, vocabulary] of what follows answers of one length to the prompt of `row`."""
@@ -82,7 +79,7 @@ class ScoreRules:
             if self._settings.encoder_no_repeat_ngram and self._sources:
                 values[_completes(tokens, self._sources[row], self._settings.encoder_no_repeat_ngram)] = -math.inf
         if written < self._fewest[row]:
-            scores[:, self._stops] = -math.inf
+            scores[:, self._stop] = -math.inf
         scores[:, self._suppress] = -math.inf
         if written == 0:
             scores[:, self._suppress_first] = -math.inf

@@ -70,9 +70,8 @@ def test_scores_become_what_transformers_makes_of_them(name: str, written: int) 
 
     asset = {"begin": None} | asset_keys(ours)
     settings = Settings.of(GenerateOptions(), GenerationRules.of(asset), STOP, "here")
-    stops = np.isin(np.arange(VOCABULARY), STOP)
     limits = [settings.limit(3, 20, "here")] * 4
-    rules = ScoreRules.of(settings, stops, prompts, limits, "here", sources)
+    rules = ScoreRules.of(settings, prompts, limits, "here", sources)
     assert rules is not None
     for row in range(4):
         rules.apply(scores[row : row + 1], row, [answers[row]])
@@ -81,7 +80,7 @@ def test_scores_become_what_transformers_makes_of_them(name: str, written: int) 
 
 def test_without_a_rule_there_is_nothing_to_apply() -> None:
     settings = Settings.of(GenerateOptions(), GenerationRules(), STOP, "here")
-    assert ScoreRules.of(settings, np.zeros(VOCABULARY, bool), [[2]], [3], "here") is None
+    assert ScoreRules.of(settings, [[2]], [3], "here") is None
 
 
 # --- whole answers ------------------------------------------------------------------------------------------------
