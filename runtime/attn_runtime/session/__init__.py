@@ -8,17 +8,19 @@ from ..lazy import lazy
 
 if TYPE_CHECKING:
     from .backend_choice import candidates
+    from .batching import batches
     from .opening import check_open, open_session
     from .run_report import RunReport, ran
     from .session import BoundCall, Session
 
-__all__ = ["BoundCall", "RunReport", "Session", "candidates", "check_open", "open_session", "ran"]
+__all__ = ["BoundCall", "RunReport", "Session", "batches", "candidates", "check_open", "open_session", "ran"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
         "backend_choice": ["candidates"],
+        "batching": ["batches"],
         "opening": ["check_open", "open_session"],
         "run_report": ["RunReport", "ran"],
         "session": ["BoundCall", "Session"],

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .. import arguments
 from ..errors import InputError, UsageError
 from ..preprocess import open_text
-from ..session import RunReport, Session, open_session, ran
+from ..session import RunReport, Session, batches, open_session, ran
 from ..spec import TensorSpec
 from .file_run import Guess, scores_of, top_classes
 from .text import TextRow, all_texts, check_inputs, read_texts, row_batches, run_rows
@@ -117,10 +117,10 @@ def classify(
         else:
             rows = _READERS[kind](session, [*inputs, *([] if file is None else [os.fspath(file)])])
             started = time.perf_counter()
-            batches = _batches(session, rows)
-            for batch in batches:
+            parts = _batches(session, rows)
+            for batch in parts:
                 found += _run(session, batch, top)
-            calls = len(batches)
+            calls = len(parts)
         seconds = time.perf_counter() - started
         return Classification(kind, tuple(found), scores_of(session), **ran(session, calls, seconds))
 
@@ -183,16 +183,8 @@ def _spec(session: Session, name: str) -> TensorSpec:
 
 def _batches(session: Session, rows: Sequence[_Row]) -> list[list[_Row]]:
     """Rows in order, as many in a batch as the graph takes; those that are not of one shape are not put together."""
-    most = session.inputs[0].dims[0].max
-    batches: list[list[_Row]] = []
-    shapes: dict[str, tuple[int, ...]] | None = None
-    for row in rows:
-        own = {name: array.shape for name, array in row.arrays.items()}
-        if not batches or len(batches[-1]) >= most or own != shapes:
-            batches.append([])
-        batches[-1].append(row)
-        shapes = own
-    return batches
+    shapes = [{name: array.shape for name, array in row.arrays.items()} for row in rows]
+    return [[rows[number] for number in batch] for batch in batches(shapes, session.inputs[0].dims[0].max)]
 
 
 def _run(session: Session, batch: Sequence[_Row], top: int) -> list[Classified]:

@@ -21,7 +21,7 @@ from ... import arguments
 from ...errors import InputError, UsageError
 from ...escape import printable
 from ...preprocess import Encoded, Text, open_text, read_lines
-from ...session import Session, open_session, ran
+from ...session import Session, batches, open_session, ran
 from ...spec import TensorSpec
 
 Array = NDArray[Any]
@@ -132,16 +132,8 @@ def _notes(text: Text, said: str, second: str | None, encoded: Encoded) -> Itera
 
 def row_batches(session: Session, text: Text, rows: Sequence[TextRow]) -> list[list[TextRow]]:
     """Rows in order, as many in a batch as the graph takes."""
-    most = session.inputs[0].dims[0].max
-    batches: list[list[TextRow]] = []
-    for row in rows:
-        first = batches[-1][0].encoded if batches else None
-        if first is not None and text.mask is None and text.padded_length(first) != text.padded_length(row.encoded):
-            first = None
-        if first is None or len(batches[-1]) >= most:
-            batches.append([])
-        batches[-1].append(row)
-    return batches
+    lengths = [text.padded_length(row.encoded) if text.mask is None else None for row in rows]
+    return [[rows[number] for number in batch] for batch in batches(lengths, session.inputs[0].dims[0].max)]
 
 
 def run_rows(session: Session, text: Text, batch: Sequence[TextRow]) -> dict[str, Array]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ...errors import BundleError, InputError, UsageError
 from ...preprocess import CtcText
-from ...session import Session
-from .windows import Window, batches, filled, overlapping
+from ...session import Session, batches
+from .windows import Window, filled, overlapping
 
 
 class CtcReader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,13 +60,3 @@ def filled(samples: NDArray[np.float32], window: Window, least: int) -> NDArray[
     """The samples of a window, float32 [1, samples], with silence behind them up to `least`."""
     cut = samples[:, window.start : window.stop]
     return np.pad(cut, ((0, 0), (0, max(0, least - cut.shape[1]))))
-
-
-def batches(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Numbers of windows that are run as one: those in a row that are equally long, up to `most`."""
-    found: list[list[int]] = []
-    for number, length in enumerate(lengths):
-        if not found or len(found[-1]) >= most or lengths[found[-1][0]] != length:
-            found.append([])
-        found[-1].append(number)
-    return found

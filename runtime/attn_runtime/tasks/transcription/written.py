@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ...generate import GenerateOptions, Generator
 from ...preprocess import TokenText
-from .windows import Window, batches, behind_each_other, filled
+from ...session import batches
+from .windows import Window, behind_each_other, filled
 
 
 class WrittenReader:

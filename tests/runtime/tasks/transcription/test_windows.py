@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from attn_runtime.tasks.transcription.windows import Window, batches, behind_each_other, filled, overlapping
+from attn_runtime.tasks.transcription.windows import Window, behind_each_other, filled, overlapping
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,11 +48,3 @@ def test_a_short_window_is_filled_with_silence_behind_it() -> None:
     samples = np.arange(1, 6, dtype=np.float32)[None]
     np.testing.assert_array_equal(filled(samples, Window(3, 5), 4), [[4, 5, 0, 0]])
     np.testing.assert_array_equal(filled(samples, Window(0, 5), 4), samples)
-
-
-@pytest.mark.parametrize(
-    ("lengths", "most", "expected"),
-    [([5, 5, 5, 3], 2, [[0, 1], [2], [3]]), ([5], 8, [[0]]), ([3, 5, 3], 8, [[0], [1], [2]])],
-)
-def test_equal_windows_in_a_row_are_one_batch(lengths: list[int], most: int, expected: list[list[int]]) -> None:
-    assert batches(lengths, most) == expected
