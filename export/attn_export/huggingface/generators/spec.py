@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from transformers import GenerationConfig
 
 from .. import language_tokens, rules_of_generation
+from ..assets import text_assets
+from ..front_ends import front_end
 from .encoder_inputs import EncoderInputs, encoder_inputs
 from .plan import Plan
 from .probe import made_plan, whole
@@ -48,8 +50,8 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
 
     model       a PreTrainedModel of transformers with a head over a vocabulary, in fp32; it is put in eval mode, without
                 gradients
-    saved       the folder that it came from: its tokenizer makes the prompts, its feature extractor is part of the graph;
-                what is assumed is added to its notes
+    saved       the folder that it came from: its tokenizer makes the prompts and is among the assets, its feature
+                extractor is part of the graph; what is assumed is added to its notes
     max_length  most tokens of a row, prompt and begin included; the model's own limit, at most 1024, without it
 
     Raises UsageError for a model that keeps another state than keys and values, by the kind of its layers, and for one that
@@ -77,7 +79,7 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
             )
         limit = places
     graphs = _Graphs(model, plan, batch, vocabulary, limit)
-    assets = _of_text(saved, graphs.all[0].inputs) if saved is not None and (encoder is None or encoder.masked) else {}
+    assets = {} if saved is None else text_assets(saved, graphs.all[0].inputs)
     lines = tokens_of_assets(assets, vocabulary)
     languages = language_tokens(special_tokens(assets))
     text = model.config.get_text_config(decoder=True)
@@ -98,6 +100,7 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
         build=lambda: model,
         graphs=tuple(graphs.all),
         tolerance=tolerance,
+        assets=lambda: assets,
         generation=GenerationSpec(asset, _logits(encoder), drawn),
     )
 
@@ -143,22 +146,10 @@ def _rows(model: nn.Module, limit: int, notes: list[str]) -> int:
     return rows
 
 
-def _of_text(saved: SavedModel, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """The assets of a text. What there is to tell of them, who puts them into the bundle tells."""
-    from ..assets import text_assets
-
-    before = list(saved.notes)
-    assets = text_assets(saved, inputs)
-    saved.notes[:] = before
-    return assets
-
-
 def _front_end(model: Any, saved: SavedModel | None) -> tuple[nn.Module, TensorSpec] | None:
     """What makes the encoder's features of a waveform, and the waveform's spec."""
     if saved is None or model.get_encoder().main_input_name not in ("input_features", "input_values"):
         return None
-    from ..front_ends import front_end
-
     found = front_end(saved, model)
     return None if found is None else (found, found.input)
 
