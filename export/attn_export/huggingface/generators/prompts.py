@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,33 +27,22 @@ TEXT = (
 )
 
 
-def tokens_of_text(tokenizer: Path, vocabulary: int) -> list[list[int]]:
-    """The ids of each line of `TEXT` by a tokenizer.json, without those that a model of this vocabulary has not.
+def tokens_of_assets(assets: Mapping[str, Any], vocabulary: int) -> list[list[int]]:
+    """The ids of each line of `TEXT` by the tokenizer.json among the assets of a bundle, without those that a model of this
+    vocabulary has not; nothing where they hold none.
 
-    Raises InputError for a file that is none.
+    Raises InputError for a tokenizer.json that is none.
     """
     import tokenizers
 
-    try:
-        reader = tokenizers.Tokenizer.from_file(str(tokenizer))
-    except Exception as problem:  # the library raises Exception itself
-        raise InputError(
-            f"{tokenizer.name}: got no tokenizer ({problem}); expected what tokenizers writes"
-        ) from problem
-    encoded = (reader.encode(line, add_special_tokens=False).ids for line in TEXT)
-    return [[n for n in ids if n < vocabulary] for ids in encoded]
-
-
-def tokens_of_assets(assets: Mapping[str, Any], vocabulary: int) -> list[list[int]]:
-    """The same of the assets of a bundle; nothing where these hold no tokenizer.json."""
-    import tempfile
-
     if "tokenizer.json" not in assets:
         return []
-    with tempfile.TemporaryDirectory(prefix="attn-tokenizer-") as folder:
-        file = Path(folder, "tokenizer.json")
-        file.write_text(json.dumps(assets["tokenizer.json"]), encoding="utf-8")
-        return tokens_of_text(file, vocabulary)
+    try:
+        reader = tokenizers.Tokenizer.from_str(json.dumps(assets["tokenizer.json"]))
+    except Exception as problem:  # the library raises Exception itself
+        raise InputError(f"tokenizer.json: got no tokenizer ({problem}); expected what tokenizers writes") from problem
+    encoded = (reader.encode(line, add_special_tokens=False).ids for line in TEXT)
+    return [[n for n in ids if n < vocabulary] for ids in encoded]
 
 
 def special_tokens(assets: Mapping[str, Any]) -> dict[str, int]:
