@@ -18,7 +18,7 @@ from attn_runtime.escape import printable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .encoder_inputs import EncoderInputs, some
+from .encoder_inputs import EncoderInputs, drawn_tokens, some
 from .plan import LENGTHS, Convention, Plan
 from .takeover import for_prompt, kept, taken_over
 from .views import Encoder, First, Step, View
@@ -53,8 +53,7 @@ class _Probe:
     def __init__(self, model: nn.Module, encoder: EncoderInputs | None, vocabulary: int) -> None:
         self.model, self.encoder = model, encoder
         random = torch.Generator().manual_seed(0)
-        low = min(3, vocabulary - 1)
-        self.tokens = torch.randint(low, vocabulary, (2, _TOKENS), generator=random)
+        self.tokens = drawn_tokens(2, _TOKENS, vocabulary, random)
         self.context = {} if encoder is None else encoder.sample(2, 5 if encoder.masked else None)
         self.expected = whole(model, encoder, self.context, self.tokens)
         self.largest = float(self.expected.abs().max()) or 1.0

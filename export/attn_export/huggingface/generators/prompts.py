@@ -10,7 +10,7 @@ import torch
 from attn_runtime.errors import InputError
 from torch import Tensor
 
-from .encoder_inputs import EncoderInputs
+from .encoder_inputs import EncoderInputs, drawn_tokens
 from .plan import Plan
 
 Prompt = dict[str, Tensor]
@@ -65,7 +65,7 @@ def prompts(
             return [_of_encoder(plan.encoder, n, seed, lines) for n in lengths]
         random = torch.Generator().manual_seed(seed)
         fitting = [n for n in lengths if n < limit] or [1]
-        return [{"tokens": _row(n, min(3, vocabulary - 1), vocabulary, random, seed, lines)} for n in fitting]
+        return [{"tokens": _row(n, vocabulary, random, seed, lines)} for n in fitting]
 
     return drawn
 
@@ -75,15 +75,13 @@ def _of_encoder(encoder: EncoderInputs, length: int, seed: int, lines: Sequence[
         return encoder.sample(1, None, seed + length)
     length = max(encoder.dims[0].min, min(length, encoder.dims[0].max))
     random = torch.Generator().manual_seed(seed + length)
-    source = _row(length, min(3, encoder.vocabulary - 1), encoder.vocabulary, random, seed, lines)
+    source = _row(length, encoder.vocabulary, random, seed, lines)
     return {"source": source, "source_mask": torch.ones_like(source, dtype=torch.bool)}
 
 
-def _row(
-    length: int, low: int, high: int, random: torch.Generator, seed: int, lines: Sequence[Sequence[int]]
-) -> Tensor:
-    """int64 [1, length]: the beginning of a line, or ids from low to high."""
+def _row(length: int, vocabulary: int, random: torch.Generator, seed: int, lines: Sequence[Sequence[int]]) -> Tensor:
+    """int64 [1, length]: the beginning of a line, or drawn ids."""
     long_enough = [line for line in lines if len(line) >= length]
     if long_enough:
         return torch.tensor([list(long_enough[(seed + length) % len(long_enough)][:length])])
-    return torch.randint(low, high, (1, length), generator=random)
+    return drawn_tokens(1, length, vocabulary, random)
