@@ -64,8 +64,7 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
     limit = _length(model, max_length, notes)
     batch = Dim("batch", 1, 2, _rows(model, limit, notes))
     encoder = encoder_inputs(model, batch, _front_end(model, saved)) if model.config.is_encoder_decoder else None
-    with torch.no_grad():
-        plan = made_plan(model, encoder, vocabulary)
+    plan = made_plan(model, encoder, vocabulary)
     if not plan.convention.positions:
         if "position_ids" in plan.takes:
             notes.append(
