@@ -89,8 +89,7 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
     roles = {"encoder": None if encoder is None else "encoder", "first": "first", "step": "step"}
     asset = {**roles, "cache": graphs.names, **rules, "max_length": limit}
     drawn = prompts(plan, vocabulary, limit, lines)
-    view, inputs = _widest(graphs, drawn)
-    tolerance, note = measured_tolerance(model, view, inputs)
+    tolerance, note = measured_tolerance(model, graphs.all[0].view, _longest(drawn))
     notes.extend([note] if note else [])
     return ModelSpec(
         name=str(model.config.model_type).replace("-", "_"),
@@ -170,8 +169,8 @@ class _Graphs:
         source_mask: tuple[TensorSpec, ...] = ()
         cross: tuple[TensorSpec, ...] = ()
         if plan.encoder is not None:
-            length, width = _memory(model, plan)
-            memory = TensorSpec("memory", "float32", (batch, length, Dim.fixed(width)))
+            length = _memory_length(model, plan)
+            memory = TensorSpec("memory", "float32", (batch, length, Dim.fixed(plan.memory_width)))
             source_mask = plan.encoder.specs[1:]
             between = (memory, *source_mask)
             self.all.append(GraphSpec("encoder", plan.encoder.specs, (memory,), lambda m: Encoder(m, plan)))
@@ -197,16 +196,16 @@ class _Graphs:
 
 
 @torch.no_grad()
-def _memory(model: nn.Module, plan: Plan) -> tuple[Dim, int]:
-    """Length and width of what the encoder says: that of a text, or measured at the ends of the range of what it reads."""
+def _memory_length(model: nn.Module, plan: Plan) -> Dim:
+    """The length of what the encoder says: that of a text, or measured at the ends of the range of what it reads."""
     assert plan.encoder is not None
     if plan.encoder.masked:
-        return plan.encoder.dims[0], plan.memory_width
+        return plan.encoder.dims[0]
     view = Encoder(model, plan)
     free = [d for d in plan.encoder.dims if d.dynamic]
     sizes = [free[0].min, free[0].opt, free[0].max] if free else [None]
     lengths = [view(*plan.encoder.sample(1, size).values()).shape[1] for size in sizes]
-    return (Dim("memory", *lengths) if free else Dim.fixed(lengths[0])), plan.memory_width
+    return Dim("memory", *lengths) if free else Dim.fixed(lengths[0])
 
 
 def within_the_cache(drawn: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -217,11 +216,8 @@ def within_the_cache(drawn: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any
     return {**drawn, "position": position, "past_mask": drawn["past_mask"] & (np.arange(capacity) < position)}
 
 
-def _widest(
-    graphs: _Graphs, drawn: Callable[[int], list[dict[str, Tensor]]]
-) -> tuple[Callable[[nn.Module], nn.Module], Sequence[Tensor]]:
-    """The view whose rounding is measured, and inputs of it: the prompt's, or the encoder's, which is as deep."""
-    longest = max(drawn(0), key=lambda prompt: next(iter(prompt.values())).shape[-1])
-    if graphs.plan.encoder is not None:
-        return graphs.all[0].view, list(longest.values())
-    return graphs.all[0].view, [longest["tokens"], torch.ones_like(longest["tokens"], dtype=torch.bool)]
+def _longest(drawn: Callable[[int], list[dict[str, Tensor]]]) -> list[Tensor]:
+    """Inputs of the first graph, by which rounding is measured: a prompt's, or an encoder's, which is as deep."""
+    prompt = max(drawn(0), key=lambda prompt: next(iter(prompt.values())).shape[-1])
+    tokens = prompt.get("tokens")
+    return list(prompt.values()) if tokens is None else [tokens, torch.ones_like(tokens, dtype=torch.bool)]
