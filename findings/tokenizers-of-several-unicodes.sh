@@ -35,10 +35,12 @@ def kept(normalizer, mark):
 bert = normalizers.BertNormalizer(strip_accents=True, lowercase=False)
 for mark in ("\u07fd", "\u1df6", "\u0301"):
     told = "matches" if matches(r"\p{M}", mark) else "does not"
-    print(f"U+{ord(mark):04X}  \\p{{M}} {told}      StripAccents {kept(normalizers.StripAccents(), mark)}     BertNormalizer {kept(bert, mark)}")
+    strip = kept(normalizers.StripAccents(), mark)
+    print(f"U+{ord(mark):04X}  \\p{{M}} {told}      StripAccents {strip}     BertNormalizer {kept(bert, mark)}")
 letter = "\U00010d70"
 told = "matches" if matches(r"\p{L}", letter) else "does not"
-print(f"U+{ord(letter):04X} \\p{{L}} {told}      NFC {'keeps it' if normalizers.NFC().normalize_str(letter) == letter else 'changes it'}")
+nfc = "keeps it" if normalizers.NFC().normalize_str(letter) == letter else "changes it"
+print(f"U+{ord(letter):04X} \\p{{L}} {told}      NFC {nfc}")
 print(r"\w of ½x² ", matches(r"\w", "½x²"))
 print(r"[\w]      ", matches(r"[\w]", "½x²"))
 PYTHON

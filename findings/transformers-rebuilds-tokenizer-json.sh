@@ -37,13 +37,15 @@ def loaded(name, made, cls, config):
 words = {w: n for n, w in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "day"])}
 bert = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
 bert.normalizer, bert.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-told = [loaded("bert", bert, cls, {"model_type": "bert"})("good day").input_ids for cls in ("PreTrainedTokenizerFast", "BertTokenizer")]
-print(f"BERT, no post-processor   the file {bert.encode('good day').ids}      PreTrainedTokenizerFast {told[0]}      BertTokenizer {told[1]}")
+kinds = ("PreTrainedTokenizerFast", "BertTokenizer")
+told = [f"{kind} {loaded('bert', bert, kind, {'model_type': 'bert'})('good day').input_ids}" for kind in kinds]
+print(f"BERT, no post-processor   the file {bert.encode('good day').ids}      {'      '.join(told)}")
 
 gpt = Tokenizer(models.BPE({"a": 0, "b": 1, "A": 2, "B": 3, "<|endoftext|>": 4}, []))
 gpt.normalizer, gpt.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.ByteLevel(add_prefix_space=False)
-told = [loaded("gpt", gpt, cls, {"model_type": "gpt2"}).tokenize("AB") for cls in ("PreTrainedTokenizerFast", "GPT2Tokenizer")]
-print(f"GPT-2, lower case         the file {gpt.encode('AB').tokens}  PreTrainedTokenizerFast {told[0]}  GPT2Tokenizer {told[1]}")
+kinds = ("PreTrainedTokenizerFast", "GPT2Tokenizer")
+told = [f"{kind} {loaded('gpt', gpt, kind, {'model_type': 'gpt2'}).tokenize('AB')}" for kind in kinds]
+print(f"GPT-2, lower case         the file {gpt.encode('AB').tokens}  {'  '.join(told)}")
 PYTHON
 if ! diff <(sed -n 's/^#     //p' "$0") "$folder/seen"; then
     echo "no longer as stated" >&2

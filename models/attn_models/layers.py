@@ -37,26 +37,29 @@ def mel_weights(sample_rate: int, bands: int = BANDS, lowest: float = LOWEST, hi
     return torch.minimum(rising_MF, falling_MF).clamp(min=0).float()
 
 
-class PowerSpectrum(nn.Module):
-    """Waveform [B, S] -> power of each frequency in each frame [B, F, N], N = (S - window) // hop + 1, float32.
+class MelPower(nn.Module):
+    """Waveform [B, S] -> power of each band in each frame [B, M, N], N = (S - window) // hop + 1, float32.
 
     A convolution, since no engine takes an STFT. `change_CS` [C, window], float64, is what is done to a frame before it is
     transformed (a window on its diagonal, whatever else is linear), `length` the length of the transform, which zeros fill up,
-    and `used` says which of its frequencies are computed. Nothing in it is trained.
+    and `weights_MF` weigh its length // 2 + 1 frequencies in each band. Nothing in it is trained.
     """
 
-    def __init__(self, change_CS: Tensor, hop: int, length: int, used: Tensor) -> None:
+    def __init__(self, change_CS: Tensor, hop: int, length: int, weights_MF: Tensor) -> None:
         super().__init__()
         self.hop = hop
+        # Frequencies that no band looks at are not computed.
+        used = torch.nonzero(weights_MF.sum(0)).flatten()
         angle = 2 * math.pi / length * used[:, None].double() * torch.arange(len(change_CS), dtype=torch.float64)
         waves = torch.cat([torch.cos(angle), torch.sin(angle)]) @ change_CS
-        # A buffer that no checkpoint holds: it is the definition, not a weight.
+        # Buffers that no checkpoint holds: they are the definition, not the weights.
         self.register_buffer("waves", waves[:, None].float(), persistent=False)
+        self.register_buffer("mel", weights_MF[:, used].contiguous(), persistent=False)
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
         spectrum_B2FN = F.conv1d(waveform_BS.unsqueeze(1), self.get_buffer("waves"), stride=self.hop)
         real_BFN, imaginary_BFN = spectrum_B2FN.chunk(2, dim=1)
-        return real_BFN * real_BFN + imaginary_BFN * imaginary_BFN
+        return self.get_buffer("mel") @ (real_BFN * real_BFN + imaginary_BFN * imaginary_BFN)
 
 
 class LogMel(nn.Module):
@@ -74,14 +77,11 @@ class LogMel(nn.Module):
 
     def __init__(self, sample_rate: int, bands: int = BANDS) -> None:
         super().__init__()
-        weights_MF = mel_weights(sample_rate, bands)
-        # Frequencies that no band looks at are not computed.
-        used = torch.nonzero(weights_MF.sum(0)).flatten()
-        self.power = PowerSpectrum(torch.hann_window(WINDOW, dtype=torch.float64).diag(), HOP, WINDOW, used)
-        self.register_buffer("mel", weights_MF[:, used].contiguous(), persistent=False)
+        window = torch.hann_window(WINDOW, dtype=torch.float64)
+        self.power = MelPower(window.diag(), HOP, WINDOW, mel_weights(sample_rate, bands))
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
-        return torch.log(self.get_buffer("mel") @ self.power(waveform_BS) + FLOOR)
+        return torch.log(self.power(waveform_BS) + FLOOR)
 
 
 def rotary_angles(length: int, head_size: int) -> Tensor:

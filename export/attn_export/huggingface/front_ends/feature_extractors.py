@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from attn_runtime.spec import Dim, TensorSpec, Values
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ...quiet import captured_output
 from .. import SavedModel
 from .kaldi_fbank import FRAME, HOP, AudioSpectrogram, KaldiFbank, StackedFrames, UtteranceNormalization
 from .log_mel import LasrLogMel, WhisperLogMel
@@ -91,8 +91,7 @@ def front_end(saved: SavedModel, model: nn.Module) -> FrontEnd | None:
     if getattr(extractor, "dither", 0.0):
         saved.notes.append(f"the noise that {name} adds (dither {extractor.dither:g}) is left out: answers repeat")
         extractor.dither = 0.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with captured_output():
         features, samples = _KINDS[name](extractor)
     features.eval().requires_grad_(False)
     worst = difference(features, extractor, takes, samples)
@@ -112,8 +111,7 @@ def feature_extractor(saved: SavedModel) -> Any | None:
     if not any((saved.folder / name).is_file() for name in files):
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # mel bands that no frequency falls in, which is the extractor's own choice
+        with captured_output():  # it warns of mel bands that no frequency falls in, which are its own choice
             return AutoFeatureExtractor.from_pretrained(saved.folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever a file that is not ours makes transformers raise
         told = printable(" ".join(str(error).split()), 160)

@@ -8,7 +8,7 @@ linear, so it lies in the kernels of the one convolution.
 from __future__ import annotations
 
 import torch
-from attn_models.layers import PowerSpectrum
+from attn_models.layers import MelPower
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,14 +50,12 @@ class KaldiFbank(nn.Module):
             mel_scale="kaldi",
             triangularize_in_mel_space=True,
         )
-        weights_MF = torch.from_numpy(filters).float().T
-        used = torch.nonzero(weights_MF.sum(0)).flatten()
         hann_S = torch.hann_window(FRAME, periodic=False, dtype=torch.float64)
-        self.power = PowerSpectrum(frame_change(hann_S**0.85 if window == "povey" else hann_S), HOP, LENGTH, used)
-        self.register_buffer("mel", weights_MF[:, used].contiguous(), persistent=False)
+        change_CS = frame_change(hann_S**0.85 if window == "povey" else hann_S)
+        self.power = MelPower(change_CS, HOP, LENGTH, torch.from_numpy(filters).float().T)
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
-        band_BMN: Tensor = self.get_buffer("mel") @ self.power(waveform_BS * self.scale)
+        band_BMN: Tensor = self.power(waveform_BS * self.scale)
         return band_BMN.clamp(min=FLOOR).log().transpose(1, 2)
 
 

@@ -8,7 +8,7 @@ section 2.2.
 from __future__ import annotations
 
 import torch
-from attn_models.layers import PowerSpectrum
+from attn_models.layers import MelPower
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,18 +26,14 @@ class WhisperLogMel(nn.Module):
     def __init__(self, filters: NDArray, length: int, hop: int) -> None:  # type: ignore[type-arg]
         super().__init__()
         self.length = length
-        weights_MF = torch.from_numpy(filters).float().T
-        used = torch.nonzero(weights_MF.sum(0)).flatten()
         window = torch.hann_window(length, dtype=torch.float64)
-        self.power = PowerSpectrum(window.diag(), hop, length, used)
-        self.register_buffer("mel", weights_MF[:, used].contiguous(), persistent=False)
+        self.power = MelPower(window.diag(), hop, length, torch.from_numpy(filters).float().T)
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
         # Frames are centred on multiples of the hop: the ends are mirrored. The last frame is dropped, as Whisper does.
         around = (self.length // 2, self.length // 2)
         mirrored_BS = F.pad(waveform_BS.unsqueeze(1), around, mode="reflect").squeeze(1)
-        power_BFN = self.power(mirrored_BS)[..., :-1]
-        log_BMN = (self.get_buffer("mel") @ power_BFN).clamp(min=self.FLOOR).log10()
+        log_BMN = self.power(mirrored_BS)[..., :-1].clamp(min=self.FLOOR).log10()
         loudest_B11 = log_BMN.amax(dim=(1, 2), keepdim=True)
         return (torch.maximum(log_BMN, loudest_B11 - self.RANGE) + 4.0) / 4.0
 
@@ -50,12 +46,9 @@ class LasrLogMel(nn.Module):
 
     def __init__(self, filters: Tensor, window: int, length: int, hop: int) -> None:
         super().__init__()
-        weights_MF = filters.float().T
-        used = torch.nonzero(weights_MF.sum(0)).flatten()
         hann = torch.hann_window(window, periodic=False, dtype=torch.float64)
-        self.power = PowerSpectrum(hann.diag(), hop, length, used)
-        self.register_buffer("mel", weights_MF[:, used].contiguous(), persistent=False)
+        self.power = MelPower(hann.diag(), hop, length, filters.float().T)
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
-        band_BMN: Tensor = self.get_buffer("mel") @ self.power(waveform_BS)
+        band_BMN: Tensor = self.power(waveform_BS)
         return band_BMN.clamp(min=self.FLOOR).log().transpose(1, 2)

@@ -6,7 +6,7 @@ Source: transformers 5.23, models/parakeet/feature_extraction_parakeet.py; NeMo'
 from __future__ import annotations
 
 import torch
-from attn_models.layers import PowerSpectrum
+from attn_models.layers import MelPower
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,22 +24,19 @@ class NemoLogMel(nn.Module):
     def __init__(self, filters: Tensor, window: int, length: int, hop: int, emphasis: float | None) -> None:
         super().__init__()
         self.length, self.emphasis = length, emphasis
-        weights_MF = filters.float()
-        used = torch.nonzero(weights_MF.sum(0)).flatten()
         # A window that is shorter than the transform lies in its middle.
         before = (length - window) // 2
         hann_S = torch.hann_window(window, periodic=False, dtype=torch.float64)
         window_S = F.pad(hann_S, (before, length - window - before))
-        self.power = PowerSpectrum(window_S.diag(), hop, length, used)
-        self.register_buffer("mel", weights_MF[:, used].contiguous(), persistent=False)
+        self.power = MelPower(window_S.diag(), hop, length, filters.float())
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
         if self.emphasis is not None:
             rest_BS = waveform_BS[:, 1:] - self.emphasis * waveform_BS[:, :-1]
             waveform_BS = torch.cat([waveform_BS[:, :1], rest_BS], dim=1)
         around = (self.length // 2, self.length // 2)
-        power_BFN = self.power(F.pad(waveform_BS, around))[..., :-1]
-        band_BNM = (self.get_buffer("mel") @ power_BFN + self.GUARD).log().transpose(1, 2)
+        power_BMN = self.power(F.pad(waveform_BS, around))[..., :-1]
+        band_BNM = (power_BMN + self.GUARD).log().transpose(1, 2)
         centred_BNM = band_BNM - band_BNM.mean(dim=1, keepdim=True)
         # As torch counts: over one less than the frames.
         variance_B1M = (centred_BNM * centred_BNM).sum(dim=1, keepdim=True) / (band_BNM.shape[1] - 1)

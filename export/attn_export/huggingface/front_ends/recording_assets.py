@@ -115,19 +115,17 @@ def _ctc(saved: SavedModel, own: Any, extractor: Any, outputs: Sequence[TensorSp
 
 
 def _converted(own: Any, ctc: Mapping[str, Any]) -> dict[str, Any] | None:
-    """`own` in the form of the tokenizers library, the first that writes drawn answers as `own` does; None where none does."""
+    """`own` in the form of the tokenizers library; None where that writes drawn answers otherwise than `own` does."""
     drawn = [tokens.tolist() for tokens in _drawn(len(own), ctc.get("blank"))]
     # As attn-run transcribe writes them: without spaces at either end.
     expected = [str(own.decode(tokens, skip_special_tokens=not ctc)).strip() for tokens in drawn]
-    for form in _forms(own, ctc):
-        try:
-            text = CtcText(ctc, form, "the folder") if ctc else TokenText(form, "the folder")
-            made = [text.text(tokens) if isinstance(text, CtcText) else text.decode(tokens).strip() for tokens in drawn]
-        except AttnError:
-            continue
-        if made == expected:
-            return form
-    return None
+    form = _form(own, ctc)
+    try:
+        text = CtcText(ctc, form, "the folder") if ctc else TokenText(form, "the folder")
+        made = [text.text(tokens) if isinstance(text, CtcText) else text.decode(tokens).strip() for tokens in drawn]
+    except AttnError:
+        return None
+    return form if made == expected else None
 
 
 def _drawn(count: int, blank: int | None) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
@@ -140,32 +138,31 @@ def _drawn(count: int, blank: int | None) -> Iterator[np.ndarray[Any, np.dtype[n
         yield tokens
 
 
-def _forms(own: Any, ctc: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _form(own: Any, ctc: Mapping[str, Any]) -> dict[str, Any]:
     backend = getattr(own, "backend_tokenizer", None)
     if backend is not None:
-        yield json.loads(backend.to_str())
-        return
+        kept: dict[str, Any] = json.loads(backend.to_str())
+        return kept
     vocabulary = {str(own.convert_ids_to_tokens(token)): token for token in range(len(own))}
-    special = [token for token in own.all_special_ids if token < len(own)]
     if ctc:
         # It writes the delimiter as a space where it cleans up, which does nothing else to single characters.
         delimiter = ctc.get("word_delimiter", " ")
-        decoders = [{"type": "CTC", "pad_token": own.pad_token, "word_delimiter_token": delimiter, "cleanup": True}]
+        decoder = {"type": "CTC", "pad_token": own.pad_token, "word_delimiter_token": delimiter, "cleanup": True}
         special = []
     else:
-        decoders = [{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}]
-    for decoder in decoders:
-        yield {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "added_tokens": [_added(own, token) for token in dict.fromkeys(special)],
-            "normalizer": None,
-            "pre_tokenizer": None,
-            "post_processor": None,
-            "decoder": decoder,
-            "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": str(own.unk_token or own.pad_token)},
-        }
+        decoder = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+        special = [token for token in own.all_special_ids if token < len(own)]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [_added(own, token) for token in dict.fromkeys(special)],
+        "normalizer": None,
+        "pre_tokenizer": None,
+        "post_processor": None,
+        "decoder": decoder,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": str(own.unk_token or own.pad_token)},
+    }
 
 
 def _added(own: Any, token: int) -> dict[str, Any]:

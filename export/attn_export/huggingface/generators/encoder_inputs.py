@@ -51,7 +51,7 @@ class EncoderInputs:
         random = torch.Generator().manual_seed(seed)
         if self.masked:
             length = self.dims[0].opt if length is None else length
-            source = torch.randint(min(3, self.vocabulary - 1), self.vocabulary, (rows, length), generator=random)
+            source = drawn_tokens(rows, length, self.vocabulary, random)
             return {"source": source, "source_mask": torch.ones(rows, length, dtype=torch.bool)}
         sizes = [length if d.dynamic and length is not None else d.opt for d in self.dims]
         return {self.source.name: torch.randn(rows, *sizes, generator=random)}
@@ -104,6 +104,11 @@ def _dims(model: Any, argument: str) -> tuple[Dim, ...]:
         f"{type(model).__name__}: its encoder takes {argument}; expected input_ids, pixel_values, input_features of a "
         "known number of bins, or input_values. Export its graphs as a model of your own (docs/use/export.md)"
     )
+
+
+def drawn_tokens(rows: int, length: int, vocabulary: int, random: torch.Generator) -> Tensor:
+    """int64 [rows, length], without the first three where there are more: in most vocabularies those stand for no text."""
+    return torch.randint(min(3, vocabulary - 1), vocabulary, (rows, length), generator=random)
 
 
 def some(source_mask: Tensor) -> Tensor:

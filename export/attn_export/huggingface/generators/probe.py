@@ -18,7 +18,7 @@ from attn_runtime.escape import printable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .encoder_inputs import EncoderInputs, some
+from .encoder_inputs import EncoderInputs, drawn_tokens, some
 from .plan import LENGTHS, Convention, Plan
 from .takeover import for_prompt, kept, taken_over
 from .views import Encoder, First, Step, View
@@ -41,6 +41,7 @@ def whole(model: nn.Module, encoder: EncoderInputs | None, context: Mapping[str,
     return model(**given, decoder_input_ids=tokens, use_cache=False).logits  # type: ignore[no-any-return]
 
 
+@torch.no_grad()
 def made_plan(model: nn.Module, encoder: EncoderInputs | None, vocabulary: int) -> Plan:
     """How `model` is run. Raises UsageError where no convention gives its own answers; it says how far each was off."""
     return _Probe(model, encoder, vocabulary).plan()
@@ -49,12 +50,10 @@ def made_plan(model: nn.Module, encoder: EncoderInputs | None, vocabulary: int) 
 class _Probe:
     """One run of the whole model, and everything that is held against it."""
 
-    @torch.no_grad()
     def __init__(self, model: nn.Module, encoder: EncoderInputs | None, vocabulary: int) -> None:
         self.model, self.encoder = model, encoder
         random = torch.Generator().manual_seed(0)
-        low = min(3, vocabulary - 1)
-        self.tokens = torch.randint(low, vocabulary, (2, _TOKENS), generator=random)
+        self.tokens = drawn_tokens(2, _TOKENS, vocabulary, random)
         self.context = {} if encoder is None else encoder.sample(2, 5 if encoder.masked else None)
         self.expected = whole(model, encoder, self.context, self.tokens)
         self.largest = float(self.expected.abs().max()) or 1.0
@@ -82,7 +81,6 @@ class _Probe:
             "generated tokens would not be the model's. Export its graphs as a model of your own (docs/use/export.md)"
         )
 
-    @torch.no_grad()
     def _first(self) -> tuple[Plan, list[Tensor]]:
         """The plan as far as a prompt shows it, and what the prompt leaves in the cache."""
         tried: list[str] = []
@@ -118,7 +116,6 @@ class _Probe:
             raise UsageError("no layer keeps keys and values")
         return replace(plan, layers=layers, shapes=_shapes(kept(own)), cross_shapes=_shapes(kept(cross)))
 
-    @torch.no_grad()
     def _step_problem(self, plan: Plan, cached: Sequence[Tensor]) -> str | None:
         """Why steps under this plan are not the model's; None where they are."""
         count = len(plan.shapes)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from attn_runtime.errors import InputError
 from torch import Tensor
 
-from .encoder_inputs import EncoderInputs
+from .encoder_inputs import EncoderInputs, drawn_tokens
 from .plan import Plan
 
 Prompt = dict[str, Tensor]
@@ -28,33 +27,22 @@ TEXT = (
 )
 
 
-def tokens_of_text(tokenizer: Path, vocabulary: int) -> list[list[int]]:
-    """The ids of each line of `TEXT` by a tokenizer.json, without those that a model of this vocabulary has not.
+def tokens_of_assets(assets: Mapping[str, Any], vocabulary: int) -> list[list[int]]:
+    """The ids of each line of `TEXT` by the tokenizer.json among the assets of a bundle, without those that a model of this
+    vocabulary has not; nothing where they hold none.
 
-    Raises InputError for a file that is none.
+    Raises InputError for a tokenizer.json that is none.
     """
     import tokenizers
 
-    try:
-        reader = tokenizers.Tokenizer.from_file(str(tokenizer))
-    except Exception as problem:  # the library raises Exception itself
-        raise InputError(
-            f"{tokenizer.name}: got no tokenizer ({problem}); expected what tokenizers writes"
-        ) from problem
-    encoded = (reader.encode(line, add_special_tokens=False).ids for line in TEXT)
-    return [[n for n in ids if n < vocabulary] for ids in encoded]
-
-
-def tokens_of_assets(assets: Mapping[str, Any], vocabulary: int) -> list[list[int]]:
-    """The same of the assets of a bundle; nothing where these hold no tokenizer.json."""
-    import tempfile
-
     if "tokenizer.json" not in assets:
         return []
-    with tempfile.TemporaryDirectory(prefix="attn-tokenizer-") as folder:
-        file = Path(folder, "tokenizer.json")
-        file.write_text(json.dumps(assets["tokenizer.json"]), encoding="utf-8")
-        return tokens_of_text(file, vocabulary)
+    try:
+        reader = tokenizers.Tokenizer.from_str(json.dumps(assets["tokenizer.json"]))
+    except Exception as problem:  # the library raises Exception itself
+        raise InputError(f"tokenizer.json: got no tokenizer ({problem}); expected what tokenizers writes") from problem
+    encoded = (reader.encode(line, add_special_tokens=False).ids for line in TEXT)
+    return [[n for n in ids if n < vocabulary] for ids in encoded]
 
 
 def special_tokens(assets: Mapping[str, Any]) -> dict[str, int]:
@@ -77,7 +65,7 @@ def prompts(
             return [_of_encoder(plan.encoder, n, seed, lines) for n in lengths]
         random = torch.Generator().manual_seed(seed)
         fitting = [n for n in lengths if n < limit] or [1]
-        return [{"tokens": _row(n, min(3, vocabulary - 1), vocabulary, random, seed, lines)} for n in fitting]
+        return [{"tokens": _row(n, vocabulary, random, seed, lines)} for n in fitting]
 
     return drawn
 
@@ -87,15 +75,13 @@ def _of_encoder(encoder: EncoderInputs, length: int, seed: int, lines: Sequence[
         return encoder.sample(1, None, seed + length)
     length = max(encoder.dims[0].min, min(length, encoder.dims[0].max))
     random = torch.Generator().manual_seed(seed + length)
-    source = _row(length, min(3, encoder.vocabulary - 1), encoder.vocabulary, random, seed, lines)
+    source = _row(length, encoder.vocabulary, random, seed, lines)
     return {"source": source, "source_mask": torch.ones_like(source, dtype=torch.bool)}
 
 
-def _row(
-    length: int, low: int, high: int, random: torch.Generator, seed: int, lines: Sequence[Sequence[int]]
-) -> Tensor:
-    """int64 [1, length]: the beginning of a line, or ids from low to high."""
+def _row(length: int, vocabulary: int, random: torch.Generator, seed: int, lines: Sequence[Sequence[int]]) -> Tensor:
+    """int64 [1, length]: the beginning of a line, or drawn ids."""
     long_enough = [line for line in lines if len(line) >= length]
     if long_enough:
         return torch.tensor([list(long_enough[(seed + length) % len(long_enough)][:length])])
-    return torch.randint(low, high, (1, length), generator=random)
+    return drawn_tokens(1, length, vocabulary, random)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from transformers import GenerationConfig
 
 from .. import language_tokens, rules_of_generation
+from ..assets import text_assets
+from ..front_ends import front_end
 from .encoder_inputs import EncoderInputs, encoder_inputs
 from .plan import Plan
 from .probe import made_plan, whole
@@ -48,8 +50,8 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
 
     model       a PreTrainedModel of transformers with a head over a vocabulary, in fp32; it is put in eval mode, without
                 gradients
-    saved       the folder that it came from: its tokenizer makes the prompts, its feature extractor is part of the graph;
-                what is assumed is added to its notes
+    saved       the folder that it came from: its tokenizer makes the prompts and is among the assets, its feature
+                extractor is part of the graph; what is assumed is added to its notes
     max_length  most tokens of a row, prompt and begin included; the model's own limit, at most 1024, without it
 
     Raises UsageError for a model that keeps another state than keys and values, by the kind of its layers, and for one that
@@ -62,8 +64,7 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
     limit = _length(model, max_length, notes)
     batch = Dim("batch", 1, 2, _rows(model, limit, notes))
     encoder = encoder_inputs(model, batch, _front_end(model, saved)) if model.config.is_encoder_decoder else None
-    with torch.no_grad():
-        plan = made_plan(model, encoder, vocabulary)
+    plan = made_plan(model, encoder, vocabulary)
     if not plan.convention.positions:
         if "position_ids" in plan.takes:
             notes.append(
@@ -77,7 +78,7 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
             )
         limit = places
     graphs = _Graphs(model, plan, batch, vocabulary, limit)
-    assets = _of_text(saved, graphs.all[0].inputs) if saved is not None and (encoder is None or encoder.masked) else {}
+    assets = {} if saved is None else text_assets(saved, graphs.all[0].inputs)
     lines = tokens_of_assets(assets, vocabulary)
     languages = language_tokens(special_tokens(assets))
     text = model.config.get_text_config(decoder=True)
@@ -88,8 +89,7 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
     roles = {"encoder": None if encoder is None else "encoder", "first": "first", "step": "step"}
     asset = {**roles, "cache": graphs.names, **rules, "max_length": limit}
     drawn = prompts(plan, vocabulary, limit, lines)
-    view, inputs = _widest(graphs, drawn)
-    tolerance, note = measured_tolerance(model, view, inputs)
+    tolerance, note = measured_tolerance(model, graphs.all[0].view, _longest(drawn))
     notes.extend([note] if note else [])
     return ModelSpec(
         name=str(model.config.model_type).replace("-", "_"),
@@ -98,6 +98,7 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
         build=lambda: model,
         graphs=tuple(graphs.all),
         tolerance=tolerance,
+        assets=lambda: assets,
         generation=GenerationSpec(asset, _logits(encoder), drawn),
     )
 
@@ -143,22 +144,10 @@ def _rows(model: nn.Module, limit: int, notes: list[str]) -> int:
     return rows
 
 
-def _of_text(saved: SavedModel, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """The assets of a text. What there is to tell of them, who puts them into the bundle tells."""
-    from ..assets import text_assets
-
-    before = list(saved.notes)
-    assets = text_assets(saved, inputs)
-    saved.notes[:] = before
-    return assets
-
-
 def _front_end(model: Any, saved: SavedModel | None) -> tuple[nn.Module, TensorSpec] | None:
     """What makes the encoder's features of a waveform, and the waveform's spec."""
     if saved is None or model.get_encoder().main_input_name not in ("input_features", "input_values"):
         return None
-    from ..front_ends import front_end
-
     found = front_end(saved, model)
     return None if found is None else (found, found.input)
 
@@ -180,8 +169,8 @@ class _Graphs:
         source_mask: tuple[TensorSpec, ...] = ()
         cross: tuple[TensorSpec, ...] = ()
         if plan.encoder is not None:
-            length, width = _memory(model, plan)
-            memory = TensorSpec("memory", "float32", (batch, length, Dim.fixed(width)))
+            length = _memory_length(model, plan)
+            memory = TensorSpec("memory", "float32", (batch, length, Dim.fixed(plan.memory_width)))
             source_mask = plan.encoder.specs[1:]
             between = (memory, *source_mask)
             self.all.append(GraphSpec("encoder", plan.encoder.specs, (memory,), lambda m: Encoder(m, plan)))
@@ -207,16 +196,16 @@ class _Graphs:
 
 
 @torch.no_grad()
-def _memory(model: nn.Module, plan: Plan) -> tuple[Dim, int]:
-    """Length and width of what the encoder says: that of a text, or measured at the ends of the range of what it reads."""
+def _memory_length(model: nn.Module, plan: Plan) -> Dim:
+    """The length of what the encoder says: that of a text, or measured at the ends of the range of what it reads."""
     assert plan.encoder is not None
     if plan.encoder.masked:
-        return plan.encoder.dims[0], plan.memory_width
+        return plan.encoder.dims[0]
     view = Encoder(model, plan)
     free = [d for d in plan.encoder.dims if d.dynamic]
     sizes = [free[0].min, free[0].opt, free[0].max] if free else [None]
     lengths = [view(*plan.encoder.sample(1, size).values()).shape[1] for size in sizes]
-    return (Dim("memory", *lengths) if free else Dim.fixed(lengths[0])), plan.memory_width
+    return Dim("memory", *lengths) if free else Dim.fixed(lengths[0])
 
 
 def within_the_cache(drawn: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -227,11 +216,8 @@ def within_the_cache(drawn: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any
     return {**drawn, "position": position, "past_mask": drawn["past_mask"] & (np.arange(capacity) < position)}
 
 
-def _widest(
-    graphs: _Graphs, drawn: Callable[[int], list[dict[str, Tensor]]]
-) -> tuple[Callable[[nn.Module], nn.Module], Sequence[Tensor]]:
-    """The view whose rounding is measured, and inputs of it: the prompt's, or the encoder's, which is as deep."""
-    longest = max(drawn(0), key=lambda prompt: next(iter(prompt.values())).shape[-1])
-    if graphs.plan.encoder is not None:
-        return graphs.all[0].view, list(longest.values())
-    return graphs.all[0].view, [longest["tokens"], torch.ones_like(longest["tokens"], dtype=torch.bool)]
+def _longest(drawn: Callable[[int], list[dict[str, Tensor]]]) -> list[Tensor]:
+    """Inputs of the first graph, by which rounding is measured: a prompt's, or an encoder's, which is as deep."""
+    prompt = max(drawn(0), key=lambda prompt: next(iter(prompt.values())).shape[-1])
+    tokens = prompt.get("tokens")
+    return list(prompt.values()) if tokens is None else [tokens, torch.ones_like(tokens, dtype=torch.bool)]

@@ -75,14 +75,13 @@ def _generator(saved: SavedModel, kind: Kind, weights: Weights, graphs: Sequence
     from ...huggingface.generators import generator_spec  # transformers is ready by now, and needed at its import
 
     made = generator_spec(weights.model, saved)
-    prompt = made.graphs[0]
-    return replace(made, assets=lambda: _of_prompts(saved, prompt))
+    text = made.assets() if made.assets else {}
+    return made if text else replace(made, assets=lambda: _of_prompts(saved, made.graphs[0]))
 
 
 def _of_prompts(saved: SavedModel, graph: GraphSpec) -> dict[str, Any]:
-    """What makes a prompt of a text, a picture or a recording, by what the first graph takes, and a text of an answer."""
-    found = text_assets(saved, graph.inputs) | image_assets(saved, graph.inputs)
-    return found or audio_assets(saved, graph.inputs, graph.outputs)
+    """What makes a prompt of a picture or a recording, by what the first graph takes, and a text of an answer."""
+    return image_assets(saved, graph.inputs) or audio_assets(saved, graph.inputs, graph.outputs)
 
 
 def _one_pass(saved: SavedModel, name: str, kind: Kind, weights: Weights, graphs: Sequence[str]) -> ModelSpec:

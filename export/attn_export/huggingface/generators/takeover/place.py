@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -111,8 +112,5 @@ def counted_from() -> Iterator[None]:
         kept = {name: value for name, value in kwargs.items() if name in ("dtype", "device")}
         return start.tensor() + original(end - start, **kept)
 
-    torch.arange = arange
-    try:
+    with mock.patch.object(torch, "arange", arange):
         yield
-    finally:
-        torch.arange = original

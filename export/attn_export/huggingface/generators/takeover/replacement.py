@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from unittest import mock
 
 import transformers
 from torch import Tensor, nn
@@ -26,27 +27,15 @@ def taken_over(model: nn.Module) -> Iterator[None]:
     Models with attention of their own get keys with the new entry written in, and a mask that is added.
     """
     masks = masking_utils.ALL_MASK_ATTENTION_FUNCTIONS._global_mapping
-    kept_masks, kept_attention = dict(masks), dict(ALL_ATTENTION_FUNCTIONS._global_mapping)
-    configs = {
-        id(part.config): part.config
-        for part in model.modules()
-        if isinstance(part, transformers.PreTrainedModel) and part._can_set_attn_implementation()
-    }
-    before = {key: config._attn_implementation_internal for key, config in configs.items()}
-    ALL_ATTENTION_FUNCTIONS._global_mapping[_NAME] = attend
-    masks.update({_NAME: mask, "sdpa": mask, "eager": added_mask})
-    for config in configs.values():
-        config._attn_implementation_internal = _NAME
-    try:
-        with registered(), counted_from():
-            yield
-    finally:
-        for key, config in configs.items():
-            config._attn_implementation_internal = before[key]
-        masks.clear()
-        masks.update(kept_masks)
-        ALL_ATTENTION_FUNCTIONS._global_mapping.clear()
-        ALL_ATTENTION_FUNCTIONS._global_mapping.update(kept_attention)
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(masks, {_NAME: mask, "sdpa": mask, "eager": added_mask}))
+        stack.enter_context(mock.patch.dict(ALL_ATTENTION_FUNCTIONS._global_mapping, {_NAME: attend}))
+        for part in model.modules():
+            if isinstance(part, transformers.PreTrainedModel) and part._can_set_attn_implementation():
+                stack.enter_context(mock.patch.object(part.config, "_attn_implementation_internal", _NAME))
+        stack.enter_context(registered())
+        stack.enter_context(counted_from())
+        yield
 
 
 @contextmanager
