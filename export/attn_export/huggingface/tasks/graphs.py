@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -47,8 +46,9 @@ def graphs_of(
 
     def whole(given: Tensors) -> Tensors:
         """Every tensor among the answers."""
-        asked = task(inputs, ()).arguments(list(given.values()))
-        return {k: v for k, v in _answer(model, asked).items() if isinstance(v, torch.Tensor) and v.ndim}
+        with torch.no_grad():
+            answered = task(inputs, ()).answer(list(given.values()))
+        return {k: v for k, v in answered.items() if isinstance(v, torch.Tensor) and v.ndim}
 
     inputs = fitted(inputs, whole, saved)
     given = draw(inputs, small(inputs))
@@ -102,9 +102,3 @@ def _padding(
     )
     kept = [spec for spec in inputs if spec.name != "attention_mask"]
     return tuple(replace(s, dims=tuple(fixed if d.name == "length" else d for d in s.dims)) for s in kept), None
-
-
-def _answer(model: nn.Module, arguments: dict[str, Any]) -> dict[str, Any]:
-    fixed = {"return_dict": True} if "return_dict" in inspect.signature(model.forward).parameters else {}
-    with torch.no_grad():
-        return dict(model(**arguments, **fixed).items())
