@@ -10,7 +10,7 @@ from attn_runtime.errors import AttnError, UsageError, did_you_mean
 from attn_runtime.escape import printable
 from attn_runtime.files import shown
 
-from .library import offline, transformers
+from .library import offline, transformers, words_of
 from .saved_model import inside, read_object, read_value
 
 #: Keys by which a config.json chooses code or files to load. None of them is followed.
@@ -52,8 +52,9 @@ def read_configuration(folder: Path, notes: list[str]) -> Any:
     except AttnError:
         raise
     except Exception as problem:  # each config checks itself in its own words
-        words = printable(" ".join(str(problem).split()) or type(problem).__name__)
-        raise UsageError(f"{folder}: config.json makes no {kind} ({words}); save the model again") from problem
+        raise UsageError(
+            f"{folder}: config.json makes no {kind} ({words_of(problem)}); save the model again"
+        ) from problem
     for where, level in _levels(raw):
         for key in ("attn_implementation", "_attn_implementation", "experts_implementation"):
             if level.get(key) is not None:

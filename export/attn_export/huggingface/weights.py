@@ -17,7 +17,7 @@ from attn_runtime.errors import CheckpointError, UsageError
 from attn_runtime.escape import printable
 
 from ..source.checkpoints import CheckpointFile, read_checkpoint
-from .library import offline
+from .library import offline, words_of
 from .saved_model import SavedModel
 
 #: Weights that other libraries load, by how their names end.
@@ -122,9 +122,11 @@ def _made(
                 local_files_only=True,
             )
     except ImportError as problem:
-        raise UsageError(f"{saved.ref}: {architecture.__name__} needs a package: {_line(problem)}") from problem
+        raise UsageError(f"{saved.ref}: {architecture.__name__} needs a package: {words_of(problem, 300)}") from problem
     except Exception as problem:  # the library's own words for a config that makes no model
-        raise CheckpointError(f"{where} can't be loaded into {architecture.__name__}: {_line(problem)}") from problem
+        raise CheckpointError(
+            f"{where} can't be loaded into {architecture.__name__}: {words_of(problem, 300)}"
+        ) from problem
     return made
 
 
@@ -149,7 +151,3 @@ def _mismatch(found: Any) -> str:
 
 def _few(names: list[str]) -> str:
     return printable(", ".join(names[:3])) + (", ..." if len(names) > 3 else "")
-
-
-def _line(problem: BaseException) -> str:
-    return printable(" ".join(str(problem).split()) or type(problem).__name__, 300)
