@@ -76,6 +76,12 @@ def model_folder(folder: Path) -> Path:
     return inside(folder, path)
 
 
+def configs_of(config: Any) -> list[Any]:
+    """A transformers.PretrainedConfig, and those of its parts that it has."""
+    parts = (getattr(config, name, None) for name in getattr(config, "sub_configs", {}))
+    return [config, *(part for part in parts if part is not None)]
+
+
 def _without_config(folder: Path) -> str:
     names = sorted(p.name for p in folder.iterdir())
     ending = {name.rpartition(".")[2] for name in names}
@@ -134,7 +140,6 @@ def _forget_implementations(config: Any) -> None:
 
     Seen in transformers 5.23: "attn_implementation": "org/kernel" in config.json is taken over by AutoConfig.
     """
-    for one in (config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", {}))):
-        if one is not None:
-            one._attn_implementation = None
-            one._experts_implementation = None
+    for one in configs_of(config):
+        one._attn_implementation = None
+        one._experts_implementation = None

@@ -17,6 +17,7 @@ from attn_runtime.errors import CheckpointError, UsageError
 from attn_runtime.escape import printable
 
 from ..source.checkpoints import CheckpointFile, read_checkpoint
+from .configuration import configs_of
 from .library import offline, words_of
 from .saved_model import SavedModel
 
@@ -133,8 +134,7 @@ def _made(
 def _settle(model: Any) -> None:
     """In eval mode, without gradients; no answers besides those that are asked for, whatever config.json says."""
     model.eval().requires_grad_(False)
-    parts = (getattr(model.config, name, None) for name in getattr(model.config, "sub_configs", {}))
-    for config in (model.config, *(part for part in parts if part is not None)):
+    for config in configs_of(model.config):
         config.return_dict = True
         config.output_hidden_states = False
         config.output_attentions = False

@@ -13,7 +13,7 @@ from attn_runtime.errors import UsageError
 from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
 
-from .. import SavedModel, Weights
+from .. import SavedModel, Weights, configs_of
 from .inputs import has_towers
 from .one_graph import Task, run
 from .outputs import output_specs, outputs_of, without_random
@@ -72,8 +72,7 @@ def graphs_of(
 
 def _no_cache(model: Any) -> None:
     """A classifier made of a decoder answers keys and values besides, which nobody asks for."""
-    parts = [getattr(model.config, name, None) for name in getattr(model.config, "sub_configs", {})]
-    for config in (model.config, *parts):
+    for config in configs_of(model.config):
         if getattr(config, "use_cache", None):
             config.use_cache = False
 
