@@ -16,7 +16,7 @@ import torch
 from attn_runtime.errors import CheckpointError, UsageError
 from attn_runtime.escape import printable
 
-from ..source.checkpoints import CheckpointFile, read_checkpoint
+from ..source.checkpoints import SCALES, CheckpointFile, read_checkpoint
 from .configuration import configs_of
 from .library import offline, words_of
 from .saved_model import SavedModel
@@ -100,7 +100,7 @@ def _refuse_quantised(tensors: dict[str, torch.Tensor], where: str) -> None:
         small = tensor.dtype.itemsize == 1 and tensor.dtype != torch.bool and tensor.ndim > 1
         # Older versions of GPT-2 and its kin saved their causal mask, of 0 and 1, among the weights.
         mask = tensor.dtype == torch.uint8 and bool((tensor <= 1).all())
-        if (small and not mask) or name.endswith((".qweight", ".absmax", ".SCB", ".weight_scale", ".weight_packed")):
+        if (small and not mask) or name.endswith(SCALES):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise CheckpointError(
                 f"{where} is quantised ({printable(name)} is {kind}); use the weights that it was made from"
