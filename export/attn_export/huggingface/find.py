@@ -11,13 +11,13 @@ from attn_runtime.files import irregular, is_file, is_folder, not_utf8
 
 from .configuration import read_configuration
 from .library import offline, transformers, words_of
-from .saved_model import SavedModel
+from .saved_model import MODEL_CARD, READ, SavedModel
 
 PREFIX = "hf:"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-#: What an export reads of a repository: settings, words, weights that are no code, the model card.
-_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
+#: What is fetched of a repository; weights that are no code among them.
+_WANTED = [*(f"*{end}" for end in READ), MODEL_CARD, "*.safetensors"]
 
 
 def find_model(ref: str, revision: str | None = None, download: bool = False) -> SavedModel:

@@ -9,10 +9,8 @@ from attn_runtime.bundle import sha256_of
 
 from ..source.checkpoints import CheckpointFile
 from .library import transformers
-from .saved_model import SavedModel
+from .saved_model import MODEL_CARD, READ, SavedModel
 
-#: What an export may have read besides weights, by how the names end; code is never read.
-_READ = (".json", ".txt", ".model", ".jinja", "README.md")
 _MOST = 200
 
 
@@ -22,7 +20,11 @@ def provenance_of(saved: SavedModel, architecture: str, file: CheckpointFile, li
     `files` holds the path in the folder and the sha256 of the weights and of every small file there.
     """
     whole = saved.folder.absolute()
-    paths = [p for p in sorted([*whole.glob("*"), *whole.glob("*/*")]) if p.name.endswith(_READ) and p.is_file()]
+    paths = [
+        p
+        for p in sorted([*whole.glob("*"), *whole.glob("*/*")])
+        if p.name.endswith((*READ, MODEL_CARD)) and p.is_file()
+    ]
     of_weights = file.hashes()
     hashes = {path.absolute(): sha256 for path, sha256 in of_weights.items()}
     hashes |= {path: sha256_of(path) for path in paths[:_MOST] if path not in hashes}
