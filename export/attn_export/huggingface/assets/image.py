@@ -286,9 +286,6 @@ def _note_distance(saved: SavedModel, recipe: Recipe, colours: Colours) -> None:
         limit = LIMIT_PIL if held["backend"] == "pil" else LIMIT_TORCHVISION
         if steps is None or steps > limit:
             far = "makes no input of that size" if steps is None else f"differs by up to {steps:.1f} of 255"
-            _tell(saved, f"image.json: {held['processor']} by {held['backend']} {far}; image.json is as Pillow resizes")
-
-
-def _tell(saved: SavedModel, note: str) -> None:
-    if note not in saved.notes:  # assets are asked for more than once
-        saved.notes.append(note)
+            saved.notes.append(
+                f"image.json: {held['processor']} by {held['backend']} {far}; image.json is as Pillow resizes"
+            )
