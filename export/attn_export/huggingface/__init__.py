@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .configuration import model_folder
+    from .configuration import configs_of, model_folder
     from .find import PREFIX, find_model
     from .generation_rules import generation_rules as rules_of_generation
     from .generation_rules import language_tokens
@@ -25,6 +25,7 @@ __all__ = [
     "SavedModel",
     "Weights",
     "body_of",
+    "configs_of",
     "find_model",
     "inside",
     "kind_of",
@@ -41,7 +42,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "configuration": ["model_folder"],
+        "configuration": ["configs_of", "model_folder"],
         "find": ["PREFIX", "find_model"],
         "generation_rules": ["generation_rules as rules_of_generation", "language_tokens"],
         "kind": ["TASKS", "Kind", "body_of", "kind_of"],

@@ -10,7 +10,7 @@ from attn_runtime.errors import AttnError, UsageError, did_you_mean
 from attn_runtime.escape import printable
 from attn_runtime.files import shown
 
-from .library import offline, transformers
+from .library import offline, transformers, words_of
 from .saved_model import inside, read_object, read_value
 
 #: Keys by which a config.json chooses code or files to load. None of them is followed.
@@ -52,8 +52,9 @@ def read_configuration(folder: Path, notes: list[str]) -> Any:
     except AttnError:
         raise
     except Exception as problem:  # each config checks itself in its own words
-        words = printable(" ".join(str(problem).split()) or type(problem).__name__)
-        raise UsageError(f"{folder}: config.json makes no {kind} ({words}); save the model again") from problem
+        raise UsageError(
+            f"{folder}: config.json makes no {kind} ({words_of(problem)}); save the model again"
+        ) from problem
     for where, level in _levels(raw):
         for key in ("attn_implementation", "_attn_implementation", "experts_implementation"):
             if level.get(key) is not None:
@@ -73,6 +74,12 @@ def model_folder(folder: Path) -> Path:
     if not isinstance(path, str) or not path or (folder / "config.json").is_file():
         return folder
     return inside(folder, path)
+
+
+def configs_of(config: Any) -> list[Any]:
+    """A transformers.PretrainedConfig, and those of its parts that it has."""
+    parts = (getattr(config, name, None) for name in getattr(config, "sub_configs", {}))
+    return [config, *(part for part in parts if part is not None)]
 
 
 def _without_config(folder: Path) -> str:
@@ -133,7 +140,6 @@ def _forget_implementations(config: Any) -> None:
 
     Seen in transformers 5.23: "attn_implementation": "org/kernel" in config.json is taken over by AutoConfig.
     """
-    for one in (config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", {}))):
-        if one is not None:
-            one._attn_implementation = None
-            one._experts_implementation = None
+    for one in configs_of(config):
+        one._attn_implementation = None
+        one._experts_implementation = None

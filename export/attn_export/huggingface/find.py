@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from attn_runtime.errors import UsageError
 from attn_runtime.escape import printable, shell_words
 from attn_runtime.files import irregular, is_file, is_folder, not_utf8
 
 from .configuration import read_configuration
-from .library import offline, transformers
-from .saved_model import SavedModel
+from .library import offline, transformers, words_of
+from .saved_model import MODEL_CARD, READ, SavedModel
 
 PREFIX = "hf:"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-#: What an export reads of a repository: settings, words, weights that are no code, the model card.
-_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
+#: What is fetched of a repository; weights that are no code among them.
+_WANTED = [*(f"*{end}" for end in READ), MODEL_CARD, "*.safetensors"]
 
 
 def find_model(ref: str, revision: str | None = None, download: bool = False) -> SavedModel:
@@ -40,16 +39,14 @@ def find_model(ref: str, revision: str | None = None, download: bool = False) ->
             raise UsageError(f"{option}: {printable(ref)} is a folder, and has no other; name hf:ORG/NAME")
     folder = Path(ref).expanduser()
     if is_file(folder):
-        raise UsageError(f"{printable(ref)} is a file; give the folder that it lies in: {shown_parent(folder)}")
+        raise UsageError(
+            f"{printable(ref)} is a file; give the folder that it lies in: {printable(str(folder.parent))}"
+        )
     if not is_folder(folder):
         raise UsageError(f"{printable(ref)}: {irregular(folder) or 'there is no such folder'}{_hint(ref)}")
     if problem := not_utf8(folder):
         raise UsageError(f"{printable(ref)}: its path {problem}")
     return _saved(folder, None, None)
-
-
-def shown_parent(path: Path) -> str:
-    return printable(str(path.parent))
 
 
 def _saved(folder: Path, repository: str | None, commit: str | None) -> SavedModel:
@@ -75,7 +72,7 @@ def _cached(repository: str, revision: str | None) -> Path:
             return Path(snapshot_download(repository, revision=revision, allow_patterns=asked, local_files_only=True))
     except HFValidationError as problem:
         raise UsageError(
-            f"hf:{repository}: no name of a repository ({_line(problem)}); expected hf:ORG/NAME"
+            f"hf:{repository}: no name of a repository ({words_of(problem)}); expected hf:ORG/NAME"
         ) from problem
     except (LocalEntryNotFoundError, OSError) as problem:
         of = f" (revision {printable(revision)})" if revision else ""
@@ -99,10 +96,6 @@ def _downloaded(repository: str, revision: str | None) -> Path:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=_WANTED + pickles))
     except Exception as problem:  # of the network, the Hub, the disk: what each library below it raises
         raise UsageError(
-            f"--download: hf:{repository} can't be fetched ({_line(problem)}); check its name, --revision, the network, and "
+            f"--download: hf:{repository} can't be fetched ({words_of(problem)}); check its name, --revision, the network, and "
             "for a gated repository hf auth login"
         ) from problem
-
-
-def _line(problem: Any) -> str:
-    return printable(" ".join(str(problem).split()) or type(problem).__name__)

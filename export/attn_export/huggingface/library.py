@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from attn_runtime.errors import UsageError
+from attn_runtime.escape import printable
 
 from ..quiet import captured_output
 from ..torchvision_import import ready_torchvision
@@ -26,6 +27,11 @@ def transformers() -> Any:
     if int(library.__version__.split(".")[0]) < 5:
         raise UsageError(f"transformers is {library.__version__}, expected 5 or newer; pip install 'transformers>=5'")
     return library
+
+
+def words_of(problem: BaseException, limit: int = 200) -> str:
+    """What a library says of a problem, in one line that a terminal takes."""
+    return printable(" ".join(str(problem).split()) or type(problem).__name__, limit)
 
 
 @contextmanager

@@ -9,10 +9,8 @@ from attn_runtime.bundle import sha256_of
 
 from ..source.checkpoints import CheckpointFile
 from .library import transformers
-from .saved_model import SavedModel
+from .saved_model import MODEL_CARD, READ, SavedModel
 
-#: What an export may have read besides weights, by how the names end; code is never read.
-_READ = (".json", ".txt", ".model", ".jinja", "README.md")
 _MOST = 200
 
 
@@ -22,9 +20,14 @@ def provenance_of(saved: SavedModel, architecture: str, file: CheckpointFile, li
     `files` holds the path in the folder and the sha256 of the weights and of every small file there.
     """
     whole = saved.folder.absolute()
-    weights = [path.absolute() for path in (file.path, *file.parts)]
-    paths = [p for p in sorted([*whole.glob("*"), *whole.glob("*/*")]) if p.name.endswith(_READ) and p.is_file()]
-    hashes = {path: sha256_of(path) for path in dict.fromkeys([*weights, *paths[:_MOST]])}
+    paths = [
+        p
+        for p in sorted([*whole.glob("*"), *whole.glob("*/*")])
+        if p.name.endswith((*READ, MODEL_CARD)) and p.is_file()
+    ]
+    of_weights = file.hashes()
+    hashes = {path.absolute(): sha256 for path, sha256 in of_weights.items()}
+    hashes |= {path: sha256_of(path) for path in paths[:_MOST] if path not in hashes}
     told: dict[str, Any] = {
         "repository": saved.repository,
         "commit": saved.commit,
@@ -33,8 +36,7 @@ def provenance_of(saved: SavedModel, architecture: str, file: CheckpointFile, li
         "transformers": transformers().__version__,
         "files": [{"file": _inside(path, whole), "sha256": sha256} for path, sha256 in hashes.items()],
     }
-    whole_hash = file.sha256 if file.parts else hashes[weights[0]]
-    found = {"huggingface": told, "checkpoint": {"file": file.path.name, "sha256": whole_hash}}
+    found = {"huggingface": told, "checkpoint": {"file": file.path.name, "sha256": file.sha256_by(of_weights)}}
     return found | ({"licence": licence} if licence else {})
 
 

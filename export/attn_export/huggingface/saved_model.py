@@ -9,10 +9,13 @@ from typing import Any
 
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.escape import printable
-from attn_runtime.files import is_file, read_limited, shown
+from attn_runtime.files import is_file, once_each, read_limited, shown
 
 #: tokenizer.json of a large vocabulary has 35 MB; nobody's is larger than this.
 MAX_BYTES = 128 * 2**20
+#: What an export reads of a folder besides weights and model card, by how the names end; code is never read.
+READ = (".json", ".txt", ".model", ".jinja")
+MODEL_CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def read_value(folder: Path, name: str) -> Any:
     if not is_file(path):
         return None
     try:
-        return json.loads(read_limited(path, str(folder), MAX_BYTES).decode("utf-8"), object_pairs_hook=_once_each)
+        return json.loads(read_limited(path, str(folder), MAX_BYTES).decode("utf-8"), object_pairs_hook=once_each)
     except BundleError as problem:
         raise UsageError(str(problem).replace("re-export the bundle", "save the model again")) from problem
     except (ValueError, RecursionError) as problem:
@@ -83,12 +86,3 @@ def inside(folder: Path, name: str) -> Path:
     if place.is_absolute() or ".." in place.parts or "\0" in name:
         raise UsageError(f"{folder}: it names {shown(name)}; expected a place inside the folder")
     return folder / place
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"key {shown(key)} occurs twice in one object")
-        found[key] = value
-    return found

@@ -16,8 +16,9 @@ import torch
 from attn_runtime.errors import CheckpointError, UsageError
 from attn_runtime.escape import printable
 
-from ..source.checkpoints import CheckpointFile, read_checkpoint
-from .library import offline
+from ..source.checkpoints import SCALES, CheckpointFile, read_checkpoint
+from .configuration import configs_of
+from .library import offline, words_of
 from .saved_model import SavedModel
 
 #: Weights that other libraries load, by how their names end.
@@ -99,7 +100,7 @@ def _refuse_quantised(tensors: dict[str, torch.Tensor], where: str) -> None:
         small = tensor.dtype.itemsize == 1 and tensor.dtype != torch.bool and tensor.ndim > 1
         # Older versions of GPT-2 and its kin saved their causal mask, of 0 and 1, among the weights.
         mask = tensor.dtype == torch.uint8 and bool((tensor <= 1).all())
-        if (small and not mask) or name.endswith((".qweight", ".absmax", ".SCB", ".weight_scale", ".weight_packed")):
+        if (small and not mask) or name.endswith(SCALES):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise CheckpointError(
                 f"{where} is quantised ({printable(name)} is {kind}); use the weights that it was made from"
@@ -122,17 +123,18 @@ def _made(
                 local_files_only=True,
             )
     except ImportError as problem:
-        raise UsageError(f"{saved.ref}: {architecture.__name__} needs a package: {_line(problem)}") from problem
+        raise UsageError(f"{saved.ref}: {architecture.__name__} needs a package: {words_of(problem, 300)}") from problem
     except Exception as problem:  # the library's own words for a config that makes no model
-        raise CheckpointError(f"{where} can't be loaded into {architecture.__name__}: {_line(problem)}") from problem
+        raise CheckpointError(
+            f"{where} can't be loaded into {architecture.__name__}: {words_of(problem, 300)}"
+        ) from problem
     return made
 
 
 def _settle(model: Any) -> None:
     """In eval mode, without gradients; no answers besides those that are asked for, whatever config.json says."""
     model.eval().requires_grad_(False)
-    parts = (getattr(model.config, name, None) for name in getattr(model.config, "sub_configs", {}))
-    for config in (model.config, *(part for part in parts if part is not None)):
+    for config in configs_of(model.config):
         config.return_dict = True
         config.output_hidden_states = False
         config.output_attentions = False
@@ -149,7 +151,3 @@ def _mismatch(found: Any) -> str:
 
 def _few(names: list[str]) -> str:
     return printable(", ".join(names[:3])) + (", ..." if len(names) > 3 else "")
-
-
-def _line(problem: BaseException) -> str:
-    return printable(" ".join(str(problem).split()) or type(problem).__name__, 300)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from .resident_memory import peak_memory, reset_peak_memory
     from .streams import MAX_STREAM_BYTES, bytes_or_path, open_descriptor, source_name
-    from .strict_json import MAX_ASSET_BYTES, MAX_JSON_BYTES, parse_json, read_json, read_limited, shown
+    from .strict_json import MAX_ASSET_BYTES, MAX_JSON_BYTES, once_each, parse_json, read_json, read_limited, shown
     from .turns import changing
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "is_folder",
     "not_utf8",
     "not_written",
+    "once_each",
     "open_descriptor",
     "open_regular",
     "output_problem",
@@ -78,7 +79,15 @@ __getattr__, __dir__ = lazy(
         ],
         "resident_memory": ["peak_memory", "reset_peak_memory"],
         "streams": ["MAX_STREAM_BYTES", "bytes_or_path", "open_descriptor", "source_name"],
-        "strict_json": ["MAX_ASSET_BYTES", "MAX_JSON_BYTES", "parse_json", "read_json", "read_limited", "shown"],
+        "strict_json": [
+            "MAX_ASSET_BYTES",
+            "MAX_JSON_BYTES",
+            "once_each",
+            "parse_json",
+            "read_json",
+            "read_limited",
+            "shown",
+        ],
         "output_place": ["check_file", "folder_problem", "not_written", "output_problem", "too_long"],
         "path_encoding": ["not_utf8", "utf8_path"],
         "turns": ["changing"],

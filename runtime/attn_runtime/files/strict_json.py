@@ -62,7 +62,7 @@ def parse_json(data: bytes, where: str) -> Any:
     try:
         value = json.loads(
             data.decode("utf-8"),
-            object_pairs_hook=_no_duplicates,
+            object_pairs_hook=once_each,
             parse_constant=_no_constant,
             parse_float=_finite_float,
             parse_int=_int64,
@@ -82,11 +82,12 @@ def parse_json(data: bytes, where: str) -> Any:
     return value
 
 
-class _Refused(Exception):
+class _Refused(ValueError):
     """Well-formed JSON that a bundle must not hold."""
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object_pairs_hook of `json.loads`, for readers that are less strict otherwise. ValueError for a key said twice."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:

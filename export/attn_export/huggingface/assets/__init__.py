@@ -8,19 +8,19 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .image import image_assets, image_size
-    from .image_processor import drawn_pictures
+    from .image_processor import difference, drawn_pictures
     from .labels import label_assets
     from .model_card import licence
     from .text import text_assets
 
-__all__ = ["drawn_pictures", "image_assets", "image_size", "label_assets", "licence", "text_assets"]
+__all__ = ["difference", "drawn_pictures", "image_assets", "image_size", "label_assets", "licence", "text_assets"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
         "image": ["image_assets", "image_size"],
-        "image_processor": ["drawn_pictures"],
+        "image_processor": ["difference", "drawn_pictures"],
         "labels": ["label_assets"],
         "model_card": ["licence"],
         "text": ["text_assets"],

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attn_runtime.preprocess import prepare
 from attn_runtime.spec import TensorSpec
 from numpy.typing import NDArray
 
-from .image_processor import Colours, Processor, colours_of, drawn_pictures, processors_of
+from .image_processor import Colours, Processor, colours_of, difference, drawn_pictures, processors_of
 
 if TYPE_CHECKING:
     from .. import SavedModel
@@ -62,10 +61,7 @@ class _Made:
     def worst(self, number: int, recipe: Recipe) -> float:
         """The largest difference from what `recipe` makes of that picture; 0 of one that the processor itself can't make."""
         made = self.of(number)
-        if made is None:
-            return 0.0
-        ours = prepare(self.pictures[number], recipe)
-        return float("inf") if made.shape != ours.shape else float(np.abs(made - ours).max())
+        return 0.0 if made is None else difference(made, self.pictures[number], recipe)
 
     @property
     def count(self) -> int:
@@ -290,9 +286,6 @@ def _note_distance(saved: SavedModel, recipe: Recipe, colours: Colours) -> None:
         limit = LIMIT_PIL if held["backend"] == "pil" else LIMIT_TORCHVISION
         if steps is None or steps > limit:
             far = "makes no input of that size" if steps is None else f"differs by up to {steps:.1f} of 255"
-            _tell(saved, f"image.json: {held['processor']} by {held['backend']} {far}; image.json is as Pillow resizes")
-
-
-def _tell(saved: SavedModel, note: str) -> None:
-    if note not in saved.notes:  # assets are asked for more than once
-        saved.notes.append(note)
+            saved.notes.append(
+                f"image.json: {held['processor']} by {held['backend']} {far}; image.json is as Pillow resizes"
+            )

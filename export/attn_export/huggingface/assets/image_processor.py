@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attn_runtime.escape import printable
+from attn_runtime.preprocess import prepare
 from numpy.typing import NDArray
 
 from ...quiet import captured_output
@@ -145,6 +146,12 @@ def _affine(seen: Sequence[NDArray[np.float64]]) -> Colours | None:
     if not np.allclose(grey, factors * 100 + black, rtol=1e-4, atol=1e-4):
         return None
     return Colours(tuple(factors.tolist()), tuple(black.tolist()), tuple(order.tolist()))
+
+
+def difference(made: NDArray[np.float32], picture: Image, recipe: Mapping[str, Any]) -> float:
+    """The largest of a value between a tensor that a library made of `picture` and what `recipe` makes of it."""
+    ours = prepare(picture, recipe)
+    return float("inf") if made.shape != ours.shape else float(np.abs(made - ours).max())
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------

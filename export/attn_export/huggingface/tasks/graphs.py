@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,7 @@ from attn_runtime.errors import UsageError
 from attn_runtime.spec import Dim, TensorSpec
 from torch import nn
 
-from .. import SavedModel, Weights
+from .. import SavedModel, Weights, configs_of
 from .inputs import has_towers
 from .one_graph import Task, run
 from .outputs import output_specs, outputs_of, without_random
@@ -47,8 +46,9 @@ def graphs_of(
 
     def whole(given: Tensors) -> Tensors:
         """Every tensor among the answers."""
-        asked = task(inputs, ()).arguments(list(given.values()))
-        return {k: v for k, v in _answer(model, asked).items() if isinstance(v, torch.Tensor) and v.ndim}
+        with torch.no_grad():
+            answered = task(inputs, ()).answer(list(given.values()))
+        return {k: v for k, v in answered.items() if isinstance(v, torch.Tensor) and v.ndim}
 
     inputs = fitted(inputs, whole, saved)
     given = draw(inputs, small(inputs))
@@ -72,8 +72,7 @@ def graphs_of(
 
 def _no_cache(model: Any) -> None:
     """A classifier made of a decoder answers keys and values besides, which nobody asks for."""
-    parts = [getattr(model.config, name, None) for name in getattr(model.config, "sub_configs", {})]
-    for config in (model.config, *parts):
+    for config in configs_of(model.config):
         if getattr(config, "use_cache", None):
             config.use_cache = False
 
@@ -102,9 +101,3 @@ def _padding(
     )
     kept = [spec for spec in inputs if spec.name != "attention_mask"]
     return tuple(replace(s, dims=tuple(fixed if d.name == "length" else d for d in s.dims)) for s in kept), None
-
-
-def _answer(model: nn.Module, arguments: dict[str, Any]) -> dict[str, Any]:
-    fixed = {"return_dict": True} if "return_dict" in inspect.signature(model.forward).parameters else {}
-    with torch.no_grad():
-        return dict(model(**arguments, **fixed).items())

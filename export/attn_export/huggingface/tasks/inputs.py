@@ -43,12 +43,13 @@ def inputs_of(
     found: list[TensorSpec] = []
     if texts:
         found += _text(model, saved, takes, "texts" if towers else "batch")
+    batch = None if towers or not found else found[0].dims[0]
     if pictures:
-        found.append(_picture(model, saved, size, _batch_of(found, "images" if towers else "batch")))
+        found.append(_picture(model, saved, size, batch))
     main = getattr(model, "main_input_name", "")
     audio = next((name for name in (main, *_SOUND) if name in _SOUND and name in takes), None)
     if audio and not pictures:
-        found.append(sound or _sound(model, saved, audio, _batch_of(found, "sounds" if towers else "batch")))
+        found.append(sound or _sound(model, saved, audio, batch))
     known = {spec.name for spec in found} | ({audio} if audio else set())
     lacking = [
         name
@@ -69,11 +70,6 @@ def has_towers(model: nn.Module) -> bool:
     return hasattr(model, "get_text_features") and (
         hasattr(model, "get_image_features") or hasattr(model, "get_audio_features")
     )
-
-
-def _batch_of(found: Sequence[TensorSpec], name: str) -> Dim | None:
-    """The dim `name` where an input has it already."""
-    return next((dim for spec in found for dim in spec.dims if dim.name == name), None)
 
 
 def _text(model: nn.Module, saved: SavedModel, takes: Any, rows: str) -> list[TensorSpec]:

@@ -36,16 +36,16 @@ class Task(nn.Module):
         self.fixed = {"return_dict": True} if "return_dict" in inspect.signature(model.forward).parameters else {}
 
     def forward(self, *given: Tensor) -> dict[str, Tensor]:
-        answered = self.model(**self.arguments(given), **self.fixed)
+        answered = self.answer(given)
         return {name: answered[name] for name in self.outputs}
 
-    def arguments(self, given: Sequence[Tensor]) -> dict[str, Any]:
-        """What the model itself is called with."""
+    def answer(self, given: Sequence[Tensor]) -> Any:
+        """All that the model itself answers."""
         named = with_mask(self.names, given, self.fill)
         if self.front_end is not None:
             made = self.front_end(named.pop(self.heard))
             named |= made if isinstance(made, dict) else {self.fed: made}
-        return named
+        return self.model(**named, **self.fixed)
 
 
 class Tower(nn.Module):

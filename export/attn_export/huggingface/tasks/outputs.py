@@ -67,7 +67,7 @@ def without_random(
     """
     few = printable(", ".join(missing[:3])) + (", ..." if len(missing) > 3 else "")
     left = tuple(key for key in outputs if key not in resting)
-    if resting and (not left or "logits" in resting or any("logits" in key for key in resting)):
+    if resting and (not left or any("logits" in key for key in resting)):
         raise CheckpointError(
             f"{name} needs {len(missing)} weights that the folder has not ({few}), and {' and '.join(sorted(resting))} would "
             "be random; train it first, or take another class of it with --task, as in --task feature-extraction"

@@ -13,7 +13,7 @@ from .state_dicts import StateDict, is_average, listed
 #: Keys under which training scripts keep the weights that they train, the likeliest first.
 _PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "params", "weights", "module")
 #: What quantisers keep beside a weight: bitsandbytes, GPTQ and AWQ, float8, compressed-tensors.
-_SCALES = (".SCB", ".absmax", ".qweight", ".qzeros", "weight_scale", "weight_scale_inv", ".weight_packed")
+SCALES = (".SCB", ".absmax", ".qweight", ".qzeros", "weight_scale", "weight_scale_inv", ".weight_packed")
 _OPTION = "--checkpoint-key"
 
 
@@ -142,7 +142,7 @@ def _misfit(own: Own, found: list[StateDict], one: _Candidate, where: str, stran
 def _quantised(own: Own, one: _Candidate, unexpected: list[str]) -> bool:
     """By scales beside the weights, or by weights in integers or in float8."""
     held = {n: one.state.tensors[o] for n, o in one.fit.table.items() if own.tensors[n].is_floating_point()}
-    return any(n.endswith(_SCALES) for n in unexpected) or any(
+    return any(n.endswith(SCALES) for n in unexpected) or any(
         t.dtype.itemsize == 1 or (n in one.fit.misshapen and not t.is_floating_point()) for n, t in held.items()
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,17 @@ class CheckpointFile:
     @property
     def sha256(self) -> str:
         """Of the file; of one in parts, of the lines that `sha256sum INDEX PART...` prints in the folder."""
+        return self.sha256_by(self.hashes())
+
+    def hashes(self) -> dict[Path, str]:
+        """The sha256 of the file and of each of its parts."""
+        return {path: sha256_of(path) for path in (self.path, *self.parts)}
+
+    def sha256_by(self, hashes: Mapping[Path, str]) -> str:
+        """`sha256`, where `hashes` are known already: weights are long to read."""
         if not self.parts:
-            return sha256_of(self.path)
-        lines = "".join(f"{sha256_of(p)}  {p.relative_to(self.path.parent)}\n" for p in (self.path, *self.parts))
+            return hashes[self.path]
+        lines = "".join(f"{sha256}  {path.relative_to(self.path.parent)}\n" for path, sha256 in hashes.items())
         return hashlib.sha256(lines.encode()).hexdigest()
 
 

@@ -13,12 +13,11 @@ from attn_runtime.bundle import sha256_of
 from attn_runtime.errors import UsageError
 from attn_runtime.escape import printable
 from attn_runtime.files import reason
-from attn_runtime.preprocess import prepare
 from attn_runtime.spec import Dim, TensorSpec
 from torch import Tensor, nn
 
 from ...huggingface import LoadedModel
-from ...huggingface.assets import drawn_pictures
+from ...huggingface.assets import difference, drawn_pictures
 from ...quiet import captured_output
 
 if TYPE_CHECKING:
@@ -118,15 +117,9 @@ def _answering(ref: str, module: nn.Module, size: tuple[int, int, int]) -> tuple
 
 def _held(recipe: dict[str, Any], transform: Transform, library: str, notes: list[str]) -> bool:
     """Whether the library's transform makes of drawn pictures what `recipe` makes of them; it tells how well."""
-    worst, pictures = 0.0, drawn_pictures(recipe["channels"])
-    for picture in pictures:
-        with captured_output():
-            made = np.asarray(transform(picture))[None]
-        ours = prepare(picture, recipe)
-        if made.shape != ours.shape:
-            worst = float("inf")
-            break
-        worst = max(worst, float(np.abs(made - ours).max()))
+    pictures = drawn_pictures(recipe["channels"])
+    with captured_output():
+        worst = max(difference(np.asarray(transform(picture))[None], picture, recipe) for picture in pictures)
     if worst * max(recipe["std"]) / recipe["scale"] > LIMIT:
         notes.append(
             f"no image.json: the recipe is off from the transform of {library} by {worst:.3g}; give arrays, or --assets"
