@@ -12,6 +12,7 @@ from attn_runtime.bundle import ASSET_FORMS, check_asset
 from attn_runtime.errors import BundleError, UsageError, did_you_mean
 from attn_runtime.escape import printable
 from attn_runtime.files import MAX_ASSET_BYTES, irregular, parse_json, read_limited
+from attn_runtime.preprocess import refused_by_tokenizers
 from attn_runtime.spec import TensorSpec
 
 #: What a bundle may hold. The last two have no published form.
@@ -93,12 +94,8 @@ def _tokenizer_fits(folder: Path, value: Any, text: Mapping[str, Any] | None, in
         from tokenizers import Tokenizer
     except ImportError:
         return
-    try:
+    with refused_by_tokenizers(where, UsageError, "save it again"):
         words = Tokenizer.from_str(json.dumps(value)).get_vocab(with_added_tokens=True)
-    except BaseException as error:  # a panic inside the library is no Exception
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise UsageError(f"{where}: {printable(' '.join(str(error).split()), 160)}; save it again") from error
     taken = next((spec for spec in inputs if text is not None and spec.name == text["input"]), None)
     if taken is not None and taken.high is not None and max(words.values(), default=0) >= taken.high:
         word, last = max(words.items(), key=lambda item: item[1])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .text import Encoded, Text, open_text, read_lines
     from .text_stream import TextStream
     from .token_text import CtcText, TokenText
+    from .tokenizer_file import refused_by_tokenizers
 
 __all__ = [
     "CtcText",
@@ -33,6 +34,7 @@ __all__ = [
     "open_text",
     "prepare",
     "read_lines",
+    "refused_by_tokenizers",
     "resample",
 ]
 
@@ -48,5 +50,6 @@ __getattr__, __dir__ = lazy(
         "text": ["Encoded", "Text", "open_text", "read_lines"],
         "text_stream": ["TextStream"],
         "token_text": ["CtcText", "TokenText"],
+        "tokenizer_file": ["refused_by_tokenizers"],
     },
 )

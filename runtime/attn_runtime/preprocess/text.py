@@ -21,7 +21,7 @@ from ..escape import printable
 from ..files import bytes_or_path, irregular, reason
 from ..spec import Dim, TensorSpec
 from .text_stream import Beginnings, TextStream
-from .tokenizer_file import read_tokenizer, refused
+from .tokenizer_file import read_tokenizer, refused_by_tokenizers
 
 #: Largest file of texts that is read.
 MAX_BYTES = 16 << 20
@@ -210,7 +210,7 @@ class Text:
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """What the tokenizer itself can't do, as a word without a token for unknown ones, is the bundle's fault."""
-        with refused(f"{self.where}: asset tokenizer: {what}"):
+        with refused_by_tokenizers(f"{self.where}: asset tokenizer: {what}"):
             yield
 
     def _whole(self, *given: str) -> Any:

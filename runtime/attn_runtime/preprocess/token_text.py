@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import BundleError, UsageError
 from ..escape import printable
-from .tokenizer_file import read_tokenizer, refused
+from .tokenizer_file import read_tokenizer, refused_by_tokenizers
 
 
 class TokenText:
@@ -27,7 +27,7 @@ class TokenText:
 
     def decode(self, tokens: Iterable[int], special: bool = False) -> str:
         """The text of `tokens`; with `special` those that are none of a text (padding, stop) are written too."""
-        with refused(f"{self.where}: asset tokenizer: can't write an answer"):
+        with refused_by_tokenizers(f"{self.where}: asset tokenizer: can't write an answer"):
             return str(self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=not special))
 
 

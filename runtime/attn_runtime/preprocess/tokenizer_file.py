@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import BackendError, BundleError
+from ..errors import AttnError, BackendError, BundleError
 from ..escape import printable
 from .text_stream import Beginnings
 
@@ -35,7 +35,7 @@ def read_tokenizer(value: Any, where: str) -> tuple[Any, Beginnings]:
             f"{where}: asset tokenizer: its decoder is a Strip with a `stop`, at which the tokenizers library fails where an "
             "answer is shorter; expected a `stop` of 0: change tokenizer.json, and re-export the bundle"
         )
-    with refused(f"{where}: asset tokenizer"):
+    with refused_by_tokenizers(f"{where}: asset tokenizer"):
         tokenizer = Tokenizer.from_str(json.dumps(value))
         # A text that is too long is refused, not cut; padding is for the batch at hand.
         tokenizer.no_truncation()
@@ -44,15 +44,17 @@ def read_tokenizer(value: Any, where: str) -> tuple[Any, Beginnings]:
 
 
 @contextmanager
-def refused(what: str) -> Iterator[None]:
-    """BundleError, opened by `what`, for whatever the library raises."""
+def refused_by_tokenizers(
+    what: str, kind: type[AttnError] = BundleError, way: str = "re-export the bundle"
+) -> Iterator[None]:
+    """An error of `kind`, opened by `what` and ended by `way`, for whatever the library raises."""
     try:
         yield
     except BaseException as error:  # a panic inside the library is no Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         told = " ".join(str(error).split())
-        raise BundleError(f"{what}: {printable(told, 160)}; re-export the bundle") from error
+        raise kind(f"{what}: {printable(told, 160)}; {way}") from error
 
 
 def _strips_the_end(decoder: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from attn_runtime.errors import UsageError
 from attn_runtime.escape import printable
+from attn_runtime.preprocess import refused_by_tokenizers
 
 from ...quiet import captured_output
 from .. import SavedModel
@@ -59,18 +60,12 @@ def opened(saved: SavedModel, tokenizer: dict[str, Any]) -> Any:
     """As a runtime opens it: what is too long is not cut, and padding is for the batch at hand."""
     from tokenizers import Tokenizer
 
-    try:
+    what = f"{named(saved)}: {FILE} can't be read by the tokenizers library"
+    with refused_by_tokenizers(what, UsageError, "save it again"):
         made = Tokenizer.from_str(json.dumps(tokenizer))
         made.no_truncation()
         made.no_padding()
         made.encode(TEXTS[0])
-    except BaseException as error:  # a panic inside the library is no Exception
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        told = printable(" ".join(str(error).split()), 160)
-        raise UsageError(
-            f"{named(saved)}: {FILE} can't be read by the tokenizers library: {told}; save it again"
-        ) from error
     return made
 
 
