@@ -24,9 +24,7 @@ std::string normal(const std::string& word, const Normalizer* normalizer) {
   if (!normalizer) return word;
   Characters text = characters(code_points(word));
   normalizer->apply(text);
-  std::string made;
-  for (const Character& each : text) append_utf8(made, each.value);
-  return made;
+  return utf8_of(text);
 }
 
 // Narrows a range by one character.

@@ -13,15 +13,6 @@ namespace {
 
 constexpr const char* unreadable = "\uFFFD";
 
-std::string replaced(const std::string& text, const std::string& wanted, const std::string& content) {
-  std::string made;
-  size_t at = 0;
-  for (size_t match; (match = text.find(wanted, at)) != std::string::npos; at = match + wanted.size()) {
-    made.append(text, at, match - at).append(content);
-  }
-  return made.append(text, at);
-}
-
 // What `tokenizers` takes from in front of marks, and from English short forms.
 std::string cleaned_up(std::string word) {
   static constexpr std::array<std::pair<const char*, const char*>, 11> marks = {{{" .", "."},
