@@ -7,6 +7,7 @@
 #include "tokenizer/models/byte_tokens.h"
 #include "tokenizer/parts.h"
 #include "tokenizer/text_pattern.h"
+#include "unicode/transform.h"
 
 namespace attn {
 namespace {
@@ -224,16 +225,6 @@ class ByteLevelDecoder : public Decoder {
       bytes.push_back(static_cast<char>(*byte));
     }
     return bytes;
-  }
-  // Printable characters of Latin-1 stand for themselves, U+0100 and on for the others, in their order.
-  static std::optional<unsigned char> byte_of_letter(char32_t letter) {
-    const auto stands_for_itself = [](char32_t value) { return (value > 32 && value < 127) || (value > 160 && value < 256 && value != 173); };
-    if (stands_for_itself(letter)) return static_cast<unsigned char>(letter);
-    if (letter < 256 || letter >= 256 + 68) return std::nullopt;
-    for (char32_t value = 0, next = 256; value < 256; ++value) {
-      if (!stands_for_itself(value) && next++ == letter) return static_cast<unsigned char>(value);
-    }
-    return std::nullopt;
   }
 };
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,5 +28,7 @@ void prepend(Characters& text, const std::u32string& front);
 
 // Each byte of its UTF-8 as a letter that can be seen, as GPT-2 has it: a space is U+0120.
 void spell_bytes(Characters& text);
+// The byte that such a letter stands for; none for any other.
+std::optional<unsigned char> byte_of_letter(char32_t letter);
 
 }  // namespace attn
