@@ -293,14 +293,8 @@ std::string filled(TokenizerPart& part, const char* key) {
   return found;
 }
 
-std::string character(TokenizerPart& part, const char* key) {
-  std::string found = part.text(key);
-  if (code_points(found).size() != 1) part.refuse(std::string(key) + " is " + shown(found) + ", expected one character");
-  return found;
-}
-
 std::unique_ptr<Decoder> read_metaspace(TokenizerPart& part) {
-  std::string mark = character(part, "replacement");
+  std::string mark = to_utf8(std::u32string{part.character("replacement")});
   const std::string scheme = part.find("prepend_scheme") ? part.text("prepend_scheme") : "always";
   const bool known = scheme == "always" || scheme == "first" || scheme == "never";
   if (!known) part.refuse("prepend_scheme is " + shown(scheme) + ", expected always, first or never");
@@ -313,7 +307,7 @@ std::unique_ptr<Decoder> read_metaspace(TokenizerPart& part) {
 }
 
 std::unique_ptr<Decoder> read_strip(TokenizerPart& part) {
-  std::string content = character(part, "content");
+  std::string content = to_utf8(std::u32string{part.character("content")});
   const int64_t start = part.count("start"), stop = part.count("stop");
   // The library fails at a word that is shorter.
   if (stop) part.refuse("its stop is " + std::to_string(stop) + ", only 0 is supported");

@@ -159,8 +159,6 @@ std::string Tokenizer::put_together(const std::vector<std::string>& words) const
   return text;
 }
 
-void Tokenizer::refuse(const std::string& problem) const {
-  throw bundle_error(where_ + ": asset tokenizer: " + problem + " (in C++). Give tokens, or use attn-run");
-}
+void Tokenizer::refuse(const std::string& problem) const { refuse_tokenizer(where_, problem); }
 
 }  // namespace attn
