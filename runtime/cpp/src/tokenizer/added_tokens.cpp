@@ -22,13 +22,6 @@ std::string normal(const std::string& word, const Normalizer* normalizer) {
   return utf8_of(text);
 }
 
-// Narrows a range by one character.
-void narrow(const Vocabulary& words, Vocabulary::Range& range, char32_t value) {
-  std::string bytes;
-  append_utf8(bytes, value);
-  for (const char each : bytes) words.narrow(range, static_cast<unsigned char>(each));
-}
-
 }  // namespace
 
 AddedTokens::AddedTokens(const Json& value, const Vocabulary& vocabulary, const Normalizer* normalizer, const std::string& where) {
@@ -81,13 +74,16 @@ AddedTokens::AddedTokens(const Json& value, const Vocabulary& vocabulary, const 
 std::vector<AddedTokens::Piece> AddedTokens::cut(const Characters& text, bool normalized) const {
   const auto& [words, tokens] = normalized ? as_normalized_ : as_given_;
   std::vector<Piece> pieces;
+  std::string bytes;  // of a character
   size_t done = 0;
   for (size_t at = 0; at < text.size() && !tokens.empty();) {
     Vocabulary::Range range = words.all();
     Vocabulary::Place longest = Vocabulary::none;
     size_t begin = at, end = at;
     for (size_t next = at; next < text.size() && !range.empty();) {
-      narrow(words, range, text[next++].value);
+      bytes.clear();
+      append_utf8(bytes, text[next++].value);
+      words.narrow(range, bytes);
       if (const Vocabulary::Place whole = words.whole(range); whole != Vocabulary::none) {
         longest = whole;
         end = next;
