@@ -105,7 +105,7 @@ class PatternDecoder : public Decoder {
       const std::u32string text = code_points(word);
       std::string made;
       size_t at = 0;
-      for (const auto& match : wanted_.find_all(characters(text))) {
+      for (const auto& match : wanted_.find_all(text)) {
         made.append(to_utf8(text.substr(at, match.begin - at))).append(content_);
         at = match.end;
       }
