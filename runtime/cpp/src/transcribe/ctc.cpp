@@ -161,14 +161,10 @@ std::vector<int64_t> best_path(const std::vector<int64_t>& frames, int64_t blank
   return tokens;
 }
 
-void check_transcriber(const Session& session) {
+std::string transcribe(const Session& session, const std::function<Sound()>& read) {
   const Transcriber model(session);
   const CtcWriter writer(model.recipe, model.tokenizer, session.where);
-}
-
-std::string transcribe(const Session& session, const float* samples, size_t frames, size_t channels, uint64_t rate) {
-  const Transcriber model(session);
-  const CtcWriter writer(model.recipe, model.tokenizer, session.where);
+  const auto [samples, frames, channels, rate] = read();
   const std::vector<float> whole = whole_audio(samples, frames, channels, rate, AudioRecipe::of(model.audio).rate);
   const auto frame = model.recipe.at("frame").get<int64_t>();
   const std::vector<Window> windows = overlapping(static_cast<int64_t>(whole.size()), model.length.max, frame);
