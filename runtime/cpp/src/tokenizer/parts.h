@@ -59,7 +59,6 @@ class TokenizerPart {
   TokenizerPart(const Json& value, std::string what, const std::string& where, const char* type = nullptr);
 
   const std::string& type() const { return type_; }
-  const std::string& what() const { return what_; }
   const std::string& where() const { return where_; }
   std::string text(const char* key);
   char32_t character(const char* key);  // a text of one

@@ -82,7 +82,6 @@ Tokenizer::Encoded Tokenizer::encode(const std::u32string& text, const std::u32s
     }
     made.tokens.insert(made.tokens.end(), found.begin(), found.end());
     made.types.insert(made.types.end(), found.size(), type);
-    made.texts.insert(made.texts.end(), found.size(), kind == Kind::tokens ? -1 : kind == Kind::first ? 0 : 1);
   }
   return made;
 }

@@ -32,11 +32,11 @@ const ByteLetters& byte_letters() {
 
 }  // namespace
 
-void transform(Characters& text, const std::vector<Change>& changes, size_t removed) {
+void transform(Characters& text, const std::vector<Change>& changes) {
   if (text.empty()) return;
   Characters made;
   made.reserve(changes.size());
-  size_t at = removed;
+  size_t at = 0;
   for (const auto& [value, change] : changes) {
     const size_t from = change > 0 ? (at ? at - 1 : 0) : at;
     const Character& old = text[std::min(from, text.size() - 1)];

@@ -17,8 +17,8 @@ struct Change {
   int change;
 };
 
-// What a normalizer may do to the characters of a text; the first `removed` of them are taken away.
-void transform(Characters& text, const std::vector<Change>& changes, size_t removed = 0);
+// What a normalizer may do to the characters of a text.
+void transform(Characters& text, const std::vector<Change>& changes);
 
 // Only those that `keep` says yes to.
 void filter(Characters& text, const std::function<bool(char32_t)>& keep);
