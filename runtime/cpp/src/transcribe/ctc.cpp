@@ -151,8 +151,7 @@ void read_windows(const Session& session, const Transcriber& model, const std::v
   }
 }
 
-}  // namespace
-
+// Of equal tokens in a row one, without the blank.
 std::vector<int64_t> best_path(const std::vector<int64_t>& frames, int64_t blank) {
   std::vector<int64_t> tokens;
   for (size_t i = 0; i < frames.size(); ++i) {
@@ -160,6 +159,8 @@ std::vector<int64_t> best_path(const std::vector<int64_t>& frames, int64_t blank
   }
   return tokens;
 }
+
+}  // namespace
 
 std::string transcribe(const Session& session, const std::function<Sound()>& read) {
   const Transcriber model(session);

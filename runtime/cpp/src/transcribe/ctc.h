@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "session/session.h"
 
@@ -23,8 +22,5 @@ struct Sound {
 // where its assets do not fit the graph, input_error for a recording that can't be used and for scores that are not finite, and what `read`
 // and a run raise.
 std::string transcribe(const Session& session, const std::function<Sound()>& read);
-
-// Of equal tokens in a row one, without the blank.
-std::vector<int64_t> best_path(const std::vector<int64_t>& frames, int64_t blank);
 
 }  // namespace attn
