@@ -145,8 +145,7 @@ int attn_session_transcribe(attn_session* session, const float* samples, size_t 
   return guarded([&] {
     const Session& opened = *required(session, "session")->session;
     required(text, "text");
-    check_transcriber(opened);
-    *text = keep_text(transcribe(opened, required(samples, "samples"), frames, channels, rate));
+    *text = keep_text(transcribe(opened, [&] { return Sound{required(samples, "samples"), frames, channels, rate}; }));
   });
 }
 
@@ -155,10 +154,13 @@ int attn_session_transcribe_wav(attn_session* session, const char* path, const c
     keep_notes({});
     const Session& opened = *required(session, "session")->session;
     required(text, "text");
-    check_transcriber(opened);  // before the file is read
-    const Recording found = read_wav(required(path, "path"));
-    keep_notes(found.notes);
-    *text = keep_text(transcribe(opened, found.samples.data(), found.samples.size() / found.channels, found.channels, found.rate));
+    Recording found{};
+    const auto read = [&] {
+      found = read_wav(required(path, "path"));
+      keep_notes(found.notes);
+      return Sound{found.samples.data(), found.samples.size() / found.channels, found.channels, found.rate};
+    };
+    *text = keep_text(transcribe(opened, read));
   });
 }
 

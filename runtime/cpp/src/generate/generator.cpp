@@ -89,7 +89,7 @@ Generated Generator::generate(const std::map<std::string, View>& inputs, const G
   }
   const std::vector<size_t> most = limits(asked, given.lengths);
   const std::vector<uint8_t> ends = stops(asked.stop);
-  const ScoreRules made_rules = rules(given, asked, most);
+  const ScoreRules made_rules = rules(given, asked, most, ends);
   const ScoreRules* ruled = made_rules.any() ? &made_rules : nullptr;
 
   const Alone alone(*this);
@@ -142,7 +142,7 @@ Generator::Followed Generator::follow(const std::map<std::string, View>& inputs,
     return token;
   };
   StepGraphs& model = step_graphs(given, 1);
-  const ScoreRules made_rules = rules(given, asked, limits(asked, given.lengths));
+  const ScoreRules made_rules = rules(given, asked, limits(asked, given.lengths), stops(asked.stop));
   generate_each(model, model.start(given.source, given.tokens, given.lengths), followed, as_given, graph_io->where, {}, true,
                 made_rules.any() ? &made_rules : nullptr);
   found.scores = result_of(followed, true, asked).scores;
@@ -170,7 +170,8 @@ std::vector<uint8_t> Generator::stops(const std::vector<int64_t>& tokens) const 
   return found;
 }
 
-ScoreRules Generator::rules(const Prompts& given, const Settings& asked, const std::vector<size_t>& limits) const {
+ScoreRules Generator::rules(const Prompts& given, const Settings& asked, const std::vector<size_t>& limits,
+                            const std::vector<uint8_t>& stops) const {
   std::vector<ScoreRules::Tokens> prompts, sources;
   for (size_t row = 0; row < given.lengths.size(); ++row) {
     const int64_t* begin = given.tokens + row * given.width;
@@ -189,7 +190,7 @@ ScoreRules Generator::rules(const Prompts& given, const Settings& asked, const s
       }
     }
   }
-  return ScoreRules(asked, stops(asked.stop), std::move(prompts), limits, std::move(sources), graph_io->where);
+  return ScoreRules(asked, stops, std::move(prompts), limits, std::move(sources), graph_io->where);
 }
 
 Generator::Prompts Generator::prompts(std::map<std::string, View> inputs, const Settings& asked) const {

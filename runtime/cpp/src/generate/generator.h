@@ -38,13 +38,13 @@ class Generator {
   // What `generate` does with these options: the bundle's defaults stand where they say nothing. Raises usage_error.
   Settings settings(const GenerateOptions& options) const;
 
-  // What answers that are given would have scored by the bundle's rules, where `max_length` was asked for, and how far the furthest of a row's tokens is behind the likeliest one there, in
-  // logits.
+  // What answers that are given would have scored by the bundle's rules, where `max_length` was asked for, and how far the furthest of a
+  // row's tokens is behind the likeliest one there, in logits.
   struct Followed {
     std::vector<double> scores, behind;
   };
   Followed follow(const std::map<std::string, View>& inputs, const std::vector<std::vector<int64_t>>& answers, double length_penalty,
-                  std::optional<int64_t> max_length = std::nullopt);
+                  std::optional<int64_t> max_length);
 
   // The precision that a graph runs in: where none was asked for, its own first one.
   const Precision& precision_of(const std::string& graph) const;
@@ -59,7 +59,8 @@ class Generator {
   };
 
   Prompts prompts(std::map<std::string, View> inputs, const Settings& settings) const;
-  ScoreRules rules(const Prompts& prompts, const Settings& settings, const std::vector<size_t>& limits) const;
+  ScoreRules rules(const Prompts& prompts, const Settings& settings, const std::vector<size_t>& limits,
+                   const std::vector<uint8_t>& stops) const;
   void check_values(const TensorSpec& spec, const View& value) const;
   std::vector<size_t> limits(const Settings& settings, const std::vector<size_t>& lengths) const;
   std::vector<uint8_t> stops(const std::vector<int64_t>& tokens) const;

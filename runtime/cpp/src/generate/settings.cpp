@@ -6,16 +6,6 @@
 #include "util/error.h"
 
 namespace attn {
-namespace {
-
-Sample with_defaults(Sample sample, const GenerationRules::Drawn& drawn) {
-  sample.temperature = drawn.temperature.value_or(1);
-  sample.top_k = drawn.top_k;
-  sample.top_p = drawn.top_p;
-  return sample;
-}
-
-}  // namespace
 
 Settings Settings::of(const GenerateOptions& options, const GenerationRules& rules, const std::vector<Token>& stop, const std::string& where) {
   options.check();
@@ -29,9 +19,7 @@ Settings Settings::of(const GenerateOptions& options, const GenerationRules& rul
   made.early_stop = options.early_stop.value_or(rules.early_stop);
   made.sample = options.sample;
   if (!options.sample && !options.likeliest && options.beams.value_or(1) == 1 && rules.drawn) {
-    Sample sample;
-    sample.seed = options.seed;
-    made.sample = with_defaults(sample, *rules.drawn);
+    made.sample = Sample{rules.drawn->temperature.value_or(1), rules.drawn->top_k, rules.drawn->top_p, options.seed};
   }
   made.scores = options.scores;
   made.stop = options.stop.value_or(stop);

@@ -3,19 +3,14 @@
 #include <algorithm>
 
 #include "unicode/properties.h"
-#include "util/error.h"
 
 namespace attn {
 namespace {
 
-[[noreturn]] void refuse(const std::string& where, const std::string& problem) {
-  throw bundle_error(where + ": asset tokenizer: " + problem + " (in C++). Give tokens, or use attn-run");
-}
-
 bool flag(const Json& token, const char* key, const std::string& where) {
   const auto found = token.find(key);
   if (found == token.end() || !found->is_boolean()) {
-    refuse(where, "the added token " + shown(token) + " does not say whether it is " + key);
+    refuse_tokenizer(where, "the added token " + shown(token) + " does not say whether it is " + key);
   }
   return found->get<bool>();
 }
@@ -24,50 +19,41 @@ std::string normal(const std::string& word, const Normalizer* normalizer) {
   if (!normalizer) return word;
   Characters text = characters(code_points(word));
   normalizer->apply(text);
-  std::string made;
-  for (const Character& each : text) append_utf8(made, each.value);
-  return made;
-}
-
-// Narrows a range by one character.
-void narrow(const Vocabulary& words, Vocabulary::Range& range, char32_t value) {
-  std::string bytes;
-  append_utf8(bytes, value);
-  for (const char each : bytes) words.narrow(range, static_cast<unsigned char>(each));
+  return utf8_of(text);
 }
 
 }  // namespace
 
 AddedTokens::AddedTokens(const Json& value, const Vocabulary& vocabulary, const Normalizer* normalizer, const std::string& where) {
   if (value.is_null()) return;
-  if (!value.is_array()) refuse(where, "added_tokens is " + shown(value) + ", expected a list");
+  if (!value.is_array()) refuse_tokenizer(where, "added_tokens is " + shown(value) + ", expected a list");
   std::vector<std::string> given, normalized;
   std::set<std::string> before;
   auto next = static_cast<int64_t>(vocabulary.size());
   for (const Json& each : value) {
     const auto content = each.is_object() ? each.find("content") : each.end();
     if (!each.is_object() || content == each.end() || !content->is_string() || content->get_ref<const std::string&>().empty()) {
-      refuse(where, "an added token is " + shown(each));
+      refuse_tokenizer(where, "an added token is " + shown(each));
     }
     const std::string& word = content->get_ref<const std::string&>();
-    if (word.size() > Vocabulary::longest_word) refuse(where, "the added token " + shown(word, 40) + " is too long");
-    if (!before.insert(word).second) refuse(where, "the added token " + shown(word) + " is there twice");
+    if (word.size() > Vocabulary::longest_word) refuse_tokenizer(where, "the added token " + shown(word, 40) + " is too long");
+    if (!before.insert(word).second) refuse_tokenizer(where, "the added token " + shown(word) + " is there twice");
     // The library takes the token that a model has for the word, else the next one: what the file says is not looked at.
     const Vocabulary::Place known = vocabulary.find(word);
     const int64_t token = known != Vocabulary::none ? vocabulary.token(known) : next++;
     if (const auto id = each.find("id"); id == each.end() || *id != token) {
-      refuse(where, "the added token " + shown(word) + " has the id " + (id == each.end() ? "null" : shown(*id)) + ", expected " +
+      refuse_tokenizer(where, "the added token " + shown(word) + " has the id " + (id == each.end() ? "null" : shown(*id)) + ", expected " +
                         std::to_string(token) + (known != Vocabulary::none ? ", which it has in the vocab" : ", the next after those before it"));
     }
     const Added added = {token, flag(each, "single_word", where), flag(each, "lstrip", where), flag(each, "rstrip", where)};
     const bool as_normalized = flag(each, "normalized", where);
     if (flag(each, "special", where)) special_.insert(word);
     const std::string written = as_normalized ? normal(word, normalizer) : word;
-    if (written.empty()) refuse(where, "of the added token " + shown(word) + " the normalizer leaves nothing, which is not supported");
-    if (written.size() > Vocabulary::longest_word) refuse(where, "the added token " + shown(word, 40) + " is too long");
+    if (written.empty()) refuse_tokenizer(where, "of the added token " + shown(word) + " the normalizer leaves nothing, which is not supported");
+    if (written.size() > Vocabulary::longest_word) refuse_tokenizer(where, "the added token " + shown(word, 40) + " is too long");
     (as_normalized ? as_normalized_ : as_given_).added.push_back(added);
     (as_normalized ? normalized : given).push_back(written);
-    if (!written_.emplace(token, written).second) refuse(where, "two added tokens have the id " + std::to_string(token));
+    if (!written_.emplace(token, written).second) refuse_tokenizer(where, "two added tokens have the id " + std::to_string(token));
   }
   const auto made = [&](const std::vector<std::string>& texts) {
     std::vector<Vocabulary::Entry> entries;
@@ -75,7 +61,8 @@ AddedTokens::AddedTokens(const Json& value, const Vocabulary& vocabulary, const 
     Vocabulary words(std::move(entries));
     for (Vocabulary::Place place = 1; place < words.size(); ++place) {
       if (words.word(place) == words.word(place - 1)) {
-        refuse(where, "two added tokens become " + shown(std::string(words.word(place))) + " when they are normalized, which is not supported");
+        refuse_tokenizer(where, "two added tokens become " + shown(std::string(words.word(place))) +
+                                    " when they are normalized, which is not supported");
       }
     }
     return words;
@@ -87,13 +74,16 @@ AddedTokens::AddedTokens(const Json& value, const Vocabulary& vocabulary, const 
 std::vector<AddedTokens::Piece> AddedTokens::cut(const Characters& text, bool normalized) const {
   const auto& [words, tokens] = normalized ? as_normalized_ : as_given_;
   std::vector<Piece> pieces;
+  std::string bytes;  // of a character
   size_t done = 0;
   for (size_t at = 0; at < text.size() && !tokens.empty();) {
     Vocabulary::Range range = words.all();
     Vocabulary::Place longest = Vocabulary::none;
     size_t begin = at, end = at;
     for (size_t next = at; next < text.size() && !range.empty();) {
-      narrow(words, range, text[next++].value);
+      bytes.clear();
+      append_utf8(bytes, text[next++].value);
+      words.narrow(range, bytes);
       if (const Vocabulary::Place whole = words.whole(range); whole != Vocabulary::none) {
         longest = whole;
         end = next;

@@ -7,20 +7,12 @@
 #include "tokenizer/models/byte_tokens.h"
 #include "tokenizer/parts.h"
 #include "tokenizer/text_pattern.h"
+#include "unicode/transform.h"
 
 namespace attn {
 namespace {
 
 constexpr const char* unreadable = "\uFFFD";
-
-std::string replaced(const std::string& text, const std::string& wanted, const std::string& content) {
-  std::string made;
-  size_t at = 0;
-  for (size_t match; (match = text.find(wanted, at)) != std::string::npos; at = match + wanted.size()) {
-    made.append(text, at, match - at).append(content);
-  }
-  return made.append(text, at);
-}
 
 // What `tokenizers` takes from in front of marks, and from English short forms.
 std::string cleaned_up(std::string word) {
@@ -113,7 +105,7 @@ class PatternDecoder : public Decoder {
       const std::u32string text = code_points(word);
       std::string made;
       size_t at = 0;
-      for (const auto& match : wanted_.find_all(characters(text))) {
+      for (const auto& match : wanted_.find_all(text)) {
         made.append(to_utf8(text.substr(at, match.begin - at))).append(content_);
         at = match.end;
       }
@@ -234,16 +226,6 @@ class ByteLevelDecoder : public Decoder {
     }
     return bytes;
   }
-  // Printable characters of Latin-1 stand for themselves, U+0100 and on for the others, in their order.
-  static std::optional<unsigned char> byte_of_letter(char32_t letter) {
-    const auto stands_for_itself = [](char32_t value) { return (value > 32 && value < 127) || (value > 160 && value < 256 && value != 173); };
-    if (stands_for_itself(letter)) return static_cast<unsigned char>(letter);
-    if (letter < 256 || letter >= 256 + 68) return std::nullopt;
-    for (char32_t value = 0, next = 256; value < 256; ++value) {
-      if (!stands_for_itself(value) && next++ == letter) return static_cast<unsigned char>(value);
-    }
-    return std::nullopt;
-  }
 };
 
 // The mark at the end of a word becomes a space, but behind the last one.
@@ -311,14 +293,8 @@ std::string filled(TokenizerPart& part, const char* key) {
   return found;
 }
 
-std::string character(TokenizerPart& part, const char* key) {
-  std::string found = part.text(key);
-  if (code_points(found).size() != 1) part.refuse(std::string(key) + " is " + shown(found) + ", expected one character");
-  return found;
-}
-
 std::unique_ptr<Decoder> read_metaspace(TokenizerPart& part) {
-  std::string mark = character(part, "replacement");
+  std::string mark = to_utf8(std::u32string{part.character("replacement")});
   const std::string scheme = part.find("prepend_scheme") ? part.text("prepend_scheme") : "always";
   const bool known = scheme == "always" || scheme == "first" || scheme == "never";
   if (!known) part.refuse("prepend_scheme is " + shown(scheme) + ", expected always, first or never");
@@ -331,7 +307,7 @@ std::unique_ptr<Decoder> read_metaspace(TokenizerPart& part) {
 }
 
 std::unique_ptr<Decoder> read_strip(TokenizerPart& part) {
-  std::string content = character(part, "content");
+  std::string content = to_utf8(std::u32string{part.character("content")});
   const int64_t start = part.count("start"), stop = part.count("stop");
   // The library fails at a word that is shorter.
   if (stop) part.refuse("its stop is " + std::to_string(stop) + ", only 0 is supported");

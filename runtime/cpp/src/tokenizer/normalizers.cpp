@@ -210,13 +210,7 @@ const std::map<std::string, Reader>& readers() {
 std::unique_ptr<Normalizer> read_normalizer(const Json& value, const std::string& where) {
   if (value.is_null()) return nullptr;
   TokenizerPart part(value, "normalizer", where);
-  const auto reader = readers().find(part.type());
-  if (reader == readers().end()) {
-    std::string known;
-    for (const auto& [name, ignored] : readers()) known += (known.empty() ? "" : ", ") + name;
-    part.refuse_type(known);
-  }
-  std::unique_ptr<Normalizer> made = reader->second(part);
+  std::unique_ptr<Normalizer> made = part.one_of(readers())(part);
   part.expect_no_more();
   return made;
 }

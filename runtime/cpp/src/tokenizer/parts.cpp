@@ -5,6 +5,10 @@
 
 namespace attn {
 
+void refuse_tokenizer(const std::string& where, const std::string& problem) {
+  throw bundle_error(where + ": asset tokenizer: " + problem + " (in C++). Give tokens, or use attn-run");
+}
+
 TokenizerPart::TokenizerPart(const Json& value, std::string what, const std::string& where, const char* type)
     : value_(value), what_(std::move(what)), where_(where) {
   if (!value_.is_object()) refuse("got " + shown(value_) + ", expected an object");
@@ -21,6 +25,12 @@ std::string TokenizerPart::text(const char* key) {
   const Json* found = find(key);
   if (!found || !found->is_string()) refuse(std::string(key) + " is " + (found ? shown(*found) : "missing") + ", expected a text");
   return found->get<std::string>();
+}
+
+char32_t TokenizerPart::character(const char* key) {
+  const std::u32string found = code_points(text(key));
+  if (found.size() != 1) refuse(std::string(key) + " is " + shown(to_utf8(found)) + ", expected one character");
+  return found[0];
 }
 
 bool TokenizerPart::flag(const char* key) {
@@ -64,8 +74,7 @@ void TokenizerPart::expect_no_more() const {
 }
 
 void TokenizerPart::refuse(const std::string& problem) const {
-  throw bundle_error(where_ + ": asset tokenizer: " + what_ + (type_.empty() ? "" : " " + printable(type_, 40)) + ": " + problem +
-                     " (in C++). Give tokens, or use attn-run");
+  refuse_tokenizer(where_, what_ + (type_.empty() ? "" : " " + printable(type_, 40)) + ": " + problem);
 }
 
 void TokenizerPart::refuse_type(const std::string& known) const { refuse("is not supported; supported are " + known); }

@@ -1,11 +1,13 @@
 // The steps of a tokenizer, each read from its part of tokenizer.json: normalizers, pre-tokenizers, decoders.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "format/json.h"
+#include "util/names.h"
 #include "util/unicode.h"
 
 namespace attn {
@@ -47,6 +49,9 @@ std::unique_ptr<Normalizer> read_normalizer(const Json& part, const std::string&
 std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& part, const std::string& where);
 std::unique_ptr<Decoder> read_decoder(const Json& part, const std::string& where);
 
+// Raises bundle_error, opened by `where`, for what of the file is beyond what is known here. `problem` is a full clause.
+[[noreturn]] void refuse_tokenizer(const std::string& where, const std::string& problem);
+
 // One part of the file, whose every key is asked for: one that nobody asked for would change tokens unseen.
 class TokenizerPart {
  public:
@@ -54,9 +59,9 @@ class TokenizerPart {
   TokenizerPart(const Json& value, std::string what, const std::string& where, const char* type = nullptr);
 
   const std::string& type() const { return type_; }
-  const std::string& what() const { return what_; }
   const std::string& where() const { return where_; }
   std::string text(const char* key);
+  char32_t character(const char* key);  // a text of one
   bool flag(const char* key);
   bool flag(const char* key, bool otherwise);  // `otherwise` where it is missing or null
   int64_t count(const char* key);              // a whole number, 0 or more
@@ -68,6 +73,14 @@ class TokenizerPart {
   // `problem` is a full clause: 'the type "NFKC" is not supported; it knows ...'
   [[noreturn]] void refuse(const std::string& problem) const;
   [[noreturn]] void refuse_type(const std::string& known) const;
+  // What `readers` have for the type; refuses one that is not among them.
+  template <typename Reader>
+  const Reader& one_of(const std::map<std::string, Reader>& readers) const {
+    if (const auto found = readers.find(type_); found != readers.end()) return found->second;
+    std::vector<std::string> known;
+    for (const auto& [name, ignored] : readers) known.push_back(name);
+    refuse_type(joined(known));
+  }
 
  private:
   const Json& value_;

@@ -109,7 +109,6 @@ std::vector<Part> arranged(std::vector<Part> parts, Behavior behavior) {
   return found;
 }
 
-
 std::vector<Characters> pieces_of(const Characters& text, const std::vector<Part>& parts) {
   std::vector<Characters> found;
   found.reserve(parts.size());
@@ -267,19 +266,11 @@ Made read_bert(TokenizerPart&) {
   return std::make_unique<PreTokenizerSequence>(std::move(steps));
 }
 
-bool flag(TokenizerPart& part, const char* key, bool otherwise) { return part.find(key) ? part.flag(key) : otherwise; }
-
 Behavior read_behavior(TokenizerPart& part) {
   const std::string name = part.text("behavior");
   const std::optional<Behavior> behavior = behavior_of(name);
   if (!behavior) part.refuse("the behavior " + shown(name) + " is not supported");
   return *behavior;
-}
-
-char32_t read_character(TokenizerPart& part, const char* key) {
-  const std::u32string text = code_points(part.text(key));
-  if (text.size() != 1) part.refuse(std::string(key) + " is " + shown(to_utf8(text)) + ", expected one character");
-  return text[0];
 }
 
 Made read_split(TokenizerPart& part) {
@@ -291,14 +282,14 @@ Made read_split(TokenizerPart& part) {
 Made read_byte_level(TokenizerPart& part) {
   part.find("trim_offsets");  // which changes no token
   const bool space = part.flag("add_prefix_space");
-  return std::make_unique<ByteLevel>(space, flag(part, "use_regex", true));
+  return std::make_unique<ByteLevel>(space, part.flag("use_regex", true));
 }
 
 Made read_metaspace(TokenizerPart& part) {
   static const std::map<std::string, Metaspace::Prepend> schemes = {
       {"never", Metaspace::Prepend::never}, {"first", Metaspace::Prepend::first}, {"always", Metaspace::Prepend::always}};
   part.find("str_rep");  // the same as text
-  const char32_t mark = read_character(part, "replacement");
+  const char32_t mark = part.character("replacement");
   auto scheme = schemes.find("always");
   if (part.find("prepend_scheme")) {
     const std::string name = part.text("prepend_scheme");
@@ -306,9 +297,9 @@ Made read_metaspace(TokenizerPart& part) {
     if (scheme == schemes.end()) part.refuse("the prepend_scheme " + shown(name) + " is not supported");
   }
   // How older files say "never".
-  const bool prepends = flag(part, "add_prefix_space", true);
+  const bool prepends = part.flag("add_prefix_space", true);
   if (!prepends && part.find("prepend_scheme") && scheme->first != "never") part.refuse("add_prefix_space and prepend_scheme differ");
-  return std::make_unique<Metaspace>(mark, prepends ? scheme->second : Metaspace::Prepend::never, flag(part, "split", true));
+  return std::make_unique<Metaspace>(mark, prepends ? scheme->second : Metaspace::Prepend::never, part.flag("split", true));
 }
 
 Made read_digits(TokenizerPart& part) {
@@ -320,7 +311,7 @@ Made read_punctuation(TokenizerPart& part) {
 }
 
 Made read_delimiter(TokenizerPart& part) {
-  return std::make_unique<Split>(matches_of(TextPattern(std::u32string{read_character(part, "delimiter")})), Behavior::removed);
+  return std::make_unique<Split>(matches_of(TextPattern(std::u32string{part.character("delimiter")})), Behavior::removed);
 }
 
 Made read_fixed_length(TokenizerPart& part) {
@@ -354,13 +345,7 @@ const std::map<std::string, Reader>& readers() {
 std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& value, const std::string& where) {
   if (value.is_null()) return nullptr;
   TokenizerPart part(value, "pre_tokenizer", where);
-  const auto reader = readers().find(part.type());
-  if (reader == readers().end()) {
-    std::string known;
-    for (const auto& [name, ignored] : readers()) known += (known.empty() ? "" : ", ") + name;
-    part.refuse_type(known);
-  }
-  std::unique_ptr<PreTokenizer> made = reader->second(part);
+  std::unique_ptr<PreTokenizer> made = part.one_of(readers())(part);
   part.expect_no_more();
   return made;
 }

@@ -30,9 +30,13 @@ std::vector<Regex::Match> TextPattern::find_all(const Characters& text) const {
   std::u32string plain;
   plain.reserve(text.size());
   for (const Character& each : text) plain += each.value;
-  if (regex_) return regex_->find_all(plain);
+  return find_all(plain);
+}
+
+std::vector<Regex::Match> TextPattern::find_all(const std::u32string& text) const {
+  if (regex_) return regex_->find_all(text);
   std::vector<Regex::Match> found;
-  for (size_t at = 0; (at = plain.find(wanted_, at)) != std::u32string::npos; at += wanted_.size()) {
+  for (size_t at = 0; (at = text.find(wanted_, at)) != std::u32string::npos; at += wanted_.size()) {
     found.push_back({at, at + wanted_.size()});
   }
   return found;

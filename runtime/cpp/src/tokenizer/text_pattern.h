@@ -19,6 +19,7 @@ class TextPattern {
   explicit TextPattern(std::u32string wanted) : wanted_(std::move(wanted)) {}
 
   // One after the other, as characters of the text.
+  std::vector<Regex::Match> find_all(const std::u32string& text) const;
   std::vector<Regex::Match> find_all(const Characters& text) const;
 
  private:

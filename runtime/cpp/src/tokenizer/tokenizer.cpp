@@ -82,7 +82,6 @@ Tokenizer::Encoded Tokenizer::encode(const std::u32string& text, const std::u32s
     }
     made.tokens.insert(made.tokens.end(), found.begin(), found.end());
     made.types.insert(made.types.end(), found.size(), type);
-    made.texts.insert(made.texts.end(), found.size(), kind == Kind::tokens ? -1 : kind == Kind::first ? 0 : 1);
   }
   return made;
 }
@@ -159,8 +158,6 @@ std::string Tokenizer::put_together(const std::vector<std::string>& words) const
   return text;
 }
 
-void Tokenizer::refuse(const std::string& problem) const {
-  throw bundle_error(where_ + ": asset tokenizer: " + problem + " (in C++). Give tokens, or use attn-run");
-}
+void Tokenizer::refuse(const std::string& problem) const { refuse_tokenizer(where_, problem); }
 
 }  // namespace attn

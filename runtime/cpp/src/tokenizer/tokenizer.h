@@ -24,7 +24,6 @@ class Tokenizer {
   struct Encoded {
     std::vector<Found> tokens;
     std::vector<int64_t> types;  // which text of a pair the model takes each token to be of
-    std::vector<int> texts;      // which text it is of, 0 or 1; -1 for one that the tokenizer adds
   };
   std::vector<Found> encode(const std::u32string& text) const { return encode(text, nullptr).tokens; }
   // `second` may be null. Raises bundle_error for a pair where the tokenizer takes none.

@@ -9,23 +9,14 @@
 #include "preprocess/audio.h"
 #include "tokenizer/tokenizer.h"
 #include "transcribe/windows.h"
-#include "util/error.h"
 #include "unicode/normal_forms.h"
+#include "util/error.h"
 #include "util/unicode.h"
 
 namespace attn {
 namespace {
 
 constexpr int64_t most_rows = 8;  // of a batch of windows, which all lie in memory
-
-std::string with_replaced(const std::string& text, const std::string& wanted, const std::string& content) {
-  std::string made;
-  size_t at = 0;
-  for (size_t match; !wanted.empty() && (match = text.find(wanted, at)) != std::string::npos; at = match + wanted.size()) {
-    made.append(text, at, match - at).append(content);
-  }
-  return made.append(text, at);
-}
 
 // How tokens are written.
 class CtcWriter {
@@ -60,7 +51,7 @@ class CtcWriter {
     bool fits = false;
     for (const auto& [word, token] : tokenizer.at("model").at("vocab").items()) {
       if (!token.is_number_integer()) continue;
-      words_.emplace(token.get<int64_t>(), with_replaced(with_replaced(word, blank, ""), delimiter, " "));
+      words_.emplace(token.get<int64_t>(), replaced(replaced(word, blank, ""), delimiter, " "));
       fits = fits || (word == blank && token == recipe.at("blank"));
     }
     if (!fits) {
@@ -160,8 +151,7 @@ void read_windows(const Session& session, const Transcriber& model, const std::v
   }
 }
 
-}  // namespace
-
+// Of equal tokens in a row one, without the blank.
 std::vector<int64_t> best_path(const std::vector<int64_t>& frames, int64_t blank) {
   std::vector<int64_t> tokens;
   for (size_t i = 0; i < frames.size(); ++i) {
@@ -170,14 +160,12 @@ std::vector<int64_t> best_path(const std::vector<int64_t>& frames, int64_t blank
   return tokens;
 }
 
-void check_transcriber(const Session& session) {
-  const Transcriber model(session);
-  const CtcWriter writer(model.recipe, model.tokenizer, session.where);
-}
+}  // namespace
 
-std::string transcribe(const Session& session, const float* samples, size_t frames, size_t channels, uint64_t rate) {
+std::string transcribe(const Session& session, const std::function<Sound()>& read) {
   const Transcriber model(session);
   const CtcWriter writer(model.recipe, model.tokenizer, session.where);
+  const auto [samples, frames, channels, rate] = read();
   const std::vector<float> whole = whole_audio(samples, frames, channels, rate, AudioRecipe::of(model.audio).rate);
   const auto frame = model.recipe.at("frame").get<int64_t>();
   const std::vector<Window> windows = overlapping(static_cast<int64_t>(whole.size()), model.length.max, frame);
@@ -193,8 +181,7 @@ std::string transcribe(const Session& session, const float* samples, size_t fram
   if (model.recipe.contains("lowercase") && model.recipe.at("lowercase").get<bool>()) {
     Characters letters = characters(code_points(text));
     lower_case(letters);
-    text.clear();
-    for (const Character& letter : letters) append_utf8(text, letter.value);
+    text = utf8_of(letters);
   }
   return text;
 }

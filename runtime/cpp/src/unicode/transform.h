@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,8 @@ struct Change {
   int change;
 };
 
-// What a normalizer may do to the characters of a text; the first `removed` of them are taken away.
-void transform(Characters& text, const std::vector<Change>& changes, size_t removed = 0);
+// What a normalizer may do to the characters of a text.
+void transform(Characters& text, const std::vector<Change>& changes);
 
 // Only those that `keep` says yes to.
 void filter(Characters& text, const std::function<bool(char32_t)>& keep);
@@ -27,5 +28,7 @@ void prepend(Characters& text, const std::u32string& front);
 
 // Each byte of its UTF-8 as a letter that can be seen, as GPT-2 has it: a space is U+0120.
 void spell_bytes(Characters& text);
+// The byte that such a letter stands for; none for any other.
+std::optional<unsigned char> byte_of_letter(char32_t letter);
 
 }  // namespace attn

@@ -44,6 +44,22 @@ std::string to_utf8(const std::u32string& text) {
   return made;
 }
 
+std::string utf8_of(const Characters& text) {
+  std::string made;
+  made.reserve(text.size());
+  for (const Character& each : text) append_utf8(made, each.value);
+  return made;
+}
+
+std::string replaced(const std::string& text, const std::string& wanted, const std::string& content) {
+  std::string made;
+  size_t at = 0;
+  for (size_t match; !wanted.empty() && (match = text.find(wanted, at)) != std::string::npos; at = match + wanted.size()) {
+    made.append(text, at, match - at).append(content);
+  }
+  return made.append(text, at);
+}
+
 namespace {
 
 // Of the bytes from `at` on: how many are a character or the beginning of one, and how many it would have; 0 where none begins so.

@@ -26,5 +26,8 @@ std::string readable_utf8(std::string_view bytes);
 std::u32string code_points(std::string_view text);  // of valid UTF-8
 void append_utf8(std::string& text, char32_t value);
 std::string to_utf8(const std::u32string& text);
+std::string utf8_of(const Characters& text);
+// With `content` in the place of each `wanted`, from the left on; an empty one is nowhere.
+std::string replaced(const std::string& text, const std::string& wanted, const std::string& content);
 
 }  // namespace attn

@@ -44,12 +44,6 @@ attn::Json tokenize(const attn::Tokenizer& tokenizer, const attn::Json& texts) {
   return rows;
 }
 
-std::string utf8(const attn::Characters& text) {
-  std::string made;
-  for (const attn::Character& each : text) attn::append_utf8(made, each.value);
-  return made;
-}
-
 std::vector<int64_t> tokens_of(const std::vector<attn::Found>& found) {
   std::vector<int64_t> tokens;
   for (const attn::Found& each : found) tokens.push_back(each.token);
@@ -108,7 +102,7 @@ attn::Json answer(const std::string& what, int count, char** arguments) {
       attn::Characters lower = attn::characters(attn::code_points(text.get<std::string>())), composed = lower;
       attn::lower_case(lower);
       attn::normalize(composed, attn::NormalForm::nfc);
-      rows.push_back({utf8(lower), utf8(composed)});
+      rows.push_back({attn::utf8_of(lower), attn::utf8_of(composed)});
     }
   } else if (what == "replay") {
     attn::OpenOptions options;

@@ -18,8 +18,7 @@ namespace {
 const std::string where = "bundle a.attn";
 
 attn::Json written(const attn::Characters& piece) {
-  std::string text;
-  for (const attn::Character& each : piece) attn::append_utf8(text, each.value);
+  const std::string text = attn::utf8_of(piece);
   if (piece.empty()) return {text, 0, 0};
   return {text, piece.front().begin, piece.back().end};
 }

@@ -88,7 +88,7 @@ std::vector<Bpe::Symbol> Bpe::symbols_of(const Word& word) const {
   for (uint32_t at = 0; at < count; ++at) {
     letters.clear();
     if (at) letters = options_.prefix;
-    letters.append(word.text, word.begins[at], word.begins[at + 1] - word.begins[at]);
+    letters += word.bytes(at, at + 1);
     if (at + 1 == count) letters += options_.suffix;
     if (const Vocabulary::Place place = vocabulary().find(letters); place != Vocabulary::none) {
       add_waiting();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tokenizer/models/vocabulary.h"
@@ -34,6 +35,8 @@ class Model {
     std::vector<uint32_t> begins;
 
     size_t characters() const { return begins.size() - 1; }
+    // Of characters [begin, end).
+    std::string_view bytes(size_t begin, size_t end) const { return std::string_view(text).substr(begins[begin], begins[end] - begins[begin]); }
   };
   // The characters [begin, end) of a word.
   struct Piece {

@@ -39,9 +39,7 @@ void Unigram::encode_word(const Word& word, std::vector<Piece>& pieces) const {
     Vocabulary::Range range = vocabulary().all();
     bool alone = false;  // whether the character is a word
     for (size_t at = begin; at < count && !range.empty(); ++at) {
-      for (size_t byte = word.begins[at]; byte < word.begins[at + 1] && !range.empty(); ++byte) {
-        vocabulary().narrow(range, static_cast<unsigned char>(word.text[byte]));
-      }
+      vocabulary().narrow(range, word.bytes(at, at + 1));
       const Vocabulary::Place place = vocabulary().whole(range);
       if (place == Vocabulary::none) continue;
       const uint32_t token = vocabulary().token(place);
@@ -74,7 +72,7 @@ void Unigram::encode_word(const Word& word, std::vector<Piece>& pieces) const {
 }
 
 void Unigram::add_unknown(const Word& word, uint32_t begin, uint32_t end, std::vector<Piece>& pieces) const {
-  const std::string_view text = std::string_view(word.text).substr(word.begins[begin], word.begins[end] - word.begins[begin]);
+  const std::string_view text = word.bytes(begin, end);
   // Unknown characters side by side may still be a word, if an improbable one.
   if (const Vocabulary::Place place = vocabulary().find(text); place != Vocabulary::none) {
     pieces.push_back({vocabulary().token(place), begin, end});

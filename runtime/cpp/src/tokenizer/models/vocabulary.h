@@ -51,6 +51,10 @@ class Vocabulary {
   Range all() const { return {0, static_cast<Place>(size()), 0}; }
   // Leaves of a range the words whose next byte is `next`.
   void narrow(Range& range, unsigned char next) const;
+  // The same of several bytes, one after the other.
+  void narrow(Range& range, std::string_view next) const {
+    for (size_t i = 0; i < next.size() && !range.empty(); ++i) narrow(range, static_cast<unsigned char>(next[i]));
+  }
   // Where the word of just the bytes that all of the range begin with is; `none` where it is not among them.
   Place whole(const Range& range) const;
 

@@ -6,7 +6,7 @@ namespace attn {
 
 WordPiece::WordPiece(Vocabulary vocabulary, const std::string& unknown, const std::string& prefix, size_t most)
     : Model(std::move(vocabulary)), unknown_(this->vocabulary().find(unknown)), continuing_(this->vocabulary().all()), most_(most) {
-  for (const char each : prefix) this->vocabulary().narrow(continuing_, static_cast<unsigned char>(each));
+  this->vocabulary().narrow(continuing_, prefix);
 }
 
 void WordPiece::encode_word(const Word& word, std::vector<Piece>& pieces) const {
@@ -16,9 +16,7 @@ void WordPiece::encode_word(const Word& word, std::vector<Piece>& pieces) const 
     Vocabulary::Place place = Vocabulary::none;
     size_t end = begin;
     for (size_t at = begin; at < count && !range.empty(); ++at) {
-      for (size_t byte = word.begins[at]; byte < word.begins[at + 1] && !range.empty(); ++byte) {
-        vocabulary().narrow(range, static_cast<unsigned char>(word.text[byte]));
-      }
+      vocabulary().narrow(range, word.bytes(at, at + 1));
       if (const Vocabulary::Place whole = vocabulary().whole(range); whole != Vocabulary::none) {
         place = whole;
         end = at + 1;
