@@ -99,6 +99,7 @@ def generate_texts(
         _check_kind(generator, translate)
         encoder = open_text(generator)
         asked = [number for number, text in enumerate(texts) if text.strip() or not blank]
+        encoded = {number: encoder.encoded(texts[number]) for number in asked}
         unknown = {number: tuple(encoder.unknown_words(texts[number])) for number in asked}
         for number, words in unknown.items():
             if words and on_unknown is not None:
@@ -111,7 +112,7 @@ def generate_texts(
         for start in range(0, len(asked), rows):
             part = asked[start : start + rows]
             follow = _Follow(encoder, part, on_text) if on_text is not None else None
-            found = generator.generate(encoder.inputs([texts[n] for n in part]), options, follow, cancel)
+            found = generator.generate(encoder.batch([encoded[n] for n in part]), options, follow, cancel)
             calls, seconds = calls + 1, seconds + found.seconds
             for row, number in enumerate(part):
                 tokens = found.row(row)

@@ -216,6 +216,15 @@ def test_an_answer_is_a_line_with_its_spaces(folder: Path) -> None:
     assert run("generate", *asked, "--stream").stdout.count("\n") == 4 + 1
 
 
+def test_a_text_too_long_is_refused_before_the_first_is_run(folder: Path) -> None:
+    with open_generator(folder / "writer.attn", "cpu") as generator:
+        texts = ["the cat"] * generator.most_rows + ["the " * 13]
+    told: list[str] = []
+    with pytest.raises(InputError, match="has 13 tokens"):
+        generate_texts(folder / "writer.attn", texts, device="cpu", on_text=lambda number, text: told.append(text))
+    assert told == []
+
+
 @pytest.mark.parametrize("where", ["on_token", "cancel"])
 def test_what_a_callback_raises_comes_out_and_the_generator_goes_on(folder: Path, where: str) -> None:
     class Mine(BaseException): ...
