@@ -101,4 +101,5 @@ def _spans(row: TextRow, starts: Array, ends: Array, top: int, most: int) -> lis
 def _trimmed(text: str, begin: int, end: int) -> tuple[int, int]:
     """Without the spaces that some tokenizers keep with a word."""
     piece = text[begin:end]
-    return begin + len(piece) - len(piece.lstrip()), end - (len(piece) - len(piece.rstrip()))
+    begin += len(piece) - len(piece.lstrip())
+    return begin, begin + len(piece.strip())

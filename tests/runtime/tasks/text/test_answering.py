@@ -10,6 +10,7 @@ import pytest
 from attn_runtime.cli.app import cli
 from attn_runtime.errors import InputError, UsageError
 from attn_runtime.tasks.text import answer
+from attn_runtime.tasks.text.answering import _trimmed as trimmed
 from click.testing import CliRunner
 from support.texts.small_text_models import WORDS, per_token, pooled, table
 
@@ -68,3 +69,8 @@ def test_the_command(bundle: Path, tmp_path: Path) -> None:
     assert told["question"] == "where ?" and told["answers"][0]["begin"] == 3
     with pytest.raises(UsageError, match="give a text to be asked"):
         ran()
+
+
+@pytest.mark.parametrize(("begin", "end", "expected"), [(2, 5, (5, 5)), (1, 5, (1, 2)), (2, 7, (5, 7)), (0, 7, (0, 7))])
+def test_spaces_around_an_answer_are_no_part_of_it(begin: int, end: int, expected: tuple[int, int]) -> None:
+    assert trimmed("ab   cd", begin, end) == expected
