@@ -14,7 +14,7 @@ from attn_runtime.files import is_file, once_each, read_limited, shown
 #: tokenizer.json of a large vocabulary has 35 MB; nobody's is larger than this.
 MAX_BYTES = 128 * 2**20
 #: What an export reads of a folder besides weights and model card, by how the names end; code is never read.
-READ = (".json", ".txt", ".model", ".jinja")
+READ = (".json", ".txt", ".model", ".spm", ".jinja")
 MODEL_CARD = "README.md"
 
 

@@ -9,13 +9,14 @@ from attn_runtime.bundle import form_problem, sha256_of
 
 def test_repository_class_and_the_hash_of_every_file(own: Path) -> None:
     (own / "README.md").write_text("a card")
+    (own / "source.spm").write_bytes(b"words of the source")
     (own / "modeling_evil.py").write_text("raise SystemExit")
     (own / "1_Pooling").mkdir()
     (own / "1_Pooling" / "config.json").write_text("{}")
     saved = find_model(str(own))
     file = load_weights(kind_of(saved).architecture, saved).file
     told = provenance_of(saved, "BertForSequenceClassification", file, "apache-2.0")
-    names = ["model.safetensors", "1_Pooling/config.json", "README.md", "config.json"]
+    names = ["model.safetensors", "1_Pooling/config.json", "README.md", "config.json", "source.spm"]
     assert told["huggingface"] == {
         "repository": None,
         "commit": None,
