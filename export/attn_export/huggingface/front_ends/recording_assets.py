@@ -12,6 +12,7 @@ from attn_runtime.escape import printable
 from attn_runtime.preprocess import CtcText, TokenText
 from attn_runtime.spec import TensorSpec
 
+from ...quiet import captured_output
 from .. import SavedModel
 from .feature_extractors import audio_recipe, feature_extractor, is_known
 
@@ -64,7 +65,11 @@ def _tokenizer(saved: SavedModel) -> Any | None:
     from transformers import AutoTokenizer
 
     try:
-        own = AutoTokenizer.from_pretrained(saved.folder, local_files_only=True, trust_remote_code=False)
+        with captured_output():
+            # Without the config, transformers reads it again, and asks the network about its name.
+            own = AutoTokenizer.from_pretrained(
+                saved.folder, config=saved.config, local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # whatever a file that is not ours makes transformers raise
         told = printable(" ".join(str(error).split()), 120)
         saved.notes.append(f"no tokenizer ({told}): the graph is exported, attn-run transcribe won't take it")
