@@ -15,11 +15,11 @@ from ..torchvision_import import ready_torchvision
 
 def transformers() -> Any:
     """The library. UsageError, with what to install, where it is not there or too old."""
-    ready_torchvision()  # where it can't be imported, nothing of transformers that knows of pictures can
     try:
+        ready_torchvision()  # where it can't be imported, nothing of transformers that knows of pictures can
         with captured_output():
             import transformers as library
-    except ImportError as problem:
+    except (ImportError, RuntimeError) as problem:  # the latter of a torchvision that was built for another torch
         raise UsageError(
             f"a saved Hugging Face model needs transformers, and it can't be imported ({problem}); "
             "pip install 'transformers>=5'"

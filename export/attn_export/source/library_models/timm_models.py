@@ -138,7 +138,7 @@ def _timm() -> Any:
         with captured_output():
             import timm
             import timm.data
-    except ImportError as problem:
+    except (ImportError, RuntimeError) as problem:  # of timm; of a torchvision that was built for another torch
         raise UsageError(
             f"timm:NAME needs timm, and it can't be imported ({printable(str(problem), 120)}); pip install 'attn-export[vision]'"
         ) from problem
