@@ -19,6 +19,12 @@ from support.models.tiny_texts import tokenizer
 from support.sound.small_transcribers import RATE, letters_tokenizer, speller
 
 
+@pytest.fixture(autouse=True)
+def onnxruntime(cpp_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that a session loads, whichever test of the process is the first."""
+    monkeypatch.setenv("ATTN_ONNXRUNTIME", cpp_environment["ATTN_ONNXRUNTIME"])
+
+
 def open_session(library: Library, bundle: Path) -> ctypes.c_void_p:
     session = ctypes.c_void_p()
     library.check(library.c.attn_session_open(library.bundle(bundle), None, ctypes.byref(session)))
