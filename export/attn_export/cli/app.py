@@ -58,7 +58,11 @@ def _source_options(command: Any) -> Any:
                 help="Of a saved model: text-classification, feature-extraction, ...  [default: what it was saved as]",
             ),
             click.option("--revision", help="Of hf:ORG/NAME: a branch, tag or commit."),
-            click.option("--download", is_flag=True, help="Fetch hf:ORG/NAME where the local cache has it not."),
+            click.option(
+                "--download",
+                is_flag=True,
+                help="Fetch hf:ORG/NAME, or the weights of timm:NAME and torchvision:NAME, that the local cache has not.",
+            ),
             click.option(
                 "--seed", default=0, show_default=True, help="Seed of random weights and of the drawn inputs."
             ),
@@ -176,8 +180,8 @@ def to_onnx(
 ) -> None:
     """Export SOURCE and hold every form of the graph against PyTorch.
 
-    SOURCE is a folder of a saved Hugging Face model or hf:ORG/NAME, a built-in model (see `attn-export models`),
-    package.module:callable, or a .pt2 program.
+    SOURCE is a folder of a saved Hugging Face model or hf:ORG/NAME, timm:NAME or torchvision:NAME, a built-in model (see
+    `attn-export models`), package.module:callable, or a .pt2 program.
     """
     from .. import Console, ExportOptions, export
 
