@@ -46,7 +46,7 @@ def bundle(model: str, precisions: tuple[str, ...], tmp_path_factory: pytest.Tem
     """The model, untrained but awake, exported as a user would, in its precisions. Sizes between the corners are left to
     tests/export/pipeline."""
     target = tmp_path_factory.mktemp("bundle") / f"{model}.attn"
-    export(load_source(model), target, options=ExportOptions(sweep=0.5))
+    export(load_source(model), target, options=ExportOptions(sweep=0))
     for kind in precisions[1:]:
         add_precision(target, kind, console=Console(True))
     return target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -169,6 +170,25 @@ def attn_export(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
         return Ran(int(ended.value.code or 0), out, err)
 
     return run
+
+
+def _export_attention(folder: Path) -> None:
+    from attn_export import export
+
+    (folder / "nets.py").write_text(NETS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", list(sys.path))
+        export("nets:attention", "a.attn", inputs=["x:float32[batch,T,16]"], dims=["batch=1:2:4", "T=1:8:16"])
+    sys.modules.pop("nets", None)
+
+
+@pytest.fixture
+def attention_project(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`project` with a.attn in it, of nets:attention; exported once, each test has a copy."""
+    made = once(tmp_path_factory, "attention", _export_attention)
+    shutil.copytree(made / "a.attn", project / "a.attn")
+    return project
 
 
 def _export_small_translator(folder: Path) -> None:

@@ -46,8 +46,7 @@ def test_json_is_the_only_thing_on_stdout_and_quiet_is_quiet(project: Path, attn
     assert told["stages"][0]["name"] == "capture"
 
 
-def test_verify_replays_and_compares_live_and_sees_other_weights(project: Path, attn_export: Run) -> None:
-    assert attn_export("to-onnx", *ATTENTION, "-o", "a.attn").code == 0
+def test_verify_replays_and_compares_live_and_sees_other_weights(attention_project: Path, attn_export: Run) -> None:
     ran = attn_export("verify", "a.attn", "nets:attention", "--json")
     assert ran.code == 0
     told = json.loads(ran.out)
@@ -72,8 +71,7 @@ def test_verify_holds_a_plain_onnx_of_any_maker_against_its_source(project: Path
     assert attn_export("verify", "bare.onnx").code == 2
 
 
-def test_bench_measures_and_models_lists(project: Path, attn_export: Run) -> None:
-    assert attn_export("to-onnx", *ATTENTION, "-o", "a.attn").code == 0
+def test_bench_measures_and_models_lists(attention_project: Path, attn_export: Run) -> None:
     ran = attn_export("bench", "a.attn", "--batch", "1,2", "--seconds", "0.05", "--warmup", "0.01", "--json")
     assert ran.code == 0
     assert "p99" in ran.out
@@ -195,9 +193,8 @@ main()
 """
 
 
-def test_a_full_disk_costs_nothing(project: Path, attn_export: Run) -> None:
-    assert attn_export("to-onnx", *ATTENTION, "-o", "a.attn").code == 0
-    before = {p: p.read_bytes() for p in (project / "a.attn").rglob("*") if p.is_file()}
+def test_a_full_disk_costs_nothing(attention_project: Path) -> None:
+    before = {p: p.read_bytes() for p in (attention_project / "a.attn").rglob("*") if p.is_file()}
     # bytecode caches can't be written either, so none are
     ran = subprocess.run(
         [sys.executable, "-B", "-c", LIMITED, "to-onnx", *ATTENTION, "-o", "a.attn"],
@@ -206,8 +203,8 @@ def test_a_full_disk_costs_nothing(project: Path, attn_export: Run) -> None:
     assert ran.returncode == 11, ran.stderr
     assert "what was there is unchanged" in ran.stderr.lower()
     assert "Traceback" not in ran.stderr
-    assert {p: p.read_bytes() for p in (project / "a.attn").rglob("*") if p.is_file()} == before
-    assert not list(project.glob(".*"))
+    assert {p: p.read_bytes() for p in (attention_project / "a.attn").rglob("*") if p.is_file()} == before
+    assert not list(attention_project.glob(".*"))
 
 
 def test_a_stop_from_outside_leaves_nothing_half_written(project: Path) -> None:

@@ -60,10 +60,9 @@ def test_a_bundle_holds_the_graph_the_proof_and_the_account_of_it(project: Path)
     assert not list(project.glob(".*"))
 
 
-def test_the_attention_of_the_fp32_graph_is_recorded(project: Path) -> None:
-    run("nets:attention", project / "a.attn")
-    (block,) = Bundle.open(project / "a.attn").graph().precisions["fp32"].attention
-    nodes = {node.name for node in onnx.load(project / "a.attn/model.onnx").graph.node}
+def test_the_attention_of_the_fp32_graph_is_recorded(attention_project: Path) -> None:
+    (block,) = Bundle.open(attention_project / "a.attn").graph().precisions["fp32"].attention
+    nodes = {node.name for node in onnx.load(attention_project / "a.attn/model.onnx").graph.node}
     assert set(block.nodes) <= nodes and block.dtype == "float32" and block.query_length == "T"
 
 
@@ -149,20 +148,19 @@ class BreaksParity:
 
 
 def test_a_pass_that_breaks_parity_is_an_error_that_names_it_and_the_old_bundle_stays(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    attention_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("nets:attention", project / "a.attn")
-    before = (project / "a.attn/manifest.json").read_bytes()
+    before = (attention_project / "a.attn/manifest.json").read_bytes()
     monkeypatch.setattr("attn_export.pipeline.pipeline.plan", lambda options: [step.get("simplify"), BreaksParity()])
     with pytest.raises(ParityError, match=r"^breaks \(after capture, simplify\) does not match PyTorch") as told:
-        run("nets:attention", project / "a.attn")
+        run("nets:attention", attention_project / "a.attn")
     assert "expected" in told.value.details
-    assert (project / "a.attn/manifest.json").read_bytes() == before
-    assert verify(project / "a.attn").passed
+    assert (attention_project / "a.attn/manifest.json").read_bytes() == before
+    assert verify(attention_project / "a.attn").passed
     with pytest.raises(ParityError):
-        run("nets:attention", project / "new.attn")
-    assert not (project / "new.attn").exists()
-    assert not list(project.glob(".*"))
+        run("nets:attention", attention_project / "new.attn")
+    assert not (attention_project / "new.attn").exists()
+    assert not list(attention_project.glob(".*"))
 
 
 def test_rows_that_depend_on_their_neighbours_are_recorded(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,9 +20,15 @@ X = "x:float32[B,T,16]"
 DIMS = ["B=1:2:8", "T=3:16:40"]
 
 
-def exported(name: str, target: Path, inputs: tuple[str, ...] = (X,), **options: float) -> ExportResult:
+def exported(name: str, target: Path, inputs: tuple[str, ...] = (X,), sweep: float = 0) -> ExportResult:
     source = f"support.models.rare_nets:{name}"
-    return export(source, target, inputs=inputs, dims=DIMS, options=ExportOptions(sweep=60, **options))  # type: ignore[arg-type]
+    return export(source, target, inputs=inputs, dims=DIMS, options=ExportOptions(sweep=sweep))
+
+
+@pytest.fixture(scope="module")
+def normed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be changed."""
+    return exported("Normed", tmp_path_factory.mktemp("normed") / "a.attn").path
 
 
 def with_epsilon(model: onnx.ModelProto) -> None:
@@ -39,12 +45,12 @@ def with_forced(model: onnx.ModelProto, number: int, value: bool) -> None:
 
 def test_a_branch_on_two_equal_dims_is_found(tmp_path: Path) -> None:
     with pytest.raises(ParityError, match=r'case "size (\d+)x\1" .*cases that match: \d+ of \d+'):
-        exported("Square", tmp_path / "a.attn")
+        exported("Square", tmp_path / "a.attn", sweep=60)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_was_swept_is_told_and_stored(tmp_path: Path) -> None:
-    result = exported("Linear", tmp_path / "a.attn")
+    result = exported("Linear", tmp_path / "a.attn", sweep=60)
     told = Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]["sweep"]
     assert told["dims"] == ["B", "T"] and told["complete"] == ["B", "T"]
     corners = result.export.graph.golden
@@ -54,16 +60,13 @@ def test_what_was_swept_is_told_and_stored(tmp_path: Path) -> None:
 
 
 def test_zero_seconds_leave_the_sweep_out(tmp_path: Path) -> None:
-    export(
-        "support.models.rare_nets:Square", tmp_path / "a.attn", inputs=[X], dims=DIMS, options=ExportOptions(sweep=0)
-    )
+    exported("Square", tmp_path / "a.attn", sweep=0)
     assert "sweep" not in Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]
 
 
-def test_tiny_inputs_show_an_epsilon(tmp_path: Path) -> None:
-    exported("Normed", tmp_path / "a.attn")
-    assert failing(tmp_path / "a.attn") == set()
-    assert "tiny" in failing(spoilt(tmp_path / "a.attn", with_epsilon))
+def test_tiny_inputs_show_an_epsilon(normed: Path) -> None:
+    assert failing(normed) == set()
+    assert "tiny" in failing(spoilt(normed, with_epsilon))
 
 
 def test_an_empty_row_shows_that_its_guard_is_gone(tmp_path: Path) -> None:
@@ -79,9 +82,8 @@ def test_an_empty_row_shows_that_its_guard_is_gone(tmp_path: Path) -> None:
     assert all(found), "no choice of a mask can be left out unseen"
 
 
-def test_narrow_types_are_not_held_to_magnitudes(tmp_path: Path) -> None:
-    exported("Normed", tmp_path / "a.attn")
-    graph = Bundle.open(tmp_path / "a.attn").graph()
+def test_narrow_types_are_not_held_to_magnitudes(normed: Path) -> None:
+    graph = Bundle.open(normed).graph()
     assert {r.name for r in graph.golden_for("fp32")} - {r.name for r in graph.golden_for("fp16")} == {"large", "tiny"}
     assert {c.name for c in graph.cases("fp16")} == {r.name for r in graph.golden_for(None)}
 

@@ -72,8 +72,10 @@ def tiny_folder(kind: str, folder: Path) -> Path:
 
 
 def redrawn(model: Any, seed: int = 0) -> Any:
-    """`model` with weights that keep the size of what goes through them, norms and biases that are not 1 and 0."""
+    """`model` with weights that keep the size of what goes through them, norms and biases that are not 1 and 0, and a head that
+    tells tokens apart."""
     generator = torch.Generator().manual_seed(seed)
+    head = getattr(model.get_output_embeddings(), "weight", None)
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -81,7 +83,7 @@ def redrawn(model: Any, seed: int = 0) -> Any:
             if id(weight) in tables:
                 weight.copy_(drawn)
             elif weight.ndim > 1:
-                weight.copy_(drawn * 1.5 * weight[0].numel() ** -0.5)
+                weight.copy_(drawn * (3.0 if weight is head else 1.5) * weight[0].numel() ** -0.5)
             elif "norm" in name.lower() or weight.eq(1).all():
                 weight.add_(0.1 * drawn)
             else:

@@ -12,6 +12,8 @@ import transformers
 from attn_export.huggingface.generators import generator_spec
 from attn_models.spec import ModelSpec
 
+from support.huggingface.folders import redrawn
+
 _WINDOWS = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 6}
 _EXPERTS = {"num_local_experts": 4, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 _DECODER: dict[str, Any] = {
@@ -122,26 +124,10 @@ def tiny_model(kind: str, **changes: Any) -> Any:
         transformers.AutoModelForSpeechSeq2Seq,
     )
     maker = next(m for m in makers[config.is_encoder_decoder :] if type(config) in m._model_mapping)
-    model = draw_anew(maker.from_config(config, dtype=torch.float32))
+    model = redrawn(maker.from_config(config, dtype=torch.float32))
     tokens = {name: getattr(model.generation_config, name) for name in _TOKENS}
     model.generation_config = transformers.GenerationConfig(**tokens)  # no rules but where answers begin and end
     return model
-
-
-def draw_anew(model: Any, seed: int = 0) -> Any:
-    """Weights as large as keep every layer's answers of the size of what they are given, and a head that tells tokens apart."""
-    random = torch.Generator().manual_seed(seed)
-    head = model.get_output_embeddings()
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            drawn = torch.randn(weight.shape, generator=random)
-            if weight.ndim == 1:
-                weight.copy_(weight + drawn * 0.1 if "norm" in name.lower() or "ln" in name else drawn * 0.1)
-            elif any(word in name for word in ("embed", "wte", "shared")):
-                weight.copy_(drawn)
-            else:
-                weight.copy_(drawn * (3.0 if weight is head.weight else 1.5) * weight[0].numel() ** -0.5)
-    return model.eval()
 
 
 def spec(kind: str, layers: int = 2) -> ModelSpec:

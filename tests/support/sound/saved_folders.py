@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import transformers
 from attn_export.huggingface import SavedModel
 from attn_export.huggingface.front_ends import audio_assets, front_end
 from attn_models.spec import GraphSpec, ModelSpec
 from attn_runtime.spec import Dim, TensorSpec
 from torch import Tensor, nn
+
+from support.huggingface.folders import redrawn
 
 RATE = 4000
 SMALL: dict[str, Any] = {
@@ -30,21 +31,6 @@ def saved(folder: Path) -> SavedModel:
     return SavedModel(folder, None, None, transformers.AutoConfig.from_pretrained(folder))
 
 
-def redraw(model: nn.Module, gain: float = 1.0) -> nn.Module:
-    """Weights of unit gain and more: a fresh initialisation answers the same to everything."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim > 1:  # a weight's norm has one axis that counts, and keeps its own size
-                scale = (
-                    parameter.norm() / parameter.numel() ** 0.5
-                    if name.endswith("original0")
-                    else gain / parameter[0].numel() ** 0.5
-                )
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
-    return model.eval()
-
-
 def letters(folder: Path, **options: Any) -> transformers.Wav2Vec2CTCTokenizer:
     """A tokenizer of the kind that wav2vec2's folders have: vocab.json alone."""
     file = folder / "letters.json"
@@ -54,7 +40,7 @@ def letters(folder: Path, **options: Any) -> transformers.Wav2Vec2CTCTokenizer:
 
 def ctc_folder(folder: Path, **options: Any) -> Path:
     folder.mkdir(exist_ok=True)
-    model = redraw(transformers.Wav2Vec2ForCTC(transformers.Wav2Vec2Config(**WAVES, do_stable_layer_norm=False)))
+    model = redrawn(transformers.Wav2Vec2ForCTC(transformers.Wav2Vec2Config(**WAVES, do_stable_layer_norm=False)))
     model.save_pretrained(folder)
     letters(folder, **options).save_pretrained(folder)
     transformers.Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=True).save_pretrained(folder)
@@ -66,7 +52,7 @@ def spectrogram_folder(folder: Path) -> Path:
         **{key: value for key, value in SMALL.items() if key != "vocab_size"}, max_length=32, num_mel_bins=24, patch_size=8,
         frequency_stride=8, time_stride=8, id2label={n: f"sound {n}" for n in range(5)},
     )  # fmt: skip
-    redraw(transformers.ASTForAudioClassification(config)).save_pretrained(folder)
+    redrawn(transformers.ASTForAudioClassification(config)).save_pretrained(folder)
     transformers.ASTFeatureExtractor(num_mel_bins=24, max_length=32).save_pretrained(folder)
     return folder
 

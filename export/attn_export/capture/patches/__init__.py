@@ -18,7 +18,7 @@ import torch
 from attn_runtime.errors import UsageError, did_you_mean
 
 from ._patch import Applied, Patch, traced_inputs
-from ._replace import replaced
+from ._replace import one_search, replaced
 
 __all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied", "replaced", "traced_inputs"]
 
@@ -63,7 +63,8 @@ def applied(
     chosen = [p for n, p in known.items() if (names is None or n in names) and n not in skip]
     effective: list[Applied] = []
     with ExitStack() as stack:
-        effects = [(patch, stack.enter_context(patch.enter(module))) for patch in chosen]
+        with one_search():
+            effects = [(patch, stack.enter_context(patch.enter(module))) for patch in chosen]
         try:
             yield effective
         finally:

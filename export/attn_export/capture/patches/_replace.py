@@ -26,14 +26,11 @@ def replaced(
     """
     original = getattr(owner, name)
     wrapper = wrap(original)
-    bound = [(owner, name)]
-    # A method has no copies that an import made.
-    for where, python_module in list(sys.modules.items()) if isinstance(owner, ModuleType) else ():
-        if python_module is owner or where == "torch" or where.startswith("torch."):
-            continue
-        # vars(), not getattr(): a lazily loading module must not be woken up.
-        scope = getattr(python_module, "__dict__", {})
-        bound += [(python_module, key) for key, value in list(scope.items()) if value is original]
+    bound: list[tuple[Any, str]] = [(owner, name)]
+    if isinstance(owner, ModuleType):  # a method has no copies that an import made
+        search = _search or _Search()
+        bound += [place for place in search.copies(original) if place[0] is not owner]
+        search.moved(original, wrapper)
     nodes = [
         (graph, node, node.target)
         for graph in (module.modules() if module is not None else ())
@@ -54,6 +51,43 @@ def replaced(
         for _, node, target in nodes:
             node.target = target
         _recompile(graph for graph, _, _ in nodes)
+
+
+@contextmanager
+def one_search() -> Iterator[None]:
+    """What is replaced inside is looked for once: it takes 10 ms to go over all modules beside transformers and timm."""
+    global _search
+    outer, _search = _search, _search or _Search()
+    try:
+        yield
+    finally:
+        _search = outer
+
+
+class _Search:
+    """What the modules outside torch hold. One that is imported later is looked at then."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[ModuleType, set[int]]] = {}
+
+    def copies(self, function: object) -> list[tuple[ModuleType, str]]:
+        """The modules that hold `function`, and its name there."""
+        for where, module in list(sys.modules.items()):
+            if where not in self._held:
+                # vars(), not getattr(): a lazily loading module must not be woken up.
+                scope = {} if f"{where}.".startswith("torch.") else getattr(module, "__dict__", {})
+                self._held[where] = module, set(map(id, scope.values()))
+        holders = [module for module, held in self._held.values() if id(function) in held]
+        return [(module, key) for module in holders for key, value in list(vars(module).items()) if value is function]
+
+    def moved(self, function: object, wrapper: object) -> None:
+        """Whoever held `function` holds `wrapper`."""
+        for _, held in self._held.values():
+            if id(function) in held:
+                held.add(id(wrapper))
+
+
+_search: _Search | None = None
 
 
 def _recompile(graphs: Iterator[torch.fx.GraphModule]) -> None:

@@ -10,7 +10,8 @@ from attn_export.huggingface.generators.plan import Convention, Plan
 from attn_export.huggingface.generators.views import Encoder
 from attn_runtime.errors import UsageError
 from attn_runtime.spec import Dim, TensorSpec
-from support.huggingface.tiny_pretrained import CONFIGS, draw_anew, tiny_model
+from support.huggingface.folders import redrawn
+from support.huggingface.tiny_pretrained import CONFIGS, tiny_model
 from torch import Tensor, nn
 
 BATCH = Dim("batch", 1, 2, 8)
@@ -40,7 +41,7 @@ def test_features_of_sound_and_pictures_have_the_size_of_the_model() -> None:
     )
     text = transformers.GPT2Config(**CONFIGS["gpt2"])
     both = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(picture, text)
-    (pixels,) = encoder_inputs(draw_anew(transformers.VisionEncoderDecoderModel(both)), BATCH).specs
+    (pixels,) = encoder_inputs(redrawn(transformers.VisionEncoderDecoderModel(both)), BATCH).specs
     assert [d.opt for d in pixels.dims[1:]] == [3, 16, 16]
 
 
