@@ -1,4 +1,4 @@
-"""One model through every stage, in a process of its own: `one_model.py CLASS FOLDER` prints a JSON line for each stage.
+"""One model through every stage, each told as a JSON line.
 
 made       a small model was saved as a folder
 exported   the folder became a bundle, and every graph was held against PyTorch at the corners of its ranges
@@ -9,61 +9,64 @@ rtx        TensorRT-RTX built an engine of every graph
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
+import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+STAGES = ("made", "exported", "tokens", "fp16", "rtx")
 
 
-def run(name: str, folder: Path) -> None:
-    """Every stage until one fails; of fp16 and rtx each, whatever the other says."""
+def run(name: str, bundle: Path, lines: Path, stages: tuple[str, ...]) -> None:
+    """The `stages` of the class `name`, told in the file `lines`: the process of its own that a fork is made for.
+
+    Every stage until one fails; of fp16 and rtx each, whatever the other says. They take `bundle` of a run before where
+    the first ones are not asked for.
+    """
+    os.setsid()  # whoever ends this process ends its children
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
     warnings.filterwarnings("ignore")
-    from attn_export.torchvision_import import ready_torchvision
-
-    ready_torchvision()
-    import transformers
-
-    transformers.logging.set_verbosity_error()
     from attn_export import Console, ExportOptions, convert, export, to_trt
     from attn_runtime import Bundle
     from tiny_models import save_tiny_model
 
-    model, bundle, quiet = folder / "model", folder / "model.attn", Console(quiet=True)
-    if not _stage("made", lambda: {"parameters": save_tiny_model(name, model)}):
-        return
-    options = ExportOptions(sweep=0.0)
-    if not _stage(
-        "exported", lambda: {"error": export(str(model), bundle, options=options, console=quiet).worst_error}
-    ):
-        return
-    if generated := Bundle.open(bundle).manifest.get("generation"):
-        _stage("tokens", lambda: {"cases": len(generated)})
-    _stage("fp16", lambda: {"graphs": len(convert(bundle, "fp16", console=quiet))})
-    _stage("rtx", lambda: {"engines": len(to_trt(bundle, "fp32", console=quiet).builds)})
+    quiet = Console(quiet=True)
+    with lines.open("w", buffering=1) as said, tempfile.TemporaryDirectory(prefix="survey-") as folder:
+        model = Path(folder, "model")
+        if "exported" in stages:
+            options = ExportOptions(sweep=0.0, force=True)
+            work: dict[str, Callable[[], dict[str, Any]]] = {
+                "made": lambda: {"parameters": save_tiny_model(name, model)},
+                "exported": lambda: {"error": export(str(model), bundle, options=options, console=quiet).worst_error},
+            }
+            if not all(_stage(said, stage, do) for stage, do in work.items()):
+                return
+        if "tokens" in stages and (generated := Bundle.open(bundle).manifest.get("generation")):
+            _stage(said, "tokens", lambda: {"cases": len(generated)})
+        if "fp16" in stages:
+            _stage(said, "fp16", lambda: {"graphs": len(convert(bundle, "fp16", console=quiet))})
+        if "rtx" in stages:
+            _stage(said, "rtx", lambda: {"engines": len(to_trt(bundle, "fp32", console=quiet).builds)})
 
 
-def _stage(name: str, work: Callable[[], dict[str, Any]]) -> bool:
+def _stage(said: TextIO, name: str, work: Callable[[], dict[str, Any]]) -> bool:
     """Run one stage and say what came of it. The line before says that it began: whoever kills us knows where we were."""
-    _say({"stage": name, "state": "begun"})
+    _say(said, {"stage": name, "state": "begun"})
     start = time.monotonic()
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            found = {"state": "passed", **work()}
+        found = {"state": "passed", **work()}
     except Exception as error:  # what a stage raises is what the survey is about
         text = " ".join(str(error).split())
         found = {"state": "failed", "kind": type(error).__name__, "text": text[:600]}
-    _say({"stage": name, "seconds": round(time.monotonic() - start, 1), **found})
+    _say(said, {"stage": name, "seconds": round(time.monotonic() - start, 1), **found})
     return found["state"] == "passed"
 
 
-def _say(line: dict[str, Any]) -> None:
-    print(json.dumps(line), flush=True)
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
-    run(sys.argv[1], Path(sys.argv[2]))
+def _say(said: TextIO, line: dict[str, Any]) -> None:
+    said.write(json.dumps(line) + "\n")
