@@ -8,7 +8,7 @@ It takes and returns what JSON can hold. Between the two processes go JSON lines
 stdout {"message": ...} while a task works, then {"ok": ...} or {"error": ...}. What libraries print there goes to stderr,
 whose last line is told when the child dies.
 
-A child that served without an error is kept for the next `ChildProcess` of this process: what it has imported takes seconds.
+A child that lives is kept for the next `ChildProcess` of this process: what it has imported takes seconds.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class ChildProcess:
     on_message   called with what a task passes to `send`; what it raises ends the run
     patience     seconds that a task gets to end by itself when it is given up: it sees `cancelled`. Then it is killed, with
                  all that it started
-    reuse        whether it may be a child that served before, and may be kept after this one. Leaving the context without an
-                 error keeps it; `close` ends it
+    reuse        whether it may be a child that served before, and may be kept after this one. Leaving the context keeps it,
+                 unless it is at work on a `run` that was given up, or the user ends it all; `close` ends it
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class ChildProcess:
         self._patience, self._reuse = patience, reuse
         self._child: _Child | None = None
         self._pending = 0  # tasks whose reply was not read
+        self._running = False  # a `run` waits for its reply, or was given up
 
     def start(self, task: str, **arguments: Any) -> None:
         """Send a task without waiting; its reply is read, and dropped, before that of the next `run`."""
@@ -97,10 +98,14 @@ class ChildProcess:
         ValueError for a task that is no function of ours.
         """
         deadline = time.monotonic() + self.seconds
+        if self._child is None:
+            self._take(_folder())
         while self._pending:
             self._read("starting the child process", deadline)
+        self._running = True
         self._send(task, arguments)
         reply = self._read(stage, deadline)
+        self._running = False
         if "error" in reply:
             raise TaskFailed(stage, reply["error"])
         ok: dict[str, Any] = reply["ok"]
@@ -116,15 +121,22 @@ class ChildProcess:
     def _send(self, task: str, arguments: dict[str, Any]) -> None:
         if not _TASK.fullmatch(task):
             raise ValueError(f'task {task!r}: expected a function of ours, as in "attn_package.module:function"')
-        request = json.dumps({"task": task, "arguments": arguments})
+        folder = _folder()
+        request = json.dumps({"task": task, "arguments": arguments, "folder": folder})
+        child = self._take(folder)
+        self._pending += 1
+        with contextlib.suppress(OSError):  # a child that died is told of by the read that follows
+            child.stdin.write(request + "\n")
+            child.stdin.flush()
+
+    def _take(self, folder: str | None) -> _Child:
+        """The child that lives, one that was kept, or a new one."""
         if self._child is not None and self._child.process.poll() is not None:
             self.close()
         if self._child is None:
-            self._child = _kept_or_new() if self._reuse else _Child(_surroundings())
-        self._pending += 1
-        with contextlib.suppress(OSError):  # a child that died is told of by the read that follows
-            self._child.stdin.write(request + "\n")
-            self._child.stdin.flush()
+            self._child = _kept_or_new(folder) if self._reuse else _Child(_surroundings(folder))
+            self._pending = self._child.owed
+        return self._child
 
     def _read(self, stage: str, deadline: float) -> dict[str, Any]:
         assert self._child is not None
@@ -166,11 +178,13 @@ class ChildProcess:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # After an error a reply may be on its way; a child that owes one would answer the next task with it.
-        keep = self._reuse and kind is None and not self._pending and not _kept
+        # What was started without waiting is read before the next run, whoever asks. The work of a run that was given up may
+        # take forever.
+        keep = self._reuse and not self._running and (kind is None or issubclass(kind, Exception)) and not _kept
         if self._child is not None and keep and self._child.is_small():
+            self._child.owed = self._pending
             _kept.append(self._child)
-            self._child = None
+            self._child, self._pending = None, 0
         self.close()
 
 
@@ -218,20 +232,26 @@ def wait_or_kill(process: subprocess.Popen[Any], patience: float) -> None:
 # --- children of this process -------------------------------------------------------------------------------------------
 
 
-def _surroundings() -> tuple[int, Path | None, dict[str, str]]:
-    """What a child has from the moment it was started. One of another process, of before a fork, is not ours."""
-    folder = None
-    with contextlib.suppress(OSError):  # the folder is gone
-        folder = Path.cwd()
+def _folder() -> str | None:
+    """The current folder, which the paths of a task may start from; None when it is gone."""
+    with contextlib.suppress(OSError):
+        return str(Path.cwd())
+    return None
+
+
+def _surroundings(folder: str | None) -> tuple[int, bool, dict[str, str]]:
+    """What a child has from the moment it was started. One of another process, of before a fork, is not ours; where the
+    folder is gone only a new one is there too."""
     # pytest tells there which test runs; no child asks.
-    return os.getpid(), folder, {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return os.getpid(), folder is not None, environment
 
 
 class _Child:
-    """A process that serves tasks, and the file that its stderr goes to."""
+    """A process that serves tasks, and the file that its stderr goes to. owed: replies to come that nobody waits for."""
 
-    def __init__(self, surroundings: tuple[int, Path | None, dict[str, str]]) -> None:
-        self.surroundings = surroundings
+    def __init__(self, surroundings: tuple[int, bool, dict[str, str]]) -> None:
+        self.surroundings, self.owed = surroundings, 0
         self.stderr: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self.process = subprocess.Popen(
             python_command(f"{__name__}:serve"),
@@ -273,11 +293,11 @@ def end_kept() -> None:
         _kept.pop().end()
 
 
-def _kept_or_new() -> _Child:
-    here = _surroundings()
+def _kept_or_new(folder: str | None) -> _Child:
+    here = _surroundings(folder)
     while _kept:
         child = _kept.pop()
-        if child.surroundings == here and child.process.poll() is None:
+        if folder is not None and child.surroundings == here and child.process.poll() is None:
             return child
         if child.surroundings[0] == here[0]:
             child.end()
@@ -314,6 +334,8 @@ class _Server:
         while (line := self._requests.get()) is not None:
             request = json.loads(line)
             try:
+                if request["folder"] is not None:
+                    os.chdir(request["folder"])
                 reply: dict[str, Any] = {"ok": find_task(request["task"])(**request["arguments"])}
             except MemoryError:
                 reply = {"error": "out of memory"}

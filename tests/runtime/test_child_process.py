@@ -27,6 +27,10 @@ def echo(**given):
 def fails(why):
     raise ValueError(f"not\\n  {why}")
 
+def writes(file):
+    open(file, "w").close()
+    return {}
+
 def exhausted():
     raise MemoryError
 
@@ -251,14 +255,27 @@ def served() -> subprocess.Popen[str]:
 def test_a_child_that_served_well_serves_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     first = served()
     assert first.poll() is None and served() is first
-    monkeypatch.chdir(tmp_path)  # paths of a task may be relative
-    moved = served()
-    assert moved is not first and first.poll() is not None
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     other = served()
-    assert other is not moved
+    assert other is not first and first.poll() is not None
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    last = served()
+    assert last is not other
     child_process.end_kept()
-    assert other.poll() is not None
+    assert last.poll() is not None
+
+
+def test_paths_of_a_task_start_from_the_folder_that_is_current(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first = served()
+    monkeypatch.chdir(tmp_path)
+    with ChildProcess(60) as child:
+        child.start(task("writes"), file="started")
+        child.run(task("writes"), "x", file="ran")
+        assert process_of(child) is first
+    assert (tmp_path / "started").exists() and (tmp_path / "ran").exists()
 
 
 def test_a_child_of_its_own_neither_comes_from_others_nor_goes_to_them() -> None:
@@ -275,10 +292,25 @@ def test_a_child_that_may_still_answer_is_not_kept() -> None:
         interrupted = process_of(child)
         raise KeyboardInterrupt
     assert interrupted.poll() is not None
-    with ChildProcess(60) as child:
-        child.start(task("echo"))  # its reply is never read
-        owing = process_of(child)
-    assert owing.poll() is not None
+    with pytest.raises(ZeroDivisionError), ChildProcess(60, on_message=lambda _: 1 // 0) as child:
+        child.start(task("echo"))
+        child.run(task("counts"), "x", to=1)
+    assert child._child is None and not child_process._kept
+
+
+def test_what_was_started_for_nothing_costs_the_next_no_child() -> None:
+    with pytest.raises(ZeroDivisionError), ChildProcess(60) as child:
+        child.start(task("echo"), of="the first")
+        child.start(task("fails"), why="nobody reads it")
+        first = process_of(child)
+        raise ZeroDivisionError
+    for number in range(2):
+        with ChildProcess(60) as child:
+            assert child.run(task("echo"), "x", number=number) == {"number": number}
+            assert process_of(child) is first
+    with pytest.raises(TaskFailed), ChildProcess(60) as child:
+        child.run(task("fails"), "x", why="it says so")
+    assert served() is first
 
 
 def test_a_child_that_died_or_grew_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from attn_runtime.errors import UsageError, did_you_mean
 from ._patch import Applied, Patch, traced_inputs
 from ._replace import one_search, replaced
 
-__all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied", "replaced", "traced_inputs"]
+__all__ = ["ORDER", "Applied", "Patch", "all_patches", "applied", "one_search", "replaced", "traced_inputs"]
 
 #: The module's own state first, then what its forward calls. Of two patches that replace the same function the later
 #: one sees a call first: attention-rank hands calls of rank 4 on to fully-masked-rows.

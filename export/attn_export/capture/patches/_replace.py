@@ -69,22 +69,28 @@ class _Search:
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[ModuleType, set[int]]] = {}
+        self._all: set[int] = set()  # of most functions of torch no module outside it has a copy
 
     def copies(self, function: object) -> list[tuple[ModuleType, str]]:
         """The modules that hold `function`, and its name there."""
-        for where, module in list(sys.modules.items()):
-            if where not in self._held:
-                # vars(), not getattr(): a lazily loading module must not be woken up.
-                scope = {} if f"{where}.".startswith("torch.") else getattr(module, "__dict__", {})
-                self._held[where] = module, set(map(id, scope.values()))
+        for where in sys.modules.keys() - self._held.keys():
+            module = sys.modules[where]
+            # vars(), not getattr(): a lazily loading module must not be woken up.
+            scope = {} if f"{where}.".startswith("torch.") else getattr(module, "__dict__", {})
+            self._held[where] = module, set(map(id, scope.values()))
+            self._all |= self._held[where][1]
+        if id(function) not in self._all:
+            return []
         holders = [module for module, held in self._held.values() if id(function) in held]
         return [(module, key) for module in holders for key, value in list(vars(module).items()) if value is function]
 
     def moved(self, function: object, wrapper: object) -> None:
         """Whoever held `function` holds `wrapper`."""
-        for _, held in self._held.values():
-            if id(function) in held:
-                held.add(id(wrapper))
+        if id(function) in self._all:
+            self._all.add(id(wrapper))
+            for _, held in self._held.values():
+                if id(function) in held:
+                    held.add(id(wrapper))
 
 
 _search: _Search | None = None
