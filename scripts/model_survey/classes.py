@@ -1,4 +1,4 @@
-"""Which models are surveyed: every class that transformers' auto classes name for the tasks below, and a model of each timm family."""
+"""What is surveyed: every class that transformers' auto classes name for the tasks below, and a model of each timm family."""
 
 from __future__ import annotations
 
