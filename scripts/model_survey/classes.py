@@ -1,10 +1,11 @@
-"""Which models are surveyed: every class that transformers' auto classes name for the tasks below, once each."""
+"""What is surveyed: every class that transformers' auto classes name for the tasks below, and a model of each timm family."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from timm_families import TIMM_FAMILIES
 from transformers.models.auto import modeling_auto
 
 #: Auto classes. What writes token by token comes first: a class that does is not asked again.
@@ -36,11 +37,14 @@ TASKS = (
     "AUDIO_CLASSIFICATION",
     "CTC",
 )
+#: The group of the models of timm, which transformers has no auto class for.
+TIMM = "TIMM"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A class of transformers (`name`), the model type it is of, and the auto class that names it."""
+    """A class of transformers (`name`), the model type it is of, and the auto class that names it; or "timm:NAME", its family
+    and `TIMM`."""
 
     name: str
     model_type: str
@@ -48,7 +52,7 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """Every class once, generators first, in the order of transformers' own lists."""
+    """Every class once, generators first, in the order of transformers' own lists; then timm."""
     seen: set[str] = set()
     for auto_class in (*GENERATORS, *TASKS):
         for model_type, names in getattr(modeling_auto, f"MODEL_FOR_{auto_class}_MAPPING_NAMES").items():
@@ -56,3 +60,5 @@ def rows() -> Iterator[Row]:
             if name not in seen:
                 seen.add(name)
                 yield Row(name, model_type, auto_class)
+    for family, architecture in TIMM_FAMILIES.items():
+        yield Row(f"timm:{architecture}", family, TIMM)

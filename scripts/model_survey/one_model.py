@@ -1,7 +1,7 @@
 """One model through every stage, each told as a JSON line.
 
-made       a small model was saved as a folder
-exported   the folder became a bundle, and every graph was held against PyTorch at the corners of its ranges
+made       a small model was saved as a folder; of a model of timm its weights
+exported   it became a bundle, and every graph was held against PyTorch at the corners of its ranges
 tokens     of a generator: what the graphs write through the cache is what PyTorch writes without one
 fp16       the fp16 graphs were held against the recorded answers
 rtx        TensorRT-RTX built an engine of every graph
@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+#: How the names of models of timm begin, as sources of an export too.
+TIMM = "timm:"
 STAGES = ("made", "exported", "tokens", "fp16", "rtx")
 
 
@@ -34,17 +36,30 @@ def run(name: str, bundle: Path, lines: Path, stages: tuple[str, ...]) -> None:
     warnings.filterwarnings("ignore")
     from attn_export import Console, ExportOptions, convert, export, to_trt
     from attn_runtime import Bundle
+    from timm_model import save_timm_weights
     from tiny_models import save_tiny_model
 
     quiet = Console(quiet=True)
     with lines.open("w", buffering=1) as said, tempfile.TemporaryDirectory(prefix="survey-") as folder:
         model = Path(folder, "model")
         if "exported" in stages:
-            options = ExportOptions(sweep=0.0, force=True)
-            work: dict[str, Callable[[], dict[str, Any]]] = {
-                "made": lambda: {"parameters": save_tiny_model(name, model)},
-                "exported": lambda: {"error": export(str(model), bundle, options=options, console=quiet).worst_error},
-            }
+            source, weights = (name, model) if name.startswith(TIMM) else (str(model), None)
+            made: dict[str, Any] = {}
+
+            def make() -> dict[str, Any]:
+                if weights:
+                    made.update(save_timm_weights(name.removeprefix(TIMM), weights))
+                else:
+                    made.update(parameters=save_tiny_model(name, model))
+                return made
+
+            def bring() -> dict[str, Any]:
+                config = [f"{key}={value}" for key, value in made.get("config", {}).items()]
+                options = ExportOptions(sweep=0.0, force=True, config=config)
+                result = export(source, bundle, checkpoint=weights, options=options, console=quiet)
+                return {"error": result.worst_error}
+
+            work: dict[str, Callable[[], dict[str, Any]]] = {"made": make, "exported": bring}
             if not all(_stage(said, stage, do) for stage, do in work.items()):
                 return
         if "tokens" in stages and (generated := Bundle.open(bundle).manifest.get("generation")):

@@ -11,7 +11,7 @@ from typing import Any
 from attn_runtime.escape import markdown_code, markdown_text
 from attn_runtime.files.atomic_write import write_file
 from causes import cause_of
-from classes import GENERATORS, TASKS
+from classes import GENERATORS, TASKS, TIMM
 
 Result = Mapping[str, Any]
 _STAGES = ("exported", "tokens", "fp16", "rtx")
@@ -23,12 +23,14 @@ def write_page(document: Path, results: Sequence[Result], of: int) -> None:
     made = [r for r in results if r["stages"].get("made", {}).get("state") == "passed"]
     generators = [r for r in made if r["auto_class"] in GENERATORS]
     cached = [r for r in generators if "keeps a state" not in r.get("text", "")]
-    others = [r for r in made if r["auto_class"] not in GENERATORS]
+    others = [r for r in made if r["auto_class"] in TASKS]
+    timm = [r for r in made if r["auto_class"] == TIMM]
     lines = [
         "# Which models can be exported",
         "",
-        "A small model with drawn weights of every class that transformers' auto classes name, taken through the whole of",
-        "`attn-export`: no code per architecture, no option. What real weights do to fp16 this page does not say.",
+        "A small model with drawn weights of every class that transformers' auto classes name, and the smallest architecture of",
+        "each family of timm, taken through the whole of `attn-export`: no code per architecture, no option. What real weights",
+        "do to fp16 this page does not say.",
         "",
         f"Written by `scripts/survey_models.py`, with {', '.join(f'{name} {version(name)}' for name in _LIBRARIES)}. "
         f"{len(results)} of {of} classes were tried; of {len(results) - len(made)} of them no small model was made.",
@@ -38,6 +40,7 @@ def write_page(document: Path, results: Sequence[Result], of: int) -> None:
         _counts("generators with a key-value cache", cached),
         _counts("all generators", generators),
         _counts("other classes", others),
+        _counts("timm, a model of each family", timm),
         "",
         "Each column is of those before it: a model that was not exported has no tokens, no fp16 and no engine.",
         "",
@@ -45,7 +48,7 @@ def write_page(document: Path, results: Sequence[Result], of: int) -> None:
         "| auto class | exported | of |",
         "|---|---|---|",
     ]
-    for auto_class in (*GENERATORS, *TASKS):
+    for auto_class in (*GENERATORS, *TASKS, TIMM):
         group = [r for r in made if r["auto_class"] == auto_class]
         if group:
             lines.append(

@@ -9,6 +9,7 @@ ready_torchvision()
 import attn_export  # noqa: E402, F401
 import onnxruntime  # noqa: E402, F401
 import tensorrt_rtx  # noqa: E402, F401
+import timm_model  # noqa: E402, F401
 import tiny_models  # noqa: E402, F401
 import torch.export  # noqa: E402, F401
 import transformers  # noqa: E402

@@ -63,7 +63,8 @@ def draw_again(model: nn.Module, seed: int = 0) -> None:
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             drawn = torch.randn(parameter.shape, generator=random) * 0.1
-            parameter.copy_(parameter + drawn if "norm" in name.lower() else drawn)
+            scale = "norm" in name.lower() or bool((parameter == 1).all())  # one of a norm stays near what it is
+            parameter.copy_(parameter + drawn if scale else drawn)
             continue
         std = 1.5 * parameter[0].numel() ** -0.5
         if parameter is head:
