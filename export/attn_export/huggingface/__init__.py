@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .kind import TASKS, Kind, body_of, kind_of
     from .loaded_model import LoadedModel
     from .provenance import provenance_of
+    from .rounding import measured_tolerance
     from .saved_model import SavedModel, inside, read_value
     from .weights import Weights, load_weights
 
@@ -31,6 +32,7 @@ __all__ = [
     "kind_of",
     "language_tokens",
     "load_weights",
+    "measured_tolerance",
     "model_folder",
     "provenance_of",
     "read_value",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = lazy(
         "kind": ["TASKS", "Kind", "body_of", "kind_of"],
         "loaded_model": ["LoadedModel"],
         "provenance": ["provenance_of"],
+        "rounding": ["measured_tolerance"],
         "saved_model": ["SavedModel", "inside", "read_value"],
         "weights": ["Weights", "load_weights"],
     },

@@ -55,9 +55,10 @@ def odd_size(dim: Dim) -> int:
 
 
 def trace_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
-    """Sizes to trace the module at: opt where it will do, but never 0 or 1, and no two dynamic dims alike.
+    """Sizes to trace the module at: opt where it will do, but never 0 or 1, no end of a range, and no two dynamic dims alike.
 
-    torch.export bakes in sizes 0 and 1, and a model can tell two equal sizes apart only by luck.
+    torch.export bakes in sizes 0 and 1, and a model can tell two equal sizes apart only by luck. A comparison with the end
+    of a range (a table of 64 positions, cut to the length) goes at that end as it goes nowhere else.
     """
     taken = {d.opt for s in inputs for d in s.dims if not d.dynamic}
     sizes: dict[str, int] = {}
@@ -66,7 +67,7 @@ def trace_sizes(inputs: Sequence[TensorSpec]) -> dict[str, int]:
             sizes[name] = dim.opt
             continue
         span = range(max(dim.min, 2), min(dim.max, dim.opt + 64) + 1)
-        ordered = sorted(span, key=lambda n: (n in taken, abs(n - dim.opt), n))
+        ordered = sorted(span, key=lambda n: (n in taken, n in (dim.min, dim.max), abs(n - dim.opt), n))
         sizes[name] = ordered[0] if ordered else dim.opt
         taken.add(sizes[name])
     return sizes

@@ -1,6 +1,7 @@
 """Operators that the exporter translates in some of their calls alone, in others that it always does.
 
-roll by a computed number, or by more than the shortest length; amax and amin over everything; searchsorted.
+roll by a computed number, or by more than the shortest length; amax and amin over everything; searchsorted; squeeze of all
+axes that are 1.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ def _write(node: torch.fx.Node) -> Call | None:
         axes = list(range(value(given["self"]).dim()))
         whole = torch.amax if name == "amax" else torch.amin
         return Call(whole, (given["self"], axes, given["keepdim"]), {}) if axes and not given["dim"] else None
+    if name == "squeeze":
+        return _squeeze(given)
     if name == "roll":
         lengths = value(given["self"]).shape
         if all(_in_reach(value(s), lengths[dim]) for s, dim in zip(given["shifts"], given["dims"], strict=False)):
@@ -30,6 +33,15 @@ def _write(node: torch.fx.Node) -> Call | None:
         (given["sorted_sequence"], given["self"], given["sorter"]),
         {"right": right, "dtype": torch.int32 if given["out_int32"] else torch.int64},
     )
+
+
+def _squeeze(given: dict[str, Any]) -> Call | None:
+    """Without named axes a graph would squeeze a batch of one row too, and what follows was traced with the batch."""
+    shape = value(given["self"]).shape
+    if "dim" in given or all(isinstance(size, int) for size in shape):
+        return None
+    axes = [axis for axis, size in enumerate(shape) if isinstance(size, int) and size == 1]
+    return Call(torch.squeeze, (given["self"], axes), {}) if axes else Call(torch.clone, (given["self"],), {})
 
 
 def _in_reach(shift: Any, length: Size) -> bool:
@@ -67,4 +79,4 @@ def counted_below(
     return counted
 
 
-FORM = Form(frozenset({"roll", "amax", "amin", "searchsorted"}), _write)
+FORM = Form(frozenset({"roll", "amax", "amin", "searchsorted", "squeeze"}), _write)

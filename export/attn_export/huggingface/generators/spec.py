@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import GenerationConfig
 
-from .. import language_tokens, rules_of_generation
+from .. import language_tokens, measured_tolerance, rules_of_generation
 from ..assets import text_assets
 from ..front_ends import front_end
 from .encoder_inputs import EncoderInputs, encoder_inputs
@@ -23,7 +23,6 @@ from .plan import Plan
 from .probe import made_plan, whole
 from .prompts import prompts, special_tokens, tokens_of_assets
 from .refusals import refuse_other_state
-from .rounding import measured_tolerance
 from .views import Encoder, First, Step
 
 if TYPE_CHECKING:

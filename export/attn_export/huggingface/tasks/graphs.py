@@ -11,13 +11,14 @@ import torch
 from attn_models.spec import GraphSpec
 from attn_runtime.errors import UsageError
 from attn_runtime.spec import Dim, TensorSpec
-from torch import nn
+from torch import Tensor, nn
 
 from .. import SavedModel, Weights, configs_of
 from .inputs import has_towers
 from .one_graph import Task, run
 from .outputs import output_specs, outputs_of, without_random
-from .probe import Ask, Tensors, draw, fitted, heeds_mask, padding_token, resting_on, small
+from .probe import Ask, Tensors, answered_way, draw, heeds_mask, padding_token, resting_on, small
+from .together import Together, ways
 from .towers import tower_graphs
 
 
@@ -40,18 +41,18 @@ def graphs_of(
     fed = str(getattr(front_end, "takes", None) or getattr(model, "main_input_name", ""))
     _no_cache(model)
 
-    def task(specs: Sequence[TensorSpec], outputs: Sequence[str], fill: int | None = None) -> Task:
-        names = [spec.name for spec in specs]
+    def task(names: Sequence[str], outputs: Sequence[str], fill: int | None = None) -> Task:
         return Task(model, names, outputs, fill=fill, front_end=front_end, heard=heard, fed=fed)
 
     def whole(given: Tensors) -> Tensors:
         """Every tensor among the answers."""
         with torch.no_grad():
-            answered = task(inputs, ()).answer(list(given.values()))
+            answered = task(list(given), ()).answer(list(given.values()))
         return {k: v for k, v in answered.items() if isinstance(v, torch.Tensor) and v.ndim}
 
-    inputs = fitted(inputs, whole, saved)
-    given = draw(inputs, small(inputs))
+    way = answered_way(ways(model, inputs), whole, saved)
+    inputs, fit = way.inputs, way.fit
+    given = draw(inputs, small(inputs), fit)
     outputs = outputs_of(name, whole(given))
     if not outputs:
         raise UsageError(
@@ -59,15 +60,22 @@ def graphs_of(
         )
 
     def wanted(specs: tuple[TensorSpec, ...], fill: int | None = None) -> Ask:
-        return partial(run, task(specs, outputs, fill))
+        return partial(run, task([spec.name for spec in specs], outputs, fill))
 
     if weights.missing:
-        resting = resting_on(model, weights.missing, inputs, wanted(inputs))
+        resting = resting_on(model, weights.missing, inputs, wanted(inputs), fit)
         outputs = without_random(outputs, resting, weights.missing, f"{saved.ref}: {name}", saved.notes)
-    inputs, fill = _padding(model, saved, inputs, wanted)
+    inputs, fill = _padding(model, saved, inputs, wanted, fit)
     if towers:
         return tower_graphs(model, saved, inputs, fill, towers, whole)
-    return (GraphSpec("model", inputs, output_specs(outputs), lambda _module: task(inputs, outputs, fill)),)
+    names = [spec.name for spec in inputs]
+    return (GraphSpec("model", inputs, output_specs(outputs), lambda _module: task(names, outputs, fill), fit),)
+
+
+def example_of(graph: GraphSpec) -> list[Tensor]:
+    """Inputs of one row at the usual sizes, all masks true."""
+    sizes = {name: 1 for name in ("batch", "texts", "images") if any(d.name == name for s in graph.inputs for d in s.dims)}
+    return list(draw(graph.inputs, sizes, graph.fit).values())
 
 
 def _no_cache(model: Any) -> None:
@@ -78,17 +86,18 @@ def _no_cache(model: Any) -> None:
 
 
 def _padding(
-    model: Any, saved: SavedModel, inputs: tuple[TensorSpec, ...], wanted: Callable[..., Ask]
+    model: Any, saved: SavedModel, inputs: tuple[TensorSpec, ...], wanted: Callable[..., Ask],
+    fit: Together | None,
 ) -> tuple[tuple[TensorSpec, ...], int | None]:
     """The inputs, and the token that stands for padding inside the graph of a model that finds the end of a text by it.
 
     A model that compares texts with something, and reads the last place whatever lies there (SigLIP), was trained on texts
     of one length without a mask, and gets those.
     """
-    if not any(spec.name == "attention_mask" for spec in inputs) or heeds_mask(inputs, wanted(inputs)):
+    if not any(spec.name == "attention_mask" for spec in inputs) or heeds_mask(inputs, wanted(inputs), fit):
         return inputs, None
     token = padding_token(model)
-    if token is not None and heeds_mask(inputs, wanted(inputs, token)):
+    if token is not None and heeds_mask(inputs, wanted(inputs, token), fit):
         saved.notes.append(f"the model finds the end of a text by token {token}, which is put where the mask is false")
         return inputs, token
     if not has_towers(model):

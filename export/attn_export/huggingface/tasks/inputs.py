@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attn_runtime.errors import UsageError
-from attn_runtime.spec import Dim, TensorSpec
+from attn_runtime.spec import Dim, TensorSpec, Values
 from torch import nn
 
 from .. import SavedModel
@@ -24,7 +24,13 @@ _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequ
 #: Classes that read two texts as one, by how their names end.
 _OF_PAIRS = ("ForQuestionAnswering", "ForNextSentencePrediction", "ForMultipleChoice")
 _SOUND = ("input_values", "input_features")
-_NAMED = ("input_ids", "attention_mask", "token_type_ids", "pixel_values", *_SOUND)
+#: Where the word of a token stands on its page: left, top, right, bottom.
+BOXES = "bbox"
+#: Pages are this wide and high, in whole numbers.
+_PAGE = 1000
+#: What a model without a vocabulary reads: code points of Unicode.
+_CODE_POINTS = 0x110000
+_NAMED = ("input_ids", "attention_mask", "token_type_ids", BOXES, "pixel_values", *_SOUND)
 
 
 def inputs_of(
@@ -87,18 +93,31 @@ def _text(model: nn.Module, saved: SavedModel, takes: Any, rows: str) -> list[Te
     if "token_type_ids" in takes and types > 1 and _takes_pairs(kind, saved):
         meaning = "0 in the first text, 1 in the second"
         specs.append(TensorSpec("token_type_ids", "int64", axes, meaning=meaning, low=0, high=types))
+    if BOXES in takes:
+        specs.append(_boxes(config, axes))
     return specs
 
 
+def _boxes(config: Any, axes: tuple[Dim, ...]) -> TensorSpec:
+    """Coordinates as rows of tables, or as shares of the page where the config scales them."""
+    meaning = "left, top, right and bottom of the word that a token is of, on a page of"
+    four = (*axes, Dim.fixed(4))
+    if hasattr(config, "bbox_scale"):
+        return TensorSpec(BOXES, "float32", four, meaning=f"{meaning} 1 by 1", values=Values("uniform", low=0.0, high=1.0))
+    most = min(_PAGE, getattr(config, "max_2d_position_embeddings", _PAGE + 1) - 1)
+    return TensorSpec(BOXES, "int64", four, meaning=f"{meaning} {most} by {most}", low=0, high=most + 1)
+
+
 def _vocabulary(model: Any) -> int:
-    """Rows of the table of embeddings. Some models have none to ask for (CLIP's whole); their config says it."""
+    """Rows of the table of embeddings. Some models have none to ask for (CLIP's whole); their config says it. What has no
+    vocabulary at all reads characters, hashed (CANINE)."""
     try:
         table = model.get_input_embeddings()
     except (NotImplementedError, AttributeError):
         table = None
     if isinstance(table, nn.Embedding):
         return table.num_embeddings
-    return int(model.config.get_text_config().vocab_size)
+    return int(getattr(model.config.get_text_config(), "vocab_size", _CODE_POINTS))
 
 
 def _longest(model: nn.Module, saved: SavedModel) -> int:
@@ -123,11 +142,9 @@ def _positions_below_text(model: nn.Module) -> int:
     """RoBERTa and its kin number positions from behind the padding token on: the first rows are no text's (514 are 512)."""
     return next(
         (
-            module.padding_idx + 1
+            index + 1
             for name, module in model.named_modules()
-            if name.endswith("position_embeddings")
-            and isinstance(module, nn.Embedding)
-            and module.padding_idx is not None
+            if name.endswith("position_embeddings") and isinstance(index := getattr(module, "padding_idx", None), int)
         ),
         0,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from attn_runtime.errors import UsageError
 from attn_runtime.random_inputs import draw_inputs
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from ...quiet import captured_output
 from .. import SavedModel
+from .together import Together, Way
 
 Tensors = dict[str, Tensor]
 #: Inputs by name -> answers by name.
@@ -23,11 +25,16 @@ _SAME = 1e-3
 _LONGEST_LEAST = 64
 
 
-def draw(inputs: Sequence[TensorSpec], sizes: Mapping[str, int], seed: int = 0) -> Tensors:
-    """Inputs at `sizes`, all masks true; a dim that is not named has its opt."""
+def draw(inputs: Sequence[TensorSpec], sizes: Mapping[str, int], fit: Together | None = None, words: int | None = None) -> Tensors:
+    """Inputs at `sizes`, a dim that is not named at its opt, made to `fit`. Masks are true, behind `words` tokens false."""
     whole = {name: sizes.get(name, dim.opt) for name, dim in named_dims(inputs).items()}
-    drawn = {name: torch.from_numpy(value) for name, value in draw_inputs(inputs, whole, seed).items()}
-    return {name: torch.ones_like(value) if value.dtype == torch.bool else value for name, value in drawn.items()}
+    drawn = draw_inputs(inputs, whole, 0)
+    for value in drawn.values():
+        if value.dtype == bool:
+            value[...] = True
+            value[..., value.shape[-1] if words is None else words :] = False
+    made = drawn if fit is None else fit(drawn)
+    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in made.items()}
 
 
 def small(inputs: Sequence[TensorSpec]) -> dict[str, int]:
@@ -35,7 +42,27 @@ def small(inputs: Sequence[TensorSpec]) -> dict[str, int]:
     return {name: min(dim.max, max(dim.min, 2 if dim.max <= 32 else 7)) for name, dim in named_dims(inputs).items()}
 
 
-def fitted(inputs: tuple[TensorSpec, ...], ask: Ask, saved: SavedModel) -> tuple[TensorSpec, ...]:
+def answered_way(ways: Iterable[Way], ask: Ask, saved: SavedModel) -> Way:
+    """The first of `ways` that the model answers, its ranges `fitted`; what is told of it is noted.
+
+    Raises UsageError where it answers none, with what it said to the first.
+    """
+    refused = None
+    for way in ways:
+        try:
+            inputs = fitted(way.inputs, ask, saved, way.fit)
+        except UsageError as problem:
+            refused = refused or problem
+            continue
+        saved.notes.extend([way.note] if way.note else [])
+        return replace(way, inputs=inputs)
+    assert refused is not None
+    raise refused
+
+
+def fitted(
+    inputs: tuple[TensorSpec, ...], ask: Ask, saved: SavedModel, fit: Together | None = None
+) -> tuple[TensorSpec, ...]:
     """`inputs` with ranges whose least sizes the model takes: some take one row alone, or no text of one token.
 
     Raises UsageError where it takes none of them.
@@ -44,7 +71,7 @@ def fitted(inputs: tuple[TensorSpec, ...], ask: Ask, saved: SavedModel) -> tuple
     for least in (1, 2, 4, 8, 16, 32, _LONGEST_LEAST):
         trial = tuple(replace(spec, dims=tuple(_from(dim, least) for dim in spec.dims)) for spec in inputs)
         sizes = {name: dim.min for name, dim in named_dims(trial).items()}
-        if (told := _problem(ask, trial, sizes)) is None:
+        if (told := _problem(ask, trial, sizes, fit)) is None:
             break
     else:
         raise UsageError(f"{saved.ref}: the model does not answer inputs that are drawn for it: {told}; wrap it in a module "
@@ -52,10 +79,10 @@ def fitted(inputs: tuple[TensorSpec, ...], ask: Ask, saved: SavedModel) -> tuple
     if least > 1:
         saved.notes.append(f"the model takes no text shorter than {least} tokens")
     two = {name: min(dim.max, max(dim.min, 2)) for name, dim in named_dims(trial).items()}
-    if (told := _problem(ask, trial, two)) is None:
+    if (told := _problem(ask, trial, two, fit)) is None:
         return trial
     alone = tuple(replace(spec, dims=tuple(_one(dim) for dim in spec.dims)) for spec in trial)
-    if _problem(ask, alone, {**two, "batch": 1}) is not None:
+    if _problem(ask, alone, {**two, "batch": 1}, fit) is not None:
         raise UsageError(f"{saved.ref}: the model does not answer two rows: {told}")
     saved.notes.append(f"the model takes one row alone ({told})")
     return alone
@@ -71,9 +98,9 @@ def _one(dim: Dim) -> Dim:
     return Dim("batch", 1, 1, 1) if dim.name == "batch" else dim
 
 
-def _problem(ask: Ask, inputs: Sequence[TensorSpec], sizes: Mapping[str, int]) -> str | None:
+def _problem(ask: Ask, inputs: Sequence[TensorSpec], sizes: Mapping[str, int], fit: Together | None) -> str | None:
     try:
-        ask(draw(inputs, sizes))
+        ask(draw(inputs, sizes, fit))
     except Exception as problem:  # the model's own words
         return " ".join(str(problem).split())[:200] or type(problem).__name__
     return None
@@ -85,17 +112,14 @@ def padding_token(model: Any) -> int | None:
     return token if isinstance(token, int) and token >= 0 else None
 
 
-def heeds_mask(inputs: Sequence[TensorSpec], ask: Ask) -> bool:
+def heeds_mask(inputs: Sequence[TensorSpec], ask: Ask, fit: Together | None = None) -> bool:
     """Whether what stands behind a text changes nothing where the mask calls it padding: other tokens, or none at all."""
     words, behind = 3, 3
     sizes = small(inputs) | {"length": words + behind}
     if "length" not in named_dims(inputs) or named_dims(inputs)["length"].max < words + behind:
         return True
-    long = draw(inputs, sizes)
+    long = draw(inputs, sizes, fit, words)
     short = {name: _cut(spec, long[name], words) for name, spec in ((s.name, s) for s in inputs)}
-    for spec in inputs:
-        if spec.dtype == "bool":
-            long[spec.name][..., words:] = False
     with captured_output():
         try:
             alone = ask(short)
@@ -105,10 +129,12 @@ def heeds_mask(inputs: Sequence[TensorSpec], ask: Ask) -> bool:
     return all(_same(alone[name], _cut_to(padded[name], alone[name])) for name in alone)
 
 
-def resting_on(model: nn.Module, names: Collection[str], inputs: Sequence[TensorSpec], ask: Ask) -> set[str]:
+def resting_on(
+    model: nn.Module, names: Collection[str], inputs: Sequence[TensorSpec], ask: Ask, fit: Together | None = None
+) -> set[str]:
     """The outputs that change when the weights `names` of `model` do. The weights are put back."""
     held = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
-    given = draw(inputs, small(inputs))
+    given = draw(inputs, small(inputs), fit)
     before = ask(given)
     if any(name not in held for name in names):
         return set(before)
@@ -128,7 +154,8 @@ def resting_on(model: nn.Module, names: Collection[str], inputs: Sequence[Tensor
 
 
 def _cut(spec: TensorSpec, value: Tensor, size: int) -> Tensor:
-    return value[..., :size] if spec.dims[-1].name == "length" else value
+    axis = next((n for n, dim in enumerate(spec.dims) if dim.name == "length"), None)
+    return value if axis is None else value.narrow(axis, 0, size)
 
 
 def _cut_to(value: Tensor, like: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from attn_models.spec import GraphSpec, ModelSpec
+from attn_runtime.compare import Tolerance
 from attn_runtime.errors import UsageError
 from torch import nn
 
@@ -20,12 +21,13 @@ from ...huggingface import (
     find_model,
     kind_of,
     load_weights,
+    measured_tolerance,
     model_folder,
     provenance_of,
 )
 from ...huggingface.assets import image_assets, image_size, label_assets, licence, text_assets
 from ...huggingface.front_ends import audio_assets, front_end
-from ...huggingface.tasks import graphs_of, inputs_of, is_sentence_transformer, load_sentence_transformer, note_scores
+from ...huggingface.tasks import example_of, graphs_of, inputs_of, is_sentence_transformer, load_sentence_transformer, note_scores
 
 _POOLED = "sentence-similarity"
 
@@ -95,8 +97,17 @@ def _one_pass(saved: SavedModel, name: str, kind: Kind, weights: Weights, graphs
         summary=kind.architecture.__name__,
         build=lambda: model,
         graphs=made,
+        tolerance=_tolerance(saved, model, made),
         assets=lambda: _assets(saved, model, made),
     )
+
+
+def _tolerance(saved: SavedModel, model: nn.Module, graphs: Sequence[GraphSpec]) -> Tolerance:
+    """That of the graph whose rounding is the largest, for all of them."""
+    found = [measured_tolerance(g.view(model), lambda m: m, example_of(g)) for g in graphs]
+    tolerance, note = max(found, key=lambda one: one[0].rtol)
+    saved.notes.extend([note] if note else [])
+    return tolerance
 
 
 def _assets(saved: SavedModel, model: Any, graphs: Sequence[GraphSpec]) -> dict[str, Any]:

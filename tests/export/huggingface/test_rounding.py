@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import torch
-from attn_export.huggingface.generators.rounding import MULTIPLE, measured_tolerance
+from attn_export.huggingface.rounding import MULTIPLE, measured_tolerance
 from attn_runtime.compare import Tolerance
 from torch import Tensor, nn
 

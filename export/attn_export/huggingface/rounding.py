@@ -57,4 +57,6 @@ def _distance(model: nn.Module, view: Callable[[nn.Module], nn.Module], inputs: 
 
 
 def _tensors(answer: Any) -> list[Tensor]:
-    return [answer] if isinstance(answer, Tensor) else list(answer)
+    if isinstance(answer, Tensor):
+        return [answer]
+    return list(answer.values() if isinstance(answer, dict) else answer)
