@@ -36,6 +36,8 @@ def _tiny_model(name: str) -> nn.Module:
     found, problem = None, "no configuration passes its own checks"
     for config in tiny_configs(maker.config_class):
         config.tie_word_embeddings = False
+        if maker.can_generate() and vars(config).get("is_decoder") is False and not config.is_encoder_decoder:
+            config.is_decoder = True  # what sees all tokens at once writes none, and is trained for other heads
         try:
             with torch.device("meta"):
                 size = sum(p.numel() for p in maker(config).parameters())
@@ -65,7 +67,7 @@ def draw_again(model: nn.Module, seed: int = 0) -> None:
             drawn = torch.randn(parameter.shape, generator=random) * 0.1
             parameter.copy_(parameter + drawn if "norm" in name.lower() else drawn)
             continue
-        std = 1.5 * parameter[0].numel() ** -0.5
+        std = 1.5 * max(1, parameter[0].numel()) ** -0.5
         if parameter is head:
             std *= 2
         elif "embed" in name or "wte" in name or "shared" in name:
