@@ -35,7 +35,7 @@ SIZES: tuple[tuple[str, str, int], ...] = (
     ("widths", r"n_inner|dim_feedforward|ffn_hidden_size|(encoder|decoder)_feedforward_dim", 48),
     (
         "widths",
-        rf"{_PART}hidden_(size|dim)|d_model|n_embd|dim|{_PART}width|model_dim|lru_width|emb_dim|d_latents",
+        rf"{_PART}hidden_(size|dim)(_global)?|d_model|n_embd|dim|{_PART}width|model_dim|lru_width|emb_dim|d_latents",
         WIDTH,
     ),
     (

@@ -8,6 +8,7 @@ import torch
 import transformers
 from tiny_configs import tiny_configs
 from torch import nn
+from transformers import PreTrainedConfig
 
 #: Most parameters: the first configuration that makes fewer is taken, else the one of the fewest.
 FEW, MOST = 2_000_000, 60_000_000
@@ -36,8 +37,8 @@ def _tiny_model(name: str) -> nn.Module:
     found, problem = None, "no configuration passes its own checks"
     for config in tiny_configs(maker.config_class):
         config.tie_word_embeddings = False
-        if maker.can_generate() and vars(config).get("is_decoder") is False and not config.is_encoder_decoder:
-            config.is_decoder = True  # what sees all tokens at once writes none, and is trained for other heads
+        if maker.can_generate():
+            _write(config)
         try:
             with torch.device("meta"):
                 size = sum(p.numel() for p in maker(config).parameters())
@@ -55,6 +56,15 @@ def _tiny_model(name: str) -> nn.Module:
     torch.manual_seed(0)
     model: nn.Module = maker(found[1])
     return model.eval()
+
+
+def _write(config: PreTrainedConfig) -> None:
+    """What sees all tokens at once writes none: the part that writes sees those before, as where it was trained to write."""
+    decoder = getattr(config, "decoder", None) if config.is_encoder_decoder else config
+    if isinstance(decoder, PreTrainedConfig) and vars(decoder).get("is_decoder") is False:
+        decoder.is_decoder = True
+        if decoder is not config:
+            decoder.add_cross_attention = True
 
 
 @torch.no_grad()
