@@ -19,10 +19,10 @@ WIDTH, HEADS, LAYERS, VOCABULARY, SIDE = 32, 4, 2, 97, 32
 _PART = r"(encoder_|decoder_|text_|vision_|audio_|speech_|t2u_|t2u_encoder_|t2u_decoder_|qformer_)?"
 #: (group, names, largest value): the first whose expression is the whole name.
 SIZES: tuple[tuple[str, str, int], ...] = (
-    ("vocabulary", r"(n_)?(\w+_)?vocab_size(_per_layer_input)?", VOCABULARY),
+    ("vocabulary", r"(n_)?(\w+_)?vocab_size(_per_layer_input)?|\w+_group_vocab|codebook_size", VOCABULARY),
     ("heads", r"(qk_|attention_|global_)?head_dim|d_kv|kv_channels|(hidden|head)_size_per_head", 8),
     ("heads", r"(query|q|kv|o|moe)_lora_rank|lora_rank", 16),
-    ("heads", r"qk_rope_head_dim", 4),
+    ("heads", r"(qk_rope_head|rotary)_dim", 4),
     ("heads", r"qk_nope_head_dim|v_head_dim", 8),
     ("heads", r"(num|n)_(key_value|kv|global_key_value)_heads?|num_kv_heads|multi_query_group_num", 2),
     ("heads", rf"(num_|n_)?{_PART}(self_|cross_)?(num_)?(attention_|attn_)?heads?|\w*_attention_heads", HEADS),
@@ -35,7 +35,7 @@ SIZES: tuple[tuple[str, str, int], ...] = (
     ("widths", r"n_inner|dim_feedforward|ffn_hidden_size|(encoder|decoder)_feedforward_dim", 48),
     (
         "widths",
-        rf"{_PART}hidden_(size|dim)|d_model|n_embd|dim|{_PART}width|model_dim|lru_width|emb_dim|d_latents",
+        rf"{_PART}hidden_(size|dim)(_global)?|d_model|n_embd|dim|{_PART}width|model_dim|lru_width|emb_dim|d_latents",
         WIDTH,
     ),
     (
@@ -49,8 +49,9 @@ SIZES: tuple[tuple[str, str, int], ...] = (
         WIDTH,
     ),
     ("widths", r"embedding_size", 16),
+    ("widths", r"num_filters", 4),
     ("experts", r"(num|n|moe_num)_(local_|routed_|moe_)?experts", 4),
-    ("experts", r"(num_)?experts_per_(tok|token)|moe_top_?k|top_k_experts|num_experts_per_tok", 2),
+    ("experts", r"(num_)?experts_per_(tok|token)|moe_(top_?)?k|top_k_experts|num_experts_per_tok", 2),
     ("experts", r"n_group|topk_group", 1),
     ("lengths", r"max_position_embeddings|n_positions|max_seq_len(gth)?|n_ctx|seq_length|max_target_positions", 64),
     ("lengths", r"max_source_positions", 24),
@@ -107,6 +108,7 @@ def small_values(config: PreTrainedConfig, keep: tuple[str, ...] = ()) -> dict[s
     if "use_timm_backbone" in vars(config) or vars(config).get("backbone_config", 0) is None:
         values |= {"use_timm_backbone": False, "backbone": None, "backbone_config": _backbone()}
     _of_layers(config, values)
+    _latent_heads(values)
     _special_tokens(config, values)
     return values
 
@@ -157,6 +159,15 @@ def _of_layers(config: PreTrainedConfig, values: dict[str, Any]) -> None:
             values[name] = [o if (small := _small(name, o, ())) is None else small for o in old[:layers]]
 
 
+def _latent_heads(values: dict[str, Any]) -> None:
+    """Keys that are made of a latent are each head's own, and a place turns that part of them alone which is not made of it."""
+    if "kv_lora_rank" in values and "qk_rope_head_dim" in values:
+        turned = values["qk_rope_head_dim"]
+        values |= {"head_dim": turned} if "head_dim" in values else {}
+        values |= {"qk_head_dim": values["qk_nope_head_dim"] + turned} if "qk_head_dim" in values else {}
+        values["num_key_value_heads"] = values.get("num_attention_heads", HEADS)
+
+
 def _special_tokens(config: PreTrainedConfig, values: dict[str, Any]) -> None:
     """Ids below the vocabulary, no two the same that were not."""
     size = values.get("vocab_size", VOCABULARY)
@@ -176,3 +187,7 @@ def _special_tokens(config: PreTrainedConfig, values: dict[str, Any]) -> None:
                 taken[i] = i if 0 <= i < size and i not in taken.values() else free[3 if name in named else 0]
         if any(taken[i] != i for i in ids):
             values[name] = [taken[i] for i in ids] if isinstance(old, (list, tuple)) else taken[ids[0]]
+    if getattr(config, "is_encoder_decoder", False) and all(
+        vars(config).get(name) is None for name in ("decoder_start_token_id", "bos_token_id")
+    ):
+        values["decoder_start_token_id"] = values.get("pad_token_id", vars(config).get("pad_token_id")) or 0

@@ -8,6 +8,7 @@ import torch
 import transformers
 from tiny_configs import tiny_configs
 from torch import nn
+from transformers import PreTrainedConfig
 
 #: Most parameters: the first configuration that makes fewer is taken, else the one of the fewest.
 FEW, MOST = 2_000_000, 60_000_000
@@ -36,6 +37,8 @@ def _tiny_model(name: str) -> nn.Module:
     found, problem = None, "no configuration passes its own checks"
     for config in tiny_configs(maker.config_class):
         config.tie_word_embeddings = False
+        if maker.can_generate():
+            _write(config)
         try:
             with torch.device("meta"):
                 size = sum(p.numel() for p in maker(config).parameters())
@@ -55,6 +58,15 @@ def _tiny_model(name: str) -> nn.Module:
     return model.eval()
 
 
+def _write(config: PreTrainedConfig) -> None:
+    """What sees all tokens at once writes none: the part that writes sees those before, as where it was trained to write."""
+    decoder = getattr(config, "decoder", None) if config.is_encoder_decoder else config
+    if isinstance(decoder, PreTrainedConfig) and vars(decoder).get("is_decoder") is False:
+        decoder.is_decoder = True
+        if decoder is not config:
+            decoder.add_cross_attention = True
+
+
 @torch.no_grad()
 def draw_again(model: nn.Module, seed: int = 0) -> None:
     """Weights of a size that keeps the variance of what goes through, embeddings of 1, a head of 3: margins between tokens."""
@@ -66,7 +78,7 @@ def draw_again(model: nn.Module, seed: int = 0) -> None:
             scale = "norm" in name.lower() or bool((parameter == 1).all())  # one of a norm stays near what it is
             parameter.copy_(parameter + drawn if scale else drawn)
             continue
-        std = 1.5 * parameter[0].numel() ** -0.5
+        std = 1.5 * max(1, parameter[0].numel()) ** -0.5
         if parameter is head:
             std *= 2
         elif "embed" in name or "wte" in name or "shared" in name:

@@ -70,20 +70,27 @@ def encoder_inputs(model: Any, batch: Dim, front_end: tuple[nn.Module, TensorSpe
 
     Raises UsageError for an encoder that takes anything else than text, pictures or sound.
     """
-    argument = model.get_encoder().main_input_name
+    argument = argument_of_encoder(model)
     if front_end is not None:
         module, waveform = front_end
         source = replace(waveform, dims=(batch, *waveform.dims[1:]))
         return EncoderInputs(argument, source, module.eval())
     dims = _dims(model, argument)
     if argument == "input_ids":
-        high = model.get_encoder().get_input_embeddings().weight.shape[0]
+        encoder = model.get_encoder()
+        words = (encoder if hasattr(encoder, "get_input_embeddings") else model).get_input_embeddings()
+        high = int(words.weight.shape[0])
         return EncoderInputs(argument, TensorSpec("source", "int64", (batch, *dims), "tokens", low=0, high=high))
     return EncoderInputs(argument, TensorSpec("source", "float32", (batch, *dims)))
 
 
+def argument_of_encoder(model: Any) -> str:
+    """What the encoder of `model` calls what it reads. One that is a plain module reads what the whole model does."""
+    return str(getattr(model.get_encoder(), "main_input_name", model.main_input_name))
+
+
 def _dims(model: Any, argument: str) -> tuple[Dim, ...]:
-    config = model.get_encoder().config
+    config = getattr(model.get_encoder(), "config", model.config)
     if argument == "input_ids":
         own = getattr(config, "max_position_embeddings", None) or getattr(
             config, "max_encoder_position_embeddings", None
@@ -94,16 +101,25 @@ def _dims(model: Any, argument: str) -> tuple[Dim, ...]:
         side = config.image_size
         height, width = (side, side) if isinstance(side, int) else side
         return tuple(Dim.fixed(n) for n in (config.num_channels, height, width))
-    if argument == "input_features" and hasattr(config, "num_mel_bins"):
+    if argument == "input_features" and hasattr(config, "num_mel_bins") and hasattr(config, "max_source_positions"):
         return (Dim.fixed(config.num_mel_bins), Dim.fixed(2 * config.max_source_positions))
-    if argument == "input_features" and hasattr(config, "input_feat_per_channel"):
-        return (Dim("frames", *_FRAMES), Dim.fixed(config.input_feat_per_channel * config.input_channels))
+    if argument == "input_features" and (width := _width(config)):
+        return (Dim("frames", *_FRAMES), Dim.fixed(width))
     if argument == "input_values":
         return (Dim("samples", *_SAMPLES),)
     raise UsageError(
         f"{type(model).__name__}: its encoder takes {argument}; expected input_ids, pixel_values, input_features of a "
         "known number of bins, or input_values. Export its graphs as a model of your own (docs/use/export.md)"
     )
+
+
+def _width(config: Any) -> int | None:
+    """Numbers of a frame of features, of a model that takes any number of frames."""
+    channels = getattr(config, "input_channels", 1)
+    per_channel = getattr(config, "input_feat_per_channel", None)
+    if per_channel is not None:
+        return int(per_channel * channels)
+    return getattr(config, "feature_projection_input_dim", None) or getattr(config, "num_mel_bins", None)
 
 
 def drawn_tokens(rows: int, length: int, vocabulary: int, random: torch.Generator) -> Tensor:

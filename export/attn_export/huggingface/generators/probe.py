@@ -47,6 +47,10 @@ def made_plan(model: nn.Module, encoder: EncoderInputs | None, vocabulary: int) 
     return _Probe(model, encoder, vocabulary).plan()
 
 
+class _NothingKept(Exception):
+    """No layer puts a key or a value into the cache."""
+
+
 class _Probe:
     """One run of the whole model, and everything that is held against it."""
 
@@ -55,7 +59,15 @@ class _Probe:
         random = torch.Generator().manual_seed(0)
         self.tokens = drawn_tokens(2, _TOKENS, vocabulary, random)
         self.context = {} if encoder is None else encoder.sample(2, 5 if encoder.masked else None)
-        self.expected = whole(model, encoder, self.context, self.tokens)
+        self.name = type(model).__name__
+        try:
+            self.expected = whole(model, encoder, self.context, self.tokens)
+        except Exception as problem:  # whatever its own code raises
+            reads = "tokens" if encoder is None else f"{encoder.argument} and tokens"
+            raise UsageError(
+                f"{self.name} does not answer {reads} alone ({_told(problem)}). Export its graphs as a model of your own "
+                "(docs/use/export.md)"
+            ) from problem
         self.largest = float(self.expected.abs().max()) or 1.0
         self.base = Plan(frozenset(inspect.signature(model.forward).parameters), Convention(), encoder)
         self.memory: tuple[Tensor, ...] = ()
@@ -77,7 +89,7 @@ class _Probe:
                 return found
             tried.append(f"{length}: {problem}")
         raise UsageError(
-            f"{type(self.model).__name__}: a step through a cache answers otherwise than the model ({'; '.join(tried)}); its "
+            f"{self.name}: a step through a cache answers otherwise than the model ({'; '.join(tried)}); its "
             "generated tokens would not be the model's. Export its graphs as a model of your own (docs/use/export.md)"
         )
 
@@ -91,6 +103,11 @@ class _Probe:
                 plan = self._measured(plan)
                 prompt = self.tokens[:, :_PROMPT]
                 logits, *cached = First(self.model, plan)(prompt, torch.ones_like(prompt).bool(), *self.memory)
+            except _NothingKept:
+                raise UsageError(
+                    f"{self.name} keeps no keys and values: for each token it reads the whole row again, and a generator's "
+                    "bundle has no graph for that. Export its graphs as a model of your own (docs/use/export.md)"
+                ) from None
             except Exception as problem:  # whatever its own code raises: the next way may do
                 tried.append(_told(problem))
                 continue
@@ -98,10 +115,24 @@ class _Probe:
             if error <= _SAME:
                 return plan, cached
             tried.append(f"off by {error:.1e}")
+        self._refuse_both_ways()
         raise UsageError(
-            f"{type(self.model).__name__}: a prompt through a cache answers otherwise than the model "
+            f"{self.name}: a prompt through a cache answers otherwise than the model "
             f"({'; '.join(dict.fromkeys(tried))}); its tokens depend on more than keys and values of those before them"
         )
+
+    def _refuse_both_ways(self) -> None:
+        """UsageError for a model whose answer to a token depends on those behind it: nothing of a row that grows can be kept."""
+        other = self.tokens.clone()
+        other[:, -1] = self.tokens[:, 0]
+        changed = (whole(self.model, self.encoder, self.context, other) - self.expected)[:, :-1].abs().max()
+        if float(changed) > _SAME * self.largest:
+            config = self.model.config.get_text_config(decoder=True)  # type: ignore[operator, union-attr]
+            says = " (config.json says is_decoder: false)" if getattr(config, "is_decoder", None) is False else ""
+            raise UsageError(
+                f"{self.name} sees tokens behind the one that it answers{says}: it fills gaps, and does not write on. Give "
+                "--task fill-mask, or set is_decoder where it was trained so"
+            )
 
     def _measured(self, plan: Plan) -> Plan:
         """With the layers that keep something, and their sizes: of what is kept, not of what a config says."""
@@ -113,7 +144,7 @@ class _Probe:
             View(self.model, plan).decode(prompt, counted, None, cache, memory, source_mask)
         layers = tuple(n for n, layer in enumerate(own.layers) if layer.keys is not None)  # type: ignore[union-attr]
         if not layers:
-            raise UsageError("no layer keeps keys and values")
+            raise _NothingKept
         return replace(plan, layers=layers, shapes=_shapes(kept(own)), cross_shapes=_shapes(kept(cross)))
 
     def _step_problem(self, plan: Plan, cached: Sequence[Tensor]) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from attn_runtime.errors import UsageError
 from attn_runtime.escape import printable
+from torch import nn
 from transformers.cache_utils import (
     DummyLayer,
     DynamicCache,
@@ -20,8 +21,14 @@ def refuse_other_state(model: Any) -> None:
     the state of a recurrence or of a convolution, an index of its own. Also for one without a head over a vocabulary."""
     name = type(model).__name__
     text = model.config.get_text_config(decoder=True)
-    if model.get_output_embeddings() is None:
+    head = model.get_output_embeddings()
+    if head is None:
         raise UsageError(f"{name} has no head over a vocabulary, so that it writes nothing; choose another --task")
+    if isinstance(head, nn.ModuleList):
+        raise UsageError(
+            f"{name} writes {len(head)} codes at once, each by a head of its own; a generator's bundle writes one token after "
+            "another. Export its graphs as a model of your own (docs/use/export.md)"
+        )
     kinds = sorted({type(layer).__name__ for layer in _layers(text) if not _is_plain(layer)})
     if getattr(model, "_is_stateful", False) and not kinds:
         kinds = ["stateful"]

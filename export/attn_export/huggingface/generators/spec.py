@@ -18,7 +18,7 @@ from transformers import GenerationConfig
 from .. import language_tokens, measured_tolerance, rules_of_generation
 from ..assets import text_assets
 from ..front_ends import front_end
-from .encoder_inputs import EncoderInputs, encoder_inputs
+from .encoder_inputs import EncoderInputs, argument_of_encoder, encoder_inputs
 from .plan import Plan
 from .probe import made_plan, whole
 from .prompts import prompts, special_tokens, tokens_of_assets
@@ -145,7 +145,7 @@ def _rows(model: nn.Module, limit: int, notes: list[str]) -> int:
 
 def _front_end(model: Any, saved: SavedModel | None) -> tuple[nn.Module, TensorSpec] | None:
     """What makes the encoder's features of a waveform, and the waveform's spec."""
-    if saved is None or model.get_encoder().main_input_name not in ("input_features", "input_values"):
+    if saved is None or argument_of_encoder(model) not in ("input_features", "input_values"):
         return None
     found = front_end(saved, model)
     return None if found is None else (found, found.input)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from .encoder_inputs import some
 from .plan import Plan
-from .takeover import Place, SlicedFrom, Slot, for_prompt, for_step, kept, last_only, taken_over
+from .takeover import EachRow, Place, SlicedFrom, Slot, for_prompt, for_step, kept, last_only, taken_over
 
 
 class Read(BaseModelOutput):
@@ -105,7 +104,7 @@ class Step(View):
         memory = None
         if plan.encoder is not None:  # its keys and values are there already, and only its size is looked at
             memory = past[0].new_zeros(token.shape[0], crossing[0].shape[2], plan.memory_width)
-        with taken_over(self.model), SlicedFrom() if plan.one_place else nullcontext():
+        with taken_over(self.model), SlicedFrom() if plan.one_place else EachRow():
             cache = for_step(slots, plan.layers, crossing if plan.encoder is not None else None)
             logits = self.decode(token, counted, position, cache, memory, source_mask)
         new = [tensor for slot in slots if slot.new is not None for tensor in slot.new]

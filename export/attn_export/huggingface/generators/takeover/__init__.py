@@ -8,17 +8,17 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .cache import Slot, for_prompt, for_step, kept
-    from .place import Place, SlicedFrom
+    from .place import EachRow, Place, SlicedFrom
     from .replacement import last_only, taken_over
 
-__all__ = ["Place", "SlicedFrom", "Slot", "for_prompt", "for_step", "kept", "last_only", "taken_over"]
+__all__ = ["EachRow", "Place", "SlicedFrom", "Slot", "for_prompt", "for_step", "kept", "last_only", "taken_over"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
         "cache": ["Slot", "for_prompt", "for_step", "kept"],
-        "place": ["Place", "SlicedFrom"],
+        "place": ["EachRow", "Place", "SlicedFrom"],
         "replacement": ["last_only", "taken_over"],
     },
 )

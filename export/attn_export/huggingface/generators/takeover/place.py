@@ -13,6 +13,7 @@ from unittest import mock
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
@@ -35,7 +36,8 @@ class Place:
         return getattr(self.tensor(), name)
 
     def __add__(self, other: Any) -> Any:
-        return Place(self.at, self.more + other) if isinstance(other, int) else self.tensor() + other
+        # As a function of both, so that who watches functions sees that a place takes part.
+        return Place(self.at, self.more + other) if isinstance(other, int) else torch.add(other, self)  # type: ignore[call-overload]
 
     __radd__ = __add__
 
@@ -85,6 +87,59 @@ class SlicedFrom(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
+class EachRow(TorchFunctionMode):
+    """While it is entered, the places of rows [B, n] pass for those of one row, [n], with code that counts for a whole batch.
+
+    Such code puts an axis for the batch in front (unsqueeze(0), [None]) and repeats along it. Here that axis is there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: By id: tensors [B, ...] that pass for [...], and those that pass for [1, ...]. Held, so that no id is used again.
+        self._one: dict[int, Tensor] = {}
+        self._in_front: dict[int, Tensor] = {}
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        first = args[0] if args else None
+        if id(first) in self._one and (axes := _axes_in_front(function, args[1:], kwargs)):
+            assert isinstance(first, Tensor)
+            found = first.view(first.shape) if axes == 1 else first[(slice(None), *[None] * (axes - 1))]
+            self._in_front[id(found)] = found
+            return found
+        if id(first) in self._in_front and function is Tensor.repeat and set(_sizes(args[1:])[1:]) == {1}:
+            return first
+        found = function(*args, **kwargs)
+        if _counts(function, args) or (function is F.embedding and id(first) in self._one):
+            self._one[id(found)] = found
+        return found
+
+
+def _counts(function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether the places of rows are added to [n]."""
+    if function not in (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__):
+        return False
+    place, other = sorted(args, key=lambda x: not isinstance(x, Place))
+    return isinstance(place, Place) and place.at.ndim == 2 and isinstance(other, Tensor) and other.ndim == 1
+
+
+def _axes_in_front(function: Callable[..., Any], rest: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """How many axes are put in front of a tensor by a call that does nothing else; 0 for any other call."""
+    if function in (torch.unsqueeze, Tensor.unsqueeze):
+        return int((*rest, kwargs.get("dim"))[0] == 0)
+    if function is not Tensor.__getitem__:
+        return 0
+    index = rest[0] if isinstance(rest[0], tuple) else (rest[0],)
+    axes = next((n for n, part in enumerate(index) if part is not None), len(index))
+    return axes if all(isinstance(part, slice) and part == slice(None) for part in index[axes:]) else 0
+
+
+def _sizes(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(given[0]) if given and isinstance(given[0], (tuple, list)) else given
+
+
 def _is_sliced(part: Any) -> bool:
     return isinstance(part, slice) and isinstance(part.start, Place)
 
@@ -110,7 +165,7 @@ def counted_from() -> Iterator[None]:
         if not isinstance(end, Place) or step not in (None, 1):
             raise TypeError("counting from the place of a token to anything else than a place")
         kept = {name: value for name, value in kwargs.items() if name in ("dtype", "device")}
-        return start.tensor() + original(end - start, **kept)
+        return original(end - start, **kept) + start
 
     with mock.patch.object(torch, "arange", arange):
         yield
