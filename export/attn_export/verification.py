@@ -60,8 +60,8 @@ def verify(
     """Replay the golden cases of the bundle at `path`; with `source`, compare with PyTorch on fresh inputs as well.
 
     A plain .onnx has no golden cases, and needs a `source`, as `export` takes it by name, with the `checkpoint`,
-    `checkpoint_key`, `config`, `task` and `revision` that it was exported with, and with `inputs_from` where the export had
-    one; `download` lets it be fetched. `seed` is the export's; the fresh inputs are drawn with another. `mutate` changes the
+    `checkpoint_key`, `config` and `revision` that it was exported with, and with `inputs_from` where the export had one;
+    `task` is the recorded one where none is given; `download` lets it be fetched. `seed` is the export's; the fresh inputs are drawn with another. `mutate` changes the
     graphs in that many ways, drawn from `seed`, and counts how many the golden cases notice; what comes of it is told and
     fails nothing. `time_limit` is in seconds, of the replay, which then runs in a process of its own; what is compared with
     PyTorch runs in this one. Raises ParityError,
