@@ -60,13 +60,12 @@ def verify(
     """Replay the golden cases of the bundle at `path`; with `source`, compare with PyTorch on fresh inputs as well.
 
     A plain .onnx has no golden cases, and needs a `source`, as `export` takes it by name, with the `checkpoint`,
-    `checkpoint_key`, `config`, `task` and `revision` that it was exported with, and with `inputs_from` where the export had
-    one; `download` lets it be fetched. `seed` is the export's; the fresh inputs are drawn with another. `mutate` changes the
-    graphs in that many ways, drawn from `seed`, and counts how many the golden cases notice; what comes of it is told and
-    fails nothing. `time_limit` is in seconds, of the replay, which then runs in a process of its own; what is compared with
-    PyTorch runs in this one. Raises ParityError,
-    with a table of the worst elements, where an answer differs; UsageError, BundleError, StageError when the time is over,
-    and what `attn_runtime.open_session` raises.
+    `checkpoint_key`, `config` and `revision` that it was exported with, and with `inputs_from` where the export had one;
+    `task` is the recorded one where none is given; `download` lets it be fetched. `seed` is the export's; the fresh inputs are
+    drawn with another. `mutate` changes the graphs in that many ways, drawn from `seed`, and counts how many the golden cases
+    notice; what comes of it is told and fails nothing. `time_limit` is in seconds, of the replay, which then runs in a process
+    of its own; what is compared with PyTorch runs in this one. Raises ParityError, with a table of the worst elements, where an
+    answer differs; UsageError, BundleError, StageError when the time is over, and what `attn_runtime.open_session` raises.
     """
     path, console = Path(path), console or Console(quiet=True)
     if source is None and (checkpoint or checkpoint_key or config or inputs_from or task or revision or download):

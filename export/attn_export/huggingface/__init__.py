@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .find import PREFIX, find_model
     from .generation_rules import generation_rules as rules_of_generation
     from .generation_rules import language_tokens
-    from .kind import TASKS, Kind, body_of, kind_of
+    from .kind import TASKS, Kind, body_of, kind_of, tag_of
     from .loaded_model import LoadedModel
     from .provenance import provenance_of
     from .rounding import measured_tolerance
@@ -37,6 +37,7 @@ __all__ = [
     "provenance_of",
     "read_value",
     "rules_of_generation",
+    "tag_of",
 ]
 
 # The module generation_rules would hide a function of its own name.
@@ -47,7 +48,7 @@ __getattr__, __dir__ = lazy(
         "configuration": ["configs_of", "model_folder"],
         "find": ["PREFIX", "find_model"],
         "generation_rules": ["generation_rules as rules_of_generation", "language_tokens"],
-        "kind": ["TASKS", "Kind", "body_of", "kind_of"],
+        "kind": ["TASKS", "Kind", "body_of", "kind_of", "tag_of"],
         "loaded_model": ["LoadedModel"],
         "provenance": ["provenance_of"],
         "rounding": ["measured_tolerance"],

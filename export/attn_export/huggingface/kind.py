@@ -72,7 +72,7 @@ def kind_of(saved: SavedModel, task: str | None = None) -> Kind:
     if task is None:
         assert named is not None
         return _kind(named, library, saved.config)
-    tag = _ALIASES.get(task, task)
+    tag = tag_of(task)
     if tag not in TASKS:
         available = ", ".join([*TASKS, *_ALIASES])
         raise UsageError(f"--task {task}: {did_you_mean(task, [*TASKS, *_ALIASES])}available: {available}")
@@ -85,6 +85,11 @@ def kind_of(saved: SavedModel, task: str | None = None) -> Kind:
             f"--task {task}: transformers has no {saved.config.model_type} for it; available: {', '.join(others) or 'none'}"
         )
     return Kind(chosen[0], task, tag in _WRITTEN and _can_write(chosen[0], library, saved.config))
+
+
+def tag_of(task: str) -> str:
+    """The pipeline tag of `TASKS` that `task` is another word for; `task` itself where it is none."""
+    return _ALIASES.get(task, task)
 
 
 def body_of(saved: SavedModel) -> type[Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 from attn_runtime import Session, open_session
@@ -18,7 +19,7 @@ from attn_runtime.spec import Dim, TensorSpec
 
 from ..attention_outputs import signature_for
 from ..reference import Signature, corner_cases, fill_ranges, run_module
-from ..source import ONLY, SourceGraph, UserDraw, load_source
+from ..source import ONLY, SourceGraph, UserDraw, is_saved_model, load_source
 from .judge import Check, check_case, parity_error, passed
 
 #: A graph of other makers declares no ranges; these sizes are tried instead of its "any".
@@ -45,6 +46,7 @@ def verify_against(
     """Checks of every output at every corner of each graph's own ranges, all passed.
 
     `graph` takes one graph of a bundle that has several; of a plain file it says which graph of the source it is.
+    A saved model is taken as the class of the `task` that the export was given, unless another is given here.
     `inputs_from` draws the inputs, as in an export. Raises UsageError where the export had one and none is given here, and
     ParityError otherwise, with the same table as an export. `seed` should not be the export's: the point is to see inputs
     that the golden cases do not hold.
@@ -61,7 +63,10 @@ def verify_against(
             opened[graph or ONLY] = stack.enter_context(open_session(path, device, backend, precision=precision))
         records = {name: _record(path, name, session) for name, session in opened.items()}
         specs = {name: tuple(map(_bounded, record.inputs)) for name, record in records.items()}
-        _check_inputs_from(path, inputs_from)
+        recorded = _recorded(path)
+        _check_inputs_from(path, recorded, inputs_from)
+        if task is None and is_saved_model(source):
+            task = _task_of(recorded)
         loaded = load_source(
             source,
             specs=specs,
@@ -107,23 +112,32 @@ def _checks(part: SourceGraph, record: _Record, session: Session, signature: Sig
     return checks
 
 
-def _check_inputs_from(path: Path, inputs_from: str | UserDraw | None) -> None:
+def _check_inputs_from(path: Path, recorded: Mapping[str, Any], inputs_from: str | UserDraw | None) -> None:
     """The export's own is named, never run by itself: a file must not choose what code runs where it is read."""
-    if inputs_from is not None:
-        return
-    if is_bundle(path):
-        source = Bundle.open(path, check_hashes=False).manifest["source"]
-    else:
-        properties = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
-        try:
-            source = dict(json.loads(properties["attn_export.source"]))
-        except (KeyError, TypeError, ValueError):
-            return  # a graph of other makers
-    if ref := source.get("inputs_from"):
+    if inputs_from is None and (ref := recorded.get("inputs_from")):
         raise UsageError(
             f"{path}: its inputs depend on one another, and were drawn by {shown(ref)}; add --inputs-from, with that "
             "function or another"
         )
+
+
+def _recorded(path: Path) -> Mapping[str, Any]:
+    """What the export wrote of its source; empty for a graph of other makers."""
+    if is_bundle(path):
+        source: dict[str, Any] = Bundle.open(path, check_hashes=False).manifest["source"]
+        return source
+    properties = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
+    try:
+        return dict(json.loads(properties["attn_export.source"]))
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def _task_of(recorded: Mapping[str, Any]) -> str | None:
+    """The task that a saved model was exported for, where one was asked for: it chose the class, and chooses it again."""
+    config = recorded.get("config")
+    task = config.get("task") if recorded.get("kind") == "huggingface" and isinstance(config, dict) else None
+    return task if isinstance(task, str) else None
 
 
 def _record(path: Path, graph: str, session: Session) -> _Record:

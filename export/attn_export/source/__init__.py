@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .half_precision import half_precision_named
     from .input_specs import parse_dims, parse_inputs
     from .inputs_from import UserDraw
-    from .resolve import load_source
+    from .resolve import is_saved_model, load_source
     from .types import ONLY, Source, SourceGraph
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "UserDraw",
     "built_in_models",
     "half_precision_named",
+    "is_saved_model",
     "load_source",
     "parse_dims",
     "parse_inputs",
@@ -34,7 +35,7 @@ __getattr__, __dir__ = lazy(
         "half_precision": ["half_precision_named"],
         "input_specs": ["parse_dims", "parse_inputs"],
         "inputs_from": ["UserDraw"],
-        "resolve": ["load_source"],
+        "resolve": ["is_saved_model", "load_source"],
         "types": ["ONLY", "Source", "SourceGraph"],
     },
 )

@@ -24,6 +24,7 @@ from ...huggingface import (
     measured_tolerance,
     model_folder,
     provenance_of,
+    tag_of,
 )
 from ...huggingface.assets import image_assets, image_size, label_assets, licence, text_assets
 from ...huggingface.front_ends import audio_assets, front_end
@@ -77,6 +78,8 @@ def _generator(saved: SavedModel, kind: Kind, weights: Weights, graphs: Sequence
     from ...huggingface.generators import generator_spec  # transformers is ready by now, and needed at its import
 
     made = generator_spec(weights.model, saved)
+    if tag_of(kind.task) == made.task:
+        made = replace(made, task=kind.task)  # "translation", where it was asked for
     text = made.assets() if made.assets else {}
     return made if text else replace(made, assets=lambda: _of_prompts(saved, made.graphs[0]))
 

@@ -18,6 +18,7 @@ from attn_runtime import open_session
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import UsageError
 from support.huggingface.folders import edit_json, sentence_folder, tiny_folder
+from support.huggingface.tiny_pretrained import tiny_model
 
 QUICK = ExportOptions(sweep=0)
 MEAN = ("Pooling", {"pooling_mode_mean_tokens": True})
@@ -27,15 +28,17 @@ def exported(folder: Path, target: Path, **options: Any) -> ExportResult:
     return export(str(folder), target, options=ExportOptions(sweep=0, **options))
 
 
-def test_a_classifier_of_texts(tmp_path: Path) -> None:
+def test_a_classifier_of_texts_that_only_the_task_names(tmp_path: Path) -> None:
     folder = tiny_folder("bert_classifier", tmp_path / "topics")
-    result = export(str(folder), tmp_path / "a.attn", dims=["length=1:8:24"], options=QUICK)
+    edit_json(folder / "config.json", architectures=None)
+    options = ExportOptions(sweep=0, task="text-classification")
+    result = export(str(folder), tmp_path / "a.attn", dims=["length=1:8:24"], options=options)
     assert result.worst_error < 2e-5
     bundle = Bundle.open(result.path)
     manifest = bundle.manifest
     assert manifest["task"] == "text-classification"
     told = manifest["source"]
-    assert (told["kind"], told["ref"], told["config"]) == ("huggingface", "topics", {})
+    assert (told["kind"], told["ref"], told["config"]) == ("huggingface", "topics", {"task": "text-classification"})
     assert told["huggingface"]["architecture"] == "BertForSequenceClassification"
     assert str(tmp_path) not in json.dumps(manifest)
     assert [str(spec) for spec in bundle.graph().inputs] == [
@@ -49,6 +52,8 @@ def test_a_classifier_of_texts(tmp_path: Path) -> None:
     assert np.allclose(found, wanted.detach(), atol=1e-5)
     checked = attn_export.verify(result.path, str(folder))
     assert checked.replay is not None and checked.live is not None and len(checked.live) > 3
+    with pytest.raises(UsageError, match="--task summarization: transformers has no bert for it"):
+        attn_export.verify(result.path, str(folder), task="summarization")
 
 
 @pytest.mark.full
@@ -87,6 +92,12 @@ def test_the_name_and_the_task_that_were_asked_for(tmp_path: Path) -> None:
     body = load_huggingface(str(folder), task="feature-extraction")
     assert (body.name, body.spec.task) == ("m", "feature-extraction")
     assert [spec.name for spec in body.spec.graph.outputs] == ["last_hidden_state", "pooler_output"]
+
+
+@pytest.mark.parametrize(("asked", "told"), [("translation", "translation"), (None, "text2text-generation")])
+def test_a_generator_keeps_the_word_for_its_task(tmp_path: Path, asked: str | None, told: str) -> None:
+    tiny_model("t5", num_layers=1, num_decoder_layers=1).save_pretrained(tmp_path / "m")
+    assert load_huggingface(str(tmp_path / "m"), task=asked).spec.task == told
 
 
 def test_a_generator_is_not_cut_in_graphs(tmp_path: Path) -> None:
