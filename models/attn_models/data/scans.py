@@ -9,6 +9,7 @@ python -m attn_models.data.scans OUT --count N    writes such scans as a folder 
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import click
@@ -34,7 +35,7 @@ def _scan(random: np.random.Generator) -> tuple[NDArray[np.uint8], int]:
     lesion = int(random.random() < LESION_SHARE)
     # Coordinates -1..1 in the body's own frame: it lies a little off centre and turned.
     angle, shift = random.normal(0, 0.08), random.normal(0, 0.04, 2)
-    y, x = np.meshgrid(*[np.linspace(-1, 1, SIZE, dtype=np.float32)] * 2, indexing="ij")
+    y, x = _grid()
     x, y = x - shift[0], y - shift[1]
     along, across = np.cos(angle) * y - np.sin(angle) * x, np.cos(angle) * x + np.sin(angle) * y
     width, height = random.uniform(0.75, 0.9), random.uniform(0.8, 0.92)
@@ -74,10 +75,24 @@ def _places(random: np.random.Generator, count: int) -> list[tuple[float, float]
 def _smooth(random: np.random.Generator, scale: int) -> Floats:
     """Noise with structures of about `scale` pixels, of deviation 1."""
     spectrum = np.fft.rfft2(random.standard_normal((SIZE, SIZE)))
-    rows, columns = np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)[None]
-    values = np.fft.irfft2(spectrum * np.exp(-2 * (np.pi * scale / 2) ** 2 * (rows**2 + columns**2)), (SIZE, SIZE))
+    values = np.fft.irfft2(spectrum * _low_pass(scale), (SIZE, SIZE))
     smooth: Floats = (values / values.std()).astype(np.float32)
     return smooth
+
+
+@cache
+def _grid() -> tuple[Floats, Floats]:
+    """Row and column of each pixel, -1..1; not to be written to."""
+    y, x = np.meshgrid(*[np.linspace(-1, 1, SIZE, dtype=np.float32)] * 2, indexing="ij")
+    return y, x
+
+
+@cache
+def _low_pass(scale: int) -> NDArray[np.float64]:
+    """What a spectrum is multiplied by; not to be written to."""
+    rows, columns = np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)[None]
+    lowered: NDArray[np.float64] = np.exp(-2 * (np.pi * scale / 2) ** 2 * (rows**2 + columns**2))
+    return lowered
 
 
 def write_folder(folder: Path, count: int, seed: int) -> dict[str, int]:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import torch
+from attn_export.capture.operator_table import kept_table
 from attn_export.capture.patches import applied
 from attn_runtime.compare import Tolerance, compare
 from torch import nn
@@ -50,7 +51,7 @@ class Graph:
         self.of_size, self.sizes = of_size, range(first, last + 1)
         example = of_size((first + last) // 2)
         axes = {axis % example.dim(): torch.export.Dim("size", min=first, max=last)}
-        with torch.no_grad(), applied(self.module, skip=tuple(skip)) as told:
+        with torch.no_grad(), kept_table(), applied(self.module, skip=tuple(skip)) as told:
             program = torch.export.export(self.module, (example,), dynamic_shapes=(axes,), strict=False)
             written = torch.onnx.export(program, dynamo=True, opset_version=22, verbose=False)
         assert written is not None

@@ -10,6 +10,7 @@ from typing import Any
 import onnx_ir as ir
 import onnxruntime
 import torch
+from attn_export.capture.operator_table import kept_table
 from attn_export.capture.patches import applied
 from attn_runtime.compare import Tolerance, compare
 from torch import nn
@@ -28,7 +29,7 @@ class Graph:
         self, module: nn.Module, inputs: Callable[[int, int], Inputs], axes: Sequence[Any], skip: Sequence[str] = ()
     ) -> None:
         self.module, self.inputs = module.eval(), inputs
-        with torch.no_grad(), warnings.catch_warnings(), applied(module, skip=skip) as told:
+        with torch.no_grad(), warnings.catch_warnings(), kept_table(), applied(module, skip=skip) as told:
             # torch.export warns of every module that keeps its weights in a list too, as nn.LSTM does.
             warnings.filterwarnings("ignore", "The tensor attributes")
             program = torch.export.export(module, inputs(2, 15), dynamic_shapes=tuple(axes), strict=False)

@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from attn_export.capture.operator_table import kept_table
 from attn_export.capture.patches import ORDER, all_patches, applied
 from attn_runtime.compare import Difference, Tolerance, compare
 from attn_runtime.errors import UsageError
@@ -31,7 +32,8 @@ def to_onnx(module: nn.Module, inputs: Inputs, dynamic_shapes: Any, exporter: st
     stream = io.BytesIO()
     if exporter == "dynamo":
         program = torch.export.export(module, inputs, dynamic_shapes=dynamic_shapes, strict=False)
-        written = torch.onnx.export(program, dynamo=True, opset_version=22, verbose=False)
+        with kept_table():
+            written = torch.onnx.export(program, dynamo=True, opset_version=22, verbose=False)
         assert written is not None
         return written.model_proto.SerializeToString()
     names = [f"input{i}" for i in range(len(inputs))]
