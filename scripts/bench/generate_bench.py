@@ -23,8 +23,9 @@ write the same tokens.
 The runners: attn-runtime (the bundle's graphs on ONNX Runtime); PyTorch's own cached loop over the same module
 (attn_models.reference_generation.cached), whose tokens must be the same; the same module as one ONNX graph
 that reads everything again for each token; transformers' `generate`;
-Optimum's ORTModelForSeq2SeqLM or ORTModelForCausalLM on what Optimum exported, in runs/bench/.venv-optimum
-(made by this script, 2 GB; it pins an older transformers, which saves the folders). Bundles and peers are kept in runs/bench/ for the next run.
+Optimum's ORTModelForSeq2SeqLM or ORTModelForCausalLM on what Optimum exported, in runs/bench/.venv-optimum (made by this
+script, 2 GB; it pins an older transformers, which saves the folders). Bundles and peers are kept in runs/bench/ for the next
+run.
 
 Expected before measuring: at the small sizes a step is some hundred calls of microseconds, so PyTorch and transformers are
 bound by Python and dispatch: attn-runtime 5 times as fast as PyTorch's loop, 10 times as fast as transformers, 3 times as
@@ -352,7 +353,12 @@ def bert(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def bert_table(found: dict[str, Any]) -> str:
     who = ["attn-export", "without sizes between", "optimum-cli"]
-    lines = ["### A BERT folder to a bundle", "", f"| seconds, whole command | {' | '.join(who)} | |", "|---|---|---|---|---|"]
+    lines = [
+        "### A BERT folder to a bundle",
+        "",
+        f"| seconds, whole command | {' | '.join(who)} | |",
+        "|---|---|---|---|---|",
+    ]
     for name, seconds in found.items():
         times = seconds["attn-export"] / seconds["optimum-cli"]
         lines.append(f"| {name} | {' | '.join(f'{seconds[one]:.1f}' for one in who)} | {times:.1f} times |")
