@@ -8,7 +8,8 @@
     python scripts/survey_models.py --page                # the page alone, from what is known
 
 Each model goes through its stages (scripts/model_survey/one_model.py) in a process of its own with a time limit. What came
-of it is a line of runs/survey/results.jsonl, its bundle lies beside; the last line of a class counts.
+of it is a line of runs/survey/results.jsonl, its bundle lies beside; the last line of a class counts. `attn-export models --hf`
+lists what is written beside the page.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ sys.path[:0] = [str(MODULES)]
 from one_model import STAGES  # noqa: E402
 
 RESULTS = ROOT / "runs" / "survey" / "results.jsonl"
+#: What `attn-export models --hf` lists.
+PACKAGED = ROOT / "export" / "attn_export" / "source" / "library_models" / "surveyed.json"
 #: Seconds for all stages of one model.
 LIMIT = 600.0
 
@@ -41,6 +44,7 @@ LIMIT = 600.0
 def main() -> None:
     options = _options()
     from classes import rows
+    from packaged import write_packaged
     from page import write_page
 
     known = read_results(options.results)
@@ -66,7 +70,10 @@ def main() -> None:
                 _append(options.results, result)
                 told = f"{row.name}: {result['last']} {result['state']} {result.get('text', '')[:110]}"
                 print(f"{done}/{len(todo)} {result['seconds']:g} s {told}", flush=True)
-    write_page(options.document, [known[row.name] for row in rows() if row.name in known], sum(1 for _ in rows()))
+    found = [known[row.name] for row in rows() if row.name in known]
+    write_page(options.document, found, sum(1 for _ in rows()))
+    if options.results == RESULTS:  # results of somebody's few classes are not what is packaged
+        write_packaged(PACKAGED, found)
 
 
 def survey(name: str, folder: Path, stages: Sequence[str], limit: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Everything public is here, and is imported when it is first used: `import attn_e
     inspect                   every attention block, and what became of it in the engines
     deploy_jetson, deploy_triton    what a board and a server take
     built_in_models, diagnose       what is there
+    surveyed_models           models of transformers and timm that were tried, and how far each came
     Console                   tells of each stage of a long run
     AttnError and its kinds   every failure that is not a bug, with its exit code
 """
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from .parity import verify_against
     from .pipeline import ExportOptions, ExportResult, export
     from .precision import bisect, convert
-    from .source import built_in_models, load_source
+    from .source import built_in_models, load_source, surveyed_models
     from .verification import verify
 
 __version__ = "0.1.0"
@@ -81,6 +82,7 @@ __all__ = [
     "export",
     "inspect",
     "load_source",
+    "surveyed_models",
     "to_trt",
     "verify",
     "verify_against",
@@ -102,6 +104,7 @@ __getattr__, __dir__ = lazy(
         "precision.bisect_bundle": ["bisect"],
         "precision.conversion": ["convert"],
         "source.built_in": ["built_in_models"],
+        "source.library_models.surveyed": ["surveyed_models"],
         "source.resolve": ["load_source"],
         "verification": ["verify"],
     },

@@ -25,23 +25,40 @@ Tokens = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Made:
-    """rows and new tokens of one generation, how long it took, and the tokens where the runner has the model's weights."""
+class Model:
+    """A class of transformers by its name, and what its config is made with."""
 
-    rows: int
-    new: int
+    name: str
+    config: dict[str, Any]
+
+    @property
+    def begin(self) -> int | None:
+        """The token that an encoder-decoder's answers begin with."""
+        return self.config.get("decoder_start_token_id")
+
+    @property
+    def optimum(self) -> str:
+        return "ORTModelForCausalLM" if self.begin is None else "ORTModelForSeq2SeqLM"
+
+
+@dataclass(frozen=True)
+class Made:
+    """The tokens [rows, new] of one generation, and how long it took."""
+
+    tokens: Tokens
     seconds: float
-    tokens: Tokens | None = None
 
 
 class Runner:
     name: str
+    #: Whether it has the same weights as attn-runtime, and must write the same tokens.
+    same_weights = True
 
     def run(self, prompt: Tokens, new: int) -> Made:
         """Write `new` tokens behind (or, translating, about) each row of `prompt`, int64 [rows, length] without padding."""
         started = time.perf_counter()
         tokens = self.write(prompt, new)
-        return Made(*tokens.shape, time.perf_counter() - started, tokens)
+        return Made(tokens, time.perf_counter() - started)
 
     def write(self, prompt: Tokens, new: int) -> Tokens:
         """The new tokens [rows, new]."""
@@ -146,13 +163,13 @@ class NoCache(Runner):
 
 
 class HuggingFace(Runner):
-    """`generate` of a model of the same sizes in transformers, with random weights of its own."""
+    """`generate` of a model in transformers."""
 
-    def __init__(self, model: Any, pad: int, begin: int | None) -> None:
+    def __init__(self, model: Any, pad: int, begin: int | None, same_weights: bool = False) -> None:
         import transformers
 
         self.name = f"transformers {type(model).__name__}.generate"
-        self.model, self.encodes = model.eval(), begin is not None
+        self.model, self.encodes, self.same_weights = model.eval(), begin is not None, same_weights
         self.model.generation_config.eos_token_id = None  # nothing ends an answer but its length
         self.model.generation_config.forced_eos_token_id = None
         start = {} if begin is None else {"decoder_start_token_id": begin}
@@ -161,21 +178,31 @@ class HuggingFace(Runner):
         )
 
     def write(self, prompt: Tokens, new: int) -> Tokens:
+        return np.asarray(self._made(prompt, new)[:, 1 if self.encodes else prompt.shape[1] :])
+
+    def margin(self, prompt: Tokens, new: int) -> float:
+        """Least gap, in logits, between what is chosen and what comes next."""
+        made = self._made(prompt, new, return_dict_in_generate=True, output_logits=True)
+        best = torch.stack(made.logits).topk(2, dim=-1).values
+        return float((best[..., 0] - best[..., 1]).min())
+
+    def _made(self, prompt: Tokens, new: int, **options: Any) -> Any:
         tokens = torch.from_numpy(prompt)
         mask = torch.ones_like(tokens)
         with torch.no_grad():
-            out = self.model.generate(input_ids=tokens, attention_mask=mask, generation_config=self.config(new))
-        return np.asarray(out[:, 1 if self.encodes else tokens.shape[1] :])
+            return self.model.generate(
+                input_ids=tokens, attention_mask=mask, generation_config=self.config(new), **options
+            )
 
 
 class Optimum(Runner):
-    """ORTModelForSeq2SeqLM on a Marian of the same sizes that Optimum exported, in a process and a venv of its own."""
+    """ORTModelForSeq2SeqLM or ORTModelForCausalLM on a folder that Optimum exported, in a process and a venv of its own."""
 
-    name = "optimum ORTModelForSeq2SeqLM.generate"
-
-    def __init__(self, python: Path, folder: Path, sizes: dict[str, Any], threads: int) -> None:
+    def __init__(self, python: Path, folder: Path, model: Model, threads: int, same_weights: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        words = [str(python), str(HERE / "optimum_peer.py"), str(folder), str(threads), json.dumps(sizes)]
+        self.name, self.same_weights = f"optimum {model.optimum}.generate", same_weights
+        words = [str(python), str(HERE / "optimum_peer.py"), str(folder), str(threads), model.name]
+        words.append(json.dumps(model.config))
         with (folder / "log").open("w") as log:
             self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         self.about = self._answer()
@@ -192,7 +219,7 @@ class Optimum(Runner):
         assert self.process.stdin is not None
         print(json.dumps({"tokens": prompt.tolist(), "new": new}), file=self.process.stdin, flush=True)
         answer = self._answer()
-        return Made(*answer["made"], answer["seconds"])
+        return Made(np.array(answer["tokens"], np.int64), answer["seconds"])
 
     def close(self) -> None:
         if self.process.stdin is not None:

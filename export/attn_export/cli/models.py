@@ -1,4 +1,4 @@
-"""attn-export models: what is built in, how large it is, and the line that trains it."""
+"""attn-export models: what is built in, how large it is, and the line that trains it; what was tried of other libraries."""
 
 from __future__ import annotations
 
@@ -6,15 +6,29 @@ from typing import Any
 
 import click
 from attn_runtime.cli.options import json_option, print_json, quiet_already_option, say
+from attn_runtime.errors import UsageError
 
 
 @click.command("models")
+@click.argument("word", required=False)
+@click.option("--hf", "library", flag_value="transformers", help="List the surveyed classes of transformers instead.")
+@click.option("--timm", "library", flag_value="timm", help="List the surveyed models of timm instead.")
 @quiet_already_option
 @json_option
-def models(as_json: bool) -> None:
-    """List the built-in models: name, task, parameters, graphs, and the command that trains each."""
-    from .. import built_in_models
+def models(word: str | None, library: str | None, as_json: bool) -> None:
+    """List the built-in models: name, task, parameters, graphs, and the command that trains each.
 
+    With --hf or --timm, the models that were tried, each a small one with drawn weights: the stage that it reached, and what
+    stood in the way. WORD chooses those that have it in their class, type or auto class.
+    """
+    from .. import built_in_models, surveyed_models
+
+    if library is not None:
+        found = surveyed_models(library, word or "")
+        print_json(found) if as_json else _print_surveyed(found)
+        return
+    if word is not None:
+        raise UsageError(f"{word}: a word chooses among surveyed models; add --hf or --timm")
     rows = built_in_models()
     if as_json:
         print_json(rows)
@@ -31,3 +45,21 @@ def _print(rows: list[dict[str, Any]]) -> None:
         for row in rows
     ]
     say(*columns([titles, *shown]).split("\n"))
+
+
+def _print_surveyed(found: dict[str, Any]) -> None:
+    from attn_runtime.text_format import columns
+
+    titles = ("class", "model type", "auto class", "reached", "")
+    shown = [
+        (
+            one["class"],
+            one["model_type"],
+            one["auto_class"],
+            one["passed"][-1] if one["passed"] else "nothing",
+            f"{one['failed']}: {one['cause']}" if one["failed"] else "",
+        )
+        for one in found["models"]
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    say(*columns([titles, *shown]).split("\n"), f"{len(shown)} of {found['tried']} that were tried, with {versions}")

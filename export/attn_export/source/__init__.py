@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .half_precision import half_precision_named
     from .input_specs import parse_dims, parse_inputs
     from .inputs_from import UserDraw
+    from .library_models import surveyed_models
     from .resolve import is_saved_model, load_source
     from .types import ONLY, Source, SourceGraph
 
@@ -25,6 +26,7 @@ __all__ = [
     "load_source",
     "parse_dims",
     "parse_inputs",
+    "surveyed_models",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -35,6 +37,7 @@ __getattr__, __dir__ = lazy(
         "half_precision": ["half_precision_named"],
         "input_specs": ["parse_dims", "parse_inputs"],
         "inputs_from": ["UserDraw"],
+        "library_models": ["surveyed_models"],
         "resolve": ["is_saved_model", "load_source"],
         "types": ["ONLY", "Source", "SourceGraph"],
     },
