@@ -44,7 +44,7 @@ class View(nn.Module):
             at = torch.arange(tokens.shape[1])[None] if position is None else position
             given[prefix + "position_ids"] = at.expand(tokens.shape)
         if memory is not None:
-            given["encoder_outputs"] = Read(last_hidden_state=memory)
+            given["encoder_outputs"] = Read(last_hidden_state=memory.clone())  # some decoders write into it
             if source_mask is not None:
                 given["attention_mask"] = some(source_mask)
         given = {name: value for name, value in given.items() if name in self.plan.takes}

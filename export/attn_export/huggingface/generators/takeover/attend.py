@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .cache import Slot, is_crossed, slot_of
+from .cache import Slot, is_crossed, is_recorded, slot_of
 from .masks import mask
 
 
@@ -58,7 +58,9 @@ def attend(
     if slot is not None:
         return _over_the_past(query, slot, attention_mask, scoring), None
     causal = attention_mask is None and not is_crossed(key)
-    causal = causal and bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
+    # A module may call itself not causal, and count on a mask that shows it (PegasusX, BigBirdPegasus of transformers 5.23).
+    says = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    causal = causal and (bool(says) or is_recorded(key))
     shared = query.shape[1] // key.shape[1]
     if shared > 1:
         key, value = (x[:, :, None].expand(-1, -1, shared, -1, -1).flatten(1, 2) for x in (key, value))

@@ -20,6 +20,7 @@ class Recorded(DynamicLayer):
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         self.is_initialized, self.keys, self.values = True, key_states, value_states
+        _recorded.add(id(key_states))
         return key_states, value_states
 
 
@@ -27,8 +28,9 @@ class Crossed(Recorded):
     """Keys and values of what an encoder said: each token sees all of them that the source's mask leaves."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        self.is_initialized, self.keys, self.values = True, key_states, value_states
         _crossed.add(id(key_states))
-        return super().update(key_states, value_states)
+        return key_states, value_states
 
 
 class Slot(DynamicLayer):
@@ -82,9 +84,10 @@ class _Both(EncoderDecoderCache):
         return self.self_attention_cache.get_query_offset(layer_idx)
 
 
-#: Of the view that runs: the slot whose keys a tensor is, and the keys of cross attention, both by their id. The layers
-#: that hold these tensors live as long as the view runs, so that no id is given to another.
+#: Of the view that runs: the slot whose keys a tensor is, the keys of a prompt, and those of cross attention, by their id.
+#: The layers that hold these tensors live as long as the view runs, so that no id is given to another.
 _slots: dict[int, Slot] = {}
+_recorded: set[int] = set()
 _crossed: set[int] = set()
 
 
@@ -95,12 +98,18 @@ def registered() -> Iterator[None]:
         yield
     finally:
         _slots.clear()
+        _recorded.clear()
         _crossed.clear()
 
 
 def slot_of(key: Tensor) -> Slot | None:
     """The slot whose keys, with the new entry, `key` is."""
     return _slots.get(id(key))
+
+
+def is_recorded(key: Tensor) -> bool:
+    """Whether `key` are keys of a prompt, which a row that goes on keeps: what sees them sees none behind itself."""
+    return id(key) in _recorded
 
 
 def is_crossed(key: Tensor) -> bool:
