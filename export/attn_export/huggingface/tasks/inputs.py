@@ -194,7 +194,7 @@ def _picture(model: Any, saved: SavedModel, size: tuple[int, int] | None, batch:
 def _size(recipe: dict[str, Any], parts: Sequence[Any]) -> tuple[int, int]:
     """Height and width of a picture: what it is cropped to, else resized to, else what the config was made for."""
     told = [recipe.get("crop_size") if recipe.get("do_center_crop") else None, recipe.get("size")]
-    told += [getattr(part, "image_size", None) for part in parts]
+    told += [getattr(part, key, None) for part in parts for key in ("image_size", "input_size")]
     for one in told:
         if isinstance(one, dict):
             sides = (one.get("height"), one.get("width"))
