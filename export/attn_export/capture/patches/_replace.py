@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from itertools import chain
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -64,33 +65,54 @@ def one_search() -> Iterator[None]:
         _search = outer
 
 
+#: Whose functions are looked for together, in one look at all modules; any other function takes a look of its own.
+_OWNERS = (
+    "torch",
+    "torch.export",
+    "torch.nn.attention.flex_attention",
+    "torch.nn.functional",
+    "torch.nn.modules.transformer",
+    "torch.nn.utils.rnn",
+    "torch.onnx",
+)
+
+
 class _Search:
-    """What the modules outside torch hold. One that is imported later is looked at then."""
+    """What the modules outside torch hold of torch's functions. A module that is imported later is looked at then."""
 
     def __init__(self) -> None:
-        self._held: dict[str, tuple[ModuleType, set[int]]] = {}
-        self._all: set[int] = set()  # of most functions of torch no module outside it has a copy
+        owners = [vars(sys.modules[name]).values() for name in _OWNERS if name in sys.modules]
+        self._known = {id(f) for f in chain(*owners) if isinstance(f, (FunctionType, BuiltinFunctionType))}
+        self._seen: set[str] = set()
+        self._held: list[tuple[ModuleType, set[int]]] = []  # of the few that hold any
 
     def copies(self, function: object) -> list[tuple[ModuleType, str]]:
         """The modules that hold `function`, and its name there."""
-        for where in sys.modules.keys() - self._held.keys():
-            module = sys.modules[where]
-            # vars(), not getattr(): a lazily loading module must not be woken up.
-            scope = {} if f"{where}.".startswith("torch.") else getattr(module, "__dict__", {})
-            self._held[where] = module, set(map(id, scope.values()))
-            self._all |= self._held[where][1]
-        if id(function) not in self._all:
-            return []
-        holders = [module for module, held in self._held.values() if id(function) in held]
+        wanted = id(function)
+        if wanted not in self._known:
+            holders = [module for module in _outside_torch(sys.modules) if wanted in map(id, vars(module).values())]
+        else:
+            for module in _outside_torch(sys.modules.keys() - self._seen):
+                if not self._known.isdisjoint(map(id, vars(module).values())):
+                    self._held.append((module, self._known.intersection(map(id, vars(module).values()))))
+            self._seen.update(sys.modules)
+            holders = [module for module, held in self._held if wanted in held]
         return [(module, key) for module in holders for key, value in list(vars(module).items()) if value is function]
 
     def moved(self, function: object, wrapper: object) -> None:
         """Whoever held `function` holds `wrapper`."""
-        if id(function) in self._all:
-            self._all.add(id(wrapper))
-            for _, held in self._held.values():
+        if id(function) in self._known:
+            self._known.add(id(wrapper))
+            for _, held in self._held:
                 if id(function) in held:
                     held.add(id(wrapper))
+
+
+def _outside_torch(names: Iterable[str]) -> list[ModuleType]:
+    """Those of the imported modules that have a scope: what stands in for a module may have none."""
+    found = [sys.modules.get(name) for name in list(names) if not f"{name}.".startswith("torch.")]
+    # vars(), not getattr(): a lazily loading module must not be woken up.
+    return [module for module in found if module is not None and hasattr(module, "__dict__")]
 
 
 _search: _Search | None = None
