@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from .pooling import is_sentence_transformer, load_sentence_transformer, note_scores
     from .towers import TOWERS
 
-__all__ = ["TOWERS", "example_of", "graphs_of", "inputs_of", "is_sentence_transformer", "load_sentence_transformer", "note_scores"]
+__all__ = [
+    "TOWERS",
+    "example_of",
+    "graphs_of",
+    "inputs_of",
+    "is_sentence_transformer",
+    "load_sentence_transformer",
+    "note_scores",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,

@@ -73,9 +73,8 @@ def graphs_of(
 
 
 def example_of(graph: GraphSpec) -> list[Tensor]:
-    """Inputs of one row at the usual sizes, all masks true."""
-    sizes = {name: 1 for name in ("batch", "texts", "images") if any(d.name == name for s in graph.inputs for d in s.dims)}
-    return list(draw(graph.inputs, sizes, graph.fit).values())
+    """Inputs at the usual sizes, all masks true."""
+    return list(draw(graph.inputs, {}, graph.fit).values())
 
 
 def _no_cache(model: Any) -> None:
@@ -86,7 +85,10 @@ def _no_cache(model: Any) -> None:
 
 
 def _padding(
-    model: Any, saved: SavedModel, inputs: tuple[TensorSpec, ...], wanted: Callable[..., Ask],
+    model: Any,
+    saved: SavedModel,
+    inputs: tuple[TensorSpec, ...],
+    wanted: Callable[..., Ask],
     fit: Together | None,
 ) -> tuple[tuple[TensorSpec, ...], int | None]:
     """The inputs, and the token that stands for padding inside the graph of a model that finds the end of a text by it.

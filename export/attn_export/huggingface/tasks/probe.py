@@ -25,7 +25,9 @@ _SAME = 1e-3
 _LONGEST_LEAST = 64
 
 
-def draw(inputs: Sequence[TensorSpec], sizes: Mapping[str, int], fit: Together | None = None, words: int | None = None) -> Tensors:
+def draw(
+    inputs: Sequence[TensorSpec], sizes: Mapping[str, int], fit: Together | None = None, words: int | None = None
+) -> Tensors:
     """Inputs at `sizes`, a dim that is not named at its opt, made to `fit`. Masks are true, behind `words` tokens false."""
     whole = {name: sizes.get(name, dim.opt) for name, dim in named_dims(inputs).items()}
     drawn = draw_inputs(inputs, whole, 0)

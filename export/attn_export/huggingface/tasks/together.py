@@ -48,7 +48,10 @@ def ways(model: Any, inputs: tuple[TensorSpec, ...]) -> Iterator[Way]:
     """The ways to ask `model`, the usual one first: the first that it answers is its own."""
     alone = _texts_alone(model, inputs)
     end = _end_token(model) if any(spec.name == "input_ids" for spec in inputs) else None
-    for chosen, note in ((inputs, ""), (alone, "pictures are left out: it reads texts, and pictures as some of their tokens")):
+    for chosen, note in (
+        (inputs, ""),
+        (alone, "pictures are left out: it reads texts, and pictures as some of their tokens"),
+    ):
         if chosen:
             yield Way(chosen, Together() if any(spec.name == BOXES for spec in chosen) else None, note)
         if chosen and end is not None:

@@ -27,7 +27,14 @@ from ...huggingface import (
 )
 from ...huggingface.assets import image_assets, image_size, label_assets, licence, text_assets
 from ...huggingface.front_ends import audio_assets, front_end
-from ...huggingface.tasks import example_of, graphs_of, inputs_of, is_sentence_transformer, load_sentence_transformer, note_scores
+from ...huggingface.tasks import (
+    example_of,
+    graphs_of,
+    inputs_of,
+    is_sentence_transformer,
+    load_sentence_transformer,
+    note_scores,
+)
 
 _POOLED = "sentence-similarity"
 
