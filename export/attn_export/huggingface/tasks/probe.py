@@ -116,10 +116,11 @@ def padding_token(model: Any) -> int | None:
 
 def heeds_mask(inputs: Sequence[TensorSpec], ask: Ask, fit: Together | None = None) -> bool:
     """Whether what stands behind a text changes nothing where the mask calls it padding: other tokens, or none at all."""
-    words, behind = 3, 3
-    sizes = small(inputs) | {"length": words + behind}
-    if "length" not in named_dims(inputs) or named_dims(inputs)["length"].max < words + behind:
+    length = named_dims(inputs).get("length")
+    words, behind = 3 if length is None else max(3, length.min), 3
+    if length is None or length.max < words + behind:
         return True
+    sizes = small(inputs) | {"length": words + behind}
     long = draw(inputs, sizes, fit, words)
     short = {name: _cut(spec, long[name], words) for name, spec in ((s.name, s) for s in inputs)}
     with captured_output():
