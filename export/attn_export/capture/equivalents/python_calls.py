@@ -86,14 +86,12 @@ def python_sizes(module: torch.nn.Module, note: Callable[[str], Any]) -> Iterato
 
     math_sqrt, torch_as_tensor = math.sqrt, torch.as_tensor
     torch_new_tensor, torch_fill_diagonal = torch.Tensor.new_tensor, torch.Tensor.fill_diagonal_
+    names: dict[str, Callable[..., Any]] = {"len": length, "range": steps}
     with ExitStack() as stack:
         for scope in _scopes(module):
-            for name, stand_in in (("len", length), ("range", steps)):
-                if name not in scope:
-                    scope[name] = (
-                        stand_in  # mock.patch.dict would take what the model's own code sets meanwhile back as well
-                    )
-                    stack.callback(scope.pop, name, None)
+            for name in names.keys() - scope.keys():
+                scope[name] = names[name]  # mock.patch.dict would take what the code itself sets meanwhile back as well
+                stack.callback(scope.pop, name, None)
         for owner, name, stand_in in (
             (math, "sqrt", sqrt),
             *((math, name, of_size(name)) for name in _FUNCTIONS),

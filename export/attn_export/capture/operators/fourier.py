@@ -55,7 +55,7 @@ def _along(
     turns = products - size * quotient(products, as_tensor(size))
     turns = torch.where(turns * 2 > size, turns - size, turns)  # the smaller of both angles is rounded less
     angles = (turns.to(real.dtype) * (2 * math.pi) / size).reshape(size, size)
-    length = torch.full((), size, dtype=real.dtype)  # type: ignore[arg-type]
+    length = torch.full((), size, dtype=real.dtype)
     cosines, sines = (part / length**scaled if scaled else part for part in (angles.cos(), angles.sin()))
     sines = sines if inverse else -sines
 

@@ -19,7 +19,7 @@ from .inputs import has_towers
 from .one_graph import Task, run
 from .outputs import output_specs, outputs_of, without_random
 from .probe import Ask, Tensors, answered_way, draw, heeds_mask, padding_token, resting_on, small
-from .together import Together, ways
+from .together import Fit, ways
 from .towers import tower_graphs
 
 #: Multiplications in each of two precisions: a second or two.
@@ -97,7 +97,7 @@ def _padding(
     saved: SavedModel,
     inputs: tuple[TensorSpec, ...],
     wanted: Callable[..., Ask],
-    fit: Together | None,
+    fit: Fit | None,
 ) -> tuple[tuple[TensorSpec, ...], int | None]:
     """The inputs, and the token that stands for padding inside the graph of a model that finds the end of a text by it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from .inputs import BOXES, has_towers
 
 _Drawn = Mapping[str, NDArray[Any]]
+#: As `GraphSpec.fit`.
+Fit = Callable[[_Drawn], _Drawn]
 _OPTIONAL_PICTURE = "pixel_values"
 
 
 @dataclass(frozen=True)
 class Together:
-    """Makes of inputs that were drawn each by itself such as come together, of the same shapes (`GraphSpec.fit`).
+    """Makes of inputs that were drawn each by itself such as come together, of the same shapes: a `Fit`.
 
     end     a token that stands at the end of every text, and in longer ones at their beginning too, and nowhere else
     """
@@ -40,7 +42,7 @@ class Way:
     """One way to ask a model: its inputs, what makes them fit, and what is to be told of it."""
 
     inputs: tuple[TensorSpec, ...]
-    fit: Together | None = None
+    fit: Fit | None = None
     note: str = ""
 
 
