@@ -18,6 +18,7 @@ from ..reference import Arrays, Signature, fastpath_disabled, to_torch
 from . import unsupported_ops
 from .deferred import branches_of, told
 from .dropped_guards import Branch
+from .exact_constants import exact_constants
 from .operator_table import kept_table
 from .patches import Applied, applied
 from .tracing import RulesRefused, Traced, breaks_rules, by_example, by_rules
@@ -96,7 +97,7 @@ def capture(
 
 def _translated(signature: Signature, program: torch.export.ExportedProgram, opset: int) -> ir.Model:
     try:
-        with kept_table():
+        with kept_table(), exact_constants():
             exported = torch.onnx.export(
                 program,
                 dynamo=True,

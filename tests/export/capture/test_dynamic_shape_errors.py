@@ -58,7 +58,7 @@ class Asserts(nn.Module):
 class Inner(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x[:, 0]
-        for step in range(int(x.shape[1])):  # here
+        for step in range(x.shape[1]):  # here
             y = y * 0.5 + x[:, step]
         return y
 

@@ -62,3 +62,9 @@ def test_traced_sizes_are_in_range_and_tell_dims_apart(ranges: list[list[int]]) 
             assert traced[name] >= 2
     wide = [n for n, d in named_dims(specs).items() if d.dynamic and d.max - d.min > 10]
     assert len({traced[n] for n in wide}) == len(wide)
+
+
+def test_no_size_is_traced_at_the_end_of_its_range() -> None:
+    """What is compared with the end of a range goes there as nowhere else."""
+    dims = (Dim("rows", 1, 2, 32), Dim("length", 1, 64, 64), Dim("few", 3, 3, 3 + 1), Dim("from", 5, 5, 9))
+    assert trace_sizes([spec(*dims)]) == {"rows": 2, "length": 63, "few": 3, "from": 6}

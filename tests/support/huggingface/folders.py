@@ -42,6 +42,13 @@ SOUND = {
     "num_conv_pos_embedding_groups": 4,
 }
 _DECODER = {**TEXT, "num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+_BART = {
+    "vocab_size": 97,
+    "d_model": 32,
+    "max_position_embeddings": 40,
+    **{f"{part}_{size}": n for part in ("encoder", "decoder") for size, n in (("layers", 1), ("attention_heads", 4))},
+    **{f"{part}_ffn_dim": 48 for part in ("encoder", "decoder")},
+}
 
 #: Kind -> (class, config).
 KINDS: dict[str, Callable[[], Any]] = {
@@ -53,6 +60,12 @@ KINDS: dict[str, Callable[[], Any]] = {
     "bert_mlm": lambda: transformers.BertForMaskedLM(transformers.BertConfig(**TEXT)),
     "bert_choice": lambda: transformers.BertForMultipleChoice(transformers.BertConfig(**TEXT)),
     "roberta": lambda: transformers.RobertaForTokenClassification(transformers.RobertaConfig(**TEXT, num_labels=5)),
+    "bart_classifier": lambda: transformers.BartForSequenceClassification(
+        transformers.BartConfig(**_BART, num_labels=3)
+    ),
+    "layoutlm": lambda: transformers.LayoutLMForTokenClassification(
+        transformers.LayoutLMConfig(**TEXT, max_2d_position_embeddings=64)
+    ),
     "qwen2_classifier": lambda: transformers.Qwen2ForSequenceClassification(transformers.Qwen2Config(**_DECODER)),
     "qwen2": lambda: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**_DECODER)),
     "vit": lambda: transformers.ViTForImageClassification(transformers.ViTConfig(**PICTURE, num_labels=4)),

@@ -1,4 +1,4 @@
-"""Python's own ways to use a size, which make a number of the example's: len(), math.sqrt(), torch.as_tensor(), ...
+"""Python's own ways to use a size, which make a number of the example's: len(), range(), math.sqrt(), ...
 
 torch.export (2.13) takes a size through `shape`, arithmetic and torch.tensor, and fixes it where C code asks for a number.
 Here those calls take the way that it can follow, for symbolic sizes only.
@@ -37,6 +37,15 @@ def python_sizes(module: torch.nn.Module, note: Callable[[str], Any]) -> Iterato
             note("len call")
             return thing.shape[0]
         return builtins.len(thing)
+
+    def steps(*ends: Any) -> Any:
+        start, stop, step = (0, *ends, 1) if builtins.len(ends) == 1 else (*ends, 1)[:3]
+        if not (symbolic(start) or symbolic(stop)) or not isinstance(step, int) or step < 2:
+            return builtins.range(*ends)
+        note("range call")
+        # How many there are is the example's number, by a guard on it, and not on the size.
+        count = int((stop - start + step - 1) // step)
+        return [start + number * step for number in builtins.range(max(0, count))]
 
     def sqrt(number: Any) -> Any:
         if not symbolic(number):
@@ -77,10 +86,12 @@ def python_sizes(module: torch.nn.Module, note: Callable[[str], Any]) -> Iterato
 
     math_sqrt, torch_as_tensor = math.sqrt, torch.as_tensor
     torch_new_tensor, torch_fill_diagonal = torch.Tensor.new_tensor, torch.Tensor.fill_diagonal_
+    names: dict[str, Callable[..., Any]] = {"len": length, "range": steps}
     with ExitStack() as stack:
         for scope in _scopes(module):
-            scope["len"] = length  # mock.patch.dict would take what the model's own code sets meanwhile back as well
-            stack.callback(scope.pop, "len", None)
+            for name in names.keys() - scope.keys():
+                scope[name] = names[name]  # mock.patch.dict would take what the code itself sets meanwhile back as well
+                stack.callback(scope.pop, name, None)
         for owner, name, stand_in in (
             (math, "sqrt", sqrt),
             *((math, name, of_size(name)) for name in _FUNCTIONS),
@@ -101,7 +112,7 @@ def _scopes(module: torch.nn.Module) -> list[dict[str, Any]]:
     found = []
     for name, loaded in list(sys.modules.items()):
         file, scope = getattr(loaded, "__file__", None), getattr(loaded, "__dict__", None)
-        if not isinstance(file, str) or scope is None or "len" in scope:
+        if not isinstance(file, str) or scope is None:
             continue
         if name.partition(".")[0] in packages or not file.startswith(folders):
             found.append(scope)

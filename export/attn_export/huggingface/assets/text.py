@@ -19,6 +19,8 @@ from .tokenizer_file import Library, fits_a_bundle, load_tokenizer
 #: What the token inputs of graphs are called, with the masks that go with them: of a task, of a prompt, of an encoder.
 _NAMES = (("input_ids", "attention_mask"), ("tokens", "tokens_mask"), ("source", "source_mask"))
 _TYPES = "token_type_ids"
+#: What such a graph takes besides, which no text says.
+_BESIDE = frozenset({"bbox"})
 
 
 def text_assets(saved: SavedModel, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
@@ -53,7 +55,11 @@ def text_assets(saved: SavedModel, inputs: Sequence[TensorSpec]) -> dict[str, An
     if not fits_a_bundle(saved, tokenizer):
         return {}
     assets: dict[str, Any] = {"tokenizer.json": tokenizer}
-    if len(tokens.dims) == 2:
+    if others := sorted(found.keys() & _BESIDE):
+        saved.notes.append(
+            f"the tokenizer is kept, and tokens are given as arrays: a text alone makes no {' and '.join(others)}"
+        )
+    elif len(tokens.dims) == 2:
         assets["text.json"] = _recipe(saved, loaded, tokenizer, tokens, mask, rows) | (
             {"types": _TYPES} if pairs else {}
         )

@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .graphs import example_of, graphs_of
+    from .graphs import examples_of, graphs_of
     from .inputs import inputs_of
     from .pooling import is_sentence_transformer, load_sentence_transformer, note_scores
     from .towers import TOWERS
 
-__all__ = ["TOWERS", "example_of", "graphs_of", "inputs_of", "is_sentence_transformer", "load_sentence_transformer", "note_scores"]
+__all__ = [
+    "TOWERS",
+    "examples_of",
+    "graphs_of",
+    "inputs_of",
+    "is_sentence_transformer",
+    "load_sentence_transformer",
+    "note_scores",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "graphs": ["example_of", "graphs_of"],
+        "graphs": ["examples_of", "graphs_of"],
         "inputs": ["inputs_of"],
         "pooling": ["is_sentence_transformer", "load_sentence_transformer", "note_scores"],
         "towers": ["TOWERS"],

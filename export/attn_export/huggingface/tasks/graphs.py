@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from attn_models.spec import GraphSpec
 from attn_runtime.errors import UsageError
-from attn_runtime.spec import Dim, TensorSpec
+from attn_runtime.spec import Dim, TensorSpec, named_dims
 from torch import Tensor, nn
 
 from .. import SavedModel, Weights, configs_of
@@ -18,8 +19,11 @@ from .inputs import has_towers
 from .one_graph import Task, run
 from .outputs import output_specs, outputs_of, without_random
 from .probe import Ask, Tensors, answered_way, draw, heeds_mask, padding_token, resting_on, small
-from .together import Together, ways
+from .together import Fit, ways
 from .towers import tower_graphs
+
+#: Multiplications in each of two precisions: a second or two.
+_LITTLE_WORK = 1 << 35
 
 
 def graphs_of(
@@ -72,10 +76,13 @@ def graphs_of(
     return (GraphSpec("model", inputs, output_specs(outputs), lambda _module: task(names, outputs, fill), fit),)
 
 
-def example_of(graph: GraphSpec) -> list[Tensor]:
-    """Inputs of one row at the usual sizes, all masks true."""
-    sizes = {name: 1 for name in ("batch", "texts", "images") if any(d.name == name for s in graph.inputs for d in s.dims)}
-    return list(draw(graph.inputs, sizes, graph.fit).values())
+def examples_of(graph: GraphSpec, parameters: int) -> list[list[Tensor]]:
+    """Inputs of a model of so many `parameters` to measure its rounding by, all masks true: at the usual sizes, and at the
+    largest ones where that is little work, since few rows of few numbers tell little."""
+    largest = {name: dim.max for name, dim in named_dims(graph.inputs).items()}
+    work = parameters * sum(math.prod(spec.shape(largest)) for spec in graph.inputs)
+    sizes = [{}, largest] if work <= _LITTLE_WORK else [{}]
+    return [list(draw(graph.inputs, one, graph.fit).values()) for one in sizes]
 
 
 def _no_cache(model: Any) -> None:
@@ -86,8 +93,11 @@ def _no_cache(model: Any) -> None:
 
 
 def _padding(
-    model: Any, saved: SavedModel, inputs: tuple[TensorSpec, ...], wanted: Callable[..., Ask],
-    fit: Together | None,
+    model: Any,
+    saved: SavedModel,
+    inputs: tuple[TensorSpec, ...],
+    wanted: Callable[..., Ask],
+    fit: Fit | None,
 ) -> tuple[tuple[TensorSpec, ...], int | None]:
     """The inputs, and the token that stands for padding inside the graph of a model that finds the end of a text by it.
 

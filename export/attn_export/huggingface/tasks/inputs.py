@@ -103,7 +103,9 @@ def _boxes(config: Any, axes: tuple[Dim, ...]) -> TensorSpec:
     meaning = "left, top, right and bottom of the word that a token is of, on a page of"
     four = (*axes, Dim.fixed(4))
     if hasattr(config, "bbox_scale"):
-        return TensorSpec(BOXES, "float32", four, meaning=f"{meaning} 1 by 1", values=Values("uniform", low=0.0, high=1.0))
+        return TensorSpec(
+            BOXES, "float32", four, meaning=f"{meaning} 1 by 1", values=Values("uniform", low=0.0, high=1.0)
+        )
     most = min(_PAGE, getattr(config, "max_2d_position_embeddings", _PAGE + 1) - 1)
     return TensorSpec(BOXES, "int64", four, meaning=f"{meaning} {most} by {most}", low=0, high=most + 1)
 

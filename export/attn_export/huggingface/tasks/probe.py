@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...quiet import captured_output
 from .. import SavedModel
-from .together import Together, Way
+from .together import Fit, Way
 
 Tensors = dict[str, Tensor]
 #: Inputs by name -> answers by name.
@@ -25,7 +25,9 @@ _SAME = 1e-3
 _LONGEST_LEAST = 64
 
 
-def draw(inputs: Sequence[TensorSpec], sizes: Mapping[str, int], fit: Together | None = None, words: int | None = None) -> Tensors:
+def draw(
+    inputs: Sequence[TensorSpec], sizes: Mapping[str, int], fit: Fit | None = None, words: int | None = None
+) -> Tensors:
     """Inputs at `sizes`, a dim that is not named at its opt, made to `fit`. Masks are true, behind `words` tokens false."""
     whole = {name: sizes.get(name, dim.opt) for name, dim in named_dims(inputs).items()}
     drawn = draw_inputs(inputs, whole, 0)
@@ -61,7 +63,7 @@ def answered_way(ways: Iterable[Way], ask: Ask, saved: SavedModel) -> Way:
 
 
 def fitted(
-    inputs: tuple[TensorSpec, ...], ask: Ask, saved: SavedModel, fit: Together | None = None
+    inputs: tuple[TensorSpec, ...], ask: Ask, saved: SavedModel, fit: Fit | None = None
 ) -> tuple[TensorSpec, ...]:
     """`inputs` with ranges whose least sizes the model takes: some take one row alone, or no text of one token.
 
@@ -98,7 +100,7 @@ def _one(dim: Dim) -> Dim:
     return Dim("batch", 1, 1, 1) if dim.name == "batch" else dim
 
 
-def _problem(ask: Ask, inputs: Sequence[TensorSpec], sizes: Mapping[str, int], fit: Together | None) -> str | None:
+def _problem(ask: Ask, inputs: Sequence[TensorSpec], sizes: Mapping[str, int], fit: Fit | None) -> str | None:
     try:
         ask(draw(inputs, sizes, fit))
     except Exception as problem:  # the model's own words
@@ -112,12 +114,13 @@ def padding_token(model: Any) -> int | None:
     return token if isinstance(token, int) and token >= 0 else None
 
 
-def heeds_mask(inputs: Sequence[TensorSpec], ask: Ask, fit: Together | None = None) -> bool:
+def heeds_mask(inputs: Sequence[TensorSpec], ask: Ask, fit: Fit | None = None) -> bool:
     """Whether what stands behind a text changes nothing where the mask calls it padding: other tokens, or none at all."""
-    words, behind = 3, 3
-    sizes = small(inputs) | {"length": words + behind}
-    if "length" not in named_dims(inputs) or named_dims(inputs)["length"].max < words + behind:
+    length = named_dims(inputs).get("length")
+    words, behind = 3 if length is None else max(3, length.min), 3
+    if length is None or length.max < words + behind:
         return True
+    sizes = small(inputs) | {"length": words + behind}
     long = draw(inputs, sizes, fit, words)
     short = {name: _cut(spec, long[name], words) for name, spec in ((s.name, s) for s in inputs)}
     with captured_output():
@@ -130,7 +133,7 @@ def heeds_mask(inputs: Sequence[TensorSpec], ask: Ask, fit: Together | None = No
 
 
 def resting_on(
-    model: nn.Module, names: Collection[str], inputs: Sequence[TensorSpec], ask: Ask, fit: Together | None = None
+    model: nn.Module, names: Collection[str], inputs: Sequence[TensorSpec], ask: Ask, fit: Fit | None = None
 ) -> set[str]:
     """The outputs that change when the weights `names` of `model` do. The weights are put back."""
     held = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from .inputs import BOXES, has_towers
 
 _Drawn = Mapping[str, NDArray[Any]]
+#: As `GraphSpec.fit`.
+Fit = Callable[[_Drawn], _Drawn]
 _OPTIONAL_PICTURE = "pixel_values"
 
 
 @dataclass(frozen=True)
 class Together:
-    """Makes of inputs that were drawn each by itself such as come together, of the same shapes (`GraphSpec.fit`).
+    """Makes of inputs that were drawn each by itself such as come together, of the same shapes: a `Fit`.
 
     end     a token that stands at the end of every text, and in longer ones at their beginning too, and nowhere else
     """
@@ -40,7 +42,7 @@ class Way:
     """One way to ask a model: its inputs, what makes them fit, and what is to be told of it."""
 
     inputs: tuple[TensorSpec, ...]
-    fit: Together | None = None
+    fit: Fit | None = None
     note: str = ""
 
 
@@ -48,7 +50,10 @@ def ways(model: Any, inputs: tuple[TensorSpec, ...]) -> Iterator[Way]:
     """The ways to ask `model`, the usual one first: the first that it answers is its own."""
     alone = _texts_alone(model, inputs)
     end = _end_token(model) if any(spec.name == "input_ids" for spec in inputs) else None
-    for chosen, note in ((inputs, ""), (alone, "pictures are left out: it reads texts, and pictures as some of their tokens")):
+    for chosen, note in (
+        (inputs, ""),
+        (alone, "pictures are left out: it reads texts, and pictures as some of their tokens"),
+    ):
         if chosen:
             yield Way(chosen, Together() if any(spec.name == BOXES for spec in chosen) else None, note)
         if chosen and end is not None:

@@ -28,7 +28,14 @@ from ...huggingface import (
 )
 from ...huggingface.assets import image_assets, image_size, label_assets, licence, text_assets
 from ...huggingface.front_ends import audio_assets, front_end
-from ...huggingface.tasks import example_of, graphs_of, inputs_of, is_sentence_transformer, load_sentence_transformer, note_scores
+from ...huggingface.tasks import (
+    examples_of,
+    graphs_of,
+    inputs_of,
+    is_sentence_transformer,
+    load_sentence_transformer,
+    note_scores,
+)
 
 _POOLED = "sentence-similarity"
 
@@ -107,7 +114,12 @@ def _one_pass(saved: SavedModel, name: str, kind: Kind, weights: Weights, graphs
 
 def _tolerance(saved: SavedModel, model: nn.Module, graphs: Sequence[GraphSpec]) -> Tolerance:
     """That of the graph whose rounding is the largest, for all of them."""
-    found = [measured_tolerance(g.view(model), lambda m: m, example_of(g)) for g in graphs]
+    parameters = sum(p.numel() for p in model.parameters())
+    found = [
+        measured_tolerance(graph.view(model), lambda module: module, example)
+        for graph in graphs
+        for example in examples_of(graph, parameters)
+    ]
     tolerance, note = max(found, key=lambda one: one[0].rtol)
     saved.notes.extend([note] if note else [])
     return tolerance

@@ -43,16 +43,25 @@ def test_without_them_the_size_is_fixed() -> None:
         Graph(lambda x: x / len(x[0].T), 2, 6, skip=["written-out"])
 
 
+def test_pieces_of_a_size_are_as_many_as_the_examples() -> None:
+    def summed(x: torch.Tensor) -> Any:
+        return sum(x[..., start : start + 8] for start in range(0, x.shape[-1], 8))
+
+    graph = Graph(summed, 1, 8)
+    assert graph.wrong() == [] and graph.told["written-out"].startswith("wrote out 1 range call")
+
+
 def test_plain_numbers_and_tensors_are_left_alone_and_all_is_put_back() -> None:
     names = math.sqrt, math.log, torch.as_tensor, torch.Tensor.new_tensor, torch.Tensor.fill_diagonal_
     heard: Counter[str] = Counter()
     with python_sizes(torch.nn.Identity(), lambda name: heard.update([name])):
-        assert "len" in globals()
+        assert {"len", "range"} <= globals().keys()
+        assert list(range(2)) == [0, 1] and range(5, 0, -2)[1] == 3
         assert (len([1, 2]), len(torch.ones(3)), math.sqrt(4), math.log(8, 2)) == (2, 3, 2.0, 3.0)
         assert torch.as_tensor([1.0]).new_tensor(2).item() == 2
         assert torch.ones(2, 2).fill_diagonal_(5).trace() == 10
     assert not heard
-    assert "len" not in globals()
+    assert not {"len", "range"} & globals().keys()
     assert names == (math.sqrt, math.log, torch.as_tensor, torch.Tensor.new_tensor, torch.Tensor.fill_diagonal_)
     assert floats(2).shape[0] == 2
 

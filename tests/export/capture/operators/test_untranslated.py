@@ -33,6 +33,12 @@ def test_every_size() -> None:
     assert graph.wrong() == []
 
 
+def test_a_batch_of_one_row_keeps_its_axis() -> None:
+    of_size = lambda size: floats(size, 3, 3)  # noqa: E731
+    graph = Graph(lambda x: x + x[:, :1, :1].squeeze().unsqueeze(-1).unsqueeze(-1), 1, 8, of_size, axis=0)
+    assert graph.wrong([1, 2, 8]) == []
+
+
 def test_values_that_are_no_numbers() -> None:
     def sought(x: torch.Tensor) -> Any:
         return torch.searchsorted(torch.arange(-2.0, 3), x), x.amax()

@@ -14,6 +14,7 @@ from attn_export.huggingface.assets.probe_texts import TEXTS
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import UsageError
 from attn_runtime.preprocess import open_text
+from attn_runtime.spec import Dim, TensorSpec
 from support.models.small_classifiers import write_bundle
 from support.texts.saved_folders import byte_level, inputs, saved, size_of, unigram, word_piece
 from tokenizers import Tokenizer
@@ -228,3 +229,12 @@ def test_a_sentencepiece_model_needs_its_library(tmp_path: Path, monkeypatch: py
             text_assets(folder, inputs(99))
     else:
         pytest.skip("sentencepiece is installed")
+
+
+def test_a_text_alone_makes_no_boxes(tmp_path: Path) -> None:
+    tokenizer = word_piece()
+    folder = of(tokenizer, tmp_path)
+    tokens = inputs(size_of(tokenizer))
+    boxes = TensorSpec("bbox", "int64", (*tokens[0].dims, Dim.fixed(4)), low=0, high=1001)
+    assert list(text_assets(folder, (*tokens, boxes))) == ["tokenizer.json"]
+    assert folder.notes[-1].endswith("tokens are given as arrays: a text alone makes no bbox")

@@ -13,7 +13,7 @@ from attn_export.huggingface import SavedModel, find_model, kind_of, load_weight
 from attn_export.huggingface.tasks import graphs_of, inputs_of
 from attn_models.spec import GraphSpec
 from attn_runtime.errors import CheckpointError, UsageError
-from support.huggingface.folders import KINDS, TEXT, redrawn, tiny_folder
+from support.huggingface.folders import KINDS, PICTURE, TEXT, redrawn, tiny_folder
 from torch import Tensor, nn
 
 IDS = torch.randint(3, 97, (2, 6), generator=torch.Generator().manual_seed(0))
@@ -55,6 +55,44 @@ def test_texts_with_a_boolean_mask(tmp_path: Path, kind: str, outputs: list[str]
         wanted = own(input_ids=IDS, attention_mask=MASK.long())
     for name in outputs:
         assert torch.allclose(answered[name], wanted[name], atol=1e-5)
+
+
+def test_texts_of_a_classifier_that_reads_their_end_have_one(tmp_path: Path) -> None:
+    model, (graph,), notes = loaded(tiny_folder("bart_classifier", tmp_path / "m"))
+    assert [note.partition(":")[0] for note in notes] == ["it answers at the last token 2 (the end of a text)"]
+    own = type(model).from_pretrained(tmp_path / "m")
+    ids = torch.tensor([[2, 7, 2, 5], [4, 2, 9, 2]])
+    mask = torch.tensor([[True] * 3 + [False], [True] * 4])
+    with torch.no_grad():
+        wanted = own(input_ids=ids, attention_mask=mask.long()).logits
+    assert torch.allclose(asked(graph, model, ids, mask)["logits"], wanted, atol=1e-5)
+    assert graph.fit is not None
+    drawn = {"input_ids": IDS.numpy(), "attention_mask": MASK.numpy()}
+    fitted = {name: torch.from_numpy(value) for name, value in graph.fit(drawn).items()}
+    assert asked(graph, model, *fitted.values())["logits"].shape == (2, 3)
+
+
+def test_pictures_that_are_some_of_the_tokens_are_left_out(tmp_path: Path) -> None:
+    text = {**TEXT, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0}
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config=PICTURE, mm_tokens_per_image=4, image_token_id=96, num_labels=3
+    )
+    redrawn(transformers.Gemma3ForSequenceClassification(config)).save_pretrained(tmp_path / "m")
+    model, (graph,), notes = loaded(tmp_path / "m")
+    assert [spec.name for spec in graph.inputs] == ["input_ids", "attention_mask"]
+    assert notes[0].startswith("pictures are left out") and graph.fit is None
+    assert asked(graph, model, IDS, MASK)["logits"].shape == (2, 3)
+
+
+def test_boxes_reach_the_model(tmp_path: Path) -> None:
+    model, (graph,), _notes = loaded(tiny_folder("layoutlm", tmp_path / "m"))
+    assert graph.fit is not None
+    boxes = torch.randint(0, 64, (2, 6, 4), generator=torch.Generator().manual_seed(0))
+    fitted = torch.from_numpy(graph.fit({"input_ids": IDS.numpy(), "bbox": boxes.numpy()})["bbox"])
+    own = type(model).from_pretrained(tmp_path / "m")
+    with torch.no_grad():
+        wanted = own(input_ids=IDS, attention_mask=MASK.long(), bbox=fitted).logits
+    assert torch.allclose(asked(graph, model, IDS, MASK, fitted)["logits"], wanted, atol=1e-5)
 
 
 def test_a_question_has_types_and_two_outputs(tmp_path: Path) -> None:

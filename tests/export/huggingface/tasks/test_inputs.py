@@ -10,7 +10,7 @@ import transformers
 from attn_export.huggingface import SavedModel
 from attn_export.huggingface.tasks import inputs_of
 from attn_runtime.errors import UsageError
-from attn_runtime.spec import TensorSpec
+from attn_runtime.spec import TensorSpec, Values
 from support.huggingface.folders import KINDS, PICTURE, TEXT, edit_json
 
 
@@ -29,6 +29,7 @@ TYPES = "token_type_ids: int64[batch=1..32, length=1..{}]"
         ("bert_classifier", [IDS.format(40), MASK.format(40)]),
         ("bert_qa", [IDS.format(40), MASK.format(40), TYPES.format(40)]),
         ("roberta", [IDS.format(38), MASK.format(38)]),  # two rows of its table are no text's
+        ("layoutlm", [IDS.format(40), MASK.format(40), "bbox: int64[batch=1..32, length=1..40, 4]"]),
         ("vit", ["pixel_values: float32[batch=1..32, 3, 32, 32]"]),
         ("wav2vec2_ctc", ["input_values: float32[batch=1..8, samples=1600..32000]"]),
         (
@@ -56,6 +57,26 @@ def test_the_range_of_tokens_is_the_table(tmp_path: Path) -> None:
     model = KINDS["bert_classifier"]()
     ids = inputs_of(model, SavedModel(tmp_path, None, None, model.config))[0]
     assert (ids.low, ids.high) == (0, 97)
+
+
+def test_what_has_no_table_of_tokens_reads_characters(tmp_path: Path) -> None:
+    model = transformers.CanineModel(transformers.CanineConfig(**{k: v for k, v in TEXT.items() if k != "vocab_size"}))
+    ids = inputs_of(model, SavedModel(tmp_path, None, None, model.config))[0]
+    assert (ids.low, ids.high) == (0, 0x110000)
+
+
+def test_boxes_are_rows_of_the_tables_or_shares_of_the_page(tmp_path: Path) -> None:
+    model = KINDS["layoutlm"]()
+    boxes = inputs_of(model, SavedModel(tmp_path, None, None, model.config))[-1]
+    assert (boxes.low, boxes.high) == (0, 64)
+    bros = transformers.BrosModel(transformers.BrosConfig(**TEXT))
+    shares = inputs_of(bros, SavedModel(tmp_path, None, None, bros.config))[-1]
+    assert str(shares.values) == str(Values("uniform", low=0.0, high=1.0)) and shares.dtype == "float32"
+
+
+def test_places_are_counted_from_behind_the_padding_in_any_table(tmp_path: Path) -> None:
+    model = transformers.IBertModel(transformers.IBertConfig(**TEXT))  # a table of its own kind
+    assert declared(model, tmp_path)[0] == [IDS.format(38), MASK.format(38)]
 
 
 @pytest.mark.parametrize(("limit", "longest"), [(24, 24), (int(1e30), 40), (1000, 40)])
