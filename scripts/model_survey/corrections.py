@@ -37,7 +37,7 @@ CORRECTIONS: dict[str, Correction] = {
     "cpmant": _always(dim_head=8, dim_ff=48),
     "data2vec-vision": _STAGES_OF_FOUR,
     "dbrx": _always(ffn_config={"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2}),
-    "depth_pro": _always(intermediate_hook_ids=[1, 1, 0, 0]),
+    "depth_pro": _always(intermediate_hook_ids=[1, 0], intermediate_feature_dims=[32] * 2),
     "donut-swin": _always(embed_dim=16, num_heads=[2, 4, 4, 4], window_size=4, image_size=64, patch_size=2),
     "efficientnet": _EFFICIENTNET,
     "esm": _always(vocab_size=33, pad_token_id=1, mask_token_id=32),
@@ -72,7 +72,10 @@ CORRECTIONS: dict[str, Correction] = {
     "mobilevitv2": _always(image_size=64, aspp_out_channels=16),
     "nemotron": _always(num_key_value_heads=2, head_dim=8),
     "pp_doclayout_v2": _always(
-        encoder_in_channels=[32, 48, 64], decoder_in_channels=[32] * 3, class_thresholds=[0.5] * 25
+        encoder_in_channels=[32, 48, 64],
+        decoder_in_channels=[32] * 3,
+        class_thresholds=[0.5] * 25,
+        class_order=list(range(25)),
     ),
     "pp_doclayout_v3": _always(
         encoder_in_channels=[32, 48, 64], decoder_in_channels=[32] * 3, x4_feat_dim=16, mask_feature_channels=[16, 16]

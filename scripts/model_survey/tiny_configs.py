@@ -152,7 +152,9 @@ def _told(config: PreTrainedConfig) -> dict[str, Any]:
     return {
         name: old
         for name, old in vars(config).items()
-        if name in names and isinstance(old, (bool, int, float, str)) and old != default.get(name)
+        if (name in names or name not in default)
+        and isinstance(old, (bool, int, float, str))
+        and old != default.get(name)
     }
 
 
