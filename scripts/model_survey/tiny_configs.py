@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
+from math import gcd
 from typing import Any
 
 from corrections import CORRECTIONS
@@ -189,6 +190,8 @@ def _small_list(name: str, old: list[Any]) -> list[int] | None:
     if re.fullmatch(r"\w*(hidden_sizes?|embed_dims?|channels|widths?|dims?|filters)", name) and min(old) >= 16:
         factor = next((f for f in (16, 12, 8, 6, 4, 3, 2) if all(o % f == 0 and o // f >= 8 for o in old)), 1)
         return [o // factor for o in old]
+    if re.fullmatch(r"(\w+_)?heads", name) and len(set(old)) > 1:
+        return [o // gcd(*old) for o in old]
     if len(set(old)) == 1:
         small = next((most for _, names, most in SIZES if re.fullmatch(names, name)), None)
         return None if small is None else [min(o, small) for o in old]

@@ -1,6 +1,7 @@
 """Operators that the exporter translates in some of their calls alone, in others that it always does.
 
-roll by a computed number, or by more than the shortest length; amax and amin over everything; searchsorted.
+roll by a computed number, or by more than the shortest length; amax and amin over everything; searchsorted; a check of a
+whole tensor.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ def _write(node: torch.fx.Node) -> Call | None:
         axes = list(range(value(given["self"]).dim()))
         whole = torch.amax if name == "amax" else torch.amin
         return Call(whole, (given["self"], axes, given["keepdim"]), {}) if axes and not given["dim"] else None
+    if name == "_is_all_true":  # what torch._check_tensor_all asks
+        return Call(torch.all, (given["self"],), {})
     if name == "roll":
         lengths = value(given["self"]).shape
         if all(_in_reach(value(s), lengths[dim]) for s, dim in zip(given["shifts"], given["dims"], strict=False)):
@@ -67,4 +70,4 @@ def counted_below(
     return counted
 
 
-FORM = Form(frozenset({"roll", "amax", "amin", "searchsorted"}), _write)
+FORM = Form(frozenset({"roll", "amax", "amin", "searchsorted", "_is_all_true"}), _write)

@@ -33,6 +33,14 @@ def test_every_size() -> None:
     assert graph.wrong() == []
 
 
+def test_a_check_of_a_whole_tensor() -> None:
+    def checked(x: torch.Tensor) -> Any:
+        torch._check_tensor_all(x < 100)
+        return x + 1
+
+    assert Graph(checked, 3, 40).wrong() == []
+
+
 def test_values_that_are_no_numbers() -> None:
     def sought(x: torch.Tensor) -> Any:
         return torch.searchsorted(torch.arange(-2.0, 3), x), x.amax()
