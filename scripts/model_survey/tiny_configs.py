@@ -6,12 +6,14 @@ model has a line of its own: what no name tells is in `corrections.py`.
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from math import gcd
 from typing import Any
 
 from corrections import CORRECTIONS
-from transformers import PreTrainedConfig, ResNetConfig, TimmBackboneConfig
+from transformers import Dinov2Config, PreTrainedConfig, ResNetConfig, TimmBackboneConfig
 
 #: Width of everything that is a width: 4 heads of 8.
 WIDTH, HEADS, LAYERS, VOCABULARY, SIDE = 32, 4, 2, 97, 32
@@ -26,6 +28,7 @@ SIZES: tuple[tuple[str, str, int], ...] = (
     ("heads", r"qk_nope_head_dim|v_head_dim", 8),
     ("heads", r"(num|n)_(key_value|kv|global_key_value)_heads?|num_kv_heads|multi_query_group_num", 2),
     ("heads", rf"(num_|n_)?{_PART}(self_|cross_)?(num_)?(attention_|attn_)?heads?|\w*_attention_heads", HEADS),
+    ("layers", r"num_blocks", 1),
     ("layers", rf"(num_|n_)?{_PART}(num_)?(hidden_)?layers?|depth", LAYERS),
     (
         "widths",
@@ -45,7 +48,7 @@ SIZES: tuple[tuple[str, str, int], ...] = (
     ),
     (
         "widths",
-        r"(fusion|neck|reassemble|head|pred|bottleneck)_hidden_size|feature_size|mask_(feature_size|dim)|conv_dim",
+        r"(fusion|neck|reassemble|head|pred|bottleneck)_hidden_size|bottleneck_features|feature_size|mask_(feature_size|dim)|conv_dim",
         WIDTH,
     ),
     ("widths", r"embedding_size", 16),
@@ -57,8 +60,10 @@ SIZES: tuple[tuple[str, str, int], ...] = (
     ("lengths", r"max_source_positions", 24),
     ("windows", r"sliding_window|attention_chunk_size|local_attention|attention_window(_size)?", 6),
     ("windows", r"window_size", 4),
+    ("windows", r"context_size", 16),
     ("sides", r"(image|crop|input)_size", SIDE),
     ("sides", r"patch_size", 8),
+    ("sides", r"num_frames|frames_per_clip", 4),
     ("sound", r"num_mel_bins", 16),
     ("sound", r"num_feat_extract_layers", 3),
     ("sound", r"num_conv_pos_embeddings", 16),
@@ -72,49 +77,97 @@ LISTS: dict[str, list[int]] = {"conv_dim": [16] * 3, "conv_stride": [5, 4, 4], "
 _TOKENS = ("pad", "bos", "eos", "decoder_start", "cls", "sep", "mask", "unk")
 
 
+#: Groups of sizes that stay as they are, the smallest models first.
+_KEPT: tuple[tuple[str, ...], ...] = (
+    (),
+    ("lists",),
+    ("sides",),
+    ("lists", "windows", "sides"),
+    ("lists", "windows", "heads"),
+    ("lists", "windows", "heads", "widths"),
+    ("lists", "windows", "heads", "widths", "sides"),
+)
+_LEVELS = ["stage1", "stage2", "stage3", "stage4"]
+_RESNET: dict[str, Any] = {"embedding_size": 8, "hidden_sizes": [8, 16, 24, 32], "depths": [1] * 4}
+_VIT: dict[str, Any] = {"hidden_size": WIDTH, "num_attention_heads": HEADS, "image_size": SIDE, "patch_size": 8}
+#: What a model is put on that names none: of one map, of three, of four, of four by a transformer; None leaves the place empty.
+BACKBONES: tuple[Callable[[], PreTrainedConfig] | None, ...] = (
+    lambda: ResNetConfig(**_RESNET, out_features=_LEVELS[3:]),
+    lambda: ResNetConfig(**_RESNET, out_features=_LEVELS[1:]),
+    lambda: ResNetConfig(**_RESNET, out_features=_LEVELS),
+    lambda: Dinov2Config(**_VIT, num_hidden_layers=4, out_indices=[1, 2, 3, 4], reshape_hidden_states=False),
+    None,
+)
+
+
 def tiny_configs(kind: type[PreTrainedConfig]) -> Iterator[PreTrainedConfig]:
     """Configurations of `kind` whose own checks pass, the smallest first. Whether one makes a model is for the caller to see."""
     correct = CORRECTIONS.get(kind.model_type)
-    for keep in (
-        (),
-        ("lists",),
-        ("lists", "windows", "sides"),
-        ("lists", "windows", "heads"),
-        ("lists", "windows", "heads", "widths"),
-    ):
-        try:
-            config = kind()
-            values = small_values(config, keep)
-            yield kind(**{**values, **(correct(values) if correct else {})})
-        except Exception:  # the checks of a configuration raise what they like
-            continue
+    try:
+        backbones = BACKBONES if _wants_backbone(kind()) else BACKBONES[:1]
+    except Exception:  # the checks of a configuration raise what they like
+        return
+    for keep in _KEPT:
+        for backbone in backbones:
+            try:
+                values = small_values(kind(), keep, backbone)
+                yield kind(**{**values, **(correct(values) if correct else {})})
+            except Exception:  # these too
+                continue
 
 
-def small_values(config: PreTrainedConfig, keep: tuple[str, ...] = ()) -> dict[str, Any]:
+def small_values(
+    config: PreTrainedConfig,
+    keep: tuple[str, ...] = (),
+    backbone: Callable[[], PreTrainedConfig] | None = BACKBONES[0],
+) -> dict[str, Any]:
     """The arguments that make `config` small, sub-configurations inside; `keep` are groups of sizes that stay as they are."""
     values: dict[str, Any] = {}
+    given = (
+        {field.name for field in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set(vars(config))
+    )
     for name, old in vars(config).items():
-        if name.startswith("_"):
+        if name.startswith("_") or name not in given:  # what follows from the others
             continue
         if isinstance(old, TimmBackboneConfig):
-            values[name] = _backbone()
+            if backbone is not None:
+                values[name] = backbone()
         elif isinstance(old, PreTrainedConfig):
-            inner = small_values(old, keep)
+            inner = _told(old) | small_values(old, keep, backbone)
             correct = CORRECTIONS.get(type(old).model_type)
             inner |= correct(inner) if correct else {}
             values[name] = inner | ({"model_type": type(old).model_type} if type(old).model_type else {})
         elif (small := _small(name, old, keep)) is not None:
             values[name] = small
-    if "use_timm_backbone" in vars(config) or vars(config).get("backbone_config", 0) is None:
-        values |= {"use_timm_backbone": False, "backbone": None, "backbone_config": _backbone()}
+    if _wants_backbone(config) and backbone is not None:
+        values["backbone_config"] = backbone()
+        values |= {name: old for name, old in (("use_timm_backbone", False), ("backbone", None)) if name in given}
     _of_layers(config, values)
     _latent_heads(values)
     _special_tokens(config, values)
     return values
 
 
-def _backbone() -> PreTrainedConfig:
-    return ResNetConfig(embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1] * 4, out_features=["stage4"])
+def _told(config: PreTrainedConfig) -> dict[str, Any]:
+    """What a part of a configuration says otherwise than its kind would by itself."""
+    default = vars(type(config)())
+    names = {field.name for field in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set(default)
+    return {
+        name: old
+        for name, old in vars(config).items()
+        if (name in names or name not in default)
+        and isinstance(old, (bool, int, float, str))
+        and old != default.get(name)
+    }
+
+
+def _wants_backbone(config: PreTrainedConfig) -> bool:
+    told = vars(config)
+    return (
+        "use_timm_backbone" in told
+        or told.get("backbone_config", 0) is None
+        or isinstance(told.get("backbone_config"), TimmBackboneConfig)
+    )
 
 
 def _small(name: str, old: Any, keep: tuple[str, ...]) -> Any:
@@ -139,6 +192,8 @@ def _small_list(name: str, old: list[Any]) -> list[int] | None:
     if re.fullmatch(r"\w*(hidden_sizes?|embed_dims?|channels|widths?|dims?|filters)", name) and min(old) >= 16:
         factor = next((f for f in (16, 12, 8, 6, 4, 3, 2) if all(o % f == 0 and o // f >= 8 for o in old)), 1)
         return [o // factor for o in old]
+    if re.fullmatch(r"(\w+_)?heads", name) and len(set(old)) > 1:
+        return [o // gcd(*old) for o in old]
     if len(set(old)) == 1:
         small = next((most for _, names, most in SIZES if re.fullmatch(names, name)), None)
         return None if small is None else [min(o, small) for o in old]
@@ -150,6 +205,12 @@ def _of_layers(config: PreTrainedConfig, values: dict[str, Any]) -> None:
     before = vars(config).get("num_hidden_layers")
     kinds = vars(config).get("layer_types")
     layers = values.get("num_hidden_layers", LAYERS)
+    for name in ("out_indices", "backbone_out_indices"):
+        levels = getattr(config, name, None) or ()
+        if len(levels) > 1:  # maps of several depths need the blocks that they come from
+            values[name] = list(levels)
+            if before and max(levels) >= layers:
+                layers = values["num_hidden_layers"] = max(levels) + 1
     if isinstance(kinds, (list, tuple)) and kinds and before:
         unique = list(dict.fromkeys(kinds))
         layers = values["num_hidden_layers"] = max(LAYERS, len(unique))

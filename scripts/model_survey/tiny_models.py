@@ -6,12 +6,16 @@ from pathlib import Path
 
 import torch
 import transformers
+from attn_export.huggingface import SavedModel
+from attn_export.huggingface.tasks.inputs import inputs_of
+from attn_export.huggingface.tasks.probe import draw, small
+from attn_runtime.errors import UsageError
 from tiny_configs import tiny_configs
 from torch import nn
 from transformers import PreTrainedConfig
 
-#: Most parameters: the first configuration that makes fewer is taken, else the one of the fewest.
-FEW, MOST = 2_000_000, 60_000_000
+#: Most parameters of a model, and how many are made to find one that answers.
+MOST, TRIALS = 60_000_000, 25
 
 
 class NotMade(Exception):
@@ -35,6 +39,8 @@ def _tiny_model(name: str) -> nn.Module:
     if maker is None:
         raise NotMade(f"transformers {transformers.__version__} has no {name}")
     found, problem = None, "no configuration passes its own checks"
+    least: int | None = None
+    seen = 0
     for config in tiny_configs(maker.config_class):
         config.tie_word_embeddings = False
         if maker.can_generate():
@@ -43,19 +49,48 @@ def _tiny_model(name: str) -> nn.Module:
             with torch.device("meta"):
                 size = sum(p.numel() for p in maker(config).parameters())
         except Exception as error:  # whatever a model's constructor raises
-            problem = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            problem = _line(error)
             continue
-        if found is None or size < found[0]:
-            found = (size, config)
-        if size < FEW:
-            break
-    if found is None:
-        raise NotMade(problem)
-    if found[0] > MOST:
-        raise NotMade(f"the smallest that was found has {found[0] / 1e6:.0f} million parameters")
-    torch.manual_seed(0)
-    model: nn.Module = maker(found[1])
-    return model.eval()
+        least = size if least is None else min(size, least)
+        if size > MOST or (found is not None and seen > TRIALS):
+            continue
+        torch.manual_seed(0)
+        try:
+            model: nn.Module = maker(config).eval()
+        except Exception as error:
+            problem = _line(error)
+            continue
+        seen += 1
+        if answers(model):
+            return model
+        found = model if found is None else found
+    if found is not None:
+        return found
+    raise NotMade(problem if least is None else f"the smallest that was found has {least / 1e6:.0f} million parameters")
+
+
+def answers(model: nn.Module) -> bool:
+    """Whether `model` answers drawn inputs: the sizes of its configuration fit each other. Of what writes token by token, and of
+    what takes inputs that can't be derived, nobody knows: then so.
+    """
+    if getattr(model, "can_generate", lambda: False)():
+        return True
+    try:
+        inputs = inputs_of(model, SavedModel(Path("none"), None, None, model.config))
+    except UsageError:
+        return True
+    one = small(inputs) | {"batch": 1, "images": 1}
+    given = {name: v.long() if v.dtype == torch.bool else v for name, v in draw(inputs, one).items()}
+    try:
+        with torch.no_grad():
+            model(**given)
+    except Exception:  # whatever a model raises
+        return False
+    return True
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
 
 
 def _write(config: PreTrainedConfig) -> None:
@@ -73,6 +108,8 @@ def draw_again(model: nn.Module, seed: int = 0) -> None:
     random = torch.Generator().manual_seed(seed)
     head = _head(model)
     for name, parameter in model.named_parameters():
+        if not parameter.numel():
+            continue
         if parameter.ndim < 2:
             drawn = torch.randn(parameter.shape, generator=random) * 0.1
             scale = "norm" in name.lower() or bool((parameter == 1).all())  # one of a norm stays near what it is

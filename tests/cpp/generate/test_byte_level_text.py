@@ -18,7 +18,9 @@ TEXTS = ["The cat isn't here", "ein Bär, 3 Äpfel", "日本語 und 🙂"]
 NEW = 8
 
 
-def test_the_example_answers_as_transformers_does(tmp_path: Path, cpp_build: Path, cpp_environment: dict[str, str]) -> None:
+def test_the_example_answers_as_transformers_does(
+    tmp_path: Path, cpp_build: Path, cpp_environment: dict[str, str]
+) -> None:
     folder, bundle = tmp_path / "qwen2", tmp_path / "qwen2.attn"
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=KINDS["qwen"](multilingual_texts(0)))
     config = transformers.Qwen2Config(

@@ -1,7 +1,7 @@
 """Operators that the exporter translates in some of their calls alone, in others that it always does.
 
 roll by a computed number, or by more than the shortest length; amax and amin over everything; searchsorted; squeeze of all
-axes that are 1.
+axes that are 1; a check of a whole tensor.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ def _write(node: torch.fx.Node) -> Call | None:
         return Call(whole, (given["self"], axes, given["keepdim"]), {}) if axes and not given["dim"] else None
     if name == "squeeze":
         return _squeeze(given)
+    if name == "_is_all_true":  # what torch._check_tensor_all asks
+        return Call(torch.all, (given["self"],), {})
     if name == "roll":
         lengths = value(given["self"]).shape
         if all(_in_reach(value(s), lengths[dim]) for s, dim in zip(given["shifts"], given["dims"], strict=False)):
@@ -79,4 +81,4 @@ def counted_below(
     return counted
 
 
-FORM = Form(frozenset({"roll", "amax", "amin", "searchsorted", "squeeze"}), _write)
+FORM = Form(frozenset({"roll", "amax", "amin", "searchsorted", "squeeze", "_is_all_true"}), _write)

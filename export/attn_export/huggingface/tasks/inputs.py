@@ -10,7 +10,7 @@ from attn_runtime.errors import UsageError
 from attn_runtime.spec import Dim, TensorSpec, Values
 from torch import nn
 
-from .. import SavedModel
+from .. import SavedModel, configs_of
 
 #: The length that is exported unless --dim says more: long contexts cost their square in every check.
 LONGEST = 512
@@ -30,7 +30,13 @@ BOXES = "bbox"
 _PAGE = 1000
 #: What a model without a vocabulary reads: code points of Unicode.
 _CODE_POINTS = 0x110000
-_NAMED = ("input_ids", "attention_mask", "token_type_ids", BOXES, "pixel_values", *_SOUND)
+_VIDEO = "pixel_values_videos"
+_NAMED = ("input_ids", "attention_mask", "token_type_ids", BOXES, "pixel_values", _VIDEO, *_SOUND)
+#: Where configs say how wide a frame of a spectrogram is.
+_WIDTHS = ("feat_dim", "input_feat_per_channel", "feature_projection_input_dim", "num_mel_bins")
+#: Where configs say how many pictures a video has.
+_FRAMES = ("num_frames", "frames_per_clip")
+_USUAL_FRAMES = 8
 
 
 def inputs_of(
@@ -44,14 +50,14 @@ def inputs_of(
     """
     takes = inspect.signature(model.forward).parameters
     texts = "input_ids" in takes
-    pictures = "pixel_values" in takes
+    pictures = next((name for name in ("pixel_values", _VIDEO) if name in takes), None)
     towers = texts and has_towers(model)
     found: list[TensorSpec] = []
     if texts:
         found += _text(model, saved, takes, "texts" if towers else "batch")
     batch = None if towers or not found else found[0].dims[0]
     if pictures:
-        found.append(_picture(model, saved, size, batch))
+        found.append(_picture(model, saved, pictures, size, batch))
     main = getattr(model, "main_input_name", "")
     audio = next((name for name in (main, *_SOUND) if name in _SOUND and name in takes), None)
     if audio and not pictures:
@@ -177,26 +183,27 @@ def _marks_pairs(tokenizer: dict[str, Any]) -> bool:
     return False
 
 
-def _picture(model: Any, saved: SavedModel, size: tuple[int, int] | None, batch: Dim | None) -> TensorSpec:
+def _picture(model: Any, saved: SavedModel, name: str, size: tuple[int, int] | None, batch: Dim | None) -> TensorSpec:
+    """Of a model whose config counts frames a video, [batch, frames, channels, height, width]; else a picture."""
     config = model.config
     parts = [config, *(getattr(config, name, None) for name in ("vision_config", "backbone_config"))]
     parts += [getattr(getattr(config, "vision_config", None), "backbone_config", None)]
     height, width = size or _size(saved.read_json("preprocessor_config.json"), parts)
     channels = next((n for c in parts if isinstance(n := getattr(c, "num_channels", None), int)), 3)
-    most = max(2, min(_LARGEST_BATCH, _PIXELS // (height * width)))
-    name = "images" if has_towers(model) and batch is None else "batch"
-    rows = batch or Dim(name, 1, 2, most)
+    usual = _USUAL_FRAMES if name == _VIDEO else None
+    frames = next((n for c in parts for key in _FRAMES if isinstance(n := getattr(c, key, None), int)), usual)
+    most = max(2, min(_LARGEST_BATCH, _PIXELS // (height * width * (frames or 1))))
+    rows = batch or Dim("images" if has_towers(model) else "batch", 1, 2, most)
     axes = tuple(Dim.fixed(n) for n in (channels, height, width))
-    frames = getattr(config, "num_frames", None)
-    if isinstance(frames, int) and type(model).__name__.endswith("ForVideoClassification"):
-        return TensorSpec("pixel_values", "float32", (rows, Dim.fixed(frames), *axes), meaning="frames of a video")
-    return TensorSpec("pixel_values", "float32", (rows, *axes), meaning="a picture")
+    if frames is None:
+        return TensorSpec(name, "float32", (rows, *axes), meaning="a picture")
+    return TensorSpec(name, "float32", (rows, Dim.fixed(frames), *axes), meaning="frames of a video")
 
 
 def _size(recipe: dict[str, Any], parts: Sequence[Any]) -> tuple[int, int]:
     """Height and width of a picture: what it is cropped to, else resized to, else what the config was made for."""
     told = [recipe.get("crop_size") if recipe.get("do_center_crop") else None, recipe.get("size")]
-    told += [getattr(part, key, None) for part in parts for key in ("image_size", "input_size")]
+    told += [getattr(part, key, None) for part in parts for key in ("image_size", "input_size", "crop_size")]
     for one in told:
         if isinstance(one, dict):
             sides = (one.get("height"), one.get("width"))
@@ -225,8 +232,9 @@ def _sound(model: Any, saved: SavedModel, name: str, batch: Dim | None) -> Tenso
     if bins and getattr(config, "max_source_positions", None):  # Whisper: bins before frames
         frames = Dim.fixed(2 * config.max_source_positions)
         return TensorSpec(name, "float32", (rows, Dim.fixed(bins), frames), meaning="a spectrogram")
-    wide = next((n for key in ("feat_dim", "input_feat_per_channel", "feature_projection_input_dim", "num_mel_bins")
-                 if isinstance(n := getattr(config, key, None), int)), None)  # fmt: skip
+    wide = next(
+        (n for part in configs_of(config) for key in _WIDTHS if isinstance(n := getattr(part, key, None), int)), None
+    )
     if wide is None:
         raise UsageError(
             f"{saved.ref}: the size of {name} is not known of {type(model).__name__}; wrap it in a module of your own, and "

@@ -39,6 +39,14 @@ def test_a_batch_of_one_row_keeps_its_axis() -> None:
     assert graph.wrong([1, 2, 8]) == []
 
 
+def test_a_check_of_a_whole_tensor() -> None:
+    def checked(x: torch.Tensor) -> Any:
+        torch._check_tensor_all(x < 100)
+        return x + 1
+
+    assert Graph(checked, 3, 40).wrong() == []
+
+
 def test_values_that_are_no_numbers() -> None:
     def sought(x: torch.Tensor) -> Any:
         return torch.searchsorted(torch.arange(-2.0, 3), x), x.amax()

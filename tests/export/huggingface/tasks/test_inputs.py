@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from attn_export.huggingface import SavedModel
 from attn_export.huggingface.tasks import inputs_of
@@ -51,6 +52,33 @@ TYPES = "token_type_ids: int64[batch=1..32, length=1..{}]"
 )
 def test_inputs_come_of_the_class_and_its_config(tmp_path: Path, kind: str, wanted: list[str]) -> None:
     assert declared(KINDS[kind](), tmp_path) == (wanted, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "wanted"),
+    [
+        (
+            "VideoMAEModel",
+            {"image_size": 32, "patch_size": 8, "num_frames": 4},
+            "pixel_values: float32[batch=1..32, 4, 3, 32, 32]",
+        ),
+        (
+            "VJEPA2ForVideoClassification",
+            {"crop_size": 256, "frames_per_clip": 6},
+            "pixel_values_videos: float32[batch=1..2, 6, 3, 256, 256]",
+        ),
+        (
+            "ParakeetForCTC",
+            {"encoder_config": {"num_mel_bins": 16, "num_hidden_layers": 1}},
+            "input_features: float32[batch=1..8, frames=16..400, 16]",
+        ),
+    ],
+)  # fmt: skip
+def test_videos_and_what_a_part_of_the_config_says(tmp_path: Path, name: str, settings: Any, wanted: str) -> None:
+    kind = getattr(transformers, name)
+    with torch.device("meta"):
+        model = kind(kind.config_class(**settings))
+    assert wanted in declared(model, tmp_path)[0]
 
 
 def test_the_range_of_tokens_is_the_table(tmp_path: Path) -> None:
