@@ -170,7 +170,8 @@ def counted_from() -> Iterator[None]:
         if not isinstance(end, Place) or step not in (None, 1):
             raise TypeError("counting from the place of a token to anything else than a place")
         kept = {name: value for name, value in kwargs.items() if name in ("dtype", "device")}
-        return original(end - start, **kept) + start
+        counted: Tensor = original(end - start, **kept) + start
+        return counted
 
     with mock.patch.object(torch, "arange", arange):
         yield
