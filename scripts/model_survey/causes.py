@@ -19,10 +19,12 @@ class Cause:
 
 
 _STATE = Cause("ours", "keeps a recurrent or convolutional state, which the contract of a generator does not have yet")
+_OTHER = Cause("model", "writes no token after another from keys and values that it keeps")
 _KNOWN: tuple[tuple[str, str, Cause], ...] = (
     ("made", r"requires the (\w+) library", Cause("survey", "needs a library that is not installed")),
     ("made", r"", Cause("survey", "no small model of it was made")),
     ("", r"keeps a state", _STATE),
+    ("", r"keeps no keys and values|sees tokens behind|codes at once|no head over a vocabulary", _OTHER),
     ("", r"through a cache answers otherwise|a step through the cache", Cause("ours", "no way of calling it answers rightly")),
     ("", r"nothing is known of its inputs", Cause("ours", "its inputs are not derived")),
     ("", r"branches on data", Cause("model", "its code branches on data")),

@@ -21,7 +21,7 @@ WIDTH, HEADS, LAYERS, VOCABULARY, SIDE = 32, 4, 2, 97, 32
 _PART = r"(encoder_|decoder_|text_|vision_|audio_|speech_|t2u_|t2u_encoder_|t2u_decoder_|qformer_)?"
 #: (group, names, largest value): the first whose expression is the whole name.
 SIZES: tuple[tuple[str, str, int], ...] = (
-    ("vocabulary", r"(n_)?(\w+_)?vocab_size(_per_layer_input)?|\w+_group_vocab|codebook_size", VOCABULARY),
+    ("vocabulary", r"(n_)?(\w+_)?vocab_size(_per_layer_input)?|\w+_group_vocab", VOCABULARY),
     ("heads", r"(qk_|attention_|global_)?head_dim|d_kv|kv_channels|(hidden|head)_size_per_head", 8),
     ("heads", r"(query|q|kv|o|moe)_lora_rank|lora_rank", 16),
     ("heads", r"(qk_rope_head|rotary)_dim", 4),

@@ -16,6 +16,7 @@ import torch
 from attn_runtime.errors import CheckpointError, UsageError
 from attn_runtime.escape import printable
 
+from ..quiet import captured_output
 from ..source.checkpoints import SCALES, CheckpointFile, read_checkpoint
 from .configuration import configs_of
 from .library import offline, words_of
@@ -67,6 +68,7 @@ def load_weights(architecture: Any, saved: SavedModel, folder: Path | None = Non
         )
     model, told = _made(architecture, saved, tensors, where)
     _settle(model)
+    _take_generation_config(model, saved)
     if told["mismatched_keys"]:
         raise CheckpointError(f"{where}: {_mismatch(told['mismatched_keys'])}")
     if told["error_msgs"]:
@@ -138,6 +140,20 @@ def _settle(model: Any) -> None:
         config.return_dict = True
         config.output_hidden_states = False
         config.output_attentions = False
+
+
+def _take_generation_config(model: Any, saved: SavedModel) -> None:
+    """from_pretrained reads generation_config.json of a folder, and of a state_dict makes one from config.json instead.
+
+    The file stands for the whole: what it leaves out is not taken from config.json (transformers 5.23)."""
+    values = saved.read_json("generation_config.json")
+    if not values or not model.can_generate():
+        return
+    try:
+        with captured_output():
+            model.generation_config = model.generation_config_class.from_dict(values)
+    except Exception as problem:  # the library's own words for values that it does not take
+        raise UsageError(f"{saved.ref}: generation_config.json: {words_of(problem, 300)}") from problem
 
 
 def _mismatch(found: Any) -> str:

@@ -128,10 +128,13 @@ class _Probe:
         changed = (whole(self.model, self.encoder, self.context, other) - self.expected)[:, :-1].abs().max()
         if float(changed) > _SAME * self.largest:
             config = self.model.config.get_text_config(decoder=True)  # type: ignore[operator, union-attr]
-            says = " (config.json says is_decoder: false)" if getattr(config, "is_decoder", None) is False else ""
+            says, way = "", "Export its graphs as a model of your own (docs/use/export.md)"
+            if getattr(config, "is_decoder", None) is False:
+                says = " (config.json says is_decoder: false)"
+                way = "Give --task fill-mask, or set is_decoder where it was trained to write"
             raise UsageError(
-                f"{self.name} sees tokens behind the one that it answers{says}: it fills gaps, and does not write on. Give "
-                "--task fill-mask, or set is_decoder where it was trained so"
+                f"{self.name} sees tokens behind the one that it answers{says}, so that nothing of a row that goes on can be "
+                f"kept. {way}"
             )
 
     def _measured(self, plan: Plan) -> Plan:

@@ -34,6 +34,8 @@ USUAL_LENGTH = 1024
 _MOST_ROWS, _FEWEST_ROWS, _MOST_WORK = 32, 4, 1 << 40
 #: What a model with an encoder does, by what that reads; Hugging Face's names of tasks.
 _TASKS = {"input_ids": "text2text-generation", "pixel_values": "image-to-text"}
+#: What a decoder alone may read beside tokens.
+_NOT_TEXT = ("pixel_values", "pixel_values_videos", "input_features", "input_values")
 #: Names under which configs keep how many places a model has, most telling first.
 _PLACES = (
     "max_position_embeddings",
@@ -64,6 +66,9 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
     batch = Dim("batch", 1, 2, _rows(model, limit, notes))
     encoder = encoder_inputs(model, batch, _front_end(model, saved)) if model.config.is_encoder_decoder else None
     plan = made_plan(model, encoder, vocabulary)
+    others = [name for name in _NOT_TEXT if name in plan.takes and encoder is None]
+    if others:
+        notes.append(f"text alone: {type(model).__name__} also takes {', '.join(others)}, which the graphs do not")
     if not plan.convention.positions:
         if "position_ids" in plan.takes:
             notes.append(

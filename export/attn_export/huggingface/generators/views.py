@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -40,15 +41,17 @@ class View(nn.Module):
         """Logits of tokens int64 [B, T]; `position` is that of a step's token, None for a prompt, which begins at 0."""
         prefix = "decoder_" if self.plan.encoder is not None else ""
         given: dict[str, Any] = {prefix + "input_ids": tokens, prefix + "attention_mask": counted}
+        at: Tensor | None = None
         if self.plan.convention.positions:
             at = torch.arange(tokens.shape[1])[None] if position is None else position
-            given[prefix + "position_ids"] = at.expand(tokens.shape)
+            at = given[prefix + "position_ids"] = at.expand(tokens.shape)
         if memory is not None:
             given["encoder_outputs"] = Read(last_hidden_state=memory.clone())  # some decoders write into it
             if source_mask is not None:
                 given["attention_mask"] = some(source_mask)
         given = {name: value for name, value in given.items() if name in self.plan.takes}
-        logits: Tensor = self.model(**given, past_key_values=cache, use_cache=True).logits
+        with EachRow(at):
+            logits: Tensor = self.model(**given, past_key_values=cache, use_cache=True).logits
         return logits
 
 
@@ -104,7 +107,7 @@ class Step(View):
         memory = None
         if plan.encoder is not None:  # its keys and values are there already, and only its size is looked at
             memory = past[0].new_zeros(token.shape[0], crossing[0].shape[2], plan.memory_width)
-        with taken_over(self.model), SlicedFrom() if plan.one_place else EachRow():
+        with taken_over(self.model), SlicedFrom() if plan.one_place else nullcontext():
             cache = for_step(slots, plan.layers, crossing if plan.encoder is not None else None)
             logits = self.decode(token, counted, position, cache, memory, source_mask)
         new = [tensor for slot in slots if slot.new is not None for tensor in slot.new]

@@ -45,6 +45,19 @@ def test_features_of_sound_and_pictures_have_the_size_of_the_model() -> None:
     assert [d.opt for d in pixels.dims[1:]] == [3, 16, 16]
 
 
+def test_features_of_any_number_of_frames() -> None:
+    """Each frame has the numbers that the encoder's config says, by one name or another."""
+    sizes = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4}
+    config = transformers.CanaryConfig(
+        vocab_size=97,
+        encoder_config={**sizes, **heads, "model_type": "parakeet_encoder", "num_mel_bins": 24},
+        decoder_config={**sizes, **heads, "model_type": "canary_decoder"},
+    )
+    (features,) = encoder_inputs(transformers.CanaryForConditionalGeneration(config), BATCH).specs
+    assert features.dims[1].dynamic and features.dims[2] == Dim.fixed(24)
+
+
 def test_a_front_end_is_part_of_the_graph() -> None:
     model = tiny_model("whisper")
     spec = TensorSpec("waveform", "float32", (BATCH, Dim.fixed(480)), "a recording")

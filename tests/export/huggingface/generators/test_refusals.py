@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+import transformers
 from attn_export.huggingface.generators import generator_spec
 from attn_runtime.errors import UsageError
+from support.huggingface.folders import redrawn
 from support.huggingface.tiny_pretrained import tiny_model
+
+SMALL = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 32,
+}
 
 
 @pytest.mark.parametrize(
@@ -34,3 +48,36 @@ def test_a_model_that_no_convention_runs() -> None:
 def test_a_model_without_a_head() -> None:
     with pytest.raises(UsageError, match="LlamaModel has no head over a vocabulary"):
         generator_spec(tiny_model("llama").model)
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (
+            lambda: transformers.BertLMHeadModel(transformers.BertConfig(**SMALL)),
+            r"BertLMHeadModel sees tokens behind the one that it answers \(config.json says is_decoder: false\).*fill-mask",
+        ),
+        (
+            lambda: transformers.OpenAIGPTLMHeadModel(
+                transformers.OpenAIGPTConfig(vocab_size=97, n_embd=32, n_layer=2, n_head=4, n_positions=32)
+            ),
+            "OpenAIGPTLMHeadModel keeps no keys and values",
+        ),
+        (
+            lambda: transformers.MusicgenForCausalLM(
+                transformers.MusicgenDecoderConfig(
+                    vocab_size=97, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, ffn_dim=48
+                )
+            ),
+            "MusicgenForCausalLM writes 4 codes at once",
+        ),
+        (
+            lambda: transformers.XmodForCausalLM(transformers.XmodConfig(**SMALL, is_decoder=True)),
+            r"XmodForCausalLM does not answer tokens alone \(ValueError: Input language unknown",
+        ),
+    ],
+)
+def test_what_is_no_generator_with_a_cache(made: Callable[[], Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told) as refused:
+        generator_spec(redrawn(made()))
+    assert "\n" not in str(refused.value)

@@ -32,7 +32,7 @@ LENGTHS = {
     "gpt_neo": "left",
     "marian": "row",
     "t5": "same",
-    "bart": "same",
+    "bart": "row",
     "whisper": "row",
 }
 FEW = {"llama", "bloom", "gpt_neo", "t5"}

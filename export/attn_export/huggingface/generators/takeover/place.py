@@ -90,14 +90,15 @@ class SlicedFrom(TorchFunctionMode):
 class EachRow(TorchFunctionMode):
     """While it is entered, the places of rows [B, n] pass for those of one row, [n], with code that counts for a whole batch.
 
-    Such code puts an axis for the batch in front (unsqueeze(0), [None]) and repeats along it. Here that axis is there.
+    Such code puts an axis for the batch in front (unsqueeze(0), [None]), repeats along it, or takes it away (squeeze(0)).
+    Here that axis is there, and stays. `given` are places [B, n] that pass for [1, n].
     """
 
-    def __init__(self) -> None:
+    def __init__(self, given: Tensor | None = None) -> None:
         super().__init__()
         #: By id: tensors [B, ...] that pass for [...], and those that pass for [1, ...]. Held, so that no id is used again.
         self._one: dict[int, Tensor] = {}
-        self._in_front: dict[int, Tensor] = {}
+        self._in_front: dict[int, Tensor] = {} if given is None else {id(given): given}
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -109,7 +110,7 @@ class EachRow(TorchFunctionMode):
             found = first.view(first.shape) if axes == 1 else first[(slice(None), *[None] * (axes - 1))]
             self._in_front[id(found)] = found
             return found
-        if id(first) in self._in_front and function is Tensor.repeat and set(_sizes(args[1:])[1:]) == {1}:
+        if id(first) in self._in_front and _leaves_the_batch(function, args[1:], kwargs):
             return first
         found = function(*args, **kwargs)
         if _counts(function, args) or (function is F.embedding and id(first) in self._one):
@@ -136,8 +137,12 @@ def _axes_in_front(function: Callable[..., Any], rest: tuple[Any, ...], kwargs: 
     return axes if all(isinstance(part, slice) and part == slice(None) for part in index[axes:]) else 0
 
 
-def _sizes(given: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(given[0]) if given and isinstance(given[0], (tuple, list)) else given
+def _leaves_the_batch(function: Callable[..., Any], rest: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call repeats [1, ...] for a batch, or takes that axis away."""
+    if function in (torch.squeeze, Tensor.squeeze):
+        return bool((*rest, kwargs.get("dim"))[0] == 0)
+    sizes = tuple(rest[0]) if rest and isinstance(rest[0], (tuple, list)) else rest
+    return function is Tensor.repeat and set(sizes[1:]) == {1}
 
 
 def _is_sliced(part: Any) -> bool:
@@ -165,7 +170,8 @@ def counted_from() -> Iterator[None]:
         if not isinstance(end, Place) or step not in (None, 1):
             raise TypeError("counting from the place of a token to anything else than a place")
         kept = {name: value for name, value in kwargs.items() if name in ("dtype", "device")}
-        return original(end - start, **kept) + start
+        counted: Tensor = original(end - start, **kept) + start
+        return counted
 
     with mock.patch.object(torch, "arange", arange):
         yield

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from attn_export.huggingface.generators.takeover.place import Place, SlicedFrom, counted_from
+from attn_export.huggingface.generators.takeover.place import EachRow, Place, SlicedFrom, counted_from
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 APART, TOGETHER = torch.tensor([[5], [3]]), torch.tensor(4)
 
@@ -34,6 +35,24 @@ def test_a_slice_from_a_place() -> None:
         for wrong in (slice(place, 9), slice(Place(APART), Place(APART) + 1)):
             with pytest.raises(TypeError):
                 table[:, wrong]
+
+
+def test_places_of_rows_pass_for_those_of_one() -> None:
+    """As decoders write it that count once for a whole batch: BART and Qwen2, Whisper, RoFormer, Canary."""
+    place, each, words = Place(APART), [[5, 6, 7], [3, 4, 5]], torch.arange(32.0).reshape(16, 2)
+    with EachRow(), counted_from():
+        counted = torch.arange(3) + place
+        assert counted.unsqueeze(0).tolist() == counted[None].tolist() == each
+        assert counted.unsqueeze(0).repeat(2, 1).tolist() == counted.unsqueeze(0).expand(2, -1).tolist() == each
+        turned = F.embedding(torch.arange(place, place + 3), words)[None, None, :, :]
+        assert turned.shape == (2, 1, 3, 2) and torch.equal(turned[:, 0], words[torch.tensor(each)])
+        # An axis that is not the first, a second one in front, and what is no place: as they are.
+        assert counted.unsqueeze(1).shape == (2, 1, 3) and counted.unsqueeze(0).unsqueeze(0).shape == (1, 2, 3)
+        assert torch.arange(3).unsqueeze(0).repeat(2, 1).shape == (2, 3)
+        assert (torch.arange(3) + Place(TOGETHER)).unsqueeze(0).shape == (1, 3)
+    given = torch.tensor([[5]])
+    with EachRow(given):
+        assert given.squeeze(0).shape == (1, 1) and torch.tensor([[5]]).squeeze(0).shape == (1,)
 
 
 def test_computing_with_a_place() -> None:
