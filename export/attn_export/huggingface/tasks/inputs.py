@@ -184,14 +184,15 @@ def _marks_pairs(tokenizer: dict[str, Any]) -> bool:
 
 
 def _picture(model: Any, saved: SavedModel, name: str, size: tuple[int, int] | None, batch: Dim | None) -> TensorSpec:
-    """Of a model whose config counts frames a video, [batch, frames, channels, height, width]; else a picture."""
+    """Of a model whose config counts frames, a video [batch, frames, channels, height, width]; else a picture."""
     config = model.config
     parts = [config, *(getattr(config, name, None) for name in ("vision_config", "backbone_config"))]
     parts += [getattr(getattr(config, "vision_config", None), "backbone_config", None)]
     height, width = size or _size(saved.read_json("preprocessor_config.json"), parts)
     channels = next((n for c in parts if isinstance(n := getattr(c, "num_channels", None), int)), 3)
+    told = () if "Image" in type(model).__name__ else _FRAMES  # Perceiver's config is that of its videos too
     usual = _USUAL_FRAMES if name == _VIDEO else None
-    frames = next((n for c in parts for key in _FRAMES if isinstance(n := getattr(c, key, None), int)), usual)
+    frames = next((n for c in parts for key in told if isinstance(n := getattr(c, key, None), int)), usual)
     most = max(2, min(_LARGEST_BATCH, _PIXELS // (height * width * (frames or 1))))
     rows = batch or Dim("images" if has_towers(model) else "batch", 1, 2, most)
     axes = tuple(Dim.fixed(n) for n in (channels, height, width))
