@@ -3,7 +3,7 @@
     python scripts/survey_models.py                       # every class; hours. Run again, it goes on where it was
     python scripts/survey_models.py --only Llama,T5       # classes whose name has one of these
     python scripts/survey_models.py --again failed        # those that failed, once more
-    python scripts/survey_models.py --stages made,exported,tokens      # the first stages alone; then of what they made:
+    python scripts/survey_models.py --stages made,asked,exported,tokens      # the first stages alone; then of what they made:
     python scripts/survey_models.py --stages fp16,rtx
     python scripts/survey_models.py --page                # the page alone, from what is known
 

@@ -11,7 +11,7 @@ Everything public is here, and is imported when it is first used: `import attn_e
     inspect                   every attention block, and what became of it in the engines
     deploy_jetson, deploy_triton    what a board and a server take
     built_in_models, diagnose       what is there
-    surveyed_models           models of transformers and timm that were tried, and how far each came
+    surveyed_models, list_models    models of transformers and timm that were tried, and how far each came; either
     Console                   tells of each stage of a long run
     AttnError and its kinds   every failure that is not a bug, with its exit code
 """
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .parity import verify_against
     from .pipeline import ExportOptions, ExportResult, export
     from .precision import bisect, convert
-    from .source import built_in_models, load_source, surveyed_models
+    from .source import built_in_models, list_models, load_source, surveyed_models
     from .verification import verify
 
 __version__ = "0.1.0"
@@ -81,6 +81,7 @@ __all__ = [
     "diagnose",
     "export",
     "inspect",
+    "list_models",
     "load_source",
     "surveyed_models",
     "to_trt",
@@ -103,7 +104,7 @@ __getattr__, __dir__ = lazy(
         "pipeline.types": ["ExportOptions"],
         "precision.bisect_bundle": ["bisect"],
         "precision.conversion": ["convert"],
-        "source.built_in": ["built_in_models"],
+        "source.built_in": ["built_in_models", "list_models"],
         "source.library_models.surveyed": ["surveyed_models"],
         "source.resolve": ["load_source"],
         "verification": ["verify"],

@@ -20,57 +20,74 @@ from typing import Any, TextIO
 
 #: How the names of models of timm begin, as sources of an export too.
 TIMM = "timm:"
-STAGES = ("made", "exported", "tokens", "fp16", "rtx")
+STAGES = ("made", "asked", "exported", "tokens", "fp16", "rtx")
+Work = Callable[[], dict[str, Any]]
 
 
 def run(name: str, bundle: Path, lines: Path, stages: tuple[str, ...]) -> None:
     """The `stages` of the class `name`, told in the file `lines`: the process of its own that a fork is made for.
 
-    Every stage until one fails; of fp16 and rtx each, whatever the other says. They take `bundle` of a run before where
-    the first ones are not asked for.
+    The first three until one fails; of the others each, whatever the other says. They take `bundle` of a run before where
+    those are not wanted.
     """
     os.setsid()  # whoever ends this process ends its children
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     warnings.filterwarnings("ignore")
-    from attn_export import Console, ExportOptions, convert, export, to_trt
-    from attn_runtime import Bundle
-    from timm_model import save_timm_weights
-    from tiny_models import save_tiny_model
-
-    quiet = Console(quiet=True)
     with lines.open("w", buffering=1) as said, tempfile.TemporaryDirectory(prefix="survey-") as folder:
-        model = Path(folder, "model")
-        if "exported" in stages:
-            source, weights = (name, model) if name.startswith(TIMM) else (str(model), None)
-            made: dict[str, Any] = {}
-
-            def make() -> dict[str, Any]:
-                if weights:
-                    made.update(save_timm_weights(name.removeprefix(TIMM), weights))
-                else:
-                    made.update(parameters=save_tiny_model(name, model))
-                return made
-
-            def bring() -> dict[str, Any]:
-                config = [f"{key}={value}" for key, value in made.get("config", {}).items()]
-                options = ExportOptions(sweep=0.0, force=True, config=config)
-                result = export(source, bundle, checkpoint=weights, options=options, console=quiet)
-                return {"error": result.worst_error}
-
-            work: dict[str, Callable[[], dict[str, Any]]] = {"made": make, "exported": bring}
-            if not all(_stage(said, stage, do) for stage, do in work.items()):
-                return
-        if "tokens" in stages and (generated := Bundle.open(bundle).manifest.get("generation")):
-            _stage(said, "tokens", lambda: {"cases": len(generated)})
-        if "fp16" in stages:
-            _stage(said, "fp16", lambda: {"graphs": len(convert(bundle, "fp16", console=quiet))})
-        if "rtx" in stages:
-            _stage(said, "rtx", lambda: {"engines": len(to_trt(bundle, "fp32", console=quiet).builds)})
+        first = _first_stages(name, Path(folder, "model"), bundle)
+        if not all(_stage(said, stage, do) for stage, do in first.items() if stage in stages):
+            return
+        if wanted := set(stages) - set(first):
+            for stage, do in _later_stages(bundle).items():
+                if stage in wanted:
+                    _stage(said, stage, do)
 
 
-def _stage(said: TextIO, name: str, work: Callable[[], dict[str, Any]]) -> bool:
+def _first_stages(name: str, model: Path, bundle: Path) -> dict[str, Work]:
+    from attn_export import Console, ExportOptions, export, load_source
+
+    kept: dict[str, Any] = {}
+
+    def made() -> dict[str, Any]:
+        if name.startswith(TIMM):
+            from timm_model import save_timm_weights
+
+            kept.update(save_timm_weights(name.removeprefix(TIMM), model))
+        else:
+            from tiny_models import save_tiny_model
+
+            kept.update(parameters=save_tiny_model(name, model))
+        return dict(kept)
+
+    def asked() -> dict[str, Any]:
+        config = [f"{key}={value}" for key, value in kept.get("config", {}).items()]
+        known: dict[str, Any] = {"checkpoint": model} if name.startswith(TIMM) else {}
+        source = load_source(name if known else str(model), config=config, **known)
+        kept["source"] = source
+        return {"graphs": [graph.name for graph in source.graphs]}
+
+    def exported() -> dict[str, Any]:
+        options = ExportOptions(sweep=0.0, force=True)
+        return {"error": export(kept["source"], bundle, options=options, console=Console(quiet=True)).worst_error}
+
+    return {"made": made, "asked": asked, "exported": exported}
+
+
+def _later_stages(bundle: Path) -> dict[str, Work]:
+    from attn_export import Console, convert, to_trt
+    from attn_runtime import Bundle
+
+    quiet, generated = Console(quiet=True), Bundle.open(bundle).manifest.get("generation")
+    tokens: dict[str, Work] = {"tokens": lambda: {"cases": len(generated)}} if generated else {}
+    return tokens | {
+        "fp16": lambda: {"graphs": len(convert(bundle, "fp16", console=quiet))},
+        "rtx": lambda: {"engines": len(to_trt(bundle, "fp32", console=quiet).builds)},
+    }
+
+
+def _stage(said: TextIO, name: str, work: Work) -> bool:
     """Run one stage and say what came of it. The line before says that it began: whoever kills us knows where we were."""
     _say(said, {"stage": name, "state": "begun"})
     start = time.monotonic()

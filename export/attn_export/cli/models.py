@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 from attn_runtime.cli.options import json_option, print_json, quiet_already_option, say
-from attn_runtime.errors import UsageError
 
 
 @click.command("models")
@@ -21,19 +20,15 @@ def models(word: str | None, library: str | None, as_json: bool) -> None:
     With --hf or --timm, the models that were tried, each a small one with drawn weights: the stage that it reached, and what
     stood in the way. WORD chooses those that have it in their class, type or auto class.
     """
-    from .. import built_in_models, surveyed_models
+    from .. import list_models
 
-    if library is not None:
-        found = surveyed_models(library, word or "")
-        print_json(found) if as_json else _print_surveyed(found)
-        return
-    if word is not None:
-        raise UsageError(f"{word}: a word chooses among surveyed models; add --hf or --timm")
-    rows = built_in_models()
+    found = list_models(library, word)
     if as_json:
-        print_json(rows)
+        print_json(found)
+    elif library is None:
+        _print(found)
     else:
-        _print(rows)
+        _print_surveyed(found)
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .built_in import built_in_models
+    from .built_in import built_in_models, list_models
     from .half_precision import half_precision_named
     from .input_specs import parse_dims, parse_inputs
     from .inputs_from import UserDraw
@@ -23,6 +23,7 @@ __all__ = [
     "built_in_models",
     "half_precision_named",
     "is_saved_model",
+    "list_models",
     "load_source",
     "parse_dims",
     "parse_inputs",
@@ -33,7 +34,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "built_in": ["built_in_models"],
+        "built_in": ["built_in_models", "list_models"],
         "half_precision": ["half_precision_named"],
         "input_specs": ["parse_dims", "parse_inputs"],
         "inputs_from": ["UserDraw"],

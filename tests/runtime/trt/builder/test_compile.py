@@ -387,7 +387,9 @@ def test_a_child_that_nobody_waits_for_cancels_its_build(tmp_path: Path) -> None
     options = {**vars(BuildOptions()), "timing_cache": None}
     arguments = {"flavour": "rtx", "file": str(file), "profiles": [{"x": [[1, 64]] * 3}], "options": options,
                  "plan": str(tmp_path / "plan"), "new_timing_cache": str(tmp_path / "cache")}  # fmt: skip
-    request = json.dumps({"task": "attn_runtime.trt.builder.build_process:build_here", "arguments": arguments})
+    request = json.dumps(
+        {"task": "attn_runtime.trt.builder.build_process:build_here", "arguments": arguments, "folder": None}
+    )
     done = subprocess.run(
         python_command("attn_runtime.child_process:serve"), input=request + "\n", capture_output=True, text=True
     )
