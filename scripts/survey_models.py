@@ -37,6 +37,8 @@ from one_model import STAGES  # noqa: E402
 RESULTS = ROOT / "runs" / "survey" / "results.jsonl"
 #: What `attn-export models --hf` lists.
 PACKAGED = ROOT / "export" / "attn_export" / "source" / "library_models" / "surveyed.json"
+#: Without it the stages are those of a bundle that an earlier run has left.
+FIRST = STAGES[0]
 #: Seconds for all stages of one model.
 LIMIT = 600.0
 
@@ -59,7 +61,7 @@ def main() -> None:
             working = {pool.submit(survey, row.name, folder, options.stages, options.limit): row for row in todo}
             for done, future in enumerate(as_completed(working), 1):
                 row, result = working[future], future.result()
-                if "exported" not in options.stages:
+                if FIRST not in options.stages:
                     result["stages"] = known[row.name]["stages"] | result["stages"]
                 result = judged(result) | {
                     "class": row.name,
@@ -130,7 +132,7 @@ def read_results(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _wanted(known: dict[str, Any] | None, options: argparse.Namespace, bundle: Path) -> bool:
-    if "exported" not in options.stages:
+    if FIRST not in options.stages:
         missing = known is None or any(stage not in known["stages"] for stage in options.stages if stage != "tokens")
         return bundle.exists() and (missing or options.again == "all")
     return known is None or options.again == "all" or (options.again == "failed" and known["state"] != "passed")

@@ -173,6 +173,21 @@ def decoder_config(config: dict[str, int]) -> dict[str, Any]:
     }
 
 
+def optimum_runner(
+    folder: Path, model: Model, arguments: argparse.Namespace, same_weights: bool = False
+) -> tuple[list[Runner], dict[str, str]]:
+    """Optimum on what it makes in `folder`, and why it is missing where it is."""
+    import generate_runners as runners
+
+    if arguments.no_optimum:
+        return [], {}
+    try:
+        python = runners.optimum_python(arguments.optimum_venv, OPTIMUM)
+        return [runners.Optimum(python, folder, model, arguments.threads, same_weights)], {}
+    except (RuntimeError, OSError) as problem:
+        return [], {"optimum": str(problem)}
+
+
 def folder_runners(name: str, arguments: argparse.Namespace) -> tuple[list[Runner], dict[str, str], int]:
     """As `open_runners`, of a folder: all read the same weights."""
     import generate_runners as runners
@@ -181,14 +196,9 @@ def folder_runners(name: str, arguments: argparse.Namespace) -> tuple[list[Runne
 
     model = model_of(name)
     folder = kept(f"folder-{name}", {"class": model.name, **model.config})
-    missing: dict[str, str] = {}
-    peers: list[Runner] = []
-    if not arguments.no_optimum:
-        try:  # first, since it saves the folder where there is none
-            python = runners.optimum_python(arguments.optimum_venv, OPTIMUM)
-            peers.append(runners.Optimum(python, folder, model, arguments.threads, same_weights=True))
-        except (RuntimeError, OSError) as problem:
-            missing["optimum"] = str(problem)
+    peers, missing = optimum_runner(
+        folder, model, arguments, same_weights=True
+    )  # first: it saves a folder that is not there
     saved = save_drawn(folder, model.name, model.config)
     options = [*_dims(model.begin is not None), "--sweep", "0"]
     bundle = bundle_of(name, str(saved), model.config, options, arguments.fresh)
@@ -224,22 +234,15 @@ def open_runners(name: str, arguments: argparse.Namespace) -> tuple[list[Runner]
         runners.NoCache(spec, source.module, kept(f"generate-{name}", config, "-whole.onnx"), arguments.threads),
     ]
     torch.manual_seed(0)
-    missing: dict[str, str] = {}
     if name == "lm":
         llama = transformers.LlamaConfig(**decoder_config({**config, "vocabulary": vocabulary}))
         found.append(runners.HuggingFace(transformers.LlamaForCausalLM(llama), pad=0, begin=None))
-        return found, missing, vocabulary
+        return found, {}, vocabulary
     sizes = marian_config(config)
     marian = transformers.MarianMTModel(transformers.MarianConfig(**sizes))
     found.append(runners.HuggingFace(marian, pad=0, begin=0))
-    if not arguments.no_optimum:
-        try:
-            python = runners.optimum_python(arguments.optimum_venv, OPTIMUM)
-            peer = runners.Model("MarianMTModel", sizes)
-            found.append(runners.Optimum(python, kept(f"optimum-{name}", sizes), peer, arguments.threads))
-        except (RuntimeError, OSError) as problem:
-            missing["optimum"] = str(problem)
-    return found, missing, vocabulary
+    peers, missing = optimum_runner(kept(f"optimum-{name}", sizes), runners.Model("MarianMTModel", sizes), arguments)
+    return [*found, *peers], missing, vocabulary
 
 
 def measure(name: str, arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:

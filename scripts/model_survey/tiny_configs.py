@@ -123,11 +123,9 @@ def small_values(
 ) -> dict[str, Any]:
     """The arguments that make `config` small, sub-configurations inside; `keep` are groups of sizes that stay as they are."""
     values: dict[str, Any] = {}
-    given = (
-        {field.name for field in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set(vars(config))
-    )
+    given = _arguments(config)
     for name, old in vars(config).items():
-        if name.startswith("_") or name not in given:  # what follows from the others
+        if name.startswith("_") or name not in given:
             continue
         if isinstance(old, TimmBackboneConfig):
             if backbone is not None:
@@ -148,10 +146,16 @@ def small_values(
     return values
 
 
+def _arguments(config: PreTrainedConfig) -> set[str]:
+    """What `config` was made with: the rest of it follows from that."""
+    return (
+        {field.name for field in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set(vars(config))
+    )
+
+
 def _told(config: PreTrainedConfig) -> dict[str, Any]:
     """What a part of a configuration says otherwise than its kind would by itself."""
-    default = vars(type(config)())
-    names = {field.name for field in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set(default)
+    default, names = vars(type(config)()), _arguments(config)
     return {
         name: old
         for name, old in vars(config).items()

@@ -6,7 +6,6 @@ through a cache, which is where the most is found out.
 
 from __future__ import annotations
 
-import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -32,4 +31,3 @@ def test_a_class_gets_as_far_as_listed(listed: dict[str, Any], tmp_path: Path, m
     told = survey(listed["class"], tmp_path, stages, 600)["stages"]
     passed = [stage for stage, found in told.items() if found["state"] == "passed"]
     assert passed == [stage for stage in stages if stage in listed["passed"]], told
-    sys.modules.pop("packaged", None)

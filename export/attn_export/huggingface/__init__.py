@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .generation_rules import generation_rules as rules_of_generation
     from .generation_rules import language_tokens
     from .kind import TASKS, Kind, body_of, kind_of, tag_of
+    from .library import words_of
     from .loaded_model import LoadedModel
     from .provenance import provenance_of
     from .rounding import measured_tolerance
@@ -38,6 +39,7 @@ __all__ = [
     "read_value",
     "rules_of_generation",
     "tag_of",
+    "words_of",
 ]
 
 # The module generation_rules would hide a function of its own name.
@@ -49,6 +51,7 @@ __getattr__, __dir__ = lazy(
         "find": ["PREFIX", "find_model"],
         "generation_rules": ["generation_rules as rules_of_generation", "language_tokens"],
         "kind": ["TASKS", "Kind", "body_of", "kind_of", "tag_of"],
+        "library": ["words_of"],
         "loaded_model": ["LoadedModel"],
         "provenance": ["provenance_of"],
         "rounding": ["measured_tolerance"],

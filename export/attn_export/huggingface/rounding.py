@@ -21,13 +21,13 @@ _MOST_PARAMETERS = 1_000_000_000
 
 
 def measured_tolerance(
-    model: nn.Module, view: Callable[[nn.Module], nn.Module], inputs: Sequence[Tensor]
+    model: nn.Module, view: Callable[[nn.Module], nn.Module], *examples: Sequence[Tensor]
 ) -> tuple[Tolerance, str | None]:
-    """The default, or MULTIPLE times the largest distance of fp32 from fp64 over the outputs of `view`, of each output's
-    largest value, where that is more; and a note that says so, None for the default."""
+    """The default, or MULTIPLE times the largest distance of fp32 from fp64 over the outputs of `view` for each of `examples`,
+    its inputs, of each output's largest value, where that is more; and a note that says so, None for the default."""
     usual = Tolerance()
-    distance = _distance(model, view, inputs)
-    if distance is None or MULTIPLE * distance <= usual.rtol:
+    distance = max(_distances(model, view, examples), default=0.0)
+    if MULTIPLE * distance <= usual.rtol:
         return usual, None
     rtol = float(f"{MULTIPLE * distance:.1e}")
     return Tolerance(usual.atol, rtol), (
@@ -37,23 +37,34 @@ def measured_tolerance(
 
 
 @torch.no_grad()
-def _distance(model: nn.Module, view: Callable[[nn.Module], nn.Module], inputs: Sequence[Tensor]) -> float | None:
-    """None where a copy in fp64 would be too large, or has no finite answer."""
+def _distances(
+    model: nn.Module, view: Callable[[nn.Module], nn.Module], examples: Sequence[Sequence[Tensor]]
+) -> list[float]:
+    """Of each example that has one: none where a copy in fp64 would be too large, or has no finite answer."""
     if sum(p.numel() for p in model.parameters()) > _MOST_PARAMETERS:
-        return None
-    answers = view(model)(*inputs)
-    wide = copy.deepcopy(model).double()
-    try:
-        exact = view(wide)(*(t.double() if t.is_floating_point() else t for t in inputs))
-    except (RuntimeError, TypeError, ValueError):  # code that writes float32 into its middle
-        return None
+        return []
+    narrow, wide = view(model), view(copy.deepcopy(model).double())
+    found = []
+    for inputs in examples:
+        answers = narrow(*inputs)
+        try:
+            exact = wide(*(t.double() if t.is_floating_point() else t for t in inputs))
+        except (RuntimeError, TypeError, ValueError):  # code that writes float32 into its middle
+            continue
+        worst = _worst(answers, exact)
+        if worst < 1e-2:  # further apart it is no rounding, and nothing to build a limit on
+            found.append(worst)
+    return found
+
+
+def _worst(answers: Any, exact: Any) -> float:
     worst = 0.0
     for got, expected in zip(_tensors(answers), _tensors(exact), strict=True):
         largest = float(expected.abs().max())
         if not (expected.numel() and largest > 0):
             continue
         worst = max(worst, float((got.double() - expected.double()).abs().max()) / largest)
-    return worst if worst < 1e-2 else None  # further apart it is no rounding, and nothing to build a limit on
+    return worst
 
 
 def _tensors(answer: Any) -> list[Tensor]:

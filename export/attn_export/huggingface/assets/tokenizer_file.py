@@ -12,7 +12,7 @@ from attn_runtime.escape import printable
 from attn_runtime.files import MAX_ASSET_BYTES, is_file, parse_json
 
 from ...quiet import captured_output
-from .. import SavedModel
+from .. import SavedModel, words_of
 from .sentencepiece_model import from_sentencepiece
 
 FILE = "tokenizer.json"
@@ -88,10 +88,9 @@ def _library(saved: SavedModel, files: tuple[str, ...]) -> Any:
                 saved.folder, config=saved.config, local_files_only=True, trust_remote_code=False
             )
     except Exception as error:
-        told = " ".join(str(error).split()) or type(error).__name__
         found = ", ".join(files) or "tokenizer_config.json"
         raise UsageError(
-            f"{named(saved)}: transformers can't read its tokenizer ({printable(found, 100)}): {printable(told, 160)}; save it "
+            f"{named(saved)}: transformers can't read its tokenizer ({printable(found, 100)}): {words_of(error, 160)}; save it "
             "again with tokenizer.save_pretrained, or move these files away, and the bundle takes tokens"
         ) from error
 

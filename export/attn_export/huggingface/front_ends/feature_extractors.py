@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...quiet import captured_output
-from .. import SavedModel
+from .. import SavedModel, words_of
 from .kaldi_fbank import FRAME, HOP, AudioSpectrogram, KaldiFbank, StackedFrames, UtteranceNormalization
 from .log_mel import LasrLogMel, WhisperLogMel
 from .nemo_log_mel import NemoLogMel
@@ -114,9 +114,9 @@ def feature_extractor(saved: SavedModel) -> Any | None:
         with captured_output():  # it warns of mel bands that no frequency falls in, which are its own choice
             return AutoFeatureExtractor.from_pretrained(saved.folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever a file that is not ours makes transformers raise
-        told = printable(" ".join(str(error).split()), 160)
         raise UsageError(
-            f"{printable(saved.folder.name)}: its feature extractor can't be read: {told}; check {' and '.join(files)}"
+            f"{printable(saved.folder.name)}: its feature extractor can't be read: {words_of(error, 160)}; check "
+            f"{' and '.join(files)}"
         ) from error
 
 

@@ -13,7 +13,7 @@ from attn_runtime.preprocess import CtcText, TokenText
 from attn_runtime.spec import TensorSpec
 
 from ...quiet import captured_output
-from .. import SavedModel
+from .. import SavedModel, words_of
 from .feature_extractors import audio_recipe, feature_extractor, is_known
 
 #: Answers of drawn tokens, on which a converted tokenizer is held against the folder's own, and how long each is.
@@ -71,8 +71,9 @@ def _tokenizer(saved: SavedModel) -> Any | None:
                 saved.folder, config=saved.config, local_files_only=True, trust_remote_code=False
             )
     except Exception as error:  # whatever a file that is not ours makes transformers raise
-        told = printable(" ".join(str(error).split()), 120)
-        saved.notes.append(f"no tokenizer ({told}): the graph is exported, attn-run transcribe won't take it")
+        saved.notes.append(
+            f"no tokenizer ({words_of(error, 120)}): the graph is exported, attn-run transcribe won't take it"
+        )
         return None
     said = _said_delimiter(saved)
     if said is not None and said != getattr(own, "word_delimiter_token", said):

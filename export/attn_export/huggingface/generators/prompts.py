@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from attn_runtime.errors import InputError
+from attn_runtime.preprocess import refused_by_tokenizers
 from torch import Tensor
 
 from .encoder_inputs import EncoderInputs, drawn_tokens
@@ -37,10 +38,8 @@ def tokens_of_assets(assets: Mapping[str, Any], vocabulary: int) -> list[list[in
 
     if "tokenizer.json" not in assets:
         return []
-    try:
+    with refused_by_tokenizers("tokenizer.json: got no tokenizer", InputError, "expected what tokenizers writes"):
         reader = tokenizers.Tokenizer.from_str(json.dumps(assets["tokenizer.json"]))
-    except Exception as problem:  # the library raises Exception itself
-        raise InputError(f"tokenizer.json: got no tokenizer ({problem}); expected what tokenizers writes") from problem
     encoded = (reader.encode(line, add_special_tokens=False).ids for line in TEXT)
     return [[n for n in ids if n < vocabulary] for ids in encoded]
 

@@ -14,7 +14,7 @@ from attn_runtime.spec import Dim, TensorSpec, named_dims
 from torch import Tensor, nn
 
 from ...quiet import captured_output
-from .. import SavedModel
+from .. import SavedModel, words_of
 from .together import Fit, Way
 
 Tensors = dict[str, Tensor]
@@ -104,7 +104,7 @@ def _problem(ask: Ask, inputs: Sequence[TensorSpec], sizes: Mapping[str, int], f
     try:
         ask(draw(inputs, sizes, fit))
     except Exception as problem:  # the model's own words
-        return " ".join(str(problem).split())[:200] or type(problem).__name__
+        return words_of(problem)
     return None
 
 

@@ -116,9 +116,8 @@ def _tolerance(saved: SavedModel, model: nn.Module, graphs: Sequence[GraphSpec])
     """That of the graph whose rounding is the largest, for all of them."""
     parameters = sum(p.numel() for p in model.parameters())
     found = [
-        measured_tolerance(graph.view(model), lambda module: module, example)
+        measured_tolerance(graph.view(model), lambda module: module, *examples_of(graph, parameters))
         for graph in graphs
-        for example in examples_of(graph, parameters)
     ]
     tolerance, note = max(found, key=lambda one: one[0].rtol)
     saved.notes.extend([note] if note else [])
