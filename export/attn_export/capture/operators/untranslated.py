@@ -1,7 +1,7 @@
 """Operators that the exporter translates in some of their calls alone, in others that it always does.
 
-roll by a computed number, or by more than the shortest length; amax and amin over everything; searchsorted; squeeze of all
-axes that are 1; a check of a whole tensor.
+roll by a computed number, or by more than the shortest length; amax and amin over everything; searchsorted; isin of more than
+a few, which PyTorch makes a search of; squeeze of all axes that are 1; a check of a whole tensor.
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ def _write(node: torch.fx.Node) -> Call | None:
         return Call(whole, (given["self"], axes, given["keepdim"]), {}) if axes and not given["dim"] else None
     if name == "squeeze":
         return _squeeze(given)
+    if name == "isin":
+        elements, among = list(given.values())[:2]
+        if not isinstance(value(elements), torch.Tensor) or not isinstance(value(among), torch.Tensor):
+            return None
+        return Call(among_them, (elements, among), {"invert": given["invert"]})
     if name == "_is_all_true":  # what torch._check_tensor_all asks
         return Call(torch.all, (given["self"],), {})
     if name == "roll":
@@ -81,4 +86,10 @@ def counted_below(
     return counted
 
 
-FORM = Form(frozenset({"roll", "amax", "amin", "searchsorted", "squeeze", "_is_all_true"}), _write)
+def among_them(elements: torch.Tensor, among: torch.Tensor, *, invert: bool) -> torch.Tensor:
+    """torch.isin: each of elements [...] is compared with each of `among`, any shape."""
+    found = (elements.unsqueeze(-1) == among.reshape(-1)).any(-1)
+    return ~found if invert else found
+
+
+FORM = Form(frozenset({"roll", "amax", "amin", "searchsorted", "isin", "squeeze", "_is_all_true"}), _write)
