@@ -17,6 +17,7 @@ from attn_runtime.errors import CaptureError, UsageError
 from ..quiet import captured_output
 from .fills import fill_ranges
 from .repeated_answers import refuse_state, state_before
+from .settled_answers import chooses, settled_draw
 from .shape_cases import example_name
 from .signature import Signature, to_numpy, to_torch
 from .value_cases import value_cases
@@ -73,6 +74,12 @@ def record_answers(
     beyond memory.
     """
     before = state_before(signature.module)
+
+    def ask(case: Case[Arrays], inputs: Arrays) -> Case[Arrays]:
+        return run_module(signature, case, inputs)
+
+    if cases and (case := _drawn(signature, cases[0], seed)) and chooses(replace(case[0], inputs=case[1]), ask):
+        signature.draw = settled_draw(signature.draw, ask, tolerance)
     answers = [run_module(signature, *_drawn(signature, case, seed + number)) for number, case in enumerate(cases)]
     for number, example in enumerate(examples, 1):
         sizes = {
@@ -91,7 +98,7 @@ def record_answers(
     unusual = value_cases(
         signature.inputs,
         signature.draw,
-        lambda case, inputs: run_module(signature, case, inputs),
+        ask,
         tolerance,
         seed + len(cases),
         sum(p.numel() * p.element_size() for p in signature.module.parameters()),  # sparse ones have no nbytes

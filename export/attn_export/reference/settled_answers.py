@@ -1,7 +1,8 @@
 """Whether PyTorch's answers at a case are settled: rounding alone, of the inputs or on the way, hardly moves them.
 
 A graph rounds in another order than PyTorch does. Where that is enough to move the answers (a bias of 0.2 on a picture of
-1e-3, whose mean a norm then takes away), a difference says nothing about the graph.
+1e-3, whose mean a norm then takes away; two of a detector's candidates that are all but equally good), a difference says
+nothing about the graph.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from attn_runtime.compare import Tolerance, compare_all
 from attn_runtime.errors import CaptureError
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
+
+from .draw import Draw, Drawn
 
 #: PyTorch: the case with these inputs, and what it answers to them. CaptureError where it fails.
 Ask = Callable[[Case[Arrays], Arrays], Case[Arrays]]
@@ -33,6 +36,10 @@ _ROUNDING = (
 )  # fmt: skip
 #: Such whose names are also beginnings of others (expand, logical_and).
 _ALONE = frozenset({"exp", "log"})
+#: Operators that choose among numbers: what comes after depends on which was greater, however little.
+_CHOOSING = ("topk", "sort", "argsort", "argmax", "argmin", "kthvalue", "nms")
+#: How often noise is made to see which rows it moves, and how often other rows are drawn where it moves all of them.
+_NOISES, _DRAWS = 2, 3
 #: Tensors of more elements are left as they are: large weights, beside the smaller ones that are moved.
 _MOST_ELEMENTS = 1 << 20
 
@@ -65,6 +72,74 @@ def settled(
     )
 
 
+def chooses(case: Case[Arrays], ask: Ask) -> bool:
+    """Whether an operator that PyTorch runs at `case` chooses among numbers that have been computed."""
+    with _Choices() as seen:
+        ask(case, case.inputs)
+    return seen.any
+
+
+def settled_draw(draw: Draw, ask: Ask, tolerance: Tolerance) -> Draw:
+    """`draw`, with the inputs of another row in the place of rows whose answers are not settled.
+
+    A row is what lies at one index of the first axis of every input and output; where these have no such axis in common, all
+    is drawn anew. What no draw settles stays as it was drawn.
+    """
+
+    def drawn(sizes: Mapping[str, int], seed: int) -> Drawn:
+        first = draw(sizes, seed)
+        for number in range(_DRAWS):
+            # Far from the seeds of other cases, which are counted from one another's.
+            one = first if number == 0 else draw(sizes, seed + 7919 * number)
+            case = Case("draw", one.sizes, one.inputs, {})
+            moved = _moved_rows(case, ask, tolerance)
+            if not moved.any():
+                return one
+            if not moved.all():
+                kept = np.flatnonzero(~moved)
+                rows = np.where(moved, kept[np.arange(len(moved)) % len(kept)], np.arange(len(moved)))
+                return Drawn({name: value[rows] for name, value in one.inputs.items()}, one.sizes)
+        return first
+
+    return drawn
+
+
+def _moved_rows(case: Case[Arrays], ask: Ask, tolerance: Tolerance) -> np.ndarray:
+    """bool [rows]: whether rounding moves what is answered there by more than allowed; one for all where there are no rows."""
+    answer = ask(case, case.inputs)
+    lengths = {value.shape[:1] for value in [*case.inputs.values(), *answer.outputs.values()]}
+    rows = next(iter(lengths))[0] if len(lengths) == 1 and () not in lengths else 1
+    moved = np.zeros(rows, bool)
+    for seed in range(_NOISES):
+        with RoundingNoise(seed):
+            other = ask(case, case.inputs).outputs
+        for found in compare_all(answer.outputs, other, tolerance):
+            before, after = answer.outputs[found.output], other.get(found.output)
+            if found.max_error <= found.limit and found.passed:
+                continue
+            if rows == 1 or after is None or before.shape != after.shape:
+                moved[:] = True
+            else:
+                off = np.abs(before.astype(np.float64) - after.astype(np.float64)).reshape(rows, -1)
+                moved |= ~(off.max(axis=1, initial=0.0) <= found.limit)
+    return moved
+
+
+class _Choices(TorchDispatchMode):
+    """Sees operators that choose."""
+
+    supports_higher_order_operators = True
+    any = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        packet = getattr(func, "overloadpacket", None)
+        if packet is not None and packet.__name__ in _CHOOSING:
+            self.any |= isinstance(args[0], torch.Tensor) and args[0].is_floating_point()
+        return func(*args, **(kwargs or {}))
+
+
 def as_finite(answer: Case[Arrays], usual: Callable[[], Case[Arrays]] | None) -> bool:
     """No NaN, and no more infinities than at usual values: masked scores may be infinite at any."""
     for name, value in answer.outputs.items():
@@ -95,9 +170,9 @@ class RoundingNoise(TorchDispatchMode):
     #: torch.cond and the like run as they are.
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
         super().__init__()
-        self._generator = torch.Generator().manual_seed(0)
+        self._generator = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
