@@ -39,7 +39,7 @@ _ALONE = frozenset({"exp", "log"})
 #: Operators that choose among numbers: what comes after depends on which was greater, however little.
 _CHOOSING = ("topk", "sort", "argsort", "argmax", "argmin", "kthvalue", "nms")
 #: How often noise is made to see which rows it moves, and how often other rows are drawn where it moves all of them.
-_NOISES, _DRAWS = 2, 3
+_NOISES, _DRAWS = 3, 3
 #: Tensors of more elements are left as they are: large weights, beside the smaller ones that are moved.
 _MOST_ELEMENTS = 1 << 20
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from attn_export.reference import Arrays, Ask, settled, to_torch
-from attn_export.reference.settled_answers import RoundingNoise
+from attn_export.reference.draw import Drawn
+from attn_export.reference.settled_answers import RoundingNoise, chooses, settled_draw
 from attn_runtime.bundle import Case
 from attn_runtime.compare import Tolerance
 from torch import nn
@@ -91,3 +92,61 @@ def test_branches_of_torch_cond_run_under_it() -> None:
     x = torch.ones(3)
     with torch.no_grad(), RoundingNoise():
         assert torch.allclose(branch(x), x.sin())
+
+
+class Best(nn.Module):
+    """Of each row's scores the greatest half, and where they are: two that rounding makes equal change places."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        score = x
+        for _ in range(8):  # as many roundings as layers have
+            score = (score.exp() * 1.1).log()
+        best = score.topk(x.shape[-1] // 2, -1).indices
+        return x.gather(-1, best) + 10.0 * best
+
+
+def close_in(rows: list[int], count: int) -> Arrays:
+    """float32 [count, 32]: scores far apart, but in `rows`, where every second one is a rounding below the next."""
+    x = np.linspace(0, 3, 32, dtype=np.float32) + np.arange(count, dtype=np.float32)[:, None] / 8
+    x[rows, ::2] = np.nextafter(x[rows, 1::2], np.float32(0))
+    return {"x": x}
+
+
+def test_a_module_that_chooses_is_known() -> None:
+    case = Case("c", {}, close_in([], 2), {})
+    assert chooses(case, asks(Best()))
+    assert not chooses(case, asks(nn.Softmax(-1)))
+
+
+def test_choosing_among_whole_numbers_is_none() -> None:
+    case = Case("c", {}, {"x": np.arange(6)[None]}, {})
+    assert not chooses(case, asks(Argmax()))
+
+
+class Argmax(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.argmax(-1)
+
+
+@pytest.mark.parametrize("unsettled", [[], [1], [0, 3], [0, 1, 2]])
+def test_rows_that_rounding_moves_are_those_of_others(unsettled: list[int]) -> None:
+    inputs = close_in(unsettled, 4)
+    draw = settled_draw(lambda sizes, seed: Drawn(inputs, dict(sizes)), asks(Best()), Tolerance())
+    drawn = draw({"batch": 4}, 0).inputs["x"]
+    kept = [row for row in range(4) if row not in unsettled]
+    assert np.array_equal(drawn[kept], inputs["x"][kept])
+    assert all(any(np.array_equal(drawn[row], inputs["x"][k]) for k in kept) for row in unsettled)
+
+
+def test_where_no_row_is_settled_others_are_drawn() -> None:
+    def draw(sizes: object, seed: int) -> Drawn:
+        return Drawn(close_in([0] if seed == 5 else [], 1), {"batch": 1})
+
+    drawn = settled_draw(draw, asks(Best()), Tolerance())({"batch": 1}, 5)
+    assert np.array_equal(drawn.inputs["x"], close_in([], 1)["x"])
+
+
+def test_what_no_draw_settles_stays() -> None:
+    inputs = close_in([0, 1], 2)
+    drawn = settled_draw(lambda sizes, seed: Drawn(inputs, {}), asks(Best()), Tolerance())({}, 0)
+    assert drawn.inputs is inputs

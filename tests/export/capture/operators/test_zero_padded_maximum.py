@@ -38,6 +38,10 @@ def test_zeros_and_pool_stay_two() -> None:
 
 def test_three_axes() -> None:
     graph = Graph(
-        lambda x: F.max_pool3d(F.pad(x, (1, 1, 1, 1, 1, 1)), 2, 1, 1), 1, 4, lambda n: -1 - floats(n, 3, 4, 9).abs(), axis=0
+        lambda x: F.max_pool3d(F.pad(x, (1, 1, 1, 1, 1, 1)), 2, 1, 1),
+        1,
+        4,
+        lambda n: -1 - floats(n, 3, 4, 9).abs(),
+        axis=0,
     )
     assert graph.wrong() == []
