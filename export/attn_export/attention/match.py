@@ -46,8 +46,10 @@ class Product:
             return "?", "?"
         if self.node.op_type == "Einsum":
             terms, result = _terms(self.node)
-            kept = [i for i, c in enumerate(terms[side]) if c in result and c not in terms[1 - side]]
-            summed = [i for i, c in enumerate(terms[side]) if c not in result and c in terms[1 - side]]
+            # Counted from the last axis: a "..." stands in front, for any number of them.
+            axes = [(i - len(terms[side]), c) for i, c in enumerate(terms[side]) if c != "."]
+            kept = [i for i, c in axes if c in result and c not in terms[1 - side]]
+            summed = [i for i, c in axes if c not in result and c in terms[1 - side]]
             return (shape[kept[0]] if len(kept) == 1 else "?"), (shape[summed[0]] if len(summed) == 1 else "?")
         if len(shape) < 2:
             return "?", "?"

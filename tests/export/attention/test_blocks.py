@@ -137,6 +137,15 @@ class Einsum(Projected):
         return torch.einsum("bhqk,bhkd->bhqd", torch.einsum("bhqd,bhkd->bhqk", q, k).softmax(-1), v)
 
 
+class EinsumInBlocks(Projected):
+    """As LongT5: "..." for the axes in front, rows in blocks, here one."""
+
+    def forward(self, x: Tensor, open_: Tensor) -> Tensor:
+        q, k, v = (t.unflatten(2, (1, 8)).permute(0, 2, 3, 1, 4) for t in self.split(x))
+        weights = torch.einsum("...qhd,...khd->...hqk", q, k).softmax(-1)
+        return torch.einsum("...hqk,...khd->...qhd", weights, v)
+
+
 class Library(nn.Module):
     """nn.MultiheadAttention; with weights it folds the heads into the batch."""
 
@@ -227,6 +236,7 @@ FORMS = {
     "conv": (Conv, (1, 1, 8, 64, "none")),
     "rows": (Rows, (4, 4, 16, 16, "none")),
     "einsum": (Einsum, (4, 4, 16, 16, "none")),
+    "einsum_in_blocks": (EinsumInBlocks, (4, 4, 16, 16, "none")),
     "library": (lambda: Library(False), (4, 4, 16, 16, "bool")),
     "weights": (lambda: Library(True), (4, 4, 16, 16, "bool")),
     "pooling": (Pooling, (1, 1, 64, 64, "none")),

@@ -31,11 +31,20 @@ def taken_over(model: nn.Module) -> Iterator[None]:
         stack.enter_context(mock.patch.dict(masks, {_NAME: mask, "sdpa": mask, "eager": added_mask}))
         stack.enter_context(mock.patch.dict(ALL_ATTENTION_FUNCTIONS._global_mapping, {_NAME: attend}))
         for part in model.modules():
-            if isinstance(part, transformers.PreTrainedModel) and part._can_set_attn_implementation():
+            if isinstance(part, transformers.PreTrainedModel) and _takes_masks_of_ours(part):
                 stack.enter_context(mock.patch.object(part.config, "_attn_implementation_internal", _NAME))
         stack.enter_context(registered())
         stack.enter_context(counted_from())
         yield
+
+
+def _takes_masks_of_ours(part: transformers.PreTrainedModel) -> bool:
+    """Whether all of its attention comes from AttentionInterface, which alone reads a mask of booleans.
+
+    One that names no other implementation than the eager one (BigBird-Pegasus) may add the mask to scores in another layer.
+    """
+    others = part._supports_sdpa or part._supports_flash_attn or part._supports_flex_attn
+    return bool(others) and part._can_set_attn_implementation()
 
 
 @contextmanager
