@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from attn_runtime.errors import AttnError, UsageError
+from attn_runtime.errors import UsageError
 from attn_runtime.escape import printable
-from attn_runtime.preprocess import CtcText, TokenText
 from attn_runtime.spec import TensorSpec
 
-from ...quiet import captured_output
-from .. import SavedModel, words_of
+from .. import SavedModel
+from ..assets import as_tokenizer_json, tokenizer_that_writes
 from .feature_extractors import audio_recipe, feature_extractor, is_known
 
-#: Answers of drawn tokens, on which a converted tokenizer is held against the folder's own, and how long each is.
-_ANSWERS, _LENGTH = 64, 40
+#: What is left of a bundle whose answers have no text.
+_LEFT = "the graph is exported, attn-run transcribe won't take it"
 
 
 def audio_assets(saved: SavedModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, Any]:
@@ -36,18 +33,12 @@ def audio_assets(saved: SavedModel, inputs: Sequence[TensorSpec], outputs: Seque
     kind = _writes(saved)
     if kind is None:
         return assets
-    own = _tokenizer(saved)
+    own = tokenizer_that_writes(saved, _LEFT)
     if own is None:
         return assets
     ctc = _ctc(saved, own, extractor, outputs) if kind == "ctc" else {}
-    tokenizer = _converted(own, ctc)
-    if tokenizer is None:
-        saved.notes.append(
-            f"tokenizer {type(own).__name__}: has no form as tokenizer.json that writes what it writes: the graph is exported, "
-            "attn-run transcribe won't take it"
-        )
-        return assets
-    return assets | {"tokenizer.json": tokenizer} | ({"ctc.json": ctc} if ctc else {})
+    tokenizer = as_tokenizer_json(saved, own, _LEFT, ctc)
+    return assets | tokenizer | ({"ctc.json": ctc} if tokenizer and ctc else {})
 
 
 def _writes(saved: SavedModel) -> str | None:
@@ -58,37 +49,6 @@ def _writes(saved: SavedModel) -> str | None:
     if names & set(known.MODEL_FOR_CTC_MAPPING_NAMES.values()):
         return "ctc"
     return "tokens" if names & set(known.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES.values()) else None
-
-
-def _tokenizer(saved: SavedModel) -> Any | None:
-    """The folder's own; None, with a note, where it has none or none that can be read here."""
-    from transformers import AutoTokenizer
-
-    try:
-        with captured_output():
-            # Without the config, transformers reads it again, and asks the network about its name.
-            own = AutoTokenizer.from_pretrained(
-                saved.folder, config=saved.config, local_files_only=True, trust_remote_code=False
-            )
-    except Exception as error:  # whatever a file that is not ours makes transformers raise
-        saved.notes.append(
-            f"no tokenizer ({words_of(error, 120)}): the graph is exported, attn-run transcribe won't take it"
-        )
-        return None
-    said = _said_delimiter(saved)
-    if said is not None and said != getattr(own, "word_delimiter_token", said):
-        # Wav2Vec2CTCTokenizer of transformers 5.23 saves its delimiter and takes its default again when it is loaded.
-        saved.notes.append(
-            f"the word delimiter is {printable(said)}, as the folder says; transformers goes by its default"
-        )
-        own._word_delimiter_token = said  # the property itself is taken for a special token, and sets another
-    return own
-
-
-def _said_delimiter(saved: SavedModel) -> str | None:
-    said = saved.read_json("tokenizer_config.json").get("word_delimiter_token")
-    said = said.get("content") if isinstance(said, dict) else said
-    return said if isinstance(said, str) else None
 
 
 def _ctc(saved: SavedModel, own: Any, extractor: Any, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
@@ -115,63 +75,3 @@ def _ctc(saved: SavedModel, own: Any, extractor: Any, outputs: Sequence[TensorSp
     if delimiter := getattr(own, "word_delimiter_token", None):
         found["word_delimiter"] = str(delimiter)
     return found | ({"lowercase": True} if getattr(own, "do_lower_case", False) else {})
-
-
-# --- a tokenizer that writes alone --------------------------------------------------------------------------------
-
-
-def _converted(own: Any, ctc: Mapping[str, Any]) -> dict[str, Any] | None:
-    """`own` in the form of the tokenizers library; None where that writes drawn answers otherwise than `own` does."""
-    drawn = [tokens.tolist() for tokens in _drawn(len(own), ctc.get("blank"))]
-    # As attn-run transcribe writes them: without spaces at either end.
-    expected = [str(own.decode(tokens, skip_special_tokens=not ctc)).strip() for tokens in drawn]
-    form = _form(own, ctc)
-    try:
-        text = CtcText(ctc, form, "the folder") if ctc else TokenText(form, "the folder")
-        made = [text.text(tokens) if isinstance(text, CtcText) else text.decode(tokens).strip() for tokens in drawn]
-    except AttnError:
-        return None
-    return form if made == expected else None
-
-
-def _drawn(count: int, blank: int | None) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
-    random = np.random.default_rng(0)
-    for _ in range(_ANSWERS):
-        tokens = random.integers(0, count, _LENGTH)
-        if blank is not None:  # runs of a token, and blanks between equal ones, as frames have them
-            tokens = np.repeat(tokens, random.integers(1, 3, _LENGTH))
-            tokens[random.random(len(tokens)) < 0.3] = blank
-        yield tokens
-
-
-def _form(own: Any, ctc: Mapping[str, Any]) -> dict[str, Any]:
-    backend = getattr(own, "backend_tokenizer", None)
-    if backend is not None:
-        kept: dict[str, Any] = json.loads(backend.to_str())
-        return kept
-    vocabulary = {str(own.convert_ids_to_tokens(token)): token for token in range(len(own))}
-    if ctc:
-        # It writes the delimiter as a space where it cleans up, which does nothing else to single characters.
-        delimiter = ctc.get("word_delimiter", " ")
-        decoder = {"type": "CTC", "pad_token": own.pad_token, "word_delimiter_token": delimiter, "cleanup": True}
-        special = []
-    else:
-        decoder = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
-        special = [token for token in own.all_special_ids if token < len(own)]
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [_added(own, token) for token in dict.fromkeys(special)],
-        "normalizer": None,
-        "pre_tokenizer": None,
-        "post_processor": None,
-        "decoder": decoder,
-        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": str(own.unk_token or own.pad_token)},
-    }
-
-
-def _added(own: Any, token: int) -> dict[str, Any]:
-    content = str(own.convert_ids_to_tokens(token))
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    return {"id": token, "content": content, **flags}

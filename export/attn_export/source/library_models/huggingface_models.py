@@ -26,7 +26,15 @@ from ...huggingface import (
     provenance_of,
     tag_of,
 )
-from ...huggingface.assets import image_assets, image_size, label_assets, licence, text_assets
+from ...huggingface.assets import (
+    as_tokenizer_json,
+    image_assets,
+    image_size,
+    label_assets,
+    licence,
+    text_assets,
+    tokenizer_that_writes,
+)
 from ...huggingface.front_ends import audio_assets, front_end
 from ...huggingface.tasks import (
     examples_of,
@@ -38,6 +46,8 @@ from ...huggingface.tasks import (
 )
 
 _POOLED = "sentence-similarity"
+#: Axes of pictures: rows, channels, height, width.
+_PICTURE = 4
 
 
 def load_huggingface(
@@ -93,7 +103,11 @@ def _generator(saved: SavedModel, kind: Kind, weights: Weights, graphs: Sequence
 
 def _of_prompts(saved: SavedModel, graph: GraphSpec) -> dict[str, Any]:
     """What makes a prompt of a picture or a recording, by what the first graph takes, and a text of an answer."""
-    return image_assets(saved, graph.inputs) or audio_assets(saved, graph.inputs, graph.outputs)
+    if not any(len(spec.dims) == _PICTURE for spec in graph.inputs):
+        return audio_assets(saved, graph.inputs, graph.outputs)
+    left = "the graphs are exported, and answers are token ids"
+    own = tokenizer_that_writes(saved, left)
+    return image_assets(saved, graph.inputs) | ({} if own is None else as_tokenizer_json(saved, own, left))
 
 
 def _one_pass(saved: SavedModel, name: str, kind: Kind, weights: Weights, graphs: Sequence[str]) -> ModelSpec:

@@ -17,8 +17,11 @@ from attn_export.source.library_models import load_huggingface
 from attn_runtime import open_session
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import UsageError
+from attn_runtime.preprocess import TokenText
 from support.huggingface.folders import edit_json, sentence_folder, tiny_folder
-from support.huggingface.tiny_pretrained import tiny_model
+from support.huggingface.tiny_pretrained import CONFIGS, tiny_model
+from support.models.tiny_texts import byte_tokenizer
+from tokenizers import Tokenizer
 
 QUICK = ExportOptions(sweep=0)
 MEAN = ("Pooling", {"pooling_mode_mean_tokens": True})
@@ -141,3 +144,27 @@ def test_an_older_sentence_transformer_has_its_model_in_a_folder(tmp_path: Path)
     files = [one["file"] for one in found.provenance["huggingface"]["files"]]
     assert files[0] == "0_Transformer/model.safetensors" and "1_Pooling/config.json" in files
     assert load_huggingface(str(folder), task="feature-extraction").spec.graph.inputs[0].dims[1].max == 24
+
+
+def test_what_a_model_of_pictures_writes_has_a_text(tmp_path: Path) -> None:
+    sees = transformers.ViTConfig(
+        hidden_size=24, num_hidden_layers=1, num_attention_heads=4, intermediate_size=48, image_size=16, patch_size=8
+    )
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        sees, transformers.GPT2Config(**CONFIGS["gpt2"])
+    )
+    config.decoder_start_token_id = config.pad_token_id = 0
+    transformers.VisionEncoderDecoderModel(config).save_pretrained(tmp_path)
+    loaded = load_huggingface(str(tmp_path))
+    assert loaded.spec.assets is not None and "tokenizer.json" not in loaded.spec.assets()
+    assert any("no tokenizer (" in note and note.endswith("answers are token ids") for note in loaded.notes)
+    transformers.ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
+    backend = Tokenizer.from_str(json.dumps(byte_tokenizer()))
+    own = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", eos_token="[END]")
+    own.save_pretrained(tmp_path)
+    loaded = load_huggingface(str(tmp_path))
+    assert loaded.spec.assets is not None
+    assets = loaded.spec.assets()
+    assert set(assets) == {"image.json", "tokenizer.json"}
+    tokens = [3, 4, 5, 6, 7, 1]
+    assert TokenText(assets["tokenizer.json"], "test").decode(tokens) == own.decode(tokens, skip_special_tokens=True) == "café"
