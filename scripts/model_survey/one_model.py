@@ -50,6 +50,12 @@ def _first_stages(name: str, model: Path, bundle: Path) -> dict[str, Work]:
 
     kept: dict[str, Any] = {}
 
+    def said() -> tuple[str, dict[str, Any], list[str]]:
+        """What the model is called by, its checkpoint where it needs one, and what it is made with."""
+        config = [f"{key}={value}" for key, value in kept.get("config", {}).items()]
+        known: dict[str, Any] = {"checkpoint": model} if name.startswith(TIMM) else {}
+        return name if known else str(model), known, config
+
     def made() -> dict[str, Any]:
         if name.startswith(TIMM):
             from timm_model import save_timm_weights
@@ -62,15 +68,15 @@ def _first_stages(name: str, model: Path, bundle: Path) -> dict[str, Work]:
         return dict(kept)
 
     def asked() -> dict[str, Any]:
-        config = [f"{key}={value}" for key, value in kept.get("config", {}).items()]
-        known: dict[str, Any] = {"checkpoint": model} if name.startswith(TIMM) else {}
-        source = load_source(name if known else str(model), config=config, **known)
-        kept["source"] = source
+        ref, known, config = said()
+        source = load_source(ref, config=config, **known)
         return {"graphs": [graph.name for graph in source.graphs]}
 
     def exported() -> dict[str, Any]:
-        options = ExportOptions(sweep=0.0, force=True)
-        return {"error": export(kept["source"], bundle, options=options, console=Console(quiet=True)).worst_error}
+        ref, known, config = said()
+        options = ExportOptions(sweep=0.0, force=True, config=config)
+        done = export(ref, bundle, options=options, console=Console(quiet=True), **known)
+        return {"error": done.worst_error} | ({"fixed": list(done.fixed)} if done.fixed else {})
 
     return {"made": made, "asked": asked, "exported": exported}
 

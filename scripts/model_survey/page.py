@@ -44,6 +44,8 @@ def write_page(document: Path, results: Sequence[Result], of: int) -> None:
         _counts("other classes", others),
         _counts("timm, a model of each family", timm),
         "",
+        f"{sum('fixed' in r['stages'].get('exported', {}) for r in made)} of those exported take one size of a dim alone.",
+        "",
         "Each column is of those before it: a model that was not exported has no tokens, no fp16 and no engine.",
         "",
         "## By task",
@@ -97,6 +99,8 @@ def _each(made: Sequence[Result]) -> list[str]:
             {"passed": "yes", "failed": "no", "begun": "no"}.get(result["stages"].get(stage, {}).get("state", ""), "")
             for stage in _STAGES
         ]
-        told = "" if result["state"] == "passed" else markdown_text(str(result.get("text", ""))[:160])
+        fixed = ", ".join(result["stages"].get("exported", {}).get("fixed", ()))
+        told = f"with {fixed} alone" if fixed else ""
+        told = told if result["state"] == "passed" else markdown_text(str(result.get("text", ""))[:160])
         lines.append(f"| {markdown_text(result['class'])} | {' | '.join(cells)} | {told} |")
     return lines

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from .dropped_guards import Branch
     from .exporter import EXPORTERS, capture, check_opset, unused_inputs
     from .size_one import explained_at_one
+    from .tracing import RulesRefused
 
 __all__ = [
     "EXPORTERS",
     "Branch",
+    "RulesRefused",
     "capture",
     "check_opset",
     "explained",
@@ -31,5 +33,6 @@ __getattr__, __dir__ = lazy(
         "dropped_guards": ["Branch"],
         "exporter": ["EXPORTERS", "capture", "check_opset", "unused_inputs"],
         "size_one": ["explained_at_one"],
+        "tracing": ["RulesRefused"],
     },
 )

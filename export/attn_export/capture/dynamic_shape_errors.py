@@ -132,6 +132,11 @@ def explain(
     return "; ".join(dict.fromkeys(_violations(text, records, dims))) or _other(problem)
 
 
+def fixed_dims(problem: BaseException, names: Mapping[str, str]) -> dict[str, int]:
+    """The dims that torch.export made constants of, by what `problem` says, and their sizes."""
+    return {names.get(name, name): int(value) for name, value in _FIXED.findall(str(problem))}
+
+
 def is_about_data(problem: BaseException) -> bool:
     """Whether torch.export refused a branch on values, or a number made of them: no rule about sizes is in the way."""
     return isinstance(problem, GuardOnDataDependentSymNode) or "data-dependent" in str(problem)
@@ -139,7 +144,7 @@ def is_about_data(problem: BaseException) -> bool:
 
 def _violations(text: str, records: Sequence[Record], dims: Mapping[str, Dim]) -> Iterable[str]:
     """PyTorch's list of violated constraints, each with the line that caused it."""
-    for name, value in dict.fromkeys(re.findall(r"You marked (.+?) as dynamic .*? to be a constant \((\d+)\)", text)):
+    for name, value in dict.fromkeys(_FIXED.findall(text)):
         place = _first(
             [r for r in records if r.excludes(name, int(value) + 1)] + [r for r in records if name in r.dims]
         )
@@ -192,6 +197,8 @@ def _change(place: str) -> str:
     return known or ("change that line" if place else "change the model")
 
 
+#: What torch.export says of a dim that became a constant.
+_FIXED = re.compile(r"You marked (.+?) as dynamic .*? to be a constant \((\d+)\)")
 #: What to write instead of Python that needs a number, by what stands in the line.
 _WAYS_OUT = (
     (r"\brange\(|\.unbind\(|\.tolist\(", "take the whole axis at once there: a loop has as many turns as the example"),

@@ -9,7 +9,7 @@ docs/decisions/0014 has what was tried.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,11 +25,14 @@ from .patches import traced_inputs
 
 
 class RulesRefused(CaptureError):
-    """torch.export's rules about sizes refuse the module. `by_dim`: the message names a dim, and mostly the line."""
+    """torch.export's rules about sizes refuse the module. `by_dim`: the message names a dim, and mostly the line.
 
-    def __init__(self, message: str, by_dim: bool) -> None:
+    fixed: the dims that the module takes in one size alone, and that of the example.
+    """
+
+    def __init__(self, message: str, by_dim: bool, fixed: Mapping[str, int] | None = None) -> None:
         super().__init__(message)
-        self.by_dim = by_dim
+        self.by_dim, self.fixed = by_dim, dict(fixed or {})
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def _traced(
             text = dynamic_shape_errors.explain(problem, records, inputs, names)
             if dynamic_shape_errors.is_about_data(problem) or not isinstance(problem, Exception):
                 raise CaptureError(text) from problem
-            raise RulesRefused(text, text.startswith("dim")) from problem
+            fixed = dynamic_shape_errors.fixed_dims(problem, names)
+            raise RulesRefused(text, text.startswith("dim"), fixed) from problem
     traced = getattr(program, "traced_inputs", None)
     return Traced(program, traced_inputs(program) if traced is None else traced, records)

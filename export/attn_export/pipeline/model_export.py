@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: The pass that a conversion runs, and an export does not: --skip-pass leaves it out there.
 _ATTENTION = "attention"
+#: Kinds of sources whose ranges are derived: a user has asked for none of them.
+_LIBRARIES = ("huggingface", "timm", "torchvision")
 #: What is said of a source before it is loaded.
 _OF_LOADING = (
     "config",
@@ -49,11 +52,13 @@ class ExportResult:
     path         the bundle, or the plain .onnx
     export       every graph with its inputs, outputs, passes and checks
     precisions   the further graphs of a `precision`, their files inside the bundle; None where none was requested
+    fixed        "batch=1" of each dim that was to vary and that a model of a library takes in one size alone
     """
 
     path: Path
     export: Export
     precisions: tuple[TypedGraph, ...] | None = None
+    fixed: tuple[str, ...] = ()
 
     @property
     def worst_error(self) -> float:
@@ -116,7 +121,7 @@ def export(
     with _modes_put_back(source):
         with console.stage("load") as line:
             from ..source import half_precision_named
-            from .pipeline import check_options, export_source
+            from .pipeline import check_options
 
             check_options(exported)
             _check_precision(precision, options)
@@ -131,10 +136,12 @@ def export(
         alone = nullcontext() if precision is None else console.changing(target)
         with alone:
             with half_precision_named(loaded):
-                done = export_source(loaded, target, exported, console)
-            if precision is None:
-                return ExportResult(target, done)
-            return ExportResult(target, done, _add_precision(target, precision, options, console, done))
+                again = (
+                    None if with_attention else partial(_loaded, source, inputs, checkpoint=checkpoint, options=options)
+                )
+                done, fixed = _export(loaded, again, dims, target, exported, console)
+            further = None if precision is None else _add_precision(target, precision, options, console, done)
+            return ExportResult(target, done, further, fixed)
 
 
 def _check_target(target: Path, precision: str | None, options: ExportOptions) -> None:
@@ -192,6 +199,42 @@ def _loaded(
         download=options.download,
         graphs=options.graphs,
     )
+
+
+def _export(
+    loaded: Source,
+    again: Callable[..., Source] | None,
+    dims: Sequence[str],
+    target: Path,
+    options: ExportOptions,
+    console: Console,
+) -> tuple[Export, tuple[str, ...]]:
+    """`export_source`, and what it was done with besides `dims`: of a library's model, dims that are not the user's and that it
+    takes in one size alone are fixed.
+
+    again   loads the model with other `dims`; None where that can't be done
+    """
+    from ..capture import RulesRefused
+    from .pipeline import export_source
+
+    given = list(dims)
+    while True:
+        try:
+            return export_source(loaded, target, options, console), tuple(given[len(dims) :])
+        except RulesRefused as refused:
+            known = {dim.partition("=")[0] for dim in given}
+            new = {name: size for name, size in refused.fixed.items() if name not in known}
+            if again is None or not new or loaded.generation or loaded.provenance["kind"] not in _LIBRARIES:
+                raise
+            given += [f"{name}={_size(name, size)}" for name, size in new.items()]
+            why = "; ".join(part for part in str(refused).split("; ") if part.startswith("dim "))
+            console.note(f"{why}: the graph is made with --dim {' --dim '.join(given)}, and takes no other sizes")
+            loaded = again(dims=given)
+
+
+def _size(name: str, size: int) -> int:
+    """The size to fix a dim to that torch.export has fixed to the example's: one row at a time suits most."""
+    return 1 if name in ("batch", "images") else size
 
 
 def _with_attention(source: Source, pattern: str, seed: int, console: Console) -> Source:

@@ -74,9 +74,10 @@ def settled(
 
 def chooses(case: Case[Arrays], ask: Ask) -> bool:
     """Whether an operator that PyTorch runs at `case` chooses among numbers that have been computed."""
-    with _Choices() as seen:
+    choices = _Choices()
+    with choices:
         ask(case, case.inputs)
-    return seen.any
+    return choices.any
 
 
 def settled_draw(draw: Draw, ask: Ask, tolerance: Tolerance) -> Draw:
@@ -129,14 +130,14 @@ class _Choices(TorchDispatchMode):
     """Sees operators that choose."""
 
     supports_higher_order_operators = True
-    any = False
+    any: bool = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         packet = getattr(func, "overloadpacket", None)
         if packet is not None and packet.__name__ in _CHOOSING:
-            self.any |= isinstance(args[0], torch.Tensor) and args[0].is_floating_point()
+            self.any = self.any or (isinstance(args[0], torch.Tensor) and args[0].is_floating_point())
         return func(*args, **(kwargs or {}))
 
 

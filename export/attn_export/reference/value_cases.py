@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attn_runtime.bundle import Arrays, Case
 from attn_runtime.compare import Tolerance
-from attn_runtime.errors import CaptureError
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 from numpy.typing import NDArray
 
@@ -73,7 +72,7 @@ def value_cases(
         else:
             found.answers.append(answer)
     for spec in masks:
-        _masked(found, spec, usual(), ask)
+        _masked(found, spec, usual(), lambda case: _answered(case, usual, ask, tolerance))
     return found
 
 
@@ -116,27 +115,30 @@ def scaled(spec: TensorSpec, value: NDArray[Any], factor: float) -> NDArray[Any]
     return clipped
 
 
-def _masked(found: ValueCases, spec: TensorSpec, usual: Case[Arrays], ask: Ask) -> None:
+def _masked(
+    found: ValueCases, spec: TensorSpec, usual: Case[Arrays], answered: Callable[[Case[Arrays]], Case[Arrays] | None]
+) -> None:
     """An empty row and one padded on the left, under either meaning of the mask: in one case where it has enough rows.
 
-    Patterns to which PyTorch has no finite answer, such as an empty row of a softmax over -inf, are left out.
+    Patterns to which PyTorch has no answer that proves something are left out: none that is finite, as to an empty row of a
+    softmax over -inf, or none that is settled, as to scores that all have 1e6 taken off.
     """
     shape = usual.inputs[spec.name].shape
     rows = shape[0] if len(shape) > 1 else 1
     name = re.sub(r"[^A-Za-z0-9._-]", "_", f"mask-{spec.name}")[:120]
-    answered = _answered(_with_patterns(usual, spec.name, [*_PATTERNS][:rows], rows, name), usual, ask)
-    if answered is not None and rows >= len(_PATTERNS):
-        found.answers.append(answered)
+    answer = answered(_with_patterns(usual, spec.name, [*_PATTERNS][:rows], rows, name))
+    if answer is not None and rows >= len(_PATTERNS):
+        found.answers.append(answer)
         return
-    singles = {p: _answered(_with_patterns(usual, spec.name, [p], rows, name), usual, ask) for p in _PATTERNS}
+    singles = {p: answered(_with_patterns(usual, spec.name, [p], rows, name)) for p in _PATTERNS}
     good = [p for p, answer in singles.items() if answer is not None]
     for number in range(0, len(good), rows):
         label = name if number == 0 else f"{name}-{number // rows + 1}"
         chosen = _with_patterns(usual, spec.name, good[number : number + rows], rows, label)
-        if (answer := _answered(chosen, usual, ask)) is not None:
+        if (answer := answered(chosen)) is not None:
             found.answers.append(answer)
     if bad := [p for p in _PATTERNS if p not in good]:
-        found.left_out.append(f"{name}: PyTorch has no finite answer to a row that is {' or '.join(bad)}")
+        found.left_out.append(f"{name}: PyTorch has no finite and settled answer to a row that is {' or '.join(bad)}")
 
 
 #: Of the last axis, from the index of an element and the number of elements: what a row of a mask is filled with.
@@ -157,12 +159,10 @@ def _with_patterns(usual: Case[Arrays], mask: str, patterns: Sequence[str], rows
     return replace(usual, name=name, inputs={**usual.inputs, mask: value})
 
 
-def _answered(case: Case[Arrays], usual: Case[Arrays], ask: Ask) -> Case[Arrays] | None:
-    """PyTorch's answer where it has a finite one."""
-    from .settled_answers import as_finite
+def _answered(
+    case: Case[Arrays], usual: Callable[[], Case[Arrays]], ask: Ask, tolerance: Tolerance
+) -> Case[Arrays] | None:
+    from .settled_answers import settled
 
-    try:
-        answer = ask(case, case.inputs)
-    except CaptureError:
-        return None
-    return answer if as_finite(answer, lambda: usual) else None
+    answer = settled(case, ask, tolerance, usual)
+    return None if isinstance(answer, str) else answer

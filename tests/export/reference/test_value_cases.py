@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from attn_export.reference.draw import independent
 from attn_export.reference.value_cases import ValueCases, is_mask, value_cases
 from attn_runtime.bundle import Arrays, Case
@@ -91,7 +92,21 @@ def test_a_row_without_a_finite_answer_is_left_out_and_said() -> None:
     found = made((X, KEEP), lambda fed: {"y": softmax(fed["x"], fed["keep"], guard=False)})
     (mask,) = [a for a in found.answers if a.name == "mask-keep"]
     assert mask.inputs["keep"].any(-1).all() and (~mask.inputs["keep"][:, 0]).any(), "left padding stays"
-    assert "mask-keep: PyTorch has no finite answer to a row that is all zero" in found.left_out
+    assert "mask-keep: PyTorch has no finite and settled answer to a row that is all zero" in found.left_out
+
+
+def test_a_row_whose_answer_is_but_rounding_is_left_out_and_said() -> None:
+    """Scores that all have 1e6 taken off keep 0.06 of precision."""
+
+    def answer(fed: Arrays) -> Arrays:
+        x = torch.from_numpy(fed["x"])
+        scores = x.sigmoid() * 3 - 1e6 * (1 - torch.from_numpy(fed["keep"]).float())
+        return {"y": torch.softmax(scores, -1).numpy()}
+
+    found = made((X, KEEP), answer)
+    (mask,) = [a for a in found.answers if a.name == "mask-keep"]
+    assert mask.inputs["keep"].any(-1).all()
+    assert "mask-keep: PyTorch has no finite and settled answer to a row that is all zero" in found.left_out
 
 
 @pytest.mark.parametrize("dims", [(Dim.fixed(1), T), (T,), (Dim.fixed(1), Dim.fixed(1), T, T)])

@@ -33,9 +33,7 @@ def tokenizer_that_writes(saved: SavedModel, left: str) -> Any | None:
                 saved.folder, config=saved.config, local_files_only=True, trust_remote_code=False
             )
     except Exception as error:  # whatever a file that is not ours makes transformers raise
-        saved.notes.append(
-            f"no tokenizer ({words_of(error, 120)}): {left}"
-        )
+        saved.notes.append(f"no tokenizer ({words_of(error, 120)}): {left}")
         return None
     said = _said_delimiter(saved)
     if said is not None and said != getattr(own, "word_delimiter_token", said):

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from attn_export import ExportOptions, ExportResult, export
+from attn_export import Console, ExportOptions, ExportResult, export
 from attn_export.source.library_models import load_huggingface
 from attn_runtime import open_session
 from attn_runtime.bundle import Bundle
-from attn_runtime.errors import UsageError
+from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.preprocess import TokenText
 from support.huggingface.folders import edit_json, sentence_folder, tiny_folder
 from support.huggingface.tiny_pretrained import CONFIGS, tiny_model
@@ -167,4 +167,27 @@ def test_what_a_model_of_pictures_writes_has_a_text(tmp_path: Path) -> None:
     assets = loaded.spec.assets()
     assert set(assets) == {"image.json", "tokenizer.json"}
     tokens = [3, 4, 5, 6, 7, 1]
-    assert TokenText(assets["tokenizer.json"], "test").decode(tokens) == own.decode(tokens, skip_special_tokens=True) == "café"
+    assert (
+        TokenText(assets["tokenizer.json"], "test").decode(tokens)
+        == own.decode(tokens, skip_special_tokens=True)
+        == "café"
+    )
+
+
+def test_a_size_that_the_model_takes_alone_is_fixed_and_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Reformer walks over the rows of a batch one by one: no graph has a row more than the example."""
+    config = transformers.ReformerConfig(
+        vocab_size=97, hidden_size=32, num_attention_heads=2, attention_head_size=16, feed_forward_size=48,
+        attn_layers=["local"], local_attn_chunk_length=4, axial_pos_shape=[8, 8], axial_pos_embds_dim=[16, 16], max_position_embeddings=64,
+    )  # fmt: skip
+    transformers.ReformerModel(config).save_pretrained(tmp_path / "m")
+    result = export(str(tmp_path / "m"), tmp_path / "a.attn", dims=["length=10"], options=QUICK, console=Console())
+    told = " ".join(capfd.readouterr().err.split())
+    assert "dim batch was asked to be 1..32 but torch.export fixes it to 2" in told
+    assert "the graph is made with --dim length=10 --dim batch=1, and takes no other sizes" in told
+    assert result.fixed == ("batch=1",)
+    specs = Bundle.open(result.path).graph().inputs
+    assert specs and all((spec.dims[0].min, spec.dims[0].max) == (1, 1) for spec in specs)
+    with pytest.raises(CaptureError, match="fix it with --dim batch=2"):
+        export(str(tmp_path / "m"), tmp_path / "b.attn", dims=["batch=1:2:4", "length=10"], options=QUICK)
+    assert not (tmp_path / "b.attn").exists()
