@@ -178,7 +178,8 @@ def test_a_size_that_the_model_takes_alone_is_fixed_and_told(tmp_path: Path, cap
     """Reformer walks over the rows of a batch one by one: no graph has a row more than the example."""
     config = transformers.ReformerConfig(
         vocab_size=97, hidden_size=32, num_attention_heads=2, attention_head_size=16, feed_forward_size=48,
-        attn_layers=["local"], local_attn_chunk_length=4, axial_pos_shape=[8, 8], axial_pos_embds_dim=[16, 16], max_position_embeddings=64,
+        attn_layers=["local"], local_attn_chunk_length=4, axial_pos_shape=[8, 8], axial_pos_embds_dim=[16, 16],
+        max_position_embeddings=64,
     )  # fmt: skip
     transformers.ReformerModel(config).save_pretrained(tmp_path / "m")
     result = export(str(tmp_path / "m"), tmp_path / "a.attn", dims=["length=10"], options=QUICK, console=Console())

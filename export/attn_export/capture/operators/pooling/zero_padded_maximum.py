@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from .building_blocks import Call, Form, arguments, value
+from ..building_blocks import Call, Form, arguments, value
 
 _PADS = frozenset({"aten::pad", "aten::constant_pad_nd"})
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from .building_blocks import Call, Form, Size, arguments, as_tensor, count_to, quotient, value
+from ..building_blocks import Call, Form, Size, arguments, as_tensor, count_to, quotient, value
 
 
 def _write(node: torch.fx.Node) -> Call | None:
