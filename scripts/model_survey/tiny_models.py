@@ -16,6 +16,8 @@ from transformers import PreTrainedConfig
 
 #: Most parameters of a model, and how many are made to find one that answers.
 MOST, TRIALS = 60_000_000, 25
+#: How large weights are drawn, until their answers are numbers: a detector's boxes are exponentials of what it says.
+_SCALES, _LARGEST = (1.0, 0.5, 0.25), 1e5
 
 
 class NotMade(Exception):
@@ -29,7 +31,10 @@ def save_tiny_model(name: str, folder: Path) -> int:
     equally likely, so that a wrong mask or position would not show.
     """
     model = _tiny_model(name)
-    draw_again(model)
+    for scale in _SCALES:
+        draw_again(model, scale=scale)
+        if answers(model):
+            break
     _leave_out_padding(model)
     model.save_pretrained(folder)
     return sum(p.numel() for p in model.parameters())
@@ -71,8 +76,8 @@ def _tiny_model(name: str) -> nn.Module:
 
 
 def answers(model: nn.Module) -> bool:
-    """Whether `model` answers drawn inputs: the sizes of its configuration fit each other. Of what writes token by token, and of
-    what takes inputs that can't be derived, nobody knows: then so.
+    """Whether `model` answers drawn inputs, with numbers: the sizes of its configuration fit each other. Of what writes token by
+    token, and of what takes inputs that can't be derived, nobody knows: then so.
     """
     if getattr(model, "can_generate", lambda: False)():
         return True
@@ -84,10 +89,11 @@ def answers(model: nn.Module) -> bool:
     given = {name: v.long() if v.dtype == torch.bool else v for name, v in draw(inputs, one).items()}
     try:
         with torch.no_grad():
-            model(**given)
+            found = model(**given)
     except Exception:  # whatever a model raises
         return False
-    return True
+    told = (value for value in found.values() if isinstance(value, torch.Tensor) and value.is_floating_point())
+    return all(bool((value[value.isfinite()].abs() < _LARGEST).all()) and not value.isnan().any() for value in told)
 
 
 def _line(error: Exception) -> str:
@@ -116,8 +122,11 @@ def _leave_out_padding(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def draw_again(model: nn.Module, seed: int = 0) -> None:
-    """Weights of a size that keeps the variance of what goes through, embeddings of 1, a head of 3: margins between tokens."""
+def draw_again(model: nn.Module, seed: int = 0, scale: float = 1.0) -> None:
+    """Weights of a size that keeps the variance of what goes through, embeddings of 1, a head of 3: margins between tokens.
+
+    scale   of all matrices
+    """
     random = torch.Generator().manual_seed(seed)
     head = _head(model)
     for name, parameter in model.named_parameters():
@@ -125,15 +134,15 @@ def draw_again(model: nn.Module, seed: int = 0) -> None:
             continue
         if parameter.ndim < 2:
             drawn = torch.randn(parameter.shape, generator=random) * 0.1
-            scale = "norm" in name.lower() or bool((parameter == 1).all())  # one of a norm stays near what it is
-            parameter.copy_(parameter + drawn if scale else drawn)
+            norms = "norm" in name.lower() or bool((parameter == 1).all())  # one of a norm stays near what it is
+            parameter.copy_(parameter + drawn if norms else drawn)
             continue
         std = 1.5 * max(1, parameter[0].numel()) ** -0.5
         if parameter is head:
             std *= 2
         elif "embed" in name or "wte" in name or "shared" in name:
             std = 1.0
-        parameter.copy_(torch.randn(parameter.shape, generator=random) * std)
+        parameter.copy_(torch.randn(parameter.shape, generator=random) * std * scale)
 
 
 def _head(model: nn.Module) -> torch.Tensor | None:
