@@ -100,7 +100,7 @@ def _each(made: Sequence[Result]) -> list[str]:
             for stage in _STAGES
         ]
         fixed = ", ".join(result["stages"].get("exported", {}).get("fixed", ()))
-        told = f"with {fixed} alone" if fixed else ""
-        told = told if result["state"] == "passed" else markdown_text(str(result.get("text", ""))[:160])
+        kept = f"with {fixed} alone" if fixed else ""
+        told = kept if result["state"] == "passed" else markdown_text(str(result.get("text", ""))[:160])
         lines.append(f"| {markdown_text(result['class'])} | {' | '.join(cells)} | {told} |")
     return lines

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 #: The pass that a conversion runs, and an export does not: --skip-pass leaves it out there.
 _ATTENTION = "attention"
-#: Kinds of sources whose ranges are derived: a user has asked for none of them.
-_LIBRARIES = ("huggingface", "timm", "torchvision")
 #: What is said of a source before it is loaded.
 _OF_LOADING = (
     "config",
@@ -215,6 +213,7 @@ def _export(
     again   loads the model with other `dims`; None where that can't be done
     """
     from ..capture import RulesRefused
+    from ..source import DERIVED
     from .pipeline import export_source
 
     given = list(dims)
@@ -224,7 +223,7 @@ def _export(
         except RulesRefused as refused:
             known = {dim.partition("=")[0] for dim in given}
             new = {name: size for name, size in refused.fixed.items() if name not in known}
-            if again is None or not new or loaded.generation or loaded.provenance["kind"] not in _LIBRARIES:
+            if again is None or not new or loaded.generation or loaded.provenance["kind"] not in DERIVED:
                 raise
             given += [f"{name}={_size(name, size)}" for name, size in new.items()]
             why = "; ".join(part for part in str(refused).split("; ") if part.startswith("dim "))

@@ -78,7 +78,7 @@ def record_answers(
     def ask(case: Case[Arrays], inputs: Arrays) -> Case[Arrays]:
         return run_module(signature, case, inputs)
 
-    if cases and (case := _drawn(signature, cases[0], seed)) and chooses(replace(case[0], inputs=case[1]), ask):
+    if cases and chooses(ask, *_drawn(signature, cases[0], seed)):
         signature.draw = settled_draw(signature.draw, ask, tolerance)
     answers = [run_module(signature, *_drawn(signature, case, seed + number)) for number, case in enumerate(cases)]
     for number, example in enumerate(examples, 1):

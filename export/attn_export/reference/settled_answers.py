@@ -72,11 +72,11 @@ def settled(
     )
 
 
-def chooses(case: Case[Arrays], ask: Ask) -> bool:
-    """Whether an operator that PyTorch runs at `case` chooses among numbers that have been computed."""
+def chooses(ask: Ask, case: Case[Arrays], inputs: Arrays) -> bool:
+    """Whether an operator that PyTorch runs at `case`, with these inputs, chooses among numbers that have been computed."""
     choices = _Choices()
     with choices:
-        ask(case, case.inputs)
+        ask(case, inputs)
     return choices.any
 
 

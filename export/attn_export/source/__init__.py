@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from .input_specs import parse_dims, parse_inputs
     from .inputs_from import UserDraw
     from .library_models import surveyed_models
-    from .resolve import is_saved_model, load_source
+    from .resolve import DERIVED, is_saved_model, load_source
     from .types import ONLY, Source, SourceGraph
 
 __all__ = [
+    "DERIVED",
     "ONLY",
     "Source",
     "SourceGraph",
@@ -39,7 +40,7 @@ __getattr__, __dir__ = lazy(
         "input_specs": ["parse_dims", "parse_inputs"],
         "inputs_from": ["UserDraw"],
         "library_models": ["surveyed_models"],
-        "resolve": ["is_saved_model", "load_source"],
+        "resolve": ["DERIVED", "is_saved_model", "load_source"],
         "types": ["ONLY", "Source", "SourceGraph"],
     },
 )

@@ -42,6 +42,8 @@ from .types import ONLY, Source, SourceGraph
 SAVED = "huggingface"
 #: Libraries that know models by name, as in timm:NAME.
 _LIBRARIES = ("timm", "torchvision")
+#: Kinds of sources whose ranges are derived: a user has asked for none of them.
+DERIVED = (SAVED, *_LIBRARIES)
 
 
 @dataclass(frozen=True)

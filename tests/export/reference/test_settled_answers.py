@@ -114,13 +114,13 @@ def close_in(rows: list[int], count: int) -> Arrays:
 
 def test_a_module_that_chooses_is_known() -> None:
     case = Case("c", {}, close_in([], 2), {})
-    assert chooses(case, asks(Best()))
-    assert not chooses(case, asks(nn.Softmax(-1)))
+    assert chooses(asks(Best()), case, case.inputs)
+    assert not chooses(asks(nn.Softmax(-1)), case, case.inputs)
 
 
 def test_choosing_among_whole_numbers_is_none() -> None:
     case = Case("c", {}, {"x": np.arange(6)[None]}, {})
-    assert not chooses(case, asks(Argmax()))
+    assert not chooses(asks(Argmax()), case, case.inputs)
 
 
 class Argmax(nn.Module):

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import torch
 
-from .building_blocks import Call, Form, arguments, bounds, value
+from .building_blocks import Call, Form, arguments, bounds, moved_on, value
 
 
 def _write(node: torch.fx.Node) -> Call | None:
@@ -45,11 +45,7 @@ def log_cum_sum_exp(x: torch.Tensor, dim: int) -> torch.Tensor:
     size = x.shape[dim]
     step = 1
     while step < bounds(size)[1]:
-        shape = list(x.shape)
-        shape[dim] = step
-        # Cut from the front, so that it holds for rows shorter than the step as well.
-        earlier = torch.cat([x.new_full(shape, -math.inf), x], dim).narrow(dim, 0, size)
-        x, step = log_add_exp(x, earlier), step * 2
+        x, step = log_add_exp(x, moved_on(x, dim, step, -math.inf)), step * 2
     return x
 
 

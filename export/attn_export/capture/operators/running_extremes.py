@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .building_blocks import Call, Form, arguments, bounds, value
+from .building_blocks import Call, Form, arguments, bounds, moved_on, value
 
 
 def _write(node: torch.fx.Node) -> Call | None:
@@ -30,10 +30,7 @@ def _running(x: torch.Tensor, dim: int, greatest: bool) -> tuple[torch.Tensor, t
     index = torch.arange(size, dtype=torch.int64).reshape(shape).expand(x.shape)
     step = 1
     while step < bounds(size)[1]:
-        ahead = list(x.shape)
-        ahead[dim] = step
-        earlier = torch.cat([x.new_full(ahead, _least(x.dtype, greatest)), x], dim).narrow(dim, 0, size)
-        where = torch.cat([index.new_zeros(ahead), index], dim).narrow(dim, 0, size)
+        earlier, where = moved_on(x, dim, step, _least(x.dtype, greatest)), moved_on(index, dim, step, 0)
         stays = x >= earlier if greatest else x <= earlier
         if x.is_floating_point():
             stays = stays | x.isnan()

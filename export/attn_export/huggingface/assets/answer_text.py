@@ -5,7 +5,6 @@ A tokenizer that reads nothing only has to write: what it makes of drawn tokens 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,8 +13,8 @@ from attn_runtime.errors import AttnError
 from attn_runtime.escape import printable
 from attn_runtime.preprocess import CtcText, TokenText
 
-from ...quiet import captured_output
 from .. import SavedModel, words_of
+from .tokenizer_file import made_by, read_by_transformers
 
 #: Answers of drawn tokens, on which a converted tokenizer is held against the folder's own, and how long each is.
 _ANSWERS, _LENGTH = 64, 40
@@ -24,14 +23,8 @@ _ANSWERS, _LENGTH = 64, 40
 def tokenizer_that_writes(saved: SavedModel, left: str) -> Any | None:
     """The folder's own, as transformers reads it; None, with a note that says what is `left`, where it has none or none that can
     be read here."""
-    from transformers import AutoTokenizer
-
     try:
-        with captured_output():
-            # Without the config, transformers reads it again, and asks the network about its name.
-            own = AutoTokenizer.from_pretrained(
-                saved.folder, config=saved.config, local_files_only=True, trust_remote_code=False
-            )
+        own = read_by_transformers(saved)
     except Exception as error:  # whatever a file that is not ours makes transformers raise
         saved.notes.append(f"no tokenizer ({words_of(error, 120)}): {left}")
         return None
@@ -89,10 +82,9 @@ def _drawn(count: int, blank: int | None) -> Iterator[np.ndarray[Any, np.dtype[n
 
 
 def _form(own: Any, ctc: Mapping[str, Any]) -> dict[str, Any]:
-    backend = getattr(own, "backend_tokenizer", None)
-    if backend is not None:
-        kept: dict[str, Any] = json.loads(backend.to_str())
-        return kept
+    made = made_by(own)
+    if made is not None:
+        return made
     vocabulary = {str(own.convert_ids_to_tokens(token)): token for token in range(len(own))}
     if ctc:
         # It writes the delimiter as a space where it cleans up, which does nothing else to single characters.

@@ -64,7 +64,7 @@ def load_tokenizer(saved: SavedModel) -> Library | None:
             "reads: pip install sentencepiece protobuf"
         )
     library = _library(saved, files)
-    made = _made(library)
+    made = made_by(library)
     foreign = made is None and kept is None
     if foreign:
         with captured_output():
@@ -78,15 +78,20 @@ def load_tokenizer(saved: SavedModel) -> Library | None:
     return Library(library, made, kept, files, foreign)
 
 
-def _library(saved: SavedModel, files: tuple[str, ...]) -> Any:
+def read_by_transformers(saved: SavedModel) -> Any:
+    """transformers' tokenizer of the folder; raises whatever a file that is not ours makes it raise."""
     from transformers import AutoTokenizer
 
+    with captured_output():
+        # Without the config, transformers reads it again, and asks the network about its name.
+        return AutoTokenizer.from_pretrained(
+            saved.folder, config=saved.config, local_files_only=True, trust_remote_code=False
+        )
+
+
+def _library(saved: SavedModel, files: tuple[str, ...]) -> Any:
     try:
-        with captured_output():
-            # Without the config, transformers reads it again, and asks the network about its name.
-            return AutoTokenizer.from_pretrained(
-                saved.folder, config=saved.config, local_files_only=True, trust_remote_code=False
-            )
+        return read_by_transformers(saved)
     except Exception as error:
         found = ", ".join(files) or "tokenizer_config.json"
         raise UsageError(
@@ -95,7 +100,8 @@ def _library(saved: SavedModel, files: tuple[str, ...]) -> Any:
         ) from error
 
 
-def _made(library: Any) -> dict[str, Any] | None:
+def made_by(library: Any) -> dict[str, Any] | None:
+    """What a tokenizer of transformers would write as tokenizer.json; None where it is written in Python and has none."""
     backend = getattr(library, "backend_tokenizer", None)
     if backend is None or not hasattr(backend, "to_str"):
         return None

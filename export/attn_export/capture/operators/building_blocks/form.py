@@ -81,6 +81,14 @@ def count_to(size: Size) -> torch.Tensor:
     return torch.arange(size, dtype=torch.int64)  # type: ignore[arg-type]
 
 
+def moved_on(x: torch.Tensor, dim: int, by: int, fill: float) -> torch.Tensor:
+    """x with each place of the axis `dim` holding what stood `by` places before it, the first `by` of them `fill`."""
+    ahead = list(x.shape)
+    ahead[dim] = by
+    # Cut from the front, so that it holds for rows shorter than `by` as well.
+    return torch.cat([x.new_full(ahead, fill), x], dim).narrow(dim, 0, x.shape[dim])
+
+
 def quotient(numbers: torch.Tensor, by: torch.Tensor | int) -> torch.Tensor:
     """Whole quotients of numbers >= 0, int64, by as many numbers > 0, or by one; one node.
 
