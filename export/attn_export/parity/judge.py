@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,12 @@ class Verdict:
         """The same over the sizes between the corners."""
         return max((c.difference.relative_error for c in self.swept), default=0.0)
 
+    def add(self, other: Verdict) -> None:
+        """What was found of the same graph at other cases."""
+        self.checks.extend(other.checks)
+        self.swept.extend(other.swept)
+        self.consistency.extend(other.consistency)
+
 
 class ParityChecker:
     """Holds what PyTorch answered and runs any graph of the model against it."""
@@ -171,11 +177,14 @@ class ParityChecker:
         ask: Callable[[Arrays], Arrays],
         draw: Draw | None = None,
         sweep: Sweep = Sweep(),  # noqa: B008  it is frozen
+        heavy: Collection[str] = (),
     ) -> None:
         """`ask` gives PyTorch's outputs for any inputs; called only to find out whose fault an inconsistency is.
 
         `draw` is the user's, where inputs depend on one another: PyTorch is asked first whether it takes them otherwise.
+        `heavy` names answers that are asked of the last form of a graph alone: see `check`. Where all are, none is.
         """
+        self.heavy = frozenset(heavy) if any(a.name not in heavy for a in answers) else frozenset[str]()
         self.sweep = sweep
         self.inputs = tuple(inputs)
         self.answers = list(answers)
@@ -187,33 +196,45 @@ class ParityChecker:
         self._batch = batch_dim(inputs, answers)
         self._padded: list[Padded] | None = None
 
-    def check(self, graph: Path, stage: str, after: Sequence[str] = ()) -> Verdict:
+    def asked(self, heavy: bool | None = None) -> list[Case[Arrays]]:
+        """The answers that `check` holds a graph against."""
+        return [a for a in self.answers if heavy is None or (a.name in self.heavy) == heavy]
+
+    def check(self, graph: Path, stage: str, after: Sequence[str] = (), heavy: bool | None = None) -> Verdict:
         """Verdict with every check passed; ParityError (with the table of worst elements) otherwise.
 
-        `after` names the stages before this one, for the message. Raises StageError when ONNX Runtime dies of it.
+        after   names the stages before this one, for the message
+        heavy   False leaves the heavy answers out, and what is compared with a graph's own answers there; True asks these
+                alone; None asks all
+
+        Raises StageError when ONNX Runtime dies of it.
         """
-        extra = self._variants()
+        asked, sweep = self.asked(heavy), Sweep() if heavy else self.sweep
+        names = {answer.name for answer in asked}
+        base = self._base()
+        extra = self._variants() if base is not None and self.answers[base].name in names else []
         if self._padded is None:  # once: it asks PyTorch
             self._padded = list(paddings(self.inputs, self.answers, self.tolerance, self.ask, self._draw))
-        padded = [p for p in self._padded if not p.error]
-        fed = [a.inputs for a in self.answers] + [p.inputs for p in padded] + [inputs for _, inputs, _ in extra]
+        paddings_here = [p for p in self._padded if self.answers[p.base].name in names]
+        padded = [p for p in paddings_here if not p.error]
+        fed = [a.inputs for a in asked] + [p.inputs for p in padded] + [inputs for _, inputs, _ in extra]
         verdict = Verdict()
         with tempfile.TemporaryDirectory(prefix="attn-check-") as folder:
-            found, swept = self._run(graph, stage, fed, Path(folder), self.sweep)
-            for case, path in zip(self.sweep.answers(), swept, strict=True):
+            found, swept = self._run(graph, stage, fed, Path(folder), sweep)
+            for case, path in zip(sweep.answers(), swept, strict=True):
                 verdict.swept.extend(
                     check_case(replace(case, inputs={}, outputs={}), case.outputs, load_file(path), self.tolerance)
                 )
-        for answer, outputs in zip(self.answers, found, strict=False):
-            verdict.checks.extend(check_case(answer, answer.outputs, outputs, self.tolerance))
+        own = {answer.name: outputs for answer, outputs in zip(asked, found, strict=False)}
+        for answer in asked:
+            verdict.checks.extend(check_case(answer, answer.outputs, own[answer.name], self.tolerance))
         if not passed(verdict.checks):
             raise parity_error(stage, verdict.checks, after=after)
         if verdict.swept and not passed(verdict.swept):
             raise parity_error(stage, verdict.swept, after=after)
-        base = self._base()
-        behind = len(self.answers) + len(padded)
-        for one, outputs in zip(padded, found[len(self.answers) : behind], strict=True):
-            verdict.consistency.append(self._unpadded(one, found[one.base], outputs, stage))
+        behind = len(asked) + len(padded)
+        for one, outputs in zip(padded, found[len(asked) : behind], strict=True):
+            verdict.consistency.append(self._unpadded(one, own[self.answers[one.base].name], outputs, stage))
         verdict.consistency.extend(
             Consistency(
                 one.name,
@@ -222,12 +243,12 @@ class ParityChecker:
                 f'PyTorch\'s own answers depend on what is padded along {one.dim}, whatever "{one.mask}" says of it, '
                 f"by {one.error:.2g}",
             )
-            for one in self._padded
+            for one in paddings_here
             if one.error
         )
         for (name, _, rows), outputs in zip(extra, found[behind:], strict=True):
             assert base is not None
-            verdict.consistency.append(self._consistent(name, rows, base, found[base], outputs, stage))
+            verdict.consistency.append(self._consistent(name, rows, base, own[self.answers[base].name], outputs, stage))
         return verdict
 
     def hold(self, graph: Path, stage: str, answers: Sequence[Case[Arrays]], after: Sequence[str] = ()) -> list[Check]:

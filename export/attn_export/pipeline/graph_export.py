@@ -38,6 +38,8 @@ from .types import ExportOptions, GraphExport, Stage
 
 #: What the sizes of other branches may take, in seconds.
 _BRANCH_SECONDS = 60.0
+#: A case that PyTorch alone takes so long for is asked of a graph's last form, in seconds, and of no earlier one.
+_HEAVY_SECONDS = 1.0
 #: Between the seed of an export and that of its sweep, so that no corner's inputs are drawn again.
 _SWEEP_SEED = 1000
 
@@ -89,6 +91,7 @@ def record_reference(
         lambda inputs: run_module(signature, answers[0], inputs).outputs,
         graph.draw,
         sweep,
+        [a.name for a in answers if signature.took(a.inputs) > _HEAVY_SECONDS],
     )
     outputs = _outputs(graph, signature, answers)
     return GraphExport(
@@ -151,12 +154,16 @@ def export_graph(
         console.note(f'{work.label}input "{name}" is never read by the graph: the answers do not depend on it')
     if captured.branches and (captured.deferred or options.sweep != 0):
         _ask_other_branches(work, captured.branches, captured.deferred, console)
-    try:
-        work.stages.append(checked_stage(work, "capture", place, console, after=captured.nodes))
-    except ParityError as problem:
-        if captured.deferred:
-            raise explained(problem, captured.branches, work.inputs) from problem
-        raise explained_at_one(problem, work.signature, example) from problem
+
+    def check_capture(heavy: bool) -> Stage:
+        try:
+            return checked_stage(work, "capture", place, console, after=captured.nodes, heavy=heavy)
+        except ParityError as problem:
+            if captured.deferred:
+                raise explained(problem, captured.branches, work.inputs) from problem
+            raise explained_at_one(problem, work.signature, example) from problem
+
+    work.stages.append(check_capture(heavy=False))
     current = place
     for number, chosen in enumerate(passes):
         with console.stage(chosen.name) as line:
@@ -166,10 +173,19 @@ def export_graph(
         before, after, note = done.before.nodes, done.after.nodes, done.result.note
         if done.result.path != current:
             current = done.result.path
-            stage = checked_stage(work, chosen.name, current, console, before=before, after=after, note=note)
+            stage = checked_stage(work, chosen.name, current, console, before, after, note, heavy=False)
         else:  # the very graph that was judged already
             stage = Stage(chosen.name, before, after, False, note, work.stages[-1].verdict)
         work.stages.append(stage)
+    if work.checker.heavy:
+        last = next(stage for stage in reversed(work.stages) if stage.changed)
+        try:
+            heavy = checked_stage(work, last.name, current, console, after=last.nodes_after, heavy=True)
+        except ParityError:
+            if current != place:
+                check_capture(heavy=True)  # names the capture where it is at fault
+            raise
+        last.verdict.add(heavy.verdict)
     work.attention = find_blocks(load(current))
     for left in place.parent.glob(f"{place.stem}.*.onnx"):
         if left != current:
@@ -179,14 +195,17 @@ def export_graph(
 
 
 def checked_stage(
-    work: GraphExport, name: str, path: Path, console: Console, *, after: int, before: int | None = None, note: str = ""
-) -> Stage:
-    """The stage `name`, its graph at `path` held against PyTorch. Raises what ParityChecker.check raises."""
-    swept = f" and {work.checker.sweep.text}" if work.checker.sweep else ""
+    work: GraphExport, name: str, path: Path, console: Console, before: int | None = None, after: int = 0,
+    note: str = "", heavy: bool | None = None,
+) -> Stage:  # fmt: skip
+    """The stage `name`, its graph at `path` held against PyTorch; `heavy` as `ParityChecker.check` has it, and raises as it."""
+    checker, earlier = work.checker, [stage.name for stage in work.stages]
+    earlier = earlier[: earlier.index(name)] if name in earlier else earlier
+    swept = f" and {checker.sweep.text}" if checker.sweep and not heavy else ""
     with console.stage("check") as line:
-        verdict = work.checker.check(path, f"{work.label}{name}", [s.name for s in work.stages])
+        verdict = checker.check(path, f"{work.label}{name}", earlier, heavy)
         line.done(
-            f"{work.label}{name} = PyTorch at {_shapes(work.checker.answers)}{swept}, "
+            f"{work.label}{name} = PyTorch at {_shapes(checker.asked(heavy))}{swept}, "
             f"worst error {verdict.worst:.1e} of max|reference| (allowed {work.tolerance.rtol:.0e})"
         )
     usual = [c for c in verdict.checks if c.case.name not in FP32_ONLY]

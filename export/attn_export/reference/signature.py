@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from attn_runtime.bundle import Arrays
 from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.spec import TensorSpec
 from torch import nn
@@ -102,6 +103,10 @@ class Signature:
         answers = self._named(*self._answers(self.module, tensors))
         self.seconds[volume] = min(self.seconds.get(volume, math.inf), time.perf_counter() - start)
         return answers
+
+    def took(self, inputs: Arrays) -> float:
+        """The fewest seconds that the module has taken for inputs of as many elements; 0 where it was not asked for such."""
+        return self.seconds.get(sum(value.size for value in inputs.values()), 0.0)
 
     def _answers(
         self, run: Callable[..., Any], given: Mapping[str, torch.Tensor]

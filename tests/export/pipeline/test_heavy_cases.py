@@ -1,0 +1,107 @@
+"""Cases that take PyTorch long are asked of a graph's last form alone, and an earlier form is named where it was at fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from attn_export import ExportOptions, export
+from attn_export.console import Console
+from attn_export.onnx_graph import onnx_file as graph
+from attn_export.passes import _base as step
+from attn_export.reference import Signature
+from attn_runtime.bundle.reader import Bundle
+from attn_runtime.errors import ParityError
+from torch import nn
+
+#: Elements of the inputs of the cases "max" and "batch-max" together: those with more than LIGHT are heavy here.
+INPUTS, DIMS, LIGHT = ["x:float32[batch,T,16]"], ["batch=1:2:4", "T=2:8:16"], 16 * 50
+
+
+class Wide(nn.Module):
+    """Wrong beyond what is light where a tracer takes the branch of its example."""
+
+    def __init__(self, branch: bool = False) -> None:
+        super().__init__()
+        self.project = nn.Linear(16, 16)
+        self.branch = branch
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.branch and x.numel() > LIGHT:
+            return self.project(x) * 2
+        return self.project(x)
+
+
+class Scales:
+    """Doubles what the graph answers where its input has more elements than `beyond`."""
+
+    name = "scales"
+    summary = "for tests"
+
+    def __init__(self, beyond: int) -> None:
+        self.beyond = beyond
+
+    def requires(self, before: graph.GraphInfo) -> str:
+        return ""
+
+    def ensures(self, before: graph.GraphInfo, after: graph.GraphInfo) -> str:
+        return ""
+
+    def run(self, source: Path, target: Path, isolated: object) -> step.PassResult:
+        model = onnx.load(source)
+        inner = model.graph
+        last = next(node for node in inner.node if inner.output[0].name in node.output)
+        last.output[0] = "before"
+        constants = {"limit": np.array(self.beyond), "once": np.float32(1), "twice": np.float32(2)}
+        inner.initializer.extend(onnx.numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items())
+        inner.node.extend(
+            [
+                onnx.helper.make_node("Size", [inner.input[0].name], ["size"]),
+                onnx.helper.make_node("Greater", ["size", "limit"], ["large"]),
+                onnx.helper.make_node("Where", ["large", "twice", "once"], ["factor"]),
+                onnx.helper.make_node("Mul", ["before", "factor"], [inner.output[0].name]),
+            ]
+        )
+        onnx.save(model, target)
+        return step.PassResult(target)
+
+
+@pytest.fixture(autouse=True)
+def heavy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Signature, "took", lambda _, inputs: 9.0 * (inputs["x"].size > LIGHT))
+
+
+def test_all_cases_are_asked_of_the_last_form_and_the_heavy_ones_of_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("attn_export.pipeline.pipeline.plan", lambda options: [Scales(beyond=10 * LIGHT)])
+    export(Wide().eval(), tmp_path / "a.attn", inputs=INPUTS, dims=DIMS, console=Console())
+    told = Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]
+    first, last = [{check["case"] for check in stage["checks"]} for stage in told["stages"]]
+    assert last - first == {"max"} and last > {"min", "opt", "odd", "batch-min", "batch-max"}
+    assert {found["name"] for found in told["consistency"]} == {"row-alone", "rows-permuted"}
+    assert "scales = PyTorch at 1 shape (max), worst error" in capsys.readouterr().err
+
+
+def test_a_graph_that_no_pass_follows_is_asked_all(tmp_path: Path) -> None:
+    export(Wide().eval(), tmp_path / "a.attn", inputs=INPUTS, dims=DIMS, options=ExportOptions(skip=("simplify",)))
+    (stage,) = Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]["stages"]
+    assert "max" in {check["case"] for check in stage["checks"]}
+
+
+@pytest.mark.parametrize("skip", [(), ("simplify",)])
+def test_a_capture_that_is_wrong_at_a_heavy_case_alone_is_named(tmp_path: Path, skip: tuple[str, ...]) -> None:
+    options = ExportOptions(exporter="torchscript", sweep=0, skip=skip)
+    with pytest.raises(ParityError, match=r'^capture does not match PyTorch: .* at case "max"'):
+        export(Wide(branch=True).eval(), tmp_path / "a.attn", inputs=INPUTS, dims=DIMS, options=options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pass_that_is_wrong_at_a_heavy_case_alone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attn_export.pipeline.pipeline.plan", lambda options: [Scales(beyond=LIGHT)])
+    with pytest.raises(ParityError, match=r'^scales \(after capture\) does not match PyTorch: .* at case "max"'):
+        export(Wide().eval(), tmp_path / "a.attn", inputs=INPUTS, dims=DIMS)
+    assert not list(tmp_path.iterdir())
