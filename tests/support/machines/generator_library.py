@@ -79,7 +79,7 @@ class Generator:
         self.c.attn_result_tokens.restype = ctypes.POINTER(ctypes.c_int64)
         self.c.attn_result_score.restype = ctypes.c_double
         self.c.attn_result_rows.restype = ctypes.c_size_t
-        for name in ("attn_result_text", "attn_result_note"):
+        for name in ("attn_result_text", "attn_result_note", "attn_last_notes"):
             getattr(self.c, name).restype = ctypes.c_char_p
         self._open = OpenOptions(
             ctypes.sizeof(OpenOptions), b"cpu", None, None, _text(precision), threads, 0, None, _text(library)
@@ -128,6 +128,20 @@ class Generator:
             )
         )
         return self._rows(result)
+
+    def transcribe(self, recording: Path | np.ndarray, rate: int = 0, **options: Any) -> tuple[str, str]:
+        """The text of a WAV file, or of float32 [frames, channels] at `rate` Hz, and the notes."""
+        asked, text = _asked(options), ctypes.c_char_p()
+        if isinstance(recording, Path):
+            given: tuple[Any, ...] = (bytes(recording),)
+            call = self.c.attn_generator_transcribe_wav
+        else:
+            sizes = map(ctypes.c_size_t, (*recording.shape, rate))
+            given = (np.ascontiguousarray(recording).ctypes.data_as(ctypes.c_void_p), *sizes)
+            call = self.c.attn_generator_transcribe
+        self.check(call(self._handle, *given, ctypes.byref(asked), ctypes.byref(text)))
+        assert text.value is not None
+        return text.value.decode(), self.c.attn_last_notes().decode()
 
     def _rows(self, result: ctypes.c_void_p) -> tuple[list[Row], list[str]]:
         rows = []

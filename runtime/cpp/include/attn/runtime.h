@@ -336,12 +336,17 @@ ATTN_API int attn_bundle_text_pairs(const attn_bundle* bundle, const char* const
 /* ---- Recordings to texts ---- */
 
 /* Of a session whose bundle has assets/ctc.json: the text of a recording of any length, read in windows that overlap. Samples as for
- * attn_bundle_audio. `*text` is UTF-8, and lives until the same thread's next call of these two. A model that writes token by token is
- * given what attn_bundle_audio makes of a window, by attn_generator_generate. */
+ * attn_bundle_audio. `*text` is UTF-8, and lives until the same thread's next call of these four. */
 ATTN_API int attn_session_transcribe(attn_session* session, const float* samples, size_t frames, size_t channels, size_t rate,
                                      const char** text);
 /* A wav file, as for attn_bundle_wav; a stream is read once. */
 ATTN_API int attn_session_transcribe_wav(attn_session* session, const char* path, const char** text);
+/* The same of a generator that hears (Whisper and its kin): windows are read one after the other, and are the rows of options->on_token.
+ * `options` may be NULL; on_text is refused, since a text is made of all windows. attn_last_notes names those without a stop token. */
+ATTN_API int attn_generator_transcribe(attn_generator* generator, const float* samples, size_t frames, size_t channels, size_t rate,
+                                       const attn_generate_options* options, const char** text);
+ATTN_API int attn_generator_transcribe_wav(attn_generator* generator, const char* path, const attn_generate_options* options,
+                                           const char** text);
 
 #ifdef __cplusplus
 }

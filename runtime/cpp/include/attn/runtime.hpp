@@ -511,22 +511,48 @@ class Generator {
     });
   }
 
+  /* The text of a recording of any length; see attn_generator_transcribe. */
+  std::string transcribe(const float* samples, size_t frames, size_t channels, size_t rate, const GenerateOptions& options = {}) const {
+    const char* text = nullptr;
+    with(options, [&](const attn_generate_options* asked) {
+      return attn_generator_transcribe(handle_.get(), samples, frames, channels, rate, asked, &text);
+    });
+    return text;
+  }
+  std::string transcribe_wav(const std::string& path, const GenerateOptions& options = {}) const {
+    const char* text = nullptr;
+    with(options, [&](const attn_generate_options* asked) {
+      return attn_generator_transcribe_wav(handle_.get(), path.c_str(), asked, &text);
+    });
+    return text;
+  }
+
  private:
   using Calls = detail::Calls<GenerateOptions>;
 
-  template <typename Generate>
-  static Answers answers(const GenerateOptions& options, Generate generate) {
+  /* `call(attn_generate_options*)`; what a callback throws comes out. */
+  template <typename Call>
+  static void with(const GenerateOptions& options, Call call) {
     Calls calls{options, nullptr};
     std::vector<attn_choice> choices;
     for (const auto& [name, value] : options.begin) choices.push_back({name.c_str(), value.c_str()});
     attn_generate_options asked = c(options, calls);
     asked.choices = choices.data(), asked.choice_count = choices.size();
-    attn_result* made = nullptr;
-    const int status = generate(&asked, &made);
-    const detail::Handle<attn_result, attn_result_close> result(made);
+    const int status = call(&asked);
     calls.rethrow();
     detail::check(status);
-    return read(made);
+  }
+
+  template <typename Generate>
+  static Answers answers(const GenerateOptions& options, Generate generate) {
+    detail::Handle<attn_result, attn_result_close> result;
+    with(options, [&](const attn_generate_options* asked) {
+      attn_result* made = nullptr;
+      const int status = generate(asked, &made);
+      result.reset(made);
+      return status;
+    });
+    return read(result.get());
   }
 
   static attn_generate_options c(const GenerateOptions& options, Calls& calls) {

@@ -32,6 +32,12 @@ void keep_notes(const std::vector<std::string>& notes) {
   last_notes = std::move(line);
 }
 
+const char* keep_text(std::string text) {
+  static thread_local std::string kept;
+  kept = std::move(text);
+  return kept.c_str();
+}
+
 int keep_error() noexcept {
   clear_error();
   try {

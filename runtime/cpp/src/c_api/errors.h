@@ -18,6 +18,9 @@ void clear_error() noexcept;
 // What attn_last_notes tells in this thread from now on, in one line.
 void keep_notes(const std::vector<std::string>& notes);
 
+// `text` where it lies until the thread's next call of this.
+const char* keep_text(std::string text);
+
 // Run what a function of the C interface does: `body()` returns nothing, or raises.
 template <typename Body>
 int guarded(Body&& body) noexcept {

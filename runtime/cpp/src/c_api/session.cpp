@@ -3,10 +3,10 @@
 
 #include "c_api/bundle.h"
 #include "c_api/errors.h"
+#include "c_api/sounds.h"
 #include "c_api/specs.h"
 #include "c_api/tensors.h"
 #include "generate/callbacks.h"
-#include "preprocess/wav.h"
 #include "session/session.h"
 #include "transcribe/ctc.h"
 #include "util/names.h"
@@ -53,13 +53,6 @@ void read_binding(const attn_binding* binding, const char* side, const char* nam
   filled.data = buffer->second.data;
   filled.bytes = buffer->second.bytes();
   *tensor = filled;
-}
-
-// Where a thread's last transcription lies until its next one.
-const char* keep_text(std::string text) {
-  static thread_local std::string kept;
-  kept = std::move(text);
-  return kept.c_str();
 }
 
 }  // namespace
@@ -145,7 +138,7 @@ int attn_session_transcribe(attn_session* session, const float* samples, size_t 
   return guarded([&] {
     const Session& opened = *required(session, "session")->session;
     required(text, "text");
-    *text = keep_text(transcribe(opened, [&] { return Sound{required(samples, "samples"), frames, channels, rate}; }));
+    *text = keep_text(transcribe(opened, sound_of(samples, frames, channels, rate)));
   });
 }
 
@@ -155,12 +148,7 @@ int attn_session_transcribe_wav(attn_session* session, const char* path, const c
     const Session& opened = *required(session, "session")->session;
     required(text, "text");
     Recording found{};
-    const auto read = [&] {
-      found = read_wav(required(path, "path"));
-      keep_notes(found.notes);
-      return Sound{found.samples.data(), found.samples.size() / found.channels, found.channels, found.rate};
-    };
-    *text = keep_text(transcribe(opened, read));
+    *text = keep_text(transcribe(opened, sound_of(path, found)));
   });
 }
 

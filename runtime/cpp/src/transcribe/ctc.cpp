@@ -75,14 +75,6 @@ class CtcWriter {
   std::unique_ptr<Tokenizer> whole_;
 };
 
-std::string without_ends(const std::string& text) {
-  const std::u32string letters = code_points(text);
-  size_t begin = 0, end = letters.size();
-  while (begin < end && is_blank(letters[begin])) ++begin;
-  while (end > begin && is_blank(letters[end - 1])) --end;
-  return to_utf8(letters.substr(begin, end - begin));
-}
-
 struct Transcriber {
   Json audio, recipe, tokenizer;
   std::string input, output;
@@ -162,7 +154,7 @@ std::vector<int64_t> best_path(const std::vector<int64_t>& frames, int64_t blank
 
 }  // namespace
 
-std::string transcribe(const Session& session, const std::function<Sound()>& read) {
+std::string transcribe(const Session& session, const ReadSound& read) {
   const Transcriber model(session);
   const CtcWriter writer(model.recipe, model.tokenizer, session.where);
   const auto [samples, frames, channels, rate] = read();
@@ -172,8 +164,7 @@ std::string transcribe(const Session& session, const std::function<Sound()>& rea
   const auto at_once = static_cast<size_t>(std::max(model.rows.min, std::min(model.rows.max, most_rows)));
   std::vector<int64_t> likeliest;
   for (size_t begin = 0; begin < windows.size();) {
-    size_t count = 1;
-    while (count < at_once && begin + count < windows.size() && windows[begin + count].samples() == windows[begin].samples()) ++count;
+    const size_t count = equally_long(windows, begin, at_once);
     read_windows(session, model, whole, &windows[begin], count, begin + count == windows.size(), likeliest);
     begin += count;
   }

@@ -2,25 +2,15 @@
 // ctc.json and tokenizer.json. The Python twins are attn_runtime/tasks/transcription/ctc.py and attn_runtime/preprocess/token_text.py.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <functional>
 #include <string>
 
 #include "session/session.h"
+#include "transcribe/sound.h"
 
 namespace attn {
 
-// Somebody else's samples [frames, channels].
-struct Sound {
-  const float* samples;
-  size_t frames, channels;
-  uint64_t rate;
-};
-
-// `read` is called once it is sure that the bundle transcribes. Raises usage_error where the session's bundle has no CTC head, bundle_error
-// where its assets do not fit the graph, input_error for a recording that can't be used and for scores that are not finite, and what `read`
-// and a run raise.
-std::string transcribe(const Session& session, const std::function<Sound()>& read);
+// Raises usage_error where the session's bundle has no CTC head, bundle_error where its assets do not fit the graph, input_error for a
+// recording that can't be used and for scores that are not finite, and what `read` and a run raise.
+std::string transcribe(const Session& session, const ReadSound& read);
 
 }  // namespace attn

@@ -27,17 +27,25 @@ std::vector<Window> overlapping(int64_t samples, int64_t most, int64_t frame) {
   const int64_t length = most / frame * frame;
   const int64_t side = rounded(static_cast<double>(most) * side_share / static_cast<double>(frame)) * frame;
   const int64_t step = length - 2 * side;
+  if (step < frame) return behind_each_other(samples, std::max<int64_t>(length, 1));  // too few frames in a window to share some
   std::vector<Window> found;
-  if (step < frame) {  // too few frames in a window to share some
-    const int64_t each = std::max<int64_t>(length, 1);
-    for (int64_t start = 0; start < samples; start += each) found.push_back({start, std::min(start + each, samples)});
-    return found;
-  }
   for (int64_t start = 0;; start += step) {
     const bool last = start + length >= samples;
     found.push_back({start, std::min(start + length, samples), start ? side : 0, last ? 0 : side});
     if (last) return found;
   }
+}
+
+std::vector<Window> behind_each_other(int64_t samples, int64_t most) {
+  std::vector<Window> found;
+  for (int64_t start = 0; start < std::max<int64_t>(samples, 1); start += most) found.push_back({start, std::min(start + most, samples)});
+  return found;
+}
+
+size_t equally_long(const std::vector<Window>& windows, size_t begin, size_t most) {
+  size_t count = 1;
+  while (count < most && begin + count < windows.size() && windows[begin + count].samples() == windows[begin].samples()) ++count;
+  return count;
 }
 
 }  // namespace attn

@@ -2,6 +2,7 @@
 // attn_runtime/tasks/transcription/windows.py.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -21,5 +22,9 @@ struct Window {
 
 // Windows of up to `most` samples over `samples`, each cut in the middle of what it shares with the next.
 std::vector<Window> overlapping(int64_t samples, int64_t most, int64_t frame);
+// Windows of `most` samples, the last of what is left.
+std::vector<Window> behind_each_other(int64_t samples, int64_t most);
+// How many of `windows` from `begin` on, up to `most`, are as long as the first of them.
+size_t equally_long(const std::vector<Window>& windows, size_t begin, size_t most);
 
 }  // namespace attn

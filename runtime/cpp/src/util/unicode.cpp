@@ -122,4 +122,12 @@ std::u32string code_points(std::string_view text) {
   return found;
 }
 
+std::string without_ends(const std::string& text) {
+  const std::u32string letters = code_points(text);
+  size_t begin = 0, end = letters.size();
+  while (begin < end && is_blank(letters[begin])) ++begin;
+  while (end > begin && is_blank(letters[end - 1])) --end;
+  return to_utf8(letters.substr(begin, end - begin));
+}
+
 }  // namespace attn

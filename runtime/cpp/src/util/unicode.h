@@ -29,5 +29,6 @@ std::string to_utf8(const std::u32string& text);
 std::string utf8_of(const Characters& text);
 // With `content` in the place of each `wanted`, from the left on; an empty one is nowhere.
 std::string replaced(const std::string& text, const std::string& wanted, const std::string& content);
+std::string without_ends(const std::string& text);  // without what is_blank at its beginning and end
 
 }  // namespace attn
