@@ -23,7 +23,7 @@ BELOW = {
     "tokenizer": ["bundle", "regex", "tokenizer/models"],
     "generate/graphs": ["session"],
     "generate": ["generate/graphs", "tokenizer"],
-    "transcribe": ["session", "preprocess", "tokenizer"],
+    "transcribe": ["generate", "preprocess"],
     "verify": ["generate"],
     "c_api": ["verify", "preprocess", "transcribe"],
 }
