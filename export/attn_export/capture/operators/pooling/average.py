@@ -29,7 +29,9 @@ def _write(node: torch.fx.Node) -> Call | None:
     if not divisor:
         return None
     if given["ceil_mode"]:
-        raise CanNotWrite("an average pool with a divisor of its own and windows that are cut off at the end (ceil_mode)")
+        raise CanNotWrite(
+            "an average pool with a divisor of its own and windows that are cut off at the end (ceil_mode)"
+        )
     strides = _of_each_axis(given["stride"] or windows, axes)
     return Call(divided, (source, windows, strides, padding, divisor), {})
 
