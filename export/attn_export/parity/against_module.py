@@ -19,7 +19,7 @@ from attn_runtime.spec import Dim, TensorSpec
 
 from ..attention_outputs import signature_for
 from ..reference import Signature, corner_cases, fill_ranges, run_module
-from ..source import ONLY, SourceGraph, UserDraw, is_saved_model, load_source
+from ..source import ONLY, OWN_FIT, SourceGraph, UserDraw, is_saved_model, load_source
 from .judge import Check, check_case, parity_error, passed
 
 #: A graph of other makers declares no ranges; these sizes are tried instead of its "any".
@@ -114,7 +114,7 @@ def _checks(part: SourceGraph, record: _Record, session: Session, signature: Sig
 
 def _check_inputs_from(path: Path, recorded: Mapping[str, Any], inputs_from: str | UserDraw | None) -> None:
     """The export's own is named, never run by itself: a file must not choose what code runs where it is read."""
-    if inputs_from is None and (ref := recorded.get("inputs_from")):
+    if inputs_from is None and (ref := recorded.get("inputs_from")) and ref != OWN_FIT:
         raise UsageError(
             f"{path}: its inputs depend on one another, and were drawn by {shown(ref)}; add --inputs-from, with that "
             "function or another"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .built_in import built_in_models, list_models
     from .half_precision import half_precision_named
     from .input_specs import parse_dims, parse_inputs
-    from .inputs_from import UserDraw
+    from .inputs_from import OWN_FIT, UserDraw
     from .library_models import surveyed_models
     from .resolve import DERIVED, is_saved_model, load_source
     from .types import ONLY, Source, SourceGraph
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DERIVED",
     "ONLY",
+    "OWN_FIT",
     "Source",
     "SourceGraph",
     "UserDraw",
@@ -38,7 +39,7 @@ __getattr__, __dir__ = lazy(
         "built_in": ["built_in_models", "list_models"],
         "half_precision": ["half_precision_named"],
         "input_specs": ["parse_dims", "parse_inputs"],
-        "inputs_from": ["UserDraw"],
+        "inputs_from": ["OWN_FIT", "UserDraw"],
         "library_models": ["surveyed_models"],
         "resolve": ["DERIVED", "is_saved_model", "load_source"],
         "types": ["ONLY", "Source", "SourceGraph"],

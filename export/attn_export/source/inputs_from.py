@@ -19,6 +19,8 @@ from ..quiet import captured_output
 from ..reference import Draw, Drawn
 from .import_ref import import_attribute
 
+#: What a bundle says drew its inputs where its source itself makes them fit: it does so again wherever the source is loaded.
+OWN_FIT = "the fit of the source itself"
 #: (sizes: dim -> elements, seed) -> one numpy array or torch tensor per input, by name.
 UserDraw = Callable[[dict[str, int], int], Mapping[str, Any]]
 

@@ -35,7 +35,7 @@ from .checkpoints import load_checkpoint, refuse_nan, silent_gates
 from .distributions import values_of_examples
 from .examples import Example, check_example, load_example, specs_from_examples
 from .import_ref import build_module, import_target, parse_config
-from .inputs_from import UserDraw, draw_with
+from .inputs_from import OWN_FIT, UserDraw, draw_with
 from .types import ONLY, Source, SourceGraph
 
 #: The kind of a saved model of transformers.
@@ -150,6 +150,8 @@ def load_source(
         )
     declared = dict(specs) if specs else _declare(ref, chosen, inputs, dims, examples, kind)
     drawn_by, draw = draw_with(inputs_from, declared[chosen[0].name]) if inputs_from is not None else (None, None)
+    if draw is None and any(part.fit is not None for part in chosen):
+        drawn_by = OWN_FIT
     if examples and draw is None:
         declared[chosen[0].name], told = values_of_examples(declared[chosen[0].name], [e.arrays for e in examples])
         notes.extend(told)

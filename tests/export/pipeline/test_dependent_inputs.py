@@ -7,11 +7,12 @@ from pathlib import Path
 
 import onnx
 import pytest
-from attn_export import ExportOptions, export
+from attn_export import ExportOptions, convert, export
 from attn_export.verification import verify
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.tasks import describe, info_lines
+from support.huggingface.folders import tiny_folder
 from support.models.packed_images import DIMS, INPUTS
 
 SOURCE, DRAW = "support.models.packed_images:PackedImages", "support.models.packed_images:draw"
@@ -50,3 +51,15 @@ def test_a_plain_file_says_who_drew_its_inputs(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="add --inputs-from"):
         verify(target, SOURCE)
     assert verify(target, SOURCE, inputs_from=DRAW).live
+
+
+def test_a_source_that_fits_its_own_inputs_needs_nobody_to_draw_them(tmp_path: Path) -> None:
+    """BART's classifier reads the end of a text: of one without an end, which is drawn blindly, neither it nor its graph
+    answers."""
+    source, target = str(tiny_folder("bart_classifier", tmp_path / "m")), tmp_path / "bart.attn"
+    export(source, target)
+    bundle = Bundle.open(target)
+    assert bundle.manifest["source"]["inputs_from"] == "the fit of the source itself"
+    assert bundle.manifest["graphs"]["model"]["sweep"]["sizes"], "which a conversion would draw"
+    convert(target, "fp16")
+    assert verify(target, source, seed=3).live
