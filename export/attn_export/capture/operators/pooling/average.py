@@ -38,7 +38,7 @@ def _write(node: torch.fx.Node) -> Call | None:
 
 def _of_each_axis(given: int | Sequence[Size], axes: int) -> list[Size]:
     """One number stands for all axes."""
-    numbers = [given] if isinstance(given, int) else list(given)
+    numbers: list[Size] = [given] if isinstance(given, int) else list(given)
     return numbers * axes if len(numbers) == 1 else numbers
 
 
