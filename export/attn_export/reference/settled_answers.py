@@ -161,6 +161,12 @@ def _nudged(inputs: Arrays) -> Arrays:
     }
 
 
+def _in_place(func: Any) -> bool:
+    """Whether the operator writes its first argument and answers it, as silu_ does."""
+    first = func._schema.arguments[:1]
+    return bool(first and first[0].alias_info is not None and first[0].alias_info.is_write)
+
+
 class RoundingNoise(TorchDispatchMode):
     """While it is open, what operators that round read is moved by a rounding, up or down, element by element.
 
@@ -180,9 +186,12 @@ class RoundingNoise(TorchDispatchMode):
     ) -> Any:
         packet = getattr(func, "overloadpacket", None)  # torch.cond has none
         name = packet.__name__.lstrip("_").removeprefix("native_") if packet is not None else ""
-        if name.startswith(_ROUNDING) or name in _ALONE:
-            args = tree_map_only(torch.Tensor, self._moved, tuple(args))
-        return func(*args, **(kwargs or {}))
+        if not (name.startswith(_ROUNDING) or name in _ALONE):
+            return func(*args, **(kwargs or {}))
+        found = func(*tree_map_only(torch.Tensor, self._moved, tuple(args)), **(kwargs or {}))
+        if not _in_place(func):
+            return found
+        return args[0].copy_(found)  # what was moved is a copy, and others look at the tensor itself
 
     def _moved(self, read: torch.Tensor) -> torch.Tensor:
         if not read.dtype.is_floating_point or read.layout != torch.strided or read.numel() > _MOST_ELEMENTS:

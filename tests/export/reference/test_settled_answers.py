@@ -85,6 +85,16 @@ def test_noise_is_a_rounding_of_what_is_read() -> None:
     assert torch.equal(moved[2], x), "a sum of two is rounded alike everywhere"
 
 
+def test_what_is_written_in_place_is_seen_by_who_holds_the_tensor() -> None:
+    """timm's activations write in place, and its blocks go on with what they gave them."""
+    x = torch.linspace(-1, 1, 1000)
+    with torch.inference_mode(), RoundingNoise():
+        mine = x.clone()
+        answered = torch.nn.functional.silu(mine, inplace=True)
+    assert answered is mine
+    assert torch.allclose(mine, torch.nn.functional.silu(x)) and not torch.equal(mine, torch.nn.functional.silu(x))
+
+
 def test_branches_of_torch_cond_run_under_it() -> None:
     def branch(x: torch.Tensor) -> torch.Tensor:
         return torch.cond(x.sum() > 0, lambda v: v.sin(), lambda v: v.cos(), (x,))
