@@ -133,8 +133,11 @@ def read_results(path: Path) -> dict[str, dict[str, Any]]:
 
 def _wanted(known: dict[str, Any] | None, options: argparse.Namespace, bundle: Path) -> bool:
     if FIRST not in options.stages:
-        missing = known is None or any(stage not in known["stages"] for stage in options.stages if stage != "tokens")
-        return bundle.exists() and (missing or options.again == "all")
+        told = {} if known is None else known["stages"]
+        missing = any(stage not in told for stage in options.stages if stage != "tokens")
+        failed = any(told.get(stage, {}).get("state") == "failed" for stage in options.stages)
+        again = options.again == "all" or (options.again == "failed" and failed)
+        return bundle.exists() and (missing or again)
     return known is None or options.again == "all" or (options.again == "failed" and known["state"] != "passed")
 
 

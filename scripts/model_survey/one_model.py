@@ -3,7 +3,8 @@
 made       a small model was saved as a folder; of a model of timm its weights
 exported   it became a bundle, and every graph was held against PyTorch at the corners of its ranges
 tokens     of a generator: what the graphs write through the cache is what PyTorch writes without one
-fp16       the fp16 graphs were held against the recorded answers
+fp16       the fp16 graphs were held against the recorded answers; where they failed, "half" is how far PyTorch's own answers in
+           half precision are from those in full
 rtx        TensorRT-RTX built an engine of every graph
 """
 
@@ -15,6 +16,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,16 +38,17 @@ def run(name: str, bundle: Path, lines: Path, stages: tuple[str, ...]) -> None:
         os.dup2(nowhere, stream)
     warnings.filterwarnings("ignore")
     with lines.open("w", buffering=1) as said, tempfile.TemporaryDirectory(prefix="survey-") as folder:
-        first = _first_stages(name, Path(folder, "model"), bundle)
+        first, in_half = _first_stages(name, Path(folder, "model"), bundle)
         if not all(_stage(said, stage, do) for stage, do in first.items() if stage in stages):
             return
         if wanted := set(stages) - set(first):
             for stage, do in _later_stages(bundle).items():
                 if stage in wanted:
-                    _stage(said, stage, do)
+                    _stage(said, stage, do, in_half if stage == "fp16" else dict)
 
 
-def _first_stages(name: str, model: Path, bundle: Path) -> dict[str, Work]:
+def _first_stages(name: str, model: Path, bundle: Path) -> tuple[dict[str, Work], Work]:
+    """They, and what tells how PyTorch itself answers in half precision."""
     from attn_export import Console, ExportOptions, export, load_source
 
     kept: dict[str, Any] = {}
@@ -78,7 +81,16 @@ def _first_stages(name: str, model: Path, bundle: Path) -> dict[str, Work]:
         done = export(ref, bundle, options=options, console=Console(quiet=True), **known)
         return {"error": done.worst_error} | ({"fixed": list(done.fixed)} if done.fixed else {})
 
-    return {"made": made, "asked": asked, "exported": exported}
+    def in_half() -> dict[str, Any]:
+        from half_distance import half_distance
+
+        if not kept:
+            made()
+        ref, known, config = said()
+        found = half_distance(load_source(ref, config=config, **known))
+        return {} if found is None else {"half": found}
+
+    return {"made": made, "asked": asked, "exported": exported}, in_half
 
 
 def _later_stages(bundle: Path) -> dict[str, Work]:
@@ -93,8 +105,9 @@ def _later_stages(bundle: Path) -> dict[str, Work]:
     }
 
 
-def _stage(said: TextIO, name: str, work: Work) -> bool:
-    """Run one stage and say what came of it. The line before says that it began: whoever kills us knows where we were."""
+def _stage(said: TextIO, name: str, work: Work, beside: Work = dict) -> bool:
+    """Run one stage and say what came of it, and what `beside` tells where it failed. The line before says that it began:
+    whoever kills us knows where we were."""
     _say(said, {"stage": name, "state": "begun"})
     start = time.monotonic()
     try:
@@ -102,6 +115,8 @@ def _stage(said: TextIO, name: str, work: Work) -> bool:
     except Exception as error:  # what a stage raises is what the survey is about
         text = " ".join(str(error).split())
         found = {"state": "failed", "kind": type(error).__name__, "text": text[:600]}
+        with suppress(Exception):
+            found |= beside()
     _say(said, {"stage": name, "seconds": round(time.monotonic() - start, 1), **found})
     return found["state"] == "passed"
 

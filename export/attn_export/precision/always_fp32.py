@@ -1,4 +1,4 @@
-"""What stays in fp32 whatever its range: control flow, what becomes an index, and operators without a kernel of the type."""
+"""What stays in fp32 whatever its range: control flow, what becomes an index or an angle, operators without a kernel."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from attn_runtime.ort import answer_files
 from onnx import TensorProto
 from safetensors.numpy import load_file
 
+from .angles import of_positions
 from .schemes import HALVES, MOVES, has_bodies, readers_of, tensor_types
 
 _INTEGERS = (TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8)
@@ -27,7 +28,8 @@ _COUNTING = frozenset({
 def by_kind(model: onnx.ModelProto) -> dict[str, str]:
     """Why each such node of the main graph stays in fp32, by its name, as far as the graph alone tells."""
     found = {node.name: f"the bodies of {node.op_type} stay whole" for node in model.graph.node if has_bodies(node)}
-    return {**dict.fromkeys(_indexing(model), "its numbers become indices"), **found}
+    turns = dict.fromkeys(of_positions(model), "it is an angle of a position, or leads to one")
+    return {**turns, **dict.fromkeys(_indexing(model), "its numbers become indices"), **found}
 
 
 def _indexing(model: onnx.ModelProto) -> set[str]:
