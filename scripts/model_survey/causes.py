@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from attn_export.precision.schemes import get
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -18,8 +20,6 @@ class Cause:
     text: str
 
 
-#: What fp16 is allowed, as a share of the largest answer.
-_HALF_LIMIT = 1e-2
 _STATE = Cause("ours", "keeps a recurrent or convolutional state, which the contract of a generator does not have yet")
 _OTHER = Cause("model", "writes no token after another from keys and values that it keeps")
 _KNOWN: tuple[tuple[str, str, Cause], ...] = (
@@ -44,7 +44,7 @@ def cause_of(result: Mapping[str, Any]) -> Cause:
         if (not stage or stage == result["last"]) and re.search(pattern, text):
             return cause
     kind = result.get("kind", "")
-    if result["last"] == "fp16" and result["stages"]["fp16"].get("half", 0.0) > _HALF_LIMIT:
+    if result["last"] == "fp16" and result["stages"]["fp16"].get("half", 0.0) > get("fp16").default_rtol:
         return Cause(
             "survey", "PyTorch's own answers in half precision are off by more than the limit, too: drawn weights"
         )

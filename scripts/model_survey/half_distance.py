@@ -20,13 +20,11 @@ def half_distance(source: Source, seed: int = 0) -> float | None:
         signature = Signature(graph.module, graph.inputs, (), source.by_position, graph.watch, graph.draw)
         drawn = signature.draw({name: dim.max for name, dim in named_dims(graph.inputs).items()}, seed)
         asked.append((signature, run_module(signature, Case("max", drawn.sizes, {}, {}), drawn.inputs)))
-    source.module.half()
     worst = 0.0
     for signature, full in asked:
         signature.module.half()
-        halves = {n: v.astype(np.float16) if v.dtype == np.float32 else v for n, v in full.inputs.items()}
         try:
-            found = run_module(signature, full, halves).outputs
+            found = run_module(signature, full, full.to_fp16().inputs).outputs
         except Exception:  # code that writes float32 into its middle
             return None
         for name, expected in full.outputs.items():

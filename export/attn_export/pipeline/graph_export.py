@@ -182,8 +182,7 @@ def export_graph(
         try:
             heavy = checked_stage(work, last.name, current, console, after=last.nodes_after, heavy=True)
         except ParityError:
-            if current != place:
-                check_capture(heavy=True)  # names the capture where it is at fault
+            check_capture(heavy=True)  # where the capture is at fault, it is named, and explained
             raise
         last.verdict.add(heavy.verdict)
     work.attention = find_blocks(load(current))

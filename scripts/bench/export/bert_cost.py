@@ -3,8 +3,8 @@
 Both get the same folder of a BertForSequenceClassification with drawn weights, as fresh processes in turns, best of --repeat
 for the tiny one; the base one runs once. What they make differs: optimum-cli traces with TorchScript and compares one answer of
 ONNX Runtime with PyTorch's; attn-export captures by torch.export, and holds the graph against PyTorch at the corners of its
-ranges (up to 32 rows of 512 tokens) and at sizes between, before and after it is simplified. What was expected is in the head
-of ../generate_bench.py.
+ranges (up to 32 rows of 512 tokens) and at sizes between, before and after it is simplified (cases that take PyTorch over a
+second: after it alone). What was expected is in the head of ../generate_bench.py.
 
 usage: bert_cost.py [--sizes tiny,base] [--repeat 2] [--optimum-venv FOLDER] [--json]
 """

@@ -10,11 +10,11 @@ import pytest
 import torch
 from attn_export import ExportOptions, export
 from attn_export.console import Console
-from attn_export.onnx_graph import onnx_file as graph
 from attn_export.passes import _base as step
 from attn_export.reference import Signature
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import ParityError
+from support.checks.plain_pass import PlainPass
 from torch import nn
 
 #: Elements of the inputs of the cases "max" and "batch-max" together: those with more than LIGHT are heavy here.
@@ -35,20 +35,13 @@ class Wide(nn.Module):
         return self.project(x)
 
 
-class Scales:
+class Scales(PlainPass):
     """Doubles what the graph answers where its input has more elements than `beyond`."""
 
     name = "scales"
-    summary = "for tests"
 
     def __init__(self, beyond: int) -> None:
         self.beyond = beyond
-
-    def requires(self, before: graph.GraphInfo) -> str:
-        return ""
-
-    def ensures(self, before: graph.GraphInfo, after: graph.GraphInfo) -> str:
-        return ""
 
     def run(self, source: Path, target: Path, isolated: object) -> step.PassResult:
         model = onnx.load(source)

@@ -24,6 +24,7 @@ from attn_runtime.errors import CaptureError, ParityError, UsageError
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
+from support.checks.plain_pass import PlainPass
 
 X = ["x:float32[batch,T,16]"]
 DIMS = ["batch=1:2:4", "T=1:8:16"]
@@ -129,15 +130,8 @@ def test_big_corners_are_stored_smaller_and_none_is_left_out(project: Path, monk
     assert max(sizes) < 1200
 
 
-class BreaksParity:
+class BreaksParity(PlainPass):
     name = "breaks"
-    summary = "for tests"
-
-    def requires(self, before: graph.GraphInfo) -> str:
-        return ""
-
-    def ensures(self, before: graph.GraphInfo, after: graph.GraphInfo) -> str:
-        return ""
 
     def run(self, source: Path, target: Path, isolated: object) -> step.PassResult:
         model = onnx.load(source)

@@ -79,6 +79,13 @@ GenerateOptions GenerateOptions::of(const attn_generate_options* given) {
   return made;
 }
 
+GenerateOptions GenerateOptions::of_rows_from(size_t begin) const {
+  GenerateOptions part = *this;
+  if (on_token) part.on_token = [this, begin](size_t row, int64_t token) { return on_token(begin + row, token); };
+  if (on_text) part.on_text = [this, begin](size_t row, const std::string& piece) { return on_text(begin + row, piece); };
+  return part;
+}
+
 void GenerateOptions::check() const {
   const std::string tokens = ", expected a whole number of tokens, 0.." + std::to_string(most_tokens);
   const auto check_count = [&](const char* name, const std::optional<int64_t>& count) {

@@ -42,6 +42,8 @@ struct GenerateOptions {
   std::vector<std::pair<std::string, std::string>> begin;  // what answers begin with, by the names of the model's choices
 
   static GenerateOptions of(const attn_generate_options* given);  // raises usage_error
+  // The same for a batch whose first row is the caller's row `begin`: that is what the callbacks are told. `this` outlives them.
+  GenerateOptions of_rows_from(size_t begin) const;
   void check() const;  // raises usage_error for values that make no sense
 };
 

@@ -70,14 +70,7 @@ TextAnswers generate_texts(Generator& generator, const Text& text, const std::ve
     const Tensors tensors = text.encode({from, from + count});
     std::map<std::string, View> inputs;
     for (const auto& [name, tensor] : tensors) inputs[name] = tensor.view();
-    GenerateOptions part = options;
-    if (options.on_token) {
-      part.on_token = [&options, begin](size_t row, int64_t token) { return options.on_token(begin + row, token); };
-    }
-    if (options.on_text) {
-      part.on_text = [&options, begin](size_t row, const std::string& piece) { return options.on_text(begin + row, piece); };
-    }
-    Generated found = generate_in_pieces(generator, &text, inputs, part);
+    Generated found = generate_in_pieces(generator, &text, inputs, options.of_rows_from(begin));
     ended = std::count(found.stopped.begin(), found.stopped.end(), Stopped::cancelled) > 0;
     append(made.answers.tokens, found.tokens);
     append(made.answers.scores, found.scores);

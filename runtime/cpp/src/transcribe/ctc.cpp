@@ -92,15 +92,11 @@ struct Transcriber {
     audio = take("audio");
     recipe = take("ctc");
     tokenizer = take("tokenizer");
-    input = audio.at("input").get<std::string>();
     output = recipe.at("output").get<std::string>();
-    const std::vector<TensorSpec>& inputs = session.inputs;
-    if (inputs.size() != 1 || inputs[0].name != input || inputs[0].dtype != ATTN_FLOAT32 || inputs[0].dims.size() != 2) {
-      throw usage_error(session.where + ": asset audio: expected " + shown(input) +
-                        " of float32 [batch, samples] as its only input, found " + (inputs.empty() ? "none" : inputs[0].text()));
-    }
-    rows = inputs[0].dims[0];
-    length = inputs[0].dims[1];
+    const TensorSpec& wave = wave_input(session.inputs, audio, session.where);
+    input = wave.name;
+    rows = wave.dims[0];
+    length = wave.dims[1];
     const auto found = std::find_if(session.outputs.begin(), session.outputs.end(), [&](const TensorSpec& spec) { return spec.name == output; });
     if (found == session.outputs.end() || found->dtype != ATTN_FLOAT32 || found->dims.size() != 3) {
       throw bundle_error(session.where + ": asset ctc: there is no output " + shown(output) +

@@ -17,22 +17,11 @@ Json asset(const Generator& generator, const char* name, const char* lacks) {
   return std::move(*found);
 }
 
-// The only input, float32 [batch, samples].
-const TensorSpec& input_of(const Generator& generator, const Json& audio) {
-  const std::string name = audio.at("input").get<std::string>();
-  const std::vector<TensorSpec>& inputs = generator.graph_io->inputs;
-  if (inputs.size() != 1 || inputs[0].name != name || inputs[0].dtype != ATTN_FLOAT32 || inputs[0].dims.size() != 2) {
-    throw usage_error(generator.graph_io->where + ": asset audio: expected " + shown(name) +
-                      " of float32 [batch, samples] as its only input, found " + (inputs.empty() ? "none" : inputs[0].text()));
-  }
-  return inputs[0];
-}
-
 }  // namespace
 
 Transcribed transcribe(Generator& generator, const ReadSound& read, const GenerateOptions& options) {
   const Json audio = asset(generator, "audio", "takes no recordings: there is no audio.json among its assets");
-  const TensorSpec& input = input_of(generator, audio);
+  const TensorSpec& input = wave_input(generator.graph_io->inputs, audio, generator.graph_io->where);
   const Tokenizer tokenizer(asset(generator, "tokenizer", "writes no texts: its assets lack tokenizer.json"), generator.graph_io->where);
   const Settings settings = generator.settings(options);
   settings.check(generator.graph_io->vocabulary, generator.graph_io->where);
@@ -53,11 +42,7 @@ Transcribed transcribe(Generator& generator, const ReadSound& read, const Genera
     for (size_t i = 0; i < count; ++i, row += size) {
       std::copy(whole.begin() + windows[begin + i].start, whole.begin() + windows[begin + i].stop, row);
     }
-    GenerateOptions part = options;
-    if (options.on_token) {
-      part.on_token = [&options, begin](size_t number, int64_t token) { return options.on_token(begin + number, token); };
-    }
-    const Generated found = generator.generate({{input.name, batch.view()}}, part);
+    const Generated found = generator.generate({{input.name, batch.view()}}, options.of_rows_from(begin));
     for (size_t i = 0; i < count; ++i) {
       const std::vector<int64_t>& written = found.tokens[i];
       tokens.insert(tokens.end(), written.begin(), written.end() - (found.stopped[i] == Stopped::stop ? 1 : 0));

@@ -1,7 +1,7 @@
 """avg_pool over windows that are as large as all there is, and by another divisor than their size.
 
 The first is the mean. transformers' EfficientNet pools with windows of 2560 x 2560 over what is left of a picture, 7 x 7, and
-TensorRT has no windows of over 100,000 elements (TensorRT-RTX 1.6), however small what lies under them is.
+TensorRT has no windows of over 100,000 elements (TensorRT-RTX 1.7), however small what lies under them is.
 
 The exporter drops `divisor_override` and answers the mean (findings/torch-exporter-drops-the-divisor.sh).
 """
@@ -25,7 +25,7 @@ def _write(node: torch.fx.Node) -> Call | None:
     sizes, answered = value(source).shape[-axes:], value(node).shape[-axes:]
     whole = all(statically_known_true(size <= window) for size, window in zip(sizes, windows, strict=True))
     if whole and all(statically_known_true(size == 1) for size in answered) and not any(padding):
-        return Call(total if divisor else mean, (source, axes, *([divisor] if divisor else [])), {})
+        return Call(over_all, (source, axes, divisor), {})
     if not divisor:
         return None
     if given["ceil_mode"]:
@@ -42,14 +42,10 @@ def _of_each_axis(given: int | Sequence[Size], axes: int) -> list[Size]:
     return numbers * axes if len(numbers) == 1 else numbers
 
 
-def mean(source: torch.Tensor, axes: int) -> torch.Tensor:
-    """source [..., *sizes] -> [..., 1, ...], over the last `axes`."""
-    return source.mean(list(range(-axes, 0)), keepdim=True)
-
-
-def total(source: torch.Tensor, axes: int, divisor: int) -> torch.Tensor:
-    """source [..., *sizes] -> [..., 1, ...], over the last `axes`, by `divisor`."""
-    return source.sum(list(range(-axes, 0)), keepdim=True) / divisor
+def over_all(source: torch.Tensor, axes: int, divisor: int | None) -> torch.Tensor:
+    """source [..., *sizes] -> [..., 1, ...]: the mean over the last `axes`, or the sum by `divisor`."""
+    last = list(range(-axes, 0))
+    return source.sum(last, keepdim=True) / divisor if divisor else source.mean(last, keepdim=True)
 
 
 def divided(
