@@ -43,6 +43,11 @@ class Tolerance:
         """The same with the rtol of this output."""
         return replace(self, rtol=self.rtols[output], rtols={}) if output in self.rtols else self
 
+    def times(self, factor: float) -> Tolerance:
+        """With every limit `factor` times as wide; fills as they are."""
+        rtols = {output: factor * rtol for output, rtol in self.rtols.items()}
+        return replace(self, atol=factor * self.atol, rtol=factor * self.rtol, rtols=rtols)
+
     def limit(self, max_reference: float) -> float:
         """How large an error may be in a tensor whose reference is at most `max_reference`."""
         return self.atol + self.rtol * max_reference

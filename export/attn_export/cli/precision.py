@@ -57,6 +57,36 @@ def chosen_scheme(precisions: Sequence[str], half_io: bool, needed: bool) -> str
     return names[0]
 
 
+def quantise_options(command: Command) -> Command:
+    """What there is to choose of a precision that quantises."""
+    options = [
+        click.option("--calibrate", metavar="FOLDER|FILE.npz|package.module:callable",
+                     help="Samples of inputs that ranges of activations are measured on.  [default: the golden inputs]"),
+        click.option("--calibration", metavar="METHOD", help="How a range is told from them: min-max, entropy or percentile."),
+        click.option("--block-size", type=int, metavar="ROWS", help="Rows of a weight that share a scale (int4-weights)."),
+        click.option("--rounding", metavar="METHOD", help="How weights are rounded.  [default: the precision's own]"),
+        click.option("--min-agreement", type=float, metavar="SHARE",
+                     help="Least share of rows with the reference's class, or next token, as in 0.99."),
+        click.option("--max-size", type=float, metavar="MB", help="Most megabytes of the file for a CPU."),
+    ]  # fmt: skip
+    return _apply(options, command)
+
+
+def chosen_quantisation(
+    calibrate: str | None,
+    calibration: str | None,
+    block_size: int | None,
+    rounding: str | None,
+    min_agreement: float | None,
+    max_size: float | None,
+) -> Any:
+    """The options as `convert` takes them."""
+    from ..precision import QuantiseOptions
+
+    size = None if max_size is None else int(max_size * 1e6)
+    return QuantiseOptions(calibrate, calibration, block_size, rounding, min_agreement, size)
+
+
 def input_options(command: Command) -> Command:
     """How the inputs of a plain file are told."""
     options = [
@@ -85,9 +115,12 @@ def common_options(command: Command) -> Command:
 @precision_options
 @click.option(
     "--rtol",
+    "--max-error",
+    "rtol",
     type=float,
-    help="Error allowed, of max|reference|.  [default: the precision's own: 1e-2 for fp16, 8e-2 for bf16]",
+    help="Error allowed, of max|reference|.  [default: the precision's own: 1e-2 for fp16, 8e-2 for bf16, 5e-2 for int8]",
 )
+@quantise_options
 @click.option("--skip-pass", multiple=True, metavar="attention", help="Leave out the graph for TensorRT.")
 @click.option(
     "-o",
@@ -110,11 +143,12 @@ def convert_command(
     stage_timeout: float,
     quiet: bool,
     as_json: bool,
+    **quantise: Any,
 ) -> None:
-    """Add half precision to a bundle, held against its golden cases; or convert a plain graph to -o NAME.onnx.
+    """Add half precision or a quantised form to a bundle, held against its golden cases; or convert a plain graph.
 
-    What overflows or drifts stays in fp32 and is named. Exit code 4 when nothing makes the answers hold; the bundle is
-    then as it was.
+    What overflows, drifts or loses too much stays as it is and is named. Exit code 4 when nothing makes the answers hold; the
+    bundle is then as it was.
     """
     precision = chosen_scheme(precisions, half_io, needed=True)
     assert precision is not None
@@ -122,7 +156,7 @@ def convert_command(
 
     made = convert(
         path, precision, output=output, half_io=half_io, rtol=rtol, skip=skip_pass, inputs=inputs, dims=dims,
-        tensorrt=tensorrt, console=Console(quiet), stage_seconds=stage_timeout,
+        tensorrt=tensorrt, console=Console(quiet), stage_seconds=stage_timeout, quantise=chosen_quantisation(**quantise),
     )  # fmt: skip
     if as_json:
         print_json({"precisions": [typed.to_json() for typed in made]})

@@ -18,7 +18,7 @@ from attn_runtime.errors import BundleError, ParityError, StageError, UsageError
 
 from ..console import Console
 from ..parity import check_case, passed, worst
-from ..precision.schemes import Scheme, of_type
+from ..precision.schemes import HalfScheme, of_type
 from . import weak_proof
 from .families import Unchanged
 from .mutants import Mutant, Mutants
@@ -260,7 +260,7 @@ class _Subject:
             found.append(answer if not floats or any(np.isfinite(v).any() for v in floats) else None)
         return found
 
-    def _rounding(self, scheme: Scheme, cases: Sequence[Case[Path]]) -> list[dict[str, Rounding] | None]:
+    def _rounding(self, scheme: HalfScheme, cases: Sequence[Case[Path]]) -> list[dict[str, Rounding] | None]:
         """Of a typed graph: by output, how far its emulated form is from the fp32 graph at each case; None where that is
         no number."""
         fp32 = self.graph.precisions.get("fp32")

@@ -9,13 +9,14 @@ from attn_runtime.lazy import lazy
 if TYPE_CHECKING:
     from .bisect_bundle import bisect
     from .conversion import CHECKED, add_precision, check_options, convert, convert_file, drawn_inputs
-    from .further_cases import Live
+    from .half import Live, TypedGraph
+    from .quantised import QuantiseOptions
     from .tensorrt_form import add_form, plain_form
-    from .typed_graph import TypedGraph
 
 __all__ = [
     "CHECKED",
     "Live",
+    "QuantiseOptions",
     "TypedGraph",
     "add_form",
     "add_precision",
@@ -33,8 +34,8 @@ __getattr__, __dir__ = lazy(
     {
         "bisect_bundle": ["bisect"],
         "conversion": ["CHECKED", "add_precision", "check_options", "convert", "convert_file", "drawn_inputs"],
-        "further_cases": ["Live"],
+        "half": ["Live", "TypedGraph"],
+        "quantised": ["QuantiseOptions"],
         "tensorrt_form": ["add_form", "plain_form"],
-        "typed_graph": ["TypedGraph"],
     },
 )

@@ -19,13 +19,13 @@ from onnx import TensorProto
 from ..console import Console
 from ..onnx_graph import read_info
 from ..parity import ReferenceSet, golden_record, own_record
-from . import fp32_search, schemes
+from . import half, schemes
 from .bisect_report import Bisected, plot_bisection
-from .bisection import compare_graphs, precision_of
-from .conversion import SECONDS, conversion_of, drawn_inputs, embedded_inputs, save_whole, workshop
-from .fp32_search import Conversion
-from .schemes import read_cast
-from .typed_graph import TypedGraph, convert_graph
+from .conversion import SECONDS, drawn_inputs, save_whole, workshop
+from .half import Conversion, TypedGraph, convert_graph
+from .layerwise import compare_graphs, precision_of
+from .sources import conversion_of, embedded_inputs
+from .typed import read_cast
 
 
 def bisect(
@@ -73,10 +73,15 @@ def bisect(
             cases = [(c.name, c.inputs) for c in chosen.cases]
             bisection = compare_graphs(source, other, cases, isolated, work)
             line.done(f"{len(bisection.steps)} tensors of {source.name} and {label} at {len(cases)} shapes")
-        scheme = schemes.get(label) if label in schemes.names() else precision_of(_load(other))
-        name = "fp32" if scheme is None else scheme.name
+        known = schemes.get(label) if label in schemes.names() else precision_of(_load(other))
+        scheme = known if isinstance(known, schemes.HalfScheme) else None
+        name = "fp32" if known is None else known.name
         result = Bisected(path.name, label, name, tuple(c.name for c in chosen.cases), bisection)
         if mend is not None:
+            if scheme is None and known is not None:
+                raise UsageError(
+                    f"-o {mend}: {label} is quantised; to keep more of it in fp32, convert with a lower --max-error"
+                )
             if scheme is None:
                 raise UsageError(f"-o {mend}: {label} is in fp32, where there is nothing to keep; leave -o out")
             scheme.require()
@@ -96,8 +101,8 @@ def bisect(
 def _mended(conversion: Conversion, other: Path, graph: str, console: Console) -> TypedGraph:
     """`other` with in fp32 what it has there already and what its ranges ask for; what of it is not needed is dropped again."""
     own = read_cast(other)
-    needed = fp32_search.start(conversion).in_fp32 | {*own.in_fp32, *own.moved_in_fp32}
-    return convert_graph(conversion, graph, console, fp32_search.candidate(conversion, needed, "own"))
+    needed = half.start(conversion).in_fp32 | {*own.in_fp32, *own.moved_in_fp32}
+    return convert_graph(conversion, graph, console, half.candidate(conversion, needed, "own"))
 
 
 Named = tuple[Path, Path, str, ReferenceSet, Tolerance]

@@ -11,8 +11,8 @@ from attn_runtime.files import write_whole
 from attn_runtime.tasks.plots import check_plot
 from attn_runtime.text_format import columns
 
-from .bisection import Bisection, Step, short
-from .typed_graph import TypedGraph
+from .half import TypedGraph
+from .layerwise import Bisection, Step, short
 
 #: Rows of the table; --json has every tensor.
 MAX_ROWS = 32

@@ -1,4 +1,4 @@
-"""Half precision, written into a bundle: its files under their names, and what the manifest says of them."""
+"""A precision, written into a bundle: its files under their names, and what the manifest says of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attn_runtime.bundle import Bundle, BundleWriter
 from .. import manifest_entries
 from ..onnx_graph import read_info, share
 from ..passes import attention
-from .typed_graph import TypedGraph
+from .half import TypedGraph
 
 
 def write_precision(
@@ -31,7 +31,8 @@ def write_precision(
     """
     made: list[TypedGraph] = []
     manifest: dict[str, Any] = {**opened.manifest, "graphs": dict(opened.manifest["graphs"])}
-    manifest["versions"] = {**manifest["versions"], "nvidia-modelopt": version("nvidia-modelopt")}
+    if any(typed.type != "fp32" for forms in typed_graphs.values() for typed in forms):
+        manifest["versions"] = {**manifest["versions"], "nvidia-modelopt": version("nvidia-modelopt")}
     with BundleWriter(bundle, amends=opened) as writer:
         placed = {}
         for graph, forms in typed_graphs.items():
@@ -89,13 +90,14 @@ def _entry(
 def _precision(typed: TypedGraph, data: Sequence[str]) -> dict[str, Any]:
     converted = {"type": typed.type, "half_io": typed.half_io, "kept": [dict(n) for n in typed.fp32_nodes]}
     converted |= {"target": typed.target} if typed.target else {}
+    converted |= {"quantised": dict(typed.quantised)} if typed.quantised is not None else {}
     return manifest_entries.precision_entry(typed.path.name, data, typed.tolerance, typed.blocks, converted)
 
 
 def stage_entry(typed: TypedGraph) -> dict[str, Any]:
     """The conversion as one of the manifest's stages."""
     return manifest_entries.stage_entry(
-        typed.name if typed.target is None else attention.PASS.name,
+        typed.name if typed.target is None or typed.quantised is not None else attention.PASS.name,
         typed.name,
         typed.nodes_before,
         typed.nodes_after,

@@ -10,26 +10,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
-from attn_runtime.bundle import KEY, Bundle, OnnxWriter, check_target, read_embedded
-from attn_runtime.child_process import ChildProcess, TaskFailed
-from attn_runtime.compare import Tolerance
-from attn_runtime.errors import BundleError, PassError, UsageError
+from attn_runtime.bundle import KEY, Bundle, OnnxWriter, check_target
+from attn_runtime.child_process import ChildProcess
+from attn_runtime.errors import UsageError
 from attn_runtime.files import is_file, not_utf8, sweep
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
-from ..onnx_graph import EXTERNAL_FROM_BYTES, GraphInfo, read_info, with_own_data
-from ..parity import ReferenceSet, golden_record, own_record, prove, swept_cases
+from ..onnx_graph import read_info
+from ..parity import prove, swept_cases
 from ..passes import attention
 from ..source import parse_dims, parse_inputs
 from . import schemes
-from .bisection import precision_of
 from .bundle_files import stage_entry, write_precision
-from .fp32_search import Conversion
-from .further_cases import FurtherCases, Live, of_bundle
-from .layerwise import ranges
-from .schemes import MAX_BYTES, Scheme
-from .typed_graph import TypedGraph, convert_graph, for_tensorrt
+from .half import Conversion, FurtherCases, Live, TypedGraph, convert_graph, for_tensorrt, of_bundle
+from .quantised import QuantiseOptions
+from .quantised_forms import quantise_bundle, quantise_file
+from .schemes import HalfScheme, QuantisedScheme, Scheme
+from .sources import bundle_conversion, embedded_inputs, file_conversion
 
 SECONDS = 600.0
 #: The metadata property of a plain file that says how it was checked.
@@ -49,6 +47,7 @@ def convert(
     tensorrt: bool = False,
     console: Console | None = None,
     stage_seconds: float = SECONDS,
+    quantise: QuantiseOptions = QuantiseOptions(),  # noqa: B008  it is frozen
 ) -> list[TypedGraph]:
     """Convert to `precision`, the name of a scheme: a bundle gets it beside its fp32, a plain fp32 graph is written to `output`.
 
@@ -56,7 +55,8 @@ def convert(
     "image:float32[batch,3,32,32]", with the ranges of their dims in `dims`, such as "batch=1:8:64" (by default what the
     file's metadata says). `half_io` makes float32 inputs and outputs float16; `rtol` is the share of max|reference| that an
     error may have (by default the scheme's); `skip` may name "attention", to leave out the form for TensorRT, which a
-    plain file gets with `tensorrt` alone. A stage that takes longer than `stage_seconds` is given up.
+    plain file gets with `tensorrt` alone. A stage that takes longer than `stage_seconds` is given up. `quantise` is what there is
+    to choose of a precision that quantises.
 
     Returns what was written. Raises UsageError for options that make no sense or an unknown precision, ParityError when
     no small set of nodes in fp32 makes the answers hold, BundleError for a damaged bundle or one without golden cases,
@@ -70,7 +70,7 @@ def convert(
                 f"{names[0]} is for a plain MODEL.onnx; a bundle has its own inputs, and gets model.{precision}.onnx and, "
                 f"where TensorRT needs another form, model.{precision}-trt.onnx"
             )
-        check_options(precision, half_io, skip)
+        check_options(precision, half_io, skip, quantise)
         with console.changing(bundle_or_file):
             return add_precision(
                 bundle_or_file,
@@ -80,6 +80,7 @@ def convert(
                 skip=skip,
                 console=console,
                 stage_seconds=stage_seconds,
+                quantise=quantise,
             )
     if output is None:
         raise UsageError(
@@ -88,7 +89,7 @@ def convert(
     specs = drawn_inputs(inputs, dims)
     typed = convert_file(
         bundle_or_file, output, precision, half_io=half_io, rtol=rtol, inputs=specs, skip=skip, tensorrt=tensorrt,
-        console=console, stage_seconds=stage_seconds,
+        console=console, stage_seconds=stage_seconds, quantise=quantise,
     )  # fmt: skip
     return [typed]
 
@@ -110,26 +111,35 @@ def add_precision(
     console: Console,
     stage_seconds: float = SECONDS,
     live: Mapping[str, Live] | None = None,
+    quantise: QuantiseOptions = QuantiseOptions(),  # noqa: B008  it is frozen
 ) -> list[TypedGraph]:
     """`convert` of a bundle: write model.`precision`.onnx, and its form for TensorRT, for each of its graphs.
 
     What the bundle had under these names is replaced. `live` is PyTorch, by graph, where the module is at hand: what the
     golden cases do not hold is asked of it, and else of the fp32 graph.
     """
-    scheme = check_options(precision, half_io, skip)
+    scheme = check_options(precision, half_io, skip, quantise)
     opened = Bundle.open(bundle)
     check_target(bundle)
-    if opened.asset("generation") is not None:
+    if isinstance(scheme, HalfScheme) and opened.asset("generation") is not None:
         half_io = _caches_in(scheme, half_io, console)
     with workshop(stage_seconds, scheme) as (work, isolated):
         # A killed run may have left hard links to the weights, and what has a second one is copied first.
         sweep(bundle.resolve())
-        typed_graphs = {}
-        for name in opened.graphs:
-            conversion = bundle_conversion(opened, name, scheme, half_io, rtol, work, isolated)
-            own = console.about(f"{name}: ") if len(opened.graphs) > 1 else console
-            cases = of_bundle(opened, opened.graph(name), scheme.type, (live or {}).get(name))
-            typed_graphs[name] = _forms(conversion, name, skip, own, cases)
+        typed_graphs: dict[str, list[TypedGraph]] = {}
+        if isinstance(scheme, QuantisedScheme):
+            tensorrt = attention.PASS.name not in skip
+            chosen = quantise.of(scheme)
+            typed_graphs = quantise_bundle(
+                opened, chosen, quantise, rtol, tensorrt, work, isolated, console, live or {}
+            )
+        else:
+            assert isinstance(scheme, HalfScheme)
+            for name in opened.graphs:
+                conversion = bundle_conversion(opened, name, scheme, half_io, rtol, work, isolated)
+                own = console.about(f"{name}: ") if len(opened.graphs) > 1 else console
+                cases = of_bundle(opened, opened.graph(name), scheme.type, (live or {}).get(name))
+                typed_graphs[name] = _forms(conversion, name, skip, own, cases)
         with console.stage("write") as line:
             written = write_precision(
                 bundle, opened, scheme.name, typed_graphs, lambda staged: _prove(staged, scheme, isolated, console)
@@ -176,123 +186,45 @@ def convert_file(
     console: Console,
     stage_seconds: float = SECONDS,
     force: bool = False,
+    quantise: QuantiseOptions = QuantiseOptions(),  # noqa: B008  it is frozen
 ) -> TypedGraph:
     """`convert` of the plain fp32 graph at `path` to `target`, NAME.onnx.
 
     The fp32 answers are ONNX Runtime's, to inputs drawn at the corners of `inputs` (by default what the file's metadata
     says, else sizes 1, 2, 3 and 5 for every dynamic axis). `force` replaces what lies at `target`.
     """
-    scheme = check_options(precision, half_io, skip)
+    scheme = check_options(precision, half_io, skip, quantise)
     if target.suffix != ".onnx":
         raise UsageError(f"-o {target}: got suffix {target.suffix or '(none)'}, expected NAME.onnx for a plain graph")
     check_target(target, force)
     if problem := not_utf8(path):
         raise UsageError(f"{path}: its path {problem}")
     with workshop(stage_seconds, scheme) as (work, isolated), OnnxWriter(target, force) as writer:
-        conversion = file_conversion(path, scheme, half_io, rtol, inputs, work, isolated)
-        without = skip if tensorrt else (attention.PASS.name,)
-        chosen = _forms(conversion, path.stem, without, console, _of_file(path, inputs))[-1]
+        if isinstance(scheme, QuantisedScheme):
+            cases = _of_file(path, inputs)
+            chosen = quantise_file(
+                path, quantise.of(scheme), quantise, rtol, inputs, tensorrt, work, isolated, console, cases
+            )
+        else:
+            assert isinstance(scheme, HalfScheme)
+            conversion = file_conversion(path, scheme, half_io, rtol, inputs, work, isolated)
+            without = skip if tensorrt else (attention.PASS.name,)
+            chosen = _forms(conversion, path.stem, without, console, _of_file(path, inputs))[-1]
         save_whole(chosen, writer)
         writer.commit()
     return replace(chosen, path=target)
 
 
-def bundle_conversion(
-    opened: Bundle, graph: str, scheme: Scheme, half_io: bool, rtol: float | None, work: Path, isolated: ChildProcess
-) -> Conversion:
-    """What converting one graph of a bundle takes. BundleError where it has no fp32 precision or no golden cases."""
-    own = opened.graph(graph)
-    if "fp32" not in own.precisions:
-        raise BundleError(
-            f"bundle {own.bundle}: graph {graph} has no precision fp32 to convert, only {', '.join(own.precisions)}; "
-            "export it again"
-        )
-    fp32 = own.precisions["fp32"]
-    tolerance = scheme.tolerance(rtol, fp32.tolerance)
-    record = golden_record(opened, own, scheme.type)
-    made = conversion_of(fp32.file, scheme, record, tolerance, half_io, work / graph, isolated)
-    return replace(made, own_limits=rtol is None)
-
-
-def file_conversion(
-    path: Path,
-    scheme: Scheme,
+def check_options(
+    precision: str,
     half_io: bool,
-    rtol: float | None,
-    inputs: Sequence[TensorSpec] | None,
-    work: Path,
-    isolated: ChildProcess,
-) -> Conversion:
-    """What converting a plain file takes."""
-    info, _ = _check_source(path)
-    folder = work / "record"
-    folder.mkdir()
-    record = own_record(path, info, inputs or embedded_inputs(path), folder, isolated)
-    tolerance = scheme.tolerance(rtol, Tolerance(fills=record.fills))
-    made = conversion_of(path, scheme, record, tolerance, half_io, work / "graph", isolated)
-    return replace(made, own_limits=rtol is None)
-
-
-def conversion_of(
-    source: Path,
-    scheme: Scheme,
-    record: ReferenceSet,
-    tolerance: Tolerance,
-    half_io: bool,
-    work: Path,
-    isolated: ChildProcess,
-) -> Conversion:
-    """What converting the graph at `source` takes; `work` is made. UsageError for a graph that can't be converted."""
-    work.mkdir()
-    before, model = _check_source(source)
-    source = with_own_data(source, work)
-    names = [node.name for node in model.graph.node]
-    if "" in names or len(set(names)) < len(names):
-        source = _named(source, work)
-    large = before.weight_bytes >= EXTERNAL_FROM_BYTES
-    try:
-        largest = ranges(source, record.inputs, isolated)
-    except TaskFailed as problem:
-        raise PassError(f"the fp32 graph can't be measured: {problem}") from problem
-    return Conversion(source, scheme, record, tolerance, half_io, isolated, work, largest, large)
-
-
-def _check_source(source: Path) -> tuple[GraphInfo, onnx.ModelProto]:
-    """The graph without its external weights, and what is known of it.
-
-    UsageError where it is too large, or in half precision already.
-    """
-    info = read_info(source)
-    size = info.weight_bytes
-    if size > MAX_BYTES:
-        raise UsageError(
-            f"{source.name} has {size / 1e9:.1f} GB of weights; AutoCast holds them as one protobuf message, which ends at "
-            f"{MAX_BYTES / 1e9:.1f} GB. Export the module in half precision (model.half()), or in parts"
-        )
-    model = onnx.load(source, load_external_data=False)
-    if (scheme := precision_of(model)) is not None:
-        raise UsageError(f"{source.name} is in {scheme.name} already; give the fp32 graph that it was made from")
-    return info, model
-
-
-def _named(source: Path, work: Path) -> Path:
-    """A copy whose every node has a name of its own: nodes are left in fp32 by name."""
-    model = onnx.load(source)
-    taken: set[str] = set()
-    for number, node in enumerate(model.graph.node):
-        if not node.name or node.name in taken:
-            node.name = f"{node.op_type}_{number}"
-            while node.name in taken:
-                node.name += "_"
-        taken.add(node.name)
-    onnx.save(model, work / "named.onnx")
-    return work / "named.onnx"
-
-
-def check_options(precision: str, half_io: bool, skip: Sequence[str]) -> Scheme:
+    skip: Sequence[str],
+    quantise: QuantiseOptions = QuantiseOptions(),  # noqa: B008  it is frozen
+) -> Scheme:
     """The scheme; UsageError for options that make no sense, BackendError where what it converts with is not installed."""
     scheme = schemes.get(precision)
     scheme.check_half_io(half_io)
+    quantise.check(scheme)
     for name in skip:
         if name != attention.PASS.name:
             raise UsageError(
@@ -358,9 +290,3 @@ def save_whole(typed: TypedGraph, writer: OnnxWriter) -> None:
         onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data", size_threshold=1024)
     else:
         onnx.save(model, target)
-
-
-def embedded_inputs(path: Path) -> tuple[TensorSpec, ...] | None:
-    """What the metadata of a plain file says of its inputs; None where it says nothing."""
-    properties = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
-    return read_embedded(properties[KEY], path.name).inputs if KEY in properties else None

@@ -23,8 +23,9 @@ from ..onnx_graph import EXTERNAL_FROM_BYTES, load, read_info
 from ..parity import Check, ReferenceSet, check, golden_record, own_record, parity_error, passed
 from ..passes import Applied, Pass, run_pass
 from . import schemes
-from .conversion import CHECKED, SECONDS, embedded_inputs, workshop
-from .fp32_search import Conversion, judge
+from .conversion import CHECKED, SECONDS, workshop
+from .half import Conversion, judge
+from .sources import embedded_inputs
 
 
 def add_form(
@@ -124,7 +125,9 @@ def _held(
         if type == "fp32":
             checks = check(path, record, tolerance, work, isolated, large)
         else:
-            conversion = Conversion(path, schemes.get(type), record, tolerance, half_io, isolated, work, {}, large)
+            scheme = schemes.of_type(type)
+            assert scheme is not None, type
+            conversion = Conversion(path, scheme, record, tolerance, half_io, isolated, work, {}, large)
             checks = judge(conversion, path)[1]
     except TaskFailed as problem:
         raise PassError(f"{label} can't be run: {problem}") from problem

@@ -41,10 +41,12 @@ def is_bundle(path: str | os.PathLike[str]) -> bool:
 class Precision:
     """One ONNX file of a graph, with the external data files it names, and what 'equal' means for its answers.
 
-    type        of its arithmetic, as the schema lists them; what the precision itself is called says nothing of it
+    type        of its arithmetic, as the schema lists them (of a quantised graph, that of its rest); what the precision itself is
+                called says nothing of it
     target      "tensorrt" when the file was made for that engine alone, else None
     half_io     whether the graph's float32 inputs and outputs are float16 in this file
     kept        nodes that stay in fp32 although the type is half: node, operator, module, reason
+    quantised   how its products are quantised, as the schema has it; None where they are not
     attention   its attention blocks; None where the bundle does not tell
     sha256      of the ONNX file
     """
@@ -57,6 +59,7 @@ class Precision:
     half_io: bool = False
     kept: tuple[Mapping[str, str], ...] = ()
     attention: tuple[AttentionBlock, ...] | None = None
+    quantised: Mapping[str, Any] | None = None
     sha256: str = ""
 
 
@@ -141,8 +144,16 @@ class Graph:
 
         Where several precisions have one type and borders, that is the file which has the name in front: NAME-trt.
         """
-        chosen = self.precisions[name]
-        alike = {n: p for n, p in self.precisions.items() if (p.type, p.half_io) == (chosen.type, chosen.half_io)}
+        chosen, own = self.precisions[name], self.precisions.get(f"{name}-trt")
+        if own is not None and own.target == target:
+            return f"{name}-trt", own
+        if chosen.quantised is not None:
+            return name, chosen
+        alike = {
+            n: p
+            for n, p in self.precisions.items()
+            if (p.type, p.half_io, p.quantised) == (chosen.type, chosen.half_io, None)
+        }
         made = {n: p for n, p in alike.items() if p.target == target}
         if sum(p.target is None for p in alike.values()) > 1:
             made = {n: p for n, p in made.items() if n == name or n == f"{name}-trt"}
@@ -317,6 +328,7 @@ class Bundle:
             entry.get("half_io", False),
             tuple(entry.get("kept", ())),
             tuple(map(AttentionBlock.from_json, entry["attention"])) if "attention" in entry else None,
+            entry.get("quantised"),
             self.manifest["files"][entry["file"]]["sha256"],
         )
 

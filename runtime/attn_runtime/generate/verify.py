@@ -123,7 +123,7 @@ def _replay(generator: Generator, case: GeneratedCase, row: int | None, logit_er
     # A log probability is off by at most twice what logits are; a score adds up those of a whole answer.
     grown = float((np.maximum(lengths, 1) ** (1 - case.length_penalty)).max(initial=1.0))
     score_error = 2 * logit_error * grown * _stretch(generator)
-    allowed = case.tolerance if _is_float32(generator) else max(case.tolerance, score_error)
+    allowed = case.tolerance if _is_exact(generator) else max(case.tolerance, score_error)
     decided = case.margin > 2 * (logit_error if case.beams == 1 else max(score_error, case.tolerance))
     wrong = [n for n, tokens in enumerate(_rows(case, rows)) if found.row(n) != tokens]
     off = None
@@ -143,9 +143,11 @@ def _replay(generator: Generator, case: GeneratedCase, row: int | None, logit_er
     return Replayed(case.name, row, case.beams, not wrong, decided, off, allowed, found.seconds, problem)
 
 
-def _is_float32(generator: Generator) -> bool:
+def _is_exact(generator: Generator) -> bool:
+    """Whether it computes in float32 alone, so that scores are held to the tolerance that is stored of them."""
     name = generator.wiring.step.name
-    return generator.bundle.graphs[name].precisions[_precision(generator, name)].type == "fp32"
+    found = generator.bundle.graphs[name].precisions[_precision(generator, name)]
+    return found.type == "fp32" and found.quantised is None
 
 
 def _stretch(generator: Generator) -> float:

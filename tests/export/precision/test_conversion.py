@@ -20,10 +20,10 @@ from attn_export.parity.recorded import check, golden_record
 from attn_export.precision import fp32_search as keep
 from attn_export.precision.bundle_files import write_precision
 from attn_export.precision.conversion import add_precision, bundle_conversion, convert_file, workshop
+from attn_export.precision.half.typed_graph import TypedGraph, convert_graph
 from attn_export.precision.schemes import get
-from attn_export.precision.schemes._autocast import computes
-from attn_export.precision.schemes._emulation import emulate
-from attn_export.precision.typed_graph import TypedGraph, convert_graph
+from attn_export.precision.typed.autocast import computes
+from attn_export.precision.typed.emulation import emulate
 from attn_export.source.resolve import load_source
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.compare import Tolerance

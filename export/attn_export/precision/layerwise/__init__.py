@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .activations import STANDS_FOR_INFINITY, Spread, compare_intermediates, ranges
+    from .activations import STANDS_FOR_INFINITY, Spread, compare_intermediates, probe, ranges
+    from .bisection import Bisection, Step, compare_graphs, limit_text, precision_of, short
     from .sensitivity import Sensitivity, in_source, measure_sensitivity, tensor_names
 
 __all__ = [
     "STANDS_FOR_INFINITY",
+    "Bisection",
     "Sensitivity",
     "Spread",
+    "Step",
+    "compare_graphs",
     "compare_intermediates",
     "in_source",
+    "limit_text",
     "measure_sensitivity",
+    "precision_of",
+    "probe",
     "ranges",
+    "short",
     "tensor_names",
 ]
 
@@ -26,7 +34,8 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "activations": ["STANDS_FOR_INFINITY", "Spread", "compare_intermediates", "ranges"],
+        "activations": ["STANDS_FOR_INFINITY", "Spread", "compare_intermediates", "probe", "ranges"],
+        "bisection": ["Bisection", "Step", "compare_graphs", "limit_text", "precision_of", "short"],
         "sensitivity": ["Sensitivity", "in_source", "measure_sensitivity", "tensor_names"],
     },
 )

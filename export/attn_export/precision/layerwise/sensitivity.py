@@ -21,7 +21,7 @@ from attn_runtime.compare import Tolerance
 from onnx import TensorProto, helper, numpy_helper
 
 from ...parity import Check, check_case, worst
-from ..schemes import ENTERED, HALVED
+from ..typed import ENTERED, HALVED
 from .activations import probe
 
 SWITCH = "//switch"

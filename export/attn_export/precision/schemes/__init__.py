@@ -7,44 +7,30 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from ._autocast import MAX_BYTES, Cast, computes, nodes_in_fp32, read_cast, require_autocast
-    from ._base import FLAGS, Scheme, get, names, none_named, of_type, option, scheme_of
-    from ._bodies import has_bodies, readers_of
-    from ._element_types import HALVES, tensor_types
-    from ._emulation import ENTERED, HALVED, MOVES
+    from ._base import FLAGS, Scheme, get, names, none_named, option
+    from ._half import HalfScheme, halves, of_type, scheme_of
+    from ._quantised import QuantisedScheme
 
 __all__ = [
-    "ENTERED",
     "FLAGS",
-    "HALVED",
-    "HALVES",
-    "MAX_BYTES",
-    "MOVES",
-    "Cast",
+    "HalfScheme",
+    "QuantisedScheme",
     "Scheme",
-    "computes",
     "get",
-    "has_bodies",
+    "halves",
     "names",
-    "nodes_in_fp32",
     "none_named",
     "of_type",
     "option",
-    "read_cast",
-    "readers_of",
-    "require_autocast",
     "scheme_of",
-    "tensor_types",
 ]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "_autocast": ["Cast", "MAX_BYTES", "computes", "nodes_in_fp32", "read_cast", "require_autocast"],
-        "_base": ["FLAGS", "Scheme", "get", "names", "none_named", "of_type", "option", "scheme_of"],
-        "_bodies": ["has_bodies", "readers_of"],
-        "_element_types": ["HALVES", "tensor_types"],
-        "_emulation": ["ENTERED", "HALVED", "MOVES"],
+        "_base": ["FLAGS", "Scheme", "get", "names", "none_named", "option"],
+        "_half": ["HalfScheme", "halves", "of_type", "scheme_of"],
+        "_quantised": ["QuantisedScheme"],
     },
 )

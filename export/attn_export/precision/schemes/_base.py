@@ -17,16 +17,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 from attn_runtime.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    import onnx
-    from attn_runtime.child_process import ChildProcess
     from attn_runtime.compare import Tolerance
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -51,60 +48,23 @@ def none_named(what: str) -> UsageError:
     )
 
 
-class Convert(Protocol):
-    def __call__(
-        self,
-        source: Path,
-        target: Path,
-        scheme: Scheme,
-        isolated: ChildProcess,
-        *,
-        fp32_nodes: Sequence[str] = (),
-        saturate: Sequence[str] = (),
-        half_io: bool = False,
-    ) -> None:
-        """Write `source` (fp32, every node named) to `target` as a strongly typed graph: no operator mixes types.
-
-        fp32_nodes    the nodes that stay in fp32, beside those whose operator the type does not have and those with bodies
-        saturate      tensors that are clipped to the type's range where they are cast to it
-        half_io       make the float32 inputs and outputs float16
-
-        Raises PassError with the reason when the graph can't be converted.
-        """
-
-
-class Emulate(Protocol):
-    def __call__(self, typed: onnx.ModelProto, between: bool = True) -> onnx.ModelProto:
-        """The fp32 graph that computes what a GPU computes of `typed`; see `_emulation.emulate`."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scheme:
-    """A type to convert to, and how.
+    """A precision to convert to; of which kind, `HalfScheme` and `QuantisedScheme` say.
 
     name            of the precision in a bundle, and of its file: model.NAME.onnx
     type            what the manifest calls the element type of its arithmetic; a runtime that never heard of the scheme
                     goes by this
-    onnx_type       the same as an onnx.TensorProto.DataType
-    max_finite      the type's greatest number
-    unit_roundoff   half the distance from 1 to the next number: the relative error of one rounding
     default_rtol    the error allowed where nobody says, of max|reference|
+    require         raises BackendError where what it converts with is not installed
+    warm_up         a task that imports that in the child process, "package.module:function", while others read and measure
     runs_on_cpu     whether ONNX Runtime has kernels of the type for the CPU
     half_io         whether a graph can have float16 inputs and outputs, and `no_half_io` why not
-    convert         from the fp32 graph to the typed one
-    emulate         from the typed graph to the fp32 graph that is its judge
-    require         raises BackendError where what `convert` needs is not installed
-    warm_up         a task that imports it in the child process, "package.module:function", while others read and measure
     """
 
     name: str
     type: str
-    onnx_type: int
-    max_finite: float
-    unit_roundoff: float
     default_rtol: float
-    convert: Convert
-    emulate: Emulate
     require: Callable[[], None]
     warm_up: str
     runs_on_cpu: bool = True
@@ -141,18 +101,14 @@ def get(name: str) -> Scheme:
     return scheme
 
 
-def scheme_of(elements: Collection[int]) -> Scheme | None:
-    """The scheme whose type is among these element types; None for a graph in fp32.
-
-    Of several with one type, the one that is called by it: a plain file does not tell which of them made it.
-    """
-    return _plainest(scheme for scheme in map(get, names()) if scheme.onnx_type in elements)
+def _nothing() -> None:
+    """Converting takes nothing that is not installed anyway."""
 
 
-def of_type(type: str) -> Scheme | None:
-    """The same of a precision whose type the manifest gives; None for fp32."""
-    return _plainest(scheme for scheme in map(get, names()) if scheme.type == type)
+#: `require` and `warm_up` of a scheme that converts with what every user has.
+NOTHING_NEEDED: dict[str, Any] = {"require": _nothing, "warm_up": "attn_export.precision.schemes._base:warm_up_here"}
 
 
-def _plainest(schemes: Iterable[Scheme]) -> Scheme | None:
-    return min(schemes, key=lambda s: (s.name != s.type, s.name), default=None)
+def warm_up_here() -> dict[str, Any]:
+    """A task that imports nothing."""
+    return {}

@@ -2,11 +2,11 @@
 
 from onnx import TensorProto
 
-from ._autocast import WARM_UP, autocast, require_autocast
-from ._base import Scheme
-from ._emulation import emulate
+from ..typed import WARM_UP, emulate, require_autocast
+from ..typed.autocast import autocast
+from ._half import HalfScheme
 
-SCHEME = Scheme(
+SCHEME = HalfScheme(
     name="bf16",
     type="bf16",
     onnx_type=TensorProto.BFLOAT16,

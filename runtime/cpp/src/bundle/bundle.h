@@ -49,6 +49,7 @@ struct Precision {
   std::string type = "fp32";          // fp32, fp16, bf16
   std::optional<std::string> target;  // "tensorrt" where it was made for that compiler alone
   bool half_io = false;               // float32 inputs and outputs of the graph are float16 in this file
+  bool quantised = false;  // its products are, whatever the type of the rest
   std::string sha256;
 };
 

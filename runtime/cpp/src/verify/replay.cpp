@@ -130,8 +130,8 @@ class Try {
     // A penalty of repetition multiplies log probabilities, and what they are off.
     const double stretch = std::max(1.0, generator.graph_io->rules.repetition_penalty);
     const double score_error = 2 * logit_error * grown * stretch;
-    const bool is_float32 = generator.precision_of(generator.graph_io->step.name).type == "fp32";
-    allowed_ = is_float32 ? golden.tolerance : std::max(golden.tolerance, score_error);
+    const Precision& computed = generator.precision_of(generator.graph_io->step.name);
+    allowed_ = computed.type == "fp32" && !computed.quantised ? golden.tolerance : std::max(golden.tolerance, score_error);
     decided_ = golden.margin > 2 * (golden.beams == 1 ? logit_error : std::max(score_error, golden.tolerance));
   }
 

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from attn_export.precision.layerwise.sensitivity import SWITCH, add_switches, in_source
-from attn_export.precision.schemes._emulation import ENTERED, HALVED
+from attn_export.precision.typed.emulation import ENTERED, HALVED
 
 
 @pytest.mark.parametrize(

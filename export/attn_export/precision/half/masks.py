@@ -15,8 +15,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file
 
-from .layerwise import STANDS_FOR_INFINITY
-from .schemes import HALVES, MOVES, has_bodies, readers_of, tensor_types
+from ..layerwise import STANDS_FOR_INFINITY
+from ..typed import HALVES, MOVES, has_bodies, readers_of, tensor_types
 
 #: What a mask may go through on its way from a constant to a softmax.
 _ON_THE_WAY = frozenset({"Add", "Sub", "Neg", "Min", "Max", "Clip", "Cast", "CastLike"}) | MOVES

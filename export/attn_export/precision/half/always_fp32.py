@@ -14,8 +14,8 @@ from attn_runtime.ort import answer_files
 from onnx import TensorProto
 from safetensors.numpy import load_file
 
+from ..typed import HALVES, MOVES, has_bodies, readers_of, tensor_types
 from .angles import of_positions
-from .schemes import HALVES, MOVES, has_bodies, readers_of, tensor_types
 
 _INTEGERS = (TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8)
 #: Arithmetic on positions and counts: element by element, so that a whole network never counts as an index.

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import onnx
 from onnx import TensorProto
 
-from .schemes import MOVES, tensor_types
+from ..typed import MOVES, tensor_types
 
 _INTEGERS = frozenset({
     TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8, TensorProto.UINT16,

@@ -16,9 +16,8 @@ from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import PassError
 
-from ..parity import Check, ReferenceSet, check, passed, worst
-from .always_fp32 import by_kind, without_kernel
-from .layerwise import (
+from ...parity import Check, ReferenceSet, check, passed, worst
+from ..layerwise import (
     STANDS_FOR_INFINITY,
     Sensitivity,
     compare_intermediates,
@@ -26,8 +25,10 @@ from .layerwise import (
     measure_sensitivity,
     tensor_names,
 )
+from ..schemes import HalfScheme
+from ..typed import Cast, computes, nodes_in_fp32, read_cast
+from .always_fp32 import by_kind, without_kernel
 from .masks import absorb, constants_beyond, mask_tensors, zero_one_inputs
-from .schemes import Cast, Scheme, computes, nodes_in_fp32, read_cast
 
 #: Conversions tried in one search, and again to drop what is not needed.
 MAX_CANDIDATES, MAX_DROPS = 12, 8
@@ -53,7 +54,7 @@ class Conversion:
     """
 
     source: Path
-    scheme: Scheme
+    scheme: HalfScheme
     record: ReferenceSet
     tolerance: Tolerance
     half_io: bool

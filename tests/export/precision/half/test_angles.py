@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 from attn_export import convert, export
-from attn_export.precision.angles import of_positions
+from attn_export.precision.half.angles import of_positions
 from attn_runtime import open_session
 from torch import nn
 

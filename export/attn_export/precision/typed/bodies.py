@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import TensorProto, helper
 
-from ._element_types import HALVES, TensorTypes, tensor_types
+from .element_types import HALVES, TensorTypes, tensor_types
 
 
 @dataclass(frozen=True)

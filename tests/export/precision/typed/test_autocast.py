@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from attn_export.precision.schemes import _autocast as module
 from attn_export.precision.schemes import get
-from attn_export.precision.schemes._autocast import Cast, autocast, clip_casts, read_cast, require_autocast
+from attn_export.precision.typed import autocast as module
+from attn_export.precision.typed.autocast import Cast, autocast, clip_casts, read_cast, require_autocast
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import BackendError, PassError
 from onnx import TensorProto, helper, numpy_helper
@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 @pytest.fixture(scope="module")
 def isolated() -> Iterator[ChildProcess]:
     with ChildProcess(120) as child:
-        child.start("attn_export.precision.schemes._autocast:warm_up_here")
+        child.start("attn_export.precision.typed.autocast:warm_up_here")
         yield child
 
 
@@ -90,7 +90,7 @@ def test_half_at_the_border(isolated: ChildProcess, tmp_path: Path) -> None:
 
 def test_a_number_that_stands_for_infinity_is_clipped_before_the_cast(isolated: ChildProcess, tmp_path: Path) -> None:
     import onnxruntime
-    from attn_export.precision.schemes._emulation import emulate
+    from attn_export.precision.typed.emulation import emulate
 
     source = squares(tmp_path / "m.onnx")
     x = np.full((1, 4), -3.4e38, np.float32)

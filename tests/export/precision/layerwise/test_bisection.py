@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 import pytest
 from attn_export.precision.bisect_report import Bisected, plot_bisection
-from attn_export.precision.bisection import Bisection, Step, compare_graphs
 from attn_export.precision.layerwise import activations, compare_intermediates, ranges
+from attn_export.precision.layerwise.bisection import Bisection, Step, compare_graphs
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import UsageError
 from onnx import TensorProto, helper, numpy_helper

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_export.precision.always_fp32 import by_kind, without_kernel
 from attn_export.precision.conversion import file_conversion, workshop
-from attn_export.precision.fp32_search import search, start
+from attn_export.precision.half.always_fp32 import by_kind, without_kernel
+from attn_export.precision.half.fp32_search import search, start
 from attn_export.precision.schemes import get
 from attn_runtime.bundle import write_tensors
 from attn_runtime.child_process import ChildProcess

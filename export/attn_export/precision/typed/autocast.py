@@ -1,7 +1,7 @@
 """NVIDIA ModelOpt's AutoCast, at arm's length: from an fp32 graph to a strongly typed one in half precision.
 
 Which nodes stay in fp32 it is told by name; it adds those whose operator has no half precision, and all the casts.
-Bodies of If, Loop and Scan it never sees (`_bodies.py`). Everything here runs in the child process (`convert_here`), for
+Bodies of If, Loop and Scan it never sees (`bodies.py`). Everything here runs in the child process (`convert_here`), for
 AutoCast logs, prints and now and then crashes.
 """
 
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -22,12 +22,9 @@ from attn_runtime.errors import BackendError, PassError
 from onnx import helper, numpy_helper
 
 from ...onnx_graph import EXTERNAL_FROM_BYTES
-from ._bodies import bodies, has_bodies, put_back, take_out
-from ._element_types import tensor_types
-from ._emulation import MOVES
-
-if TYPE_CHECKING:
-    from ._base import Scheme
+from .bodies import bodies, has_bodies, put_back, take_out
+from .element_types import tensor_types
+from .emulation import MOVES
 
 _NEEDED = ("modelopt", "onnx_graphsurgeon", "polygraphy", "onnxconverter_common")
 
@@ -35,7 +32,7 @@ _NEEDED = ("modelopt", "onnx_graphsurgeon", "polygraphy", "onnxconverter_common"
 MAX_BYTES = (2 << 30) - (64 << 20)
 
 #: What imports AutoCast in a child process.
-WARM_UP = "attn_export.precision.schemes._autocast:warm_up_here"
+WARM_UP = "attn_export.precision.typed.autocast:warm_up_here"
 
 
 def require_autocast() -> None:
@@ -46,6 +43,19 @@ def require_autocast() -> None:
             f"half precision needs NVIDIA ModelOpt's AutoCast: {', '.join(missing)} not installed; "
             "pip install 'attn-export[half]'"
         )
+
+
+class HalfType(Protocol):
+    """What AutoCast has to know of a type, as a scheme of half precision tells it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def onnx_type(self) -> int: ...
+    @property
+    def max_finite(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -66,17 +76,17 @@ def read_cast(path: Path) -> Cast:
 def autocast(
     source: Path,
     target: Path,
-    scheme: Scheme,
+    scheme: HalfType,
     isolated: ChildProcess,
     *,
     fp32_nodes: Sequence[str] = (),
     saturate: Sequence[str] = (),
     half_io: bool = False,
 ) -> None:
-    """A `Convert`, whose contract is in schemes/_base.py, to a `type` that is one of AutoCast's own."""
+    """A `Convert`, whose contract is in schemes/_half.py, to a `type` that is one of AutoCast's own."""
     try:
         isolated.run(
-            "attn_export.precision.schemes._autocast:convert_here",
+            "attn_export.precision.typed.autocast:convert_here",
             scheme.name,
             source=str(source),
             target=str(target),

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from attn_export.precision.masks import absorb, constants_beyond, mask_tensors, zero_one_inputs
+from attn_export.precision.half.masks import absorb, constants_beyond, mask_tensors, zero_one_inputs
 from onnx import TensorProto, numpy_helper
 from safetensors.numpy import save_file
 

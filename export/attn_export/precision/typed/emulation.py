@@ -16,7 +16,7 @@ import onnx.inliner
 from attn_runtime.errors import BundleError
 from onnx import TensorProto, helper, numpy_helper
 
-from ._element_types import HALVES, TensorTypes, element, tensor_types
+from .element_types import HALVES, TensorTypes, element, tensor_types
 
 #: What a tensor is called before it is rounded, and while it is in half precision. No exporter makes such names.
 EXACT, HALVED, ENTERED = "//exact", "//half", "//entered"

@@ -9,7 +9,7 @@ import onnx
 import onnx.reference
 import onnxruntime
 import pytest
-from attn_export.precision.schemes._emulation import emulate
+from attn_export.precision.typed.emulation import emulate
 from attn_runtime.errors import BundleError
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -13,8 +13,9 @@ from attn_runtime.errors import UsageError
 from attn_runtime.onnx_file import Node, read_graph
 from attn_runtime.text_format import finite_or_none
 
-from .layerwise import Spread, compare_intermediates
-from .schemes import Scheme, scheme_of, tensor_types
+from ..schemes import HalfScheme, scheme_of
+from ..typed import tensor_types
+from .activations import Spread, compare_intermediates
 
 #: A node drifts when its relative error is this many times what its inputs and one rounding bring along.
 DRIFT_GROWTH = 16.0
@@ -90,7 +91,7 @@ class Bisection:
         }
 
 
-def precision_of(model: onnx.ModelProto) -> Scheme | None:
+def precision_of(model: onnx.ModelProto) -> HalfScheme | None:
     """The scheme whose type the graph has tensors of; None for a graph in fp32."""
     return scheme_of(set(tensor_types(model).elements()))
 
@@ -101,7 +102,7 @@ def compare_graphs(
     cases: Sequence[tuple[str, Path]],
     isolated: ChildProcess,
     work: Path,
-    scheme: Scheme | None = None,
+    scheme: HalfScheme | None = None,
 ) -> Bisection:
     """Compare the tensors of `reference` (fp32) and `other`, a graph of the same model in any precision.
 

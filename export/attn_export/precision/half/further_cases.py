@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from attn_runtime.bundle import Arrays, Bundle, Case, Graph, write_tensors
-from attn_runtime.child_process import TaskFailed
+from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import PassError
 from attn_runtime.ort import answer_files
@@ -21,10 +22,11 @@ from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import TensorSpec
 from safetensors.numpy import load_file
 
-from ..parity import Check, check_case, passed, swept_cases, worst
-from ..reference import Draw, is_example
+from ...parity import Check, check_case, passed, swept_cases, worst
+from ...reference import Draw, is_example
+from ..layerwise import ranges
+from ..schemes import Scheme
 from .fp32_search import Conversion
-from .layerwise import ranges
 
 #: Sizes between the corners are held to so many times the limit: of a hundred draws one has twice the usual rounding, while
 #: what overflows, or counts an index in the type, is far beyond.
@@ -100,7 +102,24 @@ def of_bundle(bundle: Bundle, graph: Graph, type: str, live: Live | None = None)
     return FurtherCases(graph.inputs, tuple(declared), swept, live, tuple(examples))
 
 
-def hold(conversion: Conversion, emulated: Path, cases: FurtherCases, folder: Path) -> Further:
+class Held(Protocol):
+    """What is asked further: the fp32 graph at `source`, and another form of it, whose limits are `tolerance`."""
+
+    @property
+    def source(self) -> Path: ...
+    @property
+    def scheme(self) -> Scheme: ...
+    @property
+    def tolerance(self) -> Tolerance: ...
+    @property
+    def isolated(self) -> ChildProcess: ...
+    @property
+    def large(self) -> bool: ...
+    @property
+    def half_io(self) -> bool: ...
+
+
+def hold(conversion: Held, emulated: Path, cases: FurtherCases, folder: Path) -> Further:
     """Run the emulated graph at every further case: those that fail, worst first, are kept in `folder` as files."""
     folder.mkdir(parents=True, exist_ok=True)
     checks: dict[str, list[Check]] = {"declared": [], "swept": []}
@@ -116,8 +135,7 @@ def hold(conversion: Conversion, emulated: Path, cases: FurtherCases, folder: Pa
         written = [_written(cases, *one, folder / str(total + n)) for n, one in enumerate(chunk)]
         total += len(chunk)
         asked += len(chunk) if kind == "swept" else 0
-        rtol = conversion.tolerance.rtol * (_TIMES_LIMIT if kind == "swept" else 1.0)
-        tolerance = replace(conversion.tolerance, rtol=rtol)
+        tolerance = conversion.tolerance.times(_TIMES_LIMIT) if kind == "swept" else conversion.tolerance
         for case, found in _checked(conversion, emulated, cases, written, folder, tolerance):
             checks[kind].extend(found)
             if passed(found):
@@ -156,7 +174,7 @@ def _written(
 
 
 def _checked(
-    conversion: Conversion,
+    conversion: Held,
     emulated: Path,
     cases: FurtherCases,
     written: Sequence[tuple[Case[Path], bool]],

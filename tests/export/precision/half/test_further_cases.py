@@ -12,7 +12,7 @@ from attn_export import ExportOptions, convert, export
 from attn_export.parity import swept_cases
 from attn_export.precision import further_cases
 from attn_export.precision.conversion import bundle_conversion, workshop
-from attn_export.precision.further_cases import FurtherCases, hold, of_bundle
+from attn_export.precision.half.further_cases import FurtherCases, hold, of_bundle
 from attn_export.precision.schemes import get
 from attn_runtime.bundle import Bundle, GoldenRef
 from attn_runtime.tasks import verify

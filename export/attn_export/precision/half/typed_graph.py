@@ -17,16 +17,15 @@ from attn_runtime.onnx_file import Node, read_graph
 from attn_runtime.ort import answer_files
 from attn_runtime.text_format import finite_or_none
 
-from ..attention import find_blocks
-from ..console import Console
-from ..onnx_graph import info_of, load, read_info
-from ..parity import Check, parity_error, passed, worst
-from ..passes import attention, tensorrt
+from ...attention import find_blocks
+from ...console import Console
+from ...onnx_graph import info_of, load, read_info
+from ...parity import Check, parity_error, passed, worst
+from ...passes import attention, tensorrt
+from ..layerwise import STANDS_FOR_INFINITY, compare_graphs, limit_text, short
 from . import fp32_search
-from .bisection import compare_graphs, limit_text, short
 from .fp32_search import Candidate, Conversion, NodeConsumers, SearchResult
 from .further_cases import Further, FurtherCases, extended, hold
-from .layerwise import STANDS_FOR_INFINITY
 
 #: A search that ends in a graph which fails beyond the record is begun again with what failed, so often, and with so many of
 #: the cases that failed.
@@ -50,6 +49,8 @@ class TypedGraph:
     checks      one per case and output
     target      the engine that the file was made for; None for any
     further     how it answered beyond the record: at the declared corners and between them
+    quantised   what of it is quantised and how, as the manifest says it; None for a graph in half precision
+    front       what fewer and more quantised weights came to: error, bytes, milliseconds
     largest     the greatest magnitude that is in half precision here, at the record's inputs
     """
 
@@ -69,6 +70,8 @@ class TypedGraph:
     note: str = ""
     target: str | None = None
     further: Further = Further()  # noqa: RUF009  it is frozen
+    quantised: Mapping[str, Any] | None = None
+    front: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def worst(self) -> float:
@@ -79,6 +82,16 @@ class TypedGraph:
     def argmax_agreement(self) -> float | None:
         """Of a classifier: the share of rows with the reference's class, at the worst case. None for others."""
         return min((c.argmax_agreement for c in self.checks if c.argmax_agreement is not None), default=None)
+
+    def own_limits(self, tolerance: Tolerance, least: float, times: float) -> Tolerance:
+        """`tolerance`, with a limit of its own for each output that was measured `times` nearer; none is under `least`."""
+        measured: dict[str, float] = {}
+        for one in (c.difference for c in (*self.checks, *self.further.checks)):
+            if one.limit and one.max_reference:
+                measured[one.output] = max(measured.get(one.output, 0.0), one.max_error / one.max_reference)
+        rtols = {name: max(least, times * error) for name, error in measured.items()}
+        narrower = {name: rtol for name, rtol in rtols.items() if rtol < tolerance.of(name).rtol}
+        return replace(tolerance, rtols={**tolerance.rtols, **narrower})
 
     @property
     def fp32_lines(self) -> list[str]:
@@ -104,6 +117,11 @@ class TypedGraph:
             "declared_checks": [c.to_json() for c in self.further.declared],
             "sizes_between": self.further.asked,
             "note": self.note,
+            **(
+                {}
+                if self.quantised is None
+                else {"quantised": dict(self.quantised), "front": [dict(p) for p in self.front]}
+            ),
         }
 
 
@@ -205,14 +223,8 @@ def _tightened(typed: TypedGraph, conversion: Conversion) -> TypedGraph:
     """
     if not conversion.own_limits:
         return typed
-    tolerance, least = conversion.tolerance, _TIMES_ROUNDING * conversion.scheme.unit_roundoff
-    measured: dict[str, float] = {}
-    for one in (c.difference for c in (*typed.checks, *typed.further.checks)):
-        if one.limit and one.max_reference:
-            measured[one.output] = max(measured.get(one.output, 0.0), one.max_error / one.max_reference)
-    rtols = {name: max(least, _TIMES_ROUNDING * error) for name, error in measured.items()}
-    own = {name: rtol for name, rtol in rtols.items() if rtol < tolerance.rtol}
-    return replace(typed, tolerance=replace(tolerance, rtols=own))
+    least = _TIMES_ROUNDING * conversion.scheme.unit_roundoff
+    return replace(typed, tolerance=typed.own_limits(conversion.tolerance, least, _TIMES_ROUNDING))
 
 
 def _lines(fp32_nodes: tuple[Mapping[str, str], ...]) -> list[str]:

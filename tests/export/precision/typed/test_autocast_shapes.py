@@ -10,7 +10,7 @@ from attn_export import export
 from attn_export.console import Console
 from attn_export.precision.conversion import add_precision
 from attn_export.precision.schemes import get
-from attn_export.precision.schemes._autocast import autocast
+from attn_export.precision.typed.autocast import autocast
 from attn_export.source.resolve import load_source
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.tasks.verification import verify

@@ -1,0 +1,52 @@
+"""Strongly typed graphs in half precision: made by AutoCast, their element types told, their rounding emulated in fp32."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attn_runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from .autocast import MAX_BYTES, WARM_UP, Cast, HalfType, computes, nodes_in_fp32, read_cast, require_autocast
+    from .bodies import has_bodies, readers_of
+    from .element_types import HALVES, tensor_types
+    from .emulation import ENTERED, HALVED, MOVES, emulate
+
+__all__ = [
+    "ENTERED",
+    "HALVED",
+    "HALVES",
+    "MAX_BYTES",
+    "MOVES",
+    "WARM_UP",
+    "Cast",
+    "HalfType",
+    "computes",
+    "emulate",
+    "has_bodies",
+    "nodes_in_fp32",
+    "read_cast",
+    "readers_of",
+    "require_autocast",
+    "tensor_types",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "autocast": [
+            "MAX_BYTES",
+            "WARM_UP",
+            "Cast",
+            "HalfType",
+            "computes",
+            "nodes_in_fp32",
+            "read_cast",
+            "require_autocast",
+        ],
+        "bodies": ["has_bodies", "readers_of"],
+        "element_types": ["HALVES", "tensor_types"],
+        "emulation": ["ENTERED", "HALVED", "MOVES", "emulate"],
+    },
+)
