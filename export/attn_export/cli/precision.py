@@ -121,6 +121,8 @@ def common_options(command: Command) -> Command:
     help="Error allowed, of max|reference|.  [default: the precision's own: 1e-2 for fp16, 8e-2 for bf16, 5e-2 for int8]",
 )
 @quantise_options
+@click.option("--plot", type=click.Path(readable=False, path_type=Path),
+              help="Draw error against size of fewer and of more quantised weights.")  # fmt: skip
 @click.option("--skip-pass", multiple=True, metavar="attention", help="Leave out the graph for TensorRT.")
 @click.option(
     "-o",
@@ -140,6 +142,7 @@ def convert_command(
     inputs: tuple[str, ...],
     dims: tuple[str, ...],
     tensorrt: bool,
+    plot: Path | None,
     stage_timeout: float,
     quiet: bool,
     as_json: bool,
@@ -154,9 +157,10 @@ def convert_command(
     assert precision is not None
     from .. import Console, convert
 
+    chosen = chosen_quantisation(**quantise)
     made = convert(
         path, precision, output=output, half_io=half_io, rtol=rtol, skip=skip_pass, inputs=inputs, dims=dims,
-        tensorrt=tensorrt, console=Console(quiet), stage_seconds=stage_timeout, quantise=chosen_quantisation(**quantise),
+        tensorrt=tensorrt, console=Console(quiet), stage_seconds=stage_timeout, quantise=chosen, plot=plot,
     )  # fmt: skip
     if as_json:
         print_json({"precisions": [typed.to_json() for typed in made]})

@@ -12,9 +12,10 @@ from pathlib import Path
 import onnx
 from attn_runtime.bundle import KEY, Bundle, OnnxWriter, check_target
 from attn_runtime.child_process import ChildProcess
-from attn_runtime.errors import UsageError
+from attn_runtime.errors import ParityError, UsageError
 from attn_runtime.files import is_file, not_utf8, sweep
 from attn_runtime.spec import TensorSpec
+from attn_runtime.tasks.plots import check_plot
 
 from ..console import Console
 from ..onnx_graph import read_info
@@ -23,6 +24,7 @@ from ..passes import attention
 from ..source import parse_dims, parse_inputs
 from . import schemes
 from .bundle_files import stage_entry, write_precision
+from .front import plot_front
 from .half import Conversion, FurtherCases, Live, TypedGraph, convert_graph, for_tensorrt, of_bundle
 from .quantised import QuantiseOptions
 from .quantised_forms import quantise_bundle, quantise_file
@@ -48,6 +50,7 @@ def convert(
     console: Console | None = None,
     stage_seconds: float = SECONDS,
     quantise: QuantiseOptions = QuantiseOptions(),  # noqa: B008  it is frozen
+    plot: Path | None = None,
 ) -> list[TypedGraph]:
     """Convert to `precision`, the name of a scheme: a bundle gets it beside its fp32, a plain fp32 graph is written to `output`.
 
@@ -56,13 +59,15 @@ def convert(
     file's metadata says). `half_io` makes float32 inputs and outputs float16; `rtol` is the share of max|reference| that an
     error may have (by default the scheme's); `skip` may name "attention", to leave out the form for TensorRT, which a
     plain file gets with `tensorrt` alone. A stage that takes longer than `stage_seconds` is given up. `quantise` is what there is
-    to choose of a precision that quantises.
+    to choose of a precision that quantises; of that, `plot` is a picture of error against size (.png, .svg, .pdf).
 
     Returns what was written. Raises UsageError for options that make no sense or an unknown precision, ParityError when
     no small set of nodes in fp32 makes the answers hold, BundleError for a damaged bundle or one without golden cases,
     BackendError without AutoCast. Nothing is changed then.
     """
     console = console or Console(quiet=True)
+    if plot is not None:
+        _check_plot(precision, plot)
     if not is_file(bundle_or_file):
         own = {"-o": output, "--tensorrt": tensorrt, "--input": inputs, "--dim": dims}
         if names := [name for name, value in own.items() if value]:
@@ -72,7 +77,7 @@ def convert(
             )
         check_options(precision, half_io, skip, quantise)
         with console.changing(bundle_or_file):
-            return add_precision(
+            made = add_precision(
                 bundle_or_file,
                 precision,
                 half_io=half_io,
@@ -82,6 +87,9 @@ def convert(
                 stage_seconds=stage_seconds,
                 quantise=quantise,
             )
+        if plot is not None:
+            plot_front(made, plot)
+        return made
     if output is None:
         raise UsageError(
             f"{bundle_or_file.name} is a plain graph, which is not changed in place; name the new file with -o NAME.onnx"
@@ -91,7 +99,19 @@ def convert(
         bundle_or_file, output, precision, half_io=half_io, rtol=rtol, inputs=specs, skip=skip, tensorrt=tensorrt,
         console=console, stage_seconds=stage_seconds, quantise=quantise,
     )  # fmt: skip
+    if plot is not None:
+        plot_front([typed], plot)
     return [typed]
+
+
+def _check_plot(precision: str, plot: Path) -> None:
+    """UsageError for a precision that has no front, and what `check_plot` raises."""
+    if not isinstance(schemes.get(precision), QuantisedScheme):
+        raise UsageError(
+            f"--plot draws fewer and more quantised weights, and {precision} quantises none; leave it out, or see where its "
+            "error comes from: attn-export bisect --plot"
+        )
+    check_plot(plot)
 
 
 def drawn_inputs(inputs: Sequence[str], dims: Sequence[str]) -> tuple[TensorSpec, ...] | None:
@@ -142,9 +162,16 @@ def add_precision(
                 typed_graphs[name] = _forms(conversion, name, skip, own, cases)
         with console.stage("write") as line:
             written = write_precision(
-                bundle, opened, scheme.name, typed_graphs, lambda staged: _prove(staged, scheme, isolated, console)
+                bundle,
+                opened,
+                scheme.name,
+                typed_graphs,
+                lambda staged: _prove(staged, scheme, quantise.max_size, isolated, console),
             )
-            line.done(f"{bundle}: {', '.join(t.path.name for t in written)}")
+            stored = Bundle.open(bundle, check_hashes=False)
+            before, after = (_bytes_of(stored, name) / 1e6 for name in ("fp32", scheme.name))
+            files = ", ".join(t.path.name for t in written)
+            line.done(f"{bundle}: {files}; fp32 takes {before:.1f} MB, {scheme.name} {after:.1f} MB")
     return [replace(t, path=bundle / t.path.name) for t in written]
 
 
@@ -160,8 +187,20 @@ def _caches_in(scheme: Scheme, half_io: bool, console: Console) -> bool:
     return half_io
 
 
-def _prove(staged: Bundle, scheme: Scheme, isolated: ChildProcess, console: Console) -> None:
-    """That the new precision writes what PyTorch wrote. What a CPU can't run is not proven, which is told."""
+def _bytes_of(bundle: Bundle, precision: str) -> int:
+    """What the files of a precision take, each once: graphs share their weights."""
+    found = [graph.precisions[precision] for graph in bundle.graphs.values()]
+    return sum(file.stat().st_size for file in {file for one in found for file in (one.file, *one.data)})
+
+
+def _prove(staged: Bundle, scheme: Scheme, max_size: int | None, isolated: ChildProcess, console: Console) -> None:
+    """That the new precision is no larger than asked, and writes what PyTorch wrote. What a CPU can't run is not proven, which
+    is told."""
+    if max_size is not None and (size := _bytes_of(staged, scheme.name)) > max_size:
+        raise ParityError(
+            f"--max-size: what holds within the limit takes {size / 1e6:.2f} MB, more than the {max_size / 1e6:.2f} MB allowed; "
+            f"allow more of either, or take a scheme with fewer bits. No {scheme.name} graph was written."
+        )
     if not staged.manifest.get("generation"):
         return
     if not scheme.runs_on_cpu:

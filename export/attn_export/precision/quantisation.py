@@ -24,14 +24,12 @@ from .half import FurtherCases, TypedGraph, hold
 from .layerwise import short
 from .quantised import (
     Aim,
-    Point,
     QuantiseOptions,
     Search,
     Site,
     Weights,
     find_sites,
     fits_cpu_form,
-    measure,
     round_weights,
     search,
     write_cpu_form,
@@ -175,8 +173,8 @@ class Quantisation:
         """The error of a graph of whose weights hardly any are quantised."""
         return ParityError(
             f"{self.scheme.name} leaves {share:.0%} of the weights of graph {self.graph} in fp32 to match "
-            f"{self.record.against} within {self.tolerance.rtol:.0e} of max|reference|, more than {MAX_LEFT:.0%}: hardly anything of "
-            "it would be smaller or faster. Allow more with --max-error, take another scheme, or stay in fp32. "
+            f"{self.record.against} within {self.tolerance.rtol:.0e} of max|reference|, more than {MAX_LEFT:.0%}: hardly "
+            "anything of it would be smaller or faster. Allow more with --max-error, take another scheme, or stay in fp32. "
             f"No {self.scheme.name} graph was written."
         )
 
@@ -192,7 +190,7 @@ class Quantisation:
         Raises ParityError where its answers do not hold, which `choose` with less of the limit may mend.
         """
         path = self.path
-        self._write(self.left, path)
+        self.write_file(self.left, path)
         try:
             checks = check(path, self.record, self.tolerance, self.work, self.isolated, self.large)
         except TaskFailed as problem:
@@ -212,7 +210,8 @@ class Quantisation:
         )  # fmt: skip
         return replace(typed, tolerance=self.tightened(typed))
 
-    def _write(self, left: Collection[str], path: Path) -> None:
+    def write_file(self, left: Collection[str], path: Path) -> None:
+        """The file for a CPU at `path`, with the nodes in `left` as they are."""
         if self.weights is None:
             model = onnx.load(self.source)
             onnx.save(model, path)
@@ -251,35 +250,6 @@ class Quantisation:
         if self.calibration is not None:
             entry["calibration"] = dict(self.calibration)
         return entry
-
-    def front(self) -> list[dict[str, Any]]:
-        """The points of the search with their sizes and times here, fp32 last: error against size and speed."""
-        if self.found is None or self.found.chosen is None:
-            return []
-        chosen = replace(self.found.chosen, left=tuple(node for node in self.left if node in self.found.alone))
-        points = sorted([chosen, *self.found.front], key=lambda p: len(p.left))
-        paths = [self.work / f"front{number}.onnx" for number in range(len(points))]
-        for point, path in zip(points, paths, strict=True):
-            self._write({*self.left} - {*self.found.alone} | {*point.left}, path)
-        case = self.record.cases[len(self.record.cases) // 2]
-        seconds = measure([*paths, self.source], case.inputs, self.isolated)
-        rows = [_row(p, path, s, p is chosen) for p, path, s in zip(points, paths, seconds[:-1], strict=True)]
-        for path in paths:
-            for file in (path, path.with_name(f"{path.name}.data")):
-                file.unlink(missing_ok=True)
-        every = Point(tuple(self.found.alone), 0.0, 0.0, None)
-        return [*rows, {**_row(every, self.source, seconds[-1], False), "precision": "fp32"}]
-
-
-def _row(point: Point, path: Path, seconds: float, chosen: bool) -> dict[str, Any]:
-    return {
-        "left": len(point.left),
-        "error": point.error,
-        "agreement": point.agreement,
-        "bytes": file_bytes(path),
-        "milliseconds": 1e3 * seconds,
-        "chosen": chosen,
-    }
 
 
 def _scale(value: float) -> float:

@@ -19,8 +19,9 @@ from ..console import Console
 from ..onnx_graph import EXTERNAL_FROM_BYTES, info_of, load, read_info
 from ..parity import ReferenceSet, golden_record, own_record, parity_error, passed, worst
 from . import schemes
+from .front import front_table, measure_front
 from .half import Conversion, FurtherCases, Live, TypedGraph, convert_graph, for_tensorrt, judge, of_bundle
-from .quantisation import MAX_LEFT, SHARES, Quantisation, file_bytes
+from .quantisation import MAX_LEFT, SHARES, Quantisation
 from .quantised import QuantiseOptions, insert, save
 from .schemes import HalfScheme, QuantisedScheme
 from .sources import bundle_conversion, check_source, embedded_inputs, file_conversion, fp32_of, named
@@ -65,8 +66,8 @@ def quantise_bundle(
         _check_sites(every, opened.path.name)
         typed = _held(every)
         line.done(_done(every))
+    typed = _report(every, typed, console)
     made = {one.graph: [form] for one, form in zip(every, typed, strict=True)}
-    _report(every, typed, options, console)
     if tensorrt and scheme.tensorrt:
         for one in every:
             own = console.about(f"{one.graph}: ") if len(every) > 1 else console
@@ -138,14 +139,12 @@ def _digest(one: Quantisation, node: str) -> bytes:
 def _done(every: Sequence[Quantisation]) -> str:
     sites = [site for one in every for site in one.sites]
     left = sum(len(one.left) for one in every)
-    before = sum(file_bytes(one.source) for one in every)
-    after = sum(file_bytes(one.path) for one in every)
-    return f"{len(sites)} weights, {left} left in fp32; {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB"
+    return f"{len(sites) - left} weights of products in {every[0].scheme.weights}, {left} left in fp32"
 
 
-def _report(
-    every: Sequence[Quantisation], typed: Sequence[TypedGraph], options: QuantiseOptions, console: Console
-) -> None:
+def _report(every: Sequence[Quantisation], typed: Sequence[TypedGraph], console: Console) -> list[TypedGraph]:
+    """Tell how each graph was held, what is left, and the front; the graphs with their fronts."""
+    told = []
     for one, form in zip(every, typed, strict=True):
         own = console.about(f"{one.graph}: ") if len(every) > 1 else console
         with own.stage("check") as line:
@@ -159,12 +158,13 @@ def _report(
             )
         for text in dict.fromkeys(one.lines):
             own.note(text)
-    size = sum(file_bytes(one.path) for one in every)
-    if options.max_size is not None and size > options.max_size:
-        raise ParityError(
-            f"--max-size {options.max_size}: the least that holds within the limit takes {size} bytes; allow more of either, or "
-            f"take a scheme with fewer bits. No {every[0].scheme.name} graph was written."
-        )
+        with own.stage("front") as line:
+            points = measure_front(one)
+            line.done("error against size and speed, measured here" if points else "nothing was searched for")
+        if points:
+            console.say(front_table(points))
+        told.append(replace(form, front=tuple(point.to_json() for point in points)))
+    return told
 
 
 def quantise_file(
@@ -204,7 +204,7 @@ def quantise_file(
         _check_sites([one], path.name)
         typed = _held([one])[0]
         line.done(_done([one]))
-    _report([one], [typed], options, console)
+    (typed,) = _report([one], [typed], console)
     if not tensorrt or not scheme.tensorrt:
         return typed
     half = _half()

@@ -17,9 +17,9 @@ import pytest
 from attn_export import ExportOptions, export
 from attn_export.console import Console
 from attn_export.parity.recorded import check, golden_record
-from attn_export.precision import fp32_search as keep
 from attn_export.precision.bundle_files import write_precision
 from attn_export.precision.conversion import add_precision, bundle_conversion, convert_file, workshop
+from attn_export.precision.half import fp32_search as keep
 from attn_export.precision.half.typed_graph import TypedGraph, convert_graph
 from attn_export.precision.schemes import get
 from attn_export.precision.typed.autocast import computes

@@ -2,8 +2,7 @@
 
 from onnx import TensorProto
 
-from ..typed import WARM_UP, emulate, require_autocast
-from ..typed.autocast import autocast
+from ..typed import WARM_UP, emulate, require_autocast, to_half
 from ._half import HalfScheme
 
 SCHEME = HalfScheme(
@@ -14,7 +13,7 @@ SCHEME = HalfScheme(
     unit_roundoff=2.0**-11,
     # One rounding is 5e-4: what some twenty of them in a row may come to.
     default_rtol=1e-2,
-    convert=autocast,
+    convert=to_half,
     emulate=emulate,
     require=require_autocast,
     warm_up=WARM_UP,

@@ -1,4 +1,4 @@
-"""fp8, E4M3: weights per channel and activations per tensor, by calibrated ranges; for GPUs of compute capability 8.9 and later."""
+"""fp8, E4M3: weights per channel, activations per tensor by calibrated ranges; for compute capability 8.9 and later."""
 
 from ._base import NOTHING_NEEDED
 from ._quantised import QuantisedScheme

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .autocast import MAX_BYTES, WARM_UP, Cast, HalfType, computes, nodes_in_fp32, read_cast, require_autocast
+    from .autocast import (
+        MAX_BYTES,
+        WARM_UP,
+        Cast,
+        HalfType,
+        computes,
+        nodes_in_fp32,
+        read_cast,
+        require_autocast,
+        to_half,
+    )
     from .bodies import has_bodies, readers_of
     from .element_types import HALVES, tensor_types
     from .emulation import ENTERED, HALVED, MOVES, emulate
@@ -29,6 +39,7 @@ __all__ = [
     "readers_of",
     "require_autocast",
     "tensor_types",
+    "to_half",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -44,6 +55,7 @@ __getattr__, __dir__ = lazy(
             "nodes_in_fp32",
             "read_cast",
             "require_autocast",
+            "to_half",
         ],
         "bodies": ["has_bodies", "readers_of"],
         "element_types": ["HALVES", "tensor_types"],

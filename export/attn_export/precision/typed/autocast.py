@@ -73,7 +73,7 @@ def read_cast(path: Path) -> Cast:
     return Cast(path, tuple(n.name for n in nodes if computes(n)), tuple(n.name for n in nodes if not computes(n)))
 
 
-def autocast(
+def to_half(
     source: Path,
     target: Path,
     scheme: HalfType,

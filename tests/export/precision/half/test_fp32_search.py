@@ -11,8 +11,8 @@ import pytest
 from attn_export.parity import recorded
 from attn_export.parity.judge import passed
 from attn_export.parity.recorded import check
-from attn_export.precision import fp32_search
 from attn_export.precision.conversion import file_conversion, workshop
+from attn_export.precision.half import fp32_search
 from attn_export.precision.half.fp32_search import Conversion, NodeConsumers
 from attn_export.precision.schemes import get
 from attn_runtime.child_process import ChildProcess

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from attn_export import ExportOptions, convert, export
 from attn_export.parity import swept_cases
-from attn_export.precision import further_cases
 from attn_export.precision.conversion import bundle_conversion, workshop
+from attn_export.precision.half import further_cases
 from attn_export.precision.half.further_cases import FurtherCases, hold, of_bundle
 from attn_export.precision.schemes import get
 from attn_runtime.bundle import Bundle, GoldenRef

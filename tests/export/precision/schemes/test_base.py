@@ -51,10 +51,14 @@ def bundle(tmp_path: Path) -> Path:
     return tmp_path / "net.attn"
 
 
-@pytest.mark.parametrize("name", schemes.names())
-def test_every_scheme_is_what_its_type_is(name: str) -> None:
+HALVES = [scheme.name for scheme in schemes.halves()]
+QUANTISED = [name for name in schemes.names() if name not in HALVES]
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_every_scheme_of_half_precision_is_what_its_type_is(name: str) -> None:
     scheme = schemes.get(name)
-    assert scheme.name == name
+    assert isinstance(scheme, schemes.HalfScheme) and scheme.name == name
     dtype = onnx.helper.tensor_dtype_to_np_dtype(scheme.onnx_type)
     facts: Any = np.finfo(dtype) if dtype == np.float16 else ml_dtypes.finfo(dtype)
     assert (scheme.max_finite, scheme.unit_roundoff) == (float(facts.max), float(facts.eps) / 2)
@@ -63,8 +67,22 @@ def test_every_scheme_is_what_its_type_is(name: str) -> None:
     assert schemes.scheme_of({onnx.TensorProto.FLOAT, scheme.onnx_type}) is schemes.get(scheme.type)
 
 
+@pytest.mark.parametrize("name", QUANTISED)
+def test_every_scheme_that_quantises_says_how(name: str) -> None:
+    scheme = schemes.get(name)
+    assert isinstance(scheme, schemes.QuantisedScheme) and scheme.name == name
+    assert scheme.type == "fp32" and schemes.of_type("fp32") is None, (
+        "a runtime that never heard of it opens it as fp32"
+    )
+    assert scheme.weights in ("int8", "int4", "fp8") and scheme.activations in ("float", "dynamic", "static")
+    assert scheme.bits == (4 if scheme.weights == "int4" else 8)
+    assert scheme.calibrated is (scheme.activations == "static")
+    assert scheme.tolerance(None, Tolerance(1e-3, 2e-5)) == Tolerance(1e-2, scheme.default_rtol)
+    scheme.require()
+
+
 def test_an_unknown_name_is_told_the_nearest() -> None:
-    with pytest.raises(UsageError, match='unknown precision "fp61"; did you mean fp16[?] available: bf16, fp16'):
+    with pytest.raises(UsageError, match='unknown precision "fp61"; did you mean fp16[?] available: bf16, fp16, fp8'):
         schemes.get("fp61")
     with pytest.raises(UsageError, match='unknown precision "_base"'):
         schemes.get("_base")
@@ -77,7 +95,7 @@ def test_prompts_are_chosen_by_what_float16_may_be_off() -> None:
 
 @pytest.mark.usefixtures("loose")
 def test_a_scheme_in_a_file_of_its_own_converts_and_is_verified(bundle: Path) -> None:
-    assert schemes.names() == ["bf16", "fp16", "fp16-loose"]
+    assert [scheme.name for scheme in schemes.halves()] == ["bf16", "fp16", "fp16-loose"]
     assert schemes.scheme_of({onnx.TensorProto.FLOAT16}) is schemes.get("fp16"), "a file does not tell who made it"
     strict = convert(bundle, "fp16")
     made = convert(bundle, "fp16-loose")

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from attn_export.precision.schemes import get
 from attn_export.precision.typed import autocast as module
-from attn_export.precision.typed.autocast import Cast, autocast, clip_casts, read_cast, require_autocast
+from attn_export.precision.typed.autocast import Cast, clip_casts, read_cast, require_autocast, to_half
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import BackendError, PassError
 from onnx import TensorProto, helper, numpy_helper
@@ -41,7 +41,7 @@ def squares(path: Path, opset: int = 20) -> Path:
 
 
 def cast(source: Path, target: Path, kind: str, isolated: ChildProcess, **options: Any) -> Cast:
-    autocast(source, target, get(kind), isolated, **options)
+    to_half(source, target, get(kind), isolated, **options)
     return read_cast(target)
 
 
@@ -65,7 +65,7 @@ def test_names_module_paths_and_properties_stay(
     isolated: ChildProcess, tmp_path: Path, kind: str, element: int, opset: int
 ) -> None:
     source = squares(tmp_path / "m.onnx")
-    autocast(source, tmp_path / "t.onnx", get(kind), isolated, fp32_nodes=["project"])
+    to_half(source, tmp_path / "t.onnx", get(kind), isolated, fp32_nodes=["project"])
     typed = onnx.load(tmp_path / "t.onnx")
     onnx.checker.check_model(typed, full_check=True)
     assert typed.opset_import[0].version == opset
@@ -82,7 +82,7 @@ def test_names_module_paths_and_properties_stay(
 
 
 def test_half_at_the_border(isolated: ChildProcess, tmp_path: Path) -> None:
-    autocast(squares(tmp_path / "m.onnx"), tmp_path / "t.onnx", get("fp16"), isolated, half_io=True)
+    to_half(squares(tmp_path / "m.onnx"), tmp_path / "t.onnx", get("fp16"), isolated, half_io=True)
     graph = onnx.load(tmp_path / "t.onnx").graph
     assert [v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)] == [TensorProto.FLOAT16] * 2
     assert [n.op_type for n in graph.node] == ["Mul", "MatMul", "Relu"]
@@ -95,7 +95,7 @@ def test_a_number_that_stands_for_infinity_is_clipped_before_the_cast(isolated: 
     source = squares(tmp_path / "m.onnx")
     x = np.full((1, 4), -3.4e38, np.float32)
     for saturate, largest in (([], np.inf), (["x"], 65504.0)):
-        autocast(source, tmp_path / "t.onnx", get("fp16"), isolated, saturate=saturate)
+        to_half(source, tmp_path / "t.onnx", get("fp16"), isolated, saturate=saturate)
         typed = onnx.load(tmp_path / "t.onnx")
         clips = [n for n in typed.graph.node if n.op_type == "Clip"]
         assert len(clips) == len(saturate)
@@ -169,7 +169,7 @@ def test_what_autocast_can_not_convert_is_said_in_one_line(isolated: ChildProces
     model.graph.node[1].op_type = "NoSuchOperator"
     onnx.save(model, tmp_path / "bad.onnx")
     with pytest.raises(PassError, match=r"AutoCast can't convert bad\.onnx to fp16: ") as refused:
-        autocast(tmp_path / "bad.onnx", tmp_path / "t.onnx", get("fp16"), isolated)
+        to_half(tmp_path / "bad.onnx", tmp_path / "t.onnx", get("fp16"), isolated)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "t.onnx").exists()
 

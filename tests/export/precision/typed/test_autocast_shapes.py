@@ -10,7 +10,7 @@ from attn_export import export
 from attn_export.console import Console
 from attn_export.precision.conversion import add_precision
 from attn_export.precision.schemes import get
-from attn_export.precision.typed.autocast import autocast
+from attn_export.precision.typed.autocast import to_half
 from attn_export.source.resolve import load_source
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.tasks.verification import verify
@@ -66,7 +66,7 @@ def test_a_graph_of_many_dynamic_sizes_runs_in_half_precision(decoder: Path) -> 
 @pytest.mark.full
 def test_a_tensors_shape_is_what_the_fp32_graph_says(decoder: Path, tmp_path: Path) -> None:
     with ChildProcess(120) as isolated:
-        autocast(decoder / "model.onnx", tmp_path / "h.onnx", get("fp16"), isolated)
+        to_half(decoder / "model.onnx", tmp_path / "h.onnx", get("fp16"), isolated)
     before, after = onnx.load(decoder / "model.onnx").graph, onnx.load(tmp_path / "h.onnx").graph
     shapes = {v.name: v.type.tensor_type.shape for v in (*before.value_info, *before.output)}
     told = {v.name: v.type.tensor_type.shape for v in (*after.value_info, *after.output)}

@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 import pytest
 from attn_export.precision.schemes import get
-from attn_export.precision.schemes._bodies import has_bodies, reads, take_out
 from attn_export.precision.typed.autocast import computes, convert_here, read_cast
+from attn_export.precision.typed.bodies import has_bodies, reads, take_out
 from attn_export.precision.typed.element_types import tensor_types
 from onnx import TensorProto, numpy_helper
 
