@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .activations import STANDS_FOR_INFINITY, Spread, compare_intermediates, ranges
+    from .activations import STANDS_FOR_INFINITY, Spread, compare_intermediates, probe, ranges
     from .sensitivity import Sensitivity, in_source, measure_sensitivity, tensor_names
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "compare_intermediates",
     "in_source",
     "measure_sensitivity",
+    "probe",
     "ranges",
     "tensor_names",
 ]
@@ -26,7 +27,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "activations": ["STANDS_FOR_INFINITY", "Spread", "compare_intermediates", "ranges"],
+        "activations": ["STANDS_FOR_INFINITY", "Spread", "compare_intermediates", "probe", "ranges"],
         "sensitivity": ["Sensitivity", "in_source", "measure_sensitivity", "tensor_names"],
     },
 )
