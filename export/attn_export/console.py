@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from pathlib import Path
@@ -31,12 +31,13 @@ class Console:
     def stage(self, name: str) -> Iterator[Line]:
         from rich.text import Text
 
-        line = Line()
         start = time.perf_counter()
+        line = Line(lambda text: self._say(f"{name:<10} {self._label}{text}", "default"))
         if self._rich.is_terminal and not self.quiet and not self._spins:
             self._spins = True
             try:
-                with self._rich.status(Text(f"{printable(name)} ...")):
+                with self._rich.status(Text(f"{printable(name)} ...")) as spinner:
+                    line = Line(lambda text: spinner.update(Text(f"{printable(name)} ... {text}")), always=True)
                     yield line
             finally:
                 self._spins = False
@@ -82,10 +83,25 @@ class Console:
 
 
 class Line:
-    """The text that a stage will be remembered by."""
+    """The text that a stage will be remembered by, and how far it is meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, show: Callable[[str], object] = lambda _: None, *, always: bool = False) -> None:
         self.text = ""
+        self._show, self._always = show, always
+        self._before = 0
 
     def done(self, text: str) -> None:
         self.text = text
+
+    def progress(self, done: int, total: int | None) -> None:
+        """`done` of `total` parts are through; None where nobody knows how many there will be.
+
+        A spinner tells it each time. Plain lines come at every quarter on the way, and without a total at 64, 128, 256, ...
+        """
+        if total is None:
+            due = done >= 64 and done.bit_length() > self._before.bit_length()
+        else:
+            due = done < total and 4 * done // total > 4 * self._before // total
+        if due or self._always:
+            self._show(f"{done} so far" if total is None else f"{done} of {total}")
+            self._before = done

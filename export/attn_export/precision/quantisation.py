@@ -20,6 +20,7 @@ from ..attention import find_blocks
 from ..console import Console
 from ..onnx_graph import EXTERNAL_FROM_BYTES, info_of, load, read_info
 from ..parity import ReferenceSet, check, parity_error, passed
+from .calibration import METHODS, calibrate, open_samples, samples_of_files
 from .half import FurtherCases, TypedGraph, hold
 from .layerwise import short
 from .quantised import (
@@ -113,8 +114,6 @@ class Quantisation:
 
     def _calibrate(self, options: QuantiseOptions, graph: Graph | None, console: Console) -> None:
         """Measure the ranges of what the sites read, and the scales that come of them."""
-        from .calibration import METHODS, calibrate, open_samples, samples_of_files
-
         tensors = list(dict.fromkeys(site.activation for site in self.sites))
         samples = (
             open_samples(options.calibrate, graph, self.scheme.type)

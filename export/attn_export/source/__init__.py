@@ -8,7 +8,9 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .built_in import built_in_models, list_models
+    from .given_arrays import given_inputs
     from .half_precision import half_precision_named
+    from .import_ref import import_attribute
     from .input_specs import parse_dims, parse_inputs
     from .inputs_from import OWN_FIT, UserDraw
     from .library_models import surveyed_models
@@ -23,7 +25,9 @@ __all__ = [
     "SourceGraph",
     "UserDraw",
     "built_in_models",
+    "given_inputs",
     "half_precision_named",
+    "import_attribute",
     "is_saved_model",
     "list_models",
     "load_source",
@@ -37,7 +41,9 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "built_in": ["built_in_models", "list_models"],
+        "given_arrays": ["given_inputs"],
         "half_precision": ["half_precision_named"],
+        "import_ref": ["import_attribute"],
         "input_specs": ["parse_dims", "parse_inputs"],
         "inputs_from": ["OWN_FIT", "UserDraw"],
         "library_models": ["surveyed_models"],

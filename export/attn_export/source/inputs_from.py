@@ -6,17 +6,17 @@ sequences and the sequences, boxes and the features they lie in. Drawn each by i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from attn_runtime.errors import InputError, UsageError
-from attn_runtime.spec import TensorSpec, check_shapes, signature
+from attn_runtime.errors import UsageError
+from attn_runtime.spec import TensorSpec
 
 from ..quiet import captured_output
 from ..reference import Draw, Drawn
+from .given_arrays import given_inputs
 from .import_ref import import_attribute
 
 #: What a bundle says drew its inputs where its source itself makes them fit: it does so again wherever the source is loaded.
@@ -85,42 +85,7 @@ class _Checked:
         except (Exception, SystemExit) as problem:
             reason = (str(problem).strip().splitlines() or [""])[0][:300]
             raise UsageError(f"{where}: failed: {type(problem).__name__}: {reason}") from problem
-        names = ", ".join(spec.name for spec in self._specs)
-        if not isinstance(returned, Mapping):
-            raise UsageError(f"{where}: got a {type(returned).__name__}, expected a dict of the inputs {names}")
-        arrays = {str(name): _array(where, str(name), value) for name, value in returned.items()}
-        try:
-            check_shapes(self._specs, {name: signature(value) for name, value in arrays.items()}, "--inputs-from")
-        except InputError as problem:
-            raise UsageError(f"{where}: {problem}") from problem
-        for spec in self._specs:
-            _in_range(where, spec, arrays[spec.name])
-        return {spec.name: arrays[spec.name] for spec in self._specs}
-
-
-def _array(where: str, name: str, value: Any) -> np.ndarray[Any, Any]:
-    """A copy, which nobody else holds, in this machine's byte order."""
-    if isinstance(value, torch.Tensor):
-        if value.dtype == torch.bfloat16:
-            raise UsageError(f'{where}: input "{name}": got bfloat16, which can\'t cross to numpy; return float32')
-        value = value.detach().cpu().resolve_conj().resolve_neg().numpy()
-    if not isinstance(value, (np.ndarray, np.generic)):
-        kind = type(value).__name__
-        raise UsageError(f'{where}: input "{name}": got a {kind}, expected a numpy array or a torch tensor')
-    return np.array(value, dtype=value.dtype.newbyteorder("="), order="C")
-
-
-def _in_range(where: str, spec: TensorSpec, value: np.ndarray[Any, Any]) -> None:
-    """That integers lie in the range that is declared of them: the graph is told no other."""
-    if value.dtype.kind not in "iu" or not value.size:
-        return
-    least, most = int(value.min()), int(value.max())
-    low, high = -math.inf if spec.low is None else spec.low, math.inf if spec.high is None else spec.high
-    if least < low or most >= high:
-        raise UsageError(
-            f'{where}: input "{spec.name}": got values {least}..{most}, expected {spec.low}..{high - 1}; widen the range, or '
-            "mend the function"
-        )
+        return given_inputs(where, returned, self._specs, "--inputs-from", "mend the function")
 
 
 def _same(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:

@@ -127,11 +127,14 @@ class _Runner:
         return dict(zip(self._names, found, strict=True))
 
 
-def probe(model: onnx.ModelProto, folder: Path, names: Sequence[str]) -> Any:
-    """An InferenceSession on the CPU, without optimizations, that has `names` as outputs too. Changes `model`."""
+def probe(model: onnx.ModelProto, folder: Path, names: Sequence[str], large: bool = True) -> Any:
+    """An InferenceSession on the CPU, without optimizations, that has `names` as outputs too. Changes `model`.
+
+    `large` as `cpu_options` has it: without it weights are copied, and a session that serves many calls is faster.
+    """
     known = {o.name for o in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
-    return make_session(model.SerializeToString(), cpu_options(large=True, optimizations=False, data_folder=folder))
+    return make_session(model.SerializeToString(), cpu_options(large=large, optimizations=False, data_folder=folder))
 
 
 def _row(name: str, reference: Any, other: Any, case: int) -> list[Any] | None:
