@@ -116,14 +116,14 @@ class Quantisation:
         """Measure the ranges of what the sites read, and the scales that come of them."""
         tensors = list(dict.fromkeys(site.activation for site in self.sites))
         samples = (
-            open_samples(options.calibrate, graph, self.scheme.type)
+            open_samples(options.calibrate, graph, self.scheme.held_to)
             if graph is not None
             else samples_of_files(self.record.inputs, self.inputs)
         )
         method = options.calibration or METHODS[0]
         with console.stage("calibrate") as line:
             table = calibrate(
-                self.source, tensors, samples, method, self.isolated, self.work / "calibration", line.progress,
+                self.source, tensors, samples, method, self.isolated, self.work, line.progress,
                 large=self.large,
             )  # fmt: skip
             line.done(f"{len(tensors)} tensors over {table.samples} samples of {table.source}, {table.method}")

@@ -55,9 +55,9 @@ def quantise_bundle(
         folder = work / name
         folder.mkdir()
         one = Quantisation(
-            name, named(fp32.file, folder), scheme, golden_record(opened, graph, scheme.type),
+            name, named(fp32.file, folder), scheme, golden_record(opened, graph, scheme.held_to),
             _limits(opened, graph, scheme, rtol), isolated, folder, options.min_agreement, rtol is None,
-            of_bundle(opened, graph, scheme.type, live.get(name)),
+            of_bundle(opened, graph, scheme.held_to, live.get(name)),
         )  # fmt: skip
         every.append(one)
     with console.stage(scheme.name) as line:
@@ -73,7 +73,7 @@ def quantise_bundle(
             own = console.about(f"{one.graph}: ") if len(every) > 1 else console
             graph = opened.graph(one.graph)
             base = _half_graph(one, opened, graph, own)
-            record = golden_record(opened, graph, _half().type)
+            record = golden_record(opened, graph, None if scheme.calibrated else _half().type)
             form = None if base is None else tensorrt_form(one, made[one.graph][0], base, record, own)
             if form is not None:
                 made[one.graph].append(form)
@@ -162,7 +162,8 @@ def _report(every: Sequence[Quantisation], typed: Sequence[TypedGraph], console:
             points = measure_front(one)
             line.done("error against size and speed, measured here" if points else "nothing was searched for")
         if points:
-            console.say(front_table(points))
+            for text in front_table(points).splitlines():
+                console.say(text)
         told.append(replace(form, front=tuple(point.to_json() for point in points)))
     return told
 

@@ -62,6 +62,12 @@ class Precision:
     quantised: Mapping[str, Any] | None = None
     sha256: str = ""
 
+    @property
+    def held_to(self) -> str | None:
+        """The type whose golden cases it is held to, as `Graph.golden_for` takes it. Inputs far from the usual are for types that
+        follow them, which ranges that were calibrated do not."""
+        return None if self.quantised is not None and self.quantised["activations"] == "static" else self.type
+
 
 Arrays = dict[str, NDArray[Any]]
 #: What a case holds of its inputs and answers: the arrays by tensor name, or the .safetensors files that they lie in.

@@ -117,7 +117,7 @@ def _of_bundle(bundle: Bundle, graph: str | None, precision: str | None) -> tupl
 
 def _cases(graph: Graph, entry: Precision) -> Iterator[Case[Arrays]]:
     """The golden cases as the file of a precision takes them."""
-    cases = graph.cases(entry.type)
+    cases = graph.cases(entry.held_to)
     return (case.to_fp16() for case in cases) if entry.half_io else cases
 
 

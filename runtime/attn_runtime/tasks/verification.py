@@ -170,9 +170,9 @@ def _replay_all(
             assert session.precision is not None  # it was opened from a bundle
             tolerances[name] = found.precisions[session.precision].tolerance
             entry = found.precisions[session.precision]
-            if not found.golden_for(entry.type):
+            if not found.golden_for(entry.held_to):
                 raise BundleError(f"{session.where}: has no golden cases to verify against. Export it again.")
-            for case in found.cases(entry.type):
+            for case in found.cases(entry.held_to):
                 half = entry.half_io
                 inputs = to_fp16(case.inputs) if half else case.inputs
                 started = time.perf_counter()

@@ -161,7 +161,7 @@ def _graph(bundle: Bundle, graph: Graph, name: str, options: TritonOptions) -> t
     config["instance_group"] = instance_group(
         "gpu" if plans else options.device, options.instances, plans.profiles if plans else 1
     )
-    cases = (case.to_fp16() if entry.half_io else case for case in graph.cases(entry.type))
+    cases = (case.to_fp16() if entry.half_io else case for case in graph.cases(entry.held_to))
     warm = warm_up(cases, signature) if options.warm_up else None
     if warm is not None:
         config["model_warmup"] = list(warm.messages)

@@ -87,7 +87,7 @@ class Further:
         return said if self.against == "PyTorch" else f"{said} ({self.against} at these)"
 
 
-def of_bundle(bundle: Bundle, graph: Graph, type: str, live: Live | None = None) -> FurtherCases:
+def of_bundle(bundle: Bundle, graph: Graph, type: str | None, live: Live | None = None) -> FurtherCases:
     """What a graph declares beyond what is stored of it, and what else an export asked.
 
     Inputs that a user's function drew together can be drawn again with the module at hand alone.

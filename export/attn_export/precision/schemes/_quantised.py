@@ -33,6 +33,11 @@ class QuantisedScheme(Scheme):
         return 4 if self.weights == "int4" else 8
 
     @property
+    def held_to(self) -> str | None:
+        """The type whose golden cases it is held to, as `attn_runtime.bundle.Precision.held_to` has it."""
+        return None if self.calibrated else self.type
+
+    @property
     def calibrated(self) -> bool:
         """Whether it needs ranges of activations."""
         return self.activations == "static"
