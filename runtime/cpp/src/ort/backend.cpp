@@ -127,6 +127,8 @@ std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& gra
   const auto say = [&](const char* key, const char* value) { library.check(api.AddSessionConfigEntry(raw, key, value)); };
   library.check(api.SetIntraOpNumThreads(raw, options.threads ? options.threads : default_threads()));
   if (options.low_memory && device == "cpu") say("session.disable_prepacking", "1");
+  // What a quantised graph computes is what its file says: as in attn_runtime/ort/session_options.py.
+  say("session.qdq_matmulnbits_accuracy_level", "1");
   if (options.stop_spinning) say("session.force_spinning_stop", "1");
   const bool half = graph.precision->type == "fp16";
   if (const std::string names = left_out(half, library.api_version); !names.empty()) {
