@@ -22,9 +22,9 @@ from .batches import Progress, run_in_batches
 from .collecting import collect
 from .samples import Samples
 
-#: What the matrix is called in its file.
-MOMENTS = "moments"
-_SUM, _ROWS = "sum", "rows"
+#: What the matrix and the number of its rows are called in their file.
+MOMENTS, ROWS = "moments", "rows"
+_SUM = "sum"
 
 
 def second_moments(
@@ -39,10 +39,10 @@ def second_moments(
 ) -> Mapping[str, Path]:
     """The mean of x^T x over the rows of each of `tensors`, [..., K], in all samples: files in `work`, by name of the tensor.
 
-    Each holds one matrix "moments": float32 [K, K], symmetric, in the square of the tensor's unit; sums are float64, in the order
-    of the samples. Rows with a number that is not finite, or stands for infinity, are left out. Parameters as `calibrate` has
-    them. Raises UsageError for no samples or bad ones, and for a tensor of no finite rows; PassError where the graph can't be
-    run, and for a tensor without axes or whose last one changes.
+    Each holds a matrix "moments": float32 [K, K], symmetric, in the square of the tensor's unit; sums are float64, in the order
+    of the samples. Beside it "rows", int64 [1], says of how many rows it is the mean. Rows with a number that is not finite, or
+    stands for infinity, are left out. Parameters as `calibrate` has them. Raises UsageError for no samples or bad ones, and for a
+    tensor of no finite rows; PassError where the graph can't be run, and for a tensor without axes or whose last one changes.
     """
     names = list(dict.fromkeys(tensors))
     files = {name: work / f"moments-{number}.safetensors" for number, name in enumerate(names)}
@@ -61,13 +61,13 @@ def second_moments(
     )
     for name, path in files.items():
         found = load_file(path)
-        rows = int(found[_ROWS][0])
+        rows = int(found[ROWS][0])
         if not rows:
             raise UsageError(
                 f"tensor {name}: no row of it is finite in {samples.source}, so that there are no moments of it; give samples "
                 "that reach it with --calibrate"
             )
-        write_tensors(path, {MOMENTS: (found[_SUM] / rows).astype(np.float32)})
+        write_tensors(path, {MOMENTS: (found[_SUM] / rows).astype(np.float32), ROWS: found[ROWS]})
     return files
 
 
@@ -105,11 +105,11 @@ class _Moments:
     def finish(self, names: Sequence[str]) -> None:
         for name in names:
             total, count = self._held.pop(name)
-            write_tensors(self._files[name], {_SUM: total, _ROWS: np.array([count], np.int64)})
+            write_tensors(self._files[name], {_SUM: total, ROWS: np.array([count], np.int64)})
 
     def _before(self, name: str, width: int) -> tuple[NDArray[np.float64], int]:
         path = self._files[name]
         if not path.exists():
             return np.zeros((width, width)), 0
         found = load_file(path)
-        return found[_SUM], int(found[_ROWS][0])
+        return found[_SUM], int(found[ROWS][0])

@@ -106,10 +106,14 @@ def round_here(
         matrix = as_matrix(numpy_helper.to_array(stored[site.weight], str(Path(source).parent)), site)
         if not np.isfinite(matrix).all():
             raise ValueError(f"weight {site.weight} of node {site.node} has numbers that are not finite")
-        moment = None
+        moment, samples = None, None
         if site.activation in moments:
-            (moment,) = load_file(moments[site.activation]).values()
-        blocks = fp8(matrix) if kind == "fp8" else quantise(matrix, 4 if kind == "int4" else 8, block, method, moment)
+            measured = load_file(moments[site.activation])
+            moment, samples = measured["moments"], int(measured["rows"][0])
+        # A table is looked up in: there is no product whose error could be made up for.
+        taken = "clip" if method == "gptq" and not site.activation else method
+        bits, name = 4 if kind == "int4" else 8, f"weight {site.weight} of node {site.node}"
+        blocks = fp8(matrix, name) if kind == "fp8" else quantise(matrix, bits, block, taken, moment, samples, name)
         found[f"{key(site)}/q"] = np.ascontiguousarray(blocks.q).view(np.uint8 if kind == "fp8" else np.int8)
         found[f"{key(site)}/scales"] = np.ascontiguousarray(blocks.scales)
     save_file(found, target)

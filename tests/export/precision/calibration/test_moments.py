@@ -55,8 +55,10 @@ def test_they_are_the_mean_over_all_rows_of_all_samples(graph: Path, child: Chil
     found = moments(graph, child, "h", "x", "flipped")
     rows = np.concatenate([one.reshape(-1, 12) for one in DRAWN])
     turned = np.concatenate([one.transpose(0, 2, 1).reshape(-1, 7) for one in DRAWN])
-    for name, wanted in (("h", expected(2 * rows)), ("x", expected(rows)), ("flipped", expected(turned))):
-        assert list(found[name]) == ["moments"] and found[name]["moments"].dtype == np.float32
+    for name, of in (("h", 2 * rows), ("x", rows), ("flipped", turned)):
+        wanted = expected(of)
+        assert sorted(found[name]) == ["moments", "rows"] and found[name]["moments"].dtype == np.float32
+        assert found[name]["rows"].tolist() == [len(of)]
         np.testing.assert_allclose(found[name]["moments"], wanted, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(found[name]["moments"], found[name]["moments"].T)
 
@@ -65,9 +67,9 @@ def test_rows_with_what_stands_for_infinity_are_left_out(graph: Path, child: Chi
     rows = 2 * np.concatenate([one.reshape(-1, 12) for one in DRAWN])
     kept = rows[(rows <= 3).all(1)]
     assert 0 < len(kept) < len(rows)
-    np.testing.assert_allclose(
-        moments(graph, child, "masked")["masked"]["moments"], expected(kept), rtol=1e-5, atol=1e-6
-    )
+    found = moments(graph, child, "masked")["masked"]
+    np.testing.assert_allclose(found["moments"], expected(kept), rtol=1e-5, atol=1e-6)
+    assert found["rows"].tolist() == [len(kept)]
 
 
 def test_batches_change_not_a_bit(
