@@ -39,13 +39,23 @@ def write_precision(
             file = opened.manifest["graphs"][graph]["precisions"]["fp32"]["file"]
             placed[graph] = _place(forms, Path(file).stem, writer)
         if len(placed) > 1:
-            share([typed.path for forms in placed.values() for typed in forms], writer.path(f"weights.{name}.data"))
+            for label, files in _sharing(name, placed).items():
+                share(files, writer.path(f"weights.{label}.data"))
         for graph, forms in placed.items():
             written = [(typed, read_info(typed.path).data_files) for typed in forms]
             manifest["graphs"][graph] = _entry(opened.manifest["graphs"][graph], name, written, writer)
             made.extend(forms)
         writer.commit(manifest, prove)
     return made
+
+
+def _sharing(name: str, placed: Mapping[str, Sequence[TypedGraph]]) -> dict[str, list[Path]]:
+    """Which files share a data file, by what it is called. A quantised graph for TensorRT has no weight of the one for a CPU, which
+    packs them otherwise and is float32 in the rest: whoever deploys one of the two need not carry both."""
+    found: dict[str, list[Path]] = {}
+    for typed in (typed for forms in placed.values() for typed in forms):
+        found.setdefault(name if typed.quantised is None else typed.name, []).append(typed.path)
+    return found
 
 
 def _place(forms: Sequence[TypedGraph], stem: str, writer: BundleWriter) -> list[TypedGraph]:

@@ -34,13 +34,20 @@ class FrontPoint:
         return dict(vars(self))
 
 
-def measure_front(one: Quantisation) -> tuple[FrontPoint, ...]:
-    """The points of the search, each written and timed, from all weights quantised to fp32; none where there was no search."""
+def measure_front(one: Quantisation, written: TypedGraph) -> tuple[FrontPoint, ...]:
+    """The points of the search, each written and timed, from all weights quantised to fp32; none where there was no search.
+
+    `written` is the chosen one, whose error is what its file really answered.
+    """
     if one.found is None or one.found.chosen is None:
         return ()
     searched = set(one.found.alone)
-    chosen = replace(one.found.chosen, left=tuple(node for node in one.left if node in searched))
-    points = sorted([chosen, *one.found.front], key=lambda point: len(point.left))
+    error = max(check.difference.relative_error for check in written.checks)
+    left = tuple(node for node in one.left if node in searched)
+    chosen = replace(one.found.chosen, left=left, error=error)
+    points = sorted(
+        [chosen, *(p for p in one.found.front if len(p.left) != len(left))], key=lambda point: len(point.left)
+    )
     paths = [one.work / f"front{number}.onnx" for number in range(len(points))]
     for point, path in zip(points, paths, strict=True):
         one.write_file({*one.left} - searched | {*point.left}, path)

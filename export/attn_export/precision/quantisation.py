@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..attention import find_blocks
 from ..console import Console
 from ..onnx_graph import EXTERNAL_FROM_BYTES, info_of, load, read_info
 from ..parity import ReferenceSet, check, parity_error, passed
-from .calibration import METHODS, calibrate, open_samples, samples_of_files
+from .calibration import METHODS, Samples, calibrate, open_samples, samples_of_files, second_moments
 from .half import FurtherCases, TypedGraph, hold
 from .layerwise import short
 from .quantised import (
@@ -31,6 +31,7 @@ from .quantised import (
     Weights,
     find_sites,
     fits_cpu_form,
+    has_moments,
     round_weights,
     search,
     write_cpu_form,
@@ -92,8 +93,18 @@ class Quantisation:
         """Of the file for a CPU, once it is written."""
         return self.work / f"{self.scheme.name}.onnx"
 
-    def prepare(self, options: QuantiseOptions, graph: Graph | None, console: Console) -> None:
-        """Find the sites, round their weights, measure ranges. What no engine takes is left, with the reason."""
+    @property
+    def weights_file(self) -> Path:
+        """What the weights were rounded to, once they are."""
+        return self.work / "weights.safetensors"
+
+    def prepare(
+        self, options: QuantiseOptions, graph: Graph | None, console: Console, before: Sequence[Path] = ()
+    ) -> None:
+        """Find the sites, round their weights, measure ranges. What no engine takes is left, with the reason.
+
+        `before` are the weights files of other graphs of the model.
+        """
         model = onnx.load(self.source, load_external_data=False)
         every = find_sites(model, self.scheme.operators)
         for site in every:
@@ -101,25 +112,44 @@ class Quantisation:
                 self.unfit[site.node] = reason
         self.left = dict(self.unfit)
         self.sites = tuple(site for site in every if site.node not in self.unfit)
-        if self.sites and self.scheme.calibrated:
+        if not self.sites:
+            return
+        if self.scheme.calibrated:
             self._calibrate(options, graph, console)
-        if self.sites:
-            scheme, target = self.scheme, self.work / "weights.safetensors"
+        moments = self._moments(options, graph, console) if self.scheme.rounding == "gptq" else {}
+        scheme = self.scheme
+        with console.stage("rounding") as line:
             try:
                 self.weights = round_weights(
-                    self.source, self.sites, scheme.weights, scheme.block, scheme.rounding, {}, target, self.isolated
-                )
+                    self.source, self.sites, scheme.weights, scheme.block, scheme.rounding, moments, self.weights_file,
+                    self.isolated, [path for path in before if path.exists()],
+                )  # fmt: skip
             except TaskFailed as problem:
                 raise PassError(f"the weights can't be rounded: {problem.reason}") from problem
+            line.done(f"{len(self.weights.found)} weights to {scheme.weights} by {scheme.rounding}")
+
+    def _samples(self, options: QuantiseOptions, graph: Graph | None) -> Samples:
+        if graph is not None:
+            return open_samples(options.calibrate, graph, self.scheme.held_to)
+        return samples_of_files(self.record.inputs, self.inputs)
+
+    def _moments(self, options: QuantiseOptions, graph: Graph | None, console: Console) -> Mapping[str, Path]:
+        """The second moments of what products read."""
+        tensors = list(dict.fromkeys(site.activation for site in self.sites if has_moments(site)))
+        if not tensors:
+            return {}
+        samples = self._samples(options, graph)
+        with console.stage("calibrate") as line:
+            found = second_moments(
+                self.source, tensors, samples, self.isolated, self.work, line.progress, large=self.large
+            )
+            line.done(f"second moments of {len(tensors)} tensors over {samples.source}")
+        return found
 
     def _calibrate(self, options: QuantiseOptions, graph: Graph | None, console: Console) -> None:
         """Measure the ranges of what the sites read, and the scales that come of them."""
         tensors = list(dict.fromkeys(site.activation for site in self.sites))
-        samples = (
-            open_samples(options.calibrate, graph, self.scheme.held_to)
-            if graph is not None
-            else samples_of_files(self.record.inputs, self.inputs)
-        )
+        samples = self._samples(options, graph)
         method = options.calibration or METHODS[0]
         with console.stage("calibrate") as line:
             table = calibrate(
@@ -137,7 +167,7 @@ class Quantisation:
         if not self.sites:
             return
         aim = Aim(self.tolerance.times(share), self.min_agreement, self._classes())
-        weights = self.work / "weights.safetensors"
+        weights = self.weights_file
         try:
             found = search(
                 self.source, self.sites, self.scheme.weights, self.scheme.activations, weights, self.scheme.block,

@@ -62,7 +62,8 @@ def quantise_bundle(
         every.append(one)
     with console.stage(scheme.name) as line:
         for one in every:
-            one.prepare(options, opened.graph(one.graph), console)
+            own = console.about(f"{one.graph}: ") if len(every) > 1 else console
+            one.prepare(options, opened.graph(one.graph), own, [other.weights_file for other in every])
         _check_sites(every, opened.path.name)
         typed = _held(every)
         line.done(_done(every))
@@ -159,7 +160,7 @@ def _report(every: Sequence[Quantisation], typed: Sequence[TypedGraph], console:
         for text in dict.fromkeys(one.lines):
             own.note(text)
         with own.stage("front") as line:
-            points = measure_front(one)
+            points = measure_front(one, form)
             line.done("error against size and speed, measured here" if points else "nothing was searched for")
         if points:
             for text in front_table(points).splitlines():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .site_search import Aim, Point, Search, search
     from .sites import Site, find_sites
     from .speed import measure
-    from .weights import Weights, round_weights
+    from .weights import Weights, has_moments, round_weights
     from .writer import save
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Weights",
     "find_sites",
     "fits_cpu_form",
+    "has_moments",
     "insert",
     "measure",
     "round_weights",
@@ -46,7 +47,7 @@ __getattr__, __dir__ = lazy(
         "site_search": ["Aim", "Point", "Search", "search"],
         "sites": ["Site", "find_sites"],
         "speed": ["measure"],
-        "weights": ["Weights", "round_weights"],
+        "weights": ["Weights", "has_moments", "round_weights"],
         "writer": ["save"],
     },
 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from attn_runtime.errors import UsageError
+from attn_runtime.errors import UsageError, did_you_mean
 
+from ..calibration import check_method
 from ..schemes import QuantisedScheme, Scheme, option
+from .rounding import ROUNDINGS
 
 #: Sizes of a block that every engine takes.
 BLOCKS = (16, 32, 64, 128, 256)
@@ -41,11 +43,20 @@ class QuantiseOptions:
                 f"{given[0]} is for a precision that quantises, and {option(scheme.name)} does not; leave it out, or take "
                 "--precision int8"
             )
-        if not scheme.calibrated and (unused := [n for n in given if n in ("--calibrate", "--calibration")]):
+        if self.rounding is not None and self.rounding not in ROUNDINGS:
+            raise UsageError(
+                f"--rounding {self.rounding}: unknown; {did_you_mean(self.rounding, ROUNDINGS)}available: {', '.join(ROUNDINGS)}"
+            )
+        if self.rounding == "gptq" and scheme.weights == "fp8":
+            raise UsageError("--rounding gptq is for integers; fp8 rounds to the nearest number, leave it out")
+        measured = {"--calibrate", "--calibration"} if not self.of(scheme).sampled else {"--calibration"}
+        if not scheme.calibrated and (unused := [n for n in given if n in measured]):
             raise UsageError(
                 f"{unused[0]}: {scheme.name} needs no ranges of activations, so nothing is calibrated; leave it out, or take "
                 "--precision int8"
             )
+        if self.calibration is not None:
+            check_method(self.calibration)
         if self.block is not None and (scheme.block is None or self.block not in BLOCKS):
             why = (
                 f"has one scale per channel; blocks are for {_with_blocks()}"

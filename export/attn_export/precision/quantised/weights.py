@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,13 +67,15 @@ def round_weights(
     kind: str,
     block: int | None,
     method: str,
-    moments: dict[str, Path],
+    moments: Mapping[str, Path],
     target: Path,
     isolated: ChildProcess,
+    before: Sequence[Path] = (),
 ) -> Weights:
     """Round the weights of `sites` by `method`; `moments` are the second moments of activations, by tensor, where it needs them.
 
-    Raises TaskFailed for a weight that is not finite.
+    A weight that lies in one of the files `before`, as they were written for other graphs of the model, is taken from there:
+    graphs that share a weight share what it was rounded to. Raises TaskFailed for a weight that is not finite.
     """
     isolated.run(
         "attn_export.precision.quantised.weights:round_here",
@@ -84,6 +87,7 @@ def round_weights(
         method=method,
         moments={name: str(path) for name, path in moments.items()},
         target=str(target),
+        before=[str(path) for path in before],
     )
     return Weights.read(target, kind, block)
 
@@ -96,9 +100,11 @@ def round_here(
     method: str,
     moments: dict[str, str],
     target: str,
+    before: list[str],
 ) -> dict[str, Any]:
     """The task of the child process."""
     found: dict[str, NDArray[Any]] = {}
+    known = {hash_: one for path in before for hash_, one in _by_hash(load_file(path)).items()}
     stored = {t.name: t for t in onnx.load(source, load_external_data=False).graph.initializer}
     for site in (Site.from_json(entry) for entry in sites):
         if f"{key(site)}/q" in found:
@@ -106,18 +112,34 @@ def round_here(
         matrix = as_matrix(numpy_helper.to_array(stored[site.weight], str(Path(source).parent)), site)
         if not np.isfinite(matrix).all():
             raise ValueError(f"weight {site.weight} of node {site.node} has numbers that are not finite")
+        hash_ = hashlib.sha256(np.ascontiguousarray(matrix).data).digest()
+        found[f"{key(site)}/hash"] = np.frombuffer(hash_, np.uint8)
+        if hash_ in known:
+            found[f"{key(site)}/q"], found[f"{key(site)}/scales"] = known[hash_]
+            continue
         moment, samples = None, None
         if site.activation in moments:
             measured = load_file(moments[site.activation])
             moment, samples = measured["moments"], int(measured["rows"][0])
-        # A table is looked up in: there is no product whose error could be made up for.
-        taken = "clip" if method == "gptq" and not site.activation else method
+        # A table is looked up in: there is no product whose error could be made up for. A convolution's activation is not what
+        # its weight is multiplied with, which are windows of it.
+        taken = "clip" if method == "gptq" and not has_moments(site) else method
         bits, name = 4 if kind == "int4" else 8, f"weight {site.weight} of node {site.node}"
         blocks = fp8(matrix, name) if kind == "fp8" else quantise(matrix, bits, block, taken, moment, samples, name)
         found[f"{key(site)}/q"] = np.ascontiguousarray(blocks.q).view(np.uint8 if kind == "fp8" else np.int8)
         found[f"{key(site)}/scales"] = np.ascontiguousarray(blocks.scales)
     save_file(found, target)
     return {}
+
+
+def has_moments(site: Site) -> bool:
+    """Whether the rows of its activation are what its weight is multiplied with."""
+    return bool(site.activation) and site.operator != "Conv"
+
+
+def _by_hash(arrays: Mapping[str, NDArray[Any]]) -> dict[bytes, tuple[NDArray[Any], NDArray[Any]]]:
+    names = [name[: -len("/hash")] for name in arrays if name.endswith("/hash")]
+    return {arrays[f"{n}/hash"].tobytes(): (arrays[f"{n}/q"], arrays[f"{n}/scales"]) for n in names}
 
 
 def as_matrix(stored: NDArray[np.float32], site: Site) -> NDArray[np.float32]:

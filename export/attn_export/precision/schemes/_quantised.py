@@ -38,6 +38,11 @@ class QuantisedScheme(Scheme):
         return None if self.calibrated else self.type
 
     @property
+    def sampled(self) -> bool:
+        """Whether it looks at samples of inputs: for ranges of activations, or for what rounding makes up for."""
+        return self.calibrated or self.rounding == "gptq"
+
+    @property
     def calibrated(self) -> bool:
         """Whether it needs ranges of activations."""
         return self.activations == "static"

@@ -12,5 +12,6 @@ SCHEME = QuantisedScheme(
     operators=("MatMul", "Gemm", "Gather"),
     # A weight has sixteen values: one rounding is a fifteenth of a block's largest.
     default_rtol=1e-1,
+    rounding="gptq",
     **NOTHING_NEEDED,
 )

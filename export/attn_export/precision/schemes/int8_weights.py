@@ -11,5 +11,6 @@ SCHEME = QuantisedScheme(
     operators=("MatMul", "Gemm", "Gather"),
     # As int8: a weight is rounded to one of 255 numbers of its column.
     default_rtol=5e-2,
+    rounding="gptq",
     **NOTHING_NEEDED,
 )
