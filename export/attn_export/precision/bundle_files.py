@@ -50,8 +50,11 @@ def write_precision(
 
 
 def _sharing(name: str, placed: Mapping[str, Sequence[TypedGraph]]) -> dict[str, list[Path]]:
-    """Which files share a data file, by what it is called. A quantised graph for TensorRT has no weight of the one for a CPU, which
-    packs them otherwise and is float32 in the rest: whoever deploys one of the two need not carry both."""
+    """Which files share a data file, by what it is called.
+
+    A quantised graph for TensorRT has no weight of the one for a CPU, which packs them otherwise and is float32 in the rest:
+    whoever deploys one of the two need not carry both.
+    """
     found: dict[str, list[Path]] = {}
     for typed in (typed for forms in placed.values() for typed in forms):
         found.setdefault(name if typed.quantised is None else typed.name, []).append(typed.path)
