@@ -9,7 +9,7 @@ from attn_runtime.lazy import lazy
 if TYPE_CHECKING:
     from .moments import second_moments
     from .ranges import METHODS, PERCENTILE, Calibration, Range, calibrate, check_method
-    from .samples import Samples, open_samples, samples_of_files
+    from .samples import Samples, named_samples, open_samples, samples_of_files
 
 __all__ = [
     "METHODS",
@@ -19,6 +19,7 @@ __all__ = [
     "Samples",
     "calibrate",
     "check_method",
+    "named_samples",
     "open_samples",
     "samples_of_files",
     "second_moments",
@@ -30,6 +31,6 @@ __getattr__, __dir__ = lazy(
     {
         "moments": ["second_moments"],
         "ranges": ["METHODS", "PERCENTILE", "Calibration", "Range", "calibrate", "check_method"],
-        "samples": ["Samples", "open_samples", "samples_of_files"],
+        "samples": ["Samples", "named_samples", "open_samples", "samples_of_files"],
     },
 )

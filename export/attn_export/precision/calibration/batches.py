@@ -22,7 +22,7 @@ from .samples import Samples
 #: Samples so far, and how many there will be, None where only the end will tell.
 Progress = Callable[[int, int | None], None]
 #: Seconds that a task should take: as many samples make a batch. Every task opens the graph anew.
-_SECONDS = 15.0
+SECONDS = 15.0
 _MOST_SAMPLES = 1024
 _MOST_BYTES = 64 << 20
 #: A sample so much larger than all before is asked for a few tensors at a time again.
@@ -30,15 +30,22 @@ _LARGER = 1.25
 
 
 def run_in_batches(
-    task: str, samples: Samples, isolated: ChildProcess, work: Path, progress: Progress, **arguments: Any
+    task: str,
+    samples: Samples,
+    isolated: ChildProcess,
+    work: Path,
+    progress: Progress,
+    seconds: float = SECONDS,
+    **arguments: Any,
 ) -> int:
     """Call `task`, "package.module:function", in the child with every batch; returns the number of samples.
 
     It is called with `arguments`, `samples`: paths of .safetensors files, and `together`, as `collect` takes it, and returns
-    {"together": n}. Raises PassError with its reason where it fails, and what iterating over `samples` raises.
+    {"together": n}, in about `seconds`. Raises PassError with its reason where it fails, and what iterating over `samples`
+    raises.
     """
     with tempfile.TemporaryDirectory(dir=work, prefix="samples-") as folder:
-        runner = _Runner(task, samples, isolated, progress, arguments)
+        runner = _Runner(task, samples, isolated, progress, min(seconds, isolated.seconds / 4), arguments)
         largest = 0
         for number, arrays in enumerate(samples):
             size = sum(value.nbytes for value in arrays.values())
@@ -54,10 +61,16 @@ def run_in_batches(
 
 class _Runner:
     def __init__(
-        self, task: str, samples: Samples, isolated: ChildProcess, progress: Progress, arguments: dict[str, Any]
+        self,
+        task: str,
+        samples: Samples,
+        isolated: ChildProcess,
+        progress: Progress,
+        seconds: float,
+        arguments: dict[str, Any],
     ) -> None:
         self._task, self._samples, self._isolated, self._progress = task, samples, isolated, progress
-        self._arguments = arguments
+        self._seconds, self._arguments = seconds, arguments
         self._batch: list[Path] = []
         self._bytes, self._limit = 0, 1
         self.together, self.done = FIRST_CHUNK, 0
@@ -84,8 +97,8 @@ class _Runner:
         self.done += len(self._batch)
         self._progress(self.done, self._samples.count)
         took = time.monotonic() - started
-        if took < _SECONDS / 2:
+        if took < self._seconds / 2:
             self._limit = min(2 * self._limit, _MOST_SAMPLES)
-        elif took > 2 * _SECONDS:
+        elif took > 2 * self._seconds:
             self._limit = max(1, self._limit // 2)
         self._batch, self._bytes = [], 0

@@ -22,6 +22,8 @@ from .batches import Progress, run_in_batches
 from .collecting import collect
 from .samples import Samples
 
+#: Seconds of a batch: each reads and writes all sums, a gigabyte for an encoder of BERT's size.
+_SECONDS = 60.0
 #: What the matrix and the number of its rows are called in their file.
 MOMENTS, ROWS = "moments", "rows"
 _SUM = "sum"
@@ -54,6 +56,7 @@ def second_moments(
         isolated,
         work,
         progress,
+        _SECONDS,
         graph=str(source),
         names=names,
         large=large,

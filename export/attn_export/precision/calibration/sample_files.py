@@ -31,7 +31,7 @@ def folder_samples(folder: Path, graph: str) -> tuple[int, Read]:
 
     UsageError for a folder without .npz and .safetensors files; while they are read, for one that can't be.
     """
-    if is_folder(folder / graph):
+    if graph and is_folder(folder / graph):
         folder = folder / graph
     try:
         files = sorted((f for f in folder.iterdir() if f.suffix in SUFFIXES), key=lambda file: file.name)

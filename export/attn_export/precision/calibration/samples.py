@@ -51,28 +51,34 @@ class Samples:
 
 
 def open_samples(calibrate: str | None, graph: Graph, type: str | None = None) -> Samples:
-    """The samples that --calibrate names for `graph`; None means its golden inputs.
-
-    FOLDER holds one sample a file, .npz or .safetensors, taken in the order of their names; where it holds a folder that is
-    called as the graph is, that one is meant. FILE.npz holds many samples: each array has one axis more than its input, and the
-    samples lie along the first; or it has the axes of its input, and each sample takes as many rows of the first as the input
-    declares at the least, one for most. A callable is called without arguments for each pass and gives an iterable of samples.
+    """The samples that --calibrate names for `graph`, as `named_samples` has them; None means its golden inputs.
 
     `type` is of the precision that is calibrated, as `Graph.golden_for` takes it: a case of inputs a hundred times the usual,
     which fp32 alone is held to, says nothing of ranges. None takes what every type is held to.
 
     Raises UsageError for what can't be opened, and where a graph has no golden cases to fall back on.
     """
-    if calibrate is None:
-        return _golden(graph, type)
+    return _golden(graph, type) if calibrate is None else named_samples(calibrate, graph.inputs, graph.name)
+
+
+def named_samples(calibrate: str, inputs: Sequence[TensorSpec], graph: str = "") -> Samples:
+    """The samples that --calibrate names, for a graph of these inputs that is called `graph`.
+
+    FOLDER holds one sample a file, .npz or .safetensors, taken in the order of their names; where it holds a folder that is
+    called as the graph is, that one is meant. FILE.npz holds many samples: each array has one axis more than its input, and the
+    samples lie along the first; or it has the axes of its input, and each sample takes as many rows of the first as the input
+    declares at the least, one for most. A callable is called without arguments for each pass and gives an iterable of samples.
+
+    Raises UsageError for what can't be opened.
+    """
     path = Path(calibrate)
     if calibrate and is_folder(path):
-        return _checked(f"folder {_name(path)}", graph.inputs, *folder_samples(path, graph.name))
+        return _checked(f"folder {_name(path)}", inputs, *folder_samples(path, graph))
     if is_file(path):
-        return _checked(path.name, graph.inputs, *stacked_samples(path, graph.inputs))
+        return _checked(path.name, inputs, *stacked_samples(path, inputs))
     module, colon, function = calibrate.partition(":")
     if colon and module and function and not irregular(path):
-        return _checked(calibrate, graph.inputs, None, function_samples(calibrate))
+        return _checked(calibrate, inputs, None, function_samples(calibrate))
     found = (calibrate and irregular(path)) or "there is no such file or folder"
     raise UsageError(f"--calibrate {calibrate}: {found}; expected {FORMS}")
 

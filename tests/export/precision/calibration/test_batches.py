@@ -63,9 +63,9 @@ def test_batches_are_bounded_in_samples_and_in_bytes(tmp_path: Path, monkeypatch
 
 
 def test_before_a_much_larger_sample_the_others_go_and_it_begins_with_few_tensors(tmp_path: Path) -> None:
-    child, _ = sent(numbered(10, 10, 11, 40, 10, 10), tmp_path)
-    assert child.batches == [[0], [1, 2], [3, 4, 5]]
-    assert child.together == [FIRST_CHUNK, 100, FIRST_CHUNK]
+    child, _ = sent(numbered(10, 10, 11, 10, 40, 10, 10), tmp_path)
+    assert child.batches == [[0], [1, 2], [3], [4, 5, 6]]
+    assert child.together == [FIRST_CHUNK, 100, 100, FIRST_CHUNK]
 
 
 def test_batches_shrink_where_they_take_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,9 +40,10 @@ class Kept:
 
 def ran(folder: Path, names: Sequence[str], together: int, collector: Kept) -> int:
     onnx.save(CHAIN, folder / "chain.onnx")
+    # The first sample is the larger one, by a number.
     files = [str(folder / f"{n}.safetensors") for n in range(2)]
     for n, file in enumerate(files):
-        write_tensors(Path(file), {"x": np.full(1000, 100.0 * n, np.float32)})
+        write_tensors(Path(file), {"x": np.full(1000 - n, 100.0 * n, np.float32)})
     return collect(str(folder / "chain.onnx"), names, files, together, False, collector)
 
 
@@ -68,6 +69,7 @@ def test_chunks_grow_to_what_memory_allows_and_no_further(tmp_path: Path, monkey
         return (kept.chunks, ran(tmp_path, NAMES, together, kept))[::1]
 
     size = 4000
+    assert chunks(10 * size - 1, 10) == ([10, 9, 9, 9, 3], 9), "the larger sample counts, not the last"
     assert chunks(1000 * size, 4) == ([4, 32, 4], 32)
     assert chunks(1000 * size, 32) == ([32, 8], 32)
     assert chunks(10 * size, 4) == ([4, 10, 10, 10, 6], 10)

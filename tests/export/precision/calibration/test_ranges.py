@@ -124,6 +124,13 @@ def test_many_tensors_are_taken_a_few_at_a_time_and_found_the_same(
         assert one == other
 
 
+def test_what_a_run_that_failed_has_seen_is_forgotten(graph: Path, child: ChildProcess, tmp_path: Path) -> None:
+    spoilt = samples([np.full((1, 100), 1e6, np.float32), np.ones(3, np.float32)])
+    with pytest.raises(PassError):
+        calibrate(graph, ["h"], spoilt, "min-max", child, tmp_path, lambda *_: None)
+    assert run(graph, child, tmp_path, ["h"], "min-max").ranges["h"].largest < 1e5
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("tensor", "words"),

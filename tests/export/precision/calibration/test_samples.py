@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attn_export.precision.calibration import Samples, open_samples, samples_of_files
+from attn_export.precision.calibration import Samples, named_samples, open_samples, samples_of_files
 from attn_runtime.bundle import Bundle, Graph, write_tensors
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
@@ -74,6 +74,15 @@ def test_files_are_named_by_their_last_part(tmp_path: Path) -> None:
     np.savez(folder / "1.npz", **sample(5))
     with pytest.raises(UsageError, match="--calibrate folder calib, 1.npz: .*dim batch allows 1..4"):
         list(open_samples(str(folder), graph(X, IDS)))
+
+
+def test_a_plain_graph_has_named_samples_too(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    np.savez(tmp_path / "0.npz", **sample(2))
+    assert [
+        len(list(named_samples(str(tmp_path), (X, IDS)))),
+        len(list(named_samples(f"{__name__}:good", (X, IDS)))),
+    ] == [1, 3]
 
 
 def test_samples_are_read_when_they_are_asked_for() -> None:
