@@ -22,10 +22,12 @@ METADATA_KEY = "attn_export.graph"
 #: No graph that a GPU runs has more nodes, and no name is longer: more is a file made to exhaust the memory.
 _MOST_NODES = 1_000_000
 _LONGEST = 1 << 16
-#: TensorProto.DataType -> numpy's name (bfloat16 and the rest are not numpy's own)
+#: TensorProto.DataType -> numpy's name, or ml_dtypes' where numpy has none
 _DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
+    17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz", 21: "uint4", 22: "int4",
+    23: "float4_e2m1fn",
 }  # fmt: skip
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 #: In place of a dtype: the attribute is one of the function that the node is in.
