@@ -190,7 +190,12 @@ def test_bfloat16_on_tensorrt_8(gemm: Path, tmp_path: Path) -> None:
         ("orin-nx", "6.2", TensorProto.INT4, ""),
         ("thor", "7.1", TensorProto.FLOAT8E4M3FN, ""),
         ("orin-nx", "6.2", TensorProto.FLOAT8E4M3FN, "fp8 needs compute capability 8.9 or later; 8.7 lacks it"),
-        ("orin-nx", "6.0", TensorProto.INT8, "a quantised graph needs strong types, which TensorRT 8.6.2 of JetPack 6.0"),
+        (
+            "orin-nx",
+            "6.0",
+            TensorProto.INT8,
+            "a quantised graph needs strong types, which TensorRT 8.6.2 of JetPack 6.0",
+        ),
     ],
 )
 def test_what_is_quantised_by_its_graph(board: str, jetpack: str, dtype: int, told: str, tmp_path: Path) -> None:
