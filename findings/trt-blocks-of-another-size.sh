@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # DequantizeLinear's block_size is not read: where the last block is shorter, all blocks have another size.
 #
-# Library: tensorrt_rtx_cu13 1.7.1.116, its ONNX parser and builder, Linux without a GPU (models built with onnx 1.23.2).
+# Library: tensorrt_rtx_cu13 1.7.1.116, its ONNX parser, Linux without a GPU (models built with onnx 1.23.2).
 # Guess: blocks of 128 over 192 rows are one of 128 and one of 64, as ONNX says and onnx's reference and ONNX Runtime
 # compute; or an error, as there is one for 200 rows in 3 blocks.
-# Seen: the number of scales alone decides: two scales are two blocks of 96. block_size 128, 100 and 96 give engines that
-# are the same byte for byte, and three different answers in ONNX. No warning.
+# Seen: the number of scales alone decides: two scales are two blocks of 96. block_size 128, 100 and 96 give engines
+# that are the same byte for byte, and three different answers in ONNX. No warning.
 # Output:
 #     blocks of 128  engine as of 96: True   ONNX's y[0]: -11.2
 #     blocks of 100  engine as of 96: True   ONNX's y[0]: -14.6
@@ -35,7 +35,8 @@ class Log(trt.ILogger):
         super().__init__()
 
     def log(self, severity, message):
-        if severity == trt.ILogger.WARNING and ("w" in message.split() or "dequantize" in message or "block" in message.lower()):
+        words = message.lower().split()
+        if severity == trt.ILogger.WARNING and any(word in ("w", "dequantize") or "block" in word for word in words):
             warnings.append(message)
 
 

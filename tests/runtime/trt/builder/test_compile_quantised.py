@@ -140,6 +140,7 @@ def rows(*counts: tuple[int, int, int]) -> list[Profile]:
         ([(1, 1, 1), (1, 2, 4)], True),
         ([(1, 1, 1), (8, 8, 8)], True),
         ([(1, 1, 1)], False),
+        ([(1, 1, 1), (1, 1, 1)], False),
         ([(1, 1, 2), (1, 2, 4)], False),
         ([(1, 2, 4), (8, 8, 8)], False),
     ],

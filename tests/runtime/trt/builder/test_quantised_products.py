@@ -151,6 +151,11 @@ def test_what_is_not_quantised_is_not_asked_for(tmp_path: Path) -> None:
     found = audited(alone)
     found.require()
     assert found.counts == {"float16": 1}
+    graph = graphs.Graph()  # a convolution's weights are no tensor of the network, and its bias may be one
+    bias = graph.channels("b", (32,), axis=0)
+    inputs = [graph.activations("x"), graph.floats("w", np.ones((32, 16, 3, 3))), bias]
+    alone = built(graph.save(tmp_path / "c.onnx", graph.add("Conv", inputs, "product"), "batch", 16, 8, 8))
+    assert alone.quantised == {} and audited(alone).counts == {"float16": 1}
 
 
 def test_of_two_types_the_product_is_in_that_of_the_activations(tmp_path: Path) -> None:
