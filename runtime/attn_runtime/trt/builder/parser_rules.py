@@ -337,13 +337,22 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+def _sizes(name: str, graph: OnnxGraph) -> tuple[int, ...]:
+    """As a layer's facts have them: -1 for what is dynamic, no axes where nothing is known."""
+    dims = graph.values[name].dims if name in graph.values else None
+    return tuple(size if isinstance(size, int) else -1 for size in dims or ())
+
+
 def by_graph_alone(node: Node, graph: OnnxGraph) -> Iterator[str]:
     """What is misread of `node` by all that is known of the parser, for where no network is at hand to look at."""
     made = (-1,) * 4  # which axes are meant does not depend on it
     if node.op_type == "GroupNormalization" and node.attributes.get("num_groups") == 1:
         read: dict[str, Any] = {"axes": 0b1100, "num_groups": 1, "epsilon": None}
         yield from _group_norm(node, LayerFacts(node.name, "NORMALIZATION", read, made), graph)
-    elif node.op_type == "QuantizeLinear":
-        yield from _quantize(node, LayerFacts(node.name, "QUANTIZE", {"to_type": "INT8"}, made), graph)
+    elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        given, scales = (_sizes(name, graph) for name in node.inputs[:2])
+        yield from _blocks(node, LayerFacts(node.name, "", {}, made, given, scales=scales), graph)
+        if node.op_type == "QuantizeLinear":
+            yield from _quantize(node, LayerFacts(node.name, "QUANTIZE", {"to_type": "INT8"}, made), graph)
     elif node.op_type in _ELEMENTWISE and not _given(node, 1):
         yield from _no_reduction(node, LayerFacts(node.name, "", {}, made), graph)

@@ -129,7 +129,12 @@ def test_the_seed_changes_nothing(tmp_path: Path) -> None:
 
 
 NORM = "(float[2,C,8,8] x, float[C] s, float[C] b) => (float[2,C,8,8] y)"
+BLOCKS = "(float[4,6] x) => (float[4,1] y) <int8[6,1] w = {1, 2, 3, 4, 5, 6}, float[2,1] s = {1, 2}>"
+UNBLOCKED = "d = DequantizeLinear <axis = 0, block_size = SIZE> (w, s) y = MatMul (x, d)"
 MISREAD = [
+    (BLOCKS, UNBLOCKED.replace("SIZE", "4"), "the graph says blocks of 4, and TensorRT read 3"),
+    (BLOCKS, UNBLOCKED.replace("SIZE", "3"), ""),
+    ("(float[n,6] x) => (float[n,6] y)", "y = QuantizeLinear <output_dtype = 3> (x, s)", ""),
     (ATTENTION, "y = Attention <left_window_size = 3> (q, k, v)", "ignores its left_window_size"),
     (NORM.replace("C", "16"), "y = GroupNormalization <num_groups = 1> (x, s, b)", "read an InstanceNormalization"),
     (NORM.replace("C", "16"), "y = GroupNormalization <num_groups = 4> (x, s, b)", ""),
@@ -163,7 +168,9 @@ def test_both_providers_are_asked_that_way(backend: str, tmp_path: Path, monkeyp
     for name, answer in (("register", None), ("_offered", object())):
         if hasattr(module, name):
             monkeypatch.setattr(module, name, lambda *_, answer=answer: answer)
-    graph = GraphFile(save(tmp_path / "m.onnx", ATTENTION, MISREAD[0][1], 25), "graph m")
+    graph = GraphFile(
+        save(tmp_path / "m.onnx", ATTENTION, "y = Attention <left_window_size = 3> (q, k, v)", 25), "graph m"
+    )
     with pytest.raises(EngineError, match="graph m: TensorRT inside ONNX Runtime would answer wrongly"):
         module.open(graph, "cuda", OpenOptions())
 
