@@ -264,7 +264,7 @@ def _on_purpose(node: str, kept: Collection[str]) -> bool:
 
 def _multiplying(layers: Sequence[Layer], products: Mapping[str, str]) -> list[Layer]:
     """The layers that do the work: a layer that only moves or pads data for a convolution bears its node's name too."""
-    proper = [layer for layer in layers if _PRODUCT.search(layer.type)]
+    proper = [layer for layer in layers if _is_product(layer)]
     done = {node for layer in proper for node in layer.nodes}
     others = [
         layer
@@ -272,6 +272,11 @@ def _multiplying(layers: Sequence[Layer], products: Mapping[str, str]) -> list[L
         if layer not in proper and any(node in products and node not in done for node in layer.nodes)
     ]
     return [*proper, *others]
+
+
+def _is_product(layer: Layer) -> bool:
+    """Whether it is a kernel of products and nothing else, or of attention."""
+    return _PRODUCT.search(layer.type) is not None or "_mha" in layer.tactic
 
 
 def _dtype(layer: Layer, products: Mapping[str, str]) -> str:
@@ -298,7 +303,7 @@ def _narrow(layer: Layer, operands: Sequence[LayerTensor]) -> str:
     narrow = [tensor for tensor in operands if tensor.dtype in _NARROW]
     if not narrow or not any(tensor.dtype in _NARROW for tensor in layer.inputs):
         return ""
-    if _PRODUCT.search(layer.type) or "_mha" in layer.tactic:
+    if _is_product(layer):
         # Of two operands one may be weights, which not every library lists.
         both = len(narrow) > 1 or not layer.constants
     else:

@@ -80,6 +80,16 @@ def test_a_fused_kernel_counts_in_the_type_that_it_multiplies_in(tmp_path: Path)
     assert found.counts == {"float16": 1}
 
 
+@rtx
+def test_an_attention_operator_alone_is_audited(tmp_path: Path) -> None:
+    """Its kernel bears the operator's name, which the network tells elsewhere than of other layers."""
+    made = network.build(library.load("rtx"), graphs.attention(tmp_path / "m.onnx"), [{}])
+    assert made.products == {"attn": "float16"}
+    found = audit(made.layers, made.products, "fp16")
+    found.require()
+    assert found.counts == {"float16": 1}
+
+
 def tensor(dtype: str, *dims: int) -> LayerTensor:
     return LayerTensor("t", dims, dtype)
 

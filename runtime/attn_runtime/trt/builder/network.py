@@ -12,7 +12,7 @@ from typing import Any
 
 from ...files import utf8_path
 from ...onnx_file import read_graph
-from .. import DTYPES, Layer, Library, Profile, Quantised, collector_paused, layers_in, scratch_bytes
+from .. import DTYPES, NODE, Layer, Library, Profile, Quantised, collector_paused, layers_in, scratch_bytes
 from .callbacks import Phases, make_logger, make_monitor
 from .fp32_guard import PRODUCTS, hold_float32, layer_types, node_name
 from .parser_check import Misread, check_network
@@ -230,8 +230,17 @@ def _products(trt: Any, network: Any) -> dict[str, str]:
         layer = network.get_layer(number)
         if layer.type in wanted and layer.get_input(0) is not None:
             dtype = layer.get_input(0).dtype.name
-            found[node_name(layer)] = DTYPES.get(dtype, dtype.lower())
+            found[_product_name(trt, layer)] = DTYPES.get(dtype, dtype.lower())
     return found
+
+
+def _product_name(trt: Any, layer: Any) -> str:
+    """Of an Attention operator the node is told by what the layer belongs to."""
+    if layer.type != getattr(trt.LayerType, "ATTENTION_INPUT", None):
+        return node_name(layer)
+    layer.__class__ = trt.IAttentionInputLayer
+    told = NODE.search(layer.attention.metadata)
+    return told[1] if told else str(layer.name)
 
 
 def _inspected(trt: Any, log: Any, plan: Any) -> tuple[Layer, ...]:
