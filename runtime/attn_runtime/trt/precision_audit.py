@@ -303,12 +303,10 @@ def _narrow(layer: Layer, operands: Sequence[LayerTensor]) -> str:
     narrow = [tensor for tensor in operands if tensor.dtype in _NARROW]
     if not narrow or not any(tensor.dtype in _NARROW for tensor in layer.inputs):
         return ""
-    if _is_product(layer):
-        # Of two operands one may be weights, which not every library lists.
-        both = len(narrow) > 1 or not layer.constants
-    else:
-        both = len(narrow) > 1 and len(narrow) == len(operands)
-    return narrow[0].dtype if both else ""
+    # Of the two operands of a product one may be weights, which not every library lists.
+    enough = _is_product(layer) and not layer.constants
+    alone = _is_product(layer) or len(narrow) == len(operands)
+    return narrow[0].dtype if enough or (len(narrow) > 1 and alone) else ""
 
 
 def _single(tensor: LayerTensor) -> bool:
