@@ -91,10 +91,12 @@ def of_weights(
     return graph.save(file, graph.add("MatMul", ["x", w], "product"), "batch", sizes[0])
 
 
-def convolution(file: Path, dtype: int = INT8, activations: bool = True, transposed: bool = False) -> Path:
-    """16 channels of 8 by 8 to 32, with a bias in float but where it is transposed."""
+def convolution(
+    file: Path, dtype: int = INT8, activations: bool = True, transposed: bool = False, listed: bool = False
+) -> Path:
+    """16 channels of 8 by 8 to 32, with a bias in float but where it is transposed; `listed`: its scale is a list of one."""
     graph = Graph()
-    x = graph.activations("x", dtype) if activations else "x"
+    x = graph.activations("x", dtype, [0.05] if listed else 0.05) if activations else "x"
     shape = (16, 32, 3, 3) if transposed else (32, 16, 3, 3)
     w = graph.channels("w", shape, dtype, 1 if transposed else 0)
     bias = [] if transposed else [graph.floats("b", np.ones(32))]
@@ -121,6 +123,26 @@ def attention(file: Path, products: bool = True) -> Path:
     made = graph.activations(graph.add("Reshape", [made, "joined"], "rows"))
     made = graph.add("MatMul", [made, graph.channels("o_w", (64, 64))], "o")
     return graph.save(file, made, "batch", 16, 64)
+
+
+def packed(file: Path, apart: bool = False) -> Path:
+    """Queries, keys and values of two heads of 32 over 16 places by one product, cut in three, or by three."""
+    graph = Graph()
+    graph.weights.append(numpy_helper.from_array(np.array([0, 0, 2, 32]), "heads"))
+    graph.weights.append(numpy_helper.from_array(np.array([64, 64, 64]), "sizes"))
+    x, parts = graph.activations("x"), ["q", "k", "v"]
+    if apart:
+        parts = [graph.add("MatMul", [x, graph.channels(f"{name}_w", (64, 64))], name) for name in parts]
+    else:
+        made = graph.add("MatMul", [x, graph.channels("w", (64, 192))], "product")
+        made = graph.add("Add", [made, graph.floats("b", np.ones(192))], "biased")
+        graph.nodes.append(helper.make_node("Split", [made, "sizes"], parts, name="split", axis=-1))
+    turned = []
+    for name, order in zip(parts, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True):
+        made = graph.add("Reshape", [name, "heads"], f"{name}_heads")
+        turned.append(graph.add("Transpose", [made], f"{name}_turned", perm=order))
+    scores = graph.add("Softmax", [graph.add("MatMul", turned[:2], "scores")], "weights", axis=-1)
+    return graph.save(file, graph.add("MatMul", [scores, turned[2]], "values"), "batch", 16, 64)
 
 
 def scaled_while_it_runs(file: Path) -> Path:

@@ -36,23 +36,24 @@ def quantised_products(trt: Any, network: Any) -> dict[str, Quantised]:
     walk = _Walk(trt, layers)
     found = {}
     for layer in layers:
-        if layer.type in wanted and (told := _of(trt, layer, walk.operands(layer))) is not None:
+        if layer.type in wanted and (told := _of(trt, layer, walk)) is not None:
             found[node_name(layer)] = told
     return found
 
 
-def _of(trt: Any, layer: Any, operands: Sequence[_Operand | None]) -> Quantised | None:
+def _of(trt: Any, layer: Any, walk: _Walk) -> Quantised | None:
+    operands = walk.operands(layer)
     present = [operand for operand in operands if operand is not None]
     weights = [operand for operand in present if operand.constant]
     nodes = tuple(operand.node for operand in weights)
     if present and len(present) == len(operands):
         moving = [operand for operand in present if not operand.constant]
         # Of activations and weights in two types, the product is in that of the activations.
-        return Quantised((moving or present)[0].dtype, False, nodes, _why_not(trt, layer, moving, weights))
+        return Quantised((moving or present)[0].dtype, False, nodes, _why_not(trt, layer, moving, weights, walk))
     return Quantised(weights[0].dtype, True, nodes) if weights else None
 
 
-def _why_not(trt: Any, layer: Any, activations: Sequence[_Operand], weights: Sequence[_Operand]) -> str:
+def _why_not(trt: Any, layer: Any, activations: Sequence[_Operand], weights: Sequence[_Operand], walk: _Walk) -> str:
     """What may keep a kernel from it, by what TensorRT-RTX 1.7.1 built: scales that do not come out of a sum."""
     if layer.type in layer_types(trt, ("DECONVOLUTION",)):
         return "no kernel multiplies a ConvTranspose so"
@@ -66,6 +67,10 @@ def _why_not(trt: Any, layer: Any, activations: Sequence[_Operand], weights: Seq
         single = [operand.scales for operand in weights if operand.scales is not None and len(operand.scales) < 2]
         if any(scales not in ((), (1,), channels) for scales in single):
             return "its weights have other scales than one for each output"
+        if walk.parts(layer) > 1:
+            return "its result is cut in parts, as queries, keys and values are, and so are its weights then"
+    elif any(operand.scales for operand in activations):
+        return "the scale of its activations is a list of one, not a scalar"
     return ""
 
 
@@ -79,6 +84,12 @@ class _Walk:
             layer.get_output(n).name: layer for layer in layers for n in range(layer.num_outputs)
         }
 
+        self._readers: dict[str, list[Any]] = {}
+        for layer in layers:
+            for n in range(layer.num_inputs):
+                if (tensor := layer.get_input(n)) is not None:
+                    self._readers.setdefault(tensor.name, []).append(layer)
+
     def operands(self, layer: Any) -> list[_Operand | None]:
         """What the layer multiplies; a convolution's third input is its bias."""
         count = layer.num_inputs
@@ -86,6 +97,16 @@ class _Walk:
             count = 2  # weights that are no tensor are not quantised
         tensors = [layer.get_input(number) if number < layer.num_inputs else None for number in range(count)]
         return [None if tensor is None else self._operand(tensor) for tensor in tensors]
+
+    def parts(self, layer: Any) -> int:
+        """Into how many pieces the result of the layer is cut, a bias and its turning left out."""
+        passing = self._carriers | layer_types(self._trt, ("ELEMENTWISE",))
+        cutting = layer_types(self._trt, ("SLICE", "GATHER"))
+        while True:
+            readers = self._readers.get(layer.get_output(0).name, [])
+            if len(readers) != 1 or readers[0].type not in passing:
+                return sum(reader.type in cutting for reader in readers)
+            layer = readers[0]
 
     def _operand(self, tensor: Any) -> _Operand | None:
         made = self._source(tensor)

@@ -73,6 +73,14 @@ def test_attention_in_int8_is_one_kernel(tmp_path: Path) -> None:
     assert found.counts == {"int8": 2, "float16": 1} and any("_mha" in layer.tactic for layer in half.layers)
 
 
+def test_queries_keys_and_values_by_a_product_each(tmp_path: Path) -> None:
+    """By one they are no int8 (below); by three they are, in one layer, and attention is one kernel."""
+    made = built(graphs.packed(tmp_path / "m.onnx", apart=True))
+    found = audited(made)
+    found.require()
+    assert found.counts == {"int8": 1, "float16": 1} and any("_mha" in layer.tactic for layer in made.layers)
+
+
 @pytest.mark.parametrize(
     ("dtype", "rest", "block", "tied"),
     [
@@ -123,6 +131,8 @@ def test_weights_of_a_convolution_are_widened(tmp_path: Path) -> None:
         ),
         (lambda file: graphs.linear(file, weight_axis=0), "fp16", "other scales than one for each output"),
         (lambda file: graphs.linear(file, scale=np.full(K, 0.05)), "fp16", "its activations have more than one scale"),
+        (graphs.packed, "fp16", "its result is cut in parts, as queries, keys and values are"),
+        (lambda file: graphs.convolution(file, listed=True), "fp16", "is a list of one, not a scalar"),
         (graphs.scaled_while_it_runs, "fp32", "the scale of its activations is computed while it runs"),
     ],
 )
@@ -135,8 +145,9 @@ def test_what_is_not_multiplied_as_it_is_quantised_is_exit_code_5(made, kind, wh
     with pytest.raises(PrecisionError, match=f"quantises 1 product to int8 .* product runs in float.*{why}") as caught:
         found.require()
     assert caught.value.exit_code == 5 and "\n" not in str(caught.value)
-    head, line = caught.value.details.splitlines()
-    assert head.split()[:4] == ["layer", "kind", "type", "asked"] and " int8 " in line and " product" in line
+    head, *lines = caught.value.details.splitlines()
+    assert head.split()[:4] == ["layer", "kind", "type", "asked"]
+    assert lines and all(" int8 " in line and " product" in line for line in lines)
     assert Audit.from_json(found.to_json()) == found
 
 
