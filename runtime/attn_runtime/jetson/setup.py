@@ -22,7 +22,9 @@ from ..device import host_root
 from ..errors import AttnError, BackendError, OutputError, UsageError, did_you_mean
 from ..escape import printable
 from ..files import Staging
+from ..onnx_file import read_graph
 from ..text_format import bytes_text
+from ..trt.builder import is_quantised
 from .boards import find_board
 from .checks import Check, check_files, check_machine
 from .deploy_manifest import Order, read_order
@@ -198,7 +200,11 @@ def _build_one(run: _Run, graph: Graph, precision: str) -> dict[str, Any]:
     board, options = find_board(run.order.board), run.options
     told: dict[str, Any] = {"graph": graph.name, "precision": precision, "state": "failed", "typing": "", "tries": []}
     kinds = ["strong"]
-    if options.weak_fp16 and graph.precisions[precision].type == "fp16":
+    # What is quantised has the types of its graph, whatever the type of its rest.
+    may_choose = graph.precisions[precision].type == "fp16" and not is_quantised(
+        read_graph(graph.precision_for(precision, "tensorrt")[1].file, run.bundle.label(graph))
+    )
+    if options.weak_fp16 and may_choose:
         kinds.append("weak")
     for typing in kinds:
         try:
@@ -235,11 +241,7 @@ def _build_one(run: _Run, graph: Graph, precision: str) -> dict[str, Any]:
         if typing == "strong" and len(kinds) > 1:
             run.say(f"  the typed graph can't be built ({done.error}); trying weakly typed fp16, as asked")
     error = told["tries"][-1]["error"]
-    if (
-        len(kinds) == 1
-        and graph.precisions[precision].type == "fp16"
-        and told["tries"][-1]["exit_code"] in _TYPING_MAY_HELP
-    ):
+    if len(kinds) == 1 and may_choose and told["tries"][-1]["exit_code"] in _TYPING_MAY_HELP:
         error += ". To let TensorRT choose the types of the layers instead: ./setup.sh --weak-fp16"
     return {**told, "error": error, "exit_code": told["tries"][-1]["exit_code"]}
 

@@ -22,10 +22,12 @@ METADATA_KEY = "attn_export.graph"
 #: No graph that a GPU runs has more nodes, and no name is longer: more is a file made to exhaust the memory.
 _MOST_NODES = 1_000_000
 _LONGEST = 1 << 16
-#: TensorProto.DataType -> numpy's name (bfloat16 and the rest are not numpy's own)
+#: TensorProto.DataType -> numpy's name, or ml_dtypes' where numpy has none
 _DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
+    17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz", 21: "uint4", 22: "int4",
+    23: "float4_e2m1fn",
 }  # fmt: skip
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 #: In place of a dtype: the attribute is one of the function that the node is in.
@@ -65,7 +67,7 @@ class OnnxGraph:
     """nodes         in file order, those of bodies (If, Loop) and functions included
     inputs        of the main graph, without its weights
     outputs       of the main graph
-    values        every declared type: inputs, outputs, weights and constants (shapes left out), and those between
+    values        every declared type: inputs, outputs, weights, constants (shapes left out), and those between
     opset         of the default domain
     embedded      the text under METADATA_KEY, unchecked; "" where the file has none
     """
@@ -153,8 +155,8 @@ class _Reader:
             if number == 1:
                 yield from self._node(begin, end)
             elif number == 5:
-                name, dtype = self._tensor(begin, end)
-                self.values[name] = Value(dtype, None)
+                name, lies = self._tensor(begin, end)
+                self.values[name] = lies
                 if top:
                     self.weights.add(name)
             elif number in (11, 12, 13):
@@ -224,15 +226,12 @@ class _Reader:
                 value = _signed(f.value)
             elif f.number == 8 and f.wire == VARINT:
                 numbers.append(_signed(f.value))
-            elif f.number == 8 and f.wire == BYTES and f.stop - f.start <= _LONGEST:  # packed
-                at = f.start
-                while at < f.stop:
-                    number, at = varint(self.data, at, f.stop)
-                    numbers.append(_signed(number))
+            elif f.number == 8 and f.wire == BYTES:
+                numbers += self._packed(f.start, f.stop)
             elif f.number == 21 and f.wire == BYTES:
                 dtype = _REFERENCE
             elif f.number == 5 and f.wire == BYTES:
-                dtype = self._tensor(f.start, f.stop)[1]
+                dtype = self._tensor(f.start, f.stop)[1].dtype
             elif f.number == 4 and f.wire == BYTES:
                 value = self.data[f.start : min(f.stop, f.start + _LONGEST)].decode(errors="replace")
             elif f.number in (6, 11) and f.wire == BYTES:
@@ -240,14 +239,26 @@ class _Reader:
             self._bounded(len(numbers))
         return name, tuple(numbers) if value is None and numbers else value, bodies, dtype
 
-    def _tensor(self, start: int, stop: int) -> tuple[str, str]:
+    def _tensor(self, start: int, stop: int) -> tuple[str, Value]:
         name, dtype = "", 0
+        dims: list[int] = []
         for f in fields(self.data, start, stop):
-            if f.number == 2 and f.wire == VARINT:
+            if f.number == 1 and f.wire == VARINT:
+                dims.append(_signed(f.value))
+            elif f.number == 1 and f.wire == BYTES:
+                dims += self._packed(f.start, f.stop)
+            elif f.number == 2 and f.wire == VARINT:
                 dtype = f.value
             elif f.number == 8 and f.wire == BYTES:
                 name = self._text(f.start, f.stop)
-        return name, _DTYPES.get(dtype, f"type {dtype}")
+            self._bounded(len(dims))
+        return name, Value(_DTYPES.get(dtype, f"type {dtype}"), tuple(dims))
+
+    def _packed(self, start: int, stop: int) -> Iterator[int]:
+        """Whole numbers one behind the other, as most writers have a list of them; of a longer list than any model's, none."""
+        while start < stop <= start + _LONGEST:
+            number, start = varint(self.data, start, stop)
+            yield _signed(number)
 
     def _value_info(self, start: int, stop: int) -> tuple[str, Value]:
         name, value = "", Value("", None)

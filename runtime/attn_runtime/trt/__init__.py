@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .library import Library, version_tuple
     from .library_choice import choose, gpus_to_build_for, portable_set
     from .machine import Machine, os_name, this_machine
-    from .precision_audit import Audit, audit
+    from .precision_audit import Audit, Quantised, audit
     from .profiles import (
         GraphInput,
         Profile,
@@ -71,6 +71,7 @@ __all__ = [
     "Library",
     "Machine",
     "Profile",
+    "Quantised",
     "ShapeTexts",
     "Wanted",
     "audit",
@@ -135,7 +136,7 @@ __getattr__, __dir__ = lazy(
         "library": ["Library", "version_tuple"],
         "library_choice": ["choose", "gpus_to_build_for", "portable_set"],
         "machine": ["Machine", "os_name", "this_machine"],
-        "precision_audit": ["Audit", "audit"],
+        "precision_audit": ["Audit", "Quantised", "audit"],
         "profiles": [
             "GraphInput",
             "Profile",

@@ -30,7 +30,7 @@ _SCRATCH = re.compile(r"Max Scratch Memory: (\d+)")
 DTYPES = {
     "Float": "float32", "FP32": "float32", "Half": "float16", "FP16": "float16", "BFloat16": "bfloat16", "BF16": "bfloat16",
     "FLOAT": "float32", "HALF": "float16", "INT8": "int8", "Int8": "int8", "Int32": "int32", "Int64": "int64",
-    "Bool": "bool", "UInt8": "uint8", "FP8": "float8", "Int4": "int4",
+    "Bool": "bool", "UInt8": "uint8", "FP8": "float8", "Int4": "int4", "INT4": "int4",
 }  # fmt: skip
 
 

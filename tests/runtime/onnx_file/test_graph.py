@@ -12,6 +12,7 @@ from attn_runtime.onnx_file.graph import METADATA_KEY, read_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from support.tensorrt import quantised_graphs
 from support.tensorrt import trt_graphs as graphs
 
 
@@ -47,6 +48,20 @@ def test_nodes_are_those_that_onnx_reads(tmp_path: Path) -> None:
     assert found.inputs == ("q", "k", "v", "mask") and found.outputs == ("y",)
     assert found.values["q"] == onnx_nodes.Value("float16", (2, 4, 64, 64)) and found.values["mask"].dtype == "bool"
     assert found.opset == 23
+
+
+def test_weights_have_their_sizes_and_types_that_numpy_has_not(tmp_path: Path) -> None:
+    """onnx writes sizes one field each; protobuf allows a list of them in one, of the same length here."""
+    file = quantised_graphs.of_weights(tmp_path / "m.onnx", TensorProto.INT4, block=32)
+    single = file.read_bytes()
+    packed = single.replace(b"\x08\x40\x08\x20\x10\x16", b"\x0a\x02\x40\x20\x10\x16")
+    assert packed != single
+    for data in (single, packed):
+        file.write_bytes(data)
+        values = read_graph(file, "test").values
+        assert values["w"] == onnx_nodes.Value("int4", (64, 32)) and values["w_scale"].dims == (2, 32)
+    of_fp8 = read_graph(quantised_graphs.of_weights(tmp_path / "f.onnx", TensorProto.FLOAT8E4M3FN), "test")
+    assert of_fp8.values["w"].dtype == "float8_e4m3fn" and of_fp8.values["w_scale"].dims == (32,)
 
 
 def test_a_node_tells_its_module_and_the_users_own_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from attn_runtime.errors import PrecisionError
 from attn_runtime.trt import library
 from attn_runtime.trt.builder import network
 from attn_runtime.trt.layers import Layer, LayerTensor, layers_in
-from attn_runtime.trt.precision_audit import Audit, audit
+from attn_runtime.trt.precision_audit import Audit, Quantised, audit
 from attn_runtime.trt.profiles import Shape
 from support.tensorrt import trt_graphs as graphs
 
@@ -75,6 +75,16 @@ def test_what_is_kept_on_purpose_passes_and_is_counted(tmp_path: Path) -> None:
 def test_a_fused_kernel_counts_in_the_type_that_it_multiplies_in(tmp_path: Path) -> None:
     made = built(graphs.written_out(tmp_path / "m.onnx"), q=(4, 64, 64), k=(4, 64, 64), v=(4, 64, 64))
     assert any("mha" in layer.tactic for layer in made.layers)
+    found = audit(made.layers, made.products, "fp16")
+    found.require()
+    assert found.counts == {"float16": 1}
+
+
+@rtx
+def test_an_attention_operator_alone_is_audited(tmp_path: Path) -> None:
+    """Its kernel bears the operator's name, which the network tells elsewhere than of other layers."""
+    made = network.build(library.load("rtx"), graphs.attention(tmp_path / "m.onnx"), [{}])
+    assert made.products == {"attn": "float16"}
     found = audit(made.layers, made.products, "fp16")
     found.require()
     assert found.counts == {"float16": 1}
@@ -189,3 +199,79 @@ def test_a_body_that_was_not_converted_is_named_as_such() -> None:
     layer = Layer("fc", "gemm", "", (tensor("float32", 4, 8),), (), (node,))
     with pytest.raises(PrecisionError, match="in the body of an If, Loop or Scan, which is not converted"):
         audit((layer,), {node: "float32"}, "fp16").require()
+
+
+# --- what the graph quantises; real builds are in builder/test_quantised_products.py -------------------------------
+
+STATIC = {"product": Quantised("int8", False, ("w_dq",))}
+WEIGHTS = {"product": Quantised("int4", True, ("w_dq",))}
+HALF, SCALES = tensor("float16", 4, 8), tensor("float16", 1, 8)
+HALF_PRODUCT = {"product": "float16"}
+
+
+def product(kind: str, inputs: tuple[LayerTensor, ...], constants: tuple[LayerTensor, ...] = ()) -> Layer:
+    return Layer("layer", kind, "", inputs, (HALF,), ("product", "w_dq"), constants)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "constants", "dtype"),
+    [
+        ("gemm", ("int8",), ("int8",), "int8"),
+        ("gemm", ("int8", "int8"), (), "int8"),  # weights that were computed, or two activations
+        ("gemm", ("int8",), (), "int8"),  # the enterprise library does not list what lies in the engine
+        ("CaskConvolution", ("int8",), (), "int8"),
+        ("gemm", ("int8",), ("float16",), "float16"),  # activations alone are narrow, and widened by the kernel
+        ("gemm", ("float16",), ("int8",), "float16"),
+        ("runtime_fusion", ("int8",), ("int8",), "int8"),
+        ("runtime_fusion", ("int8",), ("int8", "float16"), "float16"),  # with scales inside, it widens
+        ("kgen", ("int8",), (), "float16"),
+    ],
+)
+def test_a_layer_multiplies_in_a_narrow_type_where_both_operands_reach_it_so(
+    kind: str, inputs: tuple[str, ...], constants: tuple[str, ...], dtype: str
+) -> None:
+    layer = product(kind, tuple(tensor(d, 4, 8) for d in inputs), tuple(tensor(d, 8, 8) for d in constants))
+    found = audit((layer,), HALF_PRODUCT, "fp16", quantised=STATIC)
+    assert found.counts == {dtype: 1} and bool(found.offenders) == (dtype != "int8")
+
+
+def test_an_attention_kernel_multiplies_in_the_type_of_its_inputs() -> None:
+    narrow = (tensor("int8", 4, 8),) * 3
+    kernel = Layer("mha", "kgen", "_gemm_mha_v2_0x1", narrow, (HALF,), ("product",), (SCALES,))
+    assert audit((kernel,), HALF_PRODUCT, "fp16", quantised=STATIC).counts == {"int8": 1}
+
+
+def test_weights_that_the_engine_holds_in_no_narrow_type_any_more() -> None:
+    folded = product("gemm", (HALF,), (tensor("float16", 8, 8),))
+    found = audit((folded,), HALF_PRODUCT, "fp16", quantised=WEIGHTS)
+    with pytest.raises(PrecisionError, match=r"1 product to int4 weights .* \(its weights were widened for good\)"):
+        found.require()
+    unlisted = audit((product("gemm", (HALF,)),), HALF_PRODUCT, "fp16", quantised=WEIGHTS)
+    unlisted.require()  # nothing tells of them
+    assert not unlisted.weights and not unlisted.widened
+    other = audit((product("gemm", (HALF,), (tensor("int8", 8, 8),)),), HALF_PRODUCT, "fp16", quantised=WEIGHTS)
+    assert len(other.offenders) == 1  # another narrow type is not that one
+
+
+def test_all_products_that_are_not_multiplied_so_are_in_the_list() -> None:
+    layers = [Layer(n, "gemm", "", (HALF,), (HALF,), (n,), (tensor("float16", 8, 8),)) for n in ("a", "b", "c")]
+    asked = {"a": Quantised("int8"), "b": Quantised("float8", why_not="such is life")}
+    found = audit(layers, dict.fromkeys("abc", "float16"), "fp16", quantised=asked)
+    with pytest.raises(
+        PrecisionError, match="2 products to float8 and int8 .*: a runs in float16, and more below"
+    ) as told:
+        found.require()
+    assert [line.split()[0] for line in told.value.details.splitlines()] == ["layer", "a", "b"]
+    assert told.value.details.endswith("such is life")
+    assert Audit.from_json(found.to_json()) == found
+    # A node that no layer names was merged with another, and the network has it as it was asked for.
+    assert not audit(layers, dict.fromkeys("abcd", "float16"), "fp16", quantised={"d": Quantised("int8")}).offenders
+
+
+def test_narrow_types_are_told_first() -> None:
+    found = Audit("fp16", 9, {"float16": 2, "int8": 4}, weights={"int4": 2}, widened=("x",))
+    assert str(found) == "9 layers: 4 matmul/conv in int8, 2 in float16, 0 in float32; weights of 2 lie in int4"
+    assert Audit.from_json(found.to_json()) == found
+    assert set(Audit("fp16", 9, {"float16": 2}).to_json()) == {
+        *("type", "layers", "counts", "unaudited", "kept", "offenders")
+    }

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.bundle import ENGINES, MANIFEST, Bundle
+from attn_runtime.bundle import ENGINES, MANIFEST, Bundle, Graph
 from attn_runtime.errors import OutputError, UsageError, did_you_mean
 from attn_runtime.escape import shell_words
 from attn_runtime.jetson import ORDER, PAGE, PART, REPORT, Board, Order, Release, find_board, refuse, release_for
+from attn_runtime.onnx_file import read_graph
+from attn_runtime.trt.builder import gpus_with_types, is_quantised
 
 from ... import __version__
 from ...precision import schemes
@@ -131,10 +133,23 @@ def _precisions(bundle: Bundle, board: Board, release: Release, asked: tuple[str
                     f"{', '.join(graph.precisions)}{made if name in (*schemes.names(), *_FURTHER) else ''}"
                 )
             refuse(board, release, f"precision:{graph.precisions[name].type}")
+            _check_quantised(bundle, graph, name, board, release)
     if asked:
         return tuple(dict.fromkeys(asked))
     usual = next((n for n in ("fp16", "bf16") if all(n in graph.precisions for graph in graphs)), None)
     return (usual or graphs[0].default_precision,)
+
+
+def _check_quantised(bundle: Bundle, graph: Graph, name: str, board: Board, release: Release) -> None:
+    """By the file that is built: what a precision is called does not tell whether it is quantised, and to what."""
+    where = f"{bundle.label(graph)}, precision {name}"
+    read = read_graph(graph.precision_for(name, "tensorrt")[1].file, where)
+    if is_quantised(read) and not release.strongly_typed:
+        raise UsageError(
+            f"{where}: a quantised graph needs strong types, which TensorRT {release.tensorrt} of JetPack "
+            f"{release.version} has not; take fp16, or --jetpack 6.1 or newer"
+        )
+    gpus_with_types(read, (board.capability,), True, f"{where}, for {board.title}", [])
 
 
 def _notes(bundle: Bundle, release: Release, precisions: tuple[str, ...]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from ... import child_process
 from ...child_process import ChildDied, ChildProcess, TaskFailed
 from ...errors import EngineError, OutputError, StageError
-from .. import Layer, LayerTensor, Profile, library
+from .. import Layer, LayerTensor, Profile, Quantised, library
 from . import network
 from .callbacks import Phases
 from .network import BuildOptions, Built
@@ -137,6 +137,7 @@ def built_to_json(built: Built) -> dict[str, Any]:
     document["timing_cache"] = None if built.timing_cache is None else len(built.timing_cache)
     document["problems"] = [asdict(problem) for problem in built.problems]
     document["misread"] = [asdict(one) for one in built.misread]
+    document["quantised"] = {node: asdict(one) for node, one in built.quantised.items()}
     return document
 
 
@@ -152,6 +153,7 @@ def built_from_json(document: Mapping[str, Any], plan: bytes | None, timing_cach
         timing_cache,
         document["products"],
         tuple(Misread(**one) for one in document["misread"]),
+        {node: Quantised(**{**one, "nodes": tuple(one["nodes"])}) for node, one in document["quantised"].items()},
     )
 
 

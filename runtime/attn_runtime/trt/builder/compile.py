@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -47,7 +48,7 @@ from .diagnose import explain
 from .network import BuildOptions, Built
 from .onnx_source import BuildInput, find_source
 from .parser_check import refuse_misread
-from .preflight import check_traps, unfused_notes
+from .preflight import check_traps, gpus_with_types, is_quantised, unfused_notes
 from .progress import BuildProgress
 
 
@@ -131,7 +132,7 @@ def compile_engine(
     _check_requirement(source, require_fused, notes)
     wanted = _profiles(source, profiles)
     chosen = choose(flavour, capabilities)
-    gpus = gpus_to_build_for(chosen, capabilities, notes)
+    gpus = _gpus(source, chosen, capabilities, notes)
     _check_typing(source, chosen, weak)
     if keep and (there := _fitting(source, chosen, weak)) is not None:
         return there
@@ -155,13 +156,14 @@ def compile_engine(
             raise explain(
                 built, source.onnx, options, _needed(built, source, chosen, wanted, options, staging), source.where
             )
-        audited = audit(built.layers, built.products, source.type, source.kept, weak)
+        audited = audit(built.layers, built.products, source.type, source.kept, weak, built.quantised)
         if source.strict:
             audited.require()
         attention = fusion(source.blocks or (), built.layers)
         if require_fused:
             _require(attention, source.where)
         notes += _notes(built, source, attention)
+        notes += [*_quantisation_notes(audited), *_row_notes(source, chosen, wanted)]
         key = _key(source, chosen, wanted, options, built, audited, attention, time.monotonic() - start)
         staging.publish(built.plan, key)
     if cache is not None and built.timing_cache is not None:
@@ -176,6 +178,15 @@ def _check_numbers(workspace: int | None, level: int | None) -> None:
         raise UsageError(f"builder level: got {level}, expected 0 to 5")
 
 
+def _gpus(source: BuildInput, library: Library, requested: Sequence[str], notes: list[str]) -> tuple[str, ...]:
+    """The compute capabilities to name to the library; none: its own choice."""
+    named = gpus_to_build_for(library, requested, notes)
+    usual = portable_set(library) if library.name == "rtx" else tuple(filter(None, (compute_capability(),)))
+    candidates = named or usual
+    left = gpus_with_types(source.onnx, candidates, bool(requested), source.where, notes)
+    return named if left == candidates else left
+
+
 def _check_typing(source: BuildInput, library: Library, weak: bool) -> None:
     if weak and not library.types_weakly:
         raise UsageError(
@@ -185,8 +196,15 @@ def _check_typing(source: BuildInput, library: Library, weak: bool) -> None:
         raise UsageError(
             f"--weakly-typed is for an fp16 graph, {source.where} is {source.type}; name one with --precision"
         )
+    if weak and is_quantised(source.onnx):
+        raise UsageError(f"--weakly-typed: {source.where} is quantised, and so typed by its graph; leave it out")
     if not library.is_old:
         return
+    if is_quantised(source.onnx):
+        raise EngineError(
+            f"{source.where}: a quantised graph needs strong types, which TensorRT {library.version} has not; compile "
+            "fp32 or fp16, or build on JetPack 6.1 or newer"
+        )
     wide = [tensor.name for tensor in source.inputs if tensor.dtype == "int64"]
     if wide:
         raise EngineError(
@@ -319,6 +337,31 @@ def _notes(built: Built, source: BuildInput, attention: Sequence[BlockFusion]) -
         printable(text, 300) for text in built.warnings if "not self-consistent" in text or "Unused Input" in text
     ]
     return notes
+
+
+def _quantisation_notes(audited: Audit) -> Iterator[str]:
+    count = len(audited.widened)
+    if count:
+        first = printable(", ".join(audited.widened[:3]))
+        told = f"{count} products widen their" if count > 1 else "1 product widens its"
+        yield (
+            f"{told} quantised weights before each use, so that these are small in the engine and no faster: {first}"
+            f"{', ...' if count > 3 else ''}"
+        )
+
+
+def _row_notes(source: BuildInput, library: Library, profiles: Sequence[Profile]) -> Iterator[str]:
+    """TensorRT-RTX shares weights between profiles, but for one that has a single row (1.7.1)."""
+    if library.name != "rtx" or len(profiles) < 2:
+        return
+    for tensor in source.inputs:
+        rows = [tuple(math.prod(shape[:-1]) for shape in one.get(tensor.name, ())) for one in profiles]
+        if (1, 1, 1) in rows and len(set(rows)) > 1:
+            yield (
+                f'input "{tensor.name}" has exactly one row in a profile: TensorRT-RTX keeps a second copy of most weights '
+                "for that; a profile of 1 to 2 rows shares them"
+            )
+            return
 
 
 def _key(

@@ -53,6 +53,22 @@ _KNOWN = (
         "TensorRT's Resize has no antialias",
         "give both sizes fixed and export again (a product with a matrix then), or leave antialias out",
     ),
+    (
+        r"Non-zero zero point",
+        "its zero point is not 0, and TensorRT takes symmetric quantisation alone",
+        "quantise symmetrically (ActivationSymmetric and WeightSymmetric in ONNX Runtime's quantize_static)",
+    ),
+    (
+        r"Scale coefficients must all be positive",
+        "a scale is 0, negative or no number",
+        "calibrate with inputs that move it, or leave the node out of the quantisation",
+    ),
+    (
+        r"must divide into whole blocks",
+        "",
+        "take a block that divides the dimension, or leave the node out of the quantisation",
+    ),
+    (r"HW-specific datatypes", "", "leave the GPUs without that type out of --compute-capability"),
     (r"Turing \(SM75\)", "", "leave 7.5 out of --compute-capability, or compile --precision fp16"),
     (r"missing dimensions in profile|decides shapes by its values", "", "give its ranges with the three options"),
     (r"Cuda Runtime \(out of memory", "the GPU's memory is full", "lower --workspace, or free the GPU"),

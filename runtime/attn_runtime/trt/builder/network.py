@@ -12,10 +12,11 @@ from typing import Any
 
 from ...files import utf8_path
 from ...onnx_file import read_graph
-from .. import DTYPES, Layer, Library, Profile, collector_paused, layers_in, scratch_bytes
+from .. import DTYPES, NODE, Layer, Library, Profile, Quantised, collector_paused, layers_in, scratch_bytes
 from .callbacks import Phases, make_logger, make_monitor
 from .fp32_guard import PRODUCTS, hold_float32, layer_types, node_name
 from .parser_check import Misread, check_network
+from .quantised_products import quantised_products
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Built:
     scratch        bytes, as the log tells
     products       ONNX node that multiplies matrices or convolves -> dtype in which the network has it
     misread        what the parser read as something else; where that is certain, nothing was built
+    quantised      of the products, those that the network quantises
     """
 
     plan: bytes | None
@@ -70,6 +72,7 @@ class Built:
     timing_cache: bytes | None = None
     products: Mapping[str, str] = field(default_factory=dict)
     misread: tuple[Misread, ...] = ()
+    quantised: Mapping[str, Quantised] = field(default_factory=dict)
 
 
 def build(
@@ -113,7 +116,7 @@ def _build(
         return Built(None, misread=misread)
     if options.decomposable:
         _decompose(trt, network)
-    products = _products(trt, network)
+    products, quantised = _products(trt, network), quantised_products(trt, network)
     held = [] if options.weak else hold_float32(trt, network, options.kept)
     config = builder.create_builder_config()
     if options.weak:
@@ -155,6 +158,7 @@ def _build(
         bytes(memoryview(kept.serialize())) if kept is not None else None,
         products,
         misread,
+        quantised,
     )
 
 
@@ -226,8 +230,17 @@ def _products(trt: Any, network: Any) -> dict[str, str]:
         layer = network.get_layer(number)
         if layer.type in wanted and layer.get_input(0) is not None:
             dtype = layer.get_input(0).dtype.name
-            found[node_name(layer)] = DTYPES.get(dtype, dtype.lower())
+            found[_product_name(trt, layer)] = DTYPES.get(dtype, dtype.lower())
     return found
+
+
+def _product_name(trt: Any, layer: Any) -> str:
+    """Of an Attention operator the node is told by what the layer belongs to."""
+    if layer.type != getattr(trt.LayerType, "ATTENTION_INPUT", None):
+        return node_name(layer)
+    layer.__class__ = trt.IAttentionInputLayer
+    told = NODE.search(layer.attention.metadata)
+    return told[1] if told else str(layer.name)
 
 
 def _inspected(trt: Any, log: Any, plan: Any) -> tuple[Layer, ...]:

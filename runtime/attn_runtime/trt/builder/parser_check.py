@@ -124,8 +124,8 @@ def read_network(trt: Any, network: Any, rules: Sequence[Rule] = RULES) -> Netwo
             narrowed = tuple(_narrowed(trt, layers, kinds, maker, at)) if kind == "ELEMENTWISE" else ()
             inputs = [layer.get_input(n) for n in range(layer.num_inputs)]
             dtypes = tuple("" if tensor is None else tensor.dtype.name for tensor in inputs)
-            made, given = (_shape(tensor) for tensor in (layer.get_output(0), inputs[0] if inputs else None))
-            found.append(LayerFacts(node, kind, values, made, given, dtypes, narrowed))
+            made, given, scales = map(shape_of, (layer.get_output(0), *[*inputs, None, None][:2]))
+            found.append(LayerFacts(node, kind, values, made, given, dtypes, narrowed, scales))
     return NetworkFacts(tuple(found), frozenset(seen), frozenset(seen - others))
 
 
@@ -150,7 +150,7 @@ def _class_of(trt: Any, kind: str) -> Any:
     return next((getattr(trt, name) for name in dir(trt) if name.lower() == letters), None)
 
 
-def _shape(tensor: Any) -> tuple[int, ...]:
+def shape_of(tensor: Any) -> tuple[int, ...]:
     """-1 for what is dynamic; no axes where their number is not known, of which the bindings make a ValueError."""
     try:
         return tuple(tensor.shape) if tensor is not None else ()

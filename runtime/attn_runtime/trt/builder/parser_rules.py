@@ -28,6 +28,7 @@ class LayerFacts:
     inputs    dtype of each input, "" for one that is not there
     narrowed  of its parameters that were cast from float32 to half precision on the way, whether each of the numbers fits;
               None where they are no constants
+    scales    shape of its second input: of what quantises, the scales
     """
 
     node: str
@@ -37,6 +38,7 @@ class LayerFacts:
     given: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ()
     narrowed: tuple[bool | None, ...] = ()
+    scales: tuple[int, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -183,10 +185,18 @@ def _clip(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Iterator[str]:
 def _quantize(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Iterator[str]:
     zero = _given(node, 2)
     made = graph.values.get(zero) if zero else graph.values.get(node.outputs[0])
-    told = {2: "uint8", 3: "int8"}.get(_number(node, "output_dtype", 0))
-    dtype = told or (made.dtype if made is not None else "" if zero else "uint8")
+    told = _number(node, "output_dtype", 0)
+    usual = made.dtype if made is not None else "" if zero else "uint8"
+    dtype = {0: usual, 2: "uint8", 3: "int8"}.get(told, "")
     if dtype in ("int8", "uint8") and layer.values["to_type"] is not None:
         yield from _differs("the type", dtype, layer.values["to_type"].lower())
+
+
+def _blocks(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Iterator[str]:
+    size, axis = _number(node, "block_size", 0), _number(node, "axis", 1)
+    if size and len(layer.given) == len(layer.scales) > axis and min(layer.given[axis], layer.scales[axis]) > 0:
+        # The parser reads no block_size: it divides.
+        yield from _differs("blocks of", size, layer.given[axis] // layer.scales[axis])
 
 
 def _attention(node: Node, layer: LayerFacts, graph: OnnxGraph) -> Iterator[str]:
@@ -283,6 +293,7 @@ _WHOLE = (
 )
 _PADS = "give pads in place of output_shape"
 _INT8 = "quantize to int8, with a zero point of 0"
+_DIVISOR = "take a block that divides the dimension"
 _RESIZE = (
     *("resize_mode", "coordinate_transformation", "selector_for_single_pixel", "nearest_rounding"),
     *("cubic_coeff", "exclude_outside"),
@@ -302,6 +313,8 @@ RULES: tuple[Rule, ...] = (
     Rule(("Clip",), "ACTIVATION", ("type", "alpha", "beta"), _clip, "give the least value first"),
     Rule(("Gelu",), "ACTIVATION", ("type",), _named("type", "approximate", "none", _GELU, tuple(_GELU.values()))),
     Rule(("QuantizeLinear", "com.microsoft.QuantizeLinear"), "QUANTIZE", ("to_type",), _quantize, _INT8),
+    Rule(("DequantizeLinear",), "DEQUANTIZE", (), _blocks, _DIVISOR),
+    Rule(("QuantizeLinear",), "QUANTIZE", (), _blocks, _DIVISOR),
     Rule(("Attention", "com.microsoft.MultiHeadAttention"), "ATTENTION_INPUT", ("causal_kind",), _attention),
     Rule(("NonMaxSuppression",), "NMS", ("bounding_box_format",), _suppression, _BOXES),
     Rule(("NonMaxSuppression",), "NMS", ("topk_box_limit",), _left_out_boxes, certain=False),
@@ -324,13 +337,22 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+def _sizes(name: str, graph: OnnxGraph) -> tuple[int, ...]:
+    """As a layer's facts have them: -1 for what is dynamic, no axes where nothing is known."""
+    dims = graph.values[name].dims if name in graph.values else None
+    return tuple(size if isinstance(size, int) else -1 for size in dims or ())
+
+
 def by_graph_alone(node: Node, graph: OnnxGraph) -> Iterator[str]:
     """What is misread of `node` by all that is known of the parser, for where no network is at hand to look at."""
     made = (-1,) * 4  # which axes are meant does not depend on it
     if node.op_type == "GroupNormalization" and node.attributes.get("num_groups") == 1:
         read: dict[str, Any] = {"axes": 0b1100, "num_groups": 1, "epsilon": None}
         yield from _group_norm(node, LayerFacts(node.name, "NORMALIZATION", read, made), graph)
-    elif node.op_type == "QuantizeLinear":
-        yield from _quantize(node, LayerFacts(node.name, "QUANTIZE", {"to_type": "INT8"}, made), graph)
+    elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        given, scales = (_sizes(name, graph) for name in node.inputs[:2])
+        yield from _blocks(node, LayerFacts(node.name, "", {}, made, given, scales=scales), graph)
+        if node.op_type == "QuantizeLinear":
+            yield from _quantize(node, LayerFacts(node.name, "QUANTIZE", {"to_type": "INT8"}, made), graph)
     elif node.op_type in _ELEMENTWISE and not _given(node, 1):
         yield from _no_reduction(node, LayerFacts(node.name, "", {}, made), graph)

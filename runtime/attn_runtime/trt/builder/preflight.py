@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import EngineError
+from ...errors import EngineError, UsageError
 from ...onnx_file import Node, OnnxGraph, read_graph
 from .parser_rules import by_graph_alone
 
@@ -18,7 +18,23 @@ _HOW = "export again with --opset 22, which writes attention out in operators th
 _WINDOW = "write the window into the mask, or run the model with --backend ort, from onnxruntime 1.32 on"
 _LAYOUT = "give the sequence first and leave layout out, with a Transpose before and behind"
 
+_BIAS = "quantise without biases (QuantizeBias False in ONNX Runtime's quantize_static)"
+_STATIC = (
+    "quantise with QuantizeLinear and DequantizeLinear and scales that are known before, as attn-export convert does"
+)
+_TYPES = "quantise to int8, int4 or float8_e4m3fn"
+
+_QUANTISED = ("QuantizeLinear", "DequantizeLinear")
+#: What TensorRT dequantises; of uint8 the parser says more.
+_DEQUANTISED = ("int8", "uint8", "int4", "float8_e4m3fn", "float4_e2m1fn")
+#: Quantised arithmetic as operators of their own, which TensorRT has none of.
+_INTEGER = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv")
+#: dtype -> how people call it, and the least compute capability that has it, by what TensorRT-RTX 1.7.1 refuses to build.
+_HARDWARE = {"float8_e4m3fn": ("fp8", "8.9"), "int4": ("int4", "8.0")}
+
 _WINDOWS = ("left_window_size", "right_window_size")
+#: TensorProto.FLOAT8E4M3FN
+_FLOAT8 = 17
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 
@@ -39,6 +55,7 @@ def check_traps(graph: OnnxGraph, where: str) -> Traps:
     attention = [node for node in own if node.op_type == "Attention"]
     found = [(node, *problem) for node in own for problem in ignored(node)]
     found += [(node, problem, _HOW) for node in attention for problem in _refused(node, graph)]
+    found += [(node, *problem) for node in own for problem in _unquantisable(node, graph)]
     if found:
         node, problem, way_out = found[0]
         more = f" (and {len(found) - 1} more, below)" if len(found) > 1 else ""
@@ -114,6 +131,58 @@ def _refused(node: Node, graph: OnnxGraph) -> Iterator[str]:
     types = [graph.values[name].dtype if name in graph.values else "" for name in (given[0], given[3])]
     if types[1] not in ("", "bool", types[0]) and types[0]:
         yield f"TensorRT's Attention needs a mask that is bool or {types[0]}, got {types[1]}"
+
+
+def _unquantisable(node: Node, graph: OnnxGraph) -> Iterator[tuple[str, str]]:
+    """What TensorRT's parser refuses of quantisation, in its own words: a type or an operator."""
+    if node.op_type in _INTEGER:
+        yield f"TensorRT has no {node.op_type}", _STATIC
+    for dtype in sorted(quantised_types(node, graph) - {*_DEQUANTISED}):
+        way_out = _BIAS if dtype == "int32" else _TYPES
+        yield f"it has values of {dtype}, and TensorRT dequantises {', '.join(_DEQUANTISED[::2])} alone", way_out
+
+
+def quantised_types(node: Node, graph: OnnxGraph) -> set[str]:
+    """What a node quantises to or dequantises, as far as its weights and zero point tell."""
+    if node.op_type not in _QUANTISED:
+        return set()
+    names = [*node.inputs[2:3], *(node.inputs[:1] if node.op_type == "DequantizeLinear" else node.outputs[:1])]
+    told = {graph.values[name].dtype for name in names if name in graph.values}
+    if node.attributes.get("output_dtype") == _FLOAT8 and node.op_type == "QuantizeLinear":
+        told.add("float8_e4m3fn")
+    return told - {""}
+
+
+def gpus_with_types(
+    graph: OnnxGraph, candidates: Sequence[str], asked: bool, where: str, notes: list[str]
+) -> tuple[str, ...]:
+    """Those of the compute capabilities `candidates` whose hardware has the types that `graph` quantises to.
+
+    Raises UsageError where one of those that were `asked` for lacks a type, EngineError where all do; else a note tells
+    what is left.
+    """
+    types = set().union(*(quantised_types(node, graph) for node in graph.nodes))
+    left = tuple(candidates)
+    for dtype, (name, least) in _HARDWARE.items():
+        lacking = [text for text in left if dtype in types and float(text) < float(least)]
+        if not lacking:
+            continue
+        left = tuple(text for text in left if text not in lacking)
+        told = f"{name} needs compute capability {least} or later"
+        lacks = f"{', '.join(lacking)} {'lack' if len(lacking) > 1 else 'lacks'} it"
+        if asked and left:
+            ways = " ".join(f"--compute-capability {text}" for text in left)
+            raise UsageError(f"{where}: {told}; {lacks}; leave it out with {ways}")
+        if not left:
+            kind = UsageError if asked else EngineError
+            raise kind(f"{where}: {told}; {lacks}; compile another precision, or for such a GPU")
+        notes.append(f"{told}: the engine is for {', '.join(left)}")
+    return left
+
+
+def is_quantised(graph: OnnxGraph) -> bool:
+    """Whether the graph has quantised tensors, as QuantizeLinear and DequantizeLinear write them."""
+    return any(node.op_type in _QUANTISED for node in graph.nodes)
 
 
 def _head_size(node: Node, graph: OnnxGraph, name: str) -> int | None:

@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 from attn_export.deploy.jetson.folder_maker import JetsonOptions, deploy_jetson
 from attn_runtime.bundle.reader import Bundle
-from support.graphs.make_hostile_bundles import make_valid_bundle, read_manifest, write_manifest
+from support.graphs.make_hostile_bundles import make_valid_bundle, read_manifest, rehash, write_manifest
 from support.machines.fake_board import FakeBoard, make_board
 from support.models import tiny_generators as tiny
+from support.tensorrt.quantised_graphs import of_weights
 
 SHORT = ("--bench-seconds", "0")
 
@@ -255,6 +256,18 @@ def test_a_typed_graph_that_can_not_be_built(folder: Path, board: FakeBoard, how
         # An engine that was weakly typed is not what a typed setup asks for.
         assert board.run(folder, *fp16).returncode == 0
         assert report_of(folder)["builds"][0]["state"] == "built" and board.builds()[-1]["flags"] == ["STRONGLY_TYPED"]
+
+
+def test_what_is_quantised_is_never_weakly_typed(gemm: Path, board: FakeBoard, tmp_path: Path) -> None:
+    """Nor is that advised: TensorRT refuses it for such a graph."""
+    bundle = shutil.copytree(gemm, tmp_path / "gemm.attn")
+    of_weights(bundle / "model.half.onnx", sizes=(16, 10))
+    rehash(bundle)
+    deploy_jetson(bundle, tmp_path / "q", JetsonOptions("orin-nx", "6.2", ("fp16",), cpp="no"))
+    done = board.run(tmp_path / "q", "--weak-fp16", *SHORT, FAKE_TRT="fp32-layers")
+    assert done.returncode == 5 and "--weak-fp16" not in done.stderr
+    (built,) = report_of(tmp_path / "q")["builds"]
+    assert [attempt["typing"] for attempt in built["tries"]] == ["strong"]
 
 
 # --- what is wrong, and told ------------------------------------------------------------------------------------------

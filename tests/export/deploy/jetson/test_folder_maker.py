@@ -25,7 +25,9 @@ from attn_runtime.errors import BundleError, EngineError, OutputError, StageErro
 from attn_runtime.jetson.boards import BOARDS, REFUSALS, RELEASES, SOURCES, board_of, find_release, release_for
 from attn_runtime.jetson.deploy_manifest import Order, read_order
 from attn_runtime.jetson.memory import available_memory, plan_build
-from support.graphs.make_hostile_bundles import make_valid_bundle, read_manifest, write_manifest
+from onnx import TensorProto
+from support.graphs.make_hostile_bundles import make_valid_bundle, read_manifest, rehash, write_manifest
+from support.tensorrt.quantised_graphs import of_weights
 
 NX = JetsonOptions("orin-nx", cpp="no")
 
@@ -179,6 +181,35 @@ def test_bfloat16_on_tensorrt_8(gemm: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"TensorRT 8.6 has no bfloat16; take fp16, .+ \(source: NVIDIA, JetPack 6.0"):
         deploy_jetson(bundle, tmp_path / "x", JetsonOptions("orin-nx", "6.0", ("half",), cpp="no"))
     deploy_jetson(bundle, tmp_path / "x", JetsonOptions("orin-nx", "6.1", ("half",), cpp="no"))
+
+
+@pytest.mark.parametrize(
+    ("board", "jetpack", "dtype", "told"),
+    [
+        ("orin-nx", "6.2", TensorProto.INT8, ""),
+        ("orin-nx", "6.2", TensorProto.INT4, ""),
+        ("thor", "7.1", TensorProto.FLOAT8E4M3FN, ""),
+        ("orin-nx", "6.2", TensorProto.FLOAT8E4M3FN, "fp8 needs compute capability 8.9 or later; 8.7 lacks it"),
+        (
+            "orin-nx",
+            "6.0",
+            TensorProto.INT8,
+            "a quantised graph needs strong types, which TensorRT 8.6.2 of JetPack 6.0",
+        ),
+    ],
+)
+def test_what_is_quantised_by_its_graph(board: str, jetpack: str, dtype: int, told: str, tmp_path: Path) -> None:
+    """By what lies in the file, whatever the bundle calls it."""
+    bundle = make_valid_bundle(tmp_path / "b.attn")
+    of_weights(bundle / "model.half.onnx", dtype, block=16 if dtype == TensorProto.INT4 else 0, sizes=(16, 10))
+    rehash(bundle)
+    options = JetsonOptions(board, jetpack, ("half",), cpp="no")
+    if not told:
+        deploy_jetson(bundle, tmp_path / "x", options)
+        return
+    with pytest.raises(UsageError, match=rf"precision half.*: {told}") as caught:
+        deploy_jetson(bundle, tmp_path / "x", options)
+    assert "\n" not in str(caught.value) and not (tmp_path / "x").exists()
 
 
 def test_the_table_is_whole() -> None:

@@ -19,6 +19,7 @@ from attn_runtime.trt.builder.preflight import check_traps
 from attn_runtime.trt.profiles import ShapeTexts
 from onnx import TensorProto, helper
 from support.tensorrt import misread_graphs as misread
+from support.tensorrt import quantised_graphs as quantised
 from support.tensorrt import trt_graphs as graphs
 
 pytestmark = pytest.mark.skipif(flavour.why_unavailable("rtx") is not None, reason=str(flavour.why_unavailable("rtx")))
@@ -126,6 +127,36 @@ def test_a_reduction_is_told_by_its_node(operator: str, make: Any, shapes: str, 
         f'can\'t read node "node_y" ({operator}): TensorRT scatters without a reduction; where the grid is small and its '
         "size known, attn-export to-trt writes it otherwise" in str(failure(file, *[shapes] * 3))
     )
+
+
+@pytest.mark.parametrize(
+    ("make", "node", "says"),
+    [
+        (
+            lambda file: quantised.with_activations(file, TensorProto.INT8, zero=3),
+            "x_q",
+            "its zero point is not 0, and TensorRT takes symmetric quantisation alone; quantise symmetrically",
+        ),
+        (
+            lambda file: quantised.with_activations(file, TensorProto.UINT8, zero=128),
+            "x_q",
+            "its zero point is not 0, and TensorRT takes symmetric quantisation alone; quantise symmetrically",
+        ),
+        (
+            lambda file: quantised.with_activations(file, TensorProto.INT8, scale=0.0),
+            "x_q",
+            "a scale is 0, negative or no number; calibrate with inputs that move it",
+        ),
+        (
+            lambda file: quantised.of_weights(file, TensorProto.INT4, block=24),
+            "w_dq",
+            "Input dimension 0 = 64, scale dimension = 3; take a block that divides the dimension",
+        ),
+    ],
+)
+def test_quantisation_that_is_refused(make: Any, node: str, says: str, tmp_path: Path) -> None:
+    told = str(failure(make(tmp_path / "m.onnx"), *["x:2x64"] * 3))
+    assert f'can\'t read node "{node}"' in told and says in told, told
 
 
 def test_what_dies_in_the_compiler_is_told_apart(tmp_path: Path) -> None:

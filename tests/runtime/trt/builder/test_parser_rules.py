@@ -74,10 +74,17 @@ def boxes(inputs: str, count: int = 10) -> dict[str, Any]:
     }
 
 
-def quantized(zero: str, dtype: str = "int8") -> dict[str, Any]:
+def quantized(zero: str, dtype: str = "int8", told: str = "") -> dict[str, Any]:
     made = f"z = Constant <value = {dtype} {{0}}> ()" if zero else ""
     scale = f"s = Constant <value = float {{0.1}}> () {made}"
-    return rows(f"{scale} a = QuantizeLinear (x, s{zero}) y = DequantizeLinear (a, s{zero})", 21)
+    return rows(f"{scale} a = QuantizeLinear {told} (x, s{zero}) y = DequantizeLinear (a, s{zero})", 21)
+
+
+def in_blocks(size: int) -> dict[str, Any]:
+    """Of 6 rows two blocks: of 3 rows, or the last one shorter."""
+    weights = "<int8[6,2] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, float[2,2] s = {1, 2, 3, 4}>"
+    body = f"d = DequantizeLinear <axis = 0, block_size = {size}> (w, s) y = MatMul (x, d)"
+    return {"sides": "(float[3,6] x) => (float[3,2] y)", "body": body, "opset": 21, "weights": weights}
 
 
 def batch_norm(variance: str) -> dict[str, Any]:
@@ -138,6 +145,7 @@ MISREAD = [
     (unreduced("ReduceSumSquare"), "the square of each element", True),
     (quantized(""), "the type uint8, and TensorRT read int8", True),
     (quantized(", z", "uint8"), "the type uint8, and TensorRT read int8", True),
+    (in_blocks(4), "the graph says blocks of 4, and TensorRT read 3", True),
     (batch_norm("{1.0, 2.0, 3.0, 70000.0}"), "rounded to half precision by TensorRT, whose range they leave", True),
     (batch_norm("{1.0, 2.0, 3.0, 1e-9}"), "whose range they leave", True),
     (batch_norm("{1.0, 2.0, 3.0, 4.0}"), "parameters are rounded to half precision by TensorRT$", False),
@@ -177,6 +185,9 @@ READ_RIGHTLY = [
     (clipped(1.0, 2.0), {"alpha": 3.0}),
     (rows("a = Constant <value = int64[0] {}> () y = ReduceL1 <noop_with_empty_axes = 1> (x, a)"), None),
     (quantized(", z"), {"to_type": "UINT8"}),
+    (quantized("", told="<output_dtype = 3>"), {"to_type": "UINT8"}),
+    (quantized("", told="<output_dtype = 17>"), None),
+    (in_blocks(3), None),
     (pooled("kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]", "n"), None),
     (pooled("kernel_shape = [2, 2], strides = [3, 1]", 8), None),
     (upsampled('output_shape = [8, 1], auto_pad = "SAME_UPPER"'), None),

@@ -6,17 +6,19 @@ docs/parsers.md has a row for each of these.
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import onnxruntime
 import pytest
-from attn_runtime.errors import EngineError
+from attn_runtime.errors import EngineError, UsageError
 from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.onnx_file import read_graph
 from attn_runtime.trt import library
 from attn_runtime.trt.builder import network
-from attn_runtime.trt.builder.preflight import check_for_provider, check_traps
-from onnx import parser
+from attn_runtime.trt.builder.preflight import check_for_provider, check_traps, gpus_with_types, quantised_types
+from onnx import TensorProto, parser
+from support.tensorrt import quantised_graphs
 
 rtx = pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx")))
 
@@ -127,7 +129,12 @@ def test_the_seed_changes_nothing(tmp_path: Path) -> None:
 
 
 NORM = "(float[2,C,8,8] x, float[C] s, float[C] b) => (float[2,C,8,8] y)"
+BLOCKS = "(float[4,6] x) => (float[4,1] y) <int8[6,1] w = {1, 2, 3, 4, 5, 6}, float[2,1] s = {1, 2}>"
+UNBLOCKED = "d = DequantizeLinear <axis = 0, block_size = SIZE> (w, s) y = MatMul (x, d)"
 MISREAD = [
+    (BLOCKS, UNBLOCKED.replace("SIZE", "4"), "the graph says blocks of 4, and TensorRT read 3"),
+    (BLOCKS, UNBLOCKED.replace("SIZE", "3"), ""),
+    ("(float[n,6] x) => (float[n,6] y)", "y = QuantizeLinear <output_dtype = 3> (x, s)", ""),
     (ATTENTION, "y = Attention <left_window_size = 3> (q, k, v)", "ignores its left_window_size"),
     (NORM.replace("C", "16"), "y = GroupNormalization <num_groups = 1> (x, s, b)", "read an InstanceNormalization"),
     (NORM.replace("C", "16"), "y = GroupNormalization <num_groups = 4> (x, s, b)", ""),
@@ -161,6 +168,101 @@ def test_both_providers_are_asked_that_way(backend: str, tmp_path: Path, monkeyp
     for name, answer in (("register", None), ("_offered", object())):
         if hasattr(module, name):
             monkeypatch.setattr(module, name, lambda *_, answer=answer: answer)
-    graph = GraphFile(save(tmp_path / "m.onnx", ATTENTION, MISREAD[0][1], 25), "graph m")
+    graph = GraphFile(
+        save(tmp_path / "m.onnx", ATTENTION, "y = Attention <left_window_size = 3> (q, k, v)", 25), "graph m"
+    )
     with pytest.raises(EngineError, match="graph m: TensorRT inside ONNX Runtime would answer wrongly"):
         module.open(graph, "cuda", OpenOptions())
+
+
+#: What quantisation TensorRT has not: (graph, node, what is refused, what to do)
+UNQUANTISABLE = [
+    (lambda f: quantised_graphs.with_bias(f, TensorProto.INT32), "bias", "values of int32", "without biases"),
+    (lambda f: quantised_graphs.with_activations(f, TensorProto.INT16), "x_q", "values of int16", "quantise to int8"),
+    (
+        lambda f: quantised_graphs.with_activations(f, TensorProto.FLOAT8E5M2),
+        "x_q",
+        "of float8_e5m2",
+        "quantise to int8",
+    ),
+    (
+        lambda f: quantised_graphs.of_weights(f, TensorProto.UINT4, block=32),
+        "w_dq",
+        "values of uint4",
+        "quantise to int8",
+    ),
+    (
+        lambda f: quantised_graphs.in_integers(f, "MatMulInteger"),
+        "product",
+        "no MatMulInteger",
+        "scales that are known",
+    ),
+    (
+        lambda f: quantised_graphs.in_integers(f, "QLinearMatMul"),
+        "product",
+        "no QLinearMatMul",
+        "scales that are known",
+    ),
+]
+
+
+@rtx
+@pytest.mark.parametrize(("made", "node", "problem", "way_out"), UNQUANTISABLE)
+def test_quantisation_that_the_parser_refuses(made, node, problem, way_out, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Told before the library is asked; and it does refuse."""
+    file = made(tmp_path / "m.onnx")
+    with pytest.raises(EngineError, match="TensorRT has no|TensorRT dequantises") as caught:
+        check_traps(read_graph(file, "x"), "x")
+    told = f"{caught.value} {caught.value.details}"
+    assert (
+        re.search(f'node "{node}".*{problem}', told) and way_out in str(caught.value) and "\n" not in str(caught.value)
+    )
+    built = network.build(library.load("rtx"), file, [{"x": ((1, 64), (2, 64), (4, 64))}])
+    assert built.plan is None and built.problems and not built.misread
+
+
+@rtx
+@pytest.mark.parametrize(
+    ("dtype", "block", "named", "lacks", "has"),
+    [
+        (
+            TensorProto.FLOAT8E4M3FN,
+            0,
+            "fp8 needs compute capability 8.9",
+            ["7.5", "8.0", "8.6"],
+            ["8.9", "12.0", "12.1"],
+        ),
+        (TensorProto.INT4, 32, "int4 needs compute capability 8.0", ["7.5"], ["8.0", "8.6", "8.9", "12.0", "12.1"]),
+        (TensorProto.INT8, 0, "", [], ["7.5", "8.0", "8.6", "8.9", "12.0", "12.1"]),
+    ],
+)
+def test_types_that_a_gpu_has_not(
+    dtype: int, block: int, named: str, lacks: list[str], has: list[str], tmp_path: Path
+) -> None:
+    """The table is what the library builds for."""
+    file = quantised_graphs.of_weights(tmp_path / "m.onnx", dtype, block=block)
+    graph, notes = read_graph(file, "x"), list[str]()
+    for gpu in [*lacks, *has]:
+        options = network.BuildOptions(capabilities=(gpu,))
+        built = network.build(library.load("rtx"), file, [{"x": ((1, 64), (2, 64), (4, 64))}], options)
+        assert (built.plan is None) == (gpu in lacks)
+    assert gpus_with_types(graph, has, True, "x", notes) == tuple(has) and not notes
+    if lacks:
+        assert gpus_with_types(graph, [*lacks, *has], False, "x", notes) == tuple(has)
+        assert notes == [f"{named} or later: the engine is for {', '.join(has)}"]
+        with pytest.raises(
+            UsageError, match=rf"{named} or later; {', '.join(lacks)} lacks? it; leave it out with --comp"
+        ):
+            gpus_with_types(graph, [*lacks, has[0]], True, "x", notes)
+        with pytest.raises(EngineError, match=f"{named} or later; {lacks[0]} lacks it; compile another precision"):
+            gpus_with_types(graph, lacks[:1], False, "x", notes)
+        with pytest.raises(UsageError, match=f"{lacks[0]} lacks it; compile another"):
+            gpus_with_types(graph, lacks[:1], True, "x", notes)
+
+
+def test_a_type_that_an_attribute_names(tmp_path: Path) -> None:
+    graph = quantised_graphs.Graph()
+    made = graph.activations("x", TensorProto.FLOAT8E4M3FN, [0.1] * 64)
+    file = graph.save(tmp_path / "m.onnx", made, "batch", 64)
+    read = read_graph(file, "x")
+    assert set().union(*(quantised_types(node, read) for node in read.nodes)) == {"float8_e4m3fn"}

@@ -85,8 +85,10 @@ def test_the_library_may_choose_float32_but_not_for_all() -> None:
         audit(mixed, {**products, "a": "float32"}, "fp16", ["a"], weak=True).require()
 
 
-def source(type: str, dtype: str = "float32") -> Any:
-    return SimpleNamespace(type=type, where="bundle b.attn", inputs=(GraphInput("tokens", dtype, None),))
+def source(type: str, dtype: str = "float32", quantised: bool = False) -> Any:
+    nodes = [SimpleNamespace(op_type="DequantizeLinear")] if quantised else []
+    inputs = (GraphInput("tokens", dtype, None),)
+    return SimpleNamespace(type=type, where="bundle b.attn", inputs=inputs, onnx=SimpleNamespace(nodes=nodes))
 
 
 @pytest.mark.parametrize(
@@ -113,3 +115,20 @@ def test_what_can_be_promised(
         return
     with pytest.raises(error, match=told):
         _check_typing(source(type, dtype), library(version), weak)
+
+
+@pytest.mark.parametrize(
+    ("version", "type", "weak", "error", "told"),
+    [
+        ("8.6.2", "fp32", False, EngineError, "a quantised graph needs strong types, which TensorRT 8.6.2 has not"),
+        ("8.6.2", "fp16", True, UsageError, "--weakly-typed: bundle b.attn is quantised"),
+        ("10.3.0", "fp16", True, UsageError, "--weakly-typed: bundle b.attn is quantised"),
+        ("10.3.0", "fp16", False, None, ""),
+    ],
+)
+def test_what_is_quantised_is_typed_by_its_graph(version: str, type: str, weak: bool, error: Any, told: str) -> None:
+    if error is None:
+        _check_typing(source(type, quantised=True), library(version), weak)
+        return
+    with pytest.raises(error, match=told):
+        _check_typing(source(type, quantised=True), library(version), weak)
