@@ -19,7 +19,7 @@ from .tensorrt import FlavourState, flavour_states
 
 _PACKAGES = (
     "numpy", "safetensors", "click", "onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-nv-tensorrt-rtx-cu13",
-    "tensorrt", "tensorrt-rtx-cu13", "cuda-python", "pillow", "matplotlib",
+    "openvino", "tensorrt", "tensorrt-rtx-cu13", "cuda-python", "pillow", "matplotlib",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .cores import Cores, limit_openmp, usable_cores
     from .device_memory import on_gpu
-    from .engine import OrtEngine, one_line
+    from .engine import OrtEngine, check_agreement, one_line
     from .file_answers import answer_files
     from .gpu_engine import GpuEngine, GraphIds
     from .placement import RECORD, check_on_gpu
@@ -31,6 +31,7 @@ __all__ = [
     "ProviderState",
     "answer_files",
     "cache_folder",
+    "check_agreement",
     "check_on_gpu",
     "cpu_options",
     "limit_openmp",
@@ -50,7 +51,7 @@ __getattr__, __dir__ = lazy(
     {
         "cores": ["Cores", "limit_openmp", "usable_cores"],
         "device_memory": ["on_gpu"],
-        "engine": ["OrtEngine", "one_line"],
+        "engine": ["OrtEngine", "check_agreement", "one_line"],
         "file_answers": ["answer_files"],
         "gpu_engine": ["GpuEngine", "GraphIds"],
         "placement": ["RECORD", "check_on_gpu"],

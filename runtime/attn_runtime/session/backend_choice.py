@@ -48,12 +48,12 @@ def candidates(device: str, backend: str | None) -> Iterator[tuple[str, str, Bac
     """
     check_device(device)
     modules = {name: backends.get(name) for name in ([backend] if backend else backends.names())}
+    modules = {name: module for name, module in modules.items() if backend or module.AUTOMATIC}
     modules = dict(sorted(modules.items(), key=lambda item: getattr(item[1], "RANK", 0)))
     unavailable = {name: module.why_unavailable() for name, module in modules.items()}
     for target in _AUTO if device == "auto" else (device,):
         for name, module in modules.items():
-            if backend or module.AUTOMATIC:
-                yield name, target, module, unavailable[name] or module.why_not(target)
+            yield name, target, module, unavailable[name] or module.why_not(target)
 
 
 def open_engine(graph: GraphFile, device: str, backend: str | None, options: OpenOptions) -> Choice:
