@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .cores import Cores, limit_openmp, usable_cores
+    from .cores import Cores, cpu_name, limit_openmp, usable_cores
     from .device_memory import on_gpu
     from .engine import OrtEngine, check_agreement, one_line
     from .file_answers import answer_files
@@ -33,6 +33,7 @@ __all__ = [
     "cache_folder",
     "check_agreement",
     "check_on_gpu",
+    "cpu_name",
     "cpu_options",
     "limit_openmp",
     "make_session",
@@ -49,7 +50,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "cores": ["Cores", "limit_openmp", "usable_cores"],
+        "cores": ["Cores", "cpu_name", "limit_openmp", "usable_cores"],
         "device_memory": ["on_gpu"],
         "engine": ["OrtEngine", "check_agreement", "one_line"],
         "file_answers": ["answer_files"],
