@@ -46,6 +46,15 @@ def test_the_fastest_is_taken_where_none_is_named(valid_bundle: Path) -> None:
     assert taken(valid_bundle) == "ort"
 
 
+def test_it_goes_before_a_backend_that_is_usually_first(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "RANK", -0.9, raising=False)
+    kept(valid_bundle)
+    assert taken(valid_bundle) == "openvino"
+    monkeypatch.setattr(openvino, "RANK", -2, raising=False)
+    kept(valid_bundle, {"ort": 1.0, "openvino": 2.0})
+    assert taken(valid_bundle) == "ort"
+
+
 def test_it_counts_for_its_graph_its_precision_and_its_threads(valid_bundle: Path) -> None:
     kept(valid_bundle, threads=1)
     assert taken(valid_bundle, threads=1) == "openvino"
