@@ -190,10 +190,8 @@ def _print_bench_generation(size: GenerationSize) -> None:
 
 
 def print_bench_end(report: BenchReport | GenerationBenchReport | ComparisonReport, quiet: bool) -> None:
-    from ..tasks import ComparisonReport
-
-    if isinstance(report, ComparisonReport):
-        _print_comparison(report, quiet)
+    if hasattr(report, "fastest"):
+        _print_comparison(cast("ComparisonReport", report), quiet)
         return
     if quiet:
         return

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .. import backends
 from ..bundle import Bundle
@@ -17,11 +17,19 @@ from ..session import Session, candidates, open_session, remember
 from .bench_parts import batch_dim, batches_of
 from .verification import verify
 
-if TYPE_CHECKING:
-    from .benchmark import SizeResult
-
 #: Times that the backends take turns at each size: what else the machine does then falls on all of them.
 _ROUNDS = 3
+
+
+class Timed(Protocol):
+    """Calls that were timed at one size, as `bench` times them."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]: ...
+    @property
+    def runs(self) -> int: ...
+    @property
+    def p50_ms(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def compare_backends(
     names: Sequence[str],
     batches: Sequence[int],
     sizes: Mapping[str, int],
-    measure: Callable[[Session, int, Mapping[str, int]], SizeResult],
+    measure: Callable[[Session, int, Mapping[str, int]], Timed],
     *,
     call: str,
     keep: bool,
@@ -147,9 +155,9 @@ def _in_turn(
     sessions: Mapping[str, Session],
     batch: int,
     sizes: Mapping[str, int],
-    measure: Callable[[Session, int, Mapping[str, int]], SizeResult],
+    measure: Callable[[Session, int, Mapping[str, int]], Timed],
 ) -> list[BackendTime]:
-    found: dict[str, list[SizeResult]] = {name: [] for name in sessions}
+    found: dict[str, list[Timed]] = {name: [] for name in sessions}
     for _ in range(_ROUNDS):
         for name, session in sessions.items():
             found[name].append(measure(session, batch, sizes))
