@@ -22,18 +22,20 @@ FORBIDDEN: dict[str, set[str]] = {
         "onnxsim",
         "attn_export",
         "onnxruntime",
+        "openvino",
         "tensorrt",
         "tensorrt_rtx",
     },
-    "attn_export": {"tensorrt", "tensorrt_rtx"},
+    "attn_export": {"openvino", "tensorrt", "tensorrt_rtx"},
 }
-ENGINES = {"onnxruntime", "tensorrt", "tensorrt_rtx"}
+ENGINES = {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
 _WORD = re.compile("`([^`]+)`")
 #: What both command lines are made of, taken from the file itself: click wants it before anything else is imported.
 OPEN = {"attn_runtime.cli.options"}
 #: The only places that name an engine library, and they do so inside functions: importing a module costs no engine.
 ENGINE_FILES = {
     "attn_runtime.native.capi",  # where its library lies
+    "attn_runtime.backends.openvino",
     "attn_runtime.backends.ort",
     "attn_runtime.backends.ort_rtx",
     "attn_runtime.ort",

@@ -21,7 +21,7 @@ from attn_runtime import backends
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import compare_all
-from attn_runtime.errors import BundleError, ParityError
+from attn_runtime.errors import BackendError, BundleError, ParityError
 from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
 
@@ -78,6 +78,17 @@ def test_every_backend_answers_as_pytorch_did(bundle: Path, backend: str) -> Non
     assert report.backend == backend
     for name, graph in Bundle.open(bundle, check_hashes=False).graphs.items():
         assert {c.case for c in report.cases if c.graph == name} == {g.name for g in graph.golden}
+
+
+def test_every_precision_holds_on_each_backend_that_runs_it(
+    bundle: Path, precisions: tuple[str, ...], backend: str
+) -> None:
+    for precision in precisions[1:]:
+        try:
+            report = verify(bundle, backend=backend, precision=precision)
+        except BackendError:  # no kernels for it, said in one line
+            continue
+        assert report.passed and report.backend == backend
 
 
 def test_fresh_inputs_match_the_living_module(model: str, bundle: Path) -> None:

@@ -60,6 +60,10 @@ def _whole_numbers(context: click.Context, option: click.Parameter, text: str | 
         raise click.BadParameter(f"got {text!r}, expected whole numbers as in 1,8,32") from None
 
 
+def _names(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
+    return tuple(part for part in text.split(",") if part) if text else ()
+
+
 def _sizes(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:
     sizes = {}
     for text in texts:
@@ -158,6 +162,14 @@ def verify(path: str, quiet: bool, verbose: bool, as_json: bool, **options: Any)
 @threads_option
 @click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
 @click.option(
+    "--backends",
+    callback=_names,
+    help="Time several on the CPU in turn, as in ort,openvino; all takes those there are.",
+)
+@click.option(
+    "--remember", is_flag=True, help="Keep the times of --backends in the bundle: the fastest is taken from then on."
+)
+@click.option(
     "--plot", type=click.Path(readable=False), callback=picture_file, help="Write a picture of it, as in bench.png."
 )
 @session_options
@@ -172,6 +184,8 @@ def bench(path: str, quiet: bool, verbose: bool, as_json: bool, plot: str | None
     """
     from .. import bench
 
+    if plot and options["backends"]:
+        raise click.UsageError("--plot draws one backend; leave it or --backends out")
     told: dict[str, Any] = {} if as_json else {"on_open": print_bench_head, "on_size": print_bench_row}
     report = bench(path, **options, **told)
     if plot:

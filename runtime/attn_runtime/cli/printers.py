@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..tasks import (
         BenchReport,
         CaseResult,
+        ComparisonReport,
         GenerationBenchReport,
         GenerationSize,
         RunResult,
@@ -188,7 +189,10 @@ def _print_bench_generation(size: GenerationSize) -> None:
     )
 
 
-def print_bench_end(report: BenchReport | GenerationBenchReport, quiet: bool) -> None:
+def print_bench_end(report: BenchReport | GenerationBenchReport | ComparisonReport, quiet: bool) -> None:
+    if hasattr(report, "fastest"):
+        _print_comparison(cast("ComparisonReport", report), quiet)
+        return
     if quiet:
         return
     spans = {"VmHWM": "VmHWM, while that size ran", "ru_maxrss": "ru_maxrss, since it started"}
@@ -196,7 +200,21 @@ def print_bench_end(report: BenchReport | GenerationBenchReport, quiet: bool) ->
     say(f"{report.call} call, {report.choice}; peak memory is of the process ({span})")
 
 
-def draw_bench(report: BenchReport | GenerationBenchReport, file: str | Path) -> None:
+def _print_comparison(report: ComparisonReport, quiet: bool) -> None:
+    say(f"{'batch':>6} {'backend':14} {'runs':>7} {'p50 ms':>9} {'ratio':>6}")
+    for each in report.results:
+        say(f"{each.batch:6} {each.backend:14} {each.runs:7} {each.p50_ms:9.3f} {each.ratio:6.2f}")
+    if quiet:
+        return
+    checked = "answers as PyTorch's" if report.verified else "answers unchecked: a plain file has no golden cases"
+    say(f"{report.call} call on the CPU, in turn, {checked}; {report.fastest} is the fastest")
+    for reason in report.left_out:
+        say(f"left out: {printable(reason)}")
+    if report.remembered:
+        say(f"remembered in {printable(report.remembered)}: {report.fastest} is taken here where no backend is named")
+
+
+def draw_bench(report: BenchReport | GenerationBenchReport | ComparisonReport, file: str | Path) -> None:
     from ..tasks.plots import plot_bench
 
-    plot_bench(report, file)
+    plot_bench(cast("BenchReport | GenerationBenchReport", report), file)

@@ -7,19 +7,18 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from .. import __version__, backends
 from ..device import Jetpack, compute_capability, driver_version, find_gpus, read_jetpack
-from ..ort import ProviderState, usable_cores
+from ..ort import ProviderState, cpu_name, usable_cores
 from ..session import candidates
 from .install_hints import Found, install_lines
 from .tensorrt import FlavourState, flavour_states
 
 _PACKAGES = (
     "numpy", "safetensors", "click", "onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-nv-tensorrt-rtx-cu13",
-    "tensorrt", "tensorrt-rtx-cu13", "cuda-python", "pillow", "matplotlib",
+    "openvino", "tensorrt", "tensorrt-rtx-cu13", "cuda-python", "pillow", "matplotlib",
 )  # fmt: skip
 
 
@@ -89,7 +88,7 @@ def diagnose(also: Sequence[str] = ()) -> Diagnosis:
         __version__,
         f"{platform.python_version()} ({sys.executable})",
         f"{platform.platform()} ({platform.machine()})",
-        _cpu_name(),
+        cpu_name(),
         cores.present,
         cores.usable,
         cores.limit,
@@ -144,16 +143,6 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def diagnosis_lines(found: Diagnosis) -> Iterator[str]:

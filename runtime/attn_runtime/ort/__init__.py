@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .cores import Cores, limit_openmp, usable_cores
+    from .cores import Cores, cpu_name, limit_openmp, usable_cores
     from .device_memory import on_gpu
-    from .engine import OrtEngine, one_line
+    from .engine import OrtEngine, check_agreement, one_line
     from .file_answers import answer_files
     from .gpu_engine import GpuEngine, GraphIds
     from .placement import RECORD, check_on_gpu
@@ -31,7 +31,9 @@ __all__ = [
     "ProviderState",
     "answer_files",
     "cache_folder",
+    "check_agreement",
     "check_on_gpu",
+    "cpu_name",
     "cpu_options",
     "limit_openmp",
     "make_session",
@@ -48,9 +50,9 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "cores": ["Cores", "limit_openmp", "usable_cores"],
+        "cores": ["Cores", "cpu_name", "limit_openmp", "usable_cores"],
         "device_memory": ["on_gpu"],
-        "engine": ["OrtEngine", "one_line"],
+        "engine": ["OrtEngine", "check_agreement", "one_line"],
         "file_answers": ["answer_files"],
         "gpu_engine": ["GpuEngine", "GraphIds"],
         "placement": ["RECORD", "check_on_gpu"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -59,6 +60,14 @@ def default_threads(root: Path = _ROOT) -> int:
     """
     found = usable_cores(root)
     return 0 if found.usable == found.present else found.usable
+
+
+def cpu_name(root: Path = _ROOT) -> str:
+    """The processor, as Linux calls it; elsewhere as Python does."""
+    for line in (_text(root / "proc/cpuinfo") or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def limit_openmp(root: Path = _ROOT) -> None:

@@ -48,8 +48,8 @@ class OrtEngine:
         elif text := session.get_modelmeta().custom_metadata_map.get(KEY):
             embedded = read_embedded(text, graph.where)
             self.inputs, self.outputs, self.assets = embedded.inputs, embedded.outputs, embedded.assets
-        _check_agreement(self.inputs, found_inputs, "input", graph)
-        _check_agreement(self.outputs, found_outputs, "output", graph)
+        check_agreement(self.inputs, found_inputs, "input", graph)
+        check_agreement(self.outputs, found_outputs, "output", graph)
 
     def run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
         try:
@@ -100,10 +100,10 @@ def _spec(node: Any, where: str) -> TensorSpec:
     return TensorSpec(node.name, _DTYPES[node.type], tuple(dims))
 
 
-def _check_agreement(
+def check_agreement(
     promised: tuple[TensorSpec, ...], found: tuple[TensorSpec, ...], side: str, graph: GraphFile
 ) -> None:
-    """A record and a graph that tell of different tensors belong to different models."""
+    """BundleError where a record and a graph tell of different tensors: they belong to different models."""
     by_name = {spec.name: spec for spec in found}
     if sorted(by_name) != sorted(spec.name for spec in promised):
         raise BundleError(
@@ -112,7 +112,7 @@ def _check_agreement(
         )
     for spec in promised:
         other = by_name[spec.name]
-        # ONNX Runtime shows a tensor of unknown rank as one of rank 0.
+        # A tensor of unknown rank is shown as one of rank 0.
         fits = not other.dims or (
             len(spec.dims) == len(other.dims)
             and all(

@@ -9,11 +9,22 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .backend_choice import candidates
     from .batching import batches
+    from .measured import remember
     from .opening import check_open, open_session
     from .run_report import RunReport, ran
     from .session import BoundCall, Session
 
-__all__ = ["BoundCall", "RunReport", "Session", "batches", "candidates", "check_open", "open_session", "ran"]
+__all__ = [
+    "BoundCall",
+    "RunReport",
+    "Session",
+    "batches",
+    "candidates",
+    "check_open",
+    "open_session",
+    "ran",
+    "remember",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -21,6 +32,7 @@ __getattr__, __dir__ = lazy(
     {
         "backend_choice": ["candidates"],
         "batching": ["batches"],
+        "measured": ["remember"],
         "opening": ["check_open", "open_session"],
         "run_report": ["RunReport", "ran"],
         "session": ["BoundCall", "Session"],

@@ -10,6 +10,7 @@ from .. import backends
 from ..device import find_gpus
 from ..errors import BackendError, UsageError, did_you_mean
 from ..interface import Backend, Engine, GraphFile, OpenOptions
+from .measured import fastest_measured
 
 _DEVICES = ("auto", "cpu", "cuda")
 #: What "auto" tries, best first.
@@ -41,19 +42,24 @@ def check_device(device: str) -> None:
     raise UsageError(f'unknown device "{device}"; {near}available: auto, cpu, cuda, cuda:N')
 
 
-def candidates(device: str, backend: str | None) -> Iterator[tuple[str, str, Backend, str | None]]:
+def candidates(
+    device: str, backend: str | None, fastest: str | None = None
+) -> Iterator[tuple[str, str, Backend, str | None]]:
     """(backend, device, module, reason against it or None), best first, for what was asked.
 
+    `fastest` comes first on the CPU where no backend was asked for, whether or not it is one that has to be named.
     Raises UsageError for an unknown name of either.
     """
     check_device(device)
     modules = {name: backends.get(name) for name in ([backend] if backend else backends.names())}
+    modules = {name: module for name, module in modules.items() if backend or module.AUTOMATIC or name == fastest}
     modules = dict(sorted(modules.items(), key=lambda item: getattr(item[1], "RANK", 0)))
     unavailable = {name: module.why_unavailable() for name, module in modules.items()}
     for target in _AUTO if device == "auto" else (device,):
-        for name, module in modules.items():
-            if backend or module.AUTOMATIC:
-                yield name, target, module, unavailable[name] or module.why_not(target)
+        names = sorted(modules, key=lambda name: name != fastest) if target == "cpu" else list(modules)
+        for name in names:
+            if target == "cpu" or backend or modules[name].AUTOMATIC:
+                yield name, target, modules[name], unavailable[name] or modules[name].why_not(target)
 
 
 def open_engine(graph: GraphFile, device: str, backend: str | None, options: OpenOptions) -> Choice:
@@ -63,7 +69,9 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
     over, and the choice says so. An engine may have a `note`, what else is to be known of its answers.
     """
     passed_over: list[tuple[str, str, str]] = []
-    for name, target, module, reason in candidates(device, backend):
+    check_device(device)
+    fastest = fastest_measured(graph, options) if backend is None and device in ("auto", "cpu") else None
+    for name, target, module, reason in candidates(device, backend, fastest):
         if reason is None:
             try:
                 engine = module.open(graph, target, options)
@@ -72,8 +80,9 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
             else:
                 gpus = find_gpus().names if device == "auto" and target == "cpu" else ()
                 unused = gpus[0] if gpus else None
-                told = tuple(_reasons(passed_over, first=True) + _by_name_only(backend))
-                return Choice(name, engine, _text(name, engine, graph.precision, unused), told, unused)
+                told = tuple(_reasons(passed_over, first=True) + _by_name_only(backend, name))
+                measured = name == fastest and target == "cpu"
+                return Choice(name, engine, _text(name, engine, graph.precision, measured, unused), told, unused)
         passed_over.append((name, target, reason))
     asked = f"backend {backend} can't" if backend else "no backend can"
     raise BackendError(
@@ -81,12 +90,13 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
     )
 
 
-def _text(name: str, engine: Engine, precision: str | None, unused_gpu: str | None) -> str:
+def _text(name: str, engine: Engine, precision: str | None, measured: bool, unused_gpu: str | None) -> str:
     note = getattr(engine, "note", None)
     return (
         f"{name} on {engine.device}"
         + (f", {precision}" if precision else "")
         + (f" ({note})" if note else "")
+        + (", measured to be the fastest here" if measured else "")
         + (", though there is a GPU, which could not be used" if unused_gpu else "")
     )
 
@@ -103,6 +113,6 @@ def _reasons(passed_over: Sequence[tuple[str, str, str]], first: bool = False) -
     return [f"{', '.join(names)} on {target} ({reason})" for (target, reason), names in together.items()]
 
 
-def _by_name_only(backend: str | None) -> list[str]:
-    others = [] if backend else [name for name in backends.names() if not backends.get(name).AUTOMATIC]
+def _by_name_only(backend: str | None, taken: str) -> list[str]:
+    others = [] if backend else [n for n in backends.names() if n != taken and not backends.get(n).AUTOMATIC]
     return [f"{', '.join(others)} (only when asked for by name)"] if others else []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
+    from .backend_comparison import BackendTime, ComparisonReport
     from .benchmark import BenchReport, SizeResult, bench
     from .classification import Classification, classify
     from .compilation import CompileReport, GraphBuild, compile_engines
@@ -20,9 +21,11 @@ __all__ = [
     "AttentionMap",
     "AttentionMaps",
     "Axis",
+    "BackendTime",
     "BenchReport",
     "CaseResult",
     "Classification",
+    "ComparisonReport",
     "CompileReport",
     "GenerationBenchReport",
     "GenerationSize",
@@ -44,6 +47,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
+        "backend_comparison": ["BackendTime", "ComparisonReport"],
         "benchmark": ["BenchReport", "SizeResult", "bench"],
         "classification": ["Classification", "classify"],
         "compilation": ["CompileReport", "GraphBuild", "compile_engines"],

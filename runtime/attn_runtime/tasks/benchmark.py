@@ -25,6 +25,7 @@ from ..spec import named_dims
 from .bench_parts import Report, batch_dim, batches_of, drawable
 
 if TYPE_CHECKING:
+    from .backend_comparison import ComparisonReport
     from .generation_benchmark import GenerationBenchReport
 
 #: Measured calls at each size, at least.
@@ -32,6 +33,10 @@ _RUNS = 20
 _BATCHES = arguments.Kind(
     "whole numbers in a list",
     lambda value: isinstance(value, list | tuple | range | set | frozenset) and all(map(arguments.is_whole, value)),
+)
+_NAMES = arguments.Kind(
+    "names in a list",
+    lambda value: isinstance(value, list | tuple) and all(isinstance(name, str) for name in value),
 )
 _SIZES = arguments.Kind(
     "a mapping from dims to whole numbers",
@@ -82,9 +87,11 @@ def bench(
     precision: str | None = None,
     seed: int = 0,
     new_tokens: int | None = None,
+    backends: Sequence[str] = (),
+    remember: bool = False,
     on_open: Callable[[bool], None] | None = None,
     on_size: Callable[[Any], None] | None = None,
-) -> BenchReport | GenerationBenchReport:
+) -> BenchReport | GenerationBenchReport | ComparisonReport:
     """Time calls on seeded random inputs at each batch size, smallest first.
 
     The batch dim is the first axis of the first input, where that is dynamic. `batches` left out means its min, opt
@@ -94,12 +101,18 @@ def bench(
     A bundle that generates, with no `graph` named, is timed as it writes: `new_tokens` for each row (32, or what the model
     has room for), greedy, `min_runs` answers (3); the report is then a GenerationBenchReport. `on_open` is called before
     anything is measured, with whether it is such a bundle; `on_size` with each result, a SizeResult or a GenerationSize.
+
+    `backends` times several on the CPU in turn, "all" those that can be used, each after its answers were held against the
+    golden cases; the report is then a ComparisonReport, and neither callback is called. `remember` stores their times in the
+    bundle, by which `open_session` without a backend takes the fastest, on this machine and for this graph alone.
     Raises UsageError for an unknown dim or option, InputError for a size out of range, and what `open_session` and
     `open_generator` raise.
     """
     arguments.expect(arguments.PATH, path=path)
     arguments.expect(arguments.TEXT | arguments.NONE, call=call)
     arguments.expect(_BATCHES, batches=batches)
+    arguments.expect(_NAMES, backends=backends)
+    arguments.expect(arguments.FLAG, remember=remember)
     arguments.expect(_SIZES | arguments.NONE, sizes=sizes)
     arguments.expect(_SECONDS, warmup_s=warmup_s, measure_s=measure_s)
     arguments.expect(arguments.WHOLE | arguments.NONE, min_runs=min_runs, new_tokens=new_tokens)
@@ -127,11 +140,26 @@ def bench(
             bundle, batches, sizes or {}, new_tokens, Measure(warmup_s, measure_s, min_runs, seed), on_open, on_size,
             device=device, backend=backend, precision=precision, threads=threads,
         )  # fmt: skip
+    if remember and not backends:
+        raise UsageError("remember: stores what several backends take; name them with backends, or all")
     if new_tokens is not None:
         raise UsageError(f"new tokens: got {new_tokens}, of {Path(path).name}, where one graph runs and writes none")
     call = call or "bound"
+    options: dict[str, Any] = {"graph": graph, "precision": precision, "threads": threads}
+    if backends:
+        from .backend_comparison import compare_backends
+
+        if backend is not None or device not in ("auto", "cpu"):
+            raise UsageError("backends: several are timed on the CPU; leave out backend, and device or take cpu")
+
+        def one(session: Session, batch: int, at: Mapping[str, int]) -> SizeResult:
+            return _measure(session, batch, at, call, warmup_s, measure_s / 3, -(-least // 3), seed)
+
+        return compare_backends(
+            bundle or Path(path), backends, batches, sizes or {}, one, call=call, keep=remember, options=options
+        )
     results = []
-    with open_session(bundle or path, device, backend, graph=graph, precision=precision, threads=threads) as session:
+    with open_session(bundle or path, device, backend, **options) as session:
         dim = batch_dim(session)
         chosen = batches_of(session, batches, sizes or {})
         if on_open:

@@ -28,6 +28,7 @@ def test_this_machine() -> None:
     usable = {state.name: state.problems["cpu"] is None for state in found.backends}
     assert usable == {
         "native": False,
+        "openvino": True,
         "ort": True,
         "ort_rtx": False,
         "ort_tensorrt": False,
