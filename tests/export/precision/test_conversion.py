@@ -103,8 +103,6 @@ KEEP = [*X, "keep:int64[batch,T]<2"]
     ("name", "inputs", "example", "place", "reason"),
     [
         ("LargeLogits", X, None, "layers.3.attention", "overflow"),
-        pytest.param("LargeActivations", X, None, "norm", "overflow", marks=pytest.mark.full),
-        pytest.param("LargeLayerNorm", X, None, "norm", "overflow", marks=pytest.mark.full),
         # Between its example the mask is drawn: numbers that differ, all beyond the type.
         pytest.param(
             "MaskInput", MASK, "masked", "layers.5.attention", "overflow 3.4e38 > 65504", marks=pytest.mark.full
@@ -131,6 +129,21 @@ def test_what_the_plain_conversion_breaks_holds_with_few_nodes_in_fp32(
     assert typed.share == len(typed.fp32_nodes) / arithmetic(bundle / "model.onnx")
     assert 0 < typed.share <= 0.1
     assert any(line.startswith(f"kept in fp32: {place} ({reason}") for line in typed.fp32_lines)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("name", "nodes"), [("LargeActivations", 6), ("LargeLayerNorm", 7)])
+def test_norms_that_are_written_out_hold_without_a_search(made: Made, name: str, nodes: int) -> None:
+    bundle = made(name)
+    with workshop(120, get("fp16")) as (work, isolated):
+        conversion = bundle_conversion(Bundle.open(bundle), "model", get("fp16"), False, None, work, isolated)
+        all_in_half = replace(conversion, largest={})
+        vars(all_in_half)["always_fp32"] = {}
+        assert keep.candidate(all_in_half, frozenset(), "all").ratio > 1
+        typed = convert_graph(conversion, "model", Console(True))
+        assert twin_error(bundle, typed.path) < 3e-3
+    assert len(typed.fp32_nodes) == 14 * nodes
+    assert typed.fp32_lines == ["kept in fp32: the statistics of norms (first_norm to norm, 14 places)"]
 
 
 @pytest.mark.full

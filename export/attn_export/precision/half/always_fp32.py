@@ -1,4 +1,4 @@
-"""What stays in fp32 whatever its range: control flow, what becomes an index or an angle, operators without a kernel."""
+"""What stays in fp32 whatever its range: control flow, indices, angles, statistics of norms, operators without a kernel."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from safetensors.numpy import load_file
 
 from ..typed import HALVES, MOVES, has_bodies, readers_of, tensor_types
 from .angles import of_positions
+from .norms import statistics
 
 _INTEGERS = (TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8)
+#: The reason of norms, of which every layer has some.
+NORM = "it takes the statistics of a norm"
 #: Arithmetic on positions and counts: element by element, so that a whole network never counts as an index.
 _COUNTING = frozenset({
     "Abs", "Add", "Ceil", "Clip", "Div", "Exp", "Floor", "Log", "Max", "Min", "Mod", "Mul", "Neg", "Pow", "Range", "Reciprocal",
@@ -29,7 +32,8 @@ def by_kind(model: onnx.ModelProto) -> dict[str, str]:
     """Why each such node of the main graph stays in fp32, by its name, as far as the graph alone tells."""
     found = {node.name: f"the bodies of {node.op_type} stay whole" for node in model.graph.node if has_bodies(node)}
     turns = dict.fromkeys(of_positions(model), "it is an angle of a position, or leads to one")
-    return {**turns, **dict.fromkeys(_indexing(model), "its numbers become indices"), **found}
+    norms = dict.fromkeys(statistics(model), NORM)
+    return {**norms, **turns, **dict.fromkeys(_indexing(model), "its numbers become indices"), **found}
 
 
 def _indexing(model: onnx.ModelProto) -> set[str]:

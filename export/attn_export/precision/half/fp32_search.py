@@ -34,7 +34,8 @@ from .masks import absorb, constants_beyond, mask_tensors, zero_one_inputs
 MAX_CANDIDATES, MAX_DROPS = 12, 8
 #: Kinds of operators that may turn out to have no kernel, one after the other.
 _MOST_KINDS = 8
-#: A search that leaves more than this share of the arithmetic in fp32 has failed: nothing of half precision would be left.
+#: A search that leaves more than this share of the arithmetic in fp32 has failed, what always stays there aside: nothing of
+#: half precision would be left.
 MAX_FP32_SHARE = 0.5
 #: Where the roundings that are left over are expected to end, as a share of the limit; they add up like noise.
 _AIM = 0.7
@@ -103,6 +104,11 @@ class Conversion:
     def saturate(self) -> list[str]:
         """Tensors that hold numbers which stand for infinity."""
         return [name for name, most in self.largest.items() if most >= STANDS_FOR_INFINITY or name in self.masks]
+
+    @property
+    def always(self) -> frozenset[str]:
+        """All nodes that stay in fp32 whatever their range."""
+        return frozenset((*self.always_fp32, *self.refused))
 
     def why_always(self, node: str) -> str | None:
         """Why the node stays in fp32 whatever its range; None where that depends."""
@@ -199,7 +205,7 @@ def _cast(conversion: Conversion, name: str, fp32_nodes: frozenset[str]) -> Cast
         typed,
         conversion.scheme,
         conversion.isolated,
-        fp32_nodes=sorted(fp32_nodes | conversion.always_fp32.keys() | conversion.refused.keys()),
+        fp32_nodes=sorted(fp32_nodes | conversion.always),
         saturate=conversion.saturate,
         half_io=conversion.half_io,
     )
@@ -299,23 +305,33 @@ def _search(conversion: Conversion, first: Candidate) -> SearchResult:
             half_io=conversion.half_io,
         )
         open_ones = [s for s in measured if s.ratio > 0 and not graph.carriers(s.tensor) <= fp32_nodes]
-        before, count = best, _needed(open_ones)
-        while open_ones and tried < MAX_CANDIDATES:
+        most = _most(graph, open_ones, fp32_nodes, conversion.always)
+        before, count = best, min(most, _needed(open_ones))
+        while count and tried < MAX_CANDIDATES:
             requested = fp32_nodes | {n for s in open_ones[:count] for n in graph.carriers(s.tensor)}
-            if graph.share(requested) > MAX_FP32_SHARE:
-                break
             tried += 1
             now = candidate(conversion, requested, f"candidate{tried}")
             if now.passed or now.ratio < best.ratio:
                 best = now
-            if now.passed or count == len(open_ones):
+            if now.passed or count == most:
                 break
-            count = min(len(open_ones), count + max(1, count // 2))
+            count = min(most, count + max(1, count // 2))
         if best is before:
             break
         fp32_nodes = best.in_fp32
         chosen |= {s.tensor: s for s in open_ones if graph.carriers(s.tensor) <= best.fp32_nodes}
     return SearchResult(best, tried, tuple(chosen.values()))
+
+
+def _most(
+    graph: NodeConsumers, sensitivities: Sequence[Sensitivity], fp32_nodes: frozenset[str], always: frozenset[str]
+) -> int:
+    """How many of the worst can go before too large a part of the arithmetic is in fp32."""
+    for count, each in enumerate(sensitivities):
+        fp32_nodes |= graph.carriers(each.tensor)
+        if graph.share(fp32_nodes, always) > MAX_FP32_SHARE:
+            return count
+    return len(sensitivities)
 
 
 def _needed(sensitivities: Sequence[Sensitivity]) -> int:
@@ -401,9 +417,10 @@ class NodeConsumers:
                     self._down(name, found)
         return fp32_nodes | {n.name for n in found.values() if not computes(n) and n.name in before}
 
-    def share(self, fp32_nodes: frozenset[str]) -> float:
-        """Of the nodes that do arithmetic, the part that is in `fp32_nodes`."""
-        return len(self.computing & fp32_nodes) / max(1, len(self.computing))
+    def share(self, fp32_nodes: frozenset[str], aside: frozenset[str] = frozenset()) -> float:
+        """Of the nodes that do arithmetic, but for those in `aside`, the part that is in `fp32_nodes`."""
+        computing = self.computing - aside
+        return len(computing & fp32_nodes) / max(1, len(computing))
 
     def _up(self, tensor: str, found: dict[str, onnx.NodeProto]) -> None:
         node = self._producer.get(tensor)

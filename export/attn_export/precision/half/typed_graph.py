@@ -24,6 +24,7 @@ from ...parity import Check, parity_error, passed, worst
 from ...passes import attention, tensorrt
 from ..layerwise import STANDS_FOR_INFINITY, compare_graphs, limit_text, short
 from . import fp32_search
+from .always_fp32 import NORM
 from .fp32_search import Candidate, Conversion, NodeConsumers, SearchResult
 from .further_cases import Further, FurtherCases, extended, hold
 
@@ -95,7 +96,7 @@ class TypedGraph:
 
     @property
     def fp32_lines(self) -> list[str]:
-        """Per place, what stays in fp32 and why: "kept in fp32: encoder.layers.3.norm (overflow 9.1e4 > 65504)"."""
+        """Per place, what stays in fp32 and why: "kept in fp32: layers.3.attention (overflow 9.1e4 > 65504)". Norms share one."""
         return _lines(self.fp32_nodes)
 
     def to_json(self) -> dict[str, Any]:
@@ -228,7 +229,13 @@ def _tightened(typed: TypedGraph, conversion: Conversion) -> TypedGraph:
 
 
 def _lines(fp32_nodes: tuple[Mapping[str, str], ...]) -> list[str]:
-    return list(dict.fromkeys(f"kept in fp32: {n['module'] or n['node']} ({n['reason']})" for n in fp32_nodes))
+    places = dict.fromkeys((n["module"] or n["node"], n["reason"]) for n in fp32_nodes)
+    norms = [place for place, reason in places if reason == NORM]
+    lines = [f"kept in fp32: {place} ({reason})" for place, reason in places if reason != NORM]
+    if norms:
+        span = norms[0] if len(norms) == 1 else f"{norms[0]} to {norms[-1]}, {len(norms)} places"
+        lines.append(f"kept in fp32: the statistics of norms ({span})")
+    return lines
 
 
 def _fp32_nodes(conversion: Conversion, result: SearchResult) -> list[dict[str, str]]:

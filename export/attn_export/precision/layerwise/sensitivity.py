@@ -19,6 +19,7 @@ from attn_runtime.bundle import Case
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import load_external_data_for_tensor
 
 from ...parity import Check, check_case, worst
 from ..typed import ENTERED, HALVED
@@ -27,8 +28,10 @@ from .activations import probe
 SWITCH = "//switch"
 #: Seconds for one round of measuring; a graph too slow for it has neighbouring roundings switched together.
 BUDGET_SECONDS = 120.0
-#: What AutoCast appends to the name of a tensor that it casts.
-_OF_A_CAST = re.compile(r"(_cast_to_[a-z0-9]+|_pre_cast)\Z")
+#: What AutoCast appends to the name of a tensor that it casts (and masks.py to that of a sum), and to that of a weight for each
+#: further node that reads it.
+_OF_A_CAST = re.compile(r"(_cast_to_[a-z0-9]+|_pre_cast|_before_mask)\Z")
+_OF_A_COPY = re.compile(r"_\d+\Z")
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def measure_here(
     from safetensors.numpy import load_file
 
     model = onnx.load(emulated, load_external_data=False)
-    sites = add_switches(model, onnx.load(source, load_external_data=False))
+    sites = add_switches(model, _with_weights_of(model, Path(source)))
     names = [o.name for o in model.graph.output]
     session = probe(model, Path(emulated).parent, ())
     wanted = {i.name for i in session.get_inputs()}
@@ -104,11 +107,23 @@ def measure_here(
     return {"rows": rows}
 
 
+def _with_weights_of(emulated: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """The fp32 graph at `path`, with those of its weights that `emulated` holds itself, for they are small enough."""
+    source = onnx.load(path, load_external_data=False)
+    held = {t.name.removesuffix(HALVED) for t in emulated.graph.initializer if t.data_location != TensorProto.EXTERNAL}
+    for tensor in source.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL and tensor.name in held:
+            load_external_data_for_tensor(tensor, str(path.parent))
+            tensor.data_location = TensorProto.DEFAULT
+            del tensor.external_data[:]
+    return source
+
+
 def add_switches(emulated: onnx.ModelProto, source: onnx.ModelProto) -> list[tuple[str, bool]]:
     """Give an emulated graph one more input, SWITCH: bool [n], and let rounding i happen only where element i is true.
 
-    Returns (tensor of the fp32 graph, whether it is a weight) of each rounding. The roundings of weights that are not
-    stored in `source` itself get no switch.
+    Returns (tensor of the fp32 graph, whether it is a weight) of each rounding; copies of a weight are of that weight. The
+    roundings of weights that are not stored in `source` itself get no switch.
     """
     graph = emulated.graph
     exact_weights = {
@@ -117,7 +132,7 @@ def add_switches(emulated: onnx.ModelProto, source: onnx.ModelProto) -> list[tup
         if t.data_type == TensorProto.FLOAT and t.data_location != TensorProto.EXTERNAL
     }
     halved = {node.output[0]: node for node in graph.node if node.output and node.output[0].endswith(HALVED)}
-    weights = {t.name for t in graph.initializer}
+    weights = {t.name: t for t in graph.initializer}
     known = tensor_names(source)
     sites: list[tuple[str, bool]] = []
     nodes: list[onnx.NodeProto] = []
@@ -129,10 +144,13 @@ def add_switches(emulated: onnx.ModelProto, source: onnx.ModelProto) -> list[tup
         weight = node.input[0] in weights
         tensor = in_source(name, known)
         if weight:
-            if name not in exact_weights:
+            named = (exact_weights.get(own) for own in (name, _OF_A_COPY.sub("", name)))
+            of = next((w for w in named if w is not None and w.dims == weights[node.input[0]].dims), None)
+            if of is None:
                 continue
+            tensor = of.name
             exact = f"{name}//wide"
-            graph.initializer.append(exact_weights[name])
+            graph.initializer.append(of)
             graph.initializer[-1].name = exact
         else:
             exact = halved[node.input[0]].input[0]

@@ -124,6 +124,39 @@ def test_a_search_that_keeps_most_of_the_graph_has_failed(make: MakeConversion) 
     assert not fp32_search.search(it, fp32_search.start(it)).passed
 
 
+def test_what_stays_in_fp32_whatever_its_range_is_not_the_searchs_share(make: MakeConversion) -> None:
+    nodes = [
+        node("Mul", ["x", "x"], "square"), node("ReduceMean", ["square", "axis"], "mean"), node("Sqrt", ["mean"], "root"),
+        node("Div", ["x", "root"], "normal"), node("Add", ["normal", "offset"], "far"), node("Sub", ["far", "offset"], "near"),
+        node("Tanh", ["near"], "t"), node("Neg", ["t"], "y"),
+    ]  # fmt: skip
+    nodes.insert(0, helper.make_node("Constant", [], ["axis"], name="axis", value_ints=[1]))
+    it = make(nodes, offset=5000.0)
+    result = fp32_search.search(it, fp32_search.start(it))
+    assert result.passed
+    assert set(result.best.cast.in_fp32) == {
+        "square.Mul",
+        "mean.ReduceMean",
+        "root.Sqrt",
+        "normal.Div",
+        "far.Add",
+        "near.Sub",
+    }
+
+
+def test_where_all_that_is_wanted_is_too_much_what_fits_is_tried(make: MakeConversion) -> None:
+    """The second offset alone is just under the limit, so that a search would rather be rid of it too."""
+    nodes = [
+        node("Add", ["x", "offset"], "far"), node("Sub", ["far", "offset"], "near"),
+        node("Add", ["near", "shift"], "moved"), node("Sub", ["moved", "shift"], "back"), node("Tanh", ["back"], "t"),
+        node("Neg", ["t"], "y"),
+    ]  # fmt: skip
+    it = make(nodes, offset=5000.0, shift=20.0)
+    result = fp32_search.search(it, fp32_search.start(it))
+    assert result.passed and set(result.best.cast.in_fp32) == {"far.Add", "near.Sub"}
+    assert 0.7 < result.best.ratio < 1, "and the search could not know"
+
+
 def test_carriers_are_found_through_what_moves_values() -> None:
     nodes = [
         node("Exp", ["x"], "a"), node("Reshape", ["a", "shape"], "b"), node("Transpose", ["b"], "c"),
@@ -137,3 +170,4 @@ def test_carriers_are_found_through_what_moves_values() -> None:
     assert consumers.carriers("d") == {"d.Mul", "f.Neg"}
     assert consumers.carriers("w") == {"d.Mul"}
     assert consumers.share(frozenset({"a.Exp", "b.Reshape"})) == 1 / 4
+    assert consumers.share(frozenset({"a.Exp", "b.Reshape"}), frozenset({"d.Mul"})) == 1 / 3
