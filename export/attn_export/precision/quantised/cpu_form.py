@@ -10,11 +10,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ..schemes import QuantisedScheme
+from ..typed import round_by_casts
 from .qdq import insert
 from .rounding import Blocks
 from .sites import Site
 from .weights import Weights
-from .writer import GraphWriter, pack_int4, save, set_opset
+from .writer import GraphWriter, drop_unread, pack_int4, save, set_opset
 
 #: MatMulNBits multiplies in int8 where the CPU has instructions for it: ONNX Runtime rounds activations in blocks then, which is
 #: far less than what four bits of a weight are off, and several times as fast.
@@ -32,14 +33,19 @@ def write_cpu_form(
 ) -> None:
     """The graph at `source` with every site quantised but those whose node is in `left`.
 
-    Static: QuantizeLinear and DequantizeLinear around every product. Dynamic: DynamicQuantizeLinear and MatMulInteger, which are
-    ONNX's own. Weights alone: com.microsoft's MatMulNBits and GatherBlockQuantized, since DequantizeLinear and MatMul become the
-    same at run time, with the accuracy that a session's options say and not the file.
+    Static: QuantizeLinear and DequantizeLinear around every product; of fp8, casts in the place of those of activations. Dynamic:
+    DynamicQuantizeLinear and MatMulInteger, which are ONNX's own. Weights alone: com.microsoft's MatMulNBits and
+    GatherBlockQuantized, since DequantizeLinear and MatMul become the same at run time, with the accuracy that a session's
+    options say and not the file.
+
+    Raises PassError as `qdq.insert` does.
     """
     model = onnx.load(source, load_external_data=False)
     chosen = [site for site in sites if site.node not in left]
     if scheme.activations == "static":
         insert(model, chosen, weights, scales)
+        round_by_casts(model.graph)
+        drop_unread(model.graph)
         save(model, source.parent, path)
         return
     writer = GraphWriter(model)
@@ -73,31 +79,29 @@ def _dynamic(
 ) -> list[onnx.NodeProto]:
     """(x quantised by its own range) times w in integers, and back: what ONNX Runtime fuses into one kernel."""
     at = f"{site.activation}/dynamic"
+    q, by, zero = (writer.own(f"{at}/{part}") for part in ("q", "scale", "zero"))
     nodes: list[onnx.NodeProto] = []
     if at not in made:
         made.add(at)
-        nodes.append(
-            helper.make_node(
-                "DynamicQuantizeLinear", [site.activation], [f"{at}/q", f"{at}/scale", f"{at}/zero"], name=at
-            )
-        )
-    w = writer.weight(f"{site.weight}/int8", blocks.q)
-    scale = writer.weight(f"{site.weight}/scale", blocks.scales.reshape(-1))
+        nodes.append(helper.make_node("DynamicQuantizeLinear", [site.activation], [q, by, zero], name=writer.own(at)))
+    matrix = writer.weight(f"{site.matrix}/int8", blocks.q)
+    scale = writer.weight(f"{site.matrix}/int8/scale", blocks.scales.reshape(-1))
     name = node.name
+    total, wide, scales, product = (writer.own(f"{name}/{part}") for part in ("int32", "wide", "scales", "product"))
     nodes += [
-        helper.make_node("MatMulInteger", [f"{at}/q", w, f"{at}/zero"], [f"{name}/int32"], name=name),
-        helper.make_node("Cast", [f"{name}/int32"], [f"{name}/wide"], name=f"{name}/cast", to=TensorProto.FLOAT),
-        helper.make_node("Mul", [f"{at}/scale", scale], [f"{name}/scale"], name=f"{name}/scales"),
-        helper.make_node("Mul", [f"{name}/wide", f"{name}/scale"], [f"{name}/product"], name=f"{name}/scaled"),
+        helper.make_node("MatMulInteger", [q, matrix, zero], [total], name=name),
+        helper.make_node("Cast", [total], [wide], name=wide, to=TensorProto.FLOAT),
+        helper.make_node("Mul", [by, scale], [scales], name=scales),
+        helper.make_node("Mul", [wide, scales], [product], name=product),
     ]
-    return _with_bias(node, nodes)
+    return _with_bias(writer, node, nodes)
 
 
-def _with_bias(node: onnx.NodeProto, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+def _with_bias(writer: GraphWriter, node: onnx.NodeProto, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """The product's name in the last of `nodes`, or, of a Gemm with one, the sum with its bias."""
     if node.op_type == "Gemm" and len(node.input) > 2 and node.input[2]:
         total = [nodes[-1].output[0], node.input[2]]
-        return [*nodes, helper.make_node("Add", total, [node.output[0]], name=f"{node.name}/bias")]
+        return [*nodes, helper.make_node("Add", total, [node.output[0]], name=writer.own(f"{node.name}/bias"))]
     nodes[-1].output[0] = node.output[0]
     return nodes
 
@@ -107,16 +111,17 @@ def _n_bits(writer: GraphWriter, node: onnx.NodeProto, site: Site, blocks: Block
     bits, block = (4, blocks.block) if kind == "int4" else (8, _block_of(site.k))
     packed, scales = _packed(writer, site, blocks, bits, block)
     product = helper.make_node(
-        "MatMulNBits", [node.input[0], packed, scales], [f"{node.name}/product"], name=node.name,
+        "MatMulNBits", [site.activation, packed, scales], [writer.own(f"{node.name}/product")], name=node.name,
         domain="com.microsoft", K=site.k, N=site.n, bits=bits, block_size=block, accuracy_level=ACCURACY_LEVEL,
     )  # fmt: skip
-    return _with_bias(node, [product])
+    return _with_bias(writer, node, [product])
 
 
 def _packed(writer: GraphWriter, site: Site, blocks: Blocks, bits: int, block: int) -> tuple[str, str]:
     """The weight as MatMulNBits takes it: uint8 [N, blocks, bytes], and float32 [N, blocks] scales."""
     count = -(-site.k // block)
-    names = f"{site.weight}/int{bits}", f"{site.weight}/scale"
+    name = f"{site.matrix}/int{bits}"
+    names = writer.own(name), writer.own(f"{name}/scale")
     if writer.has(names[0]):
         return names
     padded = np.zeros((site.n, count * block), np.int16)
@@ -125,8 +130,8 @@ def _packed(writer: GraphWriter, site: Site, blocks: Blocks, bits: int, block: i
     if bits == 4:
         data = pack_int4(data)
     scales = np.repeat(blocks.scales, count, axis=0) if blocks.scales.shape[0] == 1 else blocks.scales
-    writer.weight(names[0], data)
-    writer.weight(names[1], np.ascontiguousarray(scales.T, np.float32))
+    writer.weight(name, data)
+    writer.weight(f"{name}/scale", np.ascontiguousarray(scales.T, np.float32))
     return names
 
 

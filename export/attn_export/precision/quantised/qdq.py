@@ -11,11 +11,11 @@ from onnx import TensorProto, helper
 
 from ..typed import tensor_types
 from .sites import Site
-from .weights import ELEMENTS, Weights, as_stored
+from .weights import ELEMENTS, Weights
 from .writer import GraphWriter, set_opset
 
-#: DequantizeLinear in blocks, and INT4, are of this opset.
-_BLOCKS_SINCE = 21
+#: The opsets that have DequantizeLinear with a scale per channel, float8 and scales in half precision, blocks and int4.
+_CHANNELS_SINCE, TYPES_SINCE, _BLOCKS_SINCE = 13, 19, 21
 
 
 def insert(
@@ -26,23 +26,31 @@ def insert(
 ) -> None:
     """Quantise these sites of `model`, in place. Each scale is of the float type that its node computes in.
 
-    The nodes are found by name. `scales` are of static activations, by the name of the site's activation; without one, weights
-    alone are quantised. Zero points are 0, biases stay as they are: TensorRT takes nothing else.
+    The nodes are found by name, and the order is the model's. `scales` are of static activations, by the name of the site's
+    activation; without one, weights alone are quantised. Zero points are 0, biases stay as they are: TensorRT takes nothing else.
+
+    Raises PassError for a graph whose opset lacks what this needs and can't be raised.
     """
     writer = GraphWriter(model)
-    nodes = {node.name: node for node in model.graph.node}
+    by_node = {site.node: site for site in sites}
     element = ELEMENTS[weights.kind]
     types = tensor_types(model)
     done: set[str] = set()
-    for site in sites:
-        node = nodes[site.node]
-        place = 0 if site.operator == "Gather" else 1
-        float_type = types.element(node.output[0])
-        node.input[place] = _weight(writer, node, site, weights, element, float_type)
+    since = TYPES_SINCE if weights.kind == "fp8" else _CHANNELS_SINCE
+    for node in model.graph.node:
+        site = by_node.get(node.name)
+        if site is None:
+            continue
+        # What onnx's inference can't tell is of an operator that it does not know, beside a weight in float32.
+        float_type = types.element(node.output[0]) or TensorProto.FLOAT
+        if float_type != TensorProto.FLOAT:
+            since = max(since, TYPES_SINCE)
+        node.input[0 if site.operator == "Gather" else 1] = _weight(writer, node, site, weights, element, float_type)
         if site.activation in scales:
             node.input[0] = _activation(writer, node, scales[site.activation], element, float_type, done)
     if weights.block is not None:
-        set_opset(model, "", _BLOCKS_SINCE)
+        since = _BLOCKS_SINCE
+    set_opset(model, "", since)
     writer.finish()
 
 
@@ -54,26 +62,31 @@ def _weight(
     element: int,
     float_type: int,
 ) -> str:
-    """The tensor that the node reads in the place of its weight, in that weight's own layout."""
-    blocks, kind = weights.of(site), weights.kind
-    # A head behind a Transpose reads its own [K, N]: what an engine folds needs no second node.
-    behind = site.stored_nk and node.op_type == "MatMul"
-    stored_nk = site.stored_nk and not behind
-    shape = (site.k, site.n) if behind else site.shape
-    name = f"{site.weight}/{kind}{'/turned' if behind else ''}"
-    wide = f"{name}/wide/{node.name}"
-    q = blocks.q if not stored_nk else as_stored(blocks.q, site, shape)
-    writer.weight(name, q.reshape(shape), element)
-    dtype = np.float16 if float_type == TensorProto.FLOAT16 else np.float32
-    attributes: dict[str, Any] = {"axis": 0 if stored_nk else 1}
+    """The tensor that the node reads in the place of its weight, in the layout that it reads it in."""
+    blocks = weights.of(site)
+    # A head behind a Transpose gets what comes out of it: what an engine folds needs no second node.
+    reads_nk = node.op_type in ("Gather", "Conv") or (node.op_type == "Gemm" and _turned(node))
+    name = f"{site.matrix}/{weights.kind}{'' if reads_nk == site.stored_nk else '/turned'}"
+    q = blocks.q.T if reads_nk else blocks.q
+    if node.op_type == "Conv":
+        q = q.reshape(site.shape)
+    lies = writer.weight(name, q, element)
+    attributes: dict[str, Any] = {"axis": 0 if reads_nk else 1}
     scales = blocks.scales.reshape(-1)
     if weights.block is not None:
-        attributes = {"axis": 1 if stored_nk else 0, "block_size": blocks.block}
-        scales = blocks.scales.T if stored_nk else blocks.scales
-    scale = writer.weight(f"{name}/scale", np.ascontiguousarray(scales, dtype))
-    made = helper.make_node("DequantizeLinear", [name, scale], [wide], name=f"{wide}/dequantised", **attributes)
+        attributes = {"axis": 1 if reads_nk else 0, "block_size": blocks.block}
+        scales = blocks.scales.T if reads_nk else blocks.scales
+    # Nodes of one weight may compute in different types.
+    typed = f"{name}/scale/{TensorProto.DataType.Name(float_type).lower()}"
+    scale = writer.weight(typed, np.asarray(scales, helper.tensor_dtype_to_np_dtype(float_type)))
+    wide = writer.own(f"{name}/wide/{node.name}")
+    made = helper.make_node("DequantizeLinear", [lies, scale], [wide], name=wide, **attributes)
     writer.before(node, [made])
     return wide
+
+
+def _turned(node: onnx.NodeProto) -> bool:
+    return any(a.name == "transB" and a.i for a in node.attribute)
 
 
 def _activation(
@@ -81,17 +94,18 @@ def _activation(
 ) -> str:
     """The activation, quantised and back, once for all who read it."""
     source = node.input[0]
-    at = f"{source}/quantised"
+    at = writer.own(f"{source}/quantised")
+    q, wide = writer.own(f"{at}/q"), writer.own(f"{at}/wide")
     if at not in done:
         done.add(at)
-        dtype = np.float16 if float_type == TensorProto.FLOAT16 else np.float32
-        by = writer.weight(f"{at}/scale", np.asarray(scale, dtype))
+        by = writer.weight(f"{at}/scale", np.asarray(scale, helper.tensor_dtype_to_np_dtype(float_type)))
         zero = writer.weight(f"{at}/zero", np.zeros((), np.uint8), element)
+        ends = [by, zero]
         writer.before(
             node,
             [
-                helper.make_node("QuantizeLinear", [source, by, zero], [f"{at}/q"], name=at),
-                helper.make_node("DequantizeLinear", [f"{at}/q", by, zero], [f"{at}/wide"], name=f"{at}/back"),
+                helper.make_node("QuantizeLinear", [source, *ends], [q], name=at),
+                helper.make_node("DequantizeLinear", [q, *ends], [wide], name=wide),
             ],
         )
-    return f"{at}/wide"
+    return wide

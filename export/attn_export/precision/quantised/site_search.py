@@ -141,17 +141,14 @@ def search_here(
         chosen = _tried_again(chosen, order, at, answers.holds)
     for share in range(1, _POINTS + 1):
         at(frozenset(order[: len(order) * share // (2 * _POINTS)]))
-    ordered = sorted(points, key=lambda p: len(p[0]))
-    rows = [
-        [[places[i].node for i in sorted(left)], m.ratio, m.error, m.agreement]
-        for left, m in ordered
-        if left == chosen or _on_front(left, m, ordered)
-    ]
-    kept = [left for left, m in ordered if left == chosen or _on_front(left, m, ordered)]
+    # Answers that are not finite are no choice, and no number of a file in JSON.
+    finite = [p for p in points if np.isfinite(p[1].ratio)] or points[:1]
+    ordered = sorted(finite, key=lambda p: (len(p[0]), p[1].ratio))
+    front = [(left, m) for left, m in ordered if left == chosen or _on_front(left, m, ordered)]
     return {
         "alone": {places[i].node: alone[i] for i in order},
-        "points": rows,
-        "chosen": None if chosen is None else kept.index(chosen),
+        "points": [[[places[i].node for i in sorted(left)], m.ratio, m.error, m.agreement] for left, m in front],
+        "chosen": None if chosen is None else [left for left, _ in front].index(chosen),
     }
 
 
@@ -280,5 +277,6 @@ def _tried_again(
 
 
 def _on_front(left: frozenset[int], found: Measured, points: Sequence[tuple[frozenset[int], Measured]]) -> bool:
-    """Whether no other point leaves fewer sites at no larger error."""
-    return not any(len(other) < len(left) and m.ratio <= found.ratio for other, m in points)
+    """Whether no other point is as good, in sites left and in error; of equals the first counts. `points` are sorted by both."""
+    before = points[: [other for other, _ in points].index(left)]
+    return not any(m.ratio <= found.ratio for _, m in before)

@@ -11,6 +11,8 @@ from onnx import TensorProto
 
 #: A smaller weight gains nothing: its scales and the nodes around it take more than it gives.
 LEAST_ELEMENTS = 1024
+#: The names of ONNX's own domain.
+_ONNX = ("", "ai.onnx")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Site:
     def elements(self) -> int:
         return self.k * self.n
 
+    @property
+    def matrix(self) -> str:
+        """A name of the weight as this matrix: one weight is two where one product takes it as it is stored and one turned."""
+        return f"{self.weight}/{'nk' if self.stored_nk else 'kn'}"
+
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "shape": list(self.shape)}
 
@@ -47,15 +54,19 @@ class Site:
 
 
 def find_sites(model: onnx.ModelProto, operators: Collection[str]) -> list[Site]:
-    """The sites among nodes of these `operators` (of MatMul, Gemm, Conv, Gather), in the graph's order."""
+    """The sites among nodes of these `operators` (of MatMul, Gemm, Conv, Gather), in the graph's order.
+
+    A weight that is an input too is none: who calls the graph may give another.
+    """
     return list(_sites(model.graph, frozenset(operators)))
 
 
 def _sites(graph: onnx.GraphProto, operators: Collection[str]) -> Iterator[Site]:
-    weights = {t.name: t for t in graph.initializer if t.data_type == TensorProto.FLOAT}
+    given = {i.name for i in graph.input}
+    weights = {t.name: t for t in graph.initializer if t.data_type == TensorProto.FLOAT and t.name not in given}
     made = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
-        if node.op_type not in operators or node.domain not in ("", "ai.onnx") or len(node.input) < 2:
+        if node.op_type not in operators or node.domain not in _ONNX or len(node.input) < 2:
             continue
         table = node.op_type == "Gather"
         name, turned = _constant(node.input[0] if table else node.input[1], weights, made)
@@ -75,7 +86,9 @@ def _constant(name: str, weights: dict[str, TensorProto], made: dict[str, onnx.N
     if name in weights:
         return name, False
     node = made.get(name)
-    if node is None or node.op_type not in ("Transpose", "Identity") or node.input[0] not in weights:
+    if node is None or node.domain not in _ONNX or node.op_type not in ("Transpose", "Identity"):
+        return None, False
+    if node.input[0] not in weights:
         return None, False
     if node.op_type == "Identity":
         return node.input[0], False

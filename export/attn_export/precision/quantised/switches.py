@@ -13,8 +13,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from .qdq import TYPES_SINCE
 from .sites import Site
-from .writer import drop_unread
+from .writer import drop_unread, set_opset
 
 #: bool [sites]: whether the activation of a site is rounded.
 FLAGS = "//quantised"
@@ -29,6 +30,8 @@ def add_switches(
     model: onnx.ModelProto, sites: Sequence[Site], activations: str, scales: Mapping[str, float], element: int
 ) -> None:
     """Make inputs of the sites' weights, and round their activations where FLAGS says so. Changes `model`.
+
+    Raises PassError as `qdq.insert` does.
 
     `activations` as a scheme has it; static ones are rounded to the type `element` with the scale of `scales`, by tensor.
     """
@@ -56,6 +59,8 @@ def add_switches(
     graph.node.extend(nodes)
     if activations != "float":
         graph.input.append(helper.make_tensor_value_info(FLAGS, TensorProto.BOOL, [len(sites)]))
+    if activations == "static" and element == TensorProto.FLOAT8E4M3FN:
+        set_opset(model, "", TYPES_SINCE)
     drop_unread(graph)
 
 

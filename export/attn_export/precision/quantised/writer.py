@@ -8,10 +8,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+from attn_runtime.errors import PassError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ...onnx_graph import EXTERNAL_FROM_BYTES
+
+#: Of opset 21, which is the newest that any of this needs.
+_IR_VERSION = 10
+#: Operators whose nodes stay valid in the opset given here and mean something else, or need what they did not.
+_MEANING_CHANGED = {"Hardmax": 13, "LogSoftmax": 13, "Softmax": 13, "RoiAlign": 16, "Split": 18, "GridSample": 20,
+                    "GroupNormalization": 21}  # fmt: skip
 
 
 class GraphWriter:
@@ -20,20 +27,35 @@ class GraphWriter:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.graph = model.graph
-        self._names = {t.name for t in self.graph.initializer}
+        self._taken = _all_names(self.graph)
+        self._own: dict[str, str] = {}
+        self._made: set[str] = set()
         self._before: dict[str, list[onnx.NodeProto]] = {}
         self._instead: dict[str, list[onnx.NodeProto]] = {}
 
+    def own(self, name: str) -> str:
+        """A name of this writer's for `name`, the same each time: another where the graph has it, as one that was quantised
+        before in part."""
+        if name not in self._own:
+            free = name
+            while free in self._taken:
+                free += "_"
+            self._taken.add(free)
+            self._own[name] = free
+        return self._own[name]
+
     def weight(self, name: str, value: NDArray[Any], element: int | None = None) -> str:
-        """The initializer `name`, made once. `element` is the type of numbers that numpy has no type for: int4 as int8, two a
-        byte when they are written."""
-        if name not in self._names:
-            self._names.add(name)
-            self.graph.initializer.append(_tensor(name, value, element))
-        return name
+        """The initializer `own(name)`, made once. `element` is the type of numbers that numpy has no type for: int4 as int8,
+        two a byte when they are written."""
+        made = self.own(name)
+        if made not in self._made:
+            self._made.add(made)
+            self.graph.initializer.append(_tensor(made, value, element))
+        return made
 
     def has(self, name: str) -> bool:
-        return name in self._names
+        """Whether `weight` made the initializer `name`."""
+        return name in self._made
 
     def before(self, node: onnx.NodeProto, nodes: Sequence[onnx.NodeProto]) -> None:
         """Put `nodes` in front of `node`."""
@@ -57,9 +79,20 @@ class GraphWriter:
         return self.model
 
 
+def _all_names(graph: onnx.GraphProto) -> set[str]:
+    """Of tensors and nodes, those in bodies included."""
+    names = {t.name for t in (*graph.input, *graph.initializer)}
+    for node in graph.node:
+        names.update(node.output, [node.name])
+        for body in bodies(node):
+            names |= _all_names(body)
+    return names
+
+
 def _tensor(name: str, value: NDArray[Any], element: int | None) -> TensorProto:
     if element is None:
-        return numpy_helper.from_array(np.ascontiguousarray(value), name)
+        # Not ascontiguousarray, which gives a scalar an axis.
+        return numpy_helper.from_array(np.asarray(value, order="C"), name)
     if element == TensorProto.INT4:
         return TensorProto(
             name=name, data_type=element, dims=value.shape, raw_data=pack_int4(value.reshape(-1)).tobytes()
@@ -97,26 +130,57 @@ def read_names(nodes: Collection[onnx.NodeProto]) -> list[str]:
     found: list[str] = []
     for node in nodes:
         found.extend(node.input)
-        for attribute in node.attribute:
-            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                found.extend(o.name for o in body.output)
-                found.extend(read_names(body.node))
+        for body in bodies(node):
+            found.extend(o.name for o in body.output)
+            found.extend(read_names(body.node))
     return found
 
 
+def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs inside an If, a Loop or a Scan."""
+    return [body for a in node.attribute for body in ([a.g] if a.HasField("g") else a.graphs)]
+
+
 def set_opset(model: onnx.ModelProto, domain: str, version: int) -> None:
-    """Declare that operators of `domain` are used, at `version` or later."""
+    """Declare that operators of `domain` ("" is ONNX's own) are used, at `version` or later.
+
+    Raises PassError where the graph's nodes would mean something else then.
+    """
     for entry in model.opset_import:
-        if entry.domain == domain:
-            entry.version = max(entry.version, version)
+        if entry.domain == domain or (entry.domain == "ai.onnx" and not domain):
+            if entry.version < version:
+                if not domain:
+                    _check_rising(model.graph, entry.version, version)
+                    model.ir_version = max(model.ir_version, _IR_VERSION)
+                entry.version = version
             return
     model.opset_import.append(helper.make_opsetid(domain, version))
 
 
+def _check_rising(graph: onnx.GraphProto, old: int, new: int) -> None:
+    """PassError for a node that an operator set of `new` refuses, or reads otherwise."""
+    for node in graph.node:
+        for body in bodies(node):
+            _check_rising(body, old, new)
+        if node.domain not in ("", "ai.onnx"):
+            continue
+        schema = onnx.defs.get_schema(node.op_type, new, "")
+        told = {attribute.name for attribute in node.attribute}
+        required = {name for name, attribute in schema.attributes.items() if attribute.required}
+        otherwise = old < _MEANING_CHANGED.get(node.op_type, 0) <= new
+        if otherwise or told - set(schema.attributes) or required - told or schema.deprecated:
+            raise PassError(
+                f"node {node.name} ({node.op_type}) of opset {old} is written otherwise in opset {new}, which quantised "
+                f"weights of this kind need; export with --opset {new} or later"
+            )
+
+
 def save(model: onnx.ModelProto, source_folder: Path, path: Path) -> None:
-    """Write `model`, whose external weights lie in `source_folder`; large ones to `path`.data."""
+    """Write `model`, whose external weights lie in `source_folder`; large ones to `path`.data, which may be there already."""
     onnx.load_external_data_for_model(model, str(source_folder))
+    data = path.with_name(f"{path.name}.data")
+    data.unlink(missing_ok=True)  # onnx 1.23 writes behind what a data file has
     if sum(len(t.raw_data) for t in model.graph.initializer) >= EXTERNAL_FROM_BYTES:
-        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
+        onnx.save(model, path, save_as_external_data=True, location=data.name, size_threshold=1024)
     else:
         onnx.save(model, path)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .bodies import has_bodies, readers_of
     from .element_types import HALVES, tensor_types
     from .emulation import ENTERED, HALVED, MOVES, emulate
+    from .float8 import round_by_casts
 
 __all__ = [
     "ENTERED",
@@ -38,6 +39,7 @@ __all__ = [
     "read_cast",
     "readers_of",
     "require_autocast",
+    "round_by_casts",
     "tensor_types",
     "to_half",
 ]
@@ -60,5 +62,6 @@ __getattr__, __dir__ = lazy(
         "bodies": ["has_bodies", "readers_of"],
         "element_types": ["HALVES", "tensor_types"],
         "emulation": ["ENTERED", "HALVED", "MOVES", "emulate"],
+        "float8": ["round_by_casts"],
     },
 )

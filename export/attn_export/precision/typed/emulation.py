@@ -17,6 +17,7 @@ from attn_runtime.errors import BundleError
 from onnx import TensorProto, helper, numpy_helper
 
 from .element_types import HALVES, TensorTypes, element, tensor_types
+from .float8 import round_by_casts
 
 #: What a tensor is called before it is rounded, and while it is in half precision. No exporter makes such names.
 EXACT, HALVED, ENTERED = "//exact", "//half", "//entered"
@@ -40,7 +41,7 @@ def emulate(typed: onnx.ModelProto, between: bool = True) -> onnx.ModelProto:
     Every float16 and bfloat16 tensor of `typed` is a float32 tensor of the same name here, with the values that the type
     can hold; inputs and outputs too, which are float32 here. Weights stay in half precision and are cast, so that
     external data is shared: a graph in another folder than `typed` can't find it. `typed` is not changed. An input that is an
-    output as well leaves as it came.
+    output as well leaves as it came. Activations in fp8 are rounded to it, and multiplied in fp32.
 
     Without `between`, weights alone are rounded and nothing between two operators: the other end of what an engine may do,
     which keeps in wider registers whatever it fuses. What holds only because a rounding hides it shows there.
@@ -50,6 +51,7 @@ def emulate(typed: onnx.ModelProto, between: bool = True) -> onnx.ModelProto:
     model = onnx.ModelProto()
     model.CopyFrom(onnx.inliner.inline_local_functions(typed) if typed.functions else typed)
     _emulate(model.graph, tensor_types(model), {}, between, top=True)
+    round_by_casts(model.graph)
     return model
 
 
