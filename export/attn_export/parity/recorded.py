@@ -51,6 +51,12 @@ def golden_record(bundle: Bundle, graph: Graph, type: str | None) -> ReferenceSe
     return ReferenceSet(graph.golden_for(type), "PyTorch", classifies and ranks == {2})
 
 
+def drawn_specs(facts: GraphInfo, specs: Sequence[TensorSpec] | None) -> tuple[TensorSpec, ...]:
+    """What the inputs of a plain file are drawn by: `specs`, or without them what the graph says, with 1, 2, 3 and 5 for an axis
+    of unknown size."""
+    return tuple(specs) if specs else tuple(_spec(b.name, b.dtype, b.axes) for b in facts.inputs)
+
+
 def own_record(
     graph: Path,
     facts: GraphInfo,
@@ -63,7 +69,7 @@ def own_record(
 
     Without `specs`, an axis of unknown size is tried at 1, 2, 3 and 5. UsageError for an integer input without a range.
     """
-    inputs = tuple(specs) if specs else tuple(_spec(b.name, b.dtype, b.axes) for b in facts.inputs)
+    inputs = drawn_specs(facts, specs)
     cases: list[Case[Path]] = []
     for number, case in enumerate(corner_cases(inputs)):
         paths = [folder / f"{case.name}.{side}.safetensors" for side in ("inputs", "outputs")]

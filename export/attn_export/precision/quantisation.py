@@ -20,7 +20,7 @@ from ..attention import find_blocks
 from ..console import Console
 from ..onnx_graph import EXTERNAL_FROM_BYTES, info_of, load, read_info
 from ..parity import ReferenceSet, check, parity_error, passed
-from .calibration import METHODS, Samples, calibrate, open_samples, samples_of_files, second_moments
+from .calibration import METHODS, Samples, calibrate, named_samples, open_samples, samples_of_files, second_moments
 from .half import FurtherCases, TypedGraph, hold
 from .layerwise import short
 from .quantised import (
@@ -131,6 +131,8 @@ class Quantisation:
     def _samples(self, options: QuantiseOptions, graph: Graph | None) -> Samples:
         if graph is not None:
             return open_samples(options.calibrate, graph, self.scheme.held_to)
+        if options.calibrate is not None:
+            return named_samples(options.calibrate, self.inputs)
         return samples_of_files(self.record.inputs, self.inputs)
 
     def _moments(self, options: QuantiseOptions, graph: Graph | None, console: Console) -> Mapping[str, Path]:

@@ -17,7 +17,7 @@ from attn_runtime.spec import TensorSpec
 from ..attention import find_blocks
 from ..console import Console
 from ..onnx_graph import EXTERNAL_FROM_BYTES, info_of, load, read_info
-from ..parity import ReferenceSet, golden_record, own_record, parity_error, passed, worst
+from ..parity import ReferenceSet, drawn_specs, golden_record, own_record, parity_error, passed, worst
 from . import schemes
 from .front import front_table, measure_front
 from .half import Conversion, FurtherCases, Live, TypedGraph, convert_graph, for_tensorrt, judge, of_bundle
@@ -185,7 +185,8 @@ def quantise_file(
     specs = inputs or embedded_inputs(path)
     folder = work / "record"
     folder.mkdir()
-    record = own_record(path, check_source(path), specs, folder, isolated)
+    facts = check_source(path)
+    record = own_record(path, facts, specs, folder, isolated)
     tolerance = scheme.tolerance(rtol, Tolerance(fills=record.fills))
     graph = work / "graph"
     graph.mkdir()
@@ -200,6 +201,7 @@ def quantise_file(
         options.min_agreement,
         rtol is None,
         cases,
+        drawn_specs(facts, specs),
     )
     with console.stage(scheme.name) as line:
         one.prepare(options, None, console)

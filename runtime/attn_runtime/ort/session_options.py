@@ -21,6 +21,10 @@ NO_LOG = 4
 #: numbers answered wrongly by a tenth.
 BROKEN_ON_FP16 = ("NchwcTransformer", "SimplifiedLayerNormFusion", "LayerNormFusion")
 
+#: Optimizers whose fused operator is slower on the CPU than what it stands for: SkipLayerNormalization of [128, 768] takes 7
+#: times as long as Add and LayerNormalization, in 1.31.
+SLOW_ON_CPU = ("SkipLayerNormFusion",)
+
 #: What a quantised graph computes is what its file says. Left alone, ONNX Runtime makes DequantizeLinear and MatMul a MatMulNBits
 #: that rounds activations to int8 too (level 4; 1 is float32). "session.x64quantprecision" is left alone: 1.31.1 gives a
 #: DequantizeLinear per channel one zero point then, and does not run it.
@@ -76,7 +80,8 @@ def make_session(
     """
     import onnxruntime
 
-    without = {"disabled_optimizers": [*BROKEN_ON_FP16]} if fp16 else {}
+    names = [*(BROKEN_ON_FP16 if fp16 else ()), *(SLOW_ON_CPU if providers == (CPU,) else ())]
+    without = {"disabled_optimizers": names} if names else {}
     chosen = None if providers is None else list(providers)
     with _OPENING, nullcontext(model) if isinstance(model, bytes) else utf8_path(model) as given:
         session = onnxruntime.InferenceSession(given, options, chosen, enable_fallback=0, **without)

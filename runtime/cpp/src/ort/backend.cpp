@@ -16,9 +16,12 @@ namespace {
 // Optimizers that are left out, ";" between them. On float16 graphs on the CPU, in 1.24 to 1.31, NchwcTransformer ends the process on Transpose
 // before MatMul (microsoft/onnxruntime issue 28392), and the others read an epsilon of float16 as 1e-5: as attn_runtime/ort/session_options.py.
 // In 1.18, AttentionFusion reads behind the end of a node's inputs and ends the process; 1.19 does not.
-std::string left_out(bool half, uint32_t api_version) {
-  std::string names = half ? "NchwcTransformer;SimplifiedLayerNormFusion;LayerNormFusion" : "";
-  if (api_version < 19) names += (names.empty() ? "" : ";") + std::string("AttentionFusion");
+// On a CPU, SkipLayerNormalization takes several times as long as the Add and LayerNormalization that it is fused of.
+std::string left_out(bool half, bool on_cpu, uint32_t api_version) {
+  std::string names = half ? "NchwcTransformer;SimplifiedLayerNormFusion;LayerNormFusion;" : "";
+  if (on_cpu) names += "SkipLayerNormFusion;";
+  if (api_version < 19) names += "AttentionFusion;";
+  if (!names.empty()) names.pop_back();
   return names;
 }
 
@@ -131,7 +134,7 @@ std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& gra
   say("session.qdq_matmulnbits_accuracy_level", "1");
   if (options.stop_spinning) say("session.force_spinning_stop", "1");
   const bool half = graph.precision->type == "fp16";
-  if (const std::string names = left_out(half, library.api_version); !names.empty()) {
+  if (const std::string names = left_out(half, !add_providers, library.api_version); !names.empty()) {
     say("optimization.disable_specified_optimizers", names.c_str());
   }
   std::shared_ptr<PlacementLog> log;
