@@ -67,6 +67,7 @@ def quantise_options(command: Command) -> Command:
         click.option("--rounding", metavar="METHOD", help="How weights are rounded.  [default: the precision's own]"),
         click.option("--min-agreement", type=float, metavar="SHARE",
                      help="Least share of rows with the reference's class, or next token, as in 0.99."),
+        click.option("--leave", multiple=True, metavar="NODE|MODULE", help="Leave this as it is; repeatable."),
         click.option("--max-size", type=float, metavar="MB", help="Most megabytes of the file for a CPU."),
     ]  # fmt: skip
     return _apply(options, command)
@@ -79,12 +80,13 @@ def chosen_quantisation(
     rounding: str | None,
     min_agreement: float | None,
     max_size: float | None,
+    leave: tuple[str, ...],
 ) -> Any:
     """The options as `convert` takes them."""
     from ..precision import QuantiseOptions
 
     size = None if max_size is None else int(max_size * 1e6)
-    return QuantiseOptions(calibrate, calibration, block_size, rounding, min_agreement, size)
+    return QuantiseOptions(calibrate, calibration, block_size, rounding, min_agreement, size, leave)
 
 
 def input_options(command: Command) -> Command:

@@ -15,6 +15,7 @@ import onnx
 from attn_runtime.bundle import AttentionBlock, Bundle, Graph
 from attn_runtime.errors import OutputError, ParityError, PassError, StageError, UsageError
 from attn_runtime.files import is_file, is_folder
+from attn_runtime.onnx_file import OnnxGraph
 from attn_runtime.spec import Dim, TensorSpec
 from attn_runtime.tasks import CompileReport, GraphBuild, compile_engines
 from attn_runtime.trt import Profile, ShapeTexts, make_profiles
@@ -243,7 +244,7 @@ def _plain(
     console: Console,
 ) -> CompileRequest:
     source = find_source(path, graph, None)
-    if kind in schemes.names() and source.type != schemes.get(kind).type:
+    if kind in schemes.names() and not _made(source.onnx, source.type, schemes.get(kind)):
         from ..precision import convert_file
 
         target = path.with_name(f"{path.stem}.{kind}.onnx")
@@ -269,7 +270,15 @@ def _plain(
     ):
         path, notes = _form_beside(path), (f"what TensorRT would misread is said otherwise: {done}",)
     blocks = find_blocks(load(path))
-    return CompileRequest(path, {"precision": kind, "blocks": blocks}, notes)
+    quantised = kind in schemes.names() and isinstance(schemes.get(kind), schemes.QuantisedScheme)
+    return CompileRequest(path, {"precision": source.type if quantised else kind, "blocks": blocks}, notes)
+
+
+def _made(graph: OnnxGraph, type: str, scheme: schemes.Scheme) -> bool:
+    """Whether the file is in that precision already, as far as it tells: a quantised one has weights that are dequantised."""
+    if isinstance(scheme, schemes.QuantisedScheme):
+        return any(node.op_type == "DequantizeLinear" for node in graph.nodes)
+    return type == scheme.type
 
 
 def _plain_form(

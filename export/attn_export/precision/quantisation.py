@@ -107,8 +107,11 @@ class Quantisation:
         """
         model = onnx.load(self.source, load_external_data=False)
         every = find_sites(model, self.scheme.operators)
+        modules = read_graph(self.source, self.source.name).node_by_name()
         for site in every:
-            if (reason := _unfit(site, self.scheme)) is not None:
+            if _asked(site.node, modules[site.node].module, options.leave):
+                self.unfit[site.node] = "asked for with --leave"
+            elif (reason := _unfit(site, self.scheme)) is not None:
                 self.unfit[site.node] = reason
         self.left = dict(self.unfit)
         self.sites = tuple(site for site in every if site.node not in self.unfit)
@@ -291,6 +294,11 @@ def _scale(value: float) -> float:
 def file_bytes(path: Path) -> int:
     """Of a graph with its data files."""
     return path.stat().st_size + sum((path.parent / name).stat().st_size for name in read_info(path).data_files)
+
+
+def _asked(node: str, module: str, leave: Sequence[str]) -> bool:
+    """Whether the node is named, or a part that it was cut into, or the module that it lies in."""
+    return any(name.partition("/part")[0] == node or name == module or module.startswith(f"{name}.") for name in leave)
 
 
 def _unfit(site: Site, scheme: QuantisedScheme) -> str | None:

@@ -22,7 +22,7 @@ from . import schemes
 from .front import front_table, measure_front
 from .half import Conversion, FurtherCases, Live, TypedGraph, convert_graph, for_tensorrt, judge, of_bundle
 from .quantisation import MAX_LEFT, SHARES, Quantisation
-from .quantised import QuantiseOptions, insert, save
+from .quantised import QuantiseOptions, cut_products, insert, save
 from .schemes import HalfScheme, QuantisedScheme
 from .sources import bundle_conversion, check_source, embedded_inputs, file_conversion, fp32_of, named
 
@@ -235,7 +235,8 @@ def tensorrt_form(
         if not chosen or one.weights is None:
             line.done("nothing of it is quantised")
             return None
-        insert(model, chosen, one.weights, one.scales)
+        cut, weights = cut_products(model, base.path.parent, chosen, one.weights)
+        insert(model, cut, weights, one.scales)
         path = one.work / f"{one.scheme.name}-trt.onnx"
         save(model, base.path.parent, path)
         large = read_info(path).weight_bytes >= EXTERNAL_FROM_BYTES

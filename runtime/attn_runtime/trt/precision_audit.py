@@ -167,7 +167,7 @@ def _not_as_quantised(layers: Sequence[AuditedLayer]) -> PrecisionError:
         f"the graph quantises {count} product{'s' if count > 1 else ''} to "
         f"{' and '.join(sorted({o.asked for o in layers}))} that the engine multiplies otherwise: {first}"
         f"{', and more below' if count > 1 else ''}; nothing was written. Leave {'them' if count > 1 else 'it'} out of the "
-        "quantisation, or compile another precision",
+        "quantisation (attn-export convert --leave NODE), or compile another precision",
         columns(rows),
     )
 

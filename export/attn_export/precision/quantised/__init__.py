@@ -9,6 +9,7 @@ from attn_runtime.lazy import lazy
 if TYPE_CHECKING:
     from .cpu_form import fits_cpu_form, write_cpu_form
     from .options import QuantiseOptions
+    from .parts import cut_products
     from .qdq import insert
     from .rounding import ROUNDINGS
     from .site_search import Aim, Point, Search, search
@@ -25,6 +26,7 @@ __all__ = [
     "Search",
     "Site",
     "Weights",
+    "cut_products",
     "find_sites",
     "fits_cpu_form",
     "has_moments",
@@ -42,6 +44,7 @@ __getattr__, __dir__ = lazy(
     {
         "cpu_form": ["fits_cpu_form", "write_cpu_form"],
         "options": ["QuantiseOptions"],
+        "parts": ["cut_products"],
         "qdq": ["insert"],
         "rounding": ["ROUNDINGS"],
         "site_search": ["Aim", "Point", "Search", "search"],

@@ -21,6 +21,7 @@ class QuantiseOptions:
     block           rows of a weight that share a scale, of a scheme with blocks; None: the scheme's
     rounding        of weights, one of `quantised.ROUNDINGS`; None: the scheme's
     min_agreement   least share of rows whose class (of a generator: whose next token) is the reference's; None: not asked
+    leave           nodes, or modules with all that is in them, that are not quantised, as a file or a build names them
     max_size        most bytes of the files of this precision for a CPU; None: not asked
     """
 
@@ -30,11 +31,19 @@ class QuantiseOptions:
     rounding: str | None = None
     min_agreement: float | None = None
     max_size: int | None = None
+    leave: tuple[str, ...] = ()
 
     def check(self, scheme: Scheme) -> None:
         """UsageError for what the scheme has no use for, and for numbers out of range."""
-        flags = {"--calibrate": self.calibrate, "--calibration": self.calibration, "--block-size": self.block,
-                 "--rounding": self.rounding, "--min-agreement": self.min_agreement, "--max-size": self.max_size}  # fmt: skip
+        flags = {
+            "--calibrate": self.calibrate,
+            "--calibration": self.calibration,
+            "--block-size": self.block,
+            "--rounding": self.rounding,
+            "--min-agreement": self.min_agreement,
+            "--max-size": self.max_size,
+            "--leave": self.leave or None,
+        }
         given = [name for name, value in flags.items() if value is not None]
         if not given:
             return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         to_half,
     )
     from .bodies import has_bodies, readers_of
-    from .element_types import HALVES, tensor_types
+    from .element_types import HALVES, TensorTypes, tensor_types
     from .emulation import ENTERED, HALVED, MOVES, emulate
     from .float8 import round_by_casts
 
@@ -32,6 +32,7 @@ __all__ = [
     "WARM_UP",
     "Cast",
     "HalfType",
+    "TensorTypes",
     "computes",
     "emulate",
     "has_bodies",
@@ -53,6 +54,7 @@ __getattr__, __dir__ = lazy(
             "WARM_UP",
             "Cast",
             "HalfType",
+            "TensorTypes",
             "computes",
             "nodes_in_fp32",
             "read_cast",
@@ -60,7 +62,7 @@ __getattr__, __dir__ = lazy(
             "to_half",
         ],
         "bodies": ["has_bodies", "readers_of"],
-        "element_types": ["HALVES", "tensor_types"],
+        "element_types": ["HALVES", "TensorTypes", "tensor_types"],
         "emulation": ["ENTERED", "HALVED", "MOVES", "emulate"],
         "float8": ["round_by_casts"],
     },
