@@ -7,29 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
 from attn_runtime.bundle import Bundle, Graph
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
-from attn_runtime.errors import BackendError, ParityError, UsageError
+from attn_runtime.errors import ParityError, UsageError
 from attn_runtime.spec import TensorSpec
 
-from ..attention import find_blocks
 from ..console import Console
-from ..onnx_graph import EXTERNAL_FROM_BYTES, info_of, load, read_info
-from ..parity import ReferenceSet, drawn_specs, golden_record, own_record, parity_error, passed, worst
-from . import schemes
+from ..parity import drawn_specs, golden_record, own_record, worst
 from .front import front_table, measure_front
-from .half import Conversion, FurtherCases, Live, TypedGraph, convert_graph, for_tensorrt, judge, of_bundle
+from .half import FurtherCases, Live, TypedGraph, convert_graph, for_tensorrt, of_bundle
 from .quantisation import MAX_LEFT, SHARES, Quantisation
-from .quantised import QuantiseOptions, cut_products, insert, save
-from .schemes import HalfScheme, QuantisedScheme
-from .sources import bundle_conversion, check_source, embedded_inputs, file_conversion, fp32_of, named
+from .quantised import QuantiseOptions
+from .quantised_tensorrt import HalfForm, half_form, half_scheme, tensorrt_form
+from .schemes import QuantisedScheme
+from .sources import check_source, embedded_inputs, file_conversion, fp32_of, named
 
 #: A generator's answer; its other outputs go from graph to graph, and may be off so many times further, but no more than half.
 _LOGITS, _TIMES_INNER, _MOST_INNER = "logits", 4.0, 0.5
-#: In which type the rest of a graph is that TensorRT is given.
-_REST = "fp16"
 
 
 def quantise_bundle(
@@ -60,25 +55,18 @@ def quantise_bundle(
             of_bundle(opened, graph, scheme.held_to, live.get(name)),
         )  # fmt: skip
         every.append(one)
+    halves: dict[str, HalfForm] = {}
     with console.stage(scheme.name) as line:
         for one in every:
             own = console.about(f"{one.graph}: ") if len(every) > 1 else console
-            one.prepare(options, opened.graph(one.graph), own, [other.weights_file for other in every])
-        _check_sites(every, opened.path.name)
-        typed = _held(every)
-        line.done(_done(every))
-    typed = _report(every, typed, console)
-    made = {one.graph: [form] for one, form in zip(every, typed, strict=True)}
-    if tensorrt and scheme.tensorrt:
-        for one in every:
-            own = console.about(f"{one.graph}: ") if len(every) > 1 else console
             graph = opened.graph(one.graph)
-            base = _half_graph(one, opened, graph, own)
-            record = golden_record(opened, graph, None if scheme.calibrated else _half().type)
-            form = None if base is None else tensorrt_form(one, made[one.graph][0], base, record, own)
-            if form is not None:
-                made[one.graph].append(form)
-    return made
+            one.prepare(options, graph, own, [other.weights_file for other in every])
+            if tensorrt and scheme.tensorrt and (half := half_form(one, opened, graph, own)) is not None:
+                halves[one.graph] = half
+        _check_sites(every, opened.path.name)
+        forms = _held(every, halves, console)
+        line.done(_done(every))
+    return dict(zip(opened.graphs, _report(every, forms, console), strict=True))
 
 
 def _limits(opened: Bundle, graph: Graph, scheme: QuantisedScheme, rtol: float | None) -> Tolerance:
@@ -102,7 +90,7 @@ def _check_sites(every: Sequence[Quantisation], name: str) -> None:
         )
 
 
-def _held(every: Sequence[Quantisation]) -> list[TypedGraph]:
+def _held(every: Sequence[Quantisation], halves: Mapping[str, HalfForm], console: Console) -> list[list[TypedGraph]]:
     """Choose and write, with less of the limit where what is really computed is further off than what was measured."""
     last: ParityError | None = None
     for share in SHARES:
@@ -113,11 +101,18 @@ def _held(every: Sequence[Quantisation]) -> list[TypedGraph]:
             if (left := one.share_left()) > MAX_LEFT:
                 raise last or one.too_much_left(left)
         try:
-            return [one.write() for one in every]
+            return [_forms(one, halves.get(one.graph), console, len(every) > 1) for one in every]
         except ParityError as problem:
             last = problem
     assert last is not None
     raise last
+
+
+def _forms(one: Quantisation, half: HalfForm | None, console: Console, several: bool) -> list[TypedGraph]:
+    typed = one.write()
+    own = console.about(f"{one.graph}: ") if several else console
+    form = None if half is None else tensorrt_form(one, typed, half, own)
+    return [typed] if form is None else [typed, form]
 
 
 def _agree(every: Sequence[Quantisation]) -> None:
@@ -143,10 +138,12 @@ def _done(every: Sequence[Quantisation]) -> str:
     return f"{len(sites) - left} weights of products in {every[0].scheme.weights}, {left} left in fp32"
 
 
-def _report(every: Sequence[Quantisation], typed: Sequence[TypedGraph], console: Console) -> list[TypedGraph]:
-    """Tell how each graph was held, what is left, and the front; the graphs with their fronts."""
+def _report(
+    every: Sequence[Quantisation], made: Sequence[list[TypedGraph]], console: Console
+) -> list[list[TypedGraph]]:
+    """Tell how each graph was held, what is left, and the front; the graphs, those for a CPU with their fronts."""
     told = []
-    for one, form in zip(every, typed, strict=True):
+    for one, (form, *others) in zip(every, made, strict=True):
         own = console.about(f"{one.graph}: ") if len(every) > 1 else console
         with own.stage("check") as line:
             bad = worst(form.checks)
@@ -165,7 +162,7 @@ def _report(every: Sequence[Quantisation], typed: Sequence[TypedGraph], console:
         if points:
             for text in front_table(points).splitlines():
                 console.say(text)
-        told.append(replace(form, front=tuple(point.to_json() for point in points)))
+        told.append([replace(form, front=tuple(point.to_json() for point in points)), *others])
     return told
 
 
@@ -203,81 +200,15 @@ def quantise_file(
         cases,
         drawn_specs(facts, specs),
     )
+    halves: dict[str, HalfForm] = {}
     with console.stage(scheme.name) as line:
         one.prepare(options, None, console)
         _check_sites([one], path.name)
-        typed = _held([one])[0]
+        if tensorrt and scheme.tensorrt:
+            conversion = file_conversion(path, half_scheme(), False, None, inputs, work / "half", isolated)
+            made = convert_graph(conversion, path.stem, console, cases=cases)
+            base = for_tensorrt(conversion, made, console, cases) or made
+            halves[one.graph] = HalfForm(base, conversion.record)
+        forms = _held([one], halves, console)
         line.done(_done([one]))
-    (typed,) = _report([one], [typed], console)
-    if not tensorrt or not scheme.tensorrt:
-        return typed
-    half = _half()
-    conversion = file_conversion(path, half, False, None, inputs, work / "half", isolated)
-    made = convert_graph(conversion, path.stem, console, cases=cases)
-    base = for_tensorrt(conversion, made, console, cases) or made
-    return tensorrt_form(one, typed, base, conversion.record, console) or typed
-
-
-def _half() -> HalfScheme:
-    half = schemes.get(_REST)
-    assert isinstance(half, HalfScheme)
-    return half
-
-
-def tensorrt_form(
-    one: Quantisation, typed: TypedGraph, base: TypedGraph, record: ReferenceSet, console: Console
-) -> TypedGraph | None:
-    """The same numbers in `base`, whose rest is float16, as DequantizeLinear: for TensorRT, held on its emulated graph."""
-    with console.stage("tensorrt") as line:
-        model = onnx.load(base.path, load_external_data=False)
-        names = {node.name for node in model.graph.node}
-        chosen = [site for site in one.sites if site.node not in one.left and site.node in names]
-        if not chosen or one.weights is None:
-            line.done("nothing of it is quantised")
-            return None
-        cut, weights = cut_products(model, base.path.parent, chosen, one.weights)
-        insert(model, cut, weights, one.scales)
-        path = one.work / f"{one.scheme.name}-trt.onnx"
-        save(model, base.path.parent, path)
-        large = read_info(path).weight_bytes >= EXTERNAL_FROM_BYTES
-        conversion = Conversion(
-            one.source, _half(), record, one.tolerance, base.half_io, one.isolated, one.work, {}, large
-        )
-        _, checks = judge(conversion, path)
-        if not passed(checks):
-            advice = (
-                "Allow more with --max-error, or leave out the form for TensorRT with --skip-pass attention. "
-                f"No {one.scheme.name} graph was written."
-            )
-            raise parity_error(f"{one.scheme.name} for TensorRT", checks, record.against, advice=advice)
-        line.done(
-            f"{len(chosen)} weights in a float16 graph, emulated: worst error "
-            f"{max(c.difference.relative_error for c in checks):.1e} of max|reference|"
-        )
-    written = load(path)
-    form = replace(
-        typed, name=f"{one.scheme.name}-trt", path=path, type=_half().type, fp32_nodes=base.fp32_nodes, share=base.share,
-        blocks=find_blocks(written), checks=tuple(checks), half_io=base.half_io, nodes_before=typed.nodes_after,
-        nodes_after=info_of(written).nodes, note="", target="tensorrt", tolerance=one.tolerance, front=(),
-    )  # fmt: skip
-    return replace(form, tolerance=one.tightened(form))
-
-
-def _half_graph(one: Quantisation, opened: Bundle, graph: Graph, console: Console) -> TypedGraph | None:
-    """The graph in float16 that TensorRT would be given: the bundle's own, or one made for this."""
-    if _REST in graph.precisions:
-        entry = graph.precision_for(_REST, "tensorrt")[1]
-        return TypedGraph(
-            _REST, entry.file, entry.type, graph.name, entry.kept, 0.0, entry.attention or (), entry.tolerance, (),
-            entry.half_io, 0, 0, 0.0,
-        )  # fmt: skip
-    half = _half()
-    try:
-        half.require()
-    except BackendError as problem:
-        console.note(f"no {one.scheme.name} graph for TensorRT, whose rest would be float16: {problem}")
-        return None
-    half_io = opened.asset("generation") is not None
-    conversion = bundle_conversion(opened, graph.name, half, half_io, None, one.work / "half", one.isolated)
-    made = convert_graph(conversion, graph.name, console, cases=one.cases)
-    return for_tensorrt(conversion, made, console, one.cases) or made
+    return _report([one], forms, console)[0][-1]
