@@ -92,7 +92,7 @@ def rounded(graph: onnx.ModelProto | Path, name: str, folder: Path, block: int |
     how = scheme(name, block)
     sites = find_sites(onnx.load(source, load_external_data=False), how.operators)
     file = folder / f"{name}.safetensors"
-    round_here(str(source), [s.to_json() for s in sites], how.weights, how.block, "nearest", {}, str(file))
+    round_here(str(source), [s.to_json() for s in sites], how.weights, how.block, "nearest", {}, str(file), [])
     return Rounded(source, how, sites, Weights.read(file, how.weights, how.block), file)
 
 

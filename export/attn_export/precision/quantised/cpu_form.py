@@ -59,7 +59,7 @@ def write_cpu_form(
             writer.replace(node, [_lookup(writer, node, site, weights.of(site), weights.kind)])
         else:
             writer.replace(node, _n_bits(writer, node, site, weights.of(site), weights.kind))
-    if scheme.activations == "float":
+    if scheme.activations == "float" and chosen:
         set_opset(model, "com.microsoft", 1)
     save(writer.finish(), source.parent, path)
 

@@ -50,7 +50,8 @@ def insert(
             node.input[0] = _activation(writer, node, scales[site.activation], element, float_type, done)
     if weights.block is not None:
         since = _BLOCKS_SINCE
-    set_opset(model, "", since)
+    if sites:
+        set_opset(model, "", since)
     writer.finish()
 
 
