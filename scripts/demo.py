@@ -95,7 +95,8 @@ def table(seconds: float, saved: str) -> str:
             )
         )
     total = sum(f["size"] for f in manifest["files"].values())
-    rows.append(("model.onnx", f"{manifest['files']['model.onnx']['size'] / 1e6:.2f} MB"))
+    sizes = [manifest["files"][name]["size"] / 1e6 for name in ("model.onnx", "model.int8.onnx")]
+    rows.append(("model.onnx, model.int8.onnx", f"{sizes[0]:.2f} MB, {sizes[1]:.2f} MB"))
     rows.append(("whole bundle, golden cases included", f"{total / 1e6:.2f} MB"))
     for size in bench["results"]:
         rows.append(
@@ -169,6 +170,8 @@ def main() -> None:
     # The engine is compiled for RTX cards, on this CPU; --require-fused would end the demo with 6, a silent fp32 with 5.
     run("attn-export", "to-trt", BUNDLE, "--fp16", "--backend", "rtx", "--require-fused")
     run("attn-export", "inspect", BUNDLE, "--engine")
+    run("attn-export", "convert", BUNDLE, "--precision", "int8", "--skip-pass", "attention")
+    run("attn-run", "verify", BUNDLE, "--precision", "int8")
     train("translator", TRANSLATOR)
     run(
         "attn-export",
