@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import pytest
-from attn_runtime.backends import native
 from attn_runtime.session import open_session
 from onnx import TensorProto, helper, numpy_helper
 from support.graphs.half_graphs import half_norm, half_norm_answer, half_transpose
@@ -56,15 +54,12 @@ def dequantised_product(file: Path) -> np.ndarray:
     return q * np.repeat(scale, 32, axis=0)
 
 
-@pytest.mark.parametrize("backend", ["ort", "native"])
-def test_a_dequantised_weight_is_multiplied_with_what_comes(tmp_path: Path, backend: str) -> None:
+def test_a_dequantised_weight_is_multiplied_with_what_comes(tmp_path: Path) -> None:
     """ONNX Runtime makes MatMulNBits of the two nodes, and would round x to int8 in it: an error of 5e-3, here 1e-6."""
-    if backend == "native" and native.why_unavailable() is not None:
-        pytest.skip("the C++ library is not built")
     file = tmp_path / "blocks.onnx"
     weight = dequantised_product(file)
     x = np.random.default_rng(1).standard_normal((8, 64)).astype(np.float32)
-    with open_session(file, "cpu", backend=backend) as session:
+    with open_session(file, "cpu") as session:
         got = session.run({"x": x})["y"]
     exact = x.astype(np.float64) @ weight
     assert np.abs(got - exact).max() < 1e-5 * np.abs(exact).max()
