@@ -373,8 +373,10 @@ def test_weights_with_a_second_hard_link(made: Made, tmp_path: Path, named: bool
 
 def test_mistakes_cost_nothing(made: Made, tmp_path: Path) -> None:
     quiet = Console(True)
-    with pytest.raises(UsageError, match='unknown precision "fp8"; available: bf16, fp16'):
-        add_precision(made("Small"), "fp8", console=quiet)
+    with pytest.raises(
+        UsageError, match='unknown precision "fp12"; did you mean .*available: bf16, fp16, fp8, int4-weights'
+    ):
+        add_precision(made("Small"), "fp12", console=quiet)
     with pytest.raises(UsageError, match="numpy has no bfloat16"):
         add_precision(made("Small"), "bf16", half_io=True, console=quiet)
     with pytest.raises(UsageError, match="--rtol 1: expected a limit over 0 and under 1"):

@@ -109,6 +109,15 @@ def test_the_picture_is_written_in_the_format_of_its_suffix(
         assert "int8-weights -->" in text and "<b>" not in text.replace("<!--", "")
 
 
+def test_the_picture_tells_errors_apart(quantised: tuple[Quantisation, TypedGraph], tmp_path: Path) -> None:
+    pictures = []
+    for number, error in enumerate((0.02, 0.02, 0.03)):
+        file = tmp_path / f"{number}.png"
+        plot_front([drawn_front(quantised[1], replace(POINTS[0], error=error), *POINTS[1:])], file)
+        pictures.append(file.read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
 def test_an_error_of_nothing_is_drawn_too(quantised: tuple[Quantisation, TypedGraph], tmp_path: Path) -> None:
     typed = drawn_front(quantised[1], replace(POINTS[1], error=0.0), POINTS[2])
     plot_front([typed], tmp_path / "front.png")

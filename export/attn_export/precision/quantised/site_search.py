@@ -141,10 +141,7 @@ def search_here(
         chosen = _tried_again(chosen, order, at, answers.holds)
     for share in range(1, _POINTS + 1):
         at(frozenset(order[: len(order) * share // (2 * _POINTS)]))
-    # Answers that are not finite are no choice, and no number of a file in JSON.
-    finite = [p for p in points if np.isfinite(p[1].ratio)] or points[:1]
-    ordered = sorted(finite, key=lambda p: (len(p[0]), p[1].ratio))
-    front = [(left, m) for left, m in ordered if left == chosen or _on_front(left, m, ordered)]
+    front = _front(points, chosen)
     return {
         "alone": {places[i].node: alone[i] for i in order},
         "points": [[[places[i].node for i in sorted(left)], m.ratio, m.error, m.agreement] for left, m in front],
@@ -276,7 +273,17 @@ def _tried_again(
     return best
 
 
-def _on_front(left: frozenset[int], found: Measured, points: Sequence[tuple[frozenset[int], Measured]]) -> bool:
-    """Whether no other point is as good, in sites left and in error; of equals the first counts. `points` are sorted by both."""
-    before = points[: [other for other, _ in points].index(left)]
-    return not any(m.ratio <= found.ratio for _, m in before)
+def _front(
+    points: Sequence[tuple[frozenset[int], Measured]], chosen: frozenset[int] | None
+) -> list[tuple[frozenset[int], Measured]]:
+    """The points that no other is as good as, in sites left and in error (of equals the first), and the chosen one; the fewest
+    left first."""
+    # Answers that are not finite are no choice, and no number of a file in JSON.
+    finite = [p for p in points if np.isfinite(p[1].ratio)] or points[:1]
+    front: list[tuple[frozenset[int], Measured]] = []
+    least = float("inf")
+    for left, found in sorted(finite, key=lambda p: (len(p[0]), p[1].ratio)):
+        if left == chosen or found.ratio < least or not front:
+            front.append((left, found))
+        least = min(least, found.ratio)
+    return front

@@ -110,8 +110,6 @@ def round_here(
         if f"{key(site)}/q" in found:
             continue
         matrix = as_matrix(numpy_helper.to_array(stored[site.weight], str(Path(source).parent)), site)
-        if not np.isfinite(matrix).all():
-            raise ValueError(f"weight {site.weight} of node {site.node} has numbers that are not finite")
         # With its shape: weights of zeros or ones have the same bytes in any.
         hash_ = hashlib.sha256(str(matrix.shape).encode() + np.ascontiguousarray(matrix).tobytes()).digest()
         found[f"{key(site)}/hash"] = np.frombuffer(hash_, np.uint8)

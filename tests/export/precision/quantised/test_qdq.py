@@ -143,6 +143,17 @@ def test_a_graph_in_float16_with_islands_in_fp32(name: str, in_fp32: tuple[str, 
 
 
 @pytest.mark.parametrize("name", SCHEMES)
+def test_one_weight_that_a_node_in_float16_and_one_in_fp32_read(name: str, tmp_path: Path) -> None:
+    nodes = [node("MatMul", ["x", "w"], "h"), node("MatMul", ["h", "w"], "y")]
+    source = model(nodes, {"x": ["B", K]}, ["y"], {"w": drawn(K, K) / 8})
+    made = rounded(source, name, tmp_path)
+    for island in ("h", "y"):
+        done = inserted(halves(source, island), made, {t: 2 * v for t, v in scales(name, "x", "h").items()})
+        x = drawn(5, K, seed=9)
+        assert off(ran(emulate(done), x=x)["y"], x @ made.matrix("h") @ made.matrix("y")) <= 4 * LIMITS[name]
+
+
+@pytest.mark.parametrize("name", SCHEMES)
 @pytest.mark.parametrize("rest", [FLOAT, HALF])
 def test_one_activation_is_rounded_before_the_first_that_reads_it_whatever_the_order_of_sites(
     name: str, rest: int, tmp_path: Path

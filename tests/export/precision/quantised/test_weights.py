@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from attn_export.precision.quantised.rounding import Blocks, quantise
 from attn_export.precision.quantised.sites import Site, find_sites
 from attn_export.precision.quantised.weights import Weights, as_matrix, as_stored, has_moments, key, round_weights
 from attn_runtime.bundle import write_tensors
@@ -50,8 +52,18 @@ def test_what_is_read_is_what_was_rounded(name: str, kind: type, rows: int, tmp_
     assert made.weights.bytes_of(made.sites[0]) == K * N * bits // 8 + 4 * rows * N
 
 
-def test_a_tied_weight_is_rounded_once_and_one_in_two_layouts_twice(tmp_path: Path) -> None:
+def test_a_tied_weight_is_rounded_once_and_one_in_two_layouts_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def counted(w: Array, *rest: Any) -> Blocks:
+        calls.append(rest[-1])
+        return quantise(w, *rest)
+
+    monkeypatch.setattr("attn_export.precision.quantised.weights.quantise", counted)
     made = rounded(tied(drawn(40, K)), "int8-weights", tmp_path)
+    assert calls == ["weight w of node node rows"]
     assert len(made.sites) == 2 and len(made.weights.found) == 1
     assert made.weights.of(made.sites[0]) is made.weights.of(made.sites[1])
     nodes = [node("Gemm", ["x", "w"], "h"), node("Gemm", ["h", "w"], "y", transB=1)]
