@@ -171,7 +171,8 @@ class Quantisation:
         self.left = dict(self.unfit)
         if not self.sites:
             return
-        aim = Aim(self.tolerance.times(share), self.min_agreement, self._classes())
+        classes = self.classes()
+        aim = Aim(self.tolerance.times(share), self.min_agreement if classes else None, classes)
         weights = self.weights_file
         try:
             found = search(
@@ -186,7 +187,7 @@ class Quantisation:
         for node in found.chosen.left:
             self.left.setdefault(node, f"error alone {short(found.alone[node] * share)} of the limit")
 
-    def _classes(self) -> tuple[str, ...]:
+    def classes(self) -> tuple[str, ...]:
         """Outputs whose greatest element is an answer: a classifier's, and a generator's next token."""
         outputs = [o.name for o in onnx.load(self.source, load_external_data=False).graph.output]
         return tuple(outputs) if self.record.classifier else tuple(name for name in outputs if name == "logits")

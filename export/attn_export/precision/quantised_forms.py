@@ -80,13 +80,19 @@ def _limits(opened: Bundle, graph: Graph, scheme: QuantisedScheme, rtol: float |
 
 
 def _check_sites(every: Sequence[Quantisation], name: str) -> None:
-    """UsageError where there is nothing to quantise in any of them."""
+    """UsageError where there is nothing to quantise in any of them, or nothing that agreement could be told of."""
     if not any(one.sites for one in every):
         scheme = every[0].scheme
         reasons = sorted({reason for one in every for reason in one.unfit.values()})
         raise UsageError(
             f"{name}: {scheme.name} finds nothing to quantise, no {', '.join(scheme.operators)} with a constant weight of a "
             f"thousand elements{''.join(f' whose size fits: {reason}' for reason in reasons[:1])}; take another precision"
+        )
+
+    if every[0].min_agreement is not None and not any(one.classes() for one in every):
+        raise UsageError(
+            f"--min-agreement: {name} answers with no classes (a bundle with labels, or of the task image-classification) and no "
+            "logits of a next token; leave it out, and bound the error with --max-error"
         )
 
 
