@@ -178,11 +178,12 @@ def optimum_runner(
 ) -> tuple[list[Runner], dict[str, str]]:
     """Optimum on what it makes in `folder`, and why it is missing where it is."""
     import generate_runners as runners
+    from peers.venv import peer_python
 
     if arguments.no_optimum:
         return [], {}
     try:
-        python = runners.optimum_python(arguments.optimum_venv, OPTIMUM)
+        python = peer_python(arguments.optimum_venv, OPTIMUM)
         return [runners.Optimum(python, folder, model, arguments.threads, same_weights)], {}
     except (RuntimeError, OSError) as problem:
         return [], {"optimum": str(problem)}
@@ -192,7 +193,7 @@ def folder_runners(name: str, arguments: argparse.Namespace) -> tuple[list[Runne
     """As `open_runners`, of a folder: all read the same weights."""
     import generate_runners as runners
     import transformers
-    from optimum_peer import save_drawn
+    from peers.optimum_peer import save_drawn
 
     model = model_of(name)
     folder = kept(f"folder-{name}", {"class": model.name, **model.config})

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-import sys
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -201,7 +199,7 @@ class Optimum(Runner):
     def __init__(self, python: Path, folder: Path, model: Model, threads: int, same_weights: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name, self.same_weights = f"optimum {model.optimum}.generate", same_weights
-        words = [str(python), str(HERE / "optimum_peer.py"), str(folder), str(threads), model.name]
+        words = [str(python), str(HERE / "peers" / "optimum_peer.py"), str(folder), str(threads), model.name]
         words.append(json.dumps(model.config))
         with (folder / "log").open("w") as log:
             self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -237,19 +235,3 @@ def _prompt(spec: ModelSpec, prompt: Tokens) -> dict[str, torch.Tensor]:
     if spec.generation.asset["encoder"] is None:
         return {"tokens": tokens, "tokens_mask": mask}
     return {"source": tokens, "source_mask": mask}
-
-
-def optimum_python(venv: Path, packages: Sequence[str]) -> Path:
-    """The Python of a venv with these packages, made where it is missing. RuntimeError says why there is none."""
-    python, ready = venv / "bin" / "python", venv / ".installed"
-    wanted = "\n".join(packages)
-    if python.exists() and ready.exists() and ready.read_text() == wanted:
-        return python
-    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
-    for command in ([sys.executable, "-m", "venv", str(venv)], pip):
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-            raise RuntimeError(f"{' '.join(command[1:4])}...: {''.join(last) or f'exit code {done.returncode}'}")
-    ready.write_text(wanted)
-    return python

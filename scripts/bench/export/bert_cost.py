@@ -36,7 +36,8 @@ SIZES: dict[str, dict[str, Any]] = {
 
 def saved(python: Path, folder: Path, config: dict[str, Any]) -> Path:
     """A folder that Optimum's older transformers wrote, which a newer one reads."""
-    code = "import sys, json; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from optimum_peer import save_drawn; "
+    code = "import sys, json; sys.path.insert(0, sys.argv[1]); from pathlib import Path; "
+    code += "from peers.optimum_peer import save_drawn; "
     code += "save_drawn(Path(sys.argv[2]), 'BertForSequenceClassification', json.loads(sys.argv[3]))"
     arguments = [str(HERE.parent), str(folder), json.dumps(config)]
     subprocess.run([str(python), "-c", code, *arguments], check=True, capture_output=True)
