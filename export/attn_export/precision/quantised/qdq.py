@@ -35,7 +35,6 @@ def insert(
     by_node = {site.node: site for site in sites}
     element = ELEMENTS[weights.kind]
     types = tensor_types(model)
-    done: set[str] = set()
     since = TYPES_SINCE if weights.kind == "fp8" else _CHANNELS_SINCE
     for node in model.graph.node:
         site = by_node.get(node.name)
@@ -47,7 +46,7 @@ def insert(
             since = max(since, TYPES_SINCE)
         node.input[0 if site.operator == "Gather" else 1] = _weight(writer, node, site, weights, element, float_type)
         if site.activation in scales:
-            node.input[0] = _activation(writer, node, scales[site.activation], element, float_type, done)
+            node.input[0] = _activation(writer, node, scales[site.activation], element, float_type)
     if weights.block is not None:
         since = _BLOCKS_SINCE
     if sites:
@@ -90,23 +89,22 @@ def _turned(node: onnx.NodeProto) -> bool:
     return any(a.name == "transB" and a.i for a in node.attribute)
 
 
-def _activation(
-    writer: GraphWriter, node: onnx.NodeProto, scale: float, element: int, float_type: int, done: set[str]
-) -> str:
-    """The activation, quantised and back, once for all who read it."""
+def _activation(writer: GraphWriter, node: onnx.NodeProto, scale: float, element: int, float_type: int) -> str:
+    """The activation, quantised and back, for this node alone.
+
+    ONNX Runtime fuses both into a product that is their only reader: queries, keys and values that share them, or whose pairs it
+    sees to be equal by a scale of one name, are multiplied in float32. TensorRT merges equal ones.
+    """
     source = node.input[0]
-    at = writer.own(f"{source}/quantised")
+    at = writer.own(f"{source}/quantised/{node.name}")
+    by = writer.weight(f"{at}/scale", np.asarray(scale, helper.tensor_dtype_to_np_dtype(float_type)))
+    zero = writer.weight(f"{at}/zero", np.zeros((), np.uint8), element)
     q, wide = writer.own(f"{at}/q"), writer.own(f"{at}/wide")
-    if at not in done:
-        done.add(at)
-        by = writer.weight(f"{at}/scale", np.asarray(scale, helper.tensor_dtype_to_np_dtype(float_type)))
-        zero = writer.weight(f"{at}/zero", np.zeros((), np.uint8), element)
-        ends = [by, zero]
-        writer.before(
-            node,
-            [
-                helper.make_node("QuantizeLinear", [source, *ends], [q], name=at),
-                helper.make_node("DequantizeLinear", [q, *ends], [wide], name=wide),
-            ],
-        )
+    writer.before(
+        node,
+        [
+            helper.make_node("QuantizeLinear", [source, by, zero], [q], name=at),
+            helper.make_node("DequantizeLinear", [q, by, zero], [wide], name=wide),
+        ],
+    )
     return wide
