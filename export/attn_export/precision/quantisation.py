@@ -60,6 +60,7 @@ class Quantisation:
     record      the answers that it is held to
     own_limits  whether outputs get limits of their own, as narrow as was measured
     inputs      of a plain file, which its record was drawn by
+    places      nodes whose weights could be quantised, and the module that each lies in
     scales      of static activations, by tensor; `calibration` is the table that they came from
     """
 
@@ -76,6 +77,7 @@ class Quantisation:
     inputs: tuple[TensorSpec, ...] = ()
     scales: Mapping[str, float] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
+    places: dict[str, str] = field(default_factory=dict)
     sites: tuple[Site, ...] = ()
     weights: Weights | None = None
     found: Search | None = None
@@ -108,8 +110,9 @@ class Quantisation:
         model = onnx.load(self.source, load_external_data=False)
         every = find_sites(model, self.scheme.operators)
         modules = read_graph(self.source, self.source.name).node_by_name()
+        self.places = {site.node: modules[site.node].module for site in every}
         for site in every:
-            if _asked(site.node, modules[site.node].module, options.leave):
+            if asked(site.node, self.places[site.node], options.leave):
                 self.unfit[site.node] = "asked for with --leave"
             elif (reason := _unfit(site, self.scheme)) is not None:
                 self.unfit[site.node] = reason
@@ -296,7 +299,7 @@ def file_bytes(path: Path) -> int:
     return path.stat().st_size + sum((path.parent / name).stat().st_size for name in read_info(path).data_files)
 
 
-def _asked(node: str, module: str, leave: Sequence[str]) -> bool:
+def asked(node: str, module: str, leave: Sequence[str]) -> bool:
     """Whether the node is named, or a part that it was cut into, or the module that it lies in."""
     return any(name.partition("/part")[0] == node or name == module or module.startswith(f"{name}.") for name in leave)
 

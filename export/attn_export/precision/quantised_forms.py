@@ -11,7 +11,7 @@ import onnx
 from attn_runtime.bundle import Bundle, Graph
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
-from attn_runtime.errors import BackendError, ParityError, UsageError
+from attn_runtime.errors import BackendError, ParityError, UsageError, did_you_mean
 from attn_runtime.spec import TensorSpec
 
 from ..attention import find_blocks
@@ -21,7 +21,7 @@ from ..parity import ReferenceSet, drawn_specs, golden_record, own_record, parit
 from . import schemes
 from .front import front_table, measure_front
 from .half import Conversion, FurtherCases, Live, TypedGraph, convert_graph, for_tensorrt, judge, of_bundle
-from .quantisation import MAX_LEFT, SHARES, Quantisation
+from .quantisation import MAX_LEFT, SHARES, Quantisation, asked
 from .quantised import QuantiseOptions, cut_products, insert, save
 from .schemes import HalfScheme, QuantisedScheme
 from .sources import bundle_conversion, check_source, embedded_inputs, file_conversion, fp32_of, named
@@ -30,6 +30,8 @@ from .sources import bundle_conversion, check_source, embedded_inputs, file_conv
 _LOGITS, _TIMES_INNER, _MOST_INNER = "logits", 4.0, 0.5
 #: In which type the rest of a graph is that TensorRT is given.
 _REST = "fp16"
+#: So many names are told where one is unknown.
+_MOST_NAMES = 8
 
 
 def quantise_bundle(
@@ -64,6 +66,7 @@ def quantise_bundle(
         for one in every:
             own = console.about(f"{one.graph}: ") if len(every) > 1 else console
             one.prepare(options, opened.graph(one.graph), own, [other.weights_file for other in every])
+        _check_leave(every, options.leave)
         _check_sites(every, opened.path.name)
         typed = _held(every)
         line.done(_done(every))
@@ -89,6 +92,20 @@ def _limits(opened: Bundle, graph: Graph, scheme: QuantisedScheme, rtol: float |
         return found
     inner = min(_TIMES_INNER * found.rtol, _MOST_INNER)
     return replace(found, rtols={o.name: inner for o in graph.outputs if o.name != _LOGITS})
+
+
+def _check_leave(every: Sequence[Quantisation], names: Sequence[str]) -> None:
+    """UsageError for a name of --leave that no weight has in any of the graphs: what it was meant for would be quantised."""
+    nodes = {node: module for one in every for node, module in one.places.items()}
+    for name in names:
+        if not any(asked(node, module, (name,)) for node, module in nodes.items()):
+            # Modules are what people call them by, and come first.
+            known = [*sorted({*filter(None, nodes.values())}), *sorted(nodes)]
+            shown = ", ".join(known[:_MOST_NAMES]) + (", ..." if len(known) > _MOST_NAMES else "")
+            raise UsageError(
+                f"--leave {name}: no weight that {every[0].scheme.name} would quantise lies in a node or module of this name; "
+                f"{did_you_mean(name, known)}available: {shown or '(none)'}"
+            )
 
 
 def _check_sites(every: Sequence[Quantisation], name: str) -> None:
@@ -205,6 +222,7 @@ def quantise_file(
     )
     with console.stage(scheme.name) as line:
         one.prepare(options, None, console)
+        _check_leave([one], options.leave)
         _check_sites([one], path.name)
         typed = _held([one])[0]
         line.done(_done([one]))
@@ -212,6 +230,7 @@ def quantise_file(
     if not tensorrt or not scheme.tensorrt:
         return typed
     half = _half()
+    (work / "half").mkdir()
     conversion = file_conversion(path, half, False, None, inputs, work / "half", isolated)
     made = convert_graph(conversion, path.stem, console, cases=cases)
     base = for_tensorrt(conversion, made, console, cases) or made

@@ -373,8 +373,8 @@ def test_weights_with_a_second_hard_link(made: Made, tmp_path: Path, named: bool
 
 def test_mistakes_cost_nothing(made: Made, tmp_path: Path) -> None:
     quiet = Console(True)
-    with pytest.raises(UsageError, match='unknown precision "fp8"; available: bf16, fp16'):
-        add_precision(made("Small"), "fp8", console=quiet)
+    with pytest.raises(UsageError, match='unknown precision "fp9"; did you mean fp8[?] available: bf16, fp16'):
+        add_precision(made("Small"), "fp9", console=quiet)
     with pytest.raises(UsageError, match="numpy has no bfloat16"):
         add_precision(made("Small"), "bf16", half_io=True, console=quiet)
     with pytest.raises(UsageError, match="--rtol 1: expected a limit over 0 and under 1"):
@@ -387,7 +387,7 @@ def test_mistakes_cost_nothing(made: Made, tmp_path: Path) -> None:
     manifest = json.loads((bare / "manifest.json").read_text())
     manifest["graphs"]["model"]["golden"] = []
     (bare / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BundleError, match="graph model has no golden cases to hold half precision against"):
+    with pytest.raises(BundleError, match="graph model has no golden cases to hold another precision against"):
         add_precision(bare, "fp16", console=quiet)
     damaged = copy(made("Offset"), tmp_path)
     with (damaged / "model.onnx").open("r+b") as file:
