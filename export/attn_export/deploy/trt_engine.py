@@ -215,6 +215,16 @@ def prepare(
             raise UsageError(f"--skip-pass {name}: the passes of to-trt are: {', '.join(_PASSES)}")
     if half_io and kind not in schemes.names():
         raise UsageError("--half-io belongs to --fp16: an fp32 graph's inputs and outputs are float32")
+    if (
+        kind in schemes.names()
+        and isinstance(scheme := schemes.get(kind), schemes.QuantisedScheme)
+        and not scheme.tensorrt
+    ):
+        others = [name for name in schemes.names() if getattr(schemes.get(name), "tensorrt", False)]
+        raise UsageError(
+            f"--precision {kind} is for a CPU alone, since TensorRT has no operators for ranges of each call; take "
+            f"{' or '.join(others)}"
+        )
     if is_file(path):
         return _plain(path, kind, shapes, graph, half_io, skip, drawn, quantise, console)
     return _bundle(path, kind, graph, half_io, skip, quantise, console)

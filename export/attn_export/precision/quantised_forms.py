@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -139,19 +138,12 @@ def _held(every: Sequence[Quantisation]) -> list[TypedGraph]:
 
 def _agree(every: Sequence[Quantisation]) -> None:
     """A weight that one graph leaves is left in all of them: else it would be stored twice."""
-    digests = {(one.graph, site.node): _digest(one, site.node) for one in every for site in one.sites}
-    gone = {digests[one.graph, site.node]: one.graph for one in every for site in one.sites if site.node in one.left}
+    gone = {one.hashes[node]: one.graph for one in every for node in one.left if node in one.hashes}
     for one in every:
         for site in one.sites:
-            other = gone.get(digests[one.graph, site.node])
+            other = gone.get(one.hashes[site.node])
             if other is not None and site.node not in one.left:
                 one.left[site.node] = f"as in graph {other}" if other != one.graph else "its weight is left elsewhere"
-
-
-def _digest(one: Quantisation, node: str) -> bytes:
-    assert one.weights is not None
-    blocks = one.weights.of(next(site for site in one.sites if site.node == node))
-    return hashlib.sha256(blocks.q.tobytes() + blocks.scales.tobytes()).digest()
 
 
 def _done(every: Sequence[Quantisation]) -> str:

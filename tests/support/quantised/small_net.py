@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor, nn
 
-from . import deep_nets
+from support.models import deep_nets
 
 
 class Net(nn.Module):
@@ -31,7 +31,7 @@ def export_small(folder: Path) -> None:
     assets.mkdir()
     (assets / "labels.json").write_text(str([f"class {n}" for n in range(24)]).replace("'", '"'))
     source = load_source(
-        "support.models.small_quantised:Net", inputs=["x:float32[batch,T,64]"], dims=["batch=1:2:3", "T=4:8:12"],
+        "support.quantised.small_net:Net", inputs=["x:float32[batch,T,64]"], dims=["batch=1:2:3", "T=4:8:12"],
         asset_folder=assets,
     )  # fmt: skip
     export(source, folder / "small.attn", options=ExportOptions(sweep=0))
