@@ -5,7 +5,7 @@ Everything public is here, and is imported when it is first used: `import attn_e
     export                    a model to a bundle or an .onnx, every form held against PyTorch; ExportOptions, ExportResult
     load_source               what a name, a module or a .pt2 file is, and the inputs it takes; `export` takes that, too
     verify, verify_against    a bundle against its golden cases and the living module
-    convert                   another precision into a bundle, or of a plain .onnx
+    convert                   another precision into a bundle, or of a plain .onnx; QuantiseOptions
     bisect                    the first node where two graphs of a model part
     to_trt                    TensorRT engines
     inspect                   every attention block, and what became of it in the engines
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from .doctor import diagnose
     from .parity import verify_against
     from .pipeline import ExportOptions, ExportResult, export
-    from .precision import bisect, convert
+    from .precision import QuantiseOptions, bisect, convert
     from .source import built_in_models, list_models, load_source, surveyed_models
     from .verification import verify
 
@@ -70,6 +70,7 @@ __all__ = [
     "ParityError",
     "PassError",
     "PrecisionError",
+    "QuantiseOptions",
     "StageError",
     "TritonOptions",
     "UsageError",
@@ -104,6 +105,7 @@ __getattr__, __dir__ = lazy(
         "pipeline.types": ["ExportOptions"],
         "precision.bisect_bundle": ["bisect"],
         "precision.conversion": ["convert"],
+        "precision.quantised.options": ["QuantiseOptions"],
         "source.built_in": ["built_in_models", "list_models"],
         "source.library_models.surveyed": ["surveyed_models"],
         "source.resolve": ["load_source"],

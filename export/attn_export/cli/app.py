@@ -24,7 +24,14 @@ from .. import __version__
 from .deploy import deploy
 from .inspect import inspect_command
 from .models import models
-from .precision import bisect_command, chosen_scheme, convert_command, precision_options
+from .precision import (
+    bisect_command,
+    chosen_quantisation,
+    chosen_scheme,
+    convert_command,
+    precision_options,
+    quantise_options,
+)
 from .trt import to_trt
 
 
@@ -163,6 +170,7 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
     "when it is left out.",
 )
 @precision_options
+@quantise_options
 @click.option("--force", is_flag=True, help="Replace what is in the output's place even if it is no bundle.")
 @click.option("--verbose", "-v", is_flag=True, help="Let the exporter's own logs and warnings through.")
 @_source_options
@@ -188,7 +196,7 @@ def to_onnx(
     result = export(
         source, output, inputs=inputs, dims=dims, checkpoint=checkpoint, with_attention=with_attention,
         precision=chosen_scheme(precisions, options["half_io"], needed=False),
-        options=ExportOptions(**options), console=Console(quiet),
+        options=ExportOptions(quantise=chosen_quantisation(options), **options), console=Console(quiet),
     )  # fmt: skip
     if as_json:
         print_json(result.to_json())

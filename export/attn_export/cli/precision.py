@@ -73,20 +73,16 @@ def quantise_options(command: Command) -> Command:
     return _apply(options, command)
 
 
-def chosen_quantisation(
-    calibrate: str | None,
-    calibration: str | None,
-    block_size: int | None,
-    rounding: str | None,
-    min_agreement: float | None,
-    max_size: float | None,
-    leave: tuple[str, ...],
-) -> Any:
-    """The options as `convert` takes them."""
-    from ..precision import QuantiseOptions
+def chosen_quantisation(options: dict[str, Any]) -> Any:
+    """What `quantise_options` gave a command, taken out of its `options`, as `convert` takes it."""
+    from .. import QuantiseOptions
 
-    size = None if max_size is None else int(max_size * 1e6)
-    return QuantiseOptions(calibrate, calibration, block_size, rounding, min_agreement, size, leave)
+    size = options.pop("max_size")
+    own = ("calibrate", "calibration", "rounding", "min_agreement", "leave")
+    return QuantiseOptions(
+        block=options.pop("block_size"), max_size=None if size is None else int(size * 1e6),
+        **{name: options.pop(name) for name in own},
+    )  # fmt: skip
 
 
 def input_options(command: Command) -> Command:
@@ -159,10 +155,9 @@ def convert_command(
     assert precision is not None
     from .. import Console, convert
 
-    chosen = chosen_quantisation(**quantise)
     made = convert(
         path, precision, output=output, half_io=half_io, rtol=rtol, skip=skip_pass, inputs=inputs, dims=dims,
-        tensorrt=tensorrt, console=Console(quiet), stage_seconds=stage_timeout, quantise=chosen, plot=plot,
+        tensorrt=tensorrt, console=Console(quiet), stage_seconds=stage_timeout, quantise=chosen_quantisation(quantise), plot=plot,
     )  # fmt: skip
     if as_json:
         print_json({"precisions": [typed.to_json() for typed in made]})

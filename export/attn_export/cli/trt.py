@@ -9,7 +9,7 @@ import click
 from attn_runtime.cli import BuildPrinter, build_options
 from attn_runtime.errors import UsageError
 
-from .precision import input_options
+from .precision import chosen_quantisation, input_options, quantise_options
 
 
 @click.command("to-trt")
@@ -22,6 +22,7 @@ from .precision import input_options
 @click.option("--precision", "kinds", multiple=True, metavar="NAME", help="The same for any precision by its name.")
 @click.option("--half-io", is_flag=True, help="With --fp16: float16 inputs and outputs too.")
 @click.option("--skip-pass", "skip", multiple=True, metavar="attention", help="Leave the attention as it is written.")
+@quantise_options
 @input_options
 @build_options
 def to_trt(path: Path, kinds: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> None:
@@ -38,6 +39,7 @@ def to_trt(path: Path, kinds: tuple[str, ...], quiet: bool, as_json: bool, **opt
     console = Console(quiet or as_json)
     with BuildPrinter(quiet, as_json) as printer:
         report = to_trt(
-            path, kinds[0] if kinds else None, console=console, on_progress=printer.progress, on_build=printer.built, **options
+            path, kinds[0] if kinds else None, console=console, on_progress=printer.progress, on_build=printer.built,
+            quantise=chosen_quantisation(options), **options,
         )  # fmt: skip
     printer.end(report)

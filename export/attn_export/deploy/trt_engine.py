@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 from attn_runtime.bundle import AttentionBlock, Bundle, Graph
 from attn_runtime.errors import OutputError, ParityError, PassError, StageError, UsageError
+from attn_runtime.escape import shell_words
 from attn_runtime.files import is_file, is_folder
 from attn_runtime.onnx_file import OnnxGraph
 from attn_runtime.spec import Dim, TensorSpec
@@ -25,7 +26,7 @@ from ..attention import find_blocks
 from ..console import Console
 from ..onnx_graph import load
 from ..passes import Pass, early_split, tensorrt
-from ..precision import schemes
+from ..precision import QuantiseOptions, schemes
 
 #: The passes that can be left out.
 _PASSES = ("attention",)
@@ -57,6 +58,7 @@ def to_trt(
     min_shapes: tuple[str, ...] = (),
     opt_shapes: tuple[str, ...] = (),
     max_shapes: tuple[str, ...] = (),
+    quantise: QuantiseOptions = QuantiseOptions(),  # noqa: B008  it is frozen
     console: Console | None = None,
     on_build: Callable[[GraphBuild], object] | None = None,
     **options: Any,
@@ -69,6 +71,7 @@ def to_trt(
     inputs, dims     of a plain file, as `convert` takes them: what is drawn for them where something is rewritten and
                      checked; by default what its metadata or the shapes say
     min_shapes, ...  trtexec's texts, as in "x:1x3x32x32,y:2x3"
+    quantise         of that conversion too: what there is to choose of a precision that quantises
     on_build         called after each build
     options          the further arguments of `attn_runtime.compile_engines`
 
@@ -77,11 +80,14 @@ def to_trt(
     path, console = Path(path), console or Console(quiet=True)
     shapes = ShapeTexts(min_shapes, opt_shapes, max_shapes)
     drawn = _drawn(path, inputs, dims)
+    if quantise.given:
+        _check_unmade(path, precision, quantise)
 
     def prepared(name: str | None) -> tuple[Path, Mapping[str, Any]]:
         request = prepare(
-            path, precision, shapes=shapes, graph=name, half_io=half_io, skip=skip, drawn=drawn, console=console
-        )
+            path, precision, shapes=shapes, graph=name, half_io=half_io, skip=skip, drawn=drawn, quantise=quantise,
+            console=console,
+        )  # fmt: skip
         for note in request.notes:
             console.note(note)
         return request.path, request.arguments
@@ -103,6 +109,25 @@ def _drawn(path: Path, inputs: Sequence[str], dims: Sequence[str]) -> Drawn:
     from ..precision import drawn_inputs
 
     return drawn_inputs(inputs, dims)
+
+
+def _check_unmade(path: Path, kind: str | None, quantise: QuantiseOptions) -> None:
+    """UsageError for choices of a precision that is not made now: none is named, or it is there."""
+    option = quantise.given[0]
+    if kind is None or kind == "fp32":
+        raise schemes.none_named(option)
+    quantise.check(scheme := schemes.get(kind))
+    if is_folder(path):
+        graphs = Bundle.open(path, check_hashes=False).graphs.values()
+        there = all(kind in graph.precisions for graph in graphs)
+    else:
+        source = find_source(path, None, None)
+        there = _made(source.onnx, source.type, scheme)
+    if there:
+        raise UsageError(
+            f"{option} is for making {kind}, which {path.name} has already; leave it out, or make it anew first: "
+            f"{shell_words('attn-export', 'convert', str(path), '--precision', kind, option)} ..."
+        )
 
 
 def _build_otherwise(
@@ -175,27 +200,44 @@ def prepare(
     half_io: bool = False,
     skip: Sequence[str] = (),
     drawn: Drawn = None,
+    quantise: QuantiseOptions = QuantiseOptions(),  # noqa: B008  it is frozen
     console: Console,
 ) -> CompileRequest:
     """Make the precision `kind` ("fp32", a scheme's name, None for what is there) unless it is there, and look up what the
     build has to know.
 
     A bundle gets its new precision written into it; for a plain NAME.onnx, NAME.`kind`.onnx is written beside it.
-    `half_io`, `skip` ("attention") and `drawn` (what the inputs of a plain file are) are those of the conversion. Raises
-    what the conversion raises; then bundle and files are as they were.
+    `half_io`, `skip` ("attention"), `drawn` (what the inputs of a plain file are) and `quantise` are those of the conversion.
+    Raises what the conversion raises; then bundle and files are as they were.
     """
     for name in skip:
         if name not in _PASSES:
             raise UsageError(f"--skip-pass {name}: the passes of to-trt are: {', '.join(_PASSES)}")
     if half_io and kind not in schemes.names():
         raise UsageError("--half-io belongs to --fp16: an fp32 graph's inputs and outputs are float32")
+    if (
+        kind in schemes.names()
+        and isinstance(scheme := schemes.get(kind), schemes.QuantisedScheme)
+        and not scheme.tensorrt
+    ):
+        others = [name for name in schemes.names() if getattr(schemes.get(name), "tensorrt", False)]
+        raise UsageError(
+            f"--precision {kind} is for a CPU alone, since TensorRT has no operators for ranges of each call; take "
+            f"{' or '.join(others)}"
+        )
     if is_file(path):
-        return _plain(path, kind, shapes, graph, half_io, skip, drawn, console)
-    return _bundle(path, kind, graph, half_io, skip, console)
+        return _plain(path, kind, shapes, graph, half_io, skip, drawn, quantise, console)
+    return _bundle(path, kind, graph, half_io, skip, quantise, console)
 
 
 def _bundle(
-    path: Path, kind: str | None, graph: str | None, half_io: bool, skip: Sequence[str], console: Console
+    path: Path,
+    kind: str | None,
+    graph: str | None,
+    half_io: bool,
+    skip: Sequence[str],
+    quantise: QuantiseOptions,
+    console: Console,
 ) -> CompileRequest:
     found = Bundle.open(path).graph(graph)
     notes: list[str] = []
@@ -204,7 +246,7 @@ def _bundle(
         from ..precision import add_precision  # imports torch, which nothing else here needs
 
         with console.changing(path):
-            add_precision(path, kind, half_io=half_io, skip=skip, console=console)
+            add_precision(path, kind, half_io=half_io, skip=skip, console=console, quantise=quantise)
         found = Bundle.open(path).graph(graph)
     elif kind in schemes.names() and there is not None and there.half_io and not half_io:
         notes.append(f"the bundle's {kind} takes and gives float16 (made with --half-io); that is what is compiled")
@@ -241,6 +283,7 @@ def _plain(
     half_io: bool,
     skip: Sequence[str],
     drawn: Drawn,
+    quantise: QuantiseOptions,
     console: Console,
 ) -> CompileRequest:
     source = find_source(path, graph, None)
@@ -259,6 +302,7 @@ def _plain(
             skip=skip,
             tensorrt=True,
             console=console,
+            quantise=quantise,
         )
         kept = tuple(node["node"] for node in typed.fp32_nodes)
         return CompileRequest(

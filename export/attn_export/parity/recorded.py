@@ -42,7 +42,7 @@ def golden_record(bundle: Bundle, graph: Graph, type: str | None) -> ReferenceSe
     """
     if not graph.golden_for(type):
         raise BundleError(
-            f"bundle {graph.bundle}: graph {graph.name} has no golden cases to hold half precision against. Export it again."
+            f"bundle {graph.bundle}: graph {graph.name} has no golden cases to hold another precision against. Export it again."
         )
     for _ in graph.cases(type):
         pass  # names, dtypes and shapes of every file

@@ -146,6 +146,8 @@ def _check_target(target: Path, precision: str | None, options: ExportOptions) -
     """What can be refused before torch is imported. UsageError, or OutputError for what must not be replaced."""
     if precision is None and options.half_io:
         raise schemes.none_named("--half-io")
+    if precision is None and options.quantise.given:
+        raise schemes.none_named(options.quantise.given[0])
     if precision is not None and target.suffix != ".attn":
         flag = schemes.option(precision)
         output = f"{target.stem}.{precision}.onnx"
@@ -162,7 +164,7 @@ def _check_precision(precision: str | None, options: ExportOptions) -> None:
     if precision is not None:
         from ..precision import check_options
 
-        check_options(precision, options.half_io, ())
+        check_options(precision, options.half_io, (), options.quantise)
 
 
 def _loaded(
@@ -256,6 +258,7 @@ def _add_precision(
     skip = tuple(one for one in options.skip if one == _ATTENTION)
     converted = add_precision(
         bundle, name, half_io=options.half_io, skip=skip, console=console, stage_seconds=options.stage_seconds,
+        quantise=options.quantise,
         live={graph: Live(work.checker.ask, work.signature.draw) for graph, work in done.graphs.items()},
     )  # fmt: skip
     return tuple(converted)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attn_runtime.errors import UsageError
 
+from ..precision import QuantiseOptions
 from ..source import ONLY
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class ExportOptions:
     mutate         changes of each final graph that the golden cases are tried on; of further cases that are drawn, those that
                    notice more of them become golden cases too. 0 tries none
     half_io        float16 inputs and outputs too, with a precision that has them
+    quantise       what there is to choose of a precision that quantises
     seed           of random weights and of the inputs that are drawn
     stage_seconds  limit for each risky stage, which runs in a child process
     force          replace what is in the target's place even if it is no bundle
@@ -74,6 +76,7 @@ class ExportOptions:
     sweep: float | None = None
     mutate: int = 0
     half_io: bool = False
+    quantise: QuantiseOptions = field(default_factory=QuantiseOptions)
     seed: int = 0
     stage_seconds: float = 600.0
     force: bool = False

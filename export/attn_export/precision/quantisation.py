@@ -32,8 +32,10 @@ from .quantised import (
     find_sites,
     fits_cpu_form,
     has_moments,
+    key,
     round_weights,
     search,
+    weight_hash,
     write_cpu_form,
 )
 from .schemes import QuantisedScheme
@@ -60,6 +62,8 @@ class Quantisation:
     record      the answers that it is held to
     own_limits  whether outputs get limits of their own, as narrow as was measured
     inputs      of a plain file, which its record was drawn by
+    hashes      of the weight of each of these nodes, which other graphs may have too
+    places      nodes whose weights could be quantised, and the module that each lies in
     scales      of static activations, by tensor; `calibration` is the table that they came from
     """
 
@@ -76,10 +80,12 @@ class Quantisation:
     inputs: tuple[TensorSpec, ...] = ()
     scales: Mapping[str, float] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
+    places: dict[str, str] = field(default_factory=dict)
     sites: tuple[Site, ...] = ()
     weights: Weights | None = None
     found: Search | None = None
     unfit: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, bytes] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     half_io: bool = False
     _held: int = 0
@@ -108,9 +114,11 @@ class Quantisation:
         model = onnx.load(self.source, load_external_data=False)
         every = find_sites(model, self.scheme.operators)
         modules = read_graph(self.source, self.source.name).node_by_name()
+        self.places = {site.node: modules[site.node].module for site in every}
         for site in every:
-            if _asked(site.node, modules[site.node].module, options.leave):
+            if asked(site.node, self.places[site.node], options.leave):
                 self.unfit[site.node] = "asked for with --leave"
+                self.hashes[site.node] = weight_hash(self.source, site)
             elif (reason := _unfit(site, self.scheme)) is not None:
                 self.unfit[site.node] = reason
         self.left = dict(self.unfit)
@@ -129,6 +137,7 @@ class Quantisation:
                 )  # fmt: skip
             except TaskFailed as problem:
                 raise PassError(f"the weights can't be rounded: {problem.reason}") from problem
+            self.hashes |= {site.node: self.weights.hashes[key(site)] for site in self.sites}
             line.done(f"{len(self.weights.found)} weights to {scheme.weights} by {scheme.rounding}")
 
     def _samples(self, options: QuantiseOptions, graph: Graph | None) -> Samples:
@@ -200,8 +209,14 @@ class Quantisation:
             f"{self.scheme.name} does not match {self.record.against} within {limit:.0e} of "
             f"max|reference|{agreement}: with {len(best.left)} of {len(self.sites)} weights left in fp32 it is off by "
             f"{best.error:.1e}{'' if best.agreement is None else f', agreement {best.agreement:.1%}'}; the most is done by "
-            f"{most[0]} (alone {short(most[1] * share)} of the limit). Allow more with --max-error, take another scheme, "
-            f"or stay in fp32. No {self.scheme.name} graph was written."
+            f"{most[0]} (alone {short(most[1] * share)} of the limit). {self._advice}"
+        )
+
+    @property
+    def _advice(self) -> str:
+        return (
+            "Allow more with --max-error, take another scheme, or stay in fp32. "
+            f"No {self.scheme.name} graph was written."
         )
 
     def too_much_left(self, share: float) -> ParityError:
@@ -209,8 +224,7 @@ class Quantisation:
         return ParityError(
             f"{self.scheme.name} leaves {share:.0%} of the weights of graph {self.graph} in fp32 to match "
             f"{self.record.against} within {self.tolerance.rtol:.0e} of max|reference|, more than {MAX_LEFT:.0%}: hardly "
-            "anything of it would be smaller or faster. Allow more with --max-error, take another scheme, or stay in fp32. "
-            f"No {self.scheme.name} graph was written."
+            f"anything of it would be smaller or faster. {self._advice}"
         )
 
     def share_left(self) -> float:
@@ -231,12 +245,12 @@ class Quantisation:
         except TaskFailed as problem:
             raise PassError(f"the {self.scheme.name} graph can't be run: {problem.reason}") from problem
         if not passed(checks):
-            raise parity_error(self.scheme.name, checks, self.record.against, advice="Nothing was written.")
+            raise parity_error(self.scheme.name, checks, self.record.against, advice=self._advice)
         self._held += 1
         further = hold(self, path, self.cases, self.work / f"further{self._held}")
         if further.failing:
             self.record = replace(self.record, cases=(*self.record.cases, *further.failing[:_MOST_ADDED]))
-            raise parity_error(self.scheme.name, further.checks, self.record.against, advice="Nothing was written.")
+            raise parity_error(self.scheme.name, further.checks, self.record.against, advice=self._advice)
         model = load(path)
         typed = TypedGraph(
             self.scheme.name, path, self.scheme.type, self.graph, (), 0.0, find_blocks(model), self.tolerance,
@@ -297,7 +311,7 @@ def file_bytes(path: Path) -> int:
     return path.stat().st_size + sum((path.parent / name).stat().st_size for name in read_info(path).data_files)
 
 
-def _asked(node: str, module: str, leave: Sequence[str]) -> bool:
+def asked(node: str, module: str, leave: Sequence[str]) -> bool:
     """Whether the node is named, or a part that it was cut into, or the module that it lies in."""
     return any(name.partition("/part")[0] == node or name == module or module.startswith(f"{name}.") for name in leave)
 

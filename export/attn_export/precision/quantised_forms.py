@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +9,14 @@ from pathlib import Path
 from attn_runtime.bundle import Bundle, Graph
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
-from attn_runtime.errors import ParityError, UsageError
+from attn_runtime.errors import ParityError, UsageError, did_you_mean
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
 from ..parity import drawn_specs, golden_record, own_record, worst
 from .front import front_table, measure_front
 from .half import FurtherCases, Live, TypedGraph, convert_graph, for_tensorrt, of_bundle
-from .quantisation import MAX_LEFT, SHARES, Quantisation
+from .quantisation import MAX_LEFT, SHARES, Quantisation, asked
 from .quantised import QuantiseOptions
 from .quantised_tensorrt import HalfForm, half_form, half_scheme, tensorrt_form
 from .schemes import QuantisedScheme
@@ -25,6 +24,8 @@ from .sources import check_source, embedded_inputs, file_conversion, fp32_of, na
 
 #: A generator's answer; its other outputs go from graph to graph, and may be off so many times further, but no more than half.
 _LOGITS, _TIMES_INNER, _MOST_INNER = "logits", 4.0, 0.5
+#: So many names are told where one is unknown.
+_MOST_NAMES = 8
 
 
 def quantise_bundle(
@@ -63,6 +64,7 @@ def quantise_bundle(
             one.prepare(options, graph, own, [other.weights_file for other in every])
             if tensorrt and scheme.tensorrt and (half := half_form(one, opened, graph, own)) is not None:
                 halves[one.graph] = half
+        _check_leave(every, options.leave)
         _check_sites(every, opened.path.name)
         forms = _held(every, halves, console)
         line.done(_done(every))
@@ -77,6 +79,20 @@ def _limits(opened: Bundle, graph: Graph, scheme: QuantisedScheme, rtol: float |
         return found
     inner = min(_TIMES_INNER * found.rtol, _MOST_INNER)
     return replace(found, rtols={o.name: inner for o in graph.outputs if o.name != _LOGITS})
+
+
+def _check_leave(every: Sequence[Quantisation], names: Sequence[str]) -> None:
+    """UsageError for a name of --leave that no weight has in any of the graphs: what it was meant for would be quantised."""
+    nodes = {node: module for one in every for node, module in one.places.items()}
+    for name in names:
+        if not any(asked(node, module, (name,)) for node, module in nodes.items()):
+            # Modules are what people call them by, and come first.
+            known = [*sorted({*filter(None, nodes.values())}), *sorted(nodes)]
+            shown = ", ".join(known[:_MOST_NAMES]) + (", ..." if len(known) > _MOST_NAMES else "")
+            raise UsageError(
+                f"--leave {name}: no weight that {every[0].scheme.name} would quantise lies in a node or module of this name; "
+                f"{did_you_mean(name, known)}available: {shown or '(none)'}"
+            )
 
 
 def _check_sites(every: Sequence[Quantisation], name: str) -> None:
@@ -123,19 +139,12 @@ def _forms(one: Quantisation, half: HalfForm | None, console: Console, several: 
 
 def _agree(every: Sequence[Quantisation]) -> None:
     """A weight that one graph leaves is left in all of them: else it would be stored twice."""
-    digests = {(one.graph, site.node): _digest(one, site.node) for one in every for site in one.sites}
-    gone = {digests[one.graph, site.node]: one.graph for one in every for site in one.sites if site.node in one.left}
+    gone = {one.hashes[node]: one.graph for one in every for node in one.left if node in one.hashes}
     for one in every:
         for site in one.sites:
-            other = gone.get(digests[one.graph, site.node])
+            other = gone.get(one.hashes[site.node])
             if other is not None and site.node not in one.left:
                 one.left[site.node] = f"as in graph {other}" if other != one.graph else "its weight is left elsewhere"
-
-
-def _digest(one: Quantisation, node: str) -> bytes:
-    assert one.weights is not None
-    blocks = one.weights.of(next(site for site in one.sites if site.node == node))
-    return hashlib.sha256(blocks.q.tobytes() + blocks.scales.tobytes()).digest()
 
 
 def _done(every: Sequence[Quantisation]) -> str:
@@ -209,8 +218,10 @@ def quantise_file(
     halves: dict[str, HalfForm] = {}
     with console.stage(scheme.name) as line:
         one.prepare(options, None, console)
+        _check_leave([one], options.leave)
         _check_sites([one], path.name)
         if tensorrt and scheme.tensorrt:
+            (work / "half").mkdir()
             conversion = file_conversion(path, half_scheme(), False, None, inputs, work / "half", isolated)
             made = convert_graph(conversion, path.stem, console, cases=cases)
             base = for_tensorrt(conversion, made, console, cases) or made

@@ -20,6 +20,16 @@ from .layerwise import precision_of, ranges
 from .schemes import HalfScheme
 from .typed import MAX_BYTES
 
+#: Operators of graphs whose products or weights are quantised.
+_QUANTISED = {
+    "ConvInteger",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+    "MatMulNBits",
+    "QuantizeLinear",
+}
+
 
 def bundle_conversion(
     opened: Bundle,
@@ -104,6 +114,10 @@ def check_source(source: Path, most_bytes: int = MAX_BYTES) -> GraphInfo:
     model = onnx.load(source, load_external_data=False)
     if (scheme := precision_of(model)) is not None:
         raise UsageError(f"{source.name} is in {scheme.name} already; give the fp32 graph that it was made from")
+    if found := sorted({node.op_type for node in model.graph.node} & _QUANTISED):
+        raise UsageError(
+            f"{source.name} is quantised already ({', '.join(found)}); give the fp32 graph that it was made from"
+        )
     return info
 
 

@@ -389,7 +389,7 @@ def test_mistakes_cost_nothing(made: Made, tmp_path: Path) -> None:
     manifest = json.loads((bare / "manifest.json").read_text())
     manifest["graphs"]["model"]["golden"] = []
     (bare / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BundleError, match="graph model has no golden cases to hold half precision against"):
+    with pytest.raises(BundleError, match="graph model has no golden cases to hold another precision against"):
         add_precision(bare, "fp16", console=quiet)
     damaged = copy(made("Offset"), tmp_path)
     with (damaged / "model.onnx").open("r+b") as file:

@@ -79,11 +79,11 @@ def test_it_counts_for_its_graph_its_precision_and_its_threads(valid_bundle: Pat
 def test_another_machine_does_not_go_by_it(what: str, valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = kept(valid_bundle)
     other = machine() | {what: {"onnxruntime": "0.1"} if what == "libraries" else 99}
-    monkeypatch.setattr(measured, "machine", lambda: other)
-    assert taken(valid_bundle) == "ort"
-    assert kept(valid_bundle) != file  # its own, beside that one
+    with monkeypatch.context() as patch:
+        patch.setattr(measured, "machine", lambda: other)
+        assert taken(valid_bundle) == "ort"
+        assert kept(valid_bundle) != file  # its own, beside that one
     # Under the name of this machine, it is told by what it says of itself.
-    monkeypatch.undo()
     file.write_text(json.dumps(json.loads(file.read_text()) | {"machine": other}))
     assert taken(valid_bundle) == "ort"
 

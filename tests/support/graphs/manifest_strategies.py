@@ -21,6 +21,11 @@ def whole_manifest() -> dict[str, Any]:
         files[text] = {"sha256": "0" * 64, "size": 1}
     tensor = manifest["graphs"]["model"]["inputs"][0]
     tensor.update(low=-5, high=2**40, values={"kind": "normal", "mean": 0.5, "std": 1, "low": -1.5, "high": 2**40})
+    kept = {"node": "norm", "operator": "Pow", "module": "encoder.norm", "reason": "overflow"}
+    manifest["graphs"]["model"]["precisions"]["half"]["quantised"] = {
+        "weights": "int4", "activations": "static", "rounding": "gptq", "block": 32, "quantised": 3, "left": [kept],
+        "calibration": {"method": "min-max", "source": "the golden inputs", "samples": 7, "ranges": {"x": [-1.5, 2.0]}},
+    }  # fmt: skip
     return manifest
 
 

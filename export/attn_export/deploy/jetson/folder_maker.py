@@ -154,7 +154,8 @@ def _check_quantised(bundle: Bundle, graph: Graph, name: str, board: Board, rele
 
 def _notes(bundle: Bundle, release: Release, precisions: tuple[str, ...]) -> list[str]:
     notes = []
-    if not any(graph.precisions[name].type != "fp32" for graph in bundle.graphs.values() for name in precisions):
+    forms = [graph.precision_for(name, "tensorrt")[1] for graph in bundle.graphs.values() for name in precisions]
+    if all(form.type == "fp32" for form in forms):
         notes.append(
             "only fp32 is built: for the board's fast half precision, "
             f"{shell_words('attn-export', 'convert', bundle.path.name, '--fp16')} first"

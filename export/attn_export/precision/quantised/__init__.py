@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .site_search import Aim, Point, Search, search
     from .sites import Site, find_sites
     from .speed import measure
-    from .weights import Weights, has_moments, round_weights
+    from .weights import Weights, has_moments, key, round_weights, weight_hash
     from .writer import save
 
 __all__ = [
@@ -31,10 +31,12 @@ __all__ = [
     "fits_cpu_form",
     "has_moments",
     "insert",
+    "key",
     "measure",
     "round_weights",
     "save",
     "search",
+    "weight_hash",
     "write_cpu_form",
 ]
 
@@ -50,7 +52,7 @@ __getattr__, __dir__ = lazy(
         "site_search": ["Aim", "Point", "Search", "search"],
         "sites": ["Site", "find_sites"],
         "speed": ["measure"],
-        "weights": ["Weights", "has_moments", "round_weights"],
+        "weights": ["Weights", "has_moments", "key", "round_weights", "weight_hash"],
         "writer": ["save"],
     },
 )

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from attn_runtime.errors import UsageError, did_you_mean
 
-from ..calibration import check_method
 from ..schemes import QuantisedScheme, Scheme, option
-from .rounding import ROUNDINGS
+
+# Calibration and rounding import torch and onnx, which takes seconds: after a command line has made its options.
 
 #: Sizes of a block that every engine takes.
 BLOCKS = (16, 32, 64, 128, 256)
@@ -33,8 +33,9 @@ class QuantiseOptions:
     max_size: int | None = None
     leave: tuple[str, ...] = ()
 
-    def check(self, scheme: Scheme) -> None:
-        """UsageError for what the scheme has no use for, and for numbers out of range."""
+    @property
+    def given(self) -> list[str]:
+        """What was chosen, as a command line calls it."""
         flags = {
             "--calibrate": self.calibrate,
             "--calibration": self.calibration,
@@ -44,7 +45,11 @@ class QuantiseOptions:
             "--max-size": self.max_size,
             "--leave": self.leave or None,
         }
-        given = [name for name, value in flags.items() if value is not None]
+        return [name for name, value in flags.items() if value is not None]
+
+    def check(self, scheme: Scheme) -> None:
+        """UsageError for what the scheme has no use for, and for numbers out of range."""
+        given = self.given
         if not given:
             return
         if not isinstance(scheme, QuantisedScheme):
@@ -52,6 +57,9 @@ class QuantiseOptions:
                 f"{given[0]} is for a precision that quantises, and {option(scheme.name)} does not; leave it out, or take "
                 "--precision int8"
             )
+        from ..calibration import check_method
+        from .rounding import ROUNDINGS
+
         if self.rounding is not None and self.rounding not in ROUNDINGS:
             raise UsageError(
                 f"--rounding {self.rounding}: unknown; {did_you_mean(self.rounding, ROUNDINGS)}available: {', '.join(ROUNDINGS)}"

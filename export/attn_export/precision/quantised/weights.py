@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ class Weights:
 
     kind    "int8", "int4" or "fp8"
     block   rows of [K, N] that share a scale; None for one per column
+    hashes  of what each was in float32, as `weight_hash` has it
     """
 
     kind: str
     block: int | None
     found: dict[str, Blocks]
+    hashes: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path, kind: str, block: int | None) -> Weights:
@@ -46,7 +48,8 @@ class Weights:
                 if kind == "fp8":
                     q = q.view(ml_dtypes.float8_e4m3fn)
                 found[name[:-2]] = Blocks(q, scales, block or q.shape[0])
-        return cls(kind, block, found)
+        hashes = {name[: -len("/hash")]: arrays[name].tobytes() for name in arrays if name.endswith("/hash")}
+        return cls(kind, block, found, hashes)
 
     def of(self, site: Site) -> Blocks:
         return self.found[key(site)]
@@ -110,8 +113,7 @@ def round_here(
         if f"{key(site)}/q" in found:
             continue
         matrix = as_matrix(numpy_helper.to_array(stored[site.weight], str(Path(source).parent)), site)
-        # With its shape: weights of zeros or ones have the same bytes in any.
-        hash_ = hashlib.sha256(str(matrix.shape).encode() + np.ascontiguousarray(matrix).tobytes()).digest()
+        hash_ = _hash(matrix)
         found[f"{key(site)}/hash"] = np.frombuffer(hash_, np.uint8)
         if hash_ in known:
             found[f"{key(site)}/q"], found[f"{key(site)}/scales"] = known[hash_]
@@ -129,6 +131,17 @@ def round_here(
         found[f"{key(site)}/scales"] = np.ascontiguousarray(blocks.scales)
     save_file(found, target)
     return {}
+
+
+def weight_hash(source: Path, site: Site) -> bytes:
+    """The SHA-256 of the weight in float32 as [K, N]: graphs of a model share a weight where these are equal."""
+    stored = {t.name: t for t in onnx.load(source, load_external_data=False).graph.initializer}
+    return _hash(as_matrix(numpy_helper.to_array(stored[site.weight], str(source.parent)), site))
+
+
+def _hash(matrix: NDArray[np.float32]) -> bytes:
+    # With its shape: weights of zeros or ones have the same bytes in any.
+    return hashlib.sha256(str(matrix.shape).encode() + np.ascontiguousarray(matrix).tobytes()).digest()
 
 
 def has_moments(site: Site) -> bool:

@@ -26,6 +26,8 @@ class QuantisedScheme(Scheme):
     operators: tuple[str, ...] = ("MatMul", "Gemm")
     rounding: str = "nearest"
     tensorrt: bool = True
+    half_io: bool = False
+    no_half_io: str = "what it leaves is float32 on a CPU"
 
     @property
     def bits(self) -> int:
