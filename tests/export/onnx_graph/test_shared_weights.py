@@ -76,9 +76,9 @@ def test_without_weights_there_is_no_file(tmp_path: Path) -> None:
 
 
 def test_what_does_not_read_back_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    a = graph(tmp_path / "a.onnx", {"one": LARGE})
+    a = graph(tmp_path / "a.onnx", {"one": LARGE, "two": LARGE[::-1]})
     monkeypatch.setattr(
-        "attn_export.onnx_graph.shared_weights._place", lambda content, places, file: file.write(content.data) and 0
+        "attn_export.onnx_graph.shared_weights._append", lambda content, file: file.write(content.data) and 0
     )
     with pytest.raises(PassError, match="one does not read back"):
         share([a], tmp_path / "weights.data")
