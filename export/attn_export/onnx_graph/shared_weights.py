@@ -48,7 +48,7 @@ def share(graphs: Sequence[Path], data: Path, beside: Sequence[Path] = (), sourc
     before = {file for graph in graphs for file in check_external_data(graph, graph.name)} if source is None else set()
     contents = _Contents(data, beside)
     together = 0
-    with data.open("wb") as file:
+    with data.open("xb") as file:  # never over a graph that is called so
         for graph in graphs:
             model = onnx.load(graph, load_external_data=False)
             for tensor in model.graph.initializer:
