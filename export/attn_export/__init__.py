@@ -9,7 +9,7 @@ Everything public is here, and is imported when it is first used: `import attn_e
     bisect                    the first node where two graphs of a model part
     to_trt                    TensorRT engines
     inspect                   every attention block, and what became of it in the engines
-    deploy_jetson, deploy_triton    what a board and a server take
+    deploy_bundle, deploy_jetson, deploy_triton    one precision alone; what a board and a server take
     built_in_models, diagnose       what is there
     surveyed_models, list_models    models of transformers and timm that were tried, and how far each came; either
     Console                   tells of each stage of a long run
@@ -41,7 +41,7 @@ from attn_runtime.lazy import lazy
 if TYPE_CHECKING:
     from .attention import inspect
     from .console import Console
-    from .deploy import to_trt
+    from .deploy import deploy_bundle, to_trt
     from .deploy.jetson import JetsonOptions, deploy_jetson
     from .deploy.triton import TritonOptions, deploy_triton
     from .doctor import diagnose
@@ -77,6 +77,7 @@ __all__ = [
     "bisect",
     "built_in_models",
     "convert",
+    "deploy_bundle",
     "deploy_jetson",
     "deploy_triton",
     "diagnose",
@@ -96,6 +97,7 @@ __getattr__, __dir__ = lazy(
     {
         "attention.inspection": ["inspect"],
         "console": ["Console"],
+        "deploy.bundle_maker": ["deploy_bundle"],
         "deploy.jetson.folder_maker": ["JetsonOptions", "deploy_jetson"],
         "deploy.triton.repository_maker": ["TritonOptions", "deploy_triton"],
         "deploy.trt_engine": ["to_trt"],

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from attn_export import convert
+from attn_export.deploy import deploy_bundle
 from attn_export.deploy.jetson import JetsonOptions, deploy_jetson
 from attn_export.deploy.triton import TritonOptions, deploy_triton
 from attn_runtime.bundle.writer import OnnxWriter
@@ -55,6 +56,7 @@ def fill(folder: Path) -> None:
         told = {"save_as_external_data": True, "location": "plain.onnx.data", "size_threshold": 0}
         onnx.save(gemm_model(), writer.path(), **told)
         writer.commit()
+    deploy_bundle(bundle, folder / "one.attn", only="ext")
     deploy_jetson(bundle, folder / "board", JetsonOptions("orin-nx", cpp="no"))
     deploy_triton(bundle, folder / "repository", TritonOptions(precision="ext"))
     np.savez(folder / "x.npz", x=np.ones((1, 16), np.float32))

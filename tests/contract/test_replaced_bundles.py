@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attn_export.deploy import deploy_bundle
 from attn_export.deploy.jetson import JetsonOptions, deploy_jetson, folder_maker
 from attn_export.deploy.triton import TritonOptions, deploy_triton
 from attn_runtime import backends
@@ -192,4 +193,6 @@ def test_what_is_deployed_is_of_one_export(
     monkeypatch.setattr(folder_maker.Bundle, "open", lambda path: opened)
     with pytest.raises(BundleError, match=REPLACED):
         deploy_jetson(bundle, tmp_path / "board", JetsonOptions("orin-nx", cpp="no"))
-    assert not (tmp_path / "repository").exists() and not (tmp_path / "board").exists()
+    with pytest.raises(BundleError, match=REPLACED):
+        deploy_bundle(bundle, tmp_path / "one.attn", only="fp32")
+    assert not any((tmp_path / name).exists() for name in ("repository", "board", "one.attn"))

@@ -11,6 +11,7 @@ from attn_runtime.cli.options import NearestGroup, json_option, print_json, quie
 from attn_runtime.escape import shell_words
 
 if TYPE_CHECKING:
+    from ..deploy import DeployedBundle
     from ..deploy.jetson import Deployed
     from ..deploy.triton import TritonModel
 
@@ -18,6 +19,39 @@ if TYPE_CHECKING:
 @click.group("deploy", cls=NearestGroup)
 def deploy() -> None:
     """Make what another machine or server takes from a bundle."""
+
+
+@deploy.command("bundle")
+@click.argument("bundle", type=click.Path(readable=False, path_type=Path))
+@click.option("--only", required=True, metavar="PRECISION", help="The one that it will have, as in int4-weights.")
+@click.option("-o", "--output", required=True, type=click.Path(readable=False, path_type=Path), help="NAME.attn.")
+@click.option("--tensorrt", is_flag=True, help="With the form of it that engines are built of.")
+@click.option("--force", is_flag=True, help="Replace what is in the output's place whatever it is.")
+@quiet_option
+@json_option
+def bundle_alone(bundle: Path, output: Path, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Make a bundle of one precision of BUNDLE, with all that proves it and without the weights of the others.
+
+    It opens in that precision where none is named. Engines are not taken along; attn-run compile makes them.
+    """
+    from .. import deploy_bundle
+
+    made = deploy_bundle(bundle, output, **options)
+    if as_json:
+        print_json(made.to_json())
+    elif not quiet:
+        _print_bundle(made)
+
+
+def _print_bundle(made: DeployedBundle) -> None:
+    from attn_runtime.text_format import bytes_text
+
+    left = f", without {', '.join(made.left_out)}" if made.left_out else ""
+    say(
+        f"{made.path}: {', '.join(made.precisions)}{left}; {made.files} files, {bytes_text(made.size)} of "
+        f"{bytes_text(made.size_before)}"
+    )
+    say(f"verify it: {shell_words('attn-run', 'verify', str(made.path))}")
 
 
 @deploy.command("jetson")

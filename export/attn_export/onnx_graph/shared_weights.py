@@ -7,7 +7,7 @@ their hash, whatever the tensors are called.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -33,30 +33,36 @@ class Shared:
     once: int
 
 
-def share(graphs: Sequence[Path], data: Path) -> Shared:
+#: Where bytes lie: the location as the graphs write it, and the offset.
+_Place = tuple[str, int]
+
+
+def share(graphs: Sequence[Path], data: Path, beside: Sequence[Path] = (), source: Path | None = None) -> Shared:
     """Move the weights of `graphs` to the new file `data` in their folder, each content once; the graphs are rewritten.
 
-    Data files that they had, and no graph names any more, are deleted; without any weights of LEAST_BYTES there is no new
+    What the graphs `beside` have in data files of theirs already is referred to there, and does not go to `data`; they
+    are only read. `source` is the folder that the data of `graphs` lies in now, by default their own; there it stays.
+    Data files in their own that no graph names any more are deleted; without any new weights of LEAST_BYTES there is no new
     one. Raises PassError when what was written does not read back, OSError when the disk fails.
     """
-    before = {file for graph in graphs for file in check_external_data(graph, graph.name)}
-    places: dict[bytes, int] = {}
+    before = {file for graph in graphs for file in check_external_data(graph, graph.name)} if source is None else set()
+    contents = _Contents(data, beside)
     together = 0
-    with data.open("wb") as file:
+    with data.open("xb") as file:  # never over a graph that is called so
         for graph in graphs:
             model = onnx.load(graph, load_external_data=False)
             for tensor in model.graph.initializer:
-                content = _content(tensor, graph.parent)
+                content = _content(tensor, source or graph.parent)
                 if content is None:
                     continue
                 if content.nbytes < LEAST_BYTES:
                     _inline(tensor, content)
                     continue
                 together += content.nbytes
-                _refer(tensor, data.name, _place(content, places, file), content.nbytes)
+                _refer(tensor, *contents.place(content, file), content.nbytes)
             onnx.save(model, graph)
-    _read_back(graphs, data, places)
-    named = {file for graph in graphs for file in check_external_data(graph, graph.name)}
+    _read_back(graphs, contents.digests)
+    named = {file for graph in (*graphs, *beside) for file in check_external_data(graph, graph.name)}
     for file_before in before - named:
         file_before.unlink()
     once = data.stat().st_size
@@ -84,15 +90,49 @@ def _content(tensor: TensorProto, folder: Path) -> Content | None:
     return np.frombuffer(tensor.raw_data, np.uint8)
 
 
-def _place(content: Content, places: dict[bytes, int], file: BinaryIO) -> int:
-    """Where `content` lies in `file`; it is appended when it is new."""
-    digest = hashlib.sha256(content.data).digest()
-    if digest not in places:
-        align = _PAGE if content.nbytes >= _PAGE_FROM_BYTES else _LINE
-        file.write(bytes(-file.tell() % align))
-        places[digest] = file.tell()
-        file.write(content.data)
-    return places[digest]
+class _Contents:
+    """What lies where, by its hash: in `data`, which is being written, or in a data file of the graphs `beside`."""
+
+    def __init__(self, data: Path, beside: Sequence[Path]) -> None:
+        self.digests: dict[_Place, bytes] = {}  # of each place that was given
+        self._data = data
+        self._places: dict[bytes, _Place] = {}
+        # By length: the bytes of a large model are read where something new could equal them, and nowhere else.
+        self._unread: dict[int, dict[_Place, tuple[TensorProto, Path]]] = {}
+        for graph in beside:
+            for tensor in onnx.load(graph, load_external_data=False).graph.initializer:
+                self._note(tensor, graph.parent)
+
+    def _note(self, tensor: TensorProto, folder: Path) -> None:
+        entries = {e.key: e.value for e in tensor.external_data}
+        if tensor.data_location != TensorProto.EXTERNAL or "length" not in entries:
+            return
+        path = folder / entries["location"]
+        if path.is_relative_to(self._data.parent):
+            place = path.relative_to(self._data.parent).as_posix(), int(entries.get("offset", 0))
+            self._unread.setdefault(int(entries["length"]), {})[place] = tensor, folder
+
+    def place(self, content: Content, file: BinaryIO) -> _Place:
+        """Where `content` lies; it is appended to `file` when it is new."""
+        for place, where in self._unread.pop(content.nbytes, {}).items():
+            other = _content(*where)
+            if other is not None:
+                self._places.setdefault(hashlib.sha256(other.data).digest(), place)
+        digest = hashlib.sha256(content.data).digest()
+        if digest not in self._places:
+            self._places[digest] = self._data.name, _append(content, file)
+        place = self._places[digest]
+        self.digests[place] = digest
+        return place
+
+
+def _append(content: Content, file: BinaryIO) -> int:
+    """Where `content` begins in `file`."""
+    align = _PAGE if content.nbytes >= _PAGE_FROM_BYTES else _LINE
+    file.write(bytes(-file.tell() % align))
+    offset = file.tell()
+    file.write(content.data)
+    return offset
 
 
 def _refer(tensor: TensorProto, location: str, offset: int, length: int) -> None:
@@ -111,22 +151,22 @@ def _inline(tensor: TensorProto, content: Content) -> None:
         tensor.raw_data = raw
 
 
-def _read_back(graphs: Sequence[Path], data: Path, places: dict[bytes, int]) -> None:
+def _read_back(graphs: Sequence[Path], digests: Mapping[_Place, bytes]) -> None:
     """Each reference, followed from the written graph, leads to bytes with the hash that put it there."""
-    by_offset = {offset: digest for digest, offset in places.items()}
-    read: set[tuple[int, int]] = set()
+    read: set[tuple[_Place, int]] = set()
     for graph in graphs:
         for tensor in onnx.load(graph, load_external_data=False).graph.initializer:
-            entries = {e.key: e.value for e in tensor.external_data}
-            if tensor.data_location != TensorProto.EXTERNAL or entries["location"] != data.name:
+            if tensor.data_location != TensorProto.EXTERNAL:
                 continue
-            where = int(entries["offset"]), int(entries["length"])
+            entries = {e.key: e.value for e in tensor.external_data}
+            place = entries["location"], int(entries["offset"])
+            where = place, int(entries["length"])
             if where in read:
                 continue
             read.add(where)
             content = _content(tensor, graph.parent)
             assert content is not None
-            if hashlib.sha256(content.data).digest() != by_offset.get(where[0]):
+            if hashlib.sha256(content.data).digest() != digests.get(place):
                 raise PassError(
-                    f"{graph.name}: weight {tensor.name} does not read back from {data.name}; the disk may fail"
+                    f"{graph.name}: weight {tensor.name} does not read back from {place[0]}; the disk may fail"
                 )

@@ -34,19 +34,27 @@ def write_precision(
     if any(typed.type != "fp32" for forms in typed_graphs.values() for typed in forms):
         manifest["versions"] = {**manifest["versions"], "nvidia-modelopt": version("nvidia-modelopt")}
     with BundleWriter(bundle, amends=opened) as writer:
-        placed = {}
-        for graph, forms in typed_graphs.items():
-            file = opened.manifest["graphs"][graph]["precisions"]["fp32"]["file"]
-            placed[graph] = _place(forms, Path(file).stem, writer)
-        if len(placed) > 1:
+        fp32 = {graph: entry["precisions"]["fp32"] for graph, entry in opened.manifest["graphs"].items()}
+        placed = {graph: _place(forms, Path(fp32[graph]["file"]).stem, writer) for graph, forms in typed_graphs.items()}
+        kept = [writer.folder / entry["file"] for entry in fp32.values() if entry["data"]]
+        if len(placed) > 1 or kept:
             for label, files in _sharing(name, placed).items():
-                share(files, writer.path(f"weights.{label}.data"))
+                share(files, writer.path(f"weights.{label}.data"), kept)
         for graph, forms in placed.items():
             written = [(typed, read_info(typed.path).data_files) for typed in forms]
-            manifest["graphs"][graph] = _entry(opened.manifest["graphs"][graph], name, written, writer)
+            manifest["graphs"][graph] = _entry(opened.manifest["graphs"][graph], name, written)
             made.extend(forms)
+        # Not what the old precision named: most of it may be weights that others name too.
+        for file in _named(opened.manifest) - _named(manifest):
+            writer.remove(file)
         writer.commit(manifest, prove)
     return made
+
+
+def _named(manifest: Mapping[str, Any]) -> set[str]:
+    """The ONNX files of all precisions, and their data."""
+    entries = [entry for graph in manifest["graphs"].values() for entry in graph["precisions"].values()]
+    return {file for entry in entries for file in (entry["file"], *entry["data"])}
 
 
 def _sharing(name: str, placed: Mapping[str, Sequence[TypedGraph]]) -> dict[str, list[Path]]:
@@ -82,16 +90,10 @@ def _place(forms: Sequence[TypedGraph], stem: str, writer: BundleWriter) -> list
 
 
 def _entry(
-    before: Mapping[str, Any], name: str, written: Sequence[tuple[TypedGraph, tuple[str, ...]]], writer: BundleWriter
+    before: Mapping[str, Any], name: str, written: Sequence[tuple[TypedGraph, tuple[str, ...]]]
 ) -> dict[str, Any]:
     """A graph's part of the manifest with the new precisions in the place of old ones of their names."""
     names = (name, f"{name}-trt")
-    new = {typed.path.name for typed, _ in written} | {name for _, data in written for name in data}
-    for replaced in names:
-        old = before["precisions"].get(replaced)
-        for file in () if old is None else (old["file"], *old["data"]):
-            if file not in new:
-                writer.remove(file)
     precisions = {n: e for n, e in before["precisions"].items() if n not in names}
     stages = [s for s in before["stages"] if s["precision"] not in names]
     for typed, data in written:

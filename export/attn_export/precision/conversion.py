@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
-from attn_runtime.bundle import KEY, Bundle, OnnxWriter, check_target
+from attn_runtime.bundle import KEY, Bundle, OnnxWriter, PrecisionSize, check_target, precision_sizes
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import ParityError, UsageError
 from attn_runtime.files import is_file, not_utf8, sweep
@@ -169,9 +169,9 @@ def add_precision(
                 lambda staged: _prove(staged, scheme, quantise.max_size, isolated, console),
             )
             stored = Bundle.open(bundle, check_hashes=False)
-            before, after = (_bytes_of(stored, name) / 1e6 for name in ("fp32", scheme.name))
+            sizes = precision_sizes(stored)
             files = ", ".join(t.path.name for t in written)
-            line.done(f"{bundle}: {files}; fp32 takes {before:.1f} MB, {scheme.name} {after:.1f} MB")
+            line.done(f"{bundle}: {files}; fp32 takes {sizes['fp32'].bytes / 1e6:.1f} MB, {_told(scheme.name, sizes)}")
     return [replace(t, path=bundle / t.path.name) for t in written]
 
 
@@ -187,16 +187,18 @@ def _caches_in(scheme: Scheme, half_io: bool, console: Console) -> bool:
     return half_io
 
 
-def _bytes_of(bundle: Bundle, precision: str) -> int:
-    """What the files of a precision take, each once: graphs share their weights."""
-    found = [graph.precisions[precision] for graph in bundle.graphs.values()]
-    return sum(file.stat().st_size for file in {file for one in found for file in (one.file, *one.data)})
+def _told(name: str, sizes: Mapping[str, PrecisionSize]) -> str:
+    """What a precision takes, and how much of that fp32 has anyway."""
+    shared = sizes[name].shared.get("fp32", 0)
+    return f"{name} {sizes[name].bytes / 1e6:.1f} MB" + (
+        f", of which {shared / 1e6:.1f} MB are fp32's" if shared else ""
+    )
 
 
 def _prove(staged: Bundle, scheme: Scheme, max_size: int | None, isolated: ChildProcess, console: Console) -> None:
     """That the new precision is no larger than asked, and writes what PyTorch wrote. What a CPU can't run is not proven, which
     is told."""
-    if max_size is not None and (size := _bytes_of(staged, scheme.name)) > max_size:
+    if max_size is not None and (size := precision_sizes(staged)[scheme.name].bytes) > max_size:
         raise ParityError(
             f"--max-size: what holds within the limit takes {size / 1e6:.2f} MB, more than the {max_size / 1e6:.2f} MB allowed; "
             f"allow more of either, or take a scheme with fewer bits. No {scheme.name} graph was written."

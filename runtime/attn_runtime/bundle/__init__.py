@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         to_reference_dtype,
         with_bundle,
     )
+    from .sizes import PrecisionSize, file_bytes, precision_sizes
     from .tensor_files import read_tensors, write_tensors
     from .writer import ENGINES, BundleWriter, OnnxWriter, check_target
 
@@ -41,11 +42,14 @@ __all__ = [
     "OnnxWriter",
     "OpenedFiles",
     "Precision",
+    "PrecisionSize",
     "ReplacedError",
     "check_asset",
     "check_target",
+    "file_bytes",
     "form_problem",
     "is_bundle",
+    "precision_sizes",
     "read_embedded",
     "read_tensors",
     "sha256_of",
@@ -75,6 +79,7 @@ __getattr__, __dir__ = lazy(
             "to_reference_dtype",
             "with_bundle",
         ],
+        "sizes": ["PrecisionSize", "file_bytes", "precision_sizes"],
         "tensor_files": ["read_tensors", "write_tensors"],
         "writer": ["BundleWriter", "ENGINES", "OnnxWriter", "check_target"],
     },

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..bundle import Bundle, Graph
+from ..bundle import Bundle, Graph, file_bytes
 from ..device import host_root
 from ..errors import AttnError, BackendError, OutputError, UsageError, did_you_mean
 from ..escape import printable
@@ -275,9 +275,9 @@ def _build_line(built: Mapping[str, Any]) -> str:
 
 
 def _weights(run: _Run, graph: Graph, precision: str) -> int:
-    """Bytes of the graph's files, as the manifest tells them."""
+    """Bytes of the graph and of its own weights: other precisions may have theirs in the same file."""
     _, entry = graph.precision_for(precision, "tensorrt")
-    return sum(path.stat().st_size for path in (entry.file, *entry.data))
+    return file_bytes([entry])
 
 
 def _called(run: _Run, graph: Graph) -> str:

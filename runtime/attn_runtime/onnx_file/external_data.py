@@ -56,22 +56,41 @@ def check_external_data(file: Path, where: str) -> list[Path]:
     return list(found.values())
 
 
+def external_ranges(file: Path, where: str) -> set[tuple[str, int, int]]:
+    """(location, first byte, one past the last) of every tensor that `file` keeps in another file, equal ones once.
+
+    `check_external_data` comes first, which says whether a location may be opened. A tensor without a length takes the
+    rest of its file. Raises BundleError for what is no readable ONNX file, and for bounds that are no numbers.
+    """
+    found = set()
+    with open_message(file, where) as data:  # which turns the ValueError of a bound into a BundleError
+        for tensor in _walk(data):
+            told = dict(tensor)
+            location, start = told.get(b"location", b"").decode(), int(told.get(b"offset", b"0"))
+            rest = (file.parent / location).stat().st_size if b"length" not in told else 0
+            found.add((location, start, start + int(told[b"length"]) if b"length" in told else rest))
+    return found
+
+
 def _locations(file: Path, where: str) -> Iterator[str]:
     with open_message(file, where) as data:
-        yield from _walk(data)
+        for tensor in _walk(data):
+            # All of them: of a key that occurs twice, runtimes differ in which one they take.
+            yield from (value.decode() for key, value in tensor if key == b"location")
 
 
-def _walk(data: mmap.mmap) -> Iterator[str]:
+def _walk(data: mmap.mmap) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Keys and values of each tensor that lies in another file."""
     # A stack, not recursion: a hostile file may nest graphs as deep as it likes.
     pending = [("model", 0, len(data))]
     while pending:
         kind, start, end = pending.pop()
-        if kind == "entry":
-            key, value = entry(data, start, end)
-            if key == b"location":
-                yield value.decode()
-            continue
         children = _CHILDREN[kind]
+        if kind == "tensor":
+            told = [entry(data, *span) for field, *span in messages(data, start, end) if field in children]
+            if told:
+                yield told
+            continue
         for field, begin, stop in messages(data, start, end):
             if field in children:
                 pending.append((children[field], begin, stop))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import PATH, expect
-from ..bundle import Bundle
+from ..bundle import Bundle, precision_sizes
 from ..escape import printable
 from ..files import is_file
 from ..session import open_session
@@ -19,12 +19,15 @@ from ..text_format import bytes_text, columns
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest of the bundle at `path` under "manifest", or an ONNX file's "inputs" and "outputs".
 
+    Of a bundle, "sizes" has for each precision the "bytes" that it takes, and "shared", which of them another has too.
     Every file of a bundle is hash-checked. Raises BundleError; an ONNX file needs a backend for the CPU.
     """
     expect(PATH, path=path)
     path = Path(path)
     if not is_file(path):
-        return {"path": str(path), "kind": "bundle", "manifest": Bundle.open(path).manifest}
+        bundle = Bundle.open(path)
+        sizes = {name: size.to_json() for name, size in precision_sizes(bundle).items()}
+        return {"path": str(path), "kind": "bundle", "manifest": bundle.manifest, "sizes": sizes}
     with open_session(path, "cpu") as session:
         return {
             "path": str(path),
@@ -66,6 +69,8 @@ def info_lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield "  golden cases: " + ", ".join(f"{printable(g['case'])} ({_sizes(g['sizes'])})" for g in graph["golden"])
     yield from _generation(manifest)
     yield ""
+    for precision, size in told["sizes"].items():
+        yield f"{printable(precision)} takes {_size(size)}"
     yield from columns(
         [("file", "size", "sha256")]
         + [(printable(f), bytes_text(e["size"]), e["sha256"][:16]) for f, e in manifest["files"].items()]
@@ -129,6 +134,12 @@ def _precision(name: str, entry: Mapping[str, Any]) -> Iterator[str]:
         together.setdefault((kept["module"] or kept["node"], kept["reason"]), []).append(kept["operator"])
     for (where, reason), operators in together.items():
         yield f"    kept in fp32: {printable(where)} ({printable(reason)}): {printable(', '.join(operators))}"
+
+
+def _size(size: Mapping[str, Any]) -> str:
+    """How much it is, and how much of it the bundle has for another precision anyway."""
+    shared = [f"{bytes_text(count)} shared with {printable(other)}" for other, count in size["shared"].items()]
+    return ", of which ".join([bytes_text(size["bytes"]), *([" and ".join(shared)] if shared else [])])
 
 
 def _share(check: Mapping[str, Any]) -> float:

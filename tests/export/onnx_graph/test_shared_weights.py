@@ -76,12 +76,69 @@ def test_without_weights_there_is_no_file(tmp_path: Path) -> None:
 
 
 def test_what_does_not_read_back_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    a = graph(tmp_path / "a.onnx", {"one": LARGE})
+    a = graph(tmp_path / "a.onnx", {"one": LARGE, "two": LARGE[::-1]})
     monkeypatch.setattr(
-        "attn_export.onnx_graph.shared_weights._place", lambda content, places, file: file.write(content.data) and 0
+        "attn_export.onnx_graph.shared_weights._append", lambda content, file: file.write(content.data) and 0
     )
     with pytest.raises(PassError, match="one does not read back"):
         share([a], tmp_path / "weights.data")
+
+
+def places(path: Path) -> dict[str, tuple[str, int]]:
+    """Weight -> the data file that it lies in, and where there."""
+    found = {}
+    for tensor in onnx.load(path, load_external_data=False).graph.initializer:
+        entries = {e.key: e.value for e in tensor.external_data}
+        found[tensor.name] = (entries["location"], int(entries["offset"]))
+    return found
+
+
+def test_what_lies_beside_is_referred_to_there(tmp_path: Path) -> None:
+    kept = graph(tmp_path / "kept.onnx", {"middle": MIDDLE, "large": LARGE})
+    share([kept], tmp_path / "kept.data")
+    before = (tmp_path / "kept.data").read_bytes(), kept.read_bytes()
+    a = graph(tmp_path / "a.onnx", {"same": LARGE, "new": LARGE[::-1], "small": MIDDLE, "again": LARGE[::-1]}, True)
+    expected = answer(a)
+    done = share([a], tmp_path / "a.data", beside=[kept])
+    assert np.array_equal(answer(a), expected)
+    there = places(kept)
+    assert places(a) == {
+        "same": there["large"], "new": ("a.data", 0), "small": there["middle"], "again": ("a.data", 0)
+    }  # fmt: skip
+    assert done.once == (tmp_path / "a.data").stat().st_size == LARGE.nbytes
+    assert before == ((tmp_path / "kept.data").read_bytes(), kept.read_bytes())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.data", "a.onnx", "kept.data", "kept.onnx"]
+
+
+def test_with_everything_beside_there_is_no_file(tmp_path: Path) -> None:
+    kept = graph(tmp_path / "kept.onnx", {"large": LARGE}, external=True)
+    a = graph(tmp_path / "a.onnx", {"same": LARGE})
+    expected = answer(a)
+    assert share([a], tmp_path / "a.data", beside=[kept]).once == 0
+    assert np.array_equal(answer(a), expected) and places(a) == {"same": ("kept.onnx.data", 0)}
+    assert not (tmp_path / "a.data").exists()
+
+
+def test_weights_of_another_folder_are_read_there_and_stay(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    a = graph(source / "a.onnx", {"large": LARGE, "other": LARGE[::-1]})
+    b = graph(source / "b.onnx", {"other": LARGE[::-1]})
+    share([a, b], source / "weights.data")
+    before = (source / "weights.data").read_bytes()
+    copy = Path(shutil.copyfile(b, tmp_path / "b.onnx"))
+    share([copy], tmp_path / "b.data", source=source)
+    assert np.array_equal(answer(copy), answer(b)) and places(copy) == {"other": ("b.data", 0)}
+    assert (tmp_path / "b.data").stat().st_size == LARGE.nbytes
+    assert (source / "weights.data").read_bytes() == before
+
+
+def test_no_file_is_written_over(tmp_path: Path) -> None:
+    a = graph(tmp_path / "weights.data", {"large": LARGE})
+    before = a.read_bytes()
+    with pytest.raises(FileExistsError):
+        share([a], a)
+    assert a.read_bytes() == before
 
 
 def test_a_bundle_of_several_graphs_is_about_one_copy(small_translator: Path) -> None:
