@@ -88,3 +88,9 @@ def group(nodeid: str, models: Sequence[str]) -> str:
     if file.endswith("test_model_survey.py"):  # the last file, and a long one, whose tests share nothing
         return nodeid
     return file
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each point of a front is timed for its least number of calls."""
+    monkeypatch.setattr("attn_export.precision.quantised.speed.SECONDS", 0.0)

@@ -15,9 +15,7 @@ from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import ParityError, UsageError
 from attn_runtime.tasks.verification import verify
 from onnx import TensorProto
-from support.quantised.small_net import quickly
 
-__all__ = ["quickly"]  # a fixture
 QUANTISED = [name for name in schemes.names() if isinstance(schemes.get(name), schemes.QuantisedScheme)]
 #: Without ATTN_TEST_ALL each scheme meets every so manieth model, and each model one or two of them.
 EVERY, FIRST = 4, 2

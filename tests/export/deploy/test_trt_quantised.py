@@ -16,9 +16,8 @@ from attn_runtime.errors import AttnError, UsageError
 from attn_runtime.trt import library
 from click.testing import CliRunner
 from support.checks.once import once
-from support.quantised.small_net import export_small, quickly
+from support.quantised.small_net import export_small
 
-__all__ = ["quickly"]  # a fixture
 pytestmark = [
     pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx"))),
     pytest.mark.usefixtures("quickly"),

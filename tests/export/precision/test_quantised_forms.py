@@ -25,13 +25,12 @@ from attn_runtime.tasks.verification import verify
 from onnx import TensorProto, numpy_helper
 from support.checks.once import once
 from support.graphs.next_export import exchanged
-from support.quantised.small_net import export_small, quickly
+from support.quantised.small_net import export_small, spoil
 
 QUANTISED = [name for name in schemes.names() if isinstance(schemes.get(name), schemes.QuantisedScheme)]
 _WEIGHTS = {"int8": TensorProto.INT8, "int4": TensorProto.UINT4, "fp8": TensorProto.FLOAT8E4M3FN}
 
 pytestmark = pytest.mark.usefixtures("quickly")
-__all__ = ["quickly"]  # a fixture
 
 
 @pytest.fixture(scope="session")
@@ -93,28 +92,10 @@ def test_a_bundle_gets_it_and_every_reader_holds_it(name: str, small: Path, tmp_
         assert 1e-5 < error < scheme.default_rtol, "nothing was rounded, or too much"
 
 
-def _spoil(bundle: Path, name: str) -> None:
-    """Turn the sign of half of the largest weight, and store the file's new hash."""
-    file = bundle / f"model.{name}.onnx"
-    model = onnx.load(file)
-    kinds = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT8E4M3FN}
-    found = max(
-        (t for t in model.graph.initializer if t.data_type in kinds), key=lambda t: int(np.prod(t.dims, dtype=int))
-    )
-    data = np.frombuffer(found.raw_data, np.uint8).copy()
-    data[: len(data) // 2] ^= 0x88
-    found.raw_data = data.tobytes()
-    onnx.save(model, file)
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    data = file.read_bytes()
-    manifest["files"][file.name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-
-
 @pytest.mark.parametrize("name", ["int4-weights", "int8"])
 def test_a_spoilt_weight_shows(name: str, small: Path) -> None:
     convert(small, name, skip=["attention"])
-    _spoil(small, name)
+    spoil(small, name)
     for backend in ("ort", "native"):
         if backends.get(backend).why_unavailable() is None:
             with pytest.raises(ParityError, match="do not match"):

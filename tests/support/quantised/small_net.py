@@ -1,10 +1,14 @@
-"""A small classifier to be quantised, and fronts that are timed for an instant."""
+"""A small classifier to be quantised, and its weights spoilt."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
-import pytest
+import numpy as np
+import onnx
+from onnx import TensorProto
 from torch import Tensor, nn
 
 from support.models import deep_nets
@@ -37,7 +41,19 @@ def export_small(folder: Path) -> None:
     export(source, folder / "small.attn", options=ExportOptions(sweep=0))
 
 
-@pytest.fixture
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each point of a front is timed for its least number of calls."""
-    monkeypatch.setattr("attn_export.precision.quantised.speed.SECONDS", 0.0)
+def spoil(bundle: Path, name: str) -> None:
+    """Turn the sign of half of the largest weight, and store the file's new hash."""
+    file = bundle / f"model.{name}.onnx"
+    model = onnx.load(file)
+    kinds = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT8E4M3FN}
+    found = max(
+        (t for t in model.graph.initializer if t.data_type in kinds), key=lambda t: int(np.prod(t.dims, dtype=int))
+    )
+    data = np.frombuffer(found.raw_data, np.uint8).copy()
+    data[: len(data) // 2] ^= 0x88
+    found.raw_data = data.tobytes()
+    onnx.save(model, file)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    data = file.read_bytes()
+    manifest["files"][file.name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
