@@ -21,7 +21,7 @@ from attn_runtime.generate.verify import replay
 from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
 from support.graphs.make_hostile_bundles import make_valid_bundle
-from support.models.two_graphs import BIG, DOWN, OWN, rounded, stored, two_graphs
+from support.quantised.two_graphs import BIG, DOWN, OWN, rounded, stored, two_graphs
 
 
 @pytest.fixture

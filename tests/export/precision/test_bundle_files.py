@@ -12,7 +12,7 @@ from attn_runtime.bundle.reader import Bundle
 from attn_runtime.bundle.sizes import precision_sizes
 from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
-from support.models.two_graphs import BIG, DOWN, OWN, rounded, stored, two_graphs
+from support.quantised.two_graphs import BIG, DOWN, OWN, rounded, stored, two_graphs
 
 
 @pytest.fixture

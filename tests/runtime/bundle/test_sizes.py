@@ -7,7 +7,7 @@ from pathlib import Path
 from attn_export.precision.bundle_files import write_precision
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.bundle.sizes import file_bytes, precision_sizes
-from support.models.two_graphs import BIG, DOWN, OWN, rounded, two_graphs
+from support.quantised.two_graphs import BIG, DOWN, OWN, rounded, two_graphs
 
 
 def test_a_place_counts_once_whichever_graphs_and_precisions_name_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from attn_runtime.bundle.manifest import check_manifest
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BundleError
 from attn_runtime.tasks.info import describe, info_lines
-from support.models.two_graphs import rounded, two_graphs
+from support.quantised.two_graphs import rounded, two_graphs
 
 
 def test_the_licence_of_the_weights(valid_bundle: Path) -> None:
