@@ -29,6 +29,7 @@ from .quantised import (
     Search,
     Site,
     Weights,
+    before_logarithms,
     find_sites,
     fits_cpu_form,
     has_moments,
@@ -60,6 +61,7 @@ class Quantisation:
     record      the answers that it is held to
     own_limits  whether outputs get limits of their own, as narrow as was measured
     inputs      of a plain file, which its record was drawn by
+    delicate    nodes that are not quantised for what their products go into, by whose size nothing is judged
     scales      of static activations, by tensor; `calibration` is the table that they came from
     """
 
@@ -80,6 +82,7 @@ class Quantisation:
     weights: Weights | None = None
     found: Search | None = None
     unfit: dict[str, str] = field(default_factory=dict)
+    delicate: Collection[str] = ()
     left: dict[str, str] = field(default_factory=dict)
     half_io: bool = False
     _held: int = 0
@@ -107,10 +110,13 @@ class Quantisation:
         """
         model = onnx.load(self.source, load_external_data=False)
         every = find_sites(model, self.scheme.operators)
+        self.delicate = before_logarithms(model, every) if self.scheme.activations != "float" else ()
         modules = read_graph(self.source, self.source.name).node_by_name()
         for site in every:
             if _asked(site.node, modules[site.node].module, options.leave):
                 self.unfit[site.node] = "asked for with --leave"
+            elif site.node in self.delicate:
+                self.unfit[site.node] = "it feeds a logarithm, which shows the rounding of small values"
             elif (reason := _unfit(site, self.scheme)) is not None:
                 self.unfit[site.node] = reason
         self.left = dict(self.unfit)
@@ -213,8 +219,10 @@ class Quantisation:
         )
 
     def share_left(self) -> float:
-        """Of the elements of all weights that could be quantised in size, the part that is left."""
-        every = find_sites(onnx.load(self.source, load_external_data=False), self.scheme.operators)
+        """Of the elements of all weights that could be quantised in size, the part that is left; what feeds a logarithm is none
+        of them."""
+        found = find_sites(onnx.load(self.source, load_external_data=False), self.scheme.operators)
+        every = [site for site in found if site.node not in self.delicate]
         total = sum(site.elements for site in every)
         return sum(site.elements for site in every if site.node in self.left) / total if total else 0.0
 
