@@ -29,6 +29,7 @@ from .quantised import (
     Search,
     Site,
     Weights,
+    before_logarithms,
     find_sites,
     fits_cpu_form,
     has_moments,
@@ -64,6 +65,7 @@ class Quantisation:
     inputs      of a plain file, which its record was drawn by
     hashes      of the weight of each of these nodes, which other graphs may have too
     places      nodes whose weights could be quantised, and the module that each lies in
+    delicate    nodes that are not quantised for what their products go into, by whose size nothing is judged
     scales      of static activations, by tensor; `calibration` is the table that they came from
     """
 
@@ -86,6 +88,7 @@ class Quantisation:
     found: Search | None = None
     unfit: dict[str, str] = field(default_factory=dict)
     hashes: dict[str, bytes] = field(default_factory=dict)
+    delicate: Collection[str] = ()
     left: dict[str, str] = field(default_factory=dict)
     half_io: bool = False
     _held: int = 0
@@ -113,12 +116,15 @@ class Quantisation:
         """
         model = onnx.load(self.source, load_external_data=False)
         every = find_sites(model, self.scheme.operators)
+        self.delicate = before_logarithms(model, every) if self.scheme.activations != "float" else ()
         modules = read_graph(self.source, self.source.name).node_by_name()
         self.places = {site.node: modules[site.node].module for site in every}
         for site in every:
             if asked(site.node, self.places[site.node], options.leave):
                 self.unfit[site.node] = "asked for with --leave"
                 self.hashes[site.node] = weight_hash(self.source, site)
+            elif site.node in self.delicate:
+                self.unfit[site.node] = "it feeds a logarithm, which shows the rounding of small values"
             elif (reason := _unfit(site, self.scheme)) is not None:
                 self.unfit[site.node] = reason
         self.left = dict(self.unfit)
@@ -228,8 +234,10 @@ class Quantisation:
         )
 
     def share_left(self) -> float:
-        """Of the elements of all weights that could be quantised in size, the part that is left."""
-        every = find_sites(onnx.load(self.source, load_external_data=False), self.scheme.operators)
+        """Of the elements of all weights that could be quantised in size, the part that is left; what feeds a logarithm is none
+        of them."""
+        found = find_sites(onnx.load(self.source, load_external_data=False), self.scheme.operators)
+        every = [site for site in found if site.node not in self.delicate]
         total = sum(site.elements for site in every)
         return sum(site.elements for site in every if site.node in self.left) / total if total else 0.0
 

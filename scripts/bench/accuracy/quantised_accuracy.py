@@ -154,7 +154,7 @@ def rows_of(
                 continue
             found = predictions(made, precision, test)
             got = accuracy(recipe, found, test.targets)
-            changed = 1.0 - float(all_equal(found, reference).mean())
+            changed = 1.0 - float(all_equal(found, reference).double().mean())
             left, error = left_and_error(made, precision)
             yield Row(
                 name, recipe.measure, len(test), precision, calibration, got, 100 * (got - exact), changed, left, error

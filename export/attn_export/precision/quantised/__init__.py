@@ -8,6 +8,7 @@ from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from .cpu_form import fits_cpu_form, write_cpu_form
+    from .logarithms import before_logarithms
     from .options import QuantiseOptions
     from .parts import cut_products
     from .qdq import insert
@@ -26,6 +27,7 @@ __all__ = [
     "Search",
     "Site",
     "Weights",
+    "before_logarithms",
     "cut_products",
     "find_sites",
     "fits_cpu_form",
@@ -45,6 +47,7 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "cpu_form": ["fits_cpu_form", "write_cpu_form"],
+        "logarithms": ["before_logarithms"],
         "options": ["QuantiseOptions"],
         "parts": ["cut_products"],
         "qdq": ["insert"],
