@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from .graph_index import Size, dtype_of, index, is_constant, is_one_number, shape_of, stored
     from .linked_data import with_own_data
     from .module_paths import module_path
-    from .onnx_file import EXTERNAL_FROM_BYTES, GraphInfo, info_of, load, opset_of, read_info, weights_to_inputs
+    from .onnx_file import (
+        EXTERNAL_FROM_BYTES,
+        GraphInfo,
+        info_of,
+        load,
+        opset_of,
+        read_info,
+        save_proto,
+        weights_to_inputs,
+    )
     from .shared_weights import share
 
 __all__ = [
@@ -27,6 +36,7 @@ __all__ = [
     "onnx_file",
     "opset_of",
     "read_info",
+    "save_proto",
     "shape_of",
     "share",
     "stored",
@@ -48,6 +58,7 @@ __getattr__, __dir__ = lazy(
             "load",
             "opset_of",
             "read_info",
+            "save_proto",
             "weights_to_inputs",
         ],
         "shared_weights": ["share"],

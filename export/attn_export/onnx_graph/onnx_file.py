@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from attn_runtime.errors import BundleError, CaptureError
 from attn_runtime.spec import TensorSpec
@@ -134,6 +135,14 @@ def save(model: ir.Model, path: Path) -> None:
         ir.save(model, path, external_data=path.name + ".data", size_threshold_bytes=1024)
     else:
         ir.save(model, path)
+
+
+def save_proto(model: onnx.ModelProto, path: Path, beside: bool) -> None:
+    """Write a model that is held whole; `beside`: its weights of a thousand bytes and more go to `path`.data."""
+    if beside:
+        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
+    else:
+        onnx.save(model, path)
 
 
 def _in_order(tensor: ir.TensorProtocol | None) -> ir.TensorProtocol | None:

@@ -18,7 +18,7 @@ from attn_runtime.spec import TensorSpec
 from attn_runtime.tasks.plots import check_plot
 
 from ..console import Console
-from ..onnx_graph import read_info
+from ..onnx_graph import read_info, save_proto
 from ..parity import prove, swept_cases
 from ..passes import attention
 from ..source import parse_dims, parse_inputs
@@ -327,7 +327,4 @@ def save_whole(typed: TypedGraph, writer: OnnxWriter) -> None:
             tensor["dtype"] = "float16" if tensor["dtype"] == "float32" else tensor["dtype"]
         properties[KEY] = json.dumps(embedded)
     onnx.helper.set_model_props(model, properties)
-    if read_info(typed.path).data_files:
-        onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data", size_threshold=1024)
-    else:
-        onnx.save(model, target)
+    save_proto(model, target, bool(read_info(typed.path).data_files))

@@ -19,7 +19,7 @@ from attn_runtime.spec import TensorSpec
 from .. import manifest_entries
 from ..attention import find_blocks
 from ..console import Console
-from ..onnx_graph import EXTERNAL_FROM_BYTES, load, read_info
+from ..onnx_graph import EXTERNAL_FROM_BYTES, load, read_info, save_proto
 from ..parity import Check, ReferenceSet, check, golden_record, own_record, parity_error, passed
 from ..passes import Applied, Pass, run_pass
 from . import schemes
@@ -145,8 +145,4 @@ def _save(done: Applied, name: str, type: str, checks: Sequence[Check], writer: 
     )
     properties[CHECKED] = json.dumps({**checked, "stages": [*checked.get("stages", ()), stage]})
     onnx.helper.set_model_props(model, properties)
-    target = writer.path()
-    if done.after.data_files:
-        onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data", size_threshold=1024)
-    else:
-        onnx.save(model, target)
+    save_proto(model, writer.path(), bool(done.after.data_files))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from attn_runtime.errors import PassError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from ...onnx_graph import EXTERNAL_FROM_BYTES
+from ...onnx_graph import EXTERNAL_FROM_BYTES, save_proto
+from ..typed import bodies_of, reads
 
 #: Of opset 21, which is the newest that any of this needs.
 _IR_VERSION = 10
@@ -84,7 +85,7 @@ def _all_names(graph: onnx.GraphProto) -> set[str]:
     names = {t.name for t in (*graph.input, *graph.initializer)}
     for node in graph.node:
         names.update(node.output, [node.name])
-        for body in bodies(node):
+        for body in bodies_of(node):
             names |= _all_names(body)
     return names
 
@@ -112,7 +113,7 @@ def drop_unread(graph: onnx.GraphProto) -> None:
     """Take out nodes and weights that nothing reads any more, bodies of If, Loop and Scan included in what reads."""
     outputs = {o.name for o in graph.output}
     while True:
-        read = outputs | set(read_names(graph.node))
+        read = outputs | {name for node in graph.node for name in reads(node)}
         idle = [n for n in graph.node if not any(name in read for name in n.output)]
         if not idle:
             break
@@ -123,22 +124,6 @@ def drop_unread(graph: onnx.GraphProto) -> None:
     kept = [t for t in graph.initializer if t.name in read]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-
-
-def read_names(nodes: Collection[onnx.NodeProto]) -> list[str]:
-    """What these nodes read, and what the bodies in them read or hand out."""
-    found: list[str] = []
-    for node in nodes:
-        found.extend(node.input)
-        for body in bodies(node):
-            found.extend(o.name for o in body.output)
-            found.extend(read_names(body.node))
-    return found
-
-
-def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The graphs inside an If, a Loop or a Scan."""
-    return [body for a in node.attribute for body in ([a.g] if a.HasField("g") else a.graphs)]
 
 
 def set_opset(model: onnx.ModelProto, domain: str, version: int) -> None:
@@ -160,7 +145,7 @@ def set_opset(model: onnx.ModelProto, domain: str, version: int) -> None:
 def _check_rising(graph: onnx.GraphProto, old: int, new: int) -> None:
     """PassError for a node that an operator set of `new` refuses, or reads otherwise."""
     for node in graph.node:
-        for body in bodies(node):
+        for body in bodies_of(node):
             _check_rising(body, old, new)
         if node.domain not in ("", "ai.onnx"):
             continue
@@ -178,9 +163,5 @@ def _check_rising(graph: onnx.GraphProto, old: int, new: int) -> None:
 def save(model: onnx.ModelProto, source_folder: Path, path: Path) -> None:
     """Write `model`, whose external weights lie in `source_folder`; large ones to `path`.data, which may be there already."""
     onnx.load_external_data_for_model(model, str(source_folder))
-    data = path.with_name(f"{path.name}.data")
-    data.unlink(missing_ok=True)  # onnx 1.23 writes behind what a data file has
-    if sum(len(t.raw_data) for t in model.graph.initializer) >= EXTERNAL_FROM_BYTES:
-        onnx.save(model, path, save_as_external_data=True, location=data.name, size_threshold=1024)
-    else:
-        onnx.save(model, path)
+    path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # onnx 1.23 writes behind what a data file has
+    save_proto(model, path, sum(len(t.raw_data) for t in model.graph.initializer) >= EXTERNAL_FROM_BYTES)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         require_autocast,
         to_half,
     )
-    from .bodies import has_bodies, readers_of
+    from .bodies import bodies_of, has_bodies, readers_of, reads
     from .element_types import HALVES, TensorTypes, tensor_types
     from .emulation import ENTERED, HALVED, MOVES, emulate
     from .float8 import round_by_casts
@@ -33,12 +33,14 @@ __all__ = [
     "Cast",
     "HalfType",
     "TensorTypes",
+    "bodies_of",
     "computes",
     "emulate",
     "has_bodies",
     "nodes_in_fp32",
     "read_cast",
     "readers_of",
+    "reads",
     "require_autocast",
     "round_by_casts",
     "tensor_types",
@@ -54,14 +56,13 @@ __getattr__, __dir__ = lazy(
             "WARM_UP",
             "Cast",
             "HalfType",
-            "TensorTypes",
             "computes",
             "nodes_in_fp32",
             "read_cast",
             "require_autocast",
             "to_half",
         ],
-        "bodies": ["has_bodies", "readers_of"],
+        "bodies": ["bodies_of", "has_bodies", "readers_of", "reads"],
         "element_types": ["HALVES", "TensorTypes", "tensor_types"],
         "emulation": ["ENTERED", "HALVED", "MOVES", "emulate"],
         "float8": ["round_by_casts"],

@@ -21,8 +21,8 @@ from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.errors import BackendError, PassError
 from onnx import helper, numpy_helper
 
-from ...onnx_graph import EXTERNAL_FROM_BYTES
-from .bodies import bodies, has_bodies, put_back, take_out
+from ...onnx_graph import EXTERNAL_FROM_BYTES, save_proto
+from .bodies import bodies_of, has_bodies, put_back, take_out
 from .element_types import tensor_types
 from .emulation import MOVES
 
@@ -107,7 +107,7 @@ def computes(node: onnx.NodeProto) -> bool:
     One with bodies does what any node in them does.
     """
     if has_bodies(node):
-        return any(computes(inner) for body in bodies(node) for inner in body.node)
+        return any(computes(inner) for body in bodies_of(node) for inner in body.node)
     return node.op_type not in MOVES and node.op_type not in _NO_ARITHMETIC
 
 
@@ -160,10 +160,7 @@ def convert_here(
     restore(before, typed)
     hold_limits(before, Path(source).parent, typed, onnx_type, max_finite)
     clip_casts(typed, frozenset(saturate), type, onnx_type, max_finite)
-    if sum(len(t.raw_data) for t in typed.graph.initializer) >= EXTERNAL_FROM_BYTES:
-        onnx.save(typed, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
-    else:
-        onnx.save(typed, path)
+    save_proto(typed, path, sum(len(t.raw_data) for t in typed.graph.initializer) >= EXTERNAL_FROM_BYTES)
     return {}
 
 

@@ -26,19 +26,19 @@ class Held:
     stand_ins: list[str] = field(default_factory=list)
 
 
-def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+def bodies_of(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     for attribute in node.attribute:
         yield from (attribute.g,) if attribute.HasField("g") else attribute.graphs
 
 
 def has_bodies(node: onnx.NodeProto) -> bool:
-    return next(bodies(node), None) is not None
+    return next(bodies_of(node), None) is not None
 
 
 def reads(node: onnx.NodeProto) -> list[str]:
     """Every name of the graph around it that a node reads: its inputs, and what its bodies take from outside, at any depth."""
     names = dict.fromkeys(name for name in node.input if name)
-    for body in bodies(node):
+    for body in bodies_of(node):
         own = {v.name for v in body.input} | {t.name for t in body.initializer}
         own |= {t.values.name for t in body.sparse_initializer}
         for inner in body.node:
@@ -167,7 +167,7 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _within(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    for body in bodies(node):
+    for body in bodies_of(node):
         for inner in body.node:
             yield inner
             yield from _within(inner)
@@ -187,7 +187,7 @@ def _rename(node: onnx.NodeProto, renamed: dict[str, str]) -> None:
     """Names of the graph around, in the inputs of a node and wherever its bodies read them."""
     for position, name in enumerate(node.input):
         node.input[position] = renamed.get(name, name)
-    for body in bodies(node):
+    for body in bodies_of(node):
         own = {v.name for v in body.input} | {t.name for t in body.initializer}
         own |= {name for inner in body.node for name in inner.output}
         outside = {old: new for old, new in renamed.items() if old not in own}
