@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ class Quantisation:
     own_limits  whether outputs get limits of their own, as narrow as was measured
     inputs      of a plain file, which its record was drawn by
     hashes      of the weight of each of these nodes, which other graphs may have too
-    places      nodes whose weights could be quantised, and the module that each lies in
+    every       the sites of all weights that could be quantised in size; `sites` are those that may be
+    places      by node of these, the module that it lies in
     delicate    nodes that are not quantised for what their products go into, by whose size nothing is judged
     scales      of static activations, by tensor; `calibration` is the table that they came from
     """
@@ -82,6 +84,7 @@ class Quantisation:
     inputs: tuple[TensorSpec, ...] = ()
     scales: Mapping[str, float] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
+    every: tuple[Site, ...] = ()
     places: dict[str, str] = field(default_factory=dict)
     sites: tuple[Site, ...] = ()
     weights: Weights | None = None
@@ -93,8 +96,9 @@ class Quantisation:
     half_io: bool = False
     _held: int = 0
 
-    @property
+    @cached_property
     def large(self) -> bool:
+        """Whether its weights lie beside it."""
         return read_info(self.source).weight_bytes >= EXTERNAL_FROM_BYTES
 
     @property
@@ -115,11 +119,11 @@ class Quantisation:
         `before` are the weights files of other graphs of the model.
         """
         model = onnx.load(self.source, load_external_data=False)
-        every = find_sites(model, self.scheme.operators)
-        self.delicate = before_logarithms(model, every) if self.scheme.activations != "float" else ()
+        self.every = tuple(find_sites(model, self.scheme.operators))
+        self.delicate = before_logarithms(model, self.every) if self.scheme.activations != "float" else ()
         modules = read_graph(self.source, self.source.name).node_by_name()
-        self.places = {site.node: modules[site.node].module for site in every}
-        for site in every:
+        self.places = {site.node: modules[site.node].module for site in self.every}
+        for site in self.every:
             if asked(site.node, self.places[site.node], options.leave):
                 self.unfit[site.node] = "asked for with --leave"
                 self.hashes[site.node] = weight_hash(self.source, site)
@@ -128,7 +132,7 @@ class Quantisation:
             elif (reason := _unfit(site, self.scheme)) is not None:
                 self.unfit[site.node] = reason
         self.left = dict(self.unfit)
-        self.sites = tuple(site for site in every if site.node not in self.unfit)
+        self.sites = tuple(site for site in self.every if site.node not in self.unfit)
         if not self.sites:
             return
         if self.scheme.calibrated:
@@ -186,12 +190,10 @@ class Quantisation:
         self.left = dict(self.unfit)
         if not self.sites:
             return
-        classes = self.classes()
-        aim = Aim(self.tolerance.times(share), self.min_agreement if classes else None, classes)
-        weights = self.weights_file
+        aim = Aim(self.tolerance.times(share), self.min_agreement if self.classes else None, self.classes)
         try:
             found = search(
-                self.source, self.sites, self.scheme.weights, self.scheme.activations, weights, self.scheme.block,
+                self.source, self.sites, self.scheme.weights, self.scheme.activations, self.weights_file, self.scheme.block,
                 self.scales, self.record, aim, self.isolated,
             )  # fmt: skip
         except TaskFailed as problem:
@@ -202,6 +204,7 @@ class Quantisation:
         for node in found.chosen.left:
             self.left.setdefault(node, f"error alone {short(found.alone[node] * share)} of the limit")
 
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         """Outputs whose greatest element is an answer: a classifier's, and a generator's next token."""
         outputs = [o.name for o in onnx.load(self.source, load_external_data=False).graph.output]
@@ -236,8 +239,7 @@ class Quantisation:
     def share_left(self) -> float:
         """Of the elements of all weights that could be quantised in size, the part that is left; what feeds a logarithm is none
         of them."""
-        found = find_sites(onnx.load(self.source, load_external_data=False), self.scheme.operators)
-        every = [site for site in found if site.node not in self.delicate]
+        every = [site for site in self.every if site.node not in self.delicate]
         total = sum(site.elements for site in every)
         return sum(site.elements for site in every if site.node in self.left) / total if total else 0.0
 
@@ -287,9 +289,9 @@ class Quantisation:
 
     @property
     def rows(self) -> list[dict[str, str]]:
-        nodes = read_graph(self.source, self.source.name).node_by_name()
+        operators = {site.node: site.operator for site in self.every}
         return [
-            {"node": name, "operator": nodes[name].op_type, "module": nodes[name].module, "reason": reason}
+            {"node": name, "operator": operators[name], "module": self.places[name], "reason": reason}
             for name, reason in self.left.items()
         ]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from attn_runtime.bundle import Bundle, Graph
@@ -15,15 +16,17 @@ from attn_runtime.spec import TensorSpec
 from ..console import Console
 from ..parity import drawn_specs, golden_record, own_record, worst
 from .front import front_table, measure_front
-from .half import FurtherCases, Live, TypedGraph, convert_graph, for_tensorrt, of_bundle
+from .half import FurtherCases, Live, TypedGraph, of_bundle
 from .quantisation import MAX_LEFT, SHARES, Quantisation, asked
 from .quantised import QuantiseOptions
-from .quantised_tensorrt import HalfForm, half_form, half_scheme, tensorrt_form
+from .quantised_tensorrt import HalfForm, converted_half, half_form, half_scheme, tensorrt_form
 from .schemes import QuantisedScheme
 from .sources import check_source, embedded_inputs, file_conversion, fp32_of, named
 
 #: A generator's answer; its other outputs go from graph to graph, and may be off so many times further, but no more than half.
 _LOGITS, _TIMES_INNER, _MOST_INNER = "logits", 4.0, 0.5
+#: By a graph's name, what TensorRT's form of it is made from; made once, when the form for a CPU holds.
+HalfOf = Callable[[str], HalfForm | None]
 #: So many names are told where one is unknown.
 _MOST_NAMES = 8
 
@@ -56,19 +59,24 @@ def quantise_bundle(
             of_bundle(opened, graph, scheme.held_to, live.get(name)),
         )  # fmt: skip
         every.append(one)
-    halves: dict[str, HalfForm] = {}
+
+    @cache
+    def half(name: str) -> HalfForm | None:
+        one = next(one for one in every if one.graph == name)
+        return half_form(one, opened, opened.graph(name), _about(one, every, console))
+
     with console.stage(scheme.name) as line:
         for one in every:
-            own = console.about(f"{one.graph}: ") if len(every) > 1 else console
-            graph = opened.graph(one.graph)
-            one.prepare(options, graph, own, [other.weights_file for other in every])
-            if tensorrt and scheme.tensorrt and (half := half_form(one, opened, graph, own)) is not None:
-                halves[one.graph] = half
-        _check_leave(every, options.leave)
-        _check_sites(every, opened.path.name)
-        forms = _held(every, halves, console)
+            own = _about(one, every, console)
+            one.prepare(options, opened.graph(one.graph), own, [other.weights_file for other in every])
+        forms = _made(every, opened.path.name, options, half if tensorrt and scheme.tensorrt else None, console)
         line.done(_done(every))
     return dict(zip(opened.graphs, _report(every, forms, console), strict=True))
+
+
+def _about(one: Quantisation, every: Sequence[Quantisation], console: Console) -> Console:
+    """The console for the work on one of the graphs, which is named where there are several."""
+    return console.about(f"{one.graph}: ") if len(every) > 1 else console
 
 
 def _limits(opened: Bundle, graph: Graph, scheme: QuantisedScheme, rtol: float | None) -> Tolerance:
@@ -104,16 +112,19 @@ def _check_sites(every: Sequence[Quantisation], name: str) -> None:
             f"{name}: {scheme.name} finds nothing to quantise, no {', '.join(scheme.operators)} with a constant weight of a "
             f"thousand elements{''.join(f' whose size fits: {reason}' for reason in reasons[:1])}; take another precision"
         )
-
-    if every[0].min_agreement is not None and not any(one.classes() for one in every):
+    if every[0].min_agreement is not None and not any(one.classes for one in every):
         raise UsageError(
             f"--min-agreement: {name} answers with no classes (a bundle with labels, or of the task image-classification) and no "
             "logits of a next token; leave it out, and bound the error with --max-error"
         )
 
 
-def _held(every: Sequence[Quantisation], halves: Mapping[str, HalfForm], console: Console) -> list[list[TypedGraph]]:
+def _made(
+    every: Sequence[Quantisation], name: str, options: QuantiseOptions, half: HalfOf | None, console: Console
+) -> list[list[TypedGraph]]:
     """Choose and write, with less of the limit where what is really computed is further off than what was measured."""
+    _check_leave(every, options.leave)
+    _check_sites(every, name)
     last: ParityError | None = None
     for share in SHARES:
         for one in every:
@@ -123,17 +134,25 @@ def _held(every: Sequence[Quantisation], halves: Mapping[str, HalfForm], console
             if (left := one.share_left()) > MAX_LEFT:
                 raise last or one.too_much_left(left)
         try:
-            return [_forms(one, halves.get(one.graph), console, len(every) > 1) for one in every]
+            written = [one.write() for one in every]
+        except ParityError as problem:
+            last = problem
+            continue
+        # Outside: where float16 fails, fewer quantised weights are no cure.
+        bases = [half and half(one.graph) for one in every]
+        try:
+            return [
+                _forms(one, typed, base, _about(one, every, console))
+                for one, typed, base in zip(every, written, bases, strict=True)
+            ]
         except ParityError as problem:
             last = problem
     assert last is not None
     raise last
 
 
-def _forms(one: Quantisation, half: HalfForm | None, console: Console, several: bool) -> list[TypedGraph]:
-    typed = one.write()
-    own = console.about(f"{one.graph}: ") if several else console
-    form = None if half is None else tensorrt_form(one, typed, half, own)
+def _forms(one: Quantisation, typed: TypedGraph, base: HalfForm | None, console: Console) -> list[TypedGraph]:
+    form = None if base is None else tensorrt_form(one, typed, base, console)
     return [typed] if form is None else [typed, form]
 
 
@@ -159,7 +178,7 @@ def _report(
     """Tell how each graph was held, what is left, and the front; the graphs, those for a CPU with their fronts."""
     told = []
     for one, (form, *others) in zip(every, made, strict=True):
-        own = console.about(f"{one.graph}: ") if len(every) > 1 else console
+        own = _about(one, every, console)
         with own.stage("check") as line:
             bad = worst(form.checks)
             classes = one.found.chosen if one.found else None
@@ -215,17 +234,15 @@ def quantise_file(
         cases,
         drawn_specs(facts, specs),
     )
-    halves: dict[str, HalfForm] = {}
+
+    @cache
+    def half(_: str) -> HalfForm:
+        (work / "half").mkdir()
+        conversion = file_conversion(path, half_scheme(), False, None, inputs, work / "half", isolated)
+        return converted_half(conversion, path.stem, conversion.record, console, cases)
+
     with console.stage(scheme.name) as line:
         one.prepare(options, None, console)
-        _check_leave([one], options.leave)
-        _check_sites([one], path.name)
-        if tensorrt and scheme.tensorrt:
-            (work / "half").mkdir()
-            conversion = file_conversion(path, half_scheme(), False, None, inputs, work / "half", isolated)
-            made = convert_graph(conversion, path.stem, console, cases=cases)
-            base = for_tensorrt(conversion, made, console, cases) or made
-            halves[one.graph] = HalfForm(base, conversion.record)
-        forms = _held([one], halves, console)
+        forms = _made([one], path.name, options, half if tensorrt and scheme.tensorrt else None, console)
         line.done(_done([one]))
     return _report([one], forms, console)[0][-1]

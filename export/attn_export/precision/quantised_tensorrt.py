@@ -13,7 +13,7 @@ from ..console import Console
 from ..onnx_graph import EXTERNAL_FROM_BYTES, info_of, load, read_info
 from ..parity import ReferenceSet, golden_record, parity_error, passed
 from . import schemes
-from .half import Conversion, TypedGraph, convert_graph, for_tensorrt, judge
+from .half import Conversion, FurtherCases, TypedGraph, convert_graph, for_tensorrt, judge
 from .quantisation import Quantisation
 from .quantised import cut_products, insert, save
 from .schemes import HalfScheme
@@ -56,8 +56,15 @@ def half_form(one: Quantisation, opened: Bundle, graph: Graph, console: Console)
         return None
     half_io = opened.asset("generation") is not None
     conversion = bundle_conversion(opened, graph.name, half, half_io, None, one.work / "half", one.isolated)
-    made = convert_graph(conversion, graph.name, console, cases=one.cases)
-    return HalfForm(for_tensorrt(conversion, made, console, one.cases) or made, record)
+    return converted_half(conversion, graph.name, record, console, one.cases)
+
+
+def converted_half(
+    conversion: Conversion, graph: str, record: ReferenceSet, console: Console, cases: FurtherCases
+) -> HalfForm:
+    """What `conversion` comes to, as TensorRT would be given it."""
+    made = convert_graph(conversion, graph, console, cases=cases)
+    return HalfForm(for_tensorrt(conversion, made, console, cases) or made, record)
 
 
 def tensorrt_form(one: Quantisation, typed: TypedGraph, half: HalfForm, console: Console) -> TypedGraph | None:

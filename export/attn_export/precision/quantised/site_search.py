@@ -49,7 +49,7 @@ class Point:
     agreement: float | None
 
     def holds(self, least_agreement: float | None) -> bool:
-        return self.ratio <= 1 and (least_agreement is None or (self.agreement or 0.0) >= least_agreement)
+        return _holds(self, least_agreement)
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,10 @@ class Measured:
     worst_case: int
 
 
+def _holds(found: Point | Measured, least_agreement: float | None) -> bool:
+    return found.ratio <= 1 and (least_agreement is None or (found.agreement or 0.0) >= least_agreement)
+
+
 class _Answers:
     """What the graph answers with any choice of sites quantised."""
 
@@ -191,7 +195,7 @@ class _Answers:
         return len(self._exact)
 
     def holds(self, found: Measured) -> bool:
-        return found.ratio <= 1 and (self._least is None or (found.agreement or 0.0) >= self._least)
+        return _holds(found, self._least)
 
     def measure(self, quantised: frozenset[int], only: int | None = None) -> Measured:
         """With exactly these sites quantised, at every case or one alone."""

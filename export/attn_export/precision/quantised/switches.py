@@ -31,14 +31,13 @@ def add_switches(
 ) -> None:
     """Make inputs of the sites' weights, and round their activations where FLAGS says so. Changes `model`.
 
-    Raises PassError as `qdq.insert` does.
-
     `activations` as a scheme has it; static ones are rounded to the type `element` with the scale of `scales`, by tensor.
+    Raises PassError as `qdq.insert` does.
     """
     graph = model.graph
     shapes = {t.name: list(t.dims) for t in graph.initializer}
     by_node = {site.node: (number, site) for number, site in enumerate(sites)}
-    turned: list[onnx.NodeProto] = []
+    turns = {name for node in graph.node if node.op_type == "Transpose" for name in node.output}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.name in by_node:
@@ -46,9 +45,8 @@ def add_switches(
             place = 0 if site.operator == "Gather" else 1
             given = weight_input(number)
             graph.input.append(helper.make_tensor_value_info(given, TensorProto.FLOAT, shapes[site.weight]))
-            if node.input[place] != site.weight and _turns(graph, node.input[place]):
-                turned.append(helper.make_node("Transpose", [given], [f"{given}/turned"], perm=[1, 0]))
-                nodes.append(turned[-1])
+            if node.input[place] != site.weight and node.input[place] in turns:
+                nodes.append(helper.make_node("Transpose", [given], [f"{given}/turned"], perm=[1, 0]))
                 given = f"{given}/turned"
             node.input[place] = given
             if site.activation and activations != "float":
@@ -62,10 +60,6 @@ def add_switches(
     if activations == "static" and element == TensorProto.FLOAT8E4M3FN:
         set_opset(model, "", TYPES_SINCE)
     drop_unread(graph)
-
-
-def _turns(graph: onnx.GraphProto, name: str) -> bool:
-    return any(name in node.output and node.op_type == "Transpose" for node in graph.node)
 
 
 def _rounding(
