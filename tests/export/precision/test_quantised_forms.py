@@ -17,6 +17,7 @@ from attn_export import convert
 from attn_export.cli.app import cli
 from attn_export.precision import QuantiseOptions, schemes
 from attn_export.precision import quantised_forms as forms
+from attn_export.precision.calibration import METHODS, Calibration
 from attn_runtime import backends
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.cli.options import run_cli
@@ -247,6 +248,14 @@ def test_who_ends_it_finds_the_bundle_as_it_was(small: Path, monkeypatch: pytest
     with pytest.raises(StageError, match="--stage-timeout"):
         convert(small, "int8", stage_seconds=1e-3)
     assert state(small.parent) == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_table_of_ranges_of_every_method_lies_in_the_manifest(method: str, small: Path) -> None:
+    (made,) = convert(small, "int8", quantise=QuantiseOptions(calibration=method), skip=("attention",), rtol=0.5)
+    (entry,) = [g.precisions["int8"].quantised for g in Bundle.open(small).graphs.values()]
+    assert entry is not None and made.quantised == entry
+    assert Calibration.from_json(entry["calibration"]).method == method
 
 
 # --- several graphs over one set of weights ------------------------------------------------------------------------
