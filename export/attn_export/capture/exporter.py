@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ from .dropped_guards import Branch
 from .exact_constants import exact_constants
 from .operator_table import kept_table
 from .patches import Applied, applied
+from .time_limit import time_limit
 from .tracing import RulesRefused, Traced, breaks_rules, by_example, by_rules
 
 #: The highest opset whose attention every target takes: from 23 on the exporter emits the Attention operator, which
@@ -56,23 +59,26 @@ def check_opset(opset: int | None, exporter: str) -> int:
 
 
 def capture(
-    signature: Signature, example: Arrays, target: Path, *, opset: int, exporter: str = "dynamo", verbose: bool = False
-) -> Captured:
+    signature: Signature, example: Arrays, target: Path, *, opset: int, exporter: str = "dynamo", verbose: bool = False,
+    seconds: float = math.inf,
+) -> Captured:  # fmt: skip
     """Write the graph of `signature` to `target`, its dims named as declared. `signature.output_names` must be known.
 
     Raises CaptureError: the module branches on data, fixes a dim that was asked to be dynamic, or uses an operator
-    that ONNX has no translation for.
+    that ONNX has no translation for. StageError: it took longer than `seconds`.
     """
+    started = time.monotonic()
     args = tuple(to_torch(example).values())
     traced: Traced | None = None
     with captured_output(verbose), torch.no_grad(), fastpath_disabled(), signature.flat() as module:
         if exporter == "torchscript":
-            with applied(module) as patches:
+            with applied(module) as patches, time_limit(seconds, started, module):
                 model = _torchscript(signature, module, args, opset, target)
         else:
             refused: RulesRefused | None = None
             for trace in (by_rules, by_example):
-                with applied(module) as patches:  # anew: each tells what it did in the trace that counts
+                # Anew: each patch tells what it did in the trace that counts. The limit ends before they are taken back.
+                with applied(module) as patches, time_limit(seconds, started, module):
                     try:
                         traced = trace(module, args, signature.inputs, refused)
                         model = _translated(signature, traced.program, opset)

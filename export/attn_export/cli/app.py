@@ -159,7 +159,7 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
     default=600.0,
     show_default=True,
     type=click.FloatRange(min=1),
-    help="Seconds per risky stage.",
+    help="Seconds for a capture, and per risky stage.",
 )
 @click.option(
     "--with-attention",

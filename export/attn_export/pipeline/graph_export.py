@@ -143,8 +143,9 @@ def export_graph(
     example = trace_inputs(work.signature, options.seed).inputs
     with console.stage("capture") as line:
         captured = capture(
-            work.signature, example, place, opset=work.opset, exporter=work.exporter, verbose=options.verbose
-        )
+            work.signature, example, place, opset=work.opset, exporter=work.exporter, verbose=options.verbose,
+            seconds=options.stage_seconds,
+        )  # fmt: skip
         work.opset, work.cures = captured.opset, [patch.to_json() for patch in captured.patches]
         line.done(f"{work.label}{captured.nodes} nodes, opset {captured.opset}, {captured.exporter}")
     for patch in captured.patches:
