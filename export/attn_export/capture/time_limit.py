@@ -81,8 +81,8 @@ def _interrupt(thread: int, kind: type[BaseException] | None) -> None:
 
 
 def interrupted_at(trace: TracebackType | None, module: torch.nn.Module) -> str:
-    """ " at encoder.layers.3 (SwinLayer), while it was traced": the innermost submodule whose code the traceback holds, or
-    whose node was at work; "" where it holds neither."""
+    """As in " at encoder.layers.3 (SwinLayer), while it was traced": the innermost submodule whose code the traceback holds, or
+    whose node was at work; nothing where it holds neither."""
     paths = {id(part): (path, type(part).__name__) for path, part in module.named_modules() if path}
     found = ""
     while trace is not None:
