@@ -9,7 +9,7 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,16 @@ class _TorchvisionFirst(MetaPathFinder):
 
 
 sys.meta_path.insert(0, _TorchvisionFirst())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and parsed here stays: to look for garbage among it again and again would double the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:

@@ -10,9 +10,9 @@ from types import ModuleType
 import attn_export
 import attn_runtime
 import pytest
-from support.checks.import_graph import ImportGraph
+from support.checks.import_graph import repository
 
-GRAPH = ImportGraph.read()
+GRAPH = repository()
 DOORS = (attn_runtime, attn_export)
 NAMES = [(door, name) for door in DOORS for name in door.__all__]
 #: What importing the package must not load.

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.checks.import_graph import PACKAGES, ROOT, Import, ImportGraph, cycles
+from support.checks.import_graph import PACKAGES, ROOT, Import, ImportGraph, cycles, repository
 
-GRAPH = ImportGraph.read()
+GRAPH = repository()
 FORBIDDEN: dict[str, set[str]] = {
     "attn_runtime": {"torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "rich", "attn_models", "attn_export"},
     "attn_models": {

@@ -7,11 +7,11 @@ import importlib
 from pathlib import Path
 
 import pytest
-from support.checks.import_graph import PACKAGES, ROOT, ImportGraph
+from support.checks.import_graph import PACKAGES, ROOT, repository
 
 MAX_FILES = 12
 MAX_LINES = 500
-GRAPH = ImportGraph.read()
+GRAPH = repository()
 ROOMS = sorted(GRAPH.packages)
 #: Folders of Python outside the packages. One model, backend or test of a whole class a file is what contract/ and gpu/ are.
 OTHER_FOLDERS = sorted({file.parent for base in ("tests", "scripts") for file in (ROOT / base).rglob("*.py")})

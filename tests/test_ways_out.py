@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 import pytest
-from support.checks.import_graph import ImportGraph
+from support.checks.import_graph import repository
 
-GRAPH = ImportGraph.read()
+GRAPH = repository()
 #: Module -> the names and attributes in it.
 WORDS = {
     module: {

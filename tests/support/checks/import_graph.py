@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -119,6 +119,12 @@ class ImportGraph:
         """The room of a module, or the module itself where it lies right below a package."""
         room = self.room(module)
         return module if room in PACKAGES else room
+
+
+@cache
+def repository() -> ImportGraph:
+    """The three packages here, read once a process: several tests ask. Not to be changed."""
+    return ImportGraph.read()
 
 
 def cycles(edges: Mapping[str, Iterable[str]]) -> list[list[str]]:
