@@ -4,6 +4,7 @@ attn-runtime's wheel."""
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 from attn_export.deploy.jetson.folder_maker import JetsonOptions, deploy_jetson
 from attn_runtime.bundle.reader import Bundle
+from attn_runtime.jetson.bootstrap import UNPACKED
 from support.graphs.make_hostile_bundles import make_valid_bundle, read_manifest, rehash, write_manifest
 from support.machines.fake_board import FakeBoard, make_board
 from support.models import tiny_generators as tiny
@@ -48,9 +50,28 @@ def made(gemm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def unpacked(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """python/ as a first run leaves it, and compiled: setup.sh writes no bytecode, so each of its processes would compile all
+    of attn-runtime again, for longer than it works."""
+    base = tmp_path_factory.mktemp("unpacked")
+    folder = shutil.copytree(made, base / "gemm-nx")
+    assert make_board(base).run(folder, "--help").returncode == 0
+    assert compileall.compile_dir(folder / UNPACKED, quiet=1)
+    return folder / UNPACKED
+
+
 @pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
+def fresh(made: Path, tmp_path: Path) -> Path:
+    """The folder as it comes to a board."""
     return shutil.copytree(made, tmp_path / "gemm-nx")
+
+
+@pytest.fixture
+def folder(fresh: Path, unpacked: Path) -> Path:
+    """The folder whose wheel was unpacked by a run before."""
+    shutil.copytree(unpacked, fresh / UNPACKED)
+    return fresh
 
 
 @pytest.fixture
@@ -92,7 +113,8 @@ class Page(HTMLParser):
 # --- a board on which everything is right -----------------------------------------------------------------------------
 
 
-def test_a_board_sets_itself_up_and_proves_it(folder: Path, board: FakeBoard) -> None:
+def test_a_board_sets_itself_up_and_proves_it(fresh: Path, board: FakeBoard) -> None:
+    folder = fresh
     done = board.run(folder, *SHORT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "passed: 6 of 6 golden cases are PyTorch's; report.json, report.html"
@@ -140,7 +162,7 @@ def test_the_page_is_whole_and_loads_nothing(folder: Path, board: FakeBoard) -> 
     assert "MAXN_SUPER" in page.text and "strongly typed; 1 in float16" in page.text
 
 
-def test_without_torch_onnx_or_network(folder: Path, board: FakeBoard) -> None:
+def test_without_torch_onnx_or_network(fresh: Path, board: FakeBoard) -> None:
     """The board's Python can't import them, and no socket is opened that leads out."""
     site = board.root / "site"
     (site / "sitecustomize.py").write_text(
@@ -152,7 +174,7 @@ def test_without_torch_onnx_or_network(folder: Path, board: FakeBoard) -> None:
         "def refused(*a, **k): raise SystemExit('a socket was opened')\n"
         "socket.socket.connect = socket.create_connection = refused\n"
     )
-    done = board.run(folder, "--precision", "fp16", *SHORT)
+    done = board.run(fresh, "--precision", "fp16", *SHORT)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -371,8 +393,9 @@ def test_what_the_python_of_the_board_lacks(folder: Path, board: FakeBoard) -> N
     assert missing.returncode == 10 and "python3.99 is not on this board" in missing.stderr
 
 
-def test_a_wheel_that_was_changed(folder: Path, board: FakeBoard) -> None:
+def test_a_wheel_that_was_changed(fresh: Path, board: FakeBoard) -> None:
     """The first program of the folder that runs is in it, so it is told before anything of it was unpacked."""
+    folder = fresh
     (wheel,) = (folder / "wheels").iterdir()
     data = wheel.read_bytes()
     wheel.write_bytes(data + b"\0")
@@ -476,10 +499,10 @@ def test_on_the_cpu_with_nothing_stood_in_for(folder: Path, board: FakeBoard) ->
     assert report["verified"][0]["report"]["backend"] == "ort"
 
 
-def test_modules_of_the_current_folder_are_left_alone(folder: Path, board: FakeBoard) -> None:
+def test_modules_of_the_current_folder_are_left_alone(fresh: Path, board: FakeBoard) -> None:
     for name in ("zipfile", "json", "attn_runtime"):
         (board.root / f"{name}.py").write_text("raise SystemExit('of the current folder')\n")
-    done = board.run(folder, "--help")  # in board.root
+    done = board.run(fresh, "--help")  # in board.root
     assert done.returncode == 0 and "report.json" in done.stdout, done.stderr
 
 
