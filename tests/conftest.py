@@ -55,6 +55,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.enable()
+        gc.set_threshold(20_000, 20, 10)  # an export makes a million objects and drops them: seldom is often enough
 
 
 def pytest_collection_finish() -> None:
