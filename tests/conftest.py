@@ -68,6 +68,10 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # One process does the whole survey, which begins with imports of seconds; last of all, it would be alone at work.
+    items.sort(
+        key=lambda item: (not item.nodeid.startswith("tests/contract/"), item.path.name != "test_model_survey.py")
+    )
     if os.environ.get("ATTN_TEST_ALL"):
         return
     for item in items:
@@ -91,13 +95,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def group(nodeid: str, models: Sequence[str]) -> str:
-    """tests/contract/test_x.py::test_y[MODEL-z] -> MODEL; a class of the survey -> itself; else the file."""
+    """tests/contract/test_x.py::test_y[MODEL-z] -> MODEL; else the file."""
     file, _, test = nodeid.partition("::")
     if file.startswith("tests/contract/"):
         named = [word for word in re.split(r"[\[\]-]", test) if word in models]
         return named[0] if named else file
-    if file.endswith("test_model_survey.py"):  # the last file, and a long one, whose tests share nothing
-        return nodeid
     return file
 
 
