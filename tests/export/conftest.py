@@ -213,3 +213,16 @@ def small_translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_translator_log(small_translator: Path) -> str:
     """What the export said."""
     return small_translator.with_name("log.txt").read_text()
+
+
+def _export_small_lm(folder: Path) -> None:
+    from attn_export import export
+    from attn_export.source.resolve import load_source
+
+    export(load_source("support.models.small_generators:lm"), folder / "lm.attn")
+
+
+@pytest.fixture(scope="session")
+def small_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be changed; copy it first."""
+    return once(tmp_path_factory, "small-lm", _export_small_lm) / "lm.attn"

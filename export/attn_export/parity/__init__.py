@@ -13,19 +13,25 @@ if TYPE_CHECKING:
     from .recorded import ReferenceSet, check, drawn_specs, golden_record, own_record
     from .sweep import Sweep, swept_cases
     from .sweep_recording import record_sweep
+    from .teacher_forcing import Agreement, Likelihood, agreement, has_answers, likelihood
 
 __all__ = [
+    "Agreement",
     "Check",
+    "Likelihood",
     "ParityChecker",
     "ReferenceSet",
     "Sweep",
     "Verdict",
     "Written",
+    "agreement",
     "check",
     "check_case",
     "check_same",
     "drawn_specs",
     "golden_record",
+    "has_answers",
+    "likelihood",
     "own_record",
     "parity_error",
     "passed",
@@ -47,5 +53,6 @@ __getattr__, __dir__ = lazy(
         "recorded": ["ReferenceSet", "check", "drawn_specs", "golden_record", "own_record"],
         "sweep": ["Sweep", "swept_cases"],
         "sweep_recording": ["record_sweep"],
+        "teacher_forcing": ["Agreement", "Likelihood", "agreement", "has_answers", "likelihood"],
     },
 )

@@ -64,6 +64,7 @@ class Quantisation:
     record      the answers that it is held to
     own_limits  whether outputs get limits of their own, as narrow as was measured
     inputs      of a plain file, which its record was drawn by
+    samples     what it is calibrated on, where that is neither of its own golden inputs nor named for it alone
     hashes      of the weight of each of these nodes, which other graphs may have too
     every       the sites of all weights that could be quantised in size; `sites` are those that may be
     places      by node of these, the module that it lies in
@@ -82,6 +83,7 @@ class Quantisation:
     own_limits: bool = True
     cases: FurtherCases = field(default_factory=FurtherCases)
     inputs: tuple[TensorSpec, ...] = ()
+    samples: Samples | None = None
     scales: Mapping[str, float] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
     every: tuple[Site, ...] = ()
@@ -151,6 +153,8 @@ class Quantisation:
             line.done(f"{len(self.weights.found)} weights to {scheme.weights} by {scheme.rounding}")
 
     def _samples(self, options: QuantiseOptions, graph: Graph | None) -> Samples:
+        if self.samples is not None:
+            return self.samples
         if graph is not None:
             return open_samples(options.calibrate, graph, self.scheme.held_to)
         if options.calibrate is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from attn_runtime.bundle import Bundle, Graph
 from attn_runtime.child_process import ChildProcess
@@ -14,8 +15,10 @@ from attn_runtime.errors import ParityError, UsageError, did_you_mean
 from attn_runtime.spec import TensorSpec
 
 from ..console import Console
-from ..parity import drawn_specs, golden_record, own_record, worst
+from ..parity import Agreement, drawn_specs, golden_record, has_answers, own_record, worst
+from .calibration import open_token_rows
 from .front import front_table, measure_front
+from .generator_answers import GeneratorAnswers, Texts, TooFewTokensError, read_texts, samples_of_texts, tell_perplexity
 from .half import FurtherCases, Live, TypedGraph, of_bundle
 from .quantisation import MAX_LEFT, SHARES, Quantisation, asked
 from .quantised import QuantiseOptions
@@ -47,6 +50,8 @@ def quantise_bundle(
     Raises UsageError where nothing can be quantised or a budget is out of reach of any choice, ParityError where no choice of
     weights makes the answers hold.
     """
+    texts = _texts(opened, scheme, options, work, isolated, console)
+    recorded = opened.asset("generation") is not None and has_answers(opened)
     every = []
     for name, graph in opened.graphs.items():
         fp32 = fp32_of(graph)
@@ -55,10 +60,14 @@ def quantise_bundle(
         folder.mkdir()
         one = Quantisation(
             name, named(fp32.file, folder), scheme, golden_record(opened, graph, scheme.held_to),
-            _limits(opened, graph, scheme, rtol), isolated, folder, options.min_agreement, rtol is None,
-            of_bundle(opened, graph, scheme.held_to, live.get(name)),
+            _limits(opened, graph, scheme, rtol), isolated, folder, None if recorded else options.min_agreement,
+            rtol is None, of_bundle(opened, graph, scheme.held_to, live.get(name)),
         )  # fmt: skip
         every.append(one)
+    if texts is not None and scheme.sampled:
+        for name, samples in samples_of_texts(texts, opened, work, isolated).items():
+            next(one for one in every if one.graph == name).samples = samples
+    answers = GeneratorAnswers(opened.path, every, options.min_agreement, isolated, console) if recorded else None
 
     @cache
     def half(name: str) -> HalfForm | None:
@@ -69,9 +78,45 @@ def quantise_bundle(
         for one in every:
             own = _about(one, every, console)
             one.prepare(options, opened.graph(one.graph), own, [other.weights_file for other in every])
-        forms = _made(every, opened.path.name, options, half if tensorrt and scheme.tensorrt else None, console)
+        trt = half if tensorrt and scheme.tensorrt else None
+        forms, agreed = _made(every, opened.path.name, options, trt, console, answers)
         line.done(_done(every))
-    return dict(zip(opened.graphs, _report(every, forms, console), strict=True))
+    reported = _report(every, forms, console)
+    written: dict[str, Any] = {} if agreed is None else {"agreement": agreed.to_json()}
+    if texts is not None:
+        files = {one.graph: one.path for one in every}
+        written["perplexity"] = tell_perplexity(texts, opened, scheme.name, files, isolated, console)
+    if written:
+        reported = [
+            [replace(form, quantised={**(form.quantised or {}), "generation": written}), *others]
+            for form, *others in reported
+        ]
+    return dict(zip(opened.graphs, reported, strict=True))
+
+
+def _texts(
+    opened: Bundle,
+    scheme: QuantisedScheme,
+    options: QuantiseOptions,
+    work: Path,
+    isolated: ChildProcess,
+    console: Console,
+) -> Texts | None:
+    """What --calibrate names of a generator as a whole; None where it names nothing, or inputs of each graph."""
+    if options.calibrate is None:
+        return None
+    rows = open_token_rows(options.calibrate, opened)
+    if rows is not None:
+        return read_texts(rows, opened, work, isolated, console)
+    options.check_read(scheme)
+    if (asset := opened.asset("generation")) is not None:
+        why = (
+            "they are inputs of single graphs; give texts, or rows of tokens"
+            if asset["encoder"] is None
+            else "it needs sources with their answers, and they are inputs of single graphs"
+        )
+        console.note(f"no perplexity is told on the samples of --calibrate: {why}")
+    return None
 
 
 def _about(one: Quantisation, every: Sequence[Quantisation], console: Console) -> Console:
@@ -120,12 +165,20 @@ def _check_sites(every: Sequence[Quantisation], name: str) -> None:
 
 
 def _made(
-    every: Sequence[Quantisation], name: str, options: QuantiseOptions, half: HalfOf | None, console: Console
-) -> list[list[TypedGraph]]:
-    """Choose and write, with less of the limit where what is really computed is further off than what was measured."""
+    every: Sequence[Quantisation],
+    name: str,
+    options: QuantiseOptions,
+    half: HalfOf | None,
+    console: Console,
+    answers: GeneratorAnswers | None = None,
+) -> tuple[list[list[TypedGraph]], Agreement | None]:
+    """Choose and write, with less of the limit where what is really computed is further off than what was measured. A generator
+    with recorded answers is held to these, and how it agrees is told.
+    """
     _check_leave(every, options.leave)
     _check_sites(every, name)
     last: ParityError | None = None
+    agreed: Agreement | None = None
     for share in SHARES:
         for one in every:
             one.choose(share)
@@ -135,6 +188,11 @@ def _made(
                 raise last or one.too_much_left(left)
         try:
             written = [one.write() for one in every]
+            if answers is not None:
+                agreed, changed = answers.hold()
+                written = [one.write() for one in every] if changed else written
+        except TooFewTokensError:
+            raise
         except ParityError as problem:
             last = problem
             continue
@@ -144,7 +202,7 @@ def _made(
             return [
                 _forms(one, typed, base, _about(one, every, console))
                 for one, typed, base in zip(every, written, bases, strict=True)
-            ]
+            ], agreed
         except ParityError as problem:
             last = problem
     assert last is not None
@@ -213,6 +271,8 @@ def quantise_file(
     cases: FurtherCases,
 ) -> TypedGraph:
     """The same of a plain file, held against its own fp32 answers: for a CPU, or with `tensorrt` for TensorRT."""
+    if options.calibrate is not None:
+        options.check_read(scheme)
     specs = inputs or embedded_inputs(path)
     folder = work / "record"
     folder.mkdir()
@@ -243,6 +303,6 @@ def quantise_file(
 
     with console.stage(scheme.name) as line:
         one.prepare(options, None, console)
-        forms = _made([one], path.name, options, half if tensorrt and scheme.tensorrt else None, console)
+        forms, _ = _made([one], path.name, options, half if tensorrt and scheme.tensorrt else None, console)
         line.done(_done([one]))
     return _report([one], forms, console)[0][-1]

@@ -23,20 +23,24 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .generator import Generator, known_options, open_generator
     from .options import GenerateOptions, Sample
-    from .result import Generated
+    from .recorded_cases import GeneratedCase, generated_cases
+    from .result import Followed, Generated
     from .settings import Settings
     from .text_generation import TextAnswers, generate_texts
     from .verify import Replayed, replay
 
 __all__ = [
+    "Followed",
     "GenerateOptions",
     "Generated",
+    "GeneratedCase",
     "Generator",
     "Replayed",
     "Sample",
     "Settings",
     "TextAnswers",
     "generate_texts",
+    "generated_cases",
     "known_options",
     "open_generator",
     "replay",
@@ -48,7 +52,8 @@ __getattr__, __dir__ = lazy(
     {
         "generator": ["Generator", "known_options", "open_generator"],
         "options": ["GenerateOptions", "Sample"],
-        "result": ["Generated"],
+        "recorded_cases": ["GeneratedCase", "generated_cases"],
+        "result": ["Followed", "Generated"],
         "settings": ["Settings"],
         "text_generation": ["TextAnswers", "generate_texts"],
         "verify": ["Replayed", "replay"],

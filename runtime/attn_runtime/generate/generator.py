@@ -24,7 +24,7 @@ from .beam import BeamSearch
 from .graphs import GraphIO, Sessions, Shape, StepGraphs, memory_of
 from .greedy import Answers, Given, generate_each, likeliest
 from .options import GenerateOptions
-from .result import Generated
+from .result import Followed, Generated
 from .rules import ScoreRules
 from .sampling import Sampler
 from .settings import Settings
@@ -169,12 +169,15 @@ class Generator:
         lengths: NDArray[np.int64],
         length_penalty: float = 1.0,
         max_length: int | None = None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What answers that are given would have scored: tokens int64 [rows, length], of which `lengths` [rows] count. The
-        rules are the bundle's; `max_length` is what was asked for, where a forced end stands.
+        *,
+        ruled: bool = True,
+    ) -> Followed:
+        """What answers that are given would have scored, and which of their tokens would have been chosen: tokens int64
+        [rows, length], of which `lengths` [rows] count.
 
-        Returns (scores float64 [rows], how far the furthest of a row's tokens is behind the likeliest one there, in logits,
-        float64 [rows]). Raises InputError for answers that the model has no room or no tokens for, and what `generate` does.
+        The rules are the bundle's, none where not `ruled`: the scores are then the model's own, whatever is done with them.
+        `max_length` is what was asked for, where a forced end stands. Raises InputError for answers that the model has no room
+        or no tokens for, and what `generate` does.
         """
         settings = self.settings(GenerateOptions(max_length, 1, length_penalty, sample=False))
         for name, array, rank in (("tokens", tokens, 2), ("lengths", lengths, 1)):
@@ -201,13 +204,15 @@ class Generator:
             given = Given(np.where(counts, tokens, self.wiring.pad))
             answers = Answers(lengths.tolist(), np.zeros(self.vocabulary, bool), self.wiring.pad)
             if not answers.active.any():
-                return np.zeros(len(lengths)), given.behind
+                return Followed(np.zeros(len(lengths)), given.behind, given.own)
             plan = self._plan(shape)
             logits = plan.start(source, prompt, prompts)
-            rules = self._rules(settings, source, prompt, prompts, self._limits(settings, prompts))
+            rules = None
+            if ruled:
+                rules = self._rules(settings, source, prompt, prompts, self._limits(settings, prompts))
             sums = generate_each(plan, logits, answers, given, self.where, None, None, True, rules)
             assert sums is not None
-            return _scores(sums, lengths, settings), given.behind
+            return Followed(_scores(sums, lengths, settings), given.behind, given.own)
 
     @property
     def most_rows(self) -> int:

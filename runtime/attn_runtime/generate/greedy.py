@@ -26,18 +26,22 @@ def likeliest(logits: Logits, active: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 class Given:
-    """The tokens [rows, length] of answers that are known, one column a call. `behind` [rows] is how far the furthest of them
-    that counts is behind the likeliest one, in logits."""
+    """The tokens [rows, length] of answers that are known, one column a call.
+
+    behind   [rows], how far the furthest of them that counts is behind the likeliest one, in logits
+    own      int64 [rows], how many of them that count `likeliest` would have chosen
+    """
 
     def __init__(self, tokens: NDArray[np.int64]) -> None:
         self._tokens, self._step = tokens, 0
-        self.behind = np.zeros(len(tokens))
+        self.behind, self.own = np.zeros(len(tokens)), np.zeros(len(tokens), np.int64)
 
     def __call__(self, logits: Logits, active: NDArray[np.bool_]) -> NDArray[np.int64]:
         tokens = self._tokens[:, self._step].copy()
         self._step += 1
         gap = (logits.max(1) - logits[np.arange(len(tokens)), tokens]).astype(np.float64)
         self.behind[active] = np.maximum(self.behind, gap)[active]
+        self.own += active & (likeliest(logits, active) == tokens)
         return tokens
 
 

@@ -1,4 +1,4 @@
-"""What a generation gives back."""
+"""What a generation gives back, and what one gives that is told its tokens."""
 
 from __future__ import annotations
 
@@ -55,3 +55,18 @@ class Generated:
             "seconds": self.seconds,
             "tokens_per_second": tokens / self.seconds if self.seconds > 0 else None,
         }
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What a generator makes of answers that it is given (teacher forcing): each token behind the given ones before it.
+
+    scores   float64 [rows], what the answers would have scored: the sum of log probabilities over length to the power of
+             length_penalty
+    behind   float64 [rows], how far the furthest of a row's tokens is behind the likeliest one there, in logits
+    own      int64 [rows], how many of a row's tokens are the likeliest one there: those that it would have chosen
+    """
+
+    scores: NDArray[np.float64]
+    behind: NDArray[np.float64]
+    own: NDArray[np.int64]

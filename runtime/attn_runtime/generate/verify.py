@@ -171,14 +171,17 @@ def _undecided(
     tokens may stand further behind the likeliest one than two logits can be off.
     """
     lengths = case.lengths[rows]
-    scores, behind = generator.follow(inputs, case.tokens[rows], lengths, case.length_penalty, case.max_length)
-    off = np.abs(scores - case.scores[rows])
+    found = generator.follow(inputs, case.tokens[rows], lengths, case.length_penalty, case.max_length)
+    off = np.abs(found.scores - case.scores[rows])
     number = int(np.argmax(~(off <= allowed)))
     if not off[number] <= allowed:
         return f"other tokens, and PyTorch's own score {off[number]:.2g} off what they did there, allowed {allowed:.2g}"
-    number = int(np.argmax(behind))
-    if case.beams == 1 and not behind[number] <= 2 * logit_error:
-        return f"other tokens, and one of PyTorch's is {behind[number]:.2g} behind the likeliest, allowed {2 * logit_error:.2g}"
+    number = int(np.argmax(found.behind))
+    if case.beams == 1 and not found.behind[number] <= 2 * logit_error:
+        return (
+            f"other tokens, and one of PyTorch's is {found.behind[number]:.2g} behind the likeliest, allowed "
+            f"{2 * logit_error:.2g}"
+        )
     return ""
 
 

@@ -121,6 +121,13 @@ class Text:
         found, cut = self._encoded(text, second, truncate)
         return _as_encoded(found, cut)
 
+    def all_tokens(self, text: str) -> NDArray[np.int64]:
+        """All tokens of a text, int64 [length], of however many: more, it may be, than the model takes at a time.
+
+        Raises InputError for a text that is empty, no Unicode, or without a token.
+        """
+        return np.array(self._whole(text).ids, np.int64)
+
     def windows(self, first: str, second: str) -> list[Encoded]:
         """A pair of which the second text may be longer than the model takes: it is read in parts, which overlap by half of the
         room that the first one leaves. Raises InputError as `encoded` does, and for a first text that leaves no room.

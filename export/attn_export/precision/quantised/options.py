@@ -16,11 +16,13 @@ BLOCKS = (16, 32, 64, 128, 256)
 
 @dataclass(frozen=True)
 class QuantiseOptions:
-    """calibrate       where samples of inputs come from: FOLDER, FILE.npz or package.module:callable; None: the golden inputs
+    """calibrate       where samples of inputs come from: FOLDER, FILE.npz or package.module:callable; None: the golden inputs.
+                    Of a generator, texts or rows of tokens, over which its perplexity is told too
     calibration     how a range is told from them, one of `calibration.METHODS`; None: the default
     block           rows of a weight that share a scale, of a scheme with blocks; None: the scheme's
     rounding        of weights, one of `quantised.ROUNDINGS`; None: the scheme's
-    min_agreement   least share of rows whose class (of a generator: whose next token) is the reference's; None: not asked
+    min_agreement   least share of rows whose class is the reference's, of a generator with recorded answers the share of their
+                    tokens, each behind the reference's own; None: not asked
     leave           nodes, or modules with all that is in them, that are not quantised, as a file or a build names them
     max_size        most bytes of the files of this precision for a CPU; None: not asked
     """
@@ -57,7 +59,7 @@ class QuantiseOptions:
                 f"{given[0]} is for a precision that quantises, and {option(scheme.name)} does not; leave it out, or take "
                 "--precision int8"
             )
-        from ..calibration import check_method
+        from ..calibration import check_method, is_text_folder
         from .rounding import ROUNDINGS
 
         if self.rounding is not None and self.rounding not in ROUNDINGS:
@@ -66,12 +68,11 @@ class QuantiseOptions:
             )
         if self.rounding == "gptq" and scheme.weights == "fp8":
             raise UsageError("--rounding gptq is for integers; fp8 rounds to the nearest number, leave it out")
-        measured = {"--calibrate", "--calibration"} if not self.of(scheme).sampled else {"--calibration"}
-        if not scheme.calibrated and (unused := [n for n in given if n in measured]):
-            raise UsageError(
-                f"{unused[0]}: {scheme.name} needs no ranges of activations, so nothing is calibrated; leave it out, or take "
-                "--precision int8"
-            )
+        # Of texts a generator's perplexity is told whatever the scheme; whether it is one shows later.
+        if self.calibrate is not None and not is_text_folder(self.calibrate):
+            self.check_read(scheme)
+        if self.calibration is not None and not scheme.calibrated:
+            raise _unused("--calibration", scheme)
         if self.calibration is not None:
             check_method(self.calibration)
         if self.block is not None and (scheme.block is None or self.block not in BLOCKS):
@@ -88,9 +89,21 @@ class QuantiseOptions:
         if self.max_size is not None and self.max_size <= 0:
             raise UsageError(f"--max-size {self.max_size}: expected a number of bytes over 0")
 
+    def check_read(self, scheme: QuantisedScheme) -> None:
+        """UsageError where --calibrate names samples of a graph, and the scheme looks at none."""
+        if not self.of(scheme).sampled:
+            raise _unused("--calibrate", scheme)
+
     def of(self, scheme: QuantisedScheme) -> QuantisedScheme:
         """The scheme with the block and the rounding that were chosen here."""
         return replace(scheme, block=self.block or scheme.block, rounding=self.rounding or scheme.rounding)
+
+
+def _unused(flag: str, scheme: QuantisedScheme) -> UsageError:
+    return UsageError(
+        f"{flag}: {scheme.name} needs no ranges of activations, so nothing is calibrated; leave it out, or take "
+        "--precision int8"
+    )
 
 
 def _with_blocks() -> str:
