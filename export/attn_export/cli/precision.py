@@ -61,12 +61,13 @@ def quantise_options(command: Command) -> Command:
     """What there is to choose of a precision that quantises."""
     options = [
         click.option("--calibrate", metavar="FOLDER|FILE.npz|package.module:callable",
-                     help="Samples of inputs that ranges of activations are measured on.  [default: the golden inputs]"),
+                     help="Samples of inputs that ranges of activations are measured on; of a generator a folder of .txt, or "
+                     "rows of tokens, which its perplexity is told over too.  [default: the golden inputs]"),
         click.option("--calibration", metavar="METHOD", help="How a range is told from them: min-max, entropy or percentile."),
         click.option("--block-size", type=int, metavar="ROWS", help="Rows of a weight that share a scale (int4-weights)."),
         click.option("--rounding", metavar="METHOD", help="How weights are rounded.  [default: the precision's own]"),
         click.option("--min-agreement", type=float, metavar="SHARE",
-                     help="Least share of rows with the reference's class, or next token, as in 0.99."),
+                     help="Least share of rows with the reference's class, or of a generator's recorded tokens, as in 0.99."),
         click.option("--leave", multiple=True, metavar="NODE|MODULE", help="Leave this as it is; repeatable."),
         click.option("--max-size", type=float, metavar="MB", help="Most megabytes of the file for a CPU."),
     ]  # fmt: skip

@@ -104,3 +104,17 @@ def test_a_generator_that_was_opened_before_a_fork_is_refused_in_the_child(bundl
             go_on.set()
             thread.join()
         assert opened.generate(prompts).lengths.size == 1
+
+
+def test_an_answer_that_is_given_is_followed(generator: Generator, tiny: Tiny) -> None:
+    """Each of its tokens behind the given ones before it: those are its own that it would have chosen there."""
+    inputs = inputs_of(tiny, drawn_prompts(tiny, LENGTHS))
+    found = generator.generate(inputs, GenerateOptions(8, stop=(), scores=True))
+    assert found.scores is not None
+    followed = generator.follow(inputs, found.tokens, found.lengths, max_length=8)
+    assert followed.own.dtype == np.int64 and followed.own.tolist() == [8] * len(LENGTHS) and not followed.behind.any()
+    np.testing.assert_allclose(followed.scores, found.scores, rtol=1e-6)
+    other = found.tokens.copy()
+    other[1, -1] = 3 if other[1, -1] != 3 else 4
+    followed = generator.follow(inputs, other, np.array([8, 8, 5, 0]))
+    assert followed.own.tolist() == [8, 7, 5, 0] and (followed.behind > 0).tolist() == [False, True, False, False]

@@ -1,4 +1,4 @@
-"""Lines of a file or pipe of texts."""
+"""Lines of a file or pipe of texts, and all tokens of a long one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from attn_runtime.bundle import Bundle
 from attn_runtime.errors import InputError
-from attn_runtime.preprocess.text import read_lines
+from attn_runtime.preprocess.text import open_text, read_lines
+from support.models.tiny_generators import Tiny, write_bundle
+from support.models.tiny_texts import text_assets
 
 
 def given(tmp_path: Path, data: bytes) -> str:
@@ -78,3 +82,13 @@ def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(InputError, match="stdin is closed"):
         read_lines("-")
+
+
+def test_all_tokens_of_a_text_that_is_longer_than_the_model_takes(tmp_path: Path) -> None:
+    tiny = Tiny(encoder=False)
+    text = open_text(Bundle.open(write_bundle(tmp_path / "lm.attn", tiny, **text_assets(tiny))))
+    found = text.all_tokens("the cat " * 100)
+    assert found.dtype == np.int64 and found.tolist() == [3, 4] * 100 and len(found) > text.most
+    for wrong, says in (("  ", "is empty"), ("\ud800", "is not valid Unicode")):
+        with pytest.raises(InputError, match=says):
+            text.all_tokens(wrong)
