@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from attn_runtime.errors import UsageError
 from attn_runtime.generate import GenerateOptions, Generator, open_generator
+from attn_runtime.generate.greedy import Given
 from support.checks.time_limit import end_after
 from support.models.tiny_generators import Tiny, drawn_prompts, greedy_of, inputs_of, write_bundle
 
@@ -118,3 +119,12 @@ def test_an_answer_that_is_given_is_followed(generator: Generator, tiny: Tiny) -
     other[1, -1] = 3 if other[1, -1] != 3 else 4
     followed = generator.follow(inputs, other, np.array([8, 8, 5, 0]))
     assert followed.own.tolist() == [8, 7, 5, 0] and (followed.behind > 0).tolist() == [False, True, False, False]
+
+
+def test_what_is_behind_the_end_of_a_given_answer_does_not_count() -> None:
+    """Padding may be the likeliest token there."""
+    given = Given(np.array([[1, 0], [1, 0]]))
+    logits = np.array([[0.0, 2.0], [0.5, 0.0]])
+    assert given(logits, np.array([True, True])).tolist() == [1, 1]
+    assert given(logits[::-1], np.array([True, False])).tolist() == [0, 0]
+    assert given.own.tolist() == [2, 0] and given.behind.tolist() == [0.0, 0.5]
