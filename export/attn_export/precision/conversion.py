@@ -207,7 +207,7 @@ def _prove(staged: Bundle, scheme: Scheme, max_size: int | None, isolated: Child
         return
     if not scheme.runs_on_cpu:
         console.note(
-            f"what is written in {scheme.name} is not proven here, where ONNX Runtime has no {scheme.type} kernels; on a "
+            f"what is written in {scheme.name} is not proven here, where ONNX Runtime has no {scheme.name} kernels; on a "
             "GPU: attn-run verify"
         )
         return

@@ -120,8 +120,10 @@ class GeneratorAnswers:
             return self._measure({one.graph: self._candidate(one) for one in self._every})
 
         most = len(order)
-        while most and (leave(most), max(one.share_left() for one in self._every))[1] > MAX_LEFT:
+        leave(most)
+        while most and max(one.share_left() for one in self._every) > MAX_LEFT:
             most -= 1
+            leave(most)
         low, high, found = 0, most, at(most) if most else full
         if found.share < least:
             raise TooFewTokensError(
