@@ -204,9 +204,10 @@ class Quantisation:
             raise PassError(f"the quantised graph can't be measured: {problem.reason}") from problem
         if found.chosen is None:
             raise self._failure(found, share)
-        self.found = found
+        # Of the whole limit, whatever share of it was searched with.
+        self.found = replace(found, alone={node: ratio * share for node, ratio in found.alone.items()})
         for node in found.chosen.left:
-            self.left.setdefault(node, f"error alone {short(found.alone[node] * share)} of the limit")
+            self.left.setdefault(node, f"error alone {short(self.found.alone[node])} of the limit")
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
