@@ -84,6 +84,11 @@ class ScoreRules:
         if written == 0:
             scores[:, self._suppress_first] = -math.inf
 
+    def forbids_alone(self, row: int, written: int) -> bool:
+        """Whether all that `apply` does to the scores behind `written` tokens is that it forbids some, which makes logits of them
+        what it makes log probabilities: -inf."""
+        return self._settings.repetition_penalty == 1 and not self._ends(row, written)
+
     def log_probability(self, value: float, row: int, answer: Tokens, token: int) -> float:
         """What a beam search counts for `token` behind `answer`, to which the model gives the log probability `value`."""
         if self._ends(row, len(answer)):

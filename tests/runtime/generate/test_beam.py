@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from attn_runtime.errors import UsageError
+from attn_runtime.errors import BackendError, UsageError
 from attn_runtime.generate import GenerateOptions, Generator, open_generator
+from attn_runtime.generate.beam import BeamSearch
+from attn_runtime.generate.graphs import GenerationRules
 from attn_runtime.generate.graphs.kv_cache import SPARE, moves
-from attn_runtime.generate.topk import largest
+from attn_runtime.generate.rules import ScoreRules
+from attn_runtime.generate.settings import Settings
 from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of, logits_of, write_bundle
 
 # Flat enough that beams cross, with a stop token that comes up.
@@ -122,9 +128,108 @@ def test_moves_do_what_taking_all_at_once_would(length: int) -> None:
         assert len(done) <= changed + changed // 2, "no more copies than rows that change, and one for each circle"
 
 
-def test_the_largest_are_in_an_order_of_their_own() -> None:
-    values = np.array([1.0, 3.0, 2.0, 3.0, 2.0, 2.0, -np.inf])
-    assert largest(values, 4).tolist() == [1, 3, 2, 4]
-    assert largest(values, 7).tolist() == [1, 3, 2, 4, 5, 0, 6]
-    many = np.tile([0.0, 1.0], 200)  # so many that an unstable sort would mix them
-    assert largest(many, 300).tolist() == [*range(1, 400, 2), *range(0, 200, 2)]
+class Table:
+    """A model whose logits [vocabulary] are drawn from a seed for each sequence of tokens; what a search asks of `StepGraphs`."""
+
+    def __init__(self, rows: int, beams: int, vocabulary: int, dtype: str, kind: str, seed: int) -> None:
+        self.rows, self._vocabulary, self._dtype, self._kind, self._seed = rows * beams, vocabulary, dtype, kind, seed
+        self.read: list[list[int]] = [[row // beams] for row in range(self.rows)]
+
+    def logits(self, sequence: Sequence[int]) -> np.ndarray:
+        rng = np.random.default_rng([self._seed, *sequence])
+        found = rng.standard_normal(self._vocabulary) * 2
+        if self._kind == "ties":
+            found = np.round(found)
+        if self._kind == "gaps":
+            found[rng.random(self._vocabulary) < 0.9] = -math.inf
+            found[[0, 2, 8, 10]] = 0.0
+        return found.astype(self._dtype)
+
+    def reorder(self, parents: Sequence[int], active: np.ndarray) -> None:
+        ended = np.flatnonzero(~active)
+        assert np.array(parents)[ended].tolist() == ended.tolist(), "rows that ended are moved for nobody"
+        self.read = [list(self.read[parent]) for parent in parents]
+
+    def advance(self, tokens: np.ndarray, active: np.ndarray) -> np.ndarray:
+        for row, token in zip(self.read, tokens.tolist(), strict=True):
+            row.append(token)
+        found = np.stack([self.logits(row) for row in self.read])
+        found[~active] = np.nan  # means nothing
+        return found
+
+
+def plain_search(table: Table, row: int, limit: int, settings: Settings, rules: ScoreRules | None) -> tuple[Any, ...]:
+    """(score, tokens) of one row by the rules at the head of beam.py, from every sum that there is."""
+    beams, never = settings.beams, -1.0e9
+    running, sums, finished = [[] for _ in range(beams)], [0.0, *[never] * (beams - 1)], []  # type: ignore[var-annotated]
+    for length in range(1, limit + 1):
+        logits = np.stack([table.logits([row, *answer]) for answer in running]).astype(np.float64)
+        largest = logits.max(1, keepdims=True)
+        logits -= (np.log(np.exp(logits - largest).sum(1)) + largest[:, 0])[:, None]
+        if rules is not None:
+            rules.apply(logits, row, running)
+        every = (logits + np.array(sums)[:, None]).T.reshape(-1)
+        best = np.argsort(-every, kind="stable")[: max(2, 1 + len(settings.stop)) * beams]
+        ranked = [(float(every[at]), [*running[at % beams], int(at // beams)]) for at in best.tolist()]
+        ends = [answer[-1] in settings.stop or length == limit for _, answer in ranked]
+        for (value, answer), end in list(zip(ranked, ends, strict=True))[:beams]:
+            if end and value > never / 2:
+                finished.append((settings.score(value, length), answer))
+        finished = sorted(finished, key=lambda each: -each[0])[:beams]
+        on = sorted(
+            [(v + never if end else v, a) for (v, a), end in zip(ranked, ends, strict=True)], key=lambda e: -e[0]
+        )
+        sums, running = [value for value, _ in on[:beams]], [answer for _, answer in on[:beams]]
+        full = len(finished) == beams
+        if full and (settings.early_stop or settings.score(sums[0], length) <= finished[-1][0]):
+            break
+        if sums[0] == -math.inf and finished:
+            break
+    return finished[0] if finished else (settings.score(sums[0], length), running[0])
+
+
+RULES = {
+    "none": (GenerateOptions(), {}),
+    "forbids": (GenerateOptions(no_repeat_ngram=2, min_length=3), {"suppress": (5, 9), "suppress_first": (7,)}),
+    "penalty": (GenerateOptions(repetition_penalty=1.3), {"suppress": (3,)}),
+    "forced end": (GenerateOptions(early_stop=True), {"forced_end": (1,), "suppress": (3,)}),
+}
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("kind", ["usual", "ties", "gaps"])
+@pytest.mark.parametrize(
+    ("dtype", "vocabulary"), [("float32", 300), ("float32", 11), ("float64", 70), ("float16", 300)]
+)
+def test_tokens_and_scores_are_those_of_a_plain_search_bit_for_bit(
+    rules: str, kind: str, dtype: str, vocabulary: int
+) -> None:
+    limits, prompts = [9, 4, 0, 12], [[2, 4]] * 4
+    for seed, beams in enumerate((2, 4, 5)):
+        given, more = RULES[rules]
+        of_model = GenerationRules(begin=(2, 4), **more)
+        settings = replace(Settings.of(given, of_model, (1, 6), "here"), beams=beams)
+        ruled = ScoreRules.of(settings, prompts, limits, "here")
+        stops = np.zeros(vocabulary, bool)
+        stops[[1, 6]] = True
+        table = Table(len(limits), beams, vocabulary, dtype, kind, seed)
+        search = BeamSearch(limits, stops, 0, settings, ruled)
+        search.generate(table, np.stack([table.logits([row]) for row in range(4)]), "here", None)  # type: ignore[arg-type]
+        tokens, lengths, scores, _ = search.result()
+        for row, limit in enumerate(limits):
+            score, answer = plain_search(table, row, limit, settings, ruled) if limit else (0.0, [])
+            assert (tokens[row, : lengths[row]].tolist(), scores[row]) == (answer, score)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_logits_that_overflow_are_refused_in_a_row_that_counts() -> None:
+    settings = replace(Settings.of(GenerateOptions(), GenerationRules(begin=(2,)), (1,), "here"), beams=2)
+    stops = np.arange(50) == 1
+    for bad in (np.nan, np.inf):
+        table = Table(2, 2, 50, "float32", "usual", 0)
+        logits = np.stack([table.logits([row]) for row in range(2)])
+        logits[1, 7] = bad
+        BeamSearch([2, 0], stops, 0, settings).generate(table, logits, "here", None)  # type: ignore[arg-type]
+        table = Table(2, 2, 50, "float32", "usual", 0)
+        with pytest.raises(BackendError, match=r"here: the logits of row 2 are nan at step 0: the graph overflows"):
+            BeamSearch([2, 2], stops, 0, settings).generate(table, logits, "here", None)  # type: ignore[arg-type]

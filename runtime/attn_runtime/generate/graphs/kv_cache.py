@@ -96,23 +96,28 @@ class Cache:
         self.past.copy(row, place, new, row, 0, 1, 1)
         self.mask[row, place] = True
 
-    def reorder(self, parents: Sequence[int], lengths: Sequence[int]) -> None:
-        """Let row i hold what row parents[i] holds, of which lengths[i] entries count: as many as row i has now.
+    def reorder(self, parents: Sequence[int], firsts: Sequence[int], lengths: Sequence[int]) -> None:
+        """Let row i hold what row parents[i] holds, of which lengths[i] entries count, as many as row i has now, and those before
+        firsts[i] are in both already.
 
         In place, and only rows that another one takes the place of are copied. Masks stay: rows that go on from one
         another are of one prompt.
         """
-        for target, source in moves(parents):
+        done = list(moves(parents))
+        for number, (target, source) in enumerate(done):
             if SPARE in (target, source) and self._spare is None:
                 self._spare = self._new_spare()
+            # What goes to the spare row is fetched from there by one row, before anything else is put there.
+            row = next(reader for reader, read in done[number:] if read == SPARE) if target == SPARE else target
+            first, count = firsts[row], lengths[row] - firsts[row]
             if target == SPARE:
                 assert self._spare is not None
-                self._spare.copy(0, 0, self.past, source, 0, 1, lengths[source])
+                self._spare.copy(0, first, self.past, source, first, 1, count)
             elif source == SPARE:
                 assert self._spare is not None
-                self.past.copy(target, 0, self._spare, 0, 0, 1, lengths[target])
+                self.past.copy(target, first, self._spare, 0, first, 1, count)
             else:
-                self.past.copy(target, 0, self.past, source, 0, 1, lengths[target])
+                self.past.copy(target, first, self.past, source, first, 1, count)
 
     def take_over(self, smaller: Cache) -> None:
         """Let this cache, which is clear, hold what a smaller one holds."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...session import BoundCall, Session
 from .buffers import Memory, repeat_rows
+from .common_entries import CommonEntries
 from .graph_io import GraphIO
 from .kv_cache import Cache, Entries, capacity_for
 
@@ -77,6 +78,7 @@ class StepGraphs:
         self._steps: dict[int, tuple[Cache, BoundCall]] = {}
         self._cache: Cache
         self._step: BoundCall
+        self._common: CommonEntries
         # Of the next token: one number while it is the same for all rows, which is cheaper.
         self._place = 0
         self._places: list[int] | None = None
@@ -101,6 +103,7 @@ class StepGraphs:
         longest = max(lengths)
         self._use(capacity_for(longest + 1, self._wiring.capacities), clear=True)
         self._cache.put_prompt(self._prompt, lengths, self._shape.beams)
+        self._common = CommonEntries(lengths, self._shape.beams)
         self._place, self._pending = longest, False
         self._places = None if min(lengths) == longest else [n for n in lengths for _ in range(self._shape.beams)]
         return logits
@@ -125,7 +128,8 @@ class StepGraphs:
     def reorder(self, parents: Sequence[int], active: NDArray[np.bool_]) -> None:
         """Let row i go on from what row parents[i], of the same prompt, has read so far."""
         self._write_pending(active)
-        self._cache.reorder(parents, self._places or [self._place] * self.rows)
+        lengths = self._places or [self._place] * self.rows
+        self._cache.reorder(parents, self._common.follow(parents, lengths), lengths)
 
     def _widened(self, narrow: Any) -> Any:
         """Room for `beams` rows of each of the prompt's, in the same kind of memory."""

@@ -5,8 +5,6 @@
 #include <numeric>
 #include <utility>
 
-#include "generate/topk.h"
-
 namespace attn {
 namespace {
 
@@ -27,8 +25,7 @@ BeamSearch::BeamSearch(const std::vector<size_t>& limits, std::vector<uint8_t> s
   }
 }
 
-void BeamSearch::step(Row& row, const std::vector<double>& sums) {
-  find_largest(sums.data(), sums.size(), keep_, best_);
+void BeamSearch::step(Row& row, const std::vector<LargestSums::Sum>& best) {
   const size_t length = row.sequences[0].size() + 1;
   const auto ends = [&](size_t place) { return stops_[place / beams_] || length >= row.limit; };
   const auto continued = [&](size_t place) {
@@ -38,20 +35,20 @@ void BeamSearch::step(Row& row, const std::vector<double>& sums) {
     sequence.push_back(static_cast<int64_t>(place / beams_));
     return sequence;
   };
-  for (size_t rank = 0; rank < std::min(beams_, best_.size()); ++rank) {
-    const size_t place = best_[rank];
-    if (ends(place) && sums[place] > never / 2) row.finished.push_back({settings_.score(sums[place], length), continued(place)});
+  for (size_t rank = 0; rank < std::min(beams_, best.size()); ++rank) {
+    const auto [sum, place] = best[rank];
+    if (ends(place) && sum > never / 2) row.finished.push_back({settings_.score(sum, length), continued(place)});
   }
   std::stable_sort(row.finished.begin(), row.finished.end(), [](const Answer& a, const Answer& b) { return a.score > b.score; });
   if (row.finished.size() > beams_) row.finished.resize(beams_);
 
-  std::vector<double> left(best_.size());
-  for (size_t rank = 0; rank < best_.size(); ++rank) left[rank] = sums[best_[rank]] + (ends(best_[rank]) ? never : 0.0);
+  std::vector<double> left;
+  for (const auto& [sum, place] : best) left.push_back(sum + (ends(place) ? never : 0.0));
   find_largest(left.data(), left.size(), beams_, on_);
   std::vector<std::vector<int64_t>> sequences;
   row.parents.clear();
   for (size_t beam = 0; beam < on_.size(); ++beam) {
-    const size_t place = best_[on_[beam]];
+    const size_t place = best[on_[beam]].place;
     row.sums[beam] = left[on_[beam]];
     row.parents.push_back(place % beams_);
     sequences.push_back(continued(place));
@@ -65,7 +62,8 @@ void BeamSearch::step(Row& row, const std::vector<double>& sums) {
 
 void BeamSearch::generate(Steps& model, Logits logits, const std::string& where) {
   const size_t vocabulary = logits.vocabulary;
-  std::vector<double> sums(vocabulary * beams_), values(vocabulary);
+  LargestSums sums(keep_, beams_);
+  std::vector<double> ruled(rules_ ? vocabulary : 0);
   std::vector<size_t> parents(model.rows());
   std::vector<int64_t> tokens(model.rows());
   std::vector<uint8_t> active(model.rows());
@@ -78,18 +76,25 @@ void BeamSearch::generate(Steps& model, Logits logits, const std::string& where)
     for (size_t number = 0; number < rows_.size(); ++number) {
       Row& row = rows_[number];
       if (!row.going) continue;
+      sums.clear();
+      double total = 0;
       for (size_t beam = 0; beam < beams_; ++beam) {
-        if (!of_prompt || beam == 0) {
-          const size_t from = of_prompt ? number : number * beams_ + beam;
-          logits.with_row(from, [&](const auto* given) { std::copy_n(given, vocabulary, values.begin()); });
-          const double total = log_sum_exp(values.data(), vocabulary);
+        const size_t from = of_prompt ? number : number * beams_ + beam;
+        const bool is_new = !of_prompt || beam == 0;
+        if (is_new) {
+          total = log_sum_exp(logits, from);
           check_finite(total, number * beams_ + beam, steps_, where);
-          for (double& value : values) value -= total;
-          if (rules_) rules_->apply(values.data(), number, row.sequences[beam]);
         }
-        for (size_t token = 0; token < vocabulary; ++token) sums[token * beams_ + beam] = values[token] + row.sums[beam];
+        logits.with_row(from, [&](const auto* given) {
+          if (!rules_) return sums.add(given, vocabulary, total, row.sums[beam], beam);
+          if (is_new) {
+            std::transform(given, given + vocabulary, ruled.begin(), [total](auto each) { return static_cast<double>(each) - total; });
+            rules_->apply(ruled.data(), number, row.sequences[beam]);
+          }
+          sums.add(ruled.data(), vocabulary, 0, row.sums[beam], beam);
+        });
       }
-      step(row, sums);
+      step(row, sums.sorted());
       if (rules_ && row.going && std::isinf(row.sums[0])) rules_->refuse(number, steps_);
       for (size_t beam = 0; beam < beams_; ++beam) {
         parents[number * beams_ + beam] = number * beams_ + row.parents[beam];

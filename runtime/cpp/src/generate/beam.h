@@ -8,6 +8,7 @@
 #include "generate/graphs/steps.h"
 #include "generate/result.h"
 #include "generate/rules.h"
+#include "generate/topk.h"
 
 namespace attn {
 
@@ -36,8 +37,8 @@ class BeamSearch {
     std::vector<size_t> parents;                // which beam each beam goes on from
   };
 
-  // Go one token on, from log probabilities [vocabulary, beams] that the sums are added to.
-  void step(Row& row, const std::vector<double>& sums);
+  // Go one token on, from the best sums of what the row's beams can go on with.
+  void step(Row& row, const std::vector<LargestSums::Sum>& best);
   Answer best(const Row& row) const;
 
   std::vector<Row> rows_;
@@ -46,7 +47,7 @@ class BeamSearch {
   Settings settings_;
   const ScoreRules* rules_;
   size_t beams_, keep_, steps_ = 0;
-  std::vector<size_t> best_, on_;
+  std::vector<size_t> on_;
 };
 
 }  // namespace attn

@@ -48,6 +48,50 @@ TEST(Largest, AreThoseOfASort) {
   }
 }
 
+template <typename T>
+void expect_sums_of_a_sort(const std::vector<T>& logits, size_t beams, const std::vector<double>& totals, const std::vector<double>& sums, size_t count) {
+  const size_t vocabulary = logits.size() / beams;
+  std::vector<double> all(logits.size());
+  LargestSums found(count, beams);
+  for (size_t beam = 0; beam < beams; ++beam) {
+    const T* row = logits.data() + beam * vocabulary;
+    for (size_t token = 0; token < vocabulary; ++token) all[token * beams + beam] = (static_cast<double>(row[token]) - totals[beam]) + sums[beam];
+    found.add(row, vocabulary, totals[beam], sums[beam], beam);
+  }
+  std::vector<size_t> places(all.size());
+  std::iota(places.begin(), places.end(), size_t{0});
+  std::stable_sort(places.begin(), places.end(), [&](size_t a, size_t b) { return all[a] > all[b]; });
+  const auto& best = found.sorted();
+  ASSERT_EQ(best.size(), std::min(count, all.size()));
+  for (size_t rank = 0; rank < best.size(); ++rank) {
+    ASSERT_EQ(best[rank].place, places[rank]) << "rank " << rank;
+    ASSERT_EQ(best[rank].value, all[places[rank]]);
+  }
+}
+
+TEST(LargestSums, AreThoseOfASortBitForBit) {
+  RandomStream stream(11);
+  constexpr auto most = std::numeric_limits<float>::max(), least = std::numeric_limits<float>::denorm_min();
+  const std::vector<float> extremes = {most, -most, 1e30F, least, 0.0F, -0.0F, 1.0F, -std::numeric_limits<float>::infinity()};
+  for (int round = 0; round < 600; ++round) {
+    const size_t beams = 1 + static_cast<size_t>(stream.next() * 5), vocabulary = 1 + static_cast<size_t>(stream.next() * (round % 7 ? 60 : 900));
+    std::vector<float> logits(beams * vocabulary);
+    std::vector<double> totals(beams), sums(beams);
+    for (float& each : logits) {
+      const double drawn = stream.next();
+      const double kinds[] = {drawn * 20 - 10, std::floor(drawn * 5), extremes[static_cast<size_t>(drawn * 8)], 1 + std::floor(drawn * 40) * 1.1920929e-7, 2.5};
+      each = static_cast<float>(kinds[round % 5]);
+    }
+    for (double& each : totals) each = std::floor(stream.next() * 8) / 3;
+    for (double& each : sums) each = -std::floor(stream.next() * 8) / 3;
+    if (round % 3 == 1) std::fill(sums.begin() + 1, sums.end(), -1.0e9);  // beams that are not there yet: one number for many logits
+    if (round % 3 == 2) sums.back() = -infinity;                           // one that may not go on
+    const auto count = 1 + static_cast<size_t>(stream.next() * 12);
+    expect_sums_of_a_sort(logits, beams, totals, sums, count);
+    expect_sums_of_a_sort(std::vector<double>(logits.begin(), logits.end()), beams, totals, sums, count);
+  }
+}
+
 Logits one_row(const std::vector<float>& values) { return {values.data(), ATTN_FLOAT32, 1, values.size()}; }
 
 TEST(Likeliest, IsTheFirstOfEqualOnes) {

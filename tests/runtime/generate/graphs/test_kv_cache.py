@@ -112,22 +112,23 @@ def test_capacities_are_powers_of_two_within_what_the_graph_takes(
     assert capacity_for(entries, allowed) == capacity
 
 
-def test_reordering_copies_only_rows_that_change(generator: Generator, tiny: Tiny) -> None:
+def test_reordering_copies_only_what_changes(generator: Generator, tiny: Tiny) -> None:
     generator.generate(inputs_of(tiny, drawn_prompts(tiny, LENGTHS)), GenerateOptions(2))
     cache = plan_of(generator)._cache
     (stack,) = cache.past.stacks
     whole: np.ndarray = stack.whole  # type: ignore[attr-defined]
     rng = np.random.default_rng(0)
-    for parents in ([0, 1, 2], [0, 0, 2], [1, 2, 0], [2, 2, 2]):
+    for parents, firsts in itertools.product(([0, 1, 2], [0, 0, 2], [1, 2, 0], [2, 2, 2]), ([0, 0, 0], [4, 1, 6])):
         whole[...] = rng.standard_normal(whole.shape)
         before, moved = whole.copy(), cache.past.moved
-        cache.reorder(parents, [6] * 3)
-        for row, parent in enumerate(parents):
-            np.testing.assert_array_equal(whole[:, row, :, :6], before[:, parent, :, :6])
+        cache.reorder(parents, firsts, [6] * 3)
+        for row, (parent, first) in enumerate(zip(parents, firsts, strict=True)):
+            np.testing.assert_array_equal(whole[:, row, :, first:6], before[:, parent, :, first:6])
+            np.testing.assert_array_equal(whole[:, row, :, :first], before[:, row, :, :first])
             np.testing.assert_array_equal(whole[:, row, :, 6:], before[:, row, :, 6:])
-        changed = sum(row != parent for row, parent in enumerate(parents))
+        changed = sum(6 - first for row, first in enumerate(firsts) if parents[row] != row)
         entry = 2 * tiny.layers * tiny.key_heads * tiny.head_size * 4
-        assert cache.past.moved - moved == changed * 6 * entry, "the spare row's is not counted here"
+        assert cache.past.moved - moved == changed * entry, "the spare row's is not counted here"
 
 
 # --- a wrong cache gives wrong answers ----------------------------------------------------------------------------

@@ -66,15 +66,20 @@ void KvCache::put_row(const Entries& fresh, size_t row, size_t place) {
   mask_row(row)[place] = 1;
 }
 
-void KvCache::reorder(const std::vector<size_t>& parents, const std::vector<size_t>& lengths) {
-  for (const auto& [target, source] : moves(parents)) {
+void KvCache::reorder(const std::vector<size_t>& parents, const std::vector<size_t>& firsts, const std::vector<size_t>& lengths) {
+  const auto done = moves(parents);
+  for (auto move = done.begin(); move != done.end(); ++move) {
+    const auto [target, source] = *move;
     if ((target == spare_row || source == spare_row) && !spare_) spare_.emplace(specs_, 1, capacity_);
+    // What goes to the spare row is fetched from there by one row, before anything else is put there.
+    const auto reader = target == spare_row ? std::find_if(move, done.end(), [](const auto& each) { return each.second == spare_row; }) : move;
+    const size_t row = reader->first, first = firsts[row], count = lengths[row] - first;
     if (target == spare_row) {
-      spare_->copy(0, 0, past, source, 0, 1, lengths[source]);
+      spare_->copy(0, first, past, source, first, 1, count);
     } else if (source == spare_row) {
-      past.copy(target, 0, *spare_, 0, 0, 1, lengths[target]);
+      past.copy(target, first, *spare_, 0, first, 1, count);
     } else {
-      past.copy(target, 0, past, source, 0, 1, lengths[target]);
+      past.copy(target, first, past, source, first, 1, count);
     }
   }
 }

@@ -108,6 +108,7 @@ Logits StepGraphs::start(const std::map<std::string, View>& source, const int64_
   const auto [shortest, longest] = std::minmax_element(lengths.begin(), lengths.end());
   use(capacity_for(whole(*longest) + 1, graph_io_->capacities));
   cache_->put_prompt(prompt_, lengths, shape_.beams);
+  common_.emplace(lengths, shape_.beams);
   place_ = *longest;
   pending_ = false;
   places_.clear();
@@ -140,7 +141,8 @@ Logits StepGraphs::advance(const std::vector<int64_t>& tokens, const std::vector
 
 void StepGraphs::reorder(const std::vector<size_t>& parents, const std::vector<uint8_t>& active) {
   write_pending(active);
-  cache_->reorder(parents, places_.empty() ? std::vector<size_t>(rows_, place_) : places_);
+  const std::vector<size_t> lengths = places_.empty() ? std::vector<size_t>(rows_, place_) : places_;
+  cache_->reorder(parents, common_->follow(parents, lengths), lengths);
 }
 
 uint64_t StepGraphs::moved() const {

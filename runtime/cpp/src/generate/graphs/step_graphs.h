@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "generate/graphs/common_entries.h"
 #include "generate/graphs/graph_io.h"
 #include "generate/graphs/kv_cache.h"
 #include "generate/graphs/steps.h"
@@ -82,6 +83,7 @@ class StepGraphs : public Steps {
   size_t place_ = 0;             // of the next token, while it is the same for all rows
   std::vector<size_t> places_;  // of each row's, where it is not
   bool pending_ = false;
+  std::optional<CommonEntries> common_;
 };
 
 }  // namespace attn
