@@ -11,7 +11,7 @@ import pytest
 from attn_export.onnx_graph import load
 from attn_export.passes.heads import PASS, rewrite
 from attn_runtime.child_process import ChildProcess
-from support.graphs.optimised import operators_in_session
+from support.checks.operators_in_session import operators_in_session
 from support.quantised.products import drawn, model, node, ran
 
 LARGE = np.iinfo(np.int64).max

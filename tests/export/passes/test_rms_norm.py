@@ -13,7 +13,7 @@ from attn_export.passes.rms_norm import PASS, rewrite
 from attn_export.precision.half.norms import statistics
 from attn_runtime.child_process import ChildProcess
 from onnx import TensorProto, numpy_helper
-from support.graphs.optimised import operators_in_session
+from support.checks.operators_in_session import operators_in_session
 from support.quantised.products import Array, drawn, model, node, off, ran, rounded
 
 WIDTH = 64

@@ -13,7 +13,7 @@ from attn_export.onnx_graph import load
 from attn_export.passes.rotary import PASS, rewrite
 from attn_export.precision.half.angles import of_positions
 from attn_runtime.child_process import ChildProcess
-from support.graphs.optimised import operators_in_session
+from support.checks.operators_in_session import operators_in_session
 from support.quantised.products import Array, drawn, model, node, ran
 
 SIZE = 8
