@@ -17,15 +17,18 @@ from support.quantised.products import drawn, model, node, ran
 LARGE = np.iinfo(np.int64).max
 
 
-def keys(swapped: bool = True, of: str = "k") -> onnx.ModelProto:
-    """q [B, 2, T, 8] times k [B, 2, S, 8] as PyTorch's exporter turns it; `of`: whose sizes the keys are folded by."""
+def keys(swapped: bool = True, of: str = "k", mixed: bool = False) -> onnx.ModelProto:
+    """q [B, 2, T, 8] times k [B, 2, S, 8] as PyTorch's exporter turns it; `of`: whose sizes the keys are folded by.
+
+    `mixed`: they are folded into matrices [8, S], which no keys are.
+    """
     last = ["size", "rows"] if swapped else ["rows", "size"]
     nodes = [
         node("Shape", [of], "shape", start=0),
         node("Slice", ["shape", "minus1", "large"], "size"),
         node("Slice", ["shape", "minus2", "minus1"], "rows"),
         node("Slice", ["shape", "least", "minus2"], "front"),
-        node("Concat", ["minus1", "rows", "size"], "folded", axis=0),
+        node("Concat", ["minus1", *(["size", "rows"] if mixed else ["rows", "size"])], "folded", axis=0),
         node("Reshape", ["k", "folded"], "matrices"),
         node("Transpose", ["matrices"], "turned", perm=[0, 2, 1]),
         node("Concat", ["front", *last], "unfolded", axis=0),
@@ -83,7 +86,9 @@ def test_keys_are_turned_by_one_node_which_the_product_takes_in(tmp_path: Path) 
         assert np.allclose(got, feeds["q"] @ feeds["k"].swapaxes(2, 3), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("graph", [keys(swapped=False), keys(of="other")], ids=["not swapped", "sizes of another"])
+@pytest.mark.parametrize(
+    "graph", [keys(swapped=False), keys(of="other"), keys(mixed=True)], ids=["not swapped", "sizes of another", "mixed"]
+)
 def test_reshapes_that_do_more_stay(graph: onnx.ModelProto, tmp_path: Path) -> None:
     assert rewritten(graph, tmp_path / "m.onnx") == (0, 0)
 

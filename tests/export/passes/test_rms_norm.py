@@ -21,9 +21,12 @@ EPSILON = np.float32(1e-5)
 
 
 def norm(
-    exponent: float = 2.0, axis: int = -1, weighted: bool = True, by_weight: bool = False, epsilon: float = EPSILON
+    exponent: float = 2.0, axis: int = -1, weighted: bool = True, by_weight: bool = False, lengths: int = 0
 ) -> onnx.ModelProto:
-    """h [B, T, 64] as torch.rsqrt is exported, then a product. `by_weight`: it is not x that is divided."""
+    """h [B, T, 64] as torch.rsqrt is exported, then a product. `by_weight`: it is not x that is divided.
+
+    `lengths`: of T, each of which has a weight of its own.
+    """
     nodes = [
         node("Pow", ["h", "exponent"], "squares"),
         node("ReduceMean", ["squares", "axes"], "mean"),
@@ -35,8 +38,8 @@ def norm(
         node("MatMul", ["n", "w"], "y"),
     ]
     weights = {
-        "exponent": np.float32(exponent), "axes": np.array([axis]), "epsilon": np.float32(epsilon),
-        "weight": drawn(WIDTH, seed=2), "w": drawn(WIDTH, WIDTH, seed=1),
+        "exponent": np.float32(exponent), "axes": np.array([axis]), "epsilon": EPSILON,
+        "weight": drawn(*([lengths] if lengths else []), WIDTH, seed=2), "w": drawn(WIDTH, WIDTH, seed=1),
     }  # fmt: skip
     return model(nodes, {"h": ["B", "T", WIDTH]}, ["y"], weights)
 
@@ -106,8 +109,8 @@ def test_a_reciprocal_that_others_read_stays_for_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "graph", [norm(exponent=4.0), norm(axis=1), norm(weighted=False), norm(by_weight=True)],
-    ids=["fourth power", "another axis", "no weight", "x is not divided"],
+    "graph", [norm(exponent=4.0), norm(axis=1), norm(weighted=False), norm(by_weight=True), norm(lengths=3)],
+    ids=["fourth power", "another axis", "no weight", "x is not divided", "a weight for each place"],
 )  # fmt: skip
 def test_what_no_session_would_fuse_is_left(graph: onnx.ModelProto, tmp_path: Path) -> None:
     onnx.save(graph, tmp_path / "m.onnx")
