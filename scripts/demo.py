@@ -115,7 +115,7 @@ def table(seconds: float, saved: str) -> str:
 
 def for_what(stage: dict[str, str]) -> str:
     """What a stage of the same name may differ in."""
-    return "" if stage["name"] in ("capture", "simplify", stage["precision"]) else f" ({stage['precision']})"
+    return "" if stage["precision"] in ("fp32", stage["name"]) else f" ({stage['precision']})"
 
 
 def engine_rows() -> list[tuple[str, str]]:

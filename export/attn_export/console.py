@@ -43,7 +43,8 @@ class Console:
                 self._spins = False
         else:
             yield line
-        self._say(f"{name:<10} {self._label + line.text:<78} {time.perf_counter() - start:6.1f} s", "green")
+        if not line.dropped:
+            self._say(f"{name:<10} {self._label + line.text:<78} {time.perf_counter() - start:6.1f} s", "green")
 
     def note(self, text: str) -> None:
         """A remark, told once."""
@@ -86,12 +87,16 @@ class Line:
     """The text that a stage will be remembered by, and how far it is meanwhile."""
 
     def __init__(self, show: Callable[[str], object] = lambda _: None, *, always: bool = False) -> None:
-        self.text = ""
+        self.text, self.dropped = "", False
         self._show, self._always = show, always
         self._before = 0
 
     def done(self, text: str) -> None:
         self.text = text
+
+    def drop(self) -> None:
+        """Say nothing of this stage."""
+        self.dropped = True
 
     def progress(self, done: int, total: int | None) -> None:
         """`done` of `total` parts are through; None where nobody knows how many there will be.

@@ -53,6 +53,13 @@ def test_on_a_terminal_the_spinner_tells_each_step() -> None:
     assert told == ["1 of 3", "2 of 3", "3 of 3"]
 
 
+def test_a_stage_that_is_dropped_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console().stage("rotary") as line:
+        line.done("nothing is turned")
+        line.drop()
+    assert capsys.readouterr() == ("", "")
+
+
 def test_quiet_tells_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
     with Console(quiet=True).stage("calibrate") as line:
         line.progress(1, 2)

@@ -44,10 +44,14 @@ from ..onnx_graph import GraphInfo, read_info
 
 @dataclass(frozen=True)
 class PassResult:
-    """`path` is the graph to go on with: the source itself when nothing better came of it. `note` is for a person."""
+    """`path` is the graph to go on with: the source itself when nothing better came of it. `note` is for a person.
+
+    `idle`: the graph has nothing of what the pass is for. An export does not speak of it, unless the pass was asked for.
+    """
 
     path: Path
     note: str = ""
+    idle: bool = False
 
 
 @dataclass(frozen=True)

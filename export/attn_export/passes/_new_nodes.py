@@ -85,6 +85,12 @@ def text(node: ir.Node, name: str, default: str) -> str:
     return node.attributes[name].as_string() if name in node.attributes else default
 
 
+def maker(value: ir.Value | None, operator: str) -> ir.Node | None:
+    """The node that makes the value, where it is ONNX's of this name."""
+    node = value.producer() if value is not None else None
+    return node if node is not None and node.op_type == operator and not node.domain else None
+
+
 DTYPES = {
     "float32": ir.DataType.FLOAT,
     "float16": ir.DataType.FLOAT16,

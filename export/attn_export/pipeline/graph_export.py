@@ -170,6 +170,9 @@ def export_graph(
         with console.stage(chosen.name) as line:
             target, earlier = place.with_name(f"{place.stem}.{number}.onnx"), [stage.name for stage in work.stages]
             done = run_pass(chosen, current, target, isolated, earlier=earlier)
+            if done.result.idle and chosen.name not in options.passes:
+                line.drop()
+                continue
             line.done(f"{work.label}{done.before.nodes} -> {done.after.nodes} nodes; {done.result.note}")
         before, after, note = done.before.nodes, done.after.nodes, done.result.note
         if done.result.path != current:

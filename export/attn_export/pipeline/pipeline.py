@@ -28,7 +28,7 @@ from .graph_export import checked_stage, export_graph, record_reference
 from .types import Export, ExportOptions, GraphExport, check_mutate
 
 #: The passes of every export, in order. Joining it is a deliberate line.
-DEFAULT_PASSES = ("simplify",)
+DEFAULT_PASSES = ("simplify", "rms_norm", "heads", "rotary")
 #: The data file of a bundle with several graphs.
 WEIGHTS = "weights.data"
 _WARM_UP = "attn_export.passes._onnxsim:warm_up_here"

@@ -115,7 +115,7 @@ def test_a_pass_that_breaks_its_contract_is_named(
 
 
 def test_every_name_is_a_pass() -> None:
-    assert step.names() == ["attention", "early_split", "simplify", "tensorrt"]
+    assert step.names() == ["attention", "early_split", "heads", "rms_norm", "rotary", "simplify", "tensorrt"]
     assert [step.get(name).name for name in step.names()] == step.names()
 
 

@@ -43,6 +43,12 @@ def run(
     return export(source, target, options=ExportOptions(**options)).export
 
 
+def test_a_pass_that_has_nothing_to_do_is_told_where_it_was_asked_for(project: Path) -> None:
+    done = run("nets:attention", project / "a.attn", passes=("rotary",))
+    assert [stage.name for stage in done.graph.stages] == ["capture", "simplify", "rotary"]
+    assert not done.graph.stages[-1].changed and done.graph.stages[-1].note == "nothing is turned by halves"
+
+
 def test_a_bundle_holds_the_graph_the_proof_and_the_account_of_it(project: Path) -> None:
     run("nets:attention", project / "a.attn")
     bundle = Bundle.open(project / "a.attn")

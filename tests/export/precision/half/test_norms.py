@@ -79,7 +79,14 @@ def test_inputs_larger_than_the_golden_ones_do_not_overflow(tmp_path: Path, prec
     export(module, target, inputs=["x:float32[batch,T,16]"], dims=["batch=1:1:2", "T=4:4:8"])
     (typed,) = convert(target, precision)
     operators = {node["operator"] for node in typed.fp32_nodes}
-    assert operators == {"Pow", "ReduceMean", "Add", "Sqrt", "Reciprocal", "Mul", "Sub", "Div"}
+    assert operators == {
+        "Pow",
+        "ReduceMean",
+        "Add",
+        "Sqrt",
+        "Sub",
+        "Div",
+    }  # the pass rms_norm wrote Reciprocal and Mul as Div
     assert [line for line in typed.fp32_lines if "statistics of norms" in line] == typed.fp32_lines
     scheme = get(precision)
     x = torch.randn(1, 8, 16) * 2000
