@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 from attn_runtime.errors import PassError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from ...onnx_graph import EXTERNAL_FROM_BYTES, save_proto
+from ...onnx_graph import EXTERNAL_FROM_BYTES, save_proto, share
 from ..typed import bodies_of, reads
 
 #: Of opset 21, which is the newest that any of this needs.
@@ -169,6 +168,5 @@ def save(model: onnx.ModelProto, source_folder: Path, path: Path) -> None:
     if all(tensor.data_location != TensorProto.EXTERNAL for tensor in model.graph.initializer):
         save_proto(model, path, sum(len(t.raw_data) for t in model.graph.initializer) >= EXTERNAL_FROM_BYTES)
         return
-    streamed = ir.from_proto(model)
-    ir.external_data.set_base_dir(streamed.graph, source_folder)
-    ir.save(streamed, path, external_data=data.name, size_threshold_bytes=1024)
+    onnx.save(model, path)
+    share([path], data, source=source_folder)
