@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import importlib
 import json
 import math
@@ -121,6 +122,7 @@ class ChildProcess:
     def _send(self, task: str, arguments: dict[str, Any]) -> None:
         if not _TASK.fullmatch(task):
             raise ValueError(f'task {task!r}: expected a function of ours, as in "attn_package.module:function"')
+        _give_back()
         folder = _folder()
         request = json.dumps({"task": task, "arguments": arguments, "folder": folder})
         child = self._take(folder)
@@ -227,6 +229,13 @@ def wait_or_kill(process: subprocess.Popen[Any], patience: float) -> None:
         process.wait()
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
+
+
+def _give_back() -> None:
+    """Have the C library return what was freed, before the other process takes as much: glibc keeps freed arrays of up to 32
+    MiB, which may be all that a task held of a large model."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 # --- children of this process -------------------------------------------------------------------------------------------
@@ -341,6 +350,7 @@ class _Server:
                 reply = {"error": "out of memory"}
             except Exception as problem:
                 reply = {"error": " ".join(f"{type(problem).__name__}: {problem}".split())[:2000]}
+            _give_back()
             self.write(reply)
 
 

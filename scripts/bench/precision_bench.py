@@ -8,15 +8,17 @@
     translation  MarianMTModel of Marian's size (6 + 6 layers, width 512): greedy with 128 new tokens and 4 beams with 32,
                  1 and 8 rows
     lm           LlamaForCausalLM of 100 M parameters (12 layers, width 768, 20000 words): 64 new tokens, 1 and 8 rows
-    disk         bytes of lm's weights in each precision
-    conversion   seconds and peak memory (resident, of the process and all below it) of converting lm
+    disk         bytes of lm's weights in each precision, int4 in blocks of 128 and of 32
+    conversion   seconds and peak memory of converting lm, of the process and all below it; a page that several of them map is
+                 divided between them (Linux's PSS), and mapped files count
 
 Everybody reads the same weights and has the same number of threads (CTranslate2 one as well, its best may be that), and takes
 turns: one measurement of each, then the next round, medians. "Of fp32" is the time over that of our fp32 graph on ONNX Runtime.
-Weights are drawn. The heads of bert and vit are fitted, so that their classes mean something: agreement is the share of 200
-held-out samples whose class is that of our fp32; accuracy is against what they were made as. The error is the largest, of max of
-our fp32's answers. For generators, agreement is the share of tokens that our fp32 wrote: rounding decides early with drawn
-weights, and a token that differs makes those behind it differ, for peers as for ours. Conversions are allowed any error here.
+Weights are drawn. The heads of bert and vit are fitted, so that their classes mean something, and fp32 is right for nearly all of
+200 held-out samples: agreement is the share of those whose class is that of our fp32; accuracy is against what they were made as.
+The error is the largest, of max of our fp32's answers. For generators, agreement is the share of tokens that our fp32 wrote:
+rounding decides early with drawn weights, and a token that differs makes those behind it differ, for peers as for ours.
+Conversions are allowed any error here.
 
 The peers, in venvs of their own (FOLDER/.venv-NAME, made where they are missing): OpenVINO on our fp32 graph with fixed sizes, by
 default (it takes bfloat16 where the processor has it, and the table says so) and in fp32; ONNX Runtime's quantize_dynamic on the

@@ -68,6 +68,14 @@ def starts_another():
     send(other.pid)
     time.sleep(60)
 
+kept = []
+
+def frees(mebibytes):
+    bytearray(b"x") * (16 << 20)  # from now on glibc takes smaller ones from its heap
+    held = [bytearray(b"x") * (1 << 20) for _ in range(mebibytes)]
+    kept.append(held.pop())  # above all others, so that the heap can't shrink
+    return {}
+
 not_a_function = int
 """
 
@@ -101,6 +109,10 @@ def wait_for(done: Callable[[], bool], seconds: float = 10.0) -> bool:
 def alive(pid: int) -> bool:
     state = Path(f"/proc/{pid}/stat")
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
@@ -320,6 +332,15 @@ def test_a_child_that_died_or_grew_is_not_kept(monkeypatch: pytest.MonkeyPatch) 
     assert served() is not died
     monkeypatch.setattr(child_process, "MAX_KEPT_BYTES", 1 << 20)
     assert served().poll() is not None
+
+
+@linux
+def test_what_a_task_has_freed_is_given_back() -> None:
+    with ChildProcess() as child:
+        child.run(task("echo"), "first")
+        before = resident(process_of(child).pid)
+        child.run(task("frees"), "second", mebibytes=200)
+        assert resident(process_of(child).pid) - before < 50 << 20
 
 
 # --- the parts that others use ------------------------------------------------------------------------------------------

@@ -127,12 +127,32 @@ def test_a_venv_that_can_not_be_made_is_a_reason(tmp_path: Path) -> None:
 
 
 def test_memory_counts_what_a_process_starts() -> None:
-    """A child of the child holds 200 MB; the child itself hardly any."""
+    """A child of the child holds 200 MiB; the child itself hardly any."""
     holds = "import time; held = bytearray(b'x') * (200 << 20); time.sleep(1)"
     starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {holds!r}]); print('bad', file=sys.stderr)"
     code, peak, said = memory.peak_of([sys.executable, "-c", f"{starts}; sys.exit(3)"])
     assert code == 3 and said == "bad\n"
-    assert 200 << 20 < peak < 400 << 20
+    assert 200 << 20 < peak.own < peak.pages < 300 << 20
+
+
+def test_pages_that_processes_share_count_once(tmp_path: Path) -> None:
+    """Three processes hold the same 200 MiB: one allocated them, and two came of it by a fork, which share its pages; and all
+    three map the same file of as many."""
+    file = tmp_path / "weights"
+    file.write_bytes(bytes(200 << 20))
+    code = f"""if True:
+        import mmap, os, time
+        held = bytearray(b"x") * (200 << 20)
+        file = mmap.mmap(os.open({str(file)!r}, os.O_RDONLY), 0, prot=mmap.PROT_READ)
+        for _ in range(2):
+            if not os.fork():
+                break
+        sum(file[:: mmap.PAGESIZE])
+        time.sleep(1)
+    """
+    code_of_it, peak, said = memory.peak_of([sys.executable, "-c", code])
+    assert code_of_it == 0, said
+    assert 200 << 20 < peak.own < 300 << 20 and 400 << 20 < peak.pages < 550 << 20
 
 
 def test_a_head_is_fitted_to_the_classes() -> None:
@@ -144,14 +164,28 @@ def test_a_head_is_fitted_to_the_classes() -> None:
     assert weight.dtype == bias.dtype == np.float32 and right.mean() > 0.95
 
 
+@pytest.mark.parametrize("name", ["bert", "vit"])
+def test_classes_of_the_model_are_right_for_what_it_was_not_fitted_to(tmp_path: Path, name: str) -> None:
+    import torch
+    import transformers
+
+    model = models.model_of(name, "tiny")
+    network = getattr(transformers, model.kind).from_pretrained(models.saved(model, tmp_path)).eval()
+    inputs, labels = models.samples(model, network.config.to_dict(), 200, seed=1)
+    with torch.no_grad():
+        logits = network(**{name: torch.from_numpy(value) for name, value in inputs.items()}).logits.numpy()
+    assert (logits.argmax(1) == labels).mean() > 0.95
+
+
 def test_samples_of_a_class_share_what_makes_it() -> None:
     text = models.model_of("bert", "tiny")
     inputs, labels = models.samples(text, {"vocab_size": 500}, 40, seed=3)
     again, _ = models.samples(text, {"vocab_size": 500}, 40, seed=3)
     assert (inputs["input_ids"] == again["input_ids"]).all() and inputs["input_ids"].shape == (40, models.LENGTH)
     for label in set(labels.tolist()):
-        counts = np.bincount(inputs["input_ids"][labels == label].ravel(), minlength=500)
-        share = np.sort(counts)[-25:].sum() / counts.sum()  # a twentieth of the words, in half of the places
+        assert (inputs["input_ids"][:, 0] == models.FIRST).all()
+        counts = np.bincount(inputs["input_ids"][labels == label, 1:].ravel(), minlength=500)
+        share = np.sort(counts)[-models.OWN_WORDS :].sum() / counts.sum()  # in half of the places
         assert 0.45 < share < 0.65
     picture = models.model_of("vit", "tiny")
     inputs, labels = models.samples(picture, {"image_size": 32}, 60, seed=4)

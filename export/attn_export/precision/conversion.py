@@ -18,7 +18,7 @@ from attn_runtime.spec import TensorSpec
 from attn_runtime.tasks.plots import check_plot
 
 from ..console import Console
-from ..onnx_graph import read_info, save_proto
+from ..onnx_graph import EXTERNAL_FROM_BYTES, read_info, save_proto
 from ..parity import prove, swept_cases
 from ..passes import attention
 from ..source import parse_dims, parse_inputs
@@ -327,4 +327,4 @@ def save_whole(typed: TypedGraph, writer: OnnxWriter) -> None:
             tensor["dtype"] = "float16" if tensor["dtype"] == "float32" else tensor["dtype"]
         properties[KEY] = json.dumps(embedded)
     onnx.helper.set_model_props(model, properties)
-    save_proto(model, target, bool(read_info(typed.path).data_files))
+    save_proto(model, target, read_info(typed.path).weight_bytes >= EXTERNAL_FROM_BYTES)

@@ -89,7 +89,6 @@ class Quantisation:
     every: tuple[Site, ...] = ()
     places: dict[str, str] = field(default_factory=dict)
     sites: tuple[Site, ...] = ()
-    weights: Weights | None = None
     found: Search | None = None
     unfit: dict[str, str] = field(default_factory=dict)
     hashes: dict[str, bytes] = field(default_factory=dict)
@@ -112,6 +111,14 @@ class Quantisation:
     def weights_file(self) -> Path:
         """What the weights were rounded to, once they are."""
         return self.work / "weights.safetensors"
+
+    @property
+    def weights(self) -> Weights | None:
+        """What lies in the weights file, read at each use: the graphs of a model would hold as often what they have in common,
+        while a search takes the memory."""
+        if not self.weights_file.exists():
+            return None
+        return Weights.read(self.weights_file, self.scheme.weights, self.scheme.block)
 
     def prepare(
         self, options: QuantiseOptions, graph: Graph | None, console: Console, before: Sequence[Path] = ()
@@ -143,14 +150,14 @@ class Quantisation:
         scheme = self.scheme
         with console.stage("rounding") as line:
             try:
-                self.weights = round_weights(
+                rounded = round_weights(
                     self.source, self.sites, scheme.weights, scheme.block, scheme.rounding, moments, self.weights_file,
                     self.isolated, [path for path in before if path.exists()],
                 )  # fmt: skip
             except TaskFailed as problem:
                 raise PassError(f"the weights can't be rounded: {problem.reason}") from problem
-            self.hashes |= {site.node: self.weights.hashes[key(site)] for site in self.sites}
-            line.done(f"{len(self.weights.found)} weights to {scheme.weights} by {scheme.rounding}")
+            self.hashes |= {site.node: rounded.hashes[key(site)] for site in self.sites}
+            line.done(f"{len(rounded.found)} weights to {scheme.weights} by {scheme.rounding}")
 
     def _samples(self, options: QuantiseOptions, graph: Graph | None) -> Samples:
         if self.samples is not None:
@@ -276,11 +283,12 @@ class Quantisation:
 
     def write_file(self, left: Collection[str], path: Path) -> None:
         """The file for a CPU at `path`, with the nodes in `left` as they are."""
-        if self.weights is None:
+        weights = self.weights
+        if weights is None:
             model = onnx.load(self.source)
             onnx.save(model, path)
             return
-        write_cpu_form(self.source, self.scheme, self.sites, left, self.weights, self.scales, path)
+        write_cpu_form(self.source, self.scheme, self.sites, left, weights, self.scales, path)
 
     def tightened(self, typed: TypedGraph) -> Tolerance:
         if not self.own_limits:

@@ -77,10 +77,11 @@ def tensorrt_form(one: Quantisation, typed: TypedGraph, half: HalfForm, console:
         model = onnx.load(base.path, load_external_data=False)
         names = {node.name for node in model.graph.node}
         chosen = [site for site in one.sites if site.node not in one.left and site.node in names]
-        if not chosen or one.weights is None:
+        rounded = one.weights
+        if not chosen or rounded is None:
             line.done("nothing of it is quantised")
             return None
-        cut, weights = cut_products(model, base.path.parent, chosen, one.weights)
+        cut, weights = cut_products(model, base.path.parent, chosen, rounded)
         insert(model, cut, weights, one.scales)
         path = one.work / f"{one.scheme.name}-trt.onnx"
         save(model, base.path.parent, path)

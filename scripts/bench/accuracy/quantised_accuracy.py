@@ -13,6 +13,7 @@ Weights stay in runs/accuracy for the next run, and so do bundles, which --reuse
     changed   share of the predictions that are not fp32's (of a translation or a story, of all of it)
     left      weights left in fp32, of how many
     error     the worst of the golden cases, of max|PyTorch|
+    bleu      of translations, beside the test set's own: tokens, which are words here, up to the one that ends a sentence
 
 Expected before the first run: fp32 exactly as training told it. int8 on training samples within 0.3 points for all of
 them, 1 % of the predictions changed, no weight left; the golden inputs are noise, whose ranges are wider than those of
@@ -31,6 +32,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,9 @@ from attn_export.precision.quantised import QuantiseOptions
 from attn_models import registry
 from attn_models.recipe import all_equal
 from attn_runtime.bundle import Bundle
+from bleu import bleu
 from predictions import accuracy, predictions
+from torch import Tensor
 from training_samples import TEXTS, drawn, recipe_of, write_samples
 
 RUNS = Path("runs/accuracy")
@@ -62,6 +66,7 @@ class Row:
     changed: float | None = None
     left: str = ""
     error: float | None = None
+    bleu: float | None = None
     problem: str = ""
 
 
@@ -142,7 +147,9 @@ def rows_of(
     bundle = exported(name, folder, reuse)
     reference = predictions(bundle, "fp32", test)
     exact = accuracy(recipe, reference, test.targets)
-    yield Row(name, recipe.measure, len(test), "fp32", NONE, exact, 0.0, 0.0)
+    yield Row(
+        name, recipe.measure, len(test), "fp32", NONE, exact, 0.0, 0.0, bleu=bleu_of(bundle, reference, test.targets)
+    )
     for precision in precisions:
         for calibration in calibrations(name, precision):
             row = Row(name, recipe.measure, len(test), precision, calibration)
@@ -157,8 +164,22 @@ def rows_of(
             changed = 1.0 - float(all_equal(found, reference).double().mean())
             left, error = left_and_error(made, precision)
             yield Row(
-                name, recipe.measure, len(test), precision, calibration, got, 100 * (got - exact), changed, left, error
-            )
+                name, recipe.measure, len(test), precision, calibration, got, 100 * (got - exact), changed, left, error,
+                bleu_of(made, found, test.targets),
+            )  # fmt: skip
+
+
+def bleu_of(bundle: Path, predicted: Tensor, targets: Tensor) -> float | None:
+    """Of a bundle that translates, 0..100; None of another one."""
+    wiring = Bundle.open(bundle).asset("generation")
+    if wiring is None or wiring["encoder"] is None:
+        return None
+    return bleu(*([written(row, wiring["stop"]) for row in tokens.tolist()] for tokens in (predicted, targets)))
+
+
+def written(tokens: Sequence[int], stop: Sequence[int]) -> list[int]:
+    """Tokens up to the first that ends a text."""
+    return list(takewhile(lambda token: token not in stop, tokens))
 
 
 def calibrations(name: str, precision: str) -> tuple[str, ...]:
@@ -188,9 +209,10 @@ def cell(row: Row | None) -> str:
         return "–"
     if row.accuracy is None:
         return "refused"
+    bleu_too = "" if row.bleu is None else f", BLEU {row.bleu:.2f}"
     if row.precision == "fp32":
-        return f"{row.accuracy:.2%}"
-    return f"{row.accuracy:.2%} ({row.points:+.2f}), changed {row.changed:.1%}, left {row.left}"
+        return f"{row.accuracy:.2%}{bleu_too}"
+    return f"{row.accuracy:.2%} ({row.points:+.2f}){bleu_too}, changed {row.changed:.1%}, left {row.left}"
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -6,23 +6,42 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 _INTERVAL_S = 0.1
 
 
-def peak_of(command: Sequence[str]) -> tuple[int, int, str]:
-    """(exit code, most bytes of resident memory of the process and all below it at one time, what it wrote to stderr).
+@dataclass(frozen=True)
+class Held:
+    """Bytes that processes hold together, with a page that several of them map divided between them (Linux's PSS).
 
-    Looked at ten times a second. Pages that several of them share count for each.
+    pages   all of them, mapped files included: a page of a library or of mapped weights counts once
+    own     those of no file, which nothing but their end gives back
+    """
+
+    pages: int = 0
+    own: int = 0
+
+    def with_(self, other: Held) -> Held:
+        return Held(self.pages + other.pages, self.own + other.own)
+
+    def or_more(self, other: Held) -> Held:
+        return Held(max(self.pages, other.pages), max(self.own, other.own))
+
+
+def peak_of(command: Sequence[str]) -> tuple[int, Held, str]:
+    """(exit code, most memory of the process and all below it at one time, what it wrote to stderr).
+
+    Looked at ten times a second. The peak of what they own may be at another time than that of all pages.
     """
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    peak, ended = 0, threading.Event()
+    peak, ended = Held(), threading.Event()
 
     def watch() -> None:
         nonlocal peak
         while not ended.wait(_INTERVAL_S):
-            peak = max(peak, resident(process.pid))
+            peak = peak.or_more(held(process.pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -34,14 +53,16 @@ def peak_of(command: Sequence[str]) -> tuple[int, int, str]:
     return process.returncode, peak, said
 
 
-def resident(pid: int) -> int:
-    """Bytes of a process and those below it now; 0 of one that is gone."""
-    total = 0
-    with suppress(OSError, ValueError):
-        status = Path(f"/proc/{pid}/status").read_text()
-        total = next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:")), 0)
+def held(pid: int) -> Held:
+    """By a process and those below it now; nothing by one that is gone."""
+    total = Held()
+    with suppress(OSError):
+        rows = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+        pages, own = (int(rows[name].split()[0]) * 1024 for name in ("Pss", "Pss_Anon"))
+        total = Held(pages, own)
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             with suppress(OSError):
-                total += sum(resident(int(child)) for child in (task / "children").read_text().split())
+                for child in (task / "children").read_text().split():
+                    total = total.with_(held(int(child)))
     return total

@@ -16,9 +16,10 @@ COLUMNS: Sequence[tuple[str, str, str]] = (
     ("seconds", "conversion_seconds", "{:,.0f}"),
     ("MB", "bytes", "{:,.1f}"),
     ("peak MB", "peak_bytes", "{:,.0f}"),
+    ("of it in no file, MB", "peak_own_bytes", "{:,.0f}"),
     ("peak over weights", "peak_ratio", "{:.2f}"),
 )
-_FACTOR = {"seconds": 1e3, "bytes": 1e-6, "peak_bytes": 1e-6}
+_FACTOR = {"seconds": 1e3, "bytes": 1e-6, "peak_bytes": 1e-6, "peak_own_bytes": 1e-6}
 OURS = "attn-runtime"
 
 

@@ -45,9 +45,10 @@ def quantised(tmp_path: Path) -> Iterator[tuple[Quantisation, TypedGraph]]:
         one = Quantisation(
             "g", made.source, made.scheme, record, Tolerance(rtol=5e-2), isolated, tmp_path, every=tuple(made.sites),
             places=dict.fromkeys([site.node for site in made.sites], ""), sites=tuple(made.sites[1:]),
-            weights=made.weights, found=Search({"node q": 0.9, "node y": 0.2}, chosen, others),
+            found=Search({"node q": 0.9, "node y": 0.2}, chosen, others),
             unfit={"node p": "for a reason"}, left={"node p": "for a reason", "node q": "error alone 0.9 of the limit"},
         )  # fmt: skip
+        made.file.rename(one.weights_file)
         yield one, one.write()
 
 

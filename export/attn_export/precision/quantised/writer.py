@@ -12,7 +12,7 @@ from attn_runtime.errors import PassError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from ...onnx_graph import EXTERNAL_FROM_BYTES, save_proto
+from ...onnx_graph import EXTERNAL_FROM_BYTES, save_proto, share
 from ..typed import bodies_of, reads
 
 #: Of opset 21, which is the newest that any of this needs.
@@ -161,7 +161,12 @@ def _check_rising(graph: onnx.GraphProto, old: int, new: int) -> None:
 
 
 def save(model: onnx.ModelProto, source_folder: Path, path: Path) -> None:
-    """Write `model`, whose external weights lie in `source_folder`; large ones to `path`.data, which may be there already."""
-    onnx.load_external_data_for_model(model, str(source_folder))
-    path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # onnx 1.23 writes behind what a data file has
-    save_proto(model, path, sum(len(t.raw_data) for t in model.graph.initializer) >= EXTERNAL_FROM_BYTES)
+    """Write `model`. External weights, which lie in `source_folder`, are copied to `path`.data one at a time, and all others of
+    a thousand bytes with them: the model is never held whole."""
+    data = path.with_name(f"{path.name}.data")
+    data.unlink(missing_ok=True)  # an earlier choice's
+    if all(tensor.data_location != TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        save_proto(model, path, sum(len(t.raw_data) for t in model.graph.initializer) >= EXTERNAL_FROM_BYTES)
+        return
+    onnx.save(model, path)
+    share([path], data, source=source_folder)
