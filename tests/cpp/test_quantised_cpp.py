@@ -16,7 +16,7 @@ PARITY_STATUS = 4
 
 
 @pytest.mark.usefixtures("quickly")
-@pytest.mark.parametrize("name", ["int8-dynamic", "int4-weights"])
+@pytest.mark.parametrize("name", ["int8", "int8-dynamic", "int4-weights"])
 def test_what_cpp_answers_is_what_pytorch_did(
     name: str,
     cpp_build: Path,

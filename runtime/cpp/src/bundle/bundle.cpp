@@ -144,6 +144,7 @@ Precision precision_of(const std::string& name, const Json& data, const Bundle& 
   if (data.contains("target")) found.target = text_of(data.at("target"));
   if (data.contains("half_io")) found.half_io = data.at("half_io").get<bool>();
   found.quantised = data.contains("quantised");
+  found.calibrated = found.quantised && data.at("quantised").at("activations") == "static";
   found.sha256 = text_of(bundle.manifest.at("files").at(text_of(data.at("file"))).at("sha256"));
   return found;
 }

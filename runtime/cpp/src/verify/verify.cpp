@@ -87,11 +87,11 @@ VerifyReport verify(const std::shared_ptr<const Bundle>& bundle, const OpenOptio
     const auto session = Session::open(bundle, of_graph);
     report.backend = session->backend, report.device = session->device, report.choice = session->choice;
     const Precision& precision = graph->precision(session->precision, session->where);
-    if (std::none_of(graph->golden.begin(), graph->golden.end(), [&](const GoldenCase& each) { return each.holds_for(precision.type); })) {
+    if (std::none_of(graph->golden.begin(), graph->golden.end(), [&](const GoldenCase& each) { return each.holds_for(precision); })) {
       throw bundle_error(session->where + ": has no golden cases to verify against. Export it again.");
     }
     for (const GoldenCase& golden : graph->golden) {
-      if (!golden.holds_for(precision.type)) continue;
+      if (!golden.holds_for(precision)) continue;
       report.cases.push_back(replay_case(*bundle, *session, *graph, golden, precision));
       if (on_result.golden) on_result.golden(report.cases.back());
     }
