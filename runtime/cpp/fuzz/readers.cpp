@@ -12,9 +12,11 @@
 
 #include "bundle/external_data.h"
 #include "bundle/manifest.h"
+#include "bundle/onnx_graph.h"
 #include "bundle/safetensors.h"
 #include "bundle/schema.h"
 #include "format/json.h"
+#include "openvino/misread.h"
 #include "preprocess/wav.h"
 #include "regex/regex.h"
 #include "tokenizer/tokenizer.h"
@@ -97,6 +99,13 @@ void fuzz_safetensors(const uint8_t* data, size_t size) {
 void fuzz_external_data(const uint8_t* data, size_t size) {
   const MemoryFile file(data, size);
   answer([&] { attn::check_external_data(file.path(), where); });
+  answer([&] {
+    const attn::OnnxGraph graph = attn::read_onnx_graph(file.path(), where);
+    attn::misread(graph);
+    for (const auto* names : {&graph.inputs, &graph.outputs}) {
+      answer([&] { attn::declared_specs(graph, *names, where); }, ATTN_ERROR_BACKEND);
+    }
+  });
 }
 
 void fuzz_tokenizer(const uint8_t* data, size_t size) {

@@ -9,7 +9,7 @@ run it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,10 @@ def bundle(
     dims_in: str,
     dims_out: str,
     rtol: float = 2e-5,
+    data: Sequence[str] = (),
 ) -> None:
-    """A bundle with one golden case, called `one`. Axes without a size of their own in the graph take names from `dims_*`."""
+    """A bundle with one golden case, called `one`. Axes without a size of their own in the graph take names from `dims_*`; `data`
+    are files that `make` writes beside the graph."""
     expected = answer(**feed)
     kind = "fp16" if any(array.dtype == np.float16 for array in feed.values()) else "fp32"
     manifest: dict[str, Any] = valid_manifest()
@@ -118,7 +120,7 @@ def bundle(
 
         model["inputs"], model["outputs"] = specs(graph.input, feed), specs(graph.output, expected)
         model["precisions"] = {
-            "fp32": {"file": "model.onnx", "data": [], "tolerance": {"atol": 1e-6, "rtol": rtol}, "type": kind}
+            "fp32": {"file": "model.onnx", "data": [*data], "tolerance": {"atol": 1e-6, "rtol": rtol}, "type": kind}
         }
         named = {d["name"] for spec in model["inputs"] for d in spec["dims"]}
         golden = model["golden"][0] | {"case": "one", "sizes": {k: v for k, v in sizes.items() if k in named}}

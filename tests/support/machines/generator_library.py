@@ -72,7 +72,13 @@ class Generator:
     """An open generator on the CPU of the library at `path`."""
 
     def __init__(
-        self, path: Path, bundle: Path, precision: str | None = None, library: Path | None = None, threads: int = 1
+        self,
+        path: Path,
+        bundle: Path,
+        precision: str | None = None,
+        library: Path | None = None,
+        threads: int = 1,
+        backend: str | None = None,
     ) -> None:
         self.c = ctypes.CDLL(str(path))
         self.c.attn_last_error.restype = ctypes.c_char_p
@@ -82,7 +88,7 @@ class Generator:
         for name in ("attn_result_text", "attn_result_note", "attn_last_notes"):
             getattr(self.c, name).restype = ctypes.c_char_p
         self._open = OpenOptions(
-            ctypes.sizeof(OpenOptions), b"cpu", None, None, _text(precision), threads, 0, None, _text(library)
+            ctypes.sizeof(OpenOptions), b"cpu", _text(backend), None, _text(precision), threads, 0, None, _text(library)
         )
         self._bundle, self._handle = ctypes.c_void_p(), ctypes.c_void_p()
         self.check(self.c.attn_bundle_open(str(bundle).encode(), ctypes.byref(self._bundle)))

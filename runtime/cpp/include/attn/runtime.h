@@ -178,7 +178,7 @@ ATTN_API int attn_bundle_labels(const attn_bundle* bundle, const char* const** l
 typedef struct attn_open_options {
   size_t size;           /* sizeof(attn_open_options); ATTN_OPEN_OPTIONS_INIT sets it */
   const char* device;    /* "cpu", "cuda", "cuda:1"; "auto" or NULL takes a GPU that works, else the CPU. Named is meant */
-  const char* backend;   /* "ort", "trt"; NULL takes the best for the device, and attn_session_choice tells which */
+  const char* backend;   /* "ort", "openvino", "trt"; NULL takes the best for the device, and attn_session_choice tells which */
   const char* graph;     /* which graph of the bundle; may be NULL when there is one */
   const char* precision; /* "fp32", "fp16", ...; NULL takes fp32, or the first where there is none */
   int threads;           /* that one node may use on the CPU, up to 1024; 0 takes the cores that are online and allowed, as far as

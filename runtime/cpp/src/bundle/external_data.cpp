@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "format/protobuf.h"
+#include "bundle/onnx_file.h"
 #include "util/error.h"
 #include "util/files.h"
 #include "util/text.h"
@@ -90,17 +90,7 @@ fs::path target_of(const std::string& location, const fs::path& folder, const st
 
 std::vector<fs::path> check_external_data(const fs::path& file, const std::string& where) {
   const std::string name = file.filename().string();
-  std::vector<std::string> named;
-  try {
-    WireFile data(file);
-    if (!data.file().regular()) throw bundle_error(where + ": " + name + " is not a regular file. Export it again.");
-    if (!data.size()) throw bundle_error(where + ": " + name + " is empty.");
-    named = locations(data);
-  } catch (const std::system_error& error) {
-    throw bundle_error(where + ": can't read " + name + ": " + error.code().message() + ".");
-  } catch (const BrokenMessage& error) {
-    throw bundle_error(where + ": " + name + " is truncated or no ONNX file (" + error.what() + "). Export it again.");
-  }
+  const std::vector<std::string> named = read_onnx_file(file, where, locations);
   const fs::path folder = resolve(file.parent_path());
   std::vector<fs::path> found;
   for (const std::string& location : named) {

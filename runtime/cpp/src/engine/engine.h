@@ -19,6 +19,9 @@ struct OpenOptions {
   static OpenOptions of(const attn_open_options* given);  // checks values and `size`; raises usage_error
 };
 
+// The note of an engine that runs float16 on a CPU.
+constexpr char kHalfNote[] = "computes fp16 in fp32 between the nodes: an overflow of fp16 would not show";
+
 // A call on fixed buffers. `run` allocates nothing. Raises backend_error.
 class BoundCall {
  public:

@@ -8,29 +8,37 @@ std::string WireFile::bytes(uint64_t begin, uint64_t end) {
   return data;
 }
 
-void WireFile::messages(uint64_t at, uint64_t end, const std::function<void(uint64_t, uint64_t, uint64_t)>& each) {
-  enum { varint_type = 0, fixed64 = 1, delimited = 2, fixed32 = 5 };
+void WireFile::fields(uint64_t at, uint64_t end, const std::function<void(const WireField&)>& each) {
   while (at < end) {
     const uint64_t tag = varint(at, end);
-    switch (tag & 7) {
-      case varint_type: varint(at, end); break;
-      case delimited: {
+    WireField field{tag >> 3, static_cast<Wire>(tag & 7), at, at, 0};
+    switch (field.wire) {
+      case Wire::varint: field.value = varint(at, end); break;
+      case Wire::bytes: {
         const uint64_t size = varint(at, end);
         if (size > end - at) throw BrokenMessage("a field ends " + std::to_string(size - (end - at)) + " bytes past its message");
-        each(tag >> 3, at, at + size);
+        field.begin = at;
         at += size;
         break;
       }
-      case fixed64:
-      case fixed32: {
-        const uint64_t size = (tag & 7) == fixed64 ? 8 : 4;
+      case Wire::fixed64:
+      case Wire::fixed32: {
+        const uint64_t size = field.wire == Wire::fixed64 ? 8 : 4;
         if (size > end - at) throw BrokenMessage("a number ends past its message");
         at += size;
         break;
       }
       default: throw BrokenMessage("wire type " + std::to_string(tag & 7) + " at byte " + std::to_string(at));
     }
+    field.end = at;
+    each(field);
   }
+}
+
+void WireFile::messages(uint64_t at, uint64_t end, const std::function<void(uint64_t, uint64_t, uint64_t)>& each) {
+  fields(at, end, [&](const WireField& field) {
+    if (field.wire == Wire::bytes) each(field.number, field.begin, field.end);
+  });
 }
 
 uint8_t WireFile::byte(uint64_t at) {

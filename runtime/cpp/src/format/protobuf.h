@@ -19,6 +19,15 @@ class BrokenMessage : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+enum class Wire { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
+
+// One field of a message, whose content is in [begin, end); `value` is a varint's number.
+struct WireField {
+  uint64_t number;
+  Wire wire;
+  uint64_t begin, end, value;
+};
+
 // A file of which small parts are looked at. Not mapped: a file that is cut meanwhile must not kill the process.
 class WireFile {
  public:
@@ -27,12 +36,15 @@ class WireFile {
   const File& file() const { return file_; }
   uint64_t size() const { return file_.size(); }
   std::string bytes(uint64_t begin, uint64_t end);
+  // The number at `at`, which it moves behind it.
+  uint64_t varint(uint64_t& at, uint64_t end);
+  // Calls `each` with every field in [at, end), in order.
+  void fields(uint64_t at, uint64_t end, const std::function<void(const WireField&)>& each);
   // Calls `each` with number, first byte and one past the last of every length-delimited field in [at, end); steps over the others.
   void messages(uint64_t at, uint64_t end, const std::function<void(uint64_t number, uint64_t begin, uint64_t end)>& each);
 
  private:
   uint8_t byte(uint64_t at);
-  uint64_t varint(uint64_t& at, uint64_t end);
 
   File file_;
   std::array<uint8_t, 4096> window_{};

@@ -160,7 +160,7 @@ std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& gra
     check_placed(log->placed(), graph.where, device, provider);
   }
   auto engine = make_ort_engine(library, std::move(keep), log, graph, device, add_providers ? OrtPlace::gpu : OrtPlace::host);
-  if (half && device == "cpu") engine->note = "computes fp16 in fp32 between the nodes: an overflow of fp16 would not show";
+  if (half && device == "cpu") engine->note = kHalfNote;
   return engine;
 }
 

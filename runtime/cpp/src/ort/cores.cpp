@@ -141,15 +141,19 @@ Cores usable_cores(const fs::path& root, const std::set<int>& allowed) {
   return {static_cast<int>(present.size()), static_cast<int>(usable)};
 }
 
-int default_threads() {
+std::optional<Cores> own_cores() {
   std::array<cpu_set_t, 8> mask{};  // of up to 8192 cores
-  if (sched_getaffinity(0, sizeof mask, mask.data()) != 0) return 0;
+  if (sched_getaffinity(0, sizeof mask, mask.data()) != 0) return std::nullopt;
   std::set<int> allowed;
   for (int core = 0; core < static_cast<int>(8 * sizeof mask); ++core) {
     if (CPU_ISSET_S(core, sizeof mask, mask.data())) allowed.insert(core);
   }
-  const Cores found = usable_cores("/", allowed);
-  return found.usable == found.present ? 0 : found.usable;
+  return usable_cores("/", allowed);
+}
+
+int default_threads() {
+  const std::optional<Cores> found = own_cores();
+  return !found || found->usable == found->present ? 0 : found->usable;
 }
 
 }  // namespace attn

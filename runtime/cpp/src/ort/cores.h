@@ -17,6 +17,9 @@ struct Cores {
 // is bound to.
 Cores usable_cores(const std::filesystem::path& root, const std::set<int>& allowed);
 
+// Of this process on this machine; none where the system does not tell.
+std::optional<Cores> own_cores();
+
 // Threads for a session whose caller names no number; 0 is ONNX Runtime's own choice, where all cores can be used. That choice pins a thread to
 // every core of the machine. It knows of no quota, and prints an error for each core that is offline or not allowed.
 int default_threads();

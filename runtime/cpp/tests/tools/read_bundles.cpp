@@ -4,6 +4,7 @@
 //   attn_read_bundles manifests           standard input: documents, each behind its length as 4 bytes, little end first
 //   attn_read_bundles tensors PATH...     safetensors files
 //   attn_read_bundles compare             standard input: [{"expected", "got": float32 as bits, "tolerance", "half_io"}, ..] -> differences
+//   attn_read_bundles misread PATH...     ONNX files: [node, operator, what OpenVINO does] of each that it would compute otherwise
 //   attn_read_bundles patterns            standard input: [[pattern of a schema, text], ..] -> whether each matches, null for an unknown one
 #include <cstdio>
 #include <iostream>
@@ -14,6 +15,7 @@
 #include "bundle/safetensors.h"
 #include "c_api/bundle.h"
 #include "c_api/errors.h"
+#include "openvino/misread.h"
 #include "util/unicode.h"
 #include "verify/compare.h"
 
@@ -52,6 +54,17 @@ attn::Json matches(const attn::Json& questions) {
     answers.push_back(check ? attn::Json(check(attn::code_points(each[1].get<std::string>()))) : attn::Json());
   }
   return answers;
+}
+
+// One line for each file: an array, or what reading it ended with.
+void print_misread(const char* path) {
+  const int status = attn::guarded([&] {
+    const attn::OnnxGraph graph = attn::read_onnx_graph(path, "bundle a.attn");
+    attn::Json told = attn::Json::array();
+    for (const attn::Misread& each : attn::misread(graph)) told.push_back({each.node->name, each.node->op_type, each.problem});
+    std::cout << told.dump() << std::endl;
+  });
+  if (status) print("graph", status, attn_last_error());
 }
 
 attn::Tensor floats(const attn::Json& bits) {
@@ -116,13 +129,15 @@ int main(int count, char** arguments) {
     std::cout << matches(attn::Json::parse(std::cin)).dump() << std::endl;
     return 0;
   }
-  if (what != "bundles" && what != "tensors") {
-    std::fprintf(stderr, "usage: attn_read_bundles bundles|manifests|tensors|compare|patterns [PATH...]\n");
+  if (what != "bundles" && what != "tensors" && what != "misread") {
+    std::fprintf(stderr, "usage: attn_read_bundles bundles|manifests|tensors|misread|compare|patterns [PATH...]\n");
     return 2;
   }
   for (int i = 2; i < count; ++i) {
     if (what == "bundles") {
       read_bundle(arguments[i]);
+    } else if (what == "misread") {
+      print_misread(arguments[i]);
     } else {
       tell("tensors", [&] { attn::read_safetensors(arguments[i], "bundle a.attn"); });
     }

@@ -93,7 +93,7 @@ TEST_F(TrtRunning, ItComesFirstOnAGpu) {
   OpenOptions options;
   const auto session = Session::open(bundle.open(), options);
   EXPECT_EQ(session->choice.find("trt on cuda"), 0U) << session->choice;
-  EXPECT_EQ(session->passed_over.find("ort_rtx, ort_tensorrt (only when"), 0U) << session->passed_over;
+  EXPECT_EQ(session->passed_over.find("openvino, ort_rtx, ort_tensorrt (only when"), 0U) << session->passed_over;
 }
 
 TEST_F(TrtRunning, ShapesBeyondTheProfileAreRefused) {
