@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 
-def save_drawn(folder: Path, name: str, config: dict[str, Any]) -> Path:
+def save_drawn(folder: Path, name: str, config: dict[str, Any], gain: float = 1.5) -> Path:
     """`folder`/torch, with a model of transformers' class `name` as save_pretrained writes it.
 
-    Weights are drawn from a seed, of a size that keeps that of what goes through them: as they are initialised (0.02), every
-    token is all but equally likely, and equal tokens would say nothing.
+    Weights are drawn from a seed, of a size that keeps that of what goes through them, times `gain`: as they are initialised
+    (0.02), every token is all but equally likely, and equal tokens would say nothing.
     """
     import torch
     import transformers
@@ -38,7 +38,7 @@ def save_drawn(folder: Path, name: str, config: dict[str, Any]) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
-                size = 1.0 if id(parameter) in tables else 1.5 * parameter[0].numel() ** -0.5
+                size = 1.0 if id(parameter) in tables else gain * parameter[0].numel() ** -0.5
                 parameter.copy_(size * torch.randn(parameter.shape, generator=random))
     if model.can_generate():
         ends = {"eos_token_id": None, "forced_eos_token_id": None}  # nothing ends an answer but its length

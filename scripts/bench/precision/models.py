@@ -27,6 +27,9 @@ LENGTH = 128  # tokens of a text for a classifier
 FIRST = 101  # the token that a text of BERT begins with
 OWN_WORDS = 8  # of a class
 PROMPT = 16
+#: Of a generator's drawn weights: a layer adds about as much as it is given, as trained ones do. Over 1, each layer makes more of
+#: the rounding of the one before, and four bits are an error of half the answer, of which the search leaves what it can in fp32.
+_GAIN = 0.8
 #: Errors of drawn weights are not those of trained ones: all that can be quantised is to be, whatever it does to the answers.
 #: What it does is in the table, and docs/use/precision.md has the trained models.
 ANY_ERROR = "0.99"
@@ -87,7 +90,7 @@ def saved(model: Model, folder: Path) -> Path:
         return _save_classifier(model, folder / "torch")
     from peers.optimum_peer import save_drawn
 
-    return save_drawn(folder, model.kind, model.config)
+    return save_drawn(folder, model.kind, model.config, _GAIN)
 
 
 def _save_classifier(model: Model, target: Path) -> Path:

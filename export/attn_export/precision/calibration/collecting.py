@@ -16,7 +16,7 @@ from ..layerwise import probe
 #: How many tensors are asked for at once where nothing is known of their sizes.
 FIRST_CHUNK = 4
 #: Tensors that are held at one time, with what a collector keeps of them, in bytes.
-BUDGET_BYTES = 512 << 20
+BUDGET_BYTES = 256 << 20
 
 
 class Collector(Protocol):
