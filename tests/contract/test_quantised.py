@@ -17,8 +17,8 @@ from attn_runtime.tasks.verification import verify
 from onnx import TensorProto
 
 QUANTISED = [name for name in schemes.names() if isinstance(schemes.get(name), schemes.QuantisedScheme)]
-#: Without ATTN_TEST_ALL each scheme meets every so manieth model, and each model one or two of them.
-EVERY, FIRST = 4, 2
+#: Without ATTN_TEST_ALL each scheme meets every so manieth model, and each model one of them.
+EVERY, FIRST = 5, 2
 _NARROW = {
     getattr(TensorProto, name)
     for name in ("INT8", "UINT8", "INT4", "UINT4", "FLOAT8E4M3FN")

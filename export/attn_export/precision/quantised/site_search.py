@@ -24,7 +24,7 @@ from ...parity import Check, ReferenceSet, check_case, worst
 from ..layerwise import probe
 from .sites import Site
 from .switches import FLAGS, add_switches, weight_input
-from .weights import ELEMENTS, Weights, as_stored
+from .weights import ELEMENTS, Weights, as_stored, key
 
 #: Seconds for measuring each site alone; a graph too slow for it has neighbouring sites measured together.
 BUDGET_SECONDS = 120.0
@@ -177,10 +177,17 @@ class _Answers:
     ) -> None:
         model = onnx.load(source, load_external_data=False)
         stored = {t.name: t for t in model.graph.initializer}
-        self._exact = [numpy_helper.to_array(stored[s.weight], str(Path(source).parent)) for s in sites]
-        self._rounded = [
-            as_stored(weights.of(s).dequantised(), s, exact.shape) for s, exact in zip(sites, self._exact, strict=True)
-        ]
+        # A weight of several sites, as a head that is tied to its embedding, is held once.
+        exact = {
+            name: numpy_helper.to_array(stored[name], str(Path(source).parent)) for name in {s.weight for s in sites}
+        }
+        # Taken out of `weights`, so that there are not three of each while the last ones are made.
+        rounded = {
+            name: as_stored(weights.found.pop(name).dequantised(), s, exact[s.weight].shape)
+            for name, s in {key(s): s for s in sites}.items()
+        }
+        self._exact = [exact[s.weight] for s in sites]
+        self._rounded = [rounded[key(s)] for s in sites]
         add_switches(model, sites, activations, scales, ELEMENTS[kind])
         self._names = [o.name for o in model.graph.output]
         self._session = probe(model, Path(source).parent, ())

@@ -54,6 +54,7 @@ def power_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("quickly")
 @pytest.mark.parametrize(("precision", "left"), [("int8", True), ("int8-dynamic", True), ("int8-weights", False)])
 def test_it_is_left_with_the_reason_and_does_not_count_as_too_much(
     power_file: Path, tmp_path: Path, precision: str, left: bool

@@ -12,6 +12,8 @@ from attn_runtime.bundle import write_tensors
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from support.quantised.products import drawn, model, node
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 
 @pytest.fixture
 def graphs(tmp_path: Path) -> list[Path]:
@@ -26,7 +28,7 @@ def graphs(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_a_positive_number_of_each_in_their_order(graphs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_positive_number_of_each_in_their_order(graphs: list[Path]) -> None:
     with ChildProcess(60) as isolated:
         seconds = measure(graphs, graphs[0].with_name("x.safetensors"), isolated)
     assert len(seconds) == 2 and all(0 < one < 60 for one in seconds)
