@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attn_runtime import Generator, open_session
+from attn_runtime import Generator, Session, open_session
 from attn_runtime.bundle import Bundle
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.errors import PassError
@@ -142,19 +142,10 @@ def likelihood_here(
 def _generator(bundle: Bundle, files: Mapping[str, str]) -> Generator:
     """The bundle's generator, with these files in place of its graphs in fp32."""
     wiring = GraphIO.of(bundle, "fp32")
-    opened = []
-    try:
-        for graph in (wiring.encoder, wiring.first, wiring.step):
-            if graph is None:
-                continue
-            if graph.name in files:
-                opened.append(open_session(files[graph.name], "cpu", "ort", stop_spinning=True))
-            else:
-                opened.append(
-                    open_session(bundle, "cpu", "ort", graph=graph.name, precision="fp32", stop_spinning=True)
-                )
-        return Generator(bundle, wiring, Sessions(*([None] * (3 - len(opened))), *opened))  # type: ignore[arg-type]
-    except BaseException:
-        for session in opened:
-            session.close()
-        raise
+
+    def open_one(graph: str, _: Session | None) -> Session:
+        if graph in files:
+            return open_session(files[graph], "cpu", "ort", stop_spinning=True)
+        return open_session(bundle, "cpu", "ort", graph=graph, precision="fp32", stop_spinning=True)
+
+    return Generator(bundle, wiring, Sessions.opened(wiring, open_one))

@@ -64,14 +64,15 @@ def quantise_bundle(
             rtol is None, of_bundle(opened, graph, scheme.held_to, live.get(name)),
         )  # fmt: skip
         every.append(one)
+    by_graph = {one.graph: one for one in every}
     if texts is not None and scheme.sampled:
         for name, samples in samples_of_texts(texts, opened, work, isolated).items():
-            next(one for one in every if one.graph == name).samples = samples
+            by_graph[name].samples = samples
     answers = GeneratorAnswers(opened.path, every, options.min_agreement, isolated, console) if recorded else None
 
     @cache
     def half(name: str) -> HalfForm | None:
-        one = next(one for one in every if one.graph == name)
+        one = by_graph[name]
         return half_form(one, opened, opened.graph(name), _about(one, every, console))
 
     with console.stage(scheme.name) as line:

@@ -64,18 +64,13 @@ def open_generator(
 
 def _open(bundle: Bundle, device: str, backend: str | None, options: Mapping[str, Any]) -> Generator:
     wiring = GraphIO.of(bundle, options["precision"])
-    opened: list[Session] = []
-    try:
-        for graph in (wiring.encoder, wiring.first, wiring.step):
-            # All on the device and by the backend that the first one found.
-            at, by = (opened[0].device, opened[0].backend) if opened else (device, backend)
-            if graph is not None:
-                opened.append(open_session(bundle, at, by, graph=graph.name, **options))
-    except BaseException:
-        for session in opened:
-            session.close()
-        raise
-    return Generator(bundle, wiring, Sessions(*([None] * (3 - len(opened))), *opened))  # type: ignore[arg-type]
+
+    def open_one(graph: str, first: Session | None) -> Session:
+        # All on the device and by the backend that the first one found.
+        at, by = (device, backend) if first is None else (first.device, first.backend)
+        return open_session(bundle, at, by, graph=graph, **options)
+
+    return Generator(bundle, wiring, Sessions.opened(wiring, open_one))
 
 
 class Generator:

@@ -6,7 +6,7 @@ that is written in place. No tensor is copied from graph to graph, but where bea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,22 @@ class Sessions:
     encoder: Session | None
     first: Session
     step: Session
+
+    @classmethod
+    def opened(cls, wiring: GraphIO, open_one: Callable[[str, Session | None], Session]) -> Sessions:
+        """Those of `wiring`, by `open_one`: it is given the name of a graph, and the session that was opened first, if there is
+        one. Where it raises, what was opened before is closed."""
+        found: list[Session] = []
+        try:
+            for graph in (wiring.encoder, wiring.first, wiring.step):
+                if graph is not None:
+                    found.append(open_one(graph.name, found[0] if found else None))
+        except BaseException:
+            for session in found:
+                session.close()
+            raise
+        *encoders, first, step = found
+        return cls(encoders[0] if encoders else None, first, step)
 
     def all(self) -> list[Session]:
         return [session for session in (self.encoder, self.first, self.step) if session is not None]
