@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from attn_runtime.errors import InputError
 from attn_runtime.native import capi
 from attn_runtime.tasks import verify
 from support.checks.once import once
+from support.checks.threads import in_threads
 from support.machines.cpp_session import Opened, verified
 from support.machines.generator_library import Generator
 from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of
@@ -88,11 +88,7 @@ def test_many_threads_get_their_own_answers(products: tuple[Path, Any]) -> None:
             if not np.allclose(y, x @ products[1], atol=1e-3):
                 wrong.append(seed)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert in_threads(6, work) == []
     assert not wrong
 
 

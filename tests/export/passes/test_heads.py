@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import pytest
-from attn_export.onnx_graph import load
 from attn_export.passes.heads import PASS, rewrite
 from attn_runtime.child_process import ChildProcess
 from support.checks.operators_in_session import operators_in_session
+from support.checks.passes import rewritten
 from support.quantised.products import drawn, model, node, ran
 
 LARGE = np.iinfo(np.int64).max
@@ -56,16 +55,6 @@ def step(length: int | str = 1, batch: int | str = "B", turned: bool = False) ->
     return model(nodes, {"x": [batch, length, 16]}, ["y", *(["heads"] if turned else [])], weights)
 
 
-def rewritten(graph: onnx.ModelProto, path: Path) -> tuple[int, int]:
-    """How many were; the graph is written to the path, and valid."""
-    onnx.save(graph, path)
-    made = load(path)
-    counts = rewrite(made)
-    ir.save(made, path)
-    onnx.checker.check_model(path, full_check=True)
-    return counts
-
-
 def operators(path: Path) -> list[str]:
     return [n.op_type for n in onnx.load(path).graph.node]
 
@@ -75,7 +64,7 @@ def test_keys_are_turned_by_one_node_which_the_product_takes_in(tmp_path: Path) 
     onnx.save(keys(), path)
     before = operators_in_session(path)
     assert before["Transpose"] == 1 and before["FusedMatMul"] == 0
-    assert rewritten(keys(), path) == (1, 0)
+    assert rewritten(keys(), path, rewrite) == (1, 0)
     assert operators(path) == ["Transpose", "MatMul"]
     assert operators_in_session(path) == {"FusedMatMul": 1}
     for batch, t, s in ((1, 1, 1), (3, 1, 5), (2, 4, 7)):
@@ -90,13 +79,13 @@ def test_keys_are_turned_by_one_node_which_the_product_takes_in(tmp_path: Path) 
     "graph", [keys(swapped=False), keys(of="other"), keys(mixed=True)], ids=["not swapped", "sizes of another", "mixed"]
 )
 def test_reshapes_that_do_more_stay(graph: onnx.ModelProto, tmp_path: Path) -> None:
-    assert rewritten(graph, tmp_path / "m.onnx") == (0, 0)
+    assert rewritten(graph, tmp_path / "m.onnx", rewrite) == (0, 0)
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_heads_of_one_token_are_a_reshape(turned: bool, tmp_path: Path) -> None:
     path, graph = tmp_path / "m.onnx", step(turned=turned)
-    assert rewritten(graph, path) == (0, 2)
+    assert rewritten(graph, path, rewrite) == (0, 2)
     assert operators(path) == ["MatMul", "Reshape", "Tanh", "Reshape"]
     session = operators_in_session(path)
     assert session["Transpose"] == 0 and session["Reshape"] == 2
@@ -109,7 +98,7 @@ def test_heads_of_one_token_are_a_reshape(turned: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("graph", [step("T"), step(3)], ids=["a dynamic length", "three tokens"])
 def test_heads_of_several_tokens_stay_transposed(graph: onnx.ModelProto, tmp_path: Path) -> None:
-    assert rewritten(graph, tmp_path / "m.onnx") == (0, 0)
+    assert rewritten(graph, tmp_path / "m.onnx", rewrite) == (0, 0)
 
 
 def test_a_turn_that_a_product_takes_in_stays(tmp_path: Path) -> None:
@@ -121,7 +110,7 @@ def test_a_turn_that_a_product_takes_in_stays(tmp_path: Path) -> None:
     ]
     weights = {"by heads": np.array([-1, 2, 1, 8])}
     graph, path = model(nodes, {"x": ["B", 1, 16], "q": ["B", 2, 1, 8]}, ["y"], weights), tmp_path / "m.onnx"
-    assert rewritten(graph, path) == (0, 0)
+    assert rewritten(graph, path, rewrite) == (0, 0)
     assert operators_in_session(path) == {"Reshape": 1, "FusedMatMul": 1}
 
 
@@ -133,7 +122,7 @@ def test_two_dims_that_vary_are_kept_where_they_are(tmp_path: Path) -> None:
     ]
     graph = model(nodes, {"x": ["B", "T", 1, 16]}, ["y"], {"by heads": np.array([0, 0, 1, 2, 8])})
     path = tmp_path / "m.onnx"
-    assert rewritten(graph, path) == (0, 1)
+    assert rewritten(graph, path, rewrite) == (0, 1)
     x = drawn(2, 3, 1, 16)
     assert (ran(path, x=x)["y"] == x.reshape(2, 3, 2, 1, 8)).all()
 

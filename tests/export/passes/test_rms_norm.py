@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import pytest
-from attn_export.onnx_graph import load
 from attn_export.passes.rms_norm import PASS, rewrite
 from attn_export.precision.half.norms import statistics
 from attn_runtime.child_process import ChildProcess
 from onnx import TensorProto, numpy_helper
 from support.checks.operators_in_session import operators_in_session
+from support.checks.passes import rewritten
 from support.quantised.products import Array, drawn, model, node, off, ran, rounded
 
 WIDTH = 64
@@ -44,16 +43,6 @@ def norm(
     return model(nodes, {"h": ["B", "T", WIDTH]}, ["y"], weights)
 
 
-def rewritten(graph: onnx.ModelProto, path: Path) -> int:
-    """How many norms were; the graph is written to the path, and valid."""
-    onnx.save(graph, path)
-    made = load(path)
-    count = rewrite(made)
-    ir.save(made, path)
-    onnx.checker.check_model(path, full_check=True)
-    return count
-
-
 def expected(h: Array, graph: onnx.ModelProto) -> Array:
     """In float64."""
     weights = {t.name: numpy_helper.to_array(t).astype(np.float64) for t in graph.graph.initializer}
@@ -65,7 +54,7 @@ def expected(h: Array, graph: onnx.ModelProto) -> Array:
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3])
 def test_the_numbers_stay(scale: float, tmp_path: Path) -> None:
     graph, path = norm(), tmp_path / "m.onnx"
-    assert rewritten(graph, path) == 1
+    assert rewritten(graph, path, rewrite) == 1
     h = drawn(3, 5, WIDTH) * np.float32(scale)
     for optimizations in (True, False):
         assert off(ran(path, optimizations, h=h)["y"], expected(h, graph)) < 2e-6
@@ -75,14 +64,14 @@ def test_a_session_computes_it_as_one_operator(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     onnx.save(norm(), path)
     assert set(operators_in_session(path)) == {"Pow", "ReduceMean", "Add", "Sqrt", "Reciprocal", "Mul", "MatMul"}
-    assert rewritten(norm(), path) == 1
+    assert rewritten(norm(), path, rewrite) == 1
     assert operators_in_session(path) == {"SimplifiedLayerNormalization": 1, "MatMul": 1}
 
 
 @pytest.mark.parametrize("precision", ["int8-dynamic", "int8-weights", "int4-weights"])
 def test_in_the_quantised_forms_too(precision: str, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
-    rewritten(norm(), path)
+    rewritten(norm(), path, rewrite)
     form = rounded(path, precision, tmp_path).written()
     found = operators_in_session(form)
     assert found["SimplifiedLayerNormalization"] == 1 and not {"Pow", "Div", "Sqrt", "MatMul"} & set(found)
@@ -92,7 +81,7 @@ def test_in_half_precision_its_statistics_stay_in_fp32(tmp_path: Path) -> None:
     """What divides is among them, as what multiplied was; the weight is behind."""
     names = {f"node {n}" for n in ("squares", "mean", "sum", "root")}
     assert statistics(norm()) == names | {"node inverse", "node normed"}
-    rewritten(norm(), tmp_path / "m.onnx")
+    rewritten(norm(), tmp_path / "m.onnx", rewrite)
     changed = onnx.load(tmp_path / "m.onnx")
     (division,) = [n.name for n in changed.graph.node if n.op_type == "Div"]
     assert statistics(changed) == names | {division}
@@ -101,7 +90,7 @@ def test_in_half_precision_its_statistics_stay_in_fp32(tmp_path: Path) -> None:
 def test_a_reciprocal_that_others_read_stays_for_them(tmp_path: Path) -> None:
     graph, path = norm(), tmp_path / "m.onnx"
     graph.graph.output.append(onnx.helper.make_tensor_value_info("inverse", TensorProto.FLOAT, ["B", "T", 1]))
-    assert rewritten(graph, path) == 1
+    assert rewritten(graph, path, rewrite) == 1
     h = drawn(2, 3, WIDTH)
     found = ran(path, h=h)
     assert off(found["y"], expected(h, graph)) < 2e-6

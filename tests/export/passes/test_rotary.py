@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import pytest
-from attn_export.onnx_graph import load
 from attn_export.passes.rotary import PASS, rewrite
 from attn_export.precision.half.angles import of_positions
 from attn_runtime.child_process import ChildProcess
 from support.checks.operators_in_session import operators_in_session
+from support.checks.passes import rewritten
 from support.quantised.products import Array, drawn, model, node, ran
 
 SIZE = 8
@@ -63,16 +62,6 @@ def turns(
     return model(nodes, {"angle": ["B", length], **inputs}, [f"y{n}" for n in range(len(heads))], weights)
 
 
-def rewritten(graph: onnx.ModelProto, path: Path) -> tuple[int, int]:
-    """How many were; the graph is written to the path, and valid."""
-    onnx.save(graph, path)
-    made = load(path)
-    counts = rewrite(made)
-    ir.save(made, path)
-    onnx.checker.check_model(path, full_check=True)
-    return counts
-
-
 def fed(graph: onnx.ModelProto, batch: int, length: int) -> dict[str, Array]:
     shapes = {
         v.name: [batch if d.dim_param == "B" else d.dim_value or length for d in v.type.tensor_type.shape.dim]
@@ -99,7 +88,7 @@ def operators(path: Path) -> list[str]:
 @pytest.mark.parametrize("split", [False, True])
 def test_the_sine_is_negated_once(split: bool, tmp_path: Path) -> None:
     graph, path = turns((2, 2, 1), split=split), tmp_path / "m.onnx"
-    assert rewritten(graph, path) == (3, 0)
+    assert rewritten(graph, path, rewrite) == (3, 0)
     assert "Neg" not in operators(path) and operators(path).count("Mul") == 1 + 1 + 3 * 2
     assert same(graph, path, (1, 5))
 
@@ -107,7 +96,7 @@ def test_the_sine_is_negated_once(split: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize("heads", [(2, 2), (4, 1)])
 def test_queries_and_keys_of_a_step_are_turned_together(heads: tuple[int, int], tmp_path: Path) -> None:
     graph, path = turns(heads, 1), tmp_path / "m.onnx"
-    assert rewritten(graph, path) == (2, 1)
+    assert rewritten(graph, path, rewrite) == (2, 1)
     assert same(graph, path, (1,))
     onnx.save(graph, tmp_path / "before.onnx")
     before, after = operators_in_session(tmp_path / "before.onnx"), operators_in_session(path)
@@ -119,7 +108,7 @@ def test_queries_and_keys_of_a_step_are_turned_together(heads: tuple[int, int], 
 def test_layers_are_turned_one_after_another(tmp_path: Path) -> None:
     """What comes of a tensor that was turned can't be turned together with it."""
     graph, path = turns((2, 2, 2), 1, chained=True), tmp_path / "m.onnx"
-    assert rewritten(graph, path) == (3, 0)
+    assert rewritten(graph, path, rewrite) == (3, 0)
     assert same(graph, path, (1,))
 
 
@@ -130,7 +119,7 @@ def test_angles_stay_those_of_positions(tmp_path: Path) -> None:
     graph.graph.node.insert(0, node("Cast", ["angle"], "position", to=onnx.TensorProto.FLOAT))
     graph.graph.node[1].input[0] = "position"
     before = of_positions(graph)
-    rewritten(graph, path)
+    rewritten(graph, path, rewrite)
     assert before and of_positions(onnx.load(path)) == before
 
 

@@ -14,7 +14,7 @@ from attn_export.passes import _base as step
 from attn_export.reference import Signature
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import ParityError
-from support.checks.plain_pass import PlainPass
+from support.checks.passes import PlainPass
 from torch import nn
 
 #: Elements of the inputs of the cases "max" and "batch-max" together: those with more than LIGHT are heavy here.

@@ -24,7 +24,7 @@ from attn_runtime.errors import CaptureError, ParityError, UsageError
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
-from support.checks.plain_pass import PlainPass
+from support.checks.passes import PlainPass
 
 X = ["x:float32[batch,T,16]"]
 DIMS = ["batch=1:2:4", "T=1:8:16"]

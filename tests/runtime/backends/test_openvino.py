@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,6 +21,7 @@ from attn_runtime.onnx_file import read_graph
 from attn_runtime.ort import usable_cores
 from attn_runtime.session import Session, open_session
 from onnx import helper, numpy_helper, parser
+from support.checks.threads import in_threads
 from support.graphs.make_graphs import add, embed, floats, nonzero, save
 
 ov = backend._library()
@@ -352,11 +352,7 @@ def test_many_threads_get_their_own_answers(tmp_path: Path) -> None:
                 if not np.allclose(session.run({"x": x})["y"], x @ weights, atol=1e-3):
                     wrong.append(seed)
 
-        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        assert in_threads(6, work) == []
         idle = session._engine._idle  # type: ignore[union-attr]
         assert len({id(request) for request in idle}) == len(idle) <= 6, (
             "one that two threads have is busy for one of them"
