@@ -140,7 +140,7 @@ def export_graph(
     isolated: ChildProcess,
     console: Console,
 ) -> Path:
-    """Capture to `place`, check that quickly, and run every pass beside it. The path of what came of it, which `finish` checks."""
+    """Capture to `place`, check that quickly, and run every pass beside it; the last form's path, which `finish` checks."""
     example = trace_inputs(work.signature, options.seed).inputs
     with console.stage("capture") as line:
         captured = capture(
@@ -225,7 +225,7 @@ def find_fault(work: GraphExport, forms: Sequence[Form]) -> None:
 
 
 def checked(work: GraphExport, name: str, path: Path, console: Console, heavy: bool | None) -> Verdict:
-    """The graph at `path`, of the stage `name`, held against PyTorch; `heavy` as `ParityChecker.check` has it, and raises as it."""
+    """The graph at `path`, of the stage `name`, held against PyTorch; `heavy` and raises as `ParityChecker.check` has it."""
     checker, earlier = work.checker, [stage.name for stage in work.stages]
     earlier = earlier[: earlier.index(name)] if name in earlier else earlier
     swept = f" and {checker.sweep.text}" if checker.sweep and not heavy else ""
