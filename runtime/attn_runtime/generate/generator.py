@@ -190,7 +190,7 @@ class Generator:
         prompt = Prompt(source, tokens[:, : lengths[0]].copy(), limits[0])
         rules = self._rules(settings, source, tokens, lengths, limits)
         answers = Answers(limits, self._stops(settings), self.wiring.pad)
-        row = _Row(self._choosing(settings, answers, rules), settings)
+        row = _Row(self._choosing(settings, answers, rules), settings, rules is None)
         request = Request(self._server, prompt, row, on_token, deadline)
         if not limits[0]:
             request.end(None)
@@ -453,11 +453,15 @@ def _is_time(value: object) -> bool:
 class _Row:
     """See serving's `Row`."""
 
-    def __init__(self, choosing: Choosing, settings: Settings) -> None:
+    def __init__(self, choosing: Choosing, settings: Settings, free: bool) -> None:
+        """`free` is a row that no rules are for."""
         self._choosing, self._settings = choosing, settings
+        self._plain = free and settings.sample is None and not settings.scores
 
-    def take(self, logits: NDArray[Any]) -> tuple[int, bool]:
-        tokens, going = self._choosing.take(logits)
+    def take(self, logits: NDArray[Any], row: int, likeliest: int | None) -> tuple[int, bool]:
+        if self._plain and likeliest is not None:
+            return likeliest, self._choosing.answers.add_one(likeliest)
+        tokens, going = self._choosing.take(logits[row : row + 1])
         return int(tokens[0]), going
 
     def result(self, why: str | None, seconds: float) -> Generated:

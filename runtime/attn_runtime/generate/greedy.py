@@ -59,7 +59,7 @@ class Answers:
         self.lengths = np.zeros(len(limits), np.int64)
         self.stopped: list[Stopped] = ["length"] * len(limits)
         self._next_limit = int(self._limits[self.active].min()) if self.active.any() else 0
-        self._columns: list[NDArray[np.int64]] = []
+        self._columns: list[NDArray[np.int64] | np.int64] = []
 
     @property
     def steps(self) -> int:
@@ -86,6 +86,17 @@ class Answers:
         self._next_limit = int(self._limits[self.active].min())
         return True
 
+    def add_one(self, token: int) -> bool:
+        """`add` of the only row there is, in a tenth of the time that arrays take."""
+        self._columns.append(np.int64(token))
+        hit = bool(self._stops[token])
+        if not hit and len(self._columns) < self._next_limit:
+            return True
+        self.lengths[0] = len(self._columns)
+        self.stopped[0] = "stop" if hit else "length"
+        self.active = np.array([False])
+        return False
+
     def cancel(self, why: Stopped = "cancelled") -> None:
         for row in np.flatnonzero(self.active):
             self.lengths[row] = self.steps
@@ -95,7 +106,7 @@ class Answers:
         """int64 [rows, steps]"""
         if not self._columns:
             return np.zeros((len(self.lengths), 0), np.int64)
-        return np.stack(self._columns, 1)
+        return np.ascontiguousarray(np.array(self._columns, np.int64).reshape(-1, len(self.lengths)).T)
 
 
 class Choosing:

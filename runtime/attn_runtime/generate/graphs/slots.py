@@ -173,7 +173,7 @@ class Slots:
         """Bytes of the buffers for so much."""
 
         def row(spec: TensorSpec, sizes: Sequence[int]) -> int:
-            return int(np.prod(sizes)) * np.dtype(spec.dtype).itemsize
+            return math.prod(sizes) * np.dtype(spec.dtype).itemsize
 
         found = sum(row(spec, (spec.dims[1].opt, room.entries + 1, spec.dims[3].opt)) for spec in self._cached.values())
         found += sum(row(self.carried.specs[name], shape) for name, shape in room.carried)
@@ -226,6 +226,8 @@ class Slots:
         room = wanted if old is None else self._kept(old.room, wanted)
         if old is not None and room == old.room:
             return old
+        if self.nbytes(room) > self._most_bytes:
+            room = wanted
         self._buffers = Buffers(self._wiring, self._session, self._memory, self._cached, room)
         for row, place in enumerate(self.places):
             assert old is not None
@@ -242,7 +244,7 @@ class Slots:
         if self.rows:
             carried = self.carried.kept(dict(had.carried), dict(wanted.carried))
             room = Room(room.rows, _kept(had.entries, wanted.entries), tuple(carried.items()))
-        return room if self.nbytes(room) <= self._most_bytes else wanted
+        return room
 
     def _put_row(self, target: Any, row: int, source: Any, source_row: int) -> None:
         put = put_row if isinstance(target, np.ndarray) else self._memory.put_row

@@ -62,8 +62,9 @@ class Prompt:
 class Row(Protocol[Result]):
     """How the tokens of one row are chosen, and what is made of them. Used by one thread at a time."""
 
-    def take(self, logits: NDArray[Any]) -> tuple[int, bool]:
-        """(the next token, whether another one follows), by logits [1, vocabulary]."""
+    def take(self, logits: NDArray[Any], row: int, likeliest: int | None) -> tuple[int, bool]:
+        """(the next token, whether another one follows), by one row of the logits [rows, vocabulary], of which the token
+        `likeliest` has the largest; None where that is no finite number."""
 
     def result(self, why: str | None, seconds: float) -> Result:
         """What was chosen until now; `why` says why no more was, None where the row ended by itself."""
@@ -148,13 +149,13 @@ class Request(Generic[Result]):
 
     # --- the server's
 
-    def take(self, logits: NDArray[Any]) -> tuple[int, bool]:
-        """Choose the next token. (it, whether another one follows); what that raises ends the request."""
+    def take(self, logits: NDArray[Any], row: int, likeliest: int | None) -> tuple[int, bool]:
+        """Choose the next token, as `Row.take`. What that raises ends the request."""
         try:
             with self._changed:
                 if self._done:
                     return 0, False
-                token, going = self._row.take(logits)
+                token, going = self._row.take(logits, row, likeliest)
                 self._tokens.append(token)
                 self._changed.notify_all()
             if self._on_token is not None:
