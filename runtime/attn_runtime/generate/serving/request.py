@@ -146,7 +146,7 @@ class Request(Generic[Result]):
         return self._result  # type: ignore[return-value]
 
     def when_done(self, call: Callable[[Request[Result]], object]) -> None:
-        """Have `call(request)` called once it is over, by the thread that ends it; at once where it is. What it raises is lost."""
+        """Have `call(request)` called once it is over, by the thread that ends it; at once where it is. Its errors are lost."""
         arguments.expect_call("when_done", call, self)
         with self._changed:
             if not self._done:
