@@ -12,7 +12,7 @@ from ..errors import BackendError, UsageError, did_you_mean
 from ..interface import Backend, Engine, GraphFile, OpenOptions
 from ..ort import usable_cores
 from .measured import fastest_measured
-from .thread_choice import ThreadChoice
+from .thread_choice import ThreadChoice, close_all
 
 _DEVICES = ("auto", "cpu", "cuda")
 #: What "auto" tries, best first.
@@ -64,8 +64,10 @@ def candidates(
                 yield name, target, modules[name], unavailable[name] or modules[name].why_not(target)
 
 
-def open_engine(graph: GraphFile, device: str, backend: str | None, options: OpenOptions, both: bool = False) -> Choice:
-    """The first candidate that opens the graph; with `both`, on the CPU, with all threads and with one.
+def open_engine(
+    graph: GraphFile, device: str, backend: str | None, options: OpenOptions, adapt: bool = False
+) -> Choice:
+    """The first candidate that opens the graph; with `adapt`, on the CPU, in several ways.
 
     A device that was named is taken or refused with BackendError; with "auto", a GPU that can't be used is passed
     over, and the choice says so. An engine may have a `note`, what else is to be known of its answers.
@@ -77,8 +79,8 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
         if reason is None:
             try:
                 engine = module.open(graph, target, options)
-                if both and target == "cpu":
-                    engine = _with_one_thread(engine, module, graph, options)
+                if adapt and target == "cpu":
+                    engine = _in_several_ways(engine, module, graph, options)
             except BackendError as error:
                 reason = str(error)
             else:
@@ -94,17 +96,19 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
     )
 
 
-def _with_one_thread(engine: Engine, module: Backend, graph: GraphFile, options: OpenOptions) -> Engine:
-    """The engine and another with one thread, as one; as it is where the process may keep one core busy."""
+def _in_several_ways(engine: Engine, module: Backend, graph: GraphFile, options: OpenOptions) -> Engine:
+    """The engine and others with fewer demands on the cores, as one; as it is where the process may keep one core busy."""
     if (count := usable_cores().usable) == 1:
         return engine
+    sleeping = [replace(options, share_cores=True)] if getattr(module, "SHARES_CORES", False) else []
+    engines = [engine]
     try:
-        one = module.open(graph, engine.device, replace(options, threads=1))
+        for other in (*sleeping, replace(options, threads=1)):
+            engines.append(module.open(graph, engine.device, other))
     except BaseException:
-        if (close := getattr(engine, "close", None)) is not None:
-            close()
+        close_all(engines)
         raise
-    return ThreadChoice((engine, one), (count, 1))
+    return ThreadChoice(engines, f"1 or {count} threads, whichever is faster")
 
 
 def _text(name: str, engine: Engine, precision: str | None, measured: bool, unused_gpu: str | None) -> str:

@@ -41,9 +41,10 @@ def open_session(
     graph       which graph of a bundle; may be left out when there is one
     precision   which of its precisions; None takes fp32, or the first where there is no fp32
     threads     how many threads one node may use on the CPU; None takes the cores that are online and allowed, as far as the
-                CPU quota of the control group goes. "auto" opens the graph with one thread and with those, and calls of each
-                shape take what they find to be faster, again and again: where another process takes a core, threads that wait
-                for each other lose more than half. Weights are then held twice, but with `low_memory`
+                CPU quota of the control group goes. "auto" opens the graph with one thread, with those, and with those asleep
+                between nodes, and calls of each shape take what they find to be faster, again and again: where another process
+                takes a core, threads that wait for each other lose more than half. Weights are then held three times, but with
+                `low_memory`
     cuda_graph  on a GPU, replay a shape's calls as one CUDA graph; the CPU ignores it
     cache       folder for what an engine library compiles on this machine (kernels, TensorRT engines inside ONNX
                 Runtime); None keeps it in memory
@@ -62,7 +63,7 @@ def open_session(
     """
     check_open(path, device, backend, graph, precision, threads, cache, workspace)
     arguments.expect(arguments.FLAG, cuda_graph=cuda_graph, low_memory=low_memory, stop_spinning=stop_spinning)
-    both = threads == "auto"
+    adapt = threads == "auto"
     count = None if threads is None or isinstance(threads, str) else threads
     if count is not None and not 1 <= count <= _MOST_THREADS:
         raise UsageError(f"threads: got {arguments.shown(threads)}, expected 1..{_MOST_THREADS}")
@@ -73,12 +74,12 @@ def open_session(
     if not isinstance(path, Bundle) and is_file(path):
         file = _plain(Path(path), graph, precision)
         by = backend or ("trt" if file.file.suffix == ".engine" else None)  # nothing else can read one
-        return _session(open_engine(file, device, by, options, both), file.where)
+        return _session(open_engine(file, device, by, options, adapt), file.where)
 
     def of_bundle(bundle: Bundle) -> Session:
         chosen, file = _of_bundle(bundle, graph, precision)
         entry = bundle.graph(graph).precisions[chosen]
-        made = bundle.files.read([entry.file, *entry.data], lambda: open_engine(file, device, backend, options, both))
+        made = bundle.files.read([entry.file, *entry.data], lambda: open_engine(file, device, backend, options, adapt))
         return _session(made, file.where, bundle, chosen)
 
     return with_bundle(path, of_bundle)

@@ -14,10 +14,10 @@ Tokens per second are those of the answers over the time from the first arrival 
 timed from its arrival; p95 over requests. Both must write the same tokens.
 
 Expected before measuring: a batch is as long as its longest prompt and its longest answer, near 256 each, where 130 are needed on
-average: twice the steps and twice the prompts. A step of many rows costs here nearly as much a row as one of few (a row of 32 takes
-2.7 ms of width 512, a row alone 4.3), so that requests that fill rows as others end bring 1.7 to 2.0 times the tokens per second,
-and not 2.5. The first token of a request waits for a free row, not for a batch: p95 is that of the 32 that wait, 0.5 to 0.6 of
-the batches', where a request of the second batch waits for all of the first.
+average: twice the steps and twice the prompts. A step of many rows costs here nearly as much a row as one of few (a row of 32
+takes 2.7 ms of width 512, a row alone 4.3), so that requests that fill rows as others end bring 1.7 to 2.0 times the tokens per
+second, and not 2.5. The first token of a request waits for a free row, not for a batch: p95 is that of the 32 that wait, 0.5 to
+0.6 of the batches', where a request of the second batch waits for all of the first.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from attn_runtime import open_generator, open_session
 from attn_runtime.errors import UsageError
-from attn_runtime.ort import Cores
+from attn_runtime.ort import Cores, cpu_options
 from attn_runtime.session import backend_choice
 from attn_runtime.session.thread_choice import Pace
 from support.graphs.make_hostile_bundles import make_valid_bundle
 from support.models.tiny_generators import Tiny, drawn_prompts, write_bundle
 
-ALL, ONE = 0, 1
+ALL, SLEEPING, ONE = 0, 1, 2
 Cost = Callable[[int, int], float]
 
 
@@ -35,7 +35,7 @@ def spent(pace: Pace, cost: Cost, calls: int, start: float = 0.0) -> tuple[list[
     ("all_ms", "one_ms", "best"), [(0.6, 1.0, ALL), (1.0, 0.6, ONE), (4.0, 1.0, ONE), (1.0, 8.0, ALL)]
 )
 def test_the_faster_one_is_taken_and_trials_cost_little(all_ms: float, one_ms: float, best: int) -> None:
-    taken, seconds = spent(Pace(), lambda which, _: (all_ms, one_ms)[which] * 1e-3, 2000)
+    taken, seconds = spent(Pace(3), lambda which, _: (all_ms, 1.5 * max(all_ms, one_ms), one_ms)[which] * 1e-3, 2000)
     assert taken[-500:].count(best) > 490
     assert seconds < 1.05 * 2000 * min(all_ms, one_ms) * 1e-3
 
@@ -46,17 +46,19 @@ def test_a_core_that_is_taken_is_noticed_and_so_is_that_it_is_free_again() -> No
 
     def cost(which: int, number: int) -> float:
         stalled = which == ALL and 500 <= number < 1500 and number % 3 > 0
-        return 5e-3 if stalled else (0.6e-3, 1e-3)[which]
+        return 5e-3 if stalled else (0.6e-3, 0.8e-3, 1e-3)[which]
 
-    taken, _ = spent(Pace(), cost, 4000)
-    assert taken[400:500].count(ALL) == 100
-    assert taken[520:1500].count(ONE) > 0.97 * 980
+    taken, _ = spent(Pace(3), cost, 4000)
+    assert taken[400:500].count(ALL) >= 95
+    assert taken[520:1500].count(SLEEPING) > 0.97 * 980
     assert taken[2500:].count(ALL) > 0.97 * 1500
 
 
 def test_what_is_held_up_once_changes_little() -> None:
     """A call of 50 ms, once in 200, of either: the faster one is still taken most of the time."""
-    taken, _ = spent(Pace(), lambda which, number: 50e-3 if number % 200 == 50 else (0.6e-3, 1e-3)[which], 4000)
+    taken, _ = spent(
+        Pace(3), lambda which, number: 50e-3 if number % 200 == 50 else (0.6e-3, 0.8e-3, 1e-3)[which], 4000
+    )
     assert taken.count(ALL) > 0.8 * 4000
 
 
@@ -78,7 +80,13 @@ def test_both_answer_alike_and_are_told(tmp_path: Path, monkeypatch: pytest.Monk
             for answers in (session.run({"x": x}), bound()):
                 assert all((answers[name] == value).all() for name, value in expected.items())
         engine = session._engine
-        assert {pace._calls > 0 and pace._means[ONE] > 0 for pace in engine._paces.values()} == {True}  # type: ignore[union-attr]
+        assert all(all(pace.means) for pace in engine._paces.values())  # type: ignore[union-attr]
+
+
+def test_threads_that_share_cores_sleep_between_nodes() -> None:
+    options = cpu_options(share_cores=True)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.get_session_config_entry("session.dynamic_block_base") == "4"
 
 
 def test_a_generator_writes_the_same_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -106,6 +107,7 @@ class Request(Generic[Result]):
         self._result: Result | None = None
         self._error: BaseException | None = None
         self._done = False
+        self._calls: list[Callable[[Request[Result]], object]] = []
         self._process = os.getpid()
 
     @property
@@ -143,6 +145,15 @@ class Request(Generic[Result]):
             raise self._error
         return self._result  # type: ignore[return-value]
 
+    def when_done(self, call: Callable[[Request[Result]], object]) -> None:
+        """Have `call(request)` called once it is over, by the thread that ends it; at once where it is. Its errors are lost."""
+        arguments.expect_call("when_done", call, self)
+        with self._changed:
+            if not self._done:
+                self._calls.append(call)
+                return
+        call(self)
+
     def cancel(self) -> None:
         """End it with the tokens that there are; nothing where it is over."""
         self.end("cancelled")
@@ -175,21 +186,23 @@ class Request(Generic[Result]):
 
     def end(self, why: str | None) -> None:
         """Nothing more is chosen; `why` as in `Row.result`."""
-        with self._changed:
-            if self._done:
-                return
-            self._result = self._row.result(why, time.perf_counter() - self._started)
-            self._done = True
-            self._changed.notify_all()
-        self._server.forget(self)
+        self._end(None, why)
 
     def fail(self, error: BaseException) -> None:
+        self._end(error, None)
+
+    def _end(self, error: BaseException | None, why: str | None) -> None:
         with self._changed:
             if self._done:
                 return
+            if error is None:
+                self._result = self._row.result(why, time.perf_counter() - self._started)
             self._error, self._done = error, True
             self._changed.notify_all()
         self._server.forget(self)
+        for call in self._calls:
+            with suppress(Exception):  # there is nobody to tell
+                call(self)
 
     def _wait(self, there: Callable[[], bool], timeout: float | None) -> bool:
         """Until it is over, or what is asked for is there. False where that takes too long."""

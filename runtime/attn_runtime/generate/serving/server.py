@@ -227,8 +227,8 @@ class Server:
 
 
 def _likeliest(logits: NDArray[Any]) -> list[int | None]:
-    """Of each row the token with the largest logit, of equal ones the lowest; None where that is no finite number. For all rows at
-    once, since one by one would take most of the time that is spent beside the graph."""
+    """Of each row the token with the largest logit, of equal ones the lowest; None where that is no finite number. For all rows
+    at once: one by one takes most of the time that is spent beside the graph."""
     tokens = logits.argmax(1)
     finite = np.isfinite(np.take_along_axis(logits, tokens[:, None], 1)[:, 0])
     return [token if good else None for token, good in zip(tokens.tolist(), finite.tolist(), strict=True)]
