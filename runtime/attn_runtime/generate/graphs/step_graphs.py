@@ -62,6 +62,9 @@ class StepGraphs:
     """One generation at a time: `start`, then `advance` (and `reorder`) as often as one likes.
 
     Rows of the step are called rows here: each row of the prompt has `beams` of them, one behind the other.
+
+    prompt   the entries of the prompts that were read
+    carried  what the step reads of them beside their entries, the same at every step
     """
 
     def __init__(self, wiring: GraphIO, sessions: Sessions, shape: Shape, memory: Memory) -> None:
@@ -74,19 +77,19 @@ class StepGraphs:
             flow |= {**self._encoder.inputs, **self._encoder.outputs}
         first, step = wiring.first, wiring.step
         self._cached = {name: step.inputs[f"past_{name}"] for name in wiring.cache}
-        self._prompt = Entries(memory, self._cached, shape.rows, shape.prompt)
+        self.prompt = Entries(memory, self._cached, shape.rows, shape.prompt)
         self._first = self._bind(
             sessions.first,
             {name: flow[name] for name in first.inputs if name in flow},
-            {f"new_{name}": part for name, part in self._prompt.by_name.items()},
+            {f"new_{name}": part for name, part in self.prompt.by_name.items()},
             host=dict.fromkeys(("tokens", "tokens_mask"), (shape.rows, shape.prompt)),
             logits=shape.rows,
         )
         flow |= self._first.outputs
-        self._carried = {name: flow[name] for name in wiring.carried}
+        self.carried = {name: flow[name] for name in wiring.carried}
         self._repeated: list[tuple[Any, Any]] = []
         if shape.beams > 1:
-            self._carried = {name: self._widened(narrow) for name, narrow in self._carried.items()}
+            self.carried = {name: self._widened(narrow) for name, narrow in self.carried.items()}
         self._new = Entries(memory, self._cached, self.rows, 1)
         self._token = sessions.step.buffer((self.rows, 1), "int64")
         self._position = sessions.step.buffer((1 if wiring.one_place else self.rows, 1), "int64")
@@ -100,12 +103,13 @@ class StepGraphs:
         self._places: list[int] | None = None
         self._pending = False
 
-    def start(
+    def read(
         self, source: Mapping[str, NDArray[Any]], tokens: NDArray[np.int64], lengths: Sequence[int]
     ) -> NDArray[Any]:
-        """Read the prompts: tokens int64 [rows of the prompt, prompt], of which `lengths` count.
+        """Read the prompts alone: tokens int64 [rows of the prompt, prompt], of which `lengths` count. What is left of them lies
+        in `prompt` and `carried`.
 
-        Returns logits [rows of the prompt, vocabulary] behind each one's last token, overwritten by the next generation.
+        Returns logits [rows of the prompt, vocabulary] behind each one's last token, overwritten by the next reading.
         """
         if self._encoder is not None:
             for name, value in source.items():
@@ -114,11 +118,18 @@ class StepGraphs:
         np.copyto(self._first.inputs["tokens"], tokens)
         self._first.inputs["tokens_mask"][...] = np.arange(tokens.shape[1]) < np.array(lengths)[:, None]
         logits: NDArray[Any] = self._first()["logits"]
+        return logits
+
+    def start(
+        self, source: Mapping[str, NDArray[Any]], tokens: NDArray[np.int64], lengths: Sequence[int]
+    ) -> NDArray[Any]:
+        """`read` the prompts, and have the step go on from them. Returns what `read` does."""
+        logits = self.read(source, tokens, lengths)
         for wide, narrow in self._repeated:
             (repeat_rows if isinstance(wide, np.ndarray) else self._memory.repeat)(wide, narrow)
         longest = max(lengths)
         self._use(capacity_for(longest + 1, self._wiring.capacities), clear=True)
-        self._cache.put_prompt(self._prompt, lengths, self._shape.beams)
+        self._cache.put_prompt(self.prompt, lengths, self._shape.beams)
         self._common = CommonEntries(lengths, self._shape.beams)
         self._place, self._pending = longest, False
         self._places = None if min(lengths) == longest else [n for n in lengths for _ in range(self._shape.beams)]
@@ -187,7 +198,7 @@ class StepGraphs:
     def _bind_step(self, capacity: int) -> tuple[Cache, BoundCall]:
         mask = self._sessions.step.buffer((self.rows, capacity), "bool")
         cache = Cache(self._memory, self._cached, mask)
-        inputs = {"token": self._token, "position": self._position, "past_mask": cache.mask, **self._carried}
+        inputs = {"token": self._token, "position": self._position, "past_mask": cache.mask, **self.carried}
         inputs |= {f"past_{name}": part for name, part in cache.past.by_name.items()}
         outputs = {"logits": self._logits} | {f"new_{name}": part for name, part in self._new.by_name.items()}
         return cache, self._sessions.step.bind(inputs=inputs, outputs=outputs, on_device=self._memory.on_device)
