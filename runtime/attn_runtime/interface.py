@@ -113,7 +113,8 @@ class DeviceEngine(Engine, Protocol):
 
 class Backend(Protocol):
     """What a module of `backends` must hold. One with a RANK below 0 is tried before those without, whatever its name;
-    one whose COMPUTES is False knows the golden cases alone, and can't answer anything new."""
+    one whose COMPUTES is False knows the golden cases alone, and can't answer anything new; one whose SHARES_CORES is True
+    heeds `OpenOptions.share_cores`."""
 
     ABOUT: str
     AUTOMATIC: bool

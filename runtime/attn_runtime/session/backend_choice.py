@@ -100,7 +100,8 @@ def _in_several_ways(engine: Engine, module: Backend, graph: GraphFile, options:
     """The engine and others with fewer demands on the cores, as one; as it is where the process may keep one core busy."""
     if (count := usable_cores().usable) == 1:
         return engine
-    sleeping = [replace(options, share_cores=True)] if getattr(module, "SHARES_CORES", False) else []
+    # With a number, ONNX Runtime pins no thread to a core, which would wait there for whoever has it.
+    sleeping = [replace(options, threads=count, share_cores=True)] if getattr(module, "SHARES_CORES", False) else []
     engines = [engine]
     try:
         for other in (*sleeping, replace(options, threads=1)):
