@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
@@ -22,7 +23,7 @@ from ..session import Session, check_open, open_session
 from ..spec import TensorSpec, check_shapes, signature
 from .beam import BeamSearch
 from .graphs import GraphIO, Sessions, Shape, StepGraphs, memory_of
-from .greedy import Answers, Given, generate_each, likeliest
+from .greedy import Answers, Given, Guessed, generate_each, likeliest
 from .options import GenerateOptions
 from .result import Followed, Generated
 from .rules import ScoreRules
@@ -86,6 +87,7 @@ class Generator:
     """
 
     def __init__(self, bundle: Bundle, wiring: GraphIO, sessions: Sessions) -> None:
+        self._extend: Session | None = None  # opened when it is first wanted: it may hold the weights once more
         self.bundle, self.wiring, self.where = bundle, wiring, wiring.where
         self._sessions: Sessions | None = sessions
         self.inputs = wiring.inputs
@@ -134,7 +136,8 @@ class Generator:
             sampler = Sampler(settings.sample, len(lengths)) if settings.sample else None
             answers = Answers(limits, stops, self.wiring.pad)
             if not answers.active.any():
-                return _of_answers(answers, np.zeros(len(lengths)), settings, started)
+                found = _of_answers(answers, np.zeros(len(lengths)), settings, started)
+                return replace(found, drafted=0, accepted=0) if settings.lookup else found
             rules = self._rules(settings, source, tokens, lengths, limits)
             plan = self._plan(shape)
             logits = plan.start(source, tokens, lengths)
@@ -144,6 +147,12 @@ class Generator:
                 return Generated(*search.result(), search.steps, time.perf_counter() - started)
             choose = sampler or likeliest
             told = (on_token, is_cancelled, settings.scores)
+            if settings.lookup:
+                prompts = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
+                about = (prompts, self._sources(source) if source else (), settings.lookup, self.where, rules)
+                guessed = Guessed(limits, stops, self.wiring.pad, self.max_length, *about)
+                sums = guessed.generate(plan, logits, self._extend_session, *told)
+                return _of_guessed(guessed, sums, settings, started)
             sums = generate_each(plan, logits, answers, choose, self.where, *told, rules)
             return _of_answers(answers, sums, settings, started)
 
@@ -228,6 +237,8 @@ class Generator:
             self._plans.clear()
             for session in sessions.all() if sessions else ():
                 session.close()
+            if self._extend is not None:
+                self._extend.close()
 
     def __enter__(self) -> Generator:
         return self
@@ -285,6 +296,12 @@ class Generator:
         mask = np.ones(tokens.shape, bool) if names[1] is None else source[names[1]]
         return [row[seen].tolist() for row, seen in zip(tokens, mask, strict=True)]
 
+    def _extend_session(self) -> Session:
+        if self._extend is None:
+            assert self._sessions is not None and self._sessions.open_extend is not None
+            self._extend = self._sessions.open_extend()
+        return self._extend
+
     def _plan(self, shape: Shape) -> StepGraphs:
         if self._sessions is None:
             raise UsageError(f"the generator on {self.where} is closed; open another")
@@ -299,7 +316,13 @@ class Generator:
     ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
         """`_prompts` of inputs that go with `settings`."""
         settings.check(self.vocabulary, self.where)
+        settings.check_lookup(self.wiring.most_guessed, self.where)
         source, tokens, lengths = self._prompts(inputs, settings)
+        if settings.lookup and self.wiring.one_place and len(lengths) > 1:
+            raise UsageError(
+                f"lookup: got {len(lengths)} rows; all rows of this model stand at one place, and more is guessed right of "
+                f"one than of another: give one row at a time, or leave lookup out ({self.where})"
+            )
         if settings.sample is not None:
             settings.sample.seeds(len(lengths))
         if len(lengths) * settings.beams > self.most_rows:
@@ -381,6 +404,15 @@ def _of_answers(answers: Answers, sums: NDArray[np.float64] | None, settings: Se
     scores = None if sums is None else _scores(sums, answers.lengths, settings)
     seconds = time.perf_counter() - started
     return Generated(answers.tokens(), answers.lengths, scores, tuple(answers.stopped), answers.steps, seconds)
+
+
+def _of_guessed(
+    guessed: Guessed, sums: NDArray[np.float64] | None, settings: Settings, started: float
+) -> Generated:
+    lengths = guessed.lengths
+    scores = None if sums is None else _scores(sums, lengths, settings)
+    found = (guessed.tokens(), lengths, scores, tuple(guessed.stopped), int(lengths.max()))
+    return Generated(*found, time.perf_counter() - started, guessed.drafted, guessed.accepted)
 
 
 def _scores(sums: NDArray[np.float64], lengths: NDArray[np.int64], settings: Settings) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from ...session import BoundCall, Session
 from .buffers import Memory, repeat_rows
 from .common_entries import CommonEntries
+from .extend_graph import ExtendGraph, Extended
 from .graph_io import GraphIO
 from .kv_cache import Cache, Entries, capacity_for
 
@@ -32,11 +34,13 @@ class Shape:
 
 @dataclass(frozen=True)
 class Sessions:
-    """One session a graph. `encoder` is None for a decoder-only model."""
+    """One session a graph. `encoder` is None for a decoder-only model, and `open_extend`, which opens `extend`, where there is
+    no such graph."""
 
     encoder: Session | None
     first: Session
     step: Session
+    open_extend: Callable[[], Session] | None = None
 
     @classmethod
     def opened(cls, wiring: GraphIO, open_one: Callable[[str, Session | None], Session]) -> Sessions:
@@ -52,7 +56,8 @@ class Sessions:
                 session.close()
             raise
         *encoders, first, step = found
-        return cls(encoders[0] if encoders else None, first, step)
+        open_extend = None if wiring.extend is None else partial(open_one, wiring.extend.name, found[0])
+        return cls(encoders[0] if encoders else None, first, step, open_extend)
 
     def all(self) -> list[Session]:
         return [session for session in (self.encoder, self.first, self.step) if session is not None]
@@ -99,6 +104,8 @@ class StepGraphs:
         self._place = 0
         self._places: list[int] | None = None
         self._pending = False
+        self._extend: ExtendGraph | None = None
+        self._extended: Extended
 
     def start(
         self, source: Mapping[str, NDArray[Any]], tokens: NDArray[np.int64], lengths: Sequence[int]
@@ -140,6 +147,43 @@ class StepGraphs:
         self._step()
         self._pending = True
         return self._logits  # type: ignore[no-any-return]
+
+    def extend(
+        self, tokens: NDArray[np.int64], active: NDArray[np.bool_], open_extend: Callable[[], Session]
+    ) -> NDArray[Any]:
+        """Feed tokens int64 [rows, count] and answer the logits [rows, count, vocabulary] behind each, overwritten by the next
+        call of as many. Nothing goes into the cache but what `keep` is told of, which comes before any other call.
+
+        `open_extend` gives the session of `extend`, when it is first wanted. The model has room for `count` tokens in every
+        row that is `active`.
+        """
+        self._write_pending(active)
+        if self._extend is None:
+            self._extend = ExtendGraph(
+                self._wiring, open_extend(), self._memory, self._cached, self._carried, self.rows
+            )
+        count, places = tokens.shape[1], self._places
+        self._grow(count + (self._place if places is None else max(places[row] for row in np.flatnonzero(active))))
+        # Of a row that ended, so far from the end that there is a place for each token.
+        last = min(self._wiring.max_length, self._cache.capacity) - count
+        self._extended = self._extend.run(
+            self._cache, tokens, self._place if places is None else np.minimum(places, last)
+        )
+        return self._extended.logits
+
+    def keep(self, counts: Sequence[int]) -> None:
+        """Put the entries of the first counts[i] tokens of row i that `extend` read into the cache; 0 for a row that ended."""
+        several = {count for count in counts if count}
+        if self._places is None and len(several) == 1:
+            (count,) = several
+            self._cache.put_several(self._extended.new, 0, self.rows, self._place, count)
+            self._place += count
+            return
+        if self._places is None:
+            self._places = [self._place] * self.rows
+        for row, count in enumerate(counts):
+            self._cache.put_several(self._extended.new, row, 1, self._places[row], count)
+            self._places[row] += count
 
     def reorder(self, parents: Sequence[int], active: NDArray[np.bool_]) -> None:
         """Let row i go on from what row parents[i], of the same prompt, has read so far."""
