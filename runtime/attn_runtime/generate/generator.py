@@ -406,9 +406,7 @@ def _of_answers(answers: Answers, sums: NDArray[np.float64] | None, settings: Se
     return Generated(answers.tokens(), answers.lengths, scores, tuple(answers.stopped), answers.steps, seconds)
 
 
-def _of_guessed(
-    guessed: Guessed, sums: NDArray[np.float64] | None, settings: Settings, started: float
-) -> Generated:
+def _of_guessed(guessed: Guessed, sums: NDArray[np.float64] | None, settings: Settings, started: float) -> Generated:
     lengths = guessed.lengths
     scores = None if sums is None else _scores(sums, lengths, settings)
     found = (guessed.tokens(), lengths, scores, tuple(guessed.stopped), int(lengths.max()))

@@ -169,9 +169,7 @@ class Guessed:
         rules: ScoreRules | None,
     ) -> None:
         self._limits, self._stops, self._pad, self._where, self._rules = limits, stops, pad, where, rules
-        self._drafts = [
-            Drafts(sources[row] if sources else (), prompt, most) for row, prompt in enumerate(prompts)
-        ]
+        self._drafts = [Drafts(sources[row] if sources else (), prompt, most) for row, prompt in enumerate(prompts)]
         self._room = [room - len(prompt) for prompt in prompts]
         self.active = np.array(limits, np.int64) > 0
         self.rows: list[list[int]] = [[] for _ in limits]

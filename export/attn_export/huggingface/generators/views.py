@@ -109,7 +109,12 @@ class Step(View):
             moved = places - (capacity - count) + position
             left = moved.clamp(min=0).expand(counted.shape)
             counted = counted.gather(1, left) & (moved >= 0)
-        told = {"row": Place(position), "same": Place(position[0, 0]), "size": capacity - count, "left": capacity - count}
+        told = {
+            "row": Place(position),
+            "same": Place(position[0, 0]),
+            "size": capacity - count,
+            "left": capacity - count,
+        }
         length = told[plan.convention.length]
         slots = [self._slot(pair, position, length, left, count) for pair in zip(past[::2], past[1::2], strict=True)]
         memory = None
@@ -126,7 +131,9 @@ class Step(View):
     def _filled(self, places: Tensor, position: Tensor, count: Any) -> Tensor:
         return places == position
 
-    def _slot(self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None, count: Any) -> Slot:
+    def _slot(
+        self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None, count: Any
+    ) -> Slot:
         return Slot(past, position, length, left)
 
 
@@ -143,6 +150,7 @@ class Extend(Step):
     def _filled(self, places: Tensor, position: Tensor, count: Any) -> Tensor:
         return (places >= position) & (places < position + count)
 
-    def _slot(self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None, count: Any) -> Slot:
+    def _slot(
+        self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None, count: Any
+    ) -> Slot:
         return Stretch(past, position, length, left, count)
-

@@ -11,7 +11,18 @@ if TYPE_CHECKING:
     from .place import EachRow, Place, SlicedFrom
     from .replacement import last_only, taken_over
 
-__all__ = ["EachRow", "Place", "SlicedFrom", "Slot", "Stretch", "for_prompt", "for_step", "kept", "last_only", "taken_over"]
+__all__ = [
+    "EachRow",
+    "Place",
+    "SlicedFrom",
+    "Slot",
+    "Stretch",
+    "for_prompt",
+    "for_step",
+    "kept",
+    "last_only",
+    "taken_over",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,

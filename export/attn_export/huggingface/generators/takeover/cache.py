@@ -83,7 +83,9 @@ class Stretch(Slot):
         self.offset = position if left is None else past[0].shape[2] - count
 
     def joined(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
-        behind = torch.arange(self.past[0].shape[2]) - self.position  # [B, C]: which of the new tokens stands at a place
+        behind = (
+            torch.arange(self.past[0].shape[2]) - self.position
+        )  # [B, C]: which of the new tokens stands at a place
         here = ((behind >= 0) & (behind < self.count))[:, None, :, None]
         number = behind.clamp(min=0).minimum(torch.full_like(behind, self.count - 1))[:, None, :, None]
         pairs = zip((key_states, value_states), self.past, strict=True)
