@@ -168,10 +168,12 @@ class Guessed:
         where: str,
         rules: ScoreRules | None,
     ) -> None:
-        self._limits, self._stops, self._pad, self._where, self._rules = limits, stops, pad, where, rules
+        self._limits, self._pad, self._where, self._rules = limits, pad, where, rules
+        self._stops = set(np.flatnonzero(stops).tolist())
         self._drafts = [Drafts(sources[row] if sources else (), prompt, most) for row, prompt in enumerate(prompts)]
         self._room = [room - len(prompt) for prompt in prompts]
         self.active = np.array(limits, np.int64) > 0
+        self._going = np.flatnonzero(self.active).tolist()
         self.rows: list[list[int]] = [[] for _ in limits]
         self.stopped: list[Stopped] = ["length"] * len(limits)
         self.drafted = self.accepted = 0
@@ -191,12 +193,12 @@ class Guessed:
         logits = logits[:, None]
         while True:
             if is_cancelled is not None and is_cancelled():
-                for row in np.flatnonzero(self.active).tolist():
+                for row in self._going:
                     self.stopped[row] = "cancelled"
                 return sums
             fed = logits.shape[1] > 1
             kept = self._take(logits, guesses, on_token, sums)
-            if not self.active.any():
+            if not self._going:
                 return sums
             if fed:
                 plan.keep(kept)
@@ -217,8 +219,8 @@ class Guessed:
         how many of the tokens that were fed stay, of each row."""
         likeliest = logits.argmax(-1).tolist() if self._rules is None else None
         kept = [0] * len(self.rows)
-        for row in np.flatnonzero(self.active).tolist():
-            answer, guess, begun = self.rows[row], guesses[row], len(self.rows[row])
+        for row in self._going:
+            answer, guess, begun, ended = self.rows[row], guesses[row], len(self.rows[row]), False
             for number in range(len(guess) + 1):
                 given = logits[row, number]
                 token, shown = (likeliest[row][number], given) if likeliest else self._ruled(given, row)
@@ -229,22 +231,25 @@ class Guessed:
                 answer.append(token)
                 if on_token is not None:
                     on_token(row, token)
-                if self._stops[token]:
+                if token in self._stops:
                     self.stopped[row] = "stop"
-                if self._stops[token] or len(answer) == self._limits[row]:
-                    self.active[row] = False
+                ended = token in self._stops or len(answer) == self._limits[row]
+                if ended or (number < len(guess) and guess[number] != token):
                     break
-                if number < len(guess) and guess[number] != token:
-                    break
-            kept[row] = len(answer) - begun if self.active[row] else 0
+            new = len(answer) - begun
             self.drafted += len(guess)
-            self.accepted += len(answer) - begun - 1
+            self.accepted += new - 1
             self._drafts[row].take(answer[begun:], len(guess))
+            if ended:
+                self.active[row] = False
+            else:
+                kept[row] = new
+        self._going = [row for row in self._going if kept[row]]
         return kept
 
     def _next(self) -> tuple[NDArray[np.int64], list[list[int]]]:
         """The tokens [rows, count] to feed: the last one of each row, and guesses of as many as `together` says."""
-        going = np.flatnonzero(self.active).tolist()
+        going = self._going
         # Padding behind shorter guesses is read too, and has to have a place.
         room = min(self._room[row] - len(self.rows[row]) for row in going)
         guesses: list[list[int]] = [[] for _ in self.rows]
@@ -252,11 +257,11 @@ class Guessed:
             left = self._limits[row] - len(self.rows[row]) - 1
             guesses[row] = self._drafts[row].guess(min(left, room))
         count = together([len(guesses[row]) for row in going])
-        tokens = np.full((len(self.rows), 1 + count), self._pad, np.int64)
+        fed = [[self._pad] * (1 + count) for _ in self.rows]
         for row in going:
-            guesses[row] = guesses[row][:count]
-            tokens[row, : 1 + len(guesses[row])] = [self.rows[row][-1], *guesses[row]]
-        return tokens, guesses
+            guesses[row] = guess = guesses[row][:count]
+            fed[row][: 1 + len(guess)] = self.rows[row][-1], *guess
+        return np.array(fed, np.int64), guesses
 
     def _ruled(self, logits: Logits, row: int) -> tuple[int, Logits]:
         assert self._rules is not None

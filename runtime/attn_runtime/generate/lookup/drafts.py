@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: Tokens of a match, most and fewest.
-LONGEST, SHORTEST = 3, 1
+#: Most tokens of a match.
+LONGEST = 3
+#: Tokens of the first guess, and of one that is made again after guesses were wrong: each that is right doubles it.
+FIRST = 3
 #: So many tokens in a row have to be guessed right, without being fed, before guesses are fed again after none was right.
 RIGHT_AGAIN = 2
 
@@ -26,7 +28,7 @@ class Drafts:
 
     def __init__(self, source: Sequence[int], begun: Sequence[int], most: int) -> None:
         self._tokens: list[int] = []
-        self._most = self._length = most
+        self._most, self._length = most, min(FIRST, most)
         self._right = 0
         self._guess: list[int] = []
         #: A few tokens -> the place behind where they stood last.
@@ -44,8 +46,9 @@ class Drafts:
     def take(self, chosen: Sequence[int], fed: int) -> None:
         """The row goes on with `chosen`, of which all but the last were guessed; `fed` tokens of the guess had been fed.
 
-        Guesses that are wrong from the first token on get half as long, down to nothing: then they are made without being
-        fed, which costs next to nothing, until RIGHT_AGAIN in a row were right.
+        What was right as a whole is followed by a guess twice as long, what was not by one half as long, but longer than what
+        was right of it. From nothing on guesses are made without being fed, which costs next to nothing, until RIGHT_AGAIN in a
+        row were right.
         """
         right = len(chosen) - 1
         if fed:
@@ -53,24 +56,26 @@ class Drafts:
             if right == fed:
                 self._length = min(self._most, 2 * max(fed, self._length))
             else:
-                self._length = min(self._most, max(right + 1, self._length // 2) if right else self._length // 2)
+                self._length = min(self._most, max(right + 1 if right else 0, self._length // 2))
         elif self._length == 0:
             self._right = self._right + 1 if self._guess[:1] == list(chosen[:1]) else 0
             if self._right >= RIGHT_AGAIN:
-                self._right, self._length = 0, min(2, self._most)
+                self._right, self._length = 0, min(FIRST, self._most)
         self._add(chosen)
 
     def _add(self, tokens: Sequence[int]) -> None:
         for token in tokens:
             place = len(self._tokens)
-            for size in range(SHORTEST, min(LONGEST, place - self._begin) + 1):
-                self._behind[tuple(self._tokens[place - size :])] = place
+            last = tuple(self._tokens[max(self._begin, place - LONGEST) :])
+            for begin in range(len(last)):
+                self._behind[last[begin:]] = place
             self._tokens.append(token)
 
     def _next(self, most: int) -> list[int]:
         end = len(self._tokens)
-        for size in range(min(LONGEST, end - self._begin), SHORTEST - 1, -1):
-            place = self._behind.get(tuple(self._tokens[end - size :]))
+        last = tuple(self._tokens[max(self._begin, end - LONGEST) :])
+        for begin in range(len(last)):
+            place = self._behind.get(last[begin:])
             if place is None:
                 continue
             if place < self._begin:
