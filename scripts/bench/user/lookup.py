@@ -1,6 +1,6 @@
 """Prompt lookup: answers that repeat what they were asked, beside the same generator without guesses.
 
-    python scripts/bench/user/lookup.py [--quick] [--rounds N] [--no-peers] [--json FILE]
+    PYTHONPATH=scripts/bench python -m user.lookup [--quick] [--rounds N] [--no-peers] [--json FILE]
 
 copier    a LlamaForCausalLM of 22 M parameters whose layers compute what drawn ones do and say next to nothing: the token
           that follows is a fixed permutation of the last one, by its head. So an answer is known before it is written, and
@@ -36,11 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HERE = Path(__file__).resolve().parent
-if __name__ == "__main__":
-    sys.path.insert(0, str(HERE.parent))
-
-from user.row import Asked, Row
+from .row import Asked, Row
 
 Tokens = NDArray[np.int64]
 
@@ -242,7 +238,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--folder", type=Path, default=HERE.parents[2] / "runs" / "bench" / "user")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).resolve().parents[3] / "runs" / "bench" / "user")
     arguments = parser.parse_args()
     rounds = 1 if arguments.quick else arguments.rounds
     rows = measure(Asked(arguments.quick, rounds, arguments.folder, arguments.folder.parent, not arguments.no_peers))

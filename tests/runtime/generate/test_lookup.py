@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import BackendError, UsageError
-from attn_runtime.generate import GenerateOptions, Generated, Generator, Sample, open_generator
+from attn_runtime.generate import Generated, GenerateOptions, Generator, Sample, open_generator
 from attn_runtime.generate.graphs import GraphIO
 from attn_runtime.generate.lookup import Drafts
 from support.models.tiny_generators import Tiny, asset_of, drawn_prompts, inputs_of, write_bundle

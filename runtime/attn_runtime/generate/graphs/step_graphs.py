@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...session import BoundCall, Session
 from .buffers import Memory, repeat_rows
 from .common_entries import CommonEntries
-from .extend_graph import ExtendGraph, Extended
+from .extend_graph import Extended, ExtendGraph
 from .graph_io import GraphIO
 from .kv_cache import Cache, Entries, capacity_for
 
