@@ -457,7 +457,9 @@ def of_size(
         build=lambda **other: LanguageModel(**{**config, **other}),
         graphs=graphs(vocabulary, layers, kv_heads, width // heads, max_length),
         wake=wake,
-        generation=GenerationSpec(asset, logits, lambda seed: prompts(seed, vocabulary, max_length), Extension(Extend)),
+        generation=GenerationSpec(
+            asset, logits, lambda seed: prompts(seed, vocabulary, max_length), extend=Extension(Extend)
+        ),
         attention=(AttentionSpec(r"blocks\.\d+\.attention", query=tokens, key=tokens),),
         assets=assets if known else None,
         recipe=recipe if known else None,

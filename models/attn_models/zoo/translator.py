@@ -19,10 +19,8 @@ Tensor names end in the axes they have:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import NamedTuple
 
 import torch
 from attn_runtime.errors import UsageError
@@ -32,19 +30,12 @@ from torch.nn import functional as F
 
 from .. import reference_generation
 from ..data.translation import BEGIN, END, LONGEST, PAD, text
+from ..layers import Past, attend_to_past
 from ..recipe import Inputs, Recipe, Split
 from ..spec import AttentionAxis, AttentionSpec, Extension, GenerationSpec, GraphSpec, ModelSpec
 
 MAX_LENGTH = 32  # tokens of a source, and of an answer with the token that begins it
 MAX_BATCH = 32
-
-
-class Past(NamedTuple):
-    """What the cache holds of one layer: which places are filled, and the keys and values there."""
-
-    filled_BC: Tensor
-    key_BHCE: Tensor
-    value_BHCE: Tensor
 
 
 class Attention(nn.Module):
@@ -77,27 +68,6 @@ class Attention(nn.Module):
             attended_BHTE = attend_to_past(query_BHTE, key_BHSE, value_BHSE, past, allowed)
         mixed_BTD: Tensor = self.out(attended_BHTE.transpose(1, 2).flatten(2))
         return mixed_BTD
-
-
-def attend_to_past(
-    query_BHTE: Tensor, key_BHTE: Tensor, value_BHTE: Tensor, past: Past, allowed_TT: Tensor | None
-) -> Tensor:
-    """Queries over the cache and the new keys, which are not in the cache yet: -> [B, H, T, E]. One token needs no `allowed`.
-
-    The new key and value are not appended to the cached ones: that would copy the cache at every step. Only the scores,
-    which are small, are put together for the softmax.
-    """
-    query_BHTE = query_BHTE * query_BHTE.shape[-1] ** -0.5
-    past_score_BHTC = query_BHTE @ past.key_BHCE.transpose(2, 3)
-    past_score_BHTC = torch.where(past.filled_BC[:, None, None], past_score_BHTC, -math.inf)
-    if allowed_TT is None:
-        new_score_BH11 = (query_BHTE * key_BHTE).sum(-1, keepdim=True)
-        weight_BH1S = torch.cat([past_score_BHTC, new_score_BH11], dim=-1).softmax(-1)
-        return weight_BH1S[..., :-1] @ past.value_BHCE + weight_BH1S[..., -1:] * value_BHTE
-    new_score_BHTT = torch.where(allowed_TT, query_BHTE @ key_BHTE.transpose(2, 3), -math.inf)
-    weight_BHTS = torch.cat([past_score_BHTC, new_score_BHTT], dim=-1).softmax(-1)
-    places = past.key_BHCE.shape[2]
-    return weight_BHTS[..., :places] @ past.value_BHCE + weight_BHTS[..., places:] @ value_BHTE
 
 
 class FeedForward(nn.Sequential):
@@ -250,10 +220,17 @@ class Translator(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, source: Tensor, source_mask: Tensor, target: Tensor) -> Tensor:
-        allowed_B11S = allow(source_mask)
-        memory_BSD = self.encoder(self.dropout(self.embedding(source, places(source))), allowed_B11S)
+        return self.answer(self.memory(source, source_mask), source_mask, target)
+
+    def memory(self, source: Tensor, source_mask: Tensor) -> Tensor:
+        """What the encoder makes of a source: float32 [B, S, D]."""
+        made_BSD: Tensor = self.encoder(self.dropout(self.embedding(source, places(source))), allow(source_mask))
+        return made_BSD
+
+    def answer(self, memory: Tensor, source_mask: Tensor, target: Tensor) -> Tensor:
+        """The logits behind each token of the target."""
         x_BTD = self.dropout(self.embedding(target, places(target)))
-        x_BTD, _ = self.decoder(x_BTD, causal(target), self.decoder.cross(memory_BSD), allowed_B11S)
+        x_BTD, _ = self.decoder(x_BTD, causal(target), self.decoder.cross(memory), allow(source_mask))
         return self.embedding.logits(self.decoder.norm(x_BTD))
 
 
@@ -336,8 +313,17 @@ class ExtendView(StepView):
 
 def logits(module: nn.Module, prompt: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
     """Of all tokens, computed anew, without a cache: what the graphs are held against."""
+    assert isinstance(module, Translator)
+    if "memory" in prompt:
+        return module.answer(prompt["memory"], prompt["source_mask"], tokens)
     found: Tensor = module(prompt["source"], prompt["source_mask"], tokens)
     return found
+
+
+def read(module: nn.Module, prompt: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `logits` takes of a source that was read before."""
+    assert isinstance(module, Translator)
+    return {"memory": module.memory(prompt["source"], prompt["source_mask"]), "source_mask": prompt["source_mask"]}
 
 
 def prompts(seed: int, vocabulary: int) -> list[dict[str, Tensor]]:
@@ -464,7 +450,7 @@ def generation(vocabulary: int, layers: int, max_length: int) -> GenerationSpec:
         "pad": PAD,
         "max_length": max_length,
     }
-    return GenerationSpec(asset, logits, lambda seed: prompts(seed, vocabulary), Extension(ExtendView))
+    return GenerationSpec(asset, logits, lambda seed: prompts(seed, vocabulary), read, Extension(ExtendView))
 
 
 def of_size(

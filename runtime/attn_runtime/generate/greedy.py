@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 from ..errors import BackendError
 from .graphs import StepGraphs
 from .lookup import Drafts, together
-from .result import Stopped
+from .result import Generated, Stopped
 from .rules import ScoreRules
-
-if TYPE_CHECKING:
-    from ..session import Session
 
 Logits = NDArray[Any]
 #: logits float32 or float64 [rows, vocabulary], and which rows are under way -> a token for each row
@@ -63,7 +60,7 @@ class Answers:
         self.lengths = np.zeros(len(limits), np.int64)
         self.stopped: list[Stopped] = ["length"] * len(limits)
         self._next_limit = int(self._limits[self.active].min()) if self.active.any() else 0
-        self._columns: list[NDArray[np.int64]] = []
+        self._columns: list[NDArray[np.int64] | np.int64] = []
 
     @property
     def steps(self) -> int:
@@ -90,60 +87,96 @@ class Answers:
         self._next_limit = int(self._limits[self.active].min())
         return True
 
-    def cancel(self) -> None:
+    def add_one(self, token: int) -> bool:
+        """`add` of the only row there is, in a tenth of the time that arrays take."""
+        self._columns.append(np.int64(token))
+        hit = bool(self._stops[token])
+        if not hit and len(self._columns) < self._next_limit:
+            return True
+        self.lengths[0] = len(self._columns)
+        self.stopped[0] = "stop" if hit else "length"
+        self.active = np.array([False])
+        return False
+
+    def cancel(self, why: Stopped = "cancelled") -> None:
         for row in np.flatnonzero(self.active):
             self.lengths[row] = self.steps
-            self.stopped[row] = "cancelled"
+            self.stopped[row] = why
 
     def tokens(self) -> NDArray[np.int64]:
         """int64 [rows, steps]"""
         if not self._columns:
             return np.zeros((len(self.lengths), 0), np.int64)
-        return np.stack(self._columns, 1)
+        return np.ascontiguousarray(np.array(self._columns, np.int64).reshape(-1, len(self.lengths)).T)
 
 
-def generate_each(
-    plan: StepGraphs,
-    logits: Logits,
-    answers: Answers,
-    choose: Choose,
-    where: str,
-    on_token: Callable[[int, int], object] | None,
-    is_cancelled: Callable[[], object] | None,
-    with_scores: bool,
-    rules: ScoreRules | None = None,
-) -> NDArray[np.float64] | None:
-    """Fill `answers`, from the logits behind the prompts on. Returns the sum of log probabilities of each, if asked for."""
-    sums = np.zeros(plan.rows) if with_scores else None
-    first_of_row = np.arange(plan.rows) * logits.shape[1]
-    # Row by row what `answers` has in columns: the rules ask for it at every step.
-    written: list[list[int]] = [] if rules is None else [[] for _ in range(plan.rows)]
-    while True:
-        if is_cancelled is not None and is_cancelled():
-            answers.cancel()
-            return sums
+class Choosing:
+    """The next token of every row that is under way, chosen from logits and kept in `answers`.
+
+    sums  [rows], of the log probabilities of what was chosen; None where they are not asked for
+    """
+
+    def __init__(
+        self,
+        answers: Answers,
+        choose: Choose,
+        where: str,
+        with_scores: bool = False,
+        rules: ScoreRules | None = None,
+    ) -> None:
+        rows = len(answers.lengths)
+        self.answers, self._choose, self._where, self._rules = answers, choose, where, rules
+        self.sums = np.zeros(rows) if with_scores else None
+        self._rows = np.arange(rows)
+        # Row by row what `answers` has in columns: the rules ask for it at every step.
+        self._written: list[list[int]] = [] if rules is None else [[] for _ in range(rows)]
+
+    def take(self, logits: Logits) -> tuple[NDArray[np.int64], bool]:
+        """(a token for each row, of which those that were under way count; whether any still is), by logits [rows, vocabulary].
+
+        Raises BackendError for a logit that is NaN or infinite, UsageError where the rules leave a row no token.
+        """
+        answers, rules = self.answers, self._rules
         if logits.dtype == np.float16:
             logits = logits.astype(np.float32)
-        shown = logits if rules is None else _ruled(logits, answers.active, written, rules)
-        tokens = choose(shown, answers.active)
+        shown = logits if rules is None else _ruled(logits, answers.active, self._written, rules)
+        tokens = self._choose(shown, answers.active)
+        first_of_row = self._rows * logits.shape[1]
         chosen = shown.reshape(-1).take(first_of_row + tokens)
         if not math.isfinite(chosen.sum()):  # a tenth of the time of asking each
             if rules is not None:
                 _check_left(logits, shown, answers, rules)
                 chosen = logits.reshape(-1).take(first_of_row + tokens)
-            check_finite(chosen, answers.active, answers.steps, where)
-        if sums is not None:
-            sums += _log_probabilities(logits, tokens, answers.active, written, rules)
-        before = answers.active
+            check_finite(chosen, answers.active, answers.steps, self._where)
+        if self.sums is not None:
+            self.sums += _log_probabilities(logits, tokens, answers.active, self._written, rules)
         going = answers.add(tokens)
+        if rules is not None:
+            for answer, token in zip(self._written, tokens.tolist(), strict=True):
+                answer.append(token)
+        return tokens, going
+
+
+def generate_each(
+    plan: StepGraphs,
+    logits: Logits,
+    choosing: Choosing,
+    on_token: Callable[[int, int], object] | None = None,
+    is_cancelled: Callable[[], object] | None = None,
+) -> None:
+    """Fill the answers of `choosing`, from the logits behind the prompts on."""
+    answers = choosing.answers
+    while True:
+        if is_cancelled is not None and is_cancelled():
+            answers.cancel()
+            return
+        before = answers.active
+        tokens, going = choosing.take(logits)
         if on_token is not None:
             for row in np.flatnonzero(before).tolist():
                 on_token(row, int(tokens[row]))
         if not going:
-            return sums
-        if rules is not None:
-            for answer, token in zip(written, tokens.tolist(), strict=True):
-                answer.append(token)
+            return
         logits = plan.advance(tokens, answers.active)
 
 
@@ -163,14 +196,13 @@ class Guessed:
         pad: int,
         room: int,
         prompts: Sequence[Sequence[int]],
-        sources: Sequence[Sequence[int]],
-        most: int,
+        drafts: Sequence[Drafts],
         where: str,
         rules: ScoreRules | None,
     ) -> None:
         self._limits, self._pad, self._where, self._rules = limits, pad, where, rules
         self._stops = set(np.flatnonzero(stops).tolist())
-        self._drafts = [Drafts(sources[row] if sources else (), prompt, most) for row, prompt in enumerate(prompts)]
+        self._drafts = drafts
         self._room = [room - len(prompt) for prompt in prompts]
         self.active = np.array(limits, np.int64) > 0
         self._going = np.flatnonzero(self.active).tolist()
@@ -182,7 +214,6 @@ class Guessed:
         self,
         plan: StepGraphs,
         logits: Logits,
-        open_extend: Callable[[], Session],
         on_token: Callable[[int, int], object] | None,
         is_cancelled: Callable[[], object] | None,
         with_scores: bool,
@@ -206,7 +237,7 @@ class Guessed:
             if tokens.shape[1] == 1:
                 logits = plan.advance(tokens[:, 0], self.active)[:, None]
             else:
-                logits = plan.extend(tokens, self.active, open_extend)
+                logits = plan.extend(tokens, self.active)
 
     def _take(
         self,
@@ -283,12 +314,11 @@ class Guessed:
     def lengths(self) -> NDArray[np.int64]:
         return np.array([len(row) for row in self.rows], np.int64)
 
-    def tokens(self) -> NDArray[np.int64]:
-        """int64 [rows, longest], padded at the end."""
-        found = np.full((len(self.rows), int(self.lengths.max(initial=0))), self._pad, np.int64)
-        for row, tokens in enumerate(self.rows):
-            found[row, : len(tokens)] = tokens
-        return found
+    def result(self, scores: NDArray[np.float64] | None, seconds: float) -> Generated:
+        longest = int(self.lengths.max())
+        tokens = np.array([[*row, *[self._pad] * (longest - len(row))] for row in self.rows], np.int64)
+        about = (self.lengths, scores, tuple(self.stopped), longest, seconds)
+        return Generated(tokens, *about, drafted=self.drafted, accepted=self.accepted)
 
 
 def _ruled(logits: Logits, active: NDArray[np.bool_], written: Sequence[Sequence[int]], rules: ScoreRules) -> Logits:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Stopped = Literal["stop", "length", "cancelled"]
+Stopped = Literal["stop", "length", "cancelled", "deadline"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Generated:
     lengths  int64 [rows], the tokens of each row that are not padding
     scores   float64 [rows], the sum of log probabilities over length to the power of length_penalty (0 of an empty answer);
              None where they were neither needed nor asked for
-    stopped  why each row ended: "stop" at a stop token, "length" at the most tokens, "cancelled" before either
+    stopped  why each row ended: "stop" at a stop token, "length" at the most tokens, "cancelled" before either,
+             "deadline" where a request had no more time
     steps    tokens chosen for the row that took longest
     seconds  from the inputs to the answer
     drafted, accepted   with `lookup`, how many tokens were guessed and fed, and how many of them were written; None without

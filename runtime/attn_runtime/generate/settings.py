@@ -84,6 +84,19 @@ class Settings:
             if token >= vocabulary:
                 raise UsageError(f"stop: got token {token}, the model has 0..{vocabulary - 1} ({where})")
 
+    def check_submitted(self, where: str) -> None:
+        """UsageError for what requests that are written together can't have."""
+        if self.beams > 1:
+            raise UsageError(
+                f"submit: got {self.beams} beams, expected one; take GenerateOptions(beams=1), or call generate for a "
+                f"beam search ({where})"
+            )
+        if self.lookup:
+            raise UsageError(
+                f"submit: got lookup {self.lookup}; requests are written together, a token a step: leave it out, or call "
+                f"generate ({where})"
+            )
+
     def check_lookup(self, most: int, where: str) -> None:
         """UsageError for guesses that this generation, or a bundle whose `extend` takes up to `most` of them, can't have."""
         if not self.lookup:

@@ -101,6 +101,19 @@ def test_answers_are_those_of_the_host(
             assert found.lengths.max() > 16, "the cache has to grow for this to say anything"
 
 
+def test_requests_get_there_what_they_get_on_the_host(
+    on_device: tuple[Generator, HostDevice], bundle: Bundle, tiny: Tiny
+) -> None:
+    """The device belongs to one thread at a time, and so does each step."""
+    generator, _ = on_device
+    prompts = [inputs_of(tiny, drawn_prompts(tiny, [length], length)) for length in (5, 3, 9, 17)]
+    options = [GenerateOptions(most, stop=()) for most in (20, 4, 9, 12)]
+    with open_generator(bundle, "cpu", threads=1) as on_host:
+        wanted = [on_host.generate(*each).row(0) for each in zip(prompts, options, strict=True)]
+    requests = [generator.submit(*each) for each in zip(prompts, options, strict=True)]
+    assert [request.result(60).row(0) for request in requests] == wanted
+
+
 def test_nothing_of_the_cache_comes_to_the_host(on_device: tuple[Generator, HostDevice], tiny: Tiny) -> None:
     generator, device = on_device
     read: list[object] = []

@@ -132,10 +132,11 @@ def test_the_graph_is_opened_when_it_is_wanted(bundle: Path, tiny: Tiny, monkeyp
     monkeypatch.setattr(Drafts, "guess", lambda self, most: [3] * min(most, 2))
     inputs = inputs_of(tiny, drawn_prompts(tiny, [5]))
     with open_generator(bundle, "cpu", threads=1) as generator:
-        assert generator.generate(inputs).drafted is None and generator._extend is None
+        assert generator.generate(inputs).drafted is None
+        assert generator._sessions is not None and not generator._sessions._later
         for _ in range(2):
             generator.generate(inputs, GenerateOptions(stop=(), lookup=7))
-    assert generator._extend is not None
+        assert len(generator._sessions._later) == 1
     with pytest.raises(UsageError, match="closed"):
         generator.generate(inputs, GenerateOptions(lookup=7))
 

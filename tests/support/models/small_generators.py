@@ -273,7 +273,7 @@ def _spec(cross: bool, layers: int, broken: str, seed: int) -> ModelSpec:
             asset,
             logits,  # type: ignore[arg-type]
             _prompts("source" if cross else "tokens"),  # type: ignore[arg-type]
-            Extension(Extend),  # type: ignore[arg-type]
+            extend=Extension(Extend),  # type: ignore[arg-type]
         ),
     )
 

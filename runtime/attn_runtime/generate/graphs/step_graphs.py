@@ -7,7 +7,7 @@ that is written in place. No tensor is copied from graph to graph, but where bea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -34,13 +34,27 @@ class Shape:
 
 @dataclass(frozen=True)
 class Sessions:
-    """One session a graph. `encoder` is None for a decoder-only model, and `open_extend`, which opens `extend`, where there is
-    no such graph."""
+    """One session a graph. `encoder` is None for a decoder-only model.
+
+    open_extend  opens that of `extend`, where there is such a graph
+    """
 
     encoder: Session | None
     first: Session
     step: Session
     open_extend: Callable[[], Session] | None = None
+    _later: list[Session] = field(default_factory=list)
+
+    def extend(self) -> Session:
+        """The session of `extend`, opened when it is first wanted: it may hold the weights once more."""
+        assert self.open_extend is not None
+        if not self._later:
+            self._later.append(self.open_extend())
+        return self._later[0]
+
+    def close(self) -> None:
+        for session in (*self.all(), *self._later):
+            session.close()
 
     @classmethod
     def opened(cls, wiring: GraphIO, open_one: Callable[[str, Session | None], Session]) -> Sessions:
@@ -67,6 +81,9 @@ class StepGraphs:
     """One generation at a time: `start`, then `advance` (and `reorder`) as often as one likes.
 
     Rows of the step are called rows here: each row of the prompt has `beams` of them, one behind the other.
+
+    prompt   the entries of the prompts that were read
+    carried  what the step reads of them beside their entries, the same at every step
     """
 
     def __init__(self, wiring: GraphIO, sessions: Sessions, shape: Shape, memory: Memory) -> None:
@@ -79,19 +96,19 @@ class StepGraphs:
             flow |= {**self._encoder.inputs, **self._encoder.outputs}
         first, step = wiring.first, wiring.step
         self._cached = {name: step.inputs[f"past_{name}"] for name in wiring.cache}
-        self._prompt = Entries(memory, self._cached, shape.rows, shape.prompt)
+        self.prompt = Entries(memory, self._cached, shape.rows, shape.prompt)
         self._first = self._bind(
             sessions.first,
             {name: flow[name] for name in first.inputs if name in flow},
-            {f"new_{name}": part for name, part in self._prompt.by_name.items()},
+            {f"new_{name}": part for name, part in self.prompt.by_name.items()},
             host=dict.fromkeys(("tokens", "tokens_mask"), (shape.rows, shape.prompt)),
             logits=shape.rows,
         )
         flow |= self._first.outputs
-        self._carried = {name: flow[name] for name in wiring.carried}
+        self.carried = {name: flow[name] for name in wiring.carried}
         self._repeated: list[tuple[Any, Any]] = []
         if shape.beams > 1:
-            self._carried = {name: self._widened(narrow) for name, narrow in self._carried.items()}
+            self.carried = {name: self._widened(narrow) for name, narrow in self.carried.items()}
         self._new = Entries(memory, self._cached, self.rows, 1)
         self._token = sessions.step.buffer((self.rows, 1), "int64")
         self._position = sessions.step.buffer((1 if wiring.one_place else self.rows, 1), "int64")
@@ -107,12 +124,13 @@ class StepGraphs:
         self._extend: ExtendGraph | None = None
         self._extended: Extended
 
-    def start(
+    def read(
         self, source: Mapping[str, NDArray[Any]], tokens: NDArray[np.int64], lengths: Sequence[int]
     ) -> NDArray[Any]:
-        """Read the prompts: tokens int64 [rows of the prompt, prompt], of which `lengths` count.
+        """Read the prompts alone: tokens int64 [rows of the prompt, prompt], of which `lengths` count. What is left of them lies
+        in `prompt` and `carried`.
 
-        Returns logits [rows of the prompt, vocabulary] behind each one's last token, overwritten by the next generation.
+        Returns logits [rows of the prompt, vocabulary] behind each one's last token, overwritten by the next reading.
         """
         if self._encoder is not None:
             for name, value in source.items():
@@ -121,11 +139,18 @@ class StepGraphs:
         np.copyto(self._first.inputs["tokens"], tokens)
         self._first.inputs["tokens_mask"][...] = np.arange(tokens.shape[1]) < np.array(lengths)[:, None]
         logits: NDArray[Any] = self._first()["logits"]
+        return logits
+
+    def start(
+        self, source: Mapping[str, NDArray[Any]], tokens: NDArray[np.int64], lengths: Sequence[int]
+    ) -> NDArray[Any]:
+        """`read` the prompts, and have the step go on from them. Returns what `read` does."""
+        logits = self.read(source, tokens, lengths)
         for wide, narrow in self._repeated:
             (repeat_rows if isinstance(wide, np.ndarray) else self._memory.repeat)(wide, narrow)
         longest = max(lengths)
         self._use(capacity_for(longest + 1, self._wiring.capacities), clear=True)
-        self._cache.put_prompt(self._prompt, lengths, self._shape.beams)
+        self._cache.put_prompt(self.prompt, lengths, self._shape.beams)
         self._common = CommonEntries(lengths, self._shape.beams)
         self._place, self._pending = longest, False
         self._places = None if min(lengths) == longest else [n for n in lengths for _ in range(self._shape.beams)]
@@ -148,19 +173,16 @@ class StepGraphs:
         self._pending = True
         return self._logits  # type: ignore[no-any-return]
 
-    def extend(
-        self, tokens: NDArray[np.int64], active: NDArray[np.bool_], open_extend: Callable[[], Session]
-    ) -> NDArray[Any]:
+    def extend(self, tokens: NDArray[np.int64], active: NDArray[np.bool_]) -> NDArray[Any]:
         """Feed tokens int64 [rows, count] and answer the logits [rows, count, vocabulary] behind each, overwritten by the next
         call of as many. Nothing goes into the cache but what `keep` is told of, which comes before any other call.
 
-        `open_extend` gives the session of `extend`, when it is first wanted. The model has room for `count` tokens in every
-        row that is `active`.
+        The model has room for `count` tokens in every row that is `active`.
         """
         self._write_pending(active)
         if self._extend is None:
             self._extend = ExtendGraph(
-                self._wiring, open_extend(), self._memory, self._cached, self._carried, self.rows
+                self._wiring, self._sessions.extend(), self._memory, self._cached, self.carried, self.rows
             )
         count, places = tokens.shape[1], self._places
         self._grow(count + (self._place if places is None else max(places[row] for row in np.flatnonzero(active))))
@@ -231,7 +253,7 @@ class StepGraphs:
     def _bind_step(self, capacity: int) -> tuple[Cache, BoundCall]:
         mask = self._sessions.step.buffer((self.rows, capacity), "bool")
         cache = Cache(self._memory, self._cached, mask)
-        inputs = {"token": self._token, "position": self._position, "past_mask": cache.mask, **self._carried}
+        inputs = {"token": self._token, "position": self._position, "past_mask": cache.mask, **self.carried}
         inputs |= {f"past_{name}": part for name, part in cache.past.by_name.items()}
         outputs = {"logits": self._logits} | {f"new_{name}": part for name, part in self._new.by_name.items()}
         return cache, self._sessions.step.bind(inputs=inputs, outputs=outputs, on_device=self._memory.on_device)

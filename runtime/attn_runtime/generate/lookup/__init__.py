@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ...lazy import lazy
 
 if TYPE_CHECKING:
-    from .drafts import Drafts, together
+    from .drafts import Drafts, drafts_of, together
 
-__all__ = ["Drafts", "together"]
+__all__ = ["Drafts", "drafts_of", "together"]
 
-__getattr__, __dir__ = lazy(__name__, __all__, {"drafts": ["Drafts", "together"]})
+__getattr__, __dir__ = lazy(__name__, __all__, {"drafts": ["Drafts", "drafts_of", "together"]})

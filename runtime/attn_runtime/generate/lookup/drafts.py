@@ -88,6 +88,11 @@ class Drafts:
         return []
 
 
+def drafts_of(prompts: Sequence[Sequence[int]], sources: Sequence[Sequence[int]], most: int) -> list[Drafts]:
+    """Those of each row; `sources` may be empty."""
+    return [Drafts(sources[row] if sources else (), prompt, most) for row, prompt in enumerate(prompts)]
+
+
 def together(lengths: Sequence[int]) -> int:
     """How many guessed tokens a call is made for, of rows with so many each: as many as half of the rows have at least. All
     rows are computed for that many, so that what one of them gains all others pay for."""
