@@ -204,8 +204,9 @@ class StepGraphs:
         if self._places is None:
             self._places = [self._place] * self.rows
         for row, count in enumerate(counts):
-            self._cache.put_several(self._extended.new, row, 1, self._places[row], count)
-            self._places[row] += count
+            if count:  # a GPU copies no empty box
+                self._cache.put_several(self._extended.new, row, 1, self._places[row], count)
+                self._places[row] += count
 
     def reorder(self, parents: Sequence[int], active: NDArray[np.bool_]) -> None:
         """Let row i go on from what row parents[i], of the same prompt, has read so far."""
