@@ -277,9 +277,11 @@ typedef struct attn_generate_options {
   int64_t no_repeat_ngram;    /* no so many tokens in a row come twice; 0: no such rule, -1: the bundle's default, or 0 */
   const attn_choice* choices; /* what answers begin with, by the names of the model's choices; NULL: the model's own */
   size_t choice_count;
+  int64_t lookup; /* guess up to so many tokens ahead, by what stands in prompt, source and answer: the same answer, sooner where it repeats
+                     them. Of a bundle with the graph `extend`, one beam, nothing drawn; 0: no guesses */
 } attn_generate_options;
 #define ATTN_GENERATE_OPTIONS_INIT \
-  {sizeof(attn_generate_options), -1, -1, -1.0, -1, -1, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL, NULL, -1, 0.0, -1, NULL, 0}
+  {sizeof(attn_generate_options), -1, -1, -1.0, -1, -1, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL, NULL, -1, 0.0, -1, NULL, 0, 0}
 
 /* Open the generator of a bundle: all of its graphs on one device. options->graph must be NULL. */
 ATTN_API int attn_generator_open(const attn_bundle* bundle, const attn_open_options* options, attn_generator** generator);
@@ -307,6 +309,9 @@ ATTN_API const int64_t* attn_result_tokens(const attn_result* result, size_t row
 ATTN_API double attn_result_score(const attn_result* result, size_t row);
 /* 1: a stop token ended it; 0: the limit or on_token did. */
 ATTN_API int attn_result_stopped(const attn_result* result, size_t row);
+/* With options->lookup, how many tokens were guessed and fed, and how many of them were written, of all rows; 0 without. */
+ATTN_API size_t attn_result_drafted(const attn_result* result);
+ATTN_API size_t attn_result_accepted(const attn_result* result);
 /* The text of a row; "" where the bundle has no tokenizer. */
 ATTN_API const char* attn_result_text(const attn_result* result, size_t row);
 /* What was done to the prompts, such as words that the tokenizer does not know, one line each; NULL beyond the last. */

@@ -461,6 +461,7 @@ struct GenerateOptions {
   std::optional<double> repetition_penalty{};
   std::optional<int64_t> no_repeat_ngram{};
   std::map<std::string, std::string> begin{}; /* what answers begin with: {{"language", "de"}} */
+  int64_t lookup = 0;                         /* guess up to so many tokens ahead; see attn_generate_options */
 };
 
 /* One row of what a generator wrote. */
@@ -474,6 +475,7 @@ struct Answer {
 struct Answers {
   std::vector<Answer> rows;
   std::vector<std::string> notes; /* such as words that the tokenizer does not know */
+  size_t drafted = 0, accepted = 0; /* tokens that were guessed, with `lookup`, and those of them that were written */
 };
 
 /* Graphs that write token by token: a translator, a language model. One generation at a time; other threads wait. */
@@ -563,7 +565,7 @@ class Generator {
     given.min_length = options.min_length.value_or(-1), given.no_repeat_ngram = options.no_repeat_ngram.value_or(-1);
     given.repetition_penalty = options.repetition_penalty.value_or(0.0);
     given.temperature = options.temperature, given.top_k = options.top_k, given.top_p = options.top_p;
-    given.seed = options.seed, given.scores = options.scores;
+    given.seed = options.seed, given.scores = options.scores, given.lookup = options.lookup;
     static const int64_t none = 0;
     if (options.stop) given.stop = options.stop->empty() ? &none : options.stop->data(), given.stop_count = options.stop->size();
     if (options.on_token) {
@@ -592,6 +594,7 @@ class Generator {
       answers.rows.push_back({attn_result_text(made, row), {tokens, tokens + length}, attn_result_score(made, row),
                               attn_result_stopped(made, row) != 0});
     }
+    answers.drafted = attn_result_drafted(made), answers.accepted = attn_result_accepted(made);
     for (size_t i = 0; attn_result_note(made, i); ++i) answers.notes.emplace_back(attn_result_note(made, i));
     return answers;
   }
