@@ -95,9 +95,7 @@ class Request:
     def result(self, seconds: float = -1.0) -> tuple[Row, str] | None:
         """The row, and why it ended; None where it takes longer."""
         result, c = ctypes.c_void_p(), self._generator.c
-        self._generator.check(
-            c.attn_request_result(self._handle, ctypes.c_double(seconds), ctypes.byref(result))
-        )
+        self._generator.check(c.attn_request_result(self._handle, ctypes.c_double(seconds), ctypes.byref(result)))
         if not result:
             return None
         why = ("stop", "length", "cancelled", "deadline")[c.attn_result_why(result, ctypes.c_size_t(0))]
