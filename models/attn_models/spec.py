@@ -48,11 +48,14 @@ class GenerationSpec:
                 name; it is empty for a decoder-only model
     prompts     seed -> prompts of different lengths, as a caller would give them: the inputs of the encoder of one row each
                 by name, or {"tokens": int64 [1, length]} for a decoder-only model
+    read        (module, prompt) -> what `logits` takes in place of a prompt as well: what the encoder made of it, so that it
+                is read once for all tokens; each has the rows in front. None where there is no encoder, or no such way
     """
 
     asset: Mapping[str, Any]
     logits: Callable[[nn.Module, Mapping[str, Tensor], Tensor], Tensor]
     prompts: Callable[[int], Sequence[Mapping[str, Tensor]]]
+    read: Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
 
 
 @dataclass(frozen=True)

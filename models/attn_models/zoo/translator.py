@@ -242,10 +242,17 @@ class Translator(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, source: Tensor, source_mask: Tensor, target: Tensor) -> Tensor:
-        allowed_B11S = allow(source_mask)
-        memory_BSD = self.encoder(self.dropout(self.embedding(source, places(source))), allowed_B11S)
+        return self.answer(self.memory(source, source_mask), source_mask, target)
+
+    def memory(self, source: Tensor, source_mask: Tensor) -> Tensor:
+        """What the encoder makes of a source: float32 [B, S, D]."""
+        made_BSD: Tensor = self.encoder(self.dropout(self.embedding(source, places(source))), allow(source_mask))
+        return made_BSD
+
+    def answer(self, memory: Tensor, source_mask: Tensor, target: Tensor) -> Tensor:
+        """The logits behind each token of the target."""
         x_BTD = self.dropout(self.embedding(target, places(target)))
-        x_BTD, _ = self.decoder(x_BTD, causal(target), self.decoder.cross(memory_BSD), allowed_B11S)
+        x_BTD, _ = self.decoder(x_BTD, causal(target), self.decoder.cross(memory), allow(source_mask))
         return self.embedding.logits(self.decoder.norm(x_BTD))
 
 
@@ -318,8 +325,17 @@ class StepView(nn.Module):
 
 def logits(module: nn.Module, prompt: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
     """Of all tokens, computed anew, without a cache: what the graphs are held against."""
+    assert isinstance(module, Translator)
+    if "memory" in prompt:
+        return module.answer(prompt["memory"], prompt["source_mask"], tokens)
     found: Tensor = module(prompt["source"], prompt["source_mask"], tokens)
     return found
+
+
+def read(module: nn.Module, prompt: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `logits` takes of a source that was read before."""
+    assert isinstance(module, Translator)
+    return {"memory": module.memory(prompt["source"], prompt["source_mask"]), "source_mask": prompt["source_mask"]}
 
 
 def prompts(seed: int, vocabulary: int) -> list[dict[str, Tensor]]:
@@ -446,7 +462,7 @@ def generation(vocabulary: int, layers: int, max_length: int) -> GenerationSpec:
         "pad": PAD,
         "max_length": max_length,
     }
-    return GenerationSpec(asset, logits, lambda seed: prompts(seed, vocabulary))
+    return GenerationSpec(asset, logits, lambda seed: prompts(seed, vocabulary), read)
 
 
 def of_size(

@@ -46,7 +46,20 @@ quiet_already_option = click.option("--quiet", "-q", is_flag=True, expose_value=
 verbose_option = click.option(
     "--verbose", "-v", is_flag=True, help="Tell on stderr why other backends and devices were passed over."
 )
-threads_option = click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
+
+
+class _Threads(click.ParamType):
+    name = "integer|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else click.INT.convert(value, param, ctx)
+
+
+threads_option = click.option(
+    "--threads",
+    type=_Threads(),
+    help="Threads that one node may use on the CPU; auto takes one or all, whichever is faster at the time.",
+)
 
 
 def session_options(command: Callable[..., Any]) -> Callable[..., Any]:

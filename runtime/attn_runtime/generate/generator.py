@@ -45,7 +45,7 @@ def open_generator(
     backend: str | None = None,
     *,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     cuda_graph: bool = False,
     cache: str | os.PathLike[str] | None = None,
     low_memory: bool = False,

@@ -70,7 +70,7 @@ def generate_texts(
     device: str = "auto",
     backend: str | None = None,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     low_memory: bool = False,
     on_unknown: Callable[[str, Sequence[str]], object] | None = None,
     on_text: Callable[[int, str], object] | None = None,

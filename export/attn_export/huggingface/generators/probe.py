@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from .encoder_inputs import EncoderInputs, drawn_tokens, some
 from .plan import LENGTHS, Convention, Plan
 from .takeover import for_prompt, kept, taken_over
-from .views import Encoder, First, Step, View
+from .views import Encoder, First, Read, Step, View
 
 #: Of the largest logit: what rounding may make of another order of sums, and a wrong place never is.
 _SAME = 1e-4
@@ -31,14 +31,29 @@ _TOKENS, _PROMPT, _PLACES = 6, 4, 8
 
 @torch.no_grad()
 def whole(model: nn.Module, encoder: EncoderInputs | None, context: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
-    """Logits [B, T, V] of the whole model: its own attention and masks, no cache."""
+    """Logits [B, T, V] of the whole model: its own attention and masks, no cache. `context` is what the encoder reads, or what
+    `read_once` made of it."""
     if encoder is None:
         logits: Tensor = model(input_ids=tokens, use_cache=False).logits
         return logits
-    given = {encoder.argument: encoder.read(context[encoder.source.name])}
+    given: dict[str, Any] = {}
+    if "memory" in context:
+        given["encoder_outputs"] = Read(last_hidden_state=context["memory"].clone())  # some decoders write into it
+    else:
+        given[encoder.argument] = encoder.read(context[encoder.source.name])
     if encoder.masked:
         given["attention_mask"] = some(context["source_mask"])
     return model(**given, decoder_input_ids=tokens, use_cache=False).logits  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def read_once(model: nn.Module, encoder: EncoderInputs, context: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the model's own encoder makes of `context`, by its own attention and masks; whether `whole` then answers the same is
+    for who asks to find out."""
+    masks = {"source_mask": context["source_mask"]} if encoder.masked else {}
+    given = {"attention_mask": some(mask) for mask in masks.values()}
+    source = encoder.read(context[encoder.source.name])
+    return {"memory": model.get_encoder()(source, **given).last_hidden_state, **masks}  # type: ignore[operator]
 
 
 @torch.no_grad()

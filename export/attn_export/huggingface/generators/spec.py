@@ -20,7 +20,7 @@ from ..assets import text_assets
 from ..front_ends import front_end
 from .encoder_inputs import EncoderInputs, argument_of_encoder, encoder_inputs
 from .plan import Plan
-from .probe import made_plan, whole
+from .probe import made_plan, read_once, whole
 from .prompts import prompts, special_tokens, tokens_of_assets
 from .refusals import refuse_other_state
 from .views import Encoder, First, Step
@@ -103,12 +103,16 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
         graphs=tuple(graphs.all),
         tolerance=tolerance,
         assets=lambda: assets,
-        generation=GenerationSpec(asset, _logits(encoder), drawn),
+        generation=GenerationSpec(asset, _logits(encoder), drawn, None if encoder is None else partial(_read, encoder)),
     )
 
 
 def _logits(encoder: EncoderInputs | None) -> Callable[[nn.Module, Mapping[str, Tensor], Tensor], Tensor]:
     return lambda module, context, tokens: whole(module, encoder, context, tokens)
+
+
+def _read(encoder: EncoderInputs, module: nn.Module, context: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return read_once(module, encoder, context)
 
 
 def _length(model: Any, max_length: int | None, notes: list[str]) -> int:
