@@ -21,6 +21,7 @@ Expected before it was run: no error, no wrong answer, descriptors as at the sta
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import random
@@ -32,7 +33,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -310,7 +310,7 @@ class Reference:
         return all(row and row == whole[: len(row)] for row, whole in zip(found, expected, strict=True))
 
     def same_submitted(self, generator: Any, draw: random.Random) -> bool:
-        """Each row by itself, beside whatever other threads submitted: the whole answer, or the beginning of one that was ended."""
+        """Each row by itself, beside what other threads submitted: the whole answer, or the beginning of one that was ended."""
         import numpy as np
         from attn_runtime import Sample
 
@@ -319,7 +319,9 @@ class Reference:
         for number, row in enumerate(tokens):
             own = options
             if isinstance(options.sample, Sample):
-                own = replace(options, sample=replace(options.sample, seed=options.sample.seed + number))
+                own = dataclasses.replace(
+                    options, sample=dataclasses.replace(options.sample, seed=options.sample.seed + number)
+                )
             deadline = draw.choice([None, None, 0.0, 0.02])
             requests.append(generator.submit({"tokens": np.array([row])}, own, deadline=deadline))
         ended = draw.random() < 0.3

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attn_runtime.generate import GenerateOptions, Generated, Sample, open_generator
+from attn_runtime.generate import Generated, GenerateOptions, Sample, open_generator
 from support.checks.threads import in_threads
 from support.checks.time_limit import end_after
 from support.machines.generator_library import Generator, Refused
