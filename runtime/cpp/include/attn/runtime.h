@@ -161,8 +161,11 @@ ATTN_API size_t attn_dtype_bytes(attn_dtype dtype);
 
 /* ---- Bundles ---- */
 
-/* Read the folder NAME.attn: its manifest is held against the schema, every file against its size and sha256. */
+/* Read the folder NAME.attn: its manifest is held against the schema, every file against its size and sha256. A file that this user has read
+   before, and that nobody has touched since, is not read again: $XDG_CACHE_HOME/attn-runtime/known, or that in ~/.cache, remembers. */
 ATTN_API int attn_bundle_open(const char* path, attn_bundle** bundle);
+/* The same, reading every file whatever is remembered, as attn_bundle_open does where ATTN_PARANOID=1 is in the environment. */
+ATTN_API int attn_bundle_open_paranoid(const char* path, attn_bundle** bundle);
 ATTN_API void attn_bundle_close(attn_bundle* bundle);
 ATTN_API const char* attn_bundle_name(const attn_bundle* bundle);
 ATTN_API size_t attn_bundle_graph_count(const attn_bundle* bundle);
@@ -185,7 +188,8 @@ typedef struct attn_open_options {
   int threads;           /* that one node may use on the CPU, up to 1024; 0 takes the cores that are online and allowed, as far as
                             the CPU quota of the control group goes */
   int low_memory;        /* on the CPU, read weights where they lie in the mapped files, which sessions share */
-  const char* cache;     /* folder for what an engine library compiles on this machine; NULL keeps it in memory */
+  const char* cache;     /* folder for what an engine library makes of the graph on this machine: TensorRT engines inside ONNX Runtime, on the CPU
+                            the graph as ONNX Runtime optimised it, with its weights twice; NULL keeps it in memory */
   const char* library;   /* libonnxruntime to load; NULL: $ATTN_ONNXRUNTIME, then the loader's path, then beside this library */
   int stop_spinning;     /* on the CPU, threads sleep once a call is over; else they wait busily for the next one for some 40 ms, which makes it
                             faster, and others on the same cores slower. A generator's, whose graphs take turns, always sleep */

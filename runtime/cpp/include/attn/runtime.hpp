@@ -238,10 +238,10 @@ struct Options {
 /* May be used by many threads. */
 class Bundle {
  public:
-  explicit Bundle(const std::string& path) : Bundle(path.c_str()) {}
-  explicit Bundle(const char* path) { /* NULL, as an argument that was not given, is an Error too */
+  explicit Bundle(const std::string& path, bool paranoid = false) : Bundle(path.c_str(), paranoid) {}
+  explicit Bundle(const char* path, bool paranoid = false) { /* NULL, as an argument that was not given, is an Error too */
     attn_bundle* opened = nullptr;
-    detail::check(attn_bundle_open(path, &opened));
+    detail::check(paranoid ? attn_bundle_open_paranoid(path, &opened) : attn_bundle_open(path, &opened));
     handle_.reset(opened);
   }
 
