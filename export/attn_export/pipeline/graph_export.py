@@ -181,7 +181,8 @@ def export_graph(
             try:
                 done = run_pass(chosen, current, target, isolated, earlier=earlier)
             except AttnError:
-                find_fault(work, work.forms)  # the graph that it was given may be
+                if len(work.forms) > 1:  # the graph that it was given may be at fault
+                    find_fault(work, work.forms)
                 raise
             if done.result.idle and chosen.name not in options.passes:
                 line.drop()

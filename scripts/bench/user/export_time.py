@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -42,6 +43,7 @@ LARGE_GB = 3.2
 
 
 def measure(asked: Asked) -> list[Row]:
+    asked = replace(asked, folder=asked.folder.resolve())  # the commands run in another
     if asked.quick:
         return [_beside_bare("BERT, tiny", BERT, TINY, ["batch=1:2:4", "length=1:8:32"], None, asked)]
     from generate_bench import model_of
