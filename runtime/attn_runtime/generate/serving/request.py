@@ -17,6 +17,7 @@ from ... import arguments, forks
 from ...errors import UsageError
 
 Result = TypeVar("Result")
+Made = TypeVar("Made", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class RequestLimits:
              while the buffers grow
     """
 
-    rows: int = 32
+    rows: int = 64
     waiting: int = 1024
     memory: int | None = None
 
@@ -52,7 +53,7 @@ class Prompt:
 
     @property
     def length(self) -> int:
-        return self.tokens.shape[1]
+        return int(self.tokens.shape[1])
 
     @property
     def entries(self) -> int:
@@ -60,14 +61,14 @@ class Prompt:
         return self.length + self.limit - 1
 
 
-class Row(Protocol[Result]):
+class Row(Protocol[Made]):
     """How the tokens of one row are chosen, and what is made of them. Used by one thread at a time."""
 
     def take(self, logits: NDArray[Any], row: int, likeliest: int | None) -> tuple[int, bool]:
         """(the next token, whether another one follows), by one row of the logits [rows, vocabulary], of which the token
         `likeliest` has the largest; None where that is no finite number."""
 
-    def result(self, why: str | None, seconds: float) -> Result:
+    def result(self, why: str | None, seconds: float) -> Made:
         """What was chosen until now; `why` says why no more was, None where the row ended by itself."""
 
 
