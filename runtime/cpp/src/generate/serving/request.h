@@ -17,7 +17,7 @@
 
 #include "generate/graphs/logits.h"
 #include "generate/graphs/slots.h"
-#include "generate/result.h"
+#include "generate/serving/result.h"
 #include "util/forks.h"
 
 namespace attn {
