@@ -47,6 +47,7 @@ class GenerateOptions(ctypes.Structure):
         ("no_repeat_ngram", ctypes.c_int64),
         ("choices", ctypes.POINTER(Choice)),
         ("choice_count", ctypes.c_size_t),
+        ("lookup", ctypes.c_int64),
     )
 
 
@@ -110,7 +111,7 @@ class Request:
 
 
 class Generator:
-    """An open generator on the CPU of the library at `path`."""
+    """An open generator on the CPU of the library at `path`. `guesses` are the drafted and accepted tokens of the last call."""
 
     def __init__(
         self,
@@ -125,7 +126,9 @@ class Generator:
         self.c.attn_last_error.restype = ctypes.c_char_p
         self.c.attn_result_tokens.restype = ctypes.POINTER(ctypes.c_int64)
         self.c.attn_result_score.restype = ctypes.c_double
-        self.c.attn_result_rows.restype = ctypes.c_size_t
+        for name in ("attn_result_rows", "attn_result_drafted", "attn_result_accepted"):
+            getattr(self.c, name).restype = ctypes.c_size_t
+        self.guesses = 0, 0
         for name in ("attn_result_text", "attn_result_note", "attn_last_notes"):
             getattr(self.c, name).restype = ctypes.c_char_p
         self._open = OpenOptions(
@@ -218,6 +221,7 @@ class Generator:
             stopped = bool(self.c.attn_result_stopped(result, row))
             text = self.c.attn_result_text(result, row).decode()
             rows.append(Row(tokens[: length.value], None if math.isnan(score) else score, stopped, text))
+        self.guesses = self.c.attn_result_drafted(result), self.c.attn_result_accepted(result)
         notes: list[str] = []
         while (note := self.c.attn_result_note(result, ctypes.c_size_t(len(notes)))) is not None:
             notes.append(note.decode())
@@ -233,7 +237,7 @@ def _asked(options: Mapping[str, Any]) -> GenerateOptions:
     """ATTN_GENERATE_OPTIONS_INIT, with the members that are given."""
     made = GenerateOptions(
         ctypes.sizeof(GenerateOptions), -1, -1, -1.0, -1, -1, 1.0, 0, 1.0, 0, None, 0, 0, ON_TOKEN(), None, ON_TEXT(),
-        -1, 0.0, -1, None, 0,
+        -1, 0.0, -1, None, 0, 0,
     )  # fmt: skip
     for name, value in options.items():
         if name == "stop":

@@ -96,6 +96,11 @@ class Cache:
         self.past.copy(row, place, new, row, 0, 1, 1)
         self.mask[row, place] = True
 
+    def put_several(self, new: Entries, row: int, rows: int, place: int, count: int) -> None:
+        """Write the first `count` of the newest entries of `rows` rows from `row` on, from `place` on."""
+        self.past.copy(row, place, new, row, 0, rows, count)
+        self.mask[row : row + rows, place : place + count] = True
+
     def reorder(self, parents: Sequence[int], firsts: Sequence[int], lengths: Sequence[int]) -> None:
         """Let row i hold what row parents[i] holds, of which lengths[i] entries count, as many as row i has now, and those before
         firsts[i] are in both already.

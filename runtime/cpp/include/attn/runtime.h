@@ -161,8 +161,11 @@ ATTN_API size_t attn_dtype_bytes(attn_dtype dtype);
 
 /* ---- Bundles ---- */
 
-/* Read the folder NAME.attn: its manifest is held against the schema, every file against its size and sha256. */
+/* Read the folder NAME.attn: its manifest is held against the schema, every file against its size and sha256. A file that this user has read
+   before, and that nobody has touched since, is not read again: $XDG_CACHE_HOME/attn-runtime/known, or that in ~/.cache, remembers. */
 ATTN_API int attn_bundle_open(const char* path, attn_bundle** bundle);
+/* The same, reading every file whatever is remembered, as attn_bundle_open does where ATTN_PARANOID=1 is in the environment. */
+ATTN_API int attn_bundle_open_paranoid(const char* path, attn_bundle** bundle);
 ATTN_API void attn_bundle_close(attn_bundle* bundle);
 ATTN_API const char* attn_bundle_name(const attn_bundle* bundle);
 ATTN_API size_t attn_bundle_graph_count(const attn_bundle* bundle);
@@ -185,7 +188,8 @@ typedef struct attn_open_options {
   int threads;           /* that one node may use on the CPU, up to 1024; 0 takes the cores that are online and allowed, as far as
                             the CPU quota of the control group goes */
   int low_memory;        /* on the CPU, read weights where they lie in the mapped files, which sessions share */
-  const char* cache;     /* folder for what an engine library compiles on this machine; NULL keeps it in memory */
+  const char* cache;     /* folder for what an engine library makes of the graph on this machine: TensorRT engines inside ONNX Runtime, on the CPU
+                            the graph as ONNX Runtime optimised it, with its weights twice; NULL keeps it in memory */
   const char* library;   /* libonnxruntime to load; NULL: $ATTN_ONNXRUNTIME, then the loader's path, then beside this library */
   int stop_spinning;     /* on the CPU, threads sleep once a call is over; else they wait busily for the next one for some 40 ms, which makes it
                             faster, and others on the same cores slower. A generator's, whose graphs take turns, always sleep */
@@ -278,9 +282,11 @@ typedef struct attn_generate_options {
   int64_t no_repeat_ngram;    /* no so many tokens in a row come twice; 0: no such rule, -1: the bundle's default, or 0 */
   const attn_choice* choices; /* what answers begin with, by the names of the model's choices; NULL: the model's own */
   size_t choice_count;
+  int64_t lookup; /* guess up to so many tokens ahead, by what stands in prompt, source and answer: the same answer, sooner where it repeats
+                     them. Of a bundle with the graph `extend`, one beam, nothing drawn; 0: no guesses */
 } attn_generate_options;
 #define ATTN_GENERATE_OPTIONS_INIT \
-  {sizeof(attn_generate_options), -1, -1, -1.0, -1, -1, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL, NULL, -1, 0.0, -1, NULL, 0}
+  {sizeof(attn_generate_options), -1, -1, -1.0, -1, -1, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL, NULL, -1, 0.0, -1, NULL, 0, 0}
 
 /* Open the generator of a bundle: all of its graphs on one device. options->graph must be NULL. */
 ATTN_API int attn_generator_open(const attn_bundle* bundle, const attn_open_options* options, attn_generator** generator);
@@ -308,6 +314,10 @@ ATTN_API const int64_t* attn_result_tokens(const attn_result* result, size_t row
 ATTN_API double attn_result_score(const attn_result* result, size_t row);
 /* 1: a stop token ended it; 0: the limit or on_token did. */
 ATTN_API int attn_result_stopped(const attn_result* result, size_t row);
+/* With options->lookup, how many tokens were guessed and fed, and how many of them were written, of all rows; 0 without. */
+ATTN_API size_t attn_result_drafted(const attn_result* result);
+ATTN_API size_t attn_result_accepted(const attn_result* result);
+
 /* Why a row ended. */
 typedef enum attn_stopped {
   ATTN_STOPPED_STOP = 0,      /* by a stop token */

@@ -238,10 +238,10 @@ struct Options {
 /* May be used by many threads. */
 class Bundle {
  public:
-  explicit Bundle(const std::string& path) : Bundle(path.c_str()) {}
-  explicit Bundle(const char* path) { /* NULL, as an argument that was not given, is an Error too */
+  explicit Bundle(const std::string& path, bool paranoid = false) : Bundle(path.c_str(), paranoid) {}
+  explicit Bundle(const char* path, bool paranoid = false) { /* NULL, as an argument that was not given, is an Error too */
     attn_bundle* opened = nullptr;
-    detail::check(attn_bundle_open(path, &opened));
+    detail::check(paranoid ? attn_bundle_open_paranoid(path, &opened) : attn_bundle_open(path, &opened));
     handle_.reset(opened);
   }
 
@@ -461,6 +461,7 @@ struct GenerateOptions {
   std::optional<double> repetition_penalty{};
   std::optional<int64_t> no_repeat_ngram{};
   std::map<std::string, std::string> begin{}; /* what answers begin with: {{"language", "de"}} */
+  int64_t lookup = 0;                         /* guess up to so many tokens ahead; see attn_generate_options */
 };
 
 /* One row of what a generator wrote. */
@@ -475,6 +476,7 @@ struct Answer {
 struct Answers {
   std::vector<Answer> rows;
   std::vector<std::string> notes; /* such as words that the tokenizer does not know */
+  size_t drafted = 0, accepted = 0; /* tokens that were guessed, with `lookup`, and those of them that were written */
 };
 
 namespace detail {
@@ -659,7 +661,7 @@ class Generator {
     given.min_length = options.min_length.value_or(-1), given.no_repeat_ngram = options.no_repeat_ngram.value_or(-1);
     given.repetition_penalty = options.repetition_penalty.value_or(0.0);
     given.temperature = options.temperature, given.top_k = options.top_k, given.top_p = options.top_p;
-    given.seed = options.seed, given.scores = options.scores;
+    given.seed = options.seed, given.scores = options.scores, given.lookup = options.lookup;
     static const int64_t none = 0;
     if (options.stop) given.stop = options.stop->empty() ? &none : options.stop->data(), given.stop_count = options.stop->size();
     if (options.on_token) {
@@ -683,6 +685,7 @@ class Generator {
   static Answers read(const attn_result* made) {
     Answers answers;
     for (size_t row = 0; row < attn_result_rows(made); ++row) answers.rows.push_back(detail::answer(made, row));
+    answers.drafted = attn_result_drafted(made), answers.accepted = attn_result_accepted(made);
     for (size_t i = 0; attn_result_note(made, i); ++i) answers.notes.emplace_back(attn_result_note(made, i));
     return answers;
   }

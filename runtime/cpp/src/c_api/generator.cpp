@@ -147,6 +147,10 @@ double attn_result_score(const attn_result* result, size_t row) {
   return known ? result->answers.scores[row] : std::numeric_limits<double>::quiet_NaN();
 }
 
+size_t attn_result_drafted(const attn_result* result) { return result ? result->answers.drafted : 0; }
+
+size_t attn_result_accepted(const attn_result* result) { return result ? result->answers.accepted : 0; }
+
 int attn_result_stopped(const attn_result* result, size_t row) {
   return row < attn_result_rows(result) && result->answers.stopped[row] == Stopped::stop;
 }

@@ -78,6 +78,7 @@ std::shared_ptr<Generator> Generator::open(std::shared_ptr<const Bundle> bundle,
   if (made->graph_io->encoder) made->sessions_.encoder = open_graph(*made->graph_io->encoder);
   made->sessions_.first = open_graph(made->graph_io->first);
   made->sessions_.step = open_graph(made->graph_io->step);
+  made->options_ = options;
   const Session& told = made->sessions_.encoder ? *made->sessions_.encoder : *made->sessions_.first;
   made->backend = told.backend;
   made->device = told.device;
@@ -110,6 +111,10 @@ std::shared_ptr<Request> Generator::submit(const std::map<std::string, View>& in
   if (asked.beams > 1) {
     throw usage_error("submit: got " + std::to_string(asked.beams) +
                       " beams, expected one; take one beam, or call generate for a beam search (" + graph_io->where + ")");
+  }
+  if (asked.lookup) {
+    throw usage_error("lookup: a request is one row of a step that reads one token of each; leave lookup out, or call generate (" +
+                      graph_io->where + ")");
   }
   if (options.on_text) throw usage_error("on_text: a request tells tokens; take on_token, or generate for pieces of text (" + graph_io->where + ")");
   if (!(seconds >= 0)) throw usage_error("deadline: got " + std::to_string(seconds) + ", expected seconds, 0 for none (" + graph_io->where + ")");
@@ -163,6 +168,11 @@ Generated Generator::generate(const std::map<std::string, View>& inputs, const G
                       "; the graphs take up to " + std::to_string(graph_io->most_rows) +
                       " rows: give fewer, or re-export with a larger batch (" + graph_io->where + ")");
   }
+  asked.check_lookup(graph_io->most_guessed(), graph_io->where);
+  if (asked.lookup && graph_io->one_place && rows > 1) {
+    throw usage_error("lookup: got " + std::to_string(rows) + " rows; all rows of this model stand at one place, and more is guessed right of " +
+                      "one than of another: give one row at a time, or leave lookup out (" + graph_io->where + ")");
+  }
   const std::vector<size_t> most = limits(asked, given.lengths);
   const std::vector<uint8_t> ends = stops(asked.stop);
   const ScoreRules made_rules = rules(given, asked, most, ends);
@@ -171,6 +181,7 @@ Generated Generator::generate(const std::map<std::string, View>& inputs, const G
   const Alone alone(*this);
   Answers answers(most, ends, graph_io->pad);
   if (!answers.going()) return result_of(answers, true, asked);
+  if (asked.lookup) return with_guesses(given, asked, most, ends, ruled, options);
   StepGraphs& model = step_graphs(given, static_cast<size_t>(asked.beams));
   const Logits logits = model.start(given.source, given.tokens, given.lengths);
   if (asked.beams > 1) {
@@ -182,6 +193,35 @@ Generated Generator::generate(const std::map<std::string, View>& inputs, const G
   if (asked.sample) choose = Sampler(*asked.sample, rows);
   generate_each(model, logits, answers, choose, graph_io->where, options.on_token, asked.scores, ruled);
   return result_of(answers, asked.scores, asked);
+}
+
+Generated Generator::with_guesses(const Prompts& given, const Settings& asked, const std::vector<size_t>& most,
+                                  const std::vector<uint8_t>& ends, const ScoreRules* rules, const GenerateOptions& options) {
+  if (!extend_) {
+    OpenOptions same = options_;
+    same.graph = graph_io->extend->name;
+    extend_ = Session::open(bundle, same);
+  }
+  std::vector<std::vector<int64_t>> begun;
+  for (size_t row = 0; row < given.lengths.size(); ++row) {
+    const int64_t* begin = given.tokens + row * given.width;
+    begun.emplace_back(begin, begin + given.lengths[row]);
+  }
+  StepGraphs& model = step_graphs(given, 1);
+  const Logits logits = model.start(given.source, given.tokens, given.lengths);
+  Guessed guessed(most, ends, graph_io->pad, static_cast<size_t>(graph_io->max_length), begun, sources(given),
+                  static_cast<size_t>(asked.lookup), graph_io->where, rules);
+  guessed.generate(model, logits, extend_, options.on_token, asked.scores);
+  Generated made;
+  for (size_t row = 0; row < begun.size(); ++row) {
+    if (asked.scores) made.scores.push_back(asked.score(guessed.sums[row], guessed.tokens[row].size()));
+    made.steps = std::max(made.steps, guessed.tokens[row].size());
+  }
+  made.tokens = std::move(guessed.tokens);
+  made.stopped = std::move(guessed.stopped);
+  made.drafted = guessed.drafted;
+  made.accepted = guessed.accepted;
+  return made;
 }
 
 Generator::Followed Generator::follow(const std::map<std::string, View>& inputs, const std::vector<std::vector<int64_t>>& answers,
@@ -248,25 +288,33 @@ std::vector<uint8_t> Generator::stops(const std::vector<int64_t>& tokens) const 
 
 ScoreRules Generator::rules(const Prompts& given, const Settings& asked, const std::vector<size_t>& limits,
                             const std::vector<uint8_t>& stops) const {
-  std::vector<ScoreRules::Tokens> prompts, sources;
+  std::vector<ScoreRules::Tokens> prompts, found;
   for (size_t row = 0; row < given.lengths.size(); ++row) {
     const int64_t* begin = given.tokens + row * given.width;
     prompts.emplace_back(begin, begin + given.lengths[row]);
   }
   if (!graph_io->encoder) {
-    sources = prompts;
-  } else if (asked.encoder_no_repeat_ngram && !graph_io->source_tokens.empty()) {
-    const View& tokens = given.source.at(graph_io->source_tokens);
-    const auto width = static_cast<size_t>(tokens.shape[1]);
-    const uint8_t* mask = graph_io->source_mask.empty() ? nullptr : given.source.at(graph_io->source_mask).as<uint8_t>();
-    for (size_t row = 0; row < given.lengths.size(); ++row) {
-      ScoreRules::Tokens& source = sources.emplace_back();
-      for (size_t at = row * width; at < (row + 1) * width; ++at) {
-        if (!mask || mask[at]) source.push_back(tokens.as<int64_t>()[at]);
-      }
+    found = prompts;
+  } else if (asked.encoder_no_repeat_ngram) {
+    found = sources(given);
+  }
+  return ScoreRules(asked, stops, std::move(prompts), limits, std::move(found), graph_io->where);
+}
+
+// The tokens of each row that the encoder reads, without padding; empty without an encoder, and for one of pictures or sounds.
+std::vector<std::vector<int64_t>> Generator::sources(const Prompts& given) const {
+  std::vector<std::vector<int64_t>> found;
+  if (!graph_io->encoder || graph_io->source_tokens.empty()) return found;
+  const View& tokens = given.source.at(graph_io->source_tokens);
+  const auto width = static_cast<size_t>(tokens.shape[1]);
+  const uint8_t* mask = graph_io->source_mask.empty() ? nullptr : given.source.at(graph_io->source_mask).as<uint8_t>();
+  for (size_t row = 0; row < given.lengths.size(); ++row) {
+    std::vector<int64_t>& source = found.emplace_back();
+    for (size_t at = row * width; at < (row + 1) * width; ++at) {
+      if (!mask || mask[at]) source.push_back(tokens.as<int64_t>()[at]);
     }
   }
-  return ScoreRules(asked, stops, std::move(prompts), limits, std::move(sources), graph_io->where);
+  return found;
 }
 
 Generator::Prompts Generator::prompts(std::map<std::string, View> inputs, const Settings& asked) const {

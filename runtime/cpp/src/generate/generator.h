@@ -77,8 +77,13 @@ class Generator {
   std::vector<size_t> limits(const Settings& settings, const std::vector<size_t>& lengths) const;
   std::vector<uint8_t> stops(const std::vector<int64_t>& tokens) const;
   StepGraphs& step_graphs(const Prompts& prompts, size_t beams);
+  std::vector<std::vector<int64_t>> sources(const Prompts& prompts) const;
+  Generated with_guesses(const Prompts& prompts, const Settings& settings, const std::vector<size_t>& limits,
+                         const std::vector<uint8_t>& stops, const ScoreRules* rules, const GenerateOptions& options);
 
   Sessions sessions_;
+  std::shared_ptr<Session> extend_;  // opened when it is first wanted: it may hold the weights once more
+  OpenOptions options_;              // that the other sessions were opened with
   // One generation at a time. usage_error for one inside another, in on_token, which would wait for ever.
   class Alone {
    public:

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "generate/graphs/steps.h"
+#include "generate/graphs/step_graphs.h"
+#include "generate/lookup/drafts.h"
 #include "generate/rules.h"
 #include "generate/serving/result.h"
 
@@ -71,5 +72,43 @@ class Choosing {
 // be null.
 void generate_each(Steps& model, Logits logits, Answers& answers, const Choose& choose, const std::string& where,
                    const std::function<bool(size_t, int64_t)>& on_token, bool with_scores, const ScoreRules* rules = nullptr);
+
+// Answers that are written several tokens at a time: the likeliest ones, of which some were guessed before.
+class Guessed {
+ public:
+  // `room`: tokens that a row may have, prompt included; `most`: tokens of a guess.
+  Guessed(std::vector<size_t> limits, std::vector<uint8_t> stops, int64_t pad, size_t room, const std::vector<ScoreRules::Tokens>& prompts,
+          const std::vector<ScoreRules::Tokens>& sources, size_t most, std::string where, const ScoreRules* rules);
+
+  // As generate_each: from the logits behind the prompts on.
+  void generate(StepGraphs& model, Logits logits, const std::shared_ptr<Session>& extend, const std::function<bool(size_t, int64_t)>& on_token,
+                bool with_scores);
+
+  std::vector<std::vector<int64_t>> tokens;  // of each row
+  std::vector<Stopped> stopped;
+  std::vector<double> sums;          // of log probabilities
+  size_t drafted = 0, accepted = 0;  // tokens that were guessed and fed, and those of them that were chosen
+
+ private:
+  bool take(const Logits& logits, const std::function<bool(size_t, int64_t)>& on_token, bool with_scores);
+  bool take_row(const Logits& logits, size_t row, const std::function<bool(size_t, int64_t)>& on_token, bool with_scores);
+  size_t chosen(const Logits& given, size_t row);
+  void next();
+  void cancel();
+  bool going() const;
+
+  std::vector<size_t> limits_, room_;
+  std::vector<uint8_t> stops_, active_;
+  int64_t pad_;
+  std::string where_;
+  const ScoreRules* rules_;
+  std::vector<Drafts> drafts_;
+  std::vector<std::vector<int64_t>> guesses_;
+  std::vector<size_t> kept_;   // of the tokens that were fed, of each row
+  std::vector<int64_t> feed_;  // [rows, count_]
+  size_t count_ = 1;
+  std::vector<float> floats_;
+  std::vector<double> doubles_;
+};
 
 }  // namespace attn
