@@ -106,6 +106,27 @@ def test_what_is_bound_is_bound_once(generator: Generator, tiny: Tiny) -> None:
     assert calls[1].inputs["past_key_0"].shape[0] == 1, "a row alone pays for no other"
 
 
+def test_who_is_left_does_not_pay_for_who_was_there(generator: Generator, tiny: Tiny) -> None:
+    """Entries and rows that a quarter would do for are given up, and one that begins alone has no more than it needs."""
+    slots = slots_of(generator)
+    long, short = (read(generator, tiny, length, length) for length in (40, 3))
+    for row, steps in ((long, 0 if not tiny.encoder else 39), (short, 0)):
+        slots.join(row.alone, row.length, row.shapes)
+        for _ in range(steps):
+            slots.step([3] * slots.rows)
+    slots.step([3, 3])
+    at = slots._buffers
+    assert at is not None and at.room.entries == 64
+    slots.leave(0)
+    slots.step([3])
+    at = slots._buffers
+    assert at is not None and at.room.entries == 16
+    slots.leave(0)
+    slots.join(short.alone, short.length, short.shapes)
+    at = slots._buffers
+    assert at is not None and at.room.entries == 16 and all(16 in shape for _, shape in at.room.carried)
+
+
 def test_bytes_are_those_of_the_buffers(generator: Generator, tiny: Tiny) -> None:
     slots, row = slots_of(generator), read(generator, tiny, 5, 0)
     slots.join(row.alone, row.length, row.shapes)
