@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from attn_runtime.generate import Generator, open_generator
 from attn_runtime.generate.graphs import Shape, Slots, StepGraphs
+from attn_runtime.generate.graphs.buffers import HostStack
 from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of, write_bundle
 
 TRANSLATOR = Tiny(stop=(), max_length=70)
@@ -125,6 +126,22 @@ def test_who_is_left_does_not_pay_for_who_was_there(generator: Generator, tiny: 
     slots.join(short.alone, short.length, short.shapes)
     at = slots._buffers
     assert at is not None and at.room.entries == 16 and all(16 in shape for _, shape in at.room.carried)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 20])
+def test_the_newest_entries_go_each_to_its_place(rows: int) -> None:
+    rng = np.random.default_rng(0)
+    stacks = [HostStack(3, (rows + 2, 2, places, 4), "float32") for places in (9, 9, 1)]
+    for stack in stacks:
+        stack.whole[...] = rng.standard_normal(stack.whole.shape)
+    one, each, new = stacks
+    each.whole[...] = one.whole
+    places = rng.integers(0, 9, rows).tolist()
+    one.write_each(places, new)
+    for row, place in enumerate(places):
+        each.copy(row, place, new, row, 0, 1, 1)
+    np.testing.assert_array_equal(one.whole, each.whole)
+    assert one.moved == each.moved
 
 
 def test_bytes_are_those_of_the_buffers(generator: Generator, tiny: Tiny) -> None:
