@@ -103,7 +103,9 @@ class Request(Generic[Result]):
         self._server, self._row, self._on_token = server, row, on_token
         self._started = time.perf_counter()
         self.expires = None if deadline is None else self._started + deadline
-        self._changed = threading.Condition()
+        # Who waits for the whole answer sleeps until it is there: woken for each token, it would take turns with who writes them.
+        lock = threading.RLock()
+        self._changed, self._over = threading.Condition(lock), threading.Condition(lock)
         self._tokens: list[int] = []
         self._result: Result | None = None
         self._error: BaseException | None = None
@@ -125,7 +127,7 @@ class Request(Generic[Result]):
         """Every token from the first on, as they come. Raises what `result` does, behind those that there are."""
         number = 0
         while True:
-            self._wait(lambda: len(self._tokens) > number, None)  # noqa: B023
+            self._wait(number + 1, None)
             if number == len(self._tokens):
                 break
             yield self._tokens[number]
@@ -140,7 +142,7 @@ class Request(Generic[Result]):
         on_token raised; UsageError where the generator was closed.
         """
         arguments.expect(arguments.NUMBER | arguments.NONE, timeout=timeout)
-        if not self._wait(lambda: False, timeout):
+        if not self._wait(None, timeout):
             raise TimeoutError(f"the request has {len(self._tokens)} tokens after {timeout} s and goes on; cancel it")
         if self._error is not None:
             raise self._error
@@ -200,13 +202,14 @@ class Request(Generic[Result]):
                 self._result = self._row.result(why, time.perf_counter() - self._started)
             self._error, self._done = error, True
             self._changed.notify_all()
+            self._over.notify_all()
         self._server.forget(self)
         for call in self._calls:
             with suppress(Exception):  # there is nobody to tell
                 call(self)
 
-    def _wait(self, there: Callable[[], bool], timeout: float | None) -> bool:
-        """Until it is over, or what is asked for is there. False where that takes too long."""
+    def _wait(self, tokens: int | None, timeout: float | None) -> bool:
+        """Until it is over, or has so many tokens. False where that takes too long."""
         if self._process != os.getpid():
             raise UsageError(forks.opened_before("generator", self._server.where))
         if not self._done and self._server.here:
@@ -215,12 +218,13 @@ class Request(Generic[Result]):
                 "wait in another"
             )
         until = None if timeout is None else time.perf_counter() + timeout
-        with self._changed:
-            while not (self._done or there()):
+        waited = self._over if tokens is None else self._changed
+        with waited:
+            while not (self._done or (tokens is not None and len(self._tokens) >= tokens)):
                 ends = [at for at in (until, self.expires) if at is not None]
                 left = min(ends) - time.perf_counter() if ends else None
                 if left is None or left > 0:
-                    self._changed.wait(left)
+                    waited.wait(left)
                     continue
                 if until is not None and time.perf_counter() >= until:
                     return False
@@ -228,4 +232,4 @@ class Request(Generic[Result]):
             else:
                 return True
         self.expired()
-        return self._wait(there, None if until is None else max(0.0, until - time.perf_counter()))
+        return self._wait(tokens, None if until is None else max(0.0, until - time.perf_counter()))

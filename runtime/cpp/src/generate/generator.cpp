@@ -112,6 +112,10 @@ std::shared_ptr<Request> Generator::submit(const std::map<std::string, View>& in
     throw usage_error("submit: got " + std::to_string(asked.beams) +
                       " beams, expected one; take one beam, or call generate for a beam search (" + graph_io->where + ")");
   }
+  if (asked.lookup) {
+    throw usage_error("lookup: a request is one row of a step that reads one token of each; leave lookup out, or call generate (" +
+                      graph_io->where + ")");
+  }
   if (options.on_text) throw usage_error("on_text: a request tells tokens; take on_token, or generate for pieces of text (" + graph_io->where + ")");
   if (!(seconds >= 0)) throw usage_error("deadline: got " + std::to_string(seconds) + ", expected seconds, 0 for none (" + graph_io->where + ")");
   const Prompts given = prompts(inputs, asked);

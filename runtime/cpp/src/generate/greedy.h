@@ -7,8 +7,8 @@
 
 #include "generate/graphs/step_graphs.h"
 #include "generate/lookup/drafts.h"
-#include "generate/result.h"
 #include "generate/rules.h"
+#include "generate/serving/result.h"
 
 namespace attn {
 

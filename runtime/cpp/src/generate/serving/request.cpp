@@ -81,6 +81,7 @@ void Request::end(std::exception_ptr error, std::optional<Stopped> why) {
     error_ = std::move(error);
     done_ = true;
     changed_.notify_all();
+    over_.notify_all();
   }
   server_->forget(*this);
 }
@@ -106,12 +107,13 @@ bool Request::wait(size_t tokens, std::optional<Clock::time_point> until) {
     throw usage_error("a request to the generator on " + server_->where() +
                       " is waited for in on_token, by the thread that writes it; wait in another");
   }
+  std::condition_variable& waited = tokens == static_cast<size_t>(-1) ? over_ : changed_;
   while (!there()) {
     std::optional<Clock::time_point> first = until;
     if (expires && (!first || *expires < *first)) first = expires;
     if (!first) {
-      changed_.wait(lock, there);
-    } else if (!changed_.wait_until(lock, *first, there)) {
+      waited.wait(lock, there);
+    } else if (!waited.wait_until(lock, *first, there)) {
       if (until && Clock::now() >= *until) return false;
       lock.unlock();
       expired();

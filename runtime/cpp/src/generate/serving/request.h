@@ -17,7 +17,7 @@
 
 #include "generate/graphs/logits.h"
 #include "generate/graphs/slots.h"
-#include "generate/result.h"
+#include "generate/serving/result.h"
 #include "util/forks.h"
 
 namespace attn {
@@ -87,7 +87,8 @@ class Request {
   std::unique_ptr<Row> row_;
   std::function<bool(size_t, int64_t)> on_token_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  // Who waits for the whole answer sleeps until it is there: woken for each token, it would take turns with who writes them.
+  std::condition_variable changed_, over_;
   std::vector<int64_t> tokens_;
   Generated result_;
   std::exception_ptr error_;
