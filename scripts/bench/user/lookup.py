@@ -2,7 +2,7 @@
 
     PYTHONPATH=scripts/bench python -m user.lookup [--quick] [--rounds N] [--no-peers] [--json FILE]
 
-copier    a LlamaForCausalLM of 22 M parameters whose layers compute what drawn ones do and say next to nothing: the token
+copier    a LlamaForCausalLM of 21 M parameters whose layers compute what drawn ones do and say next to nothing: the token
           that follows is a fixed permutation of the last one, by its head. So an answer is known before it is written, and
           the prompt says how much of it can be guessed: what follows there is the answer ("repeats"), the answer with
           another token put in place of each eighth or third one, text without a token in common with the answer
@@ -14,7 +14,7 @@ stories   the zoo's language model, fitted on its stories here, going on from be
 All with LOOKUP guesses at most, one thread, fp32, 1 and 8 rows. Tokens are those that greedy search writes, or the run
 fails. The peer is transformers' generate(prompt_lookup_num_tokens=LOOKUP) on the same weights, one row (it takes no more).
 
-Expected before measuring: a call of 11 tokens costs 1.4 steps at one row of the 22 M, whose step reads 70 MB of weights
+Expected before measuring: a call of 11 tokens costs 1.4 steps at one row of the 21 M, whose step reads 67 MB of weights
 whatever it computes, and 3 at eight; so "repeats" comes to 5 to 7 times the rate at one row and 2.5 at eight, where rows
 end together; every eighth token another one 2.5 times, every third 1.4; nothing to guess 0.98, all wrong 0.95 (the guesses
 of the first calls, 10 + 5 + 2 + 1 of them). Stories: about half of the guesses right, 1.2 times. transformers gains less
@@ -42,8 +42,8 @@ Tokens = NDArray[np.int64]
 
 LOOKUP = 10
 PROMPT, NEW, PIECE = 96, 64, 8  # tokens of a prompt and of an answer; how often what is repeated is another token
-SIZES = {"words": 8000, "width": 384, "layers": 9, "heads": 6, "inner": 1024}
-TINY = {"words": 400, "width": 64, "layers": 2, "heads": 4, "inner": 128}
+SIZES = {"words": 8000, "width": 512, "layers": 4, "heads": 8, "inner": 1408}
+TINY = {"words": 400, "width": 64, "layers": 1, "heads": 4, "inner": 128}
 #: Of the drawn weights of a layer's last products: the stream stays the token's, whatever the layers add.
 _QUIET = 0.02
 
@@ -61,7 +61,7 @@ class Case:
 def measure(asked: Asked) -> list[Row]:
     folder = asked.folder / "lookup"
     folder.mkdir(parents=True, exist_ok=True)
-    name = "copier (tiny)" if asked.quick else "copier, 22 M"
+    name = "copier (tiny)" if asked.quick else "copier, 21 M"
     saved, following = copier(folder / ("copier-tiny" if asked.quick else "copier"), TINY if asked.quick else SIZES)
     rows = of_generator(exported(str(saved), saved.with_suffix(".attn")), cases(name, following), asked.rounds)
     if asked.peers:
@@ -110,7 +110,13 @@ def exported(source: str, target: Path, checkpoint: Path | None = None) -> Path:
         from attn_export import ExportOptions, export
 
         dims = ["batch=1:1:8"]
-        export(source, target, dims=dims, checkpoint=checkpoint, options=ExportOptions(extend=True, sweep=0))
+        export(
+            source,
+            target,
+            dims=dims,
+            checkpoint=checkpoint,
+            options=ExportOptions(extend=True, sweep=0, stage_seconds=3600),
+        )
     return target
 
 

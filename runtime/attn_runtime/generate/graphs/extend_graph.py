@@ -56,13 +56,13 @@ class ExtendGraph:
 
     def run(self, cache: Cache, tokens: NDArray[np.int64], places: Any) -> Extended:
         """Read tokens int64 [rows, count], the first of a row at its one of `places`."""
+        # Before the binding, which runs the graph on a GPU: behind the places of an earlier call, of fewer tokens, may be none.
+        self._position[:, 0] = places
         key = cache.capacity, tokens.shape[1]
         if key not in self._bound:
             self._bound[key] = self._bind(cache, tokens.shape[1])
         bound = self._bound[key]
-        # Behind the binding, which runs the graph on a GPU.
         bound.token[...] = tokens
-        self._position[:, 0] = places
         bound.call()
         return bound
 

@@ -18,13 +18,13 @@ ExtendGraph::ExtendGraph(std::shared_ptr<const GraphIO> graph_io, std::shared_pt
 }
 
 const ExtendGraph::Call& ExtendGraph::run(KvCache& cache, const std::vector<int64_t>& tokens, size_t count, const std::vector<int64_t>& places) {
+  // Before the binding, which may run the graph on a device: behind the places of an earlier call, of fewer tokens, may be none.
+  std::copy(places.begin(), places.end(), position_.view().as<int64_t>());
   const std::pair<int64_t, size_t> key{cache.capacity(), count};
   auto found = calls_.find(key);
   if (found == calls_.end()) found = calls_.emplace(key, bound(cache, count)).first;
-  // Behind the binding, which may run the graph on a device.
   const Call& made = found->second;
   std::copy(tokens.begin(), tokens.end(), made.token.view().as<int64_t>());
-  std::copy(places.begin(), places.end(), position_.view().as<int64_t>());
   made.call->run();
   return made;
 }

@@ -160,6 +160,7 @@ void StepGraphs::keep(const std::vector<size_t>& counts) {
   }
   if (places_.empty()) places_.assign(rows_, place_);
   for (size_t row = 0; row < rows_; ++row) {
+    if (!counts[row]) continue;
     cache_->put_several(extended_->fresh, row, 1, places_[row], counts[row]);
     places_[row] += counts[row];
   }
