@@ -1,6 +1,7 @@
 // Prompts in, tokens out. The Python twin is attn_runtime/generate/generator.py.
 #pragma once
 
+#include <atomic>
 #include <list>
 #include <map>
 #include <memory>
@@ -99,7 +100,7 @@ class Generator {
   Process process_;  // that opened it
   std::shared_ptr<Turns> turns_ = std::make_shared<Turns>();
   std::shared_ptr<Server> server_;
-  bool submitted_ = false;
+  std::atomic<bool> submitted_{false};
   std::list<StepGraphs> step_graphs_;  // the newest first; their buffers are kept for the next prompts of the same shape
 };
 
