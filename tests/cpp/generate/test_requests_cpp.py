@@ -267,7 +267,8 @@ def test_in_the_child_of_a_fork_nobody_waits(generator: Generator, tiny: Tiny) -
     go_on = threading.Event()
     request = generator.submit(prompt_of(tiny), on_token=lambda row, token: not go_on.wait(60))
     waits = generator.submit(prompt_of(tiny))
-    threading.Thread(target=waits.result).start()
+    waiter = threading.Thread(target=waits.result)
+    waiter.start()
     pid = os.fork()
     if pid == 0:
         end_after(20)
@@ -285,6 +286,7 @@ def test_in_the_child_of_a_fork_nobody_waits(generator: Generator, tiny: Tiny) -
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
     finally:
         go_on.set()
+        waiter.join(60)
     assert request.result() is not None and waits.result() is not None
     for each in (request, waits):
         each.close()
