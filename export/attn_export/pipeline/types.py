@@ -39,6 +39,8 @@ class ExportOptions:
     task           of a saved Hugging Face model: a pipeline tag, the class for it in place of the one that config.json names
     revision       of hf:ORG/NAME: a branch, tag or commit
     download       fetch hf:ORG/NAME where it is not in the local cache; nothing else touches the network
+    extend         of a model that writes token by token: also the graph that reads several tokens at once, which generation
+                   with `lookup` runs
     output_names   names for the outputs, in order
     opset          ONNX opset; None is 22, the newest whose attention every target takes
     exporter       PyTorch's exporter: "dynamo" or "torchscript"
@@ -66,6 +68,7 @@ class ExportOptions:
     task: str | None = None
     revision: str | None = None
     download: bool = False
+    extend: bool = False
     output_names: Sequence[str] = ()
     opset: int | None = None
     exporter: str = "dynamo"

@@ -21,7 +21,8 @@ from ..session import Session, check_open, open_session
 from ..spec import TensorSpec, check_shapes, signature
 from .beam import BeamSearch
 from .graphs import GraphIO, Sessions, Shape, StepGraphs, memory_of
-from .greedy import Answers, Choosing, Given, generate_each, likeliest
+from .greedy import Answers, Choosing, Given, Guessed, generate_each, likeliest
+from .lookup import drafts_of
 from .options import GenerateOptions
 from .result import Followed, Generated, Stopped
 from .rules import ScoreRules
@@ -151,6 +152,13 @@ class Generator:
                 search = BeamSearch(limits, stops, self.wiring.pad, settings, rules)
                 search.generate(plan, logits, self.where, is_cancelled)
                 return Generated(*search.result(), search.steps, time.perf_counter() - started)
+            if settings.lookup:
+                prompts = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
+                drafts = drafts_of(prompts, self._sources(source) if source else (), settings.lookup)
+                guessed = Guessed(limits, stops, self.wiring.pad, self.max_length, prompts, drafts, self.where, rules)
+                sums = guessed.generate(plan, logits, on_token, is_cancelled, settings.scores)
+                scores = None if sums is None else _scores(sums, guessed.lengths, settings)
+                return guessed.result(scores, time.perf_counter() - started)
             choosing = self._choosing(settings, answers, rules)
             generate_each(plan, logits, choosing, on_token, is_cancelled)
             return _of_answers(answers, choosing.sums, settings, time.perf_counter() - started)
@@ -176,11 +184,7 @@ class Generator:
         settings = self.settings(options)
         arguments.expect_call("on_token", on_token, 0)
         arguments.expect(arguments.Kind("seconds, 0 or more", _is_time) | arguments.NONE, deadline=deadline)
-        if settings.beams > 1:
-            raise UsageError(
-                f"submit: got {settings.beams} beams, expected one; take GenerateOptions(beams=1), or call generate for a "
-                f"beam search ({self.where})"
-            )
+        settings.check_submitted(self.where)
         source, tokens, lengths = self._checked(inputs, settings)
         if len(lengths) != 1:
             raise InputError(f"submit: got {len(lengths)} rows, expected one; submit a request for each ({self.where})")
@@ -280,8 +284,8 @@ class Generator:
         with self._alone():
             sessions, self._sessions = self._sessions, None
             self._plans.clear()
-            for session in sessions.all() if sessions else ():
-                session.close()
+            if sessions is not None:
+                sessions.close()
 
     def __enter__(self) -> Generator:
         return self
@@ -368,7 +372,13 @@ class Generator:
     ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
         """`_prompts` of inputs that go with `settings`."""
         settings.check(self.vocabulary, self.where)
+        settings.check_lookup(self.wiring.most_guessed, self.where)
         source, tokens, lengths = self._prompts(inputs, settings)
+        if settings.lookup and self.wiring.one_place and len(lengths) > 1:
+            raise UsageError(
+                f"lookup: got {len(lengths)} rows; all rows of this model stand at one place, and more is guessed right of "
+                f"one than of another: give one row at a time, or leave lookup out ({self.where})"
+            )
         if settings.sample is not None:
             settings.sample.seeds(len(lengths))
         if len(lengths) * settings.beams > self.most_rows:
@@ -476,7 +486,8 @@ class _Row:
 
 def _of_answers(answers: Answers, sums: NDArray[np.float64] | None, settings: Settings, seconds: float) -> Generated:
     scores = None if sums is None else _scores(sums, answers.lengths, settings)
-    return Generated(answers.tokens(), answers.lengths, scores, tuple(answers.stopped), answers.steps, seconds)
+    found = (answers.tokens(), answers.lengths, scores, tuple(answers.stopped), answers.steps, seconds)
+    return Generated(*found, *((0, 0) if settings.lookup else ()))
 
 
 def _scores(sums: NDArray[np.float64], lengths: NDArray[np.int64], settings: Settings) -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ class Generated:
              "deadline" where a request had no more time
     steps    tokens chosen for the row that took longest
     seconds  from the inputs to the answer
+    drafted, accepted   with `lookup`, how many tokens were guessed and fed, and how many of them were written; None without
     """
 
     tokens: NDArray[np.int64]
@@ -31,6 +32,8 @@ class Generated:
     stopped: tuple[Stopped, ...]
     steps: int
     seconds: float
+    drafted: int | None = None
+    accepted: int | None = None
 
     @property
     def finished(self) -> NDArray[np.bool_]:
@@ -48,6 +51,7 @@ class Generated:
 
     def to_json(self) -> dict[str, Any]:
         tokens = int(self.lengths.sum())
+        guesses = {} if self.drafted is None else {"drafted": self.drafted, "accepted": self.accepted}
         return {
             "tokens": [self.row(number) for number in range(len(self.lengths))],
             "scores": None if self.scores is None else [float(score) for score in self.scores],
@@ -55,6 +59,7 @@ class Generated:
             "steps": self.steps,
             "seconds": self.seconds,
             "tokens_per_second": tokens / self.seconds if self.seconds > 0 else None,
+            **guesses,
         }
 
 

@@ -29,8 +29,8 @@ from support.machines.ort_executor import OrtExecutor
 from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of, write_bundle
 
 # Heads of 8 x 4 bytes: parts of 16 entries begin where engines want them; those of 2 rows and one entry do not.
-TRANSLATOR = Tiny(sharpness=1.0, batch=12, max_length=40, seed=1)
-WRITER = Tiny(encoder=False, key_heads=1, sharpness=1.0, batch=12, max_length=40, seed=9)
+TRANSLATOR = Tiny(extend=True, sharpness=1.0, batch=12, max_length=40, seed=1)
+WRITER = Tiny(encoder=False, extend=True, key_heads=1, sharpness=1.0, batch=12, max_length=40, seed=9)
 LENGTHS = [5, 3, 9]
 
 
@@ -67,16 +67,17 @@ def on_device(bundle: Bundle, request: pytest.FixtureRequest) -> Iterator[tuple[
     device = HostDevice()
     device.use()
     wiring = GraphIO.of(bundle)
-    opened: list[Session | None] = []
-    for sides in (wiring.encoder, wiring.first, wiring.step):
-        if sides is None:
-            opened.append(None)
-            continue
+
+    def open_one(name: str, _: Session | None) -> Session:
+        graphs = (wiring.encoder, wiring.first, wiring.step, wiring.extend)
+        (sides,) = [graph for graph in graphs if graph is not None and graph.name == name]
         entry = bundle.graphs[sides.name].precisions["fp32"]
         specs = tuple(sides.inputs.values()), tuple(sides.outputs.values())
         file = GraphFile(entry.file, f"graph {sides.name}", *specs, None, bundle, sides.name, "fp32")
-        opened.append(request.param(bundle, file, device))
-    generator = Generator(bundle, wiring, Sessions(*opened))  # type: ignore[arg-type]
+        session: Session = request.param(bundle, file, device)
+        return session
+
+    generator = Generator(bundle, wiring, Sessions.opened(wiring, open_one))
     yield generator, device
     generator.close()
     gc.collect()
@@ -85,7 +86,9 @@ def on_device(bundle: Bundle, request: pytest.FixtureRequest) -> Iterator[tuple[
 
 
 @pytest.mark.parametrize(
-    "options", [GenerateOptions(scores=True), GenerateOptions(20, beams=4)], ids=["greedy", "beams"]
+    "options",
+    [GenerateOptions(scores=True), GenerateOptions(20, beams=4), GenerateOptions(scores=True, lookup=7)],
+    ids=["greedy", "beams", "lookup"],
 )
 def test_answers_are_those_of_the_host(
     on_device: tuple[Generator, HostDevice], bundle: Bundle, tiny: Tiny, options: GenerateOptions
