@@ -4,11 +4,13 @@ Tensor names end in the axes they have:
     B  batch              S  samples            F  frequencies        M  mel bands
     N  frames             T  tokens             K  the same T tokens, as keys and values
     D  width              H  heads              E  D/H, the size of a head (half of it, in cos and sin)
+    C  places of a cache
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -144,3 +146,32 @@ class Block(nn.Module):
         x_BTD = x_BTD + self.dropout(self.attention(self.norm1(x_BTD), bias_B11K, rotary))
         mixed_BTD: Tensor = x_BTD + self.dropout(self.mlp(self.norm2(x_BTD)))
         return mixed_BTD
+
+
+class Past(NamedTuple):
+    """What the cache holds of one layer: which places are filled, and the keys and values there."""
+
+    filled_BC: Tensor
+    key_BHCE: Tensor
+    value_BHCE: Tensor
+
+
+def attend_to_past(
+    query_BHTE: Tensor, key_BHTE: Tensor, value_BHTE: Tensor, past: Past, allowed_TT: Tensor | None
+) -> Tensor:
+    """Queries over the cache and the new keys, which are not in the cache yet: -> [B, H, T, E]. One token needs no `allowed`.
+
+    The new key and value are not appended to the cached ones: that would copy the cache at every step. Only the scores,
+    which are small, are put together for the softmax.
+    """
+    query_BHTE = query_BHTE * query_BHTE.shape[-1] ** -0.5
+    past_score_BHTC = query_BHTE @ past.key_BHCE.transpose(2, 3)
+    past_score_BHTC = torch.where(past.filled_BC[:, None, None], past_score_BHTC, -math.inf)
+    if allowed_TT is None:
+        new_score_BH11 = (query_BHTE * key_BHTE).sum(-1, keepdim=True)
+        weight_BH1S = torch.cat([past_score_BHTC, new_score_BH11], dim=-1).softmax(-1)
+        return weight_BH1S[..., :-1] @ past.value_BHCE + weight_BH1S[..., -1:] * value_BHTE
+    new_score_BHTT = torch.where(allowed_TT, query_BHTE @ key_BHTE.transpose(2, 3), -math.inf)
+    weight_BHTS = torch.cat([past_score_BHTC, new_score_BHTT], dim=-1).softmax(-1)
+    places = past.key_BHCE.shape[2]
+    return weight_BHTS[..., :places] @ past.value_BHCE + weight_BHTS[..., places:] @ value_BHTE

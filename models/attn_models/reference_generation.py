@@ -1,7 +1,8 @@
 """What PyTorch generates: the reference that a bundle's generated answers are held against.
 
 `greedy` and `beam` keep no cache. Every step computes the logits of all tokens anew, so there is nothing to get wrong in
-what is kept between steps. `cached` is the same greedy loop over the graphs `encoder`, `first` and `step` of a model, in
+what is kept between steps; what an encoder reads, which no token changes, is read once where the model can say so
+(`GenerationSpec.read`). `cached` is the same greedy loop over the graphs `encoder`, `first` and `step` of a model, in
 PyTorch: what generation costs without leaving PyTorch.
 
 Words, for all three:
@@ -18,7 +19,7 @@ The module must be in eval mode. Ties go to the lowest token.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ from torch import Tensor, nn
 
 from .reference_rules import ReferenceRules, begin_of
 from .spec import GenerationSpec, ModelSpec
+
+#: Logits that a forward of several hypotheses answers at most; a search goes on with fewer at a time.
+_MOST_LOGITS = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,24 @@ class Decoded:
     margin      least gap between what was chosen and what came next, over all rows and steps: in logits (greedy) or
                 in scores (beams); infinite where there was nothing to choose. Another runtime whose numbers differ by
                 less than half of it must come to the same tokens
+    margins     the same of each row
     """
 
     tokens: Tensor
     lengths: Tensor
     scores: Tensor
     margin: float
+    margins: tuple[float, ...] = ()
+
+
+def joined(rows: Sequence[tuple[Decoded, int]], pad: int) -> Decoded:
+    """These rows, each of some answers, as one answer, padded to the longest of them."""
+    lengths = torch.stack([answer.lengths[row] for answer, row in rows])
+    tokens = lengths.new_full((len(rows), int(lengths.max())), pad)
+    for place, (answer, row) in enumerate(rows):
+        tokens[place, : lengths[place]] = answer.tokens[row, : lengths[place]]
+    margins = tuple(answer.margins[row] for answer, row in rows)
+    return Decoded(tokens, lengths, torch.stack([answer.scores[row] for answer, row in rows]), min(margins), margins)
 
 
 @torch.no_grad()
@@ -58,6 +74,7 @@ def greedy(
 ) -> Decoded:
     """The best token at every step, without a cache. Raises InputError for a prompt that can't be continued."""
     start = _Start.of(spec, prompt)
+    context = start.read(module, spec)
     tokens, used = start.tokens, start.lengths
     row = torch.arange(len(tokens), device=tokens.device)
 
@@ -68,7 +85,7 @@ def greedy(
             tokens[row[going], used[going]] = chosen[going]
             used = used + going
         # What lies behind a row's last token does not matter: no token sees those after it.
-        return spec.logits(module, start.context, tokens)[row, used - 1]
+        return spec.logits(module, context, tokens)[row, used - 1]
 
     return _choose_best(next_logits, spec, start, start.limits(spec, max_length), length_penalty)
 
@@ -163,39 +180,60 @@ def beam(
         raise UsageError(f"beams: got {beams}, expected 1 or more")
     start = _Start.of(spec, prompt)
     limits = start.limits(spec, max_length).tolist()
-    rules, sources = ReferenceRules.of(spec.asset), start.sources()
-    answers: list[_Hypothesis] = []
-    margin = math.inf
-    for row, limit in enumerate(limits):
-        begin = start.tokens[row, : int(start.lengths[row])]
-        context = {name: tensor[row : row + 1] for name, tensor in start.context.items()}
+    rules, sources, begins = ReferenceRules.of(spec.asset), start.sources(), start.rows()
+    context = start.read(module, spec)
+    found: list[tuple[_Hypothesis, float]] = [(_Hypothesis(), math.inf)] * len(limits)
+    searches = [_beam_of_a_row(rules, beams, length_penalty, limit, early_stop) for limit in limits]
+    asked: dict[int, _Asked] = {}
 
-        def log_probs(
-            answers: Sequence[tuple[int, ...]],
-            begin: Tensor = begin,
-            context: Mapping[str, Tensor] = context,
-            limit: int = limit,
-            source: Sequence[int] = sources[row] if sources else (),
-        ) -> Tensor:
-            tokens = torch.stack([torch.cat([begin, begin.new_tensor(answer)]) for answer in answers])
-            repeated = {name: tensor.expand(len(answers), *tensor.shape[1:]) for name, tensor in context.items()}
-            found = spec.logits(module, repeated, tokens)[:, -1].double().log_softmax(-1)
-            if not rules.any:
-                return found
-            row = begin.tolist(), source
-            return torch.stack([rules.apply(f, row[0], a, limit, row[1]) for f, a in zip(found, answers, strict=True)])
+    def go_on(row: int, log_probs: Tensor | None) -> None:
+        try:
+            asked[row] = next(searches[row]) if log_probs is None else searches[row].send(log_probs)
+        except StopIteration as ended:
+            asked.pop(row, None)
+            found[row] = ended.value
 
-        best, gap = _beam_of_a_row(log_probs, rules, beams, length_penalty, limit, early_stop)
-        answers.append(best)
-        margin = min(margin, gap)
+    for row in range(len(limits)):
+        go_on(row, None)
+    vocabulary = 0  # not known yet
+    while asked:
+        # Rows whose hypotheses have one length are asked together: nothing is padded.
+        length = min(len(begins[row]) + len(answers[0]) for row, answers in asked.items())
+        rows = [(row, a) for row, answers in asked.items() for a in answers if len(begins[row]) + len(a) == length]
+        tokens = torch.tensor([[*begins[row], *answer] for row, answer in rows], device=start.tokens.device)
+        most = _MOST_LOGITS // (length * vocabulary) if vocabulary else 1
+        scores = _last_log_probs(module, spec, context, torch.tensor([row for row, _ in rows]), tokens, max(1, most))
+        vocabulary = scores.shape[1]
+        if rules.any:
+            given = (
+                (f, begins[r], a, limits[r], sources[r] if sources else ())
+                for f, (r, a) in zip(scores, rows, strict=True)
+            )
+            scores = torch.stack([rules.apply(*one) for one in given])
+        for row in dict.fromkeys(row for row, _ in rows):
+            go_on(row, scores[[n for n, (other, _) in enumerate(rows) if other == row]])
+    answers, margins = [answer for answer, _ in found], tuple(gap for _, gap in found)
     longest = max((len(answer.tokens) for answer in answers), default=0)
     padded = [[*answer.tokens, *[spec.asset["pad"]] * (longest - len(answer.tokens))] for answer in answers]
     return Decoded(
         tokens=torch.tensor(padded, dtype=torch.int64).reshape(len(answers), longest),
         lengths=torch.tensor([len(answer.tokens) for answer in answers], dtype=torch.int64),
         scores=torch.tensor([answer.score(length_penalty, rules.counted) for answer in answers], dtype=torch.float32),
-        margin=margin,
+        margin=min(margins, default=math.inf),
+        margins=margins,
     )
+
+
+def _last_log_probs(
+    module: nn.Module, spec: GenerationSpec, context: Mapping[str, Tensor], rows: Tensor, tokens: Tensor, most: int
+) -> Tensor:
+    """float64 [len(rows), vocabulary] of what follows tokens [len(rows), length], each with the context of its row; `most` are
+    asked at a time."""
+    parts: list[Tensor] = []
+    for chosen, answers in zip(rows.split(most), tokens.split(most), strict=True):
+        logits = spec.logits(module, {name: value[chosen] for name, value in context.items()}, answers)
+        parts.append(logits[:, -1].double().log_softmax(-1))
+    return torch.cat(parts)
 
 
 def together(prompts: Sequence[Mapping[str, Tensor]], pad: int) -> dict[str, Tensor]:
@@ -250,6 +288,10 @@ class _Start:
     def lengths(self) -> Tensor:
         return self.mask.sum(1)
 
+    def read(self, module: nn.Module, spec: GenerationSpec) -> Mapping[str, Tensor]:
+        """What the decoder looks at, as far as it is the same for every token."""
+        return self.context if spec.read is None or not self.context else spec.read(module, self.context)
+
     def rows(self) -> list[list[int]]:
         """What each row begins with, without padding."""
         return [row[:length].tolist() for row, length in zip(self.tokens, self.lengths, strict=True)]
@@ -294,7 +336,7 @@ def _choose_best(
     columns: list[Tensor] = []
     lengths = torch.zeros_like(limits)
     sums = torch.zeros(len(limits), dtype=torch.float64, device=limits.device)
-    margin = math.inf
+    margins = torch.full_like(sums, math.inf)
     chosen: Tensor | None = None
     going = limits > 0
     while bool(going.any()):
@@ -303,7 +345,7 @@ def _choose_best(
         best = ruled.argmax(-1)
         if with_scores and logits.shape[-1] > 1:
             first, second = ruled[going].topk(2, dim=-1).values.unbind(-1)
-            margin = min(margin, float((first - second).min()) / rules.stretch)
+            margins[going] = margins[going].minimum((first - second).double() / rules.stretch)
         chosen = torch.where(going, best, spec.asset["pad"])
         columns.append(chosen)
         if with_scores:
@@ -317,8 +359,9 @@ def _choose_best(
     tokens = torch.stack(columns, dim=1) if columns else limits.new_zeros(len(limits), 0)
     scores = sums / (lengths + rules.counted).clamp(min=1).double() ** length_penalty
     if not with_scores:
-        scores, margin = scores.fill_(math.nan), math.nan
-    return Decoded(tokens, lengths, scores.float(), margin)
+        scores, margins = scores.fill_(math.nan), margins.fill_(math.nan)
+    each = tuple(margins.tolist())
+    return Decoded(tokens, lengths, scores.float(), min(each, default=math.inf), each)
 
 
 @dataclass(frozen=True)
@@ -330,15 +373,14 @@ class _Hypothesis:
         return self.log_prob / float(max(1, len(self.tokens) + counted) ** length_penalty)
 
 
+#: Answers of one length.
+_Asked = list[tuple[int, ...]]
+
+
 def _beam_of_a_row(
-    log_probs: Callable[[Sequence[tuple[int, ...]]], Tensor],
-    rules: ReferenceRules,
-    beams: int,
-    length_penalty: float,
-    limit: int,
-    early_stop: bool,
-) -> tuple[_Hypothesis, float]:
-    """The best hypothesis and the margin. `log_probs(answers)` is float64 [answers, vocabulary], of what follows each."""
+    rules: ReferenceRules, beams: int, length_penalty: float, limit: int, early_stop: bool
+) -> Generator[_Asked, Tensor, tuple[_Hypothesis, float]]:
+    """The best hypothesis and the margin. Yields answers, and is sent float64 [answers, vocabulary] of what follows each."""
     stop = frozenset(rules.stop)
 
     def score(hypothesis: _Hypothesis) -> float:
@@ -347,7 +389,8 @@ def _beam_of_a_row(
     running, finished = [_Hypothesis()], list[_Hypothesis]()
     gaps = [math.inf]
     for length in range(1, limit + 1):
-        ranked = _ranked(running, log_probs([h.tokens for h in running]), count=beams * (len(stop) + 1) + 1)
+        log_probs = yield [h.tokens for h in running]
+        ranked = _ranked(running, log_probs, count=beams * (len(stop) + 1) + 1)
         stops = [length == limit or h.tokens[-1] in stop for h in ranked]
         ended = [h for h, stopped in zip(ranked[:beams], stops, strict=False) if stopped]
         going = [h for h, stopped in zip(ranked, stops, strict=True) if not stopped]

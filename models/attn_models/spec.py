@@ -39,6 +39,19 @@ class GraphSpec:
 
 
 @dataclass(frozen=True)
+class Extension:
+    """How a generator's model reads several tokens of a row behind a cache; `extend` declares the graph.
+
+    view    the model -> the module that the graph is. It is called when the graph is wanted, and raises UsageError, with the
+            reason, where the model can't be run that way
+    fit     as in GraphSpec
+    """
+
+    view: Callable[[nn.Module], nn.Module]
+    fit: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]] | None = None
+
+
+@dataclass(frozen=True)
 class GenerationSpec:
     """How the graphs of a model make a generator, and what PyTorch generates without any of them.
 
@@ -48,11 +61,16 @@ class GenerationSpec:
                 name; it is empty for a decoder-only model
     prompts     seed -> prompts of different lengths, as a caller would give them: the inputs of the encoder of one row each
                 by name, or {"tokens": int64 [1, length]} for a decoder-only model
+    read        (module, prompt) -> what `logits` takes in place of a prompt as well: what the encoder made of it, so that it
+                is read once for all tokens; each has the rows in front. None where there is no encoder, or no such way
+    extend      of a model that can have the further graph `extend`, which reads several tokens a row; None of any other
     """
 
     asset: Mapping[str, Any]
     logits: Callable[[nn.Module, Mapping[str, Tensor], Tensor], Tensor]
     prompts: Callable[[int], Sequence[Mapping[str, Tensor]]]
+    read: Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    extend: Extension | None = None
 
 
 @dataclass(frozen=True)

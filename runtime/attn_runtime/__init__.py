@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .bundle import Bundle
     from .compare import Tolerance
     from .doctor import diagnose
-    from .generate import GenerateOptions, Generator, Sample, generate_texts, open_generator
+    from .generate import GenerateOptions, Generator, Request, RequestLimits, Sample, generate_texts, open_generator
     from .jetson import SetupOptions, set_up
     from .session import BoundCall, Session, open_session
     from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
@@ -70,6 +70,8 @@ __all__ = [
     "ParityError",
     "PassError",
     "PrecisionError",
+    "Request",
+    "RequestLimits",
     "Sample",
     "Session",
     "SetupOptions",
@@ -103,7 +105,7 @@ __getattr__, __dir__ = lazy(
         "bundle.reader": ["Bundle"],
         "compare": ["Tolerance"],
         "doctor.doctor": ["diagnose"],
-        "generate": ["GenerateOptions", "Generator", "Sample", "open_generator"],
+        "generate": ["GenerateOptions", "Generator", "Request", "RequestLimits", "Sample", "open_generator"],
         "generate.text_generation": ["generate_texts"],
         "jetson.setup": ["SetupOptions", "set_up"],
         "session.opening": ["open_session"],

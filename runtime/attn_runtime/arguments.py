@@ -59,6 +59,7 @@ PATH = Kind("a path", lambda value: isinstance(value, str | os.PathLike) and val
 FLAG = Kind("True or False", is_flag)
 WHOLE = Kind("a whole number", is_whole)
 NUMBER = Kind("a number", is_number)
+THREADS = WHOLE | Kind('"auto"', lambda value: isinstance(value, str) and value == "auto") | NONE
 #: Names to values; what the values may be is for the call to say.
 MAPPING = Kind(
     "a mapping from names", lambda value: isinstance(value, Mapping) and all(isinstance(name, str) for name in value)

@@ -54,6 +54,8 @@ class OpenOptions:
     low_memory   on the CPU, read weights where they lie in the file, which all sessions of a process share, instead of keeping
                  a copy in an order that is faster to multiply with
     stop_spinning  threads sleep as soon as a call is over, instead of waiting busily for the next one
+    share_cores  threads sleep between the nodes too, which get smaller pieces of work: slower on an idle machine, faster where
+                 others want the cores; of a backend whose SHARES_CORES is True
     """
 
     threads: int | None = None
@@ -62,6 +64,7 @@ class OpenOptions:
     workspace: int | None = None
     low_memory: bool = False
     stop_spinning: bool = False
+    share_cores: bool = False
 
 
 class Engine(Protocol):
@@ -110,7 +113,8 @@ class DeviceEngine(Engine, Protocol):
 
 class Backend(Protocol):
     """What a module of `backends` must hold. One with a RANK below 0 is tried before those without, whatever its name;
-    one whose COMPUTES is False knows the golden cases alone, and can't answer anything new."""
+    one whose COMPUTES is False knows the golden cases alone, and can't answer anything new; one whose SHARES_CORES is True
+    heeds `OpenOptions.share_cores`."""
 
     ABOUT: str
     AUTOMATIC: bool

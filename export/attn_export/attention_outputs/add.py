@@ -39,15 +39,16 @@ def add_attention(source: Source, pattern: str = EVERY, seed: int = 0) -> tuple[
     """`source` with the weights of the attention that `pattern` chooses as further outputs of its graphs.
 
     The asset attention_maps.json says which outputs they are and what lies along their axes, as far as the model's
-    `attention` tells. A generator's `step` stays as it is: it runs once for each token, and `first` shows them all.
+    `attention` tells. A generator's `step` and `extend` stay as they are: they run for each token, and `first` shows them all.
     Raises UsageError where there is no attention, or none that matches, and for a .pt2 program.
     """
     if source.by_position:
         raise UsageError(
             f"--with-attention: {source.name} is a saved program, whose modules are gone; export the module that it came from"
         )
-    step = source.generation.asset.get("step") if source.generation else None
-    found = {g.name: find_in(source, g, seed) for g in source.graphs if g.name != step}
+    asset = source.generation.asset if source.generation else {}
+    step = asset.get("step")
+    found = {g.name: find_in(source, g, seed) for g in source.graphs if g.name not in (step, asset.get("extend"))}
     chosen = choose({name: [a for a, _ in pairs] for name, pairs in found.items()}, pattern, source.name)
     maps, notes, graphs = list[dict[str, Any]](), list[str](), list[SourceGraph]()
     for graph in source.graphs:

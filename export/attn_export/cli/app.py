@@ -169,6 +169,12 @@ def _names(context: click.Context, option: click.Parameter, text: str | None) ->
     help="Attention weights as further outputs, of the modules whose path has this regular expression (or glob); all "
     "when it is left out.",
 )
+@click.option(
+    "--with-extend",
+    "extend",
+    is_flag=True,
+    help="Of a model that writes: also a graph that reads several tokens at once, for generation with --lookup.",
+)
 @precision_options
 @quantise_options
 @click.option("--force", is_flag=True, help="Replace what is in the output's place even if it is no bundle.")

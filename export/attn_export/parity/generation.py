@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from attn_models.reference_rules import ReferenceRules, begin_of
 from attn_models.spec import GenerationSpec, GraphSpec, ModelSpec
 from attn_runtime.bundle import BundleWriter
 from attn_runtime.child_process import ChildProcess, TaskFailed
-from attn_runtime.compare import Tolerance
+from attn_runtime.compare import Tolerance, compare
 from attn_runtime.errors import CaptureError, InputError, ParityError
 from attn_runtime.spec import check_shapes
 from attn_runtime.text_format import finite_or_none
@@ -114,6 +114,7 @@ def write_cases(source: Source, tolerance: Tolerance, seed: int, console: Consol
         return []
     with console.stage("writing") as line:
         prompts = _fitting(source, spec, room, seed)
+        spec = _reading_once(source, spec, prompts, tolerance)
         budget = affordable(_seconds(source, spec, prompts, room))
         prompts = prompts[: budget.candidates]
         beams = min(budget.beams, room.batch[1])
@@ -240,13 +241,32 @@ def _fitting(source: Source, spec: GenerationSpec, room: _Room, seed: int) -> li
 
 
 @torch.no_grad()
+def _reading_once(
+    source: Source, spec: GenerationSpec, prompts: Sequence[Prompt], tolerance: Tolerance
+) -> GenerationSpec:
+    """The same, without `read` where it is no way to ask this model: its logits are not those of all that is asked at once."""
+    if spec.read is None or spec.asset["encoder"] is None:
+        return spec
+    longest = max(prompts, key=lambda p: next(iter(p.values())).shape[-1])
+    batch = reference_generation.together([longest, prompts[0]], spec.asset["pad"])
+    tokens = torch.tensor([[*begin_of(spec.asset), *range(3)]]).repeat(2, 1)
+    expected = spec.logits(source.module, batch, tokens)
+    try:
+        found = spec.logits(source.module, spec.read(source.module, batch), tokens)
+    except Exception:  # whatever a model's own code raises
+        return replace(spec, read=None)
+    same = compare("logits", expected.numpy(), found.numpy(), tolerance).passed
+    return spec if same else replace(spec, read=None)
+
+
+@torch.no_grad()
 def _seconds(source: Source, spec: GenerationSpec, prompts: Sequence[Prompt], room: _Room) -> float:
     """What a forward takes, of one row that is half as long as an answer to the longest prompt gets."""
     prompt = max(prompts, key=lambda p: next(iter(p.values())).shape[-1])
     own = prompt.get("tokens", torch.zeros(1, 1, dtype=torch.int64))
     more = max(0, min(USUAL.tokens // 2, room.tokens - own.shape[1]))
     tokens = torch.cat([own, own.new_full((1, more), spec.asset["pad"])], 1)
-    context = {} if spec.asset["encoder"] is None else prompt
+    context = {} if spec.asset["encoder"] is None else prompt if spec.read is None else spec.read(source.module, prompt)
     taken: list[float] = []
     for _ in range(3):  # the first fills caches that all others find filled
         begun = time.thread_time()  # the same on a machine that is busy with something else
@@ -269,28 +289,37 @@ def _case(
 ) -> Written:  # fmt: skip
     longest = max(p["tokens"].shape[1] if "tokens" in p else len(begin_of(spec.asset)) for p in prompts)
     most = min(budget.tokens, room.tokens - longest)
-    alone = [_decode(source, spec, p, beams, most) for p in prompts]
-    margins = [a.margin for a in alone]
-    chosen = _widest(prompts, margins, max(1, min(budget.rows, len(prompts), room.batch[1] // beams)))
-    batch, answer = _together(source, spec, [prompts[n] for n in chosen], beams, most)
+    room_for = max(1, room.batch[1] // beams)
+    # All in batches of as many rows as the graphs take; the rows that are chosen are then asked alone.
+    answers: list[tuple[reference_generation.Decoded, int]] = []
+    for at in range(0, len(prompts), room_for):
+        part = prompts[at : at + room_for]
+        answer = _decode(source, spec, reference_generation.together(part, spec.asset["pad"]), beams, most)
+        answers += [(answer, row) for row in range(len(part))]
+    margins = [answer.margins[row] for answer, row in answers]
+    chosen = _widest(prompts, margins, max(1, min(budget.rows, len(prompts), room_for)))
+    batch, answer = _chosen(spec, prompts, answers, chosen)
     largest = _largest_logit(source, spec, batch, answer, tolerance)
     # Rows that half precision can't decide leave the others undecided, for a case has one margin.
     wide = sum(m > 2 * _HALF_RTOL * largest for m in margins)
     if 2 <= wide < len(chosen):
         chosen = _widest(prompts, margins, wide)
-        batch, answer = _together(source, spec, [prompts[n] for n in chosen], beams, most)
+        batch, answer = _chosen(spec, prompts, answers, chosen)
         largest = max(largest, _largest_logit(source, spec, batch, answer, tolerance))
     error = tolerance.limit(largest)
-    mine = tuple(prompts[n] for n in chosen), batch, answer, tuple(alone[n] for n in chosen)
+    alone = tuple(_decode(source, spec, prompts[n], beams, most) for n in chosen)
+    mine = tuple(prompts[n] for n in chosen), batch, answer, alone
     stretch = max(1.0, ReferenceRules.of(spec.asset).penalty)
     return Written(name, *mine, beams, most, error, stretch)
 
 
-def _together(
-    source: Source, spec: GenerationSpec, prompts: Sequence[Prompt], beams: int, most: int
-) -> tuple[dict[str, Tensor], reference_generation.Decoded]:
-    batch = reference_generation.together(prompts, spec.asset["pad"])
-    return batch, _decode(source, spec, batch, beams, most)
+def _chosen(
+    spec: GenerationSpec, prompts: Sequence[Prompt], answers: Sequence[tuple[reference_generation.Decoded, int]],
+    chosen: Sequence[int],
+) -> tuple[dict[str, Tensor], reference_generation.Decoded]:  # fmt: skip
+    """The chosen prompts as one batch, and the answers that they got among the others."""
+    batch = reference_generation.together([prompts[n] for n in chosen], spec.asset["pad"])
+    return batch, reference_generation.joined([answers[n] for n in chosen], spec.asset["pad"])
 
 
 def _widest(prompts: Sequence[Prompt], margins: Sequence[float], rows: int) -> list[int]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from attn_runtime.bundle import Arrays, Case
-from attn_runtime.child_process import ChildProcess
+from attn_runtime.child_process import ChildDied, ChildProcess
 from attn_runtime.compare import Tolerance
-from attn_runtime.errors import ParityError
+from attn_runtime.errors import AttnError, ParityError
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
 from ..attention import find_blocks
 from ..capture import Branch, capture, explained, explained_at_one, sizes_to_ask, unused_inputs
 from ..console import Console
 from ..onnx_graph import load
-from ..parity import ParityChecker, Sweep, check_same, record_sweep
+from ..parity import ParityChecker, Sweep, Verdict, check_same, record_sweep
 from ..passes import Pass, run_pass
 from ..reference import (
     FP32_ONLY,
@@ -34,12 +35,12 @@ from ..reference import (
     trace_inputs,
 )
 from ..source import Source, SourceGraph
-from .types import ExportOptions, GraphExport, Stage
+from .types import ExportOptions, Form, GraphExport, Stage
 
 #: What the sizes of other branches may take, in seconds.
 _BRANCH_SECONDS = 60.0
 #: A case that PyTorch alone takes so long for is asked of a graph's last form, in seconds, and of no earlier one.
-_HEAVY_SECONDS = 1.0
+_HEAVY_SECONDS = 0.25
 #: Between the seed of an export and that of its sweep, so that no corner's inputs are drawn again.
 _SWEEP_SEED = 1000
 
@@ -91,13 +92,20 @@ def record_reference(
         lambda inputs: run_module(signature, answers[0], inputs).outputs,
         graph.draw,
         sweep,
-        [a.name for a in answers if signature.took(a.inputs) > _HEAVY_SECONDS],
+        _heavy(signature, answers),
     )
     outputs = _outputs(graph, signature, answers)
     return GraphExport(
         graph.name, label, signature, checker, graph.inputs, outputs, tolerance, opset, options.exporter, golden,
         folder,
     )  # fmt: skip
+
+
+def _heavy(signature: Signature, answers: Sequence[Case[Arrays]]) -> list[str]:
+    """The names of the cases that PyTorch takes long for; never of the quickest."""
+    seconds = {a.name: signature.took(a.inputs) for a in answers}
+    quickest = min(seconds, key=lambda name: seconds[name])
+    return [name for name, took in seconds.items() if took > _HEAVY_SECONDS and name != quickest]
 
 
 def _sweep(
@@ -138,8 +146,8 @@ def export_graph(
     options: ExportOptions,
     isolated: ChildProcess,
     console: Console,
-) -> None:
-    """Capture to `place` and run every pass beside it, checking each; the graph to publish is left at `place`."""
+) -> Path:
+    """Capture to `place`, check that quickly, and run every pass beside it; the last form's path, which `finish` checks."""
     example = trace_inputs(work.signature, options.seed).inputs
     with console.stage("capture") as line:
         captured = capture(
@@ -156,52 +164,76 @@ def export_graph(
     if captured.branches and (captured.deferred or options.sweep != 0):
         _ask_other_branches(work, captured.branches, captured.deferred, console)
 
-    def check_capture(heavy: bool) -> Stage:
+    def check_capture(heavy: bool | None) -> Verdict:
         try:
-            return checked_stage(work, "capture", place, console, after=captured.nodes, heavy=heavy)
+            return checked(work, "capture", place, console, heavy)
         except ParityError as problem:
             if captured.deferred:
                 raise explained(problem, captured.branches, work.inputs) from problem
             raise explained_at_one(problem, work.signature, example) from problem
 
-    work.stages.append(check_capture(heavy=False))
+    work.stages.append(Stage("capture", None, captured.nodes, True, "", check_capture(heavy=False)))
+    work.forms.append(Form("capture", place, check_capture))
     current = place
     for number, chosen in enumerate(passes):
         with console.stage(chosen.name) as line:
             target, earlier = place.with_name(f"{place.stem}.{number}.onnx"), [stage.name for stage in work.stages]
-            done = run_pass(chosen, current, target, isolated, earlier=earlier)
+            try:
+                done = run_pass(chosen, current, target, isolated, earlier=earlier)
+            except AttnError:
+                if len(work.forms) > 1:  # the graph that it was given may be at fault
+                    find_fault(work, work.forms)
+                raise
             if done.result.idle and chosen.name not in options.passes:
                 line.drop()
                 continue
             line.done(f"{work.label}{done.before.nodes} -> {done.after.nodes} nodes; {done.result.note}")
-        before, after, note = done.before.nodes, done.after.nodes, done.result.note
-        if done.result.path != current:
+        changed = done.result.path != current
+        # What was judged already; what is new is judged in `finish`, together with what follows.
+        verdict = Verdict() if changed else work.stages[-1].verdict
+        work.stages.append(Stage(chosen.name, done.before.nodes, done.after.nodes, changed, done.result.note, verdict))
+        if changed:
             current = done.result.path
-            stage = checked_stage(work, chosen.name, current, console, before, after, note, heavy=False)
-        else:  # the very graph that was judged already
-            stage = Stage(chosen.name, before, after, False, note, work.stages[-1].verdict)
-        work.stages.append(stage)
-    if work.checker.heavy:
-        last = next(stage for stage in reversed(work.stages) if stage.changed)
-        try:
-            heavy = checked_stage(work, last.name, current, console, after=last.nodes_after, heavy=True)
-        except ParityError:
-            check_capture(heavy=True)  # where the capture is at fault, it is named, and explained
-            raise
-        last.verdict.add(heavy.verdict)
+            work.forms.append(Form(chosen.name, current, partial(checked, work, chosen.name, current, console)))
     work.attention = find_blocks(load(current))
-    for left in place.parent.glob(f"{place.stem}.*.onnx"):
-        if left != current:
-            left.unlink()
-    if current != place:
-        current.replace(place)
+    return current
 
 
-def checked_stage(
-    work: GraphExport, name: str, path: Path, console: Console, before: int | None = None, after: int = 0,
-    note: str = "", heavy: bool | None = None,
-) -> Stage:  # fmt: skip
-    """The stage `name`, its graph at `path` held against PyTorch; `heavy` as `ParityChecker.check` has it, and raises as it."""
+def finish(work: GraphExport, place: Path, console: Console, name: str = "") -> None:
+    """Hold the graph at `place`, the last form or what is called `name`, against PyTorch at every case.
+
+    Capture and passes are held together, once, and one by one where that fails: the first that is at fault is named. Raises as
+    `ParityChecker.check`.
+    """
+    last = work.forms[-1]
+    if len(work.forms) == 1 and not name:  # judged behind the capture
+        if work.checker.heavy:
+            work.stages[0].verdict.add(last.check(True))
+        return
+    try:
+        verdict = checked(work, name or last.stage, place, console, None)
+    except (ParityError, ChildDied):
+        find_fault(work, work.forms if name else work.forms[:-1])
+        raise
+    number = max(n for n, stage in enumerate(work.stages) if stage.changed)
+    for stage in work.stages[number:]:
+        stage.verdict = verdict
+    for stage in work.stages[1:number]:
+        if stage.changed:
+            stage.note = f"{stage.note}; held against PyTorch together with {work.stages[number].name}"
+
+
+def find_fault(work: GraphExport, forms: Sequence[Form]) -> None:
+    """Hold each of these against PyTorch, in order and at every case: raises, by its name, where one is at fault."""
+    for number, form in enumerate(forms):
+        if number:
+            form.check(None)
+        elif work.checker.heavy:
+            form.check(True)  # the other cases it was held to behind the capture
+
+
+def checked(work: GraphExport, name: str, path: Path, console: Console, heavy: bool | None) -> Verdict:
+    """The graph at `path`, of the stage `name`, held against PyTorch; `heavy` and raises as `ParityChecker.check` has it."""
     checker, earlier = work.checker, [stage.name for stage in work.stages]
     earlier = earlier[: earlier.index(name)] if name in earlier else earlier
     swept = f" and {checker.sweep.text}" if checker.sweep and not heavy else ""
@@ -220,7 +252,7 @@ def checked_stage(
     for found in verdict.consistency:
         if not found.passed:
             console.note(f"{work.label}{found.name}: {found.note}")
-    return Stage(name, before, after, True, note, verdict)
+    return verdict
 
 
 def _outputs(graph: SourceGraph, signature: Signature, answers: Sequence[Case[Arrays]]) -> tuple[TensorSpec, ...]:

@@ -40,6 +40,7 @@ _OF_LOADING = (
     "task",
     "revision",
     "download",
+    "extend",
 )
 
 
@@ -198,6 +199,7 @@ def _loaded(
         revision=options.revision,
         download=options.download,
         graphs=options.graphs,
+        extend=options.extend,
     )
 
 

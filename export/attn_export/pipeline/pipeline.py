@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,13 +25,15 @@ from ..reference import preserved, refuse_shared_state, run_module
 from ..source import Source
 from . import manifest
 from .golden_choice import add_by_power
-from .graph_export import checked_stage, export_graph, record_reference
+from .graph_export import export_graph, finish, record_reference
 from .types import Export, ExportOptions, GraphExport, check_mutate
 
 #: The passes of every export, in order. Joining it is a deliberate line.
 DEFAULT_PASSES = ("simplify", "rms_norm", "heads", "rotary")
 #: The data file of a bundle with several graphs.
 WEIGHTS = "weights.data"
+#: The folder in a bundle in the making where several graphs lie until their weights are in one file and are proven.
+FORMS = "forms"
 _WARM_UP = "attn_export.passes._onnxsim:warm_up_here"
 
 
@@ -90,15 +93,22 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
         refuse_shared_state(before, [_asked(work) for work in done.graphs.values()], tolerance)
         writer = BundleWriter(target, options.force) if target.suffix == ".attn" else OnnxWriter(target, options.force)
         with writer:
+            several = isinstance(writer, BundleWriter) and len(done.graphs) > 1
             for work in done.graphs.values():
-                place = writer.path(work.file) if isinstance(writer, BundleWriter) else writer.path()
-                export_graph(work, place, passes, options, isolated, console)
-                work.data = onnx_file.read_info(place).data_files
+                if isinstance(writer, BundleWriter):
+                    place = writer.path(f"{FORMS}/{work.file}" if several else work.file)
+                else:
+                    place = writer.path()
+                last = export_graph(work, place, passes, options, isolated, console)
+                if not several:
+                    finish(work, last, console)
+                    _keep_last(work, place)
             if source.generation is not None:  # after the captures: what none takes is told without these answers
                 fills = [ends for work in done.graphs.values() for ends in work.tolerance.fills.get("logits", ())]
                 of_logits = replace(tolerance, fills={"logits": tuple(fills)})
                 done.written = write_cases(source, of_logits, options.seed, console)
-            if len(done.graphs) > 1 and isinstance(writer, BundleWriter):
+            if several:
+                assert isinstance(writer, BundleWriter)
                 _share_weights(done, writer, console)
             if options.mutate and isinstance(writer, BundleWriter):
                 add_by_power(
@@ -148,17 +158,30 @@ def _check_names(source: Source, target: Path, options: ExportOptions) -> None:
             raise UsageError(f"{problem}; {'narrow the range with --dim' if sized else 'choose another name'}")
 
 
+def _keep_last(work: GraphExport, place: Path) -> None:
+    """Leave the last form at `place`, and no other."""
+    last = work.forms[-1].path
+    for left in place.parent.glob(f"{place.stem}.*.onnx"):
+        if left != last:
+            left.unlink()
+    if last != place:
+        last.replace(place)
+    work.data = onnx_file.read_info(place).data_files
+
+
 def _share_weights(done: Export, writer: BundleWriter, console: Console) -> None:
-    """Put the weights of all graphs in one file, each once, and hold what is published against PyTorch again."""
+    """Put the weights of all graphs in one file, each once, and hold what is published against PyTorch."""
     paths = {name: writer.path(work.file) for name, work in done.graphs.items()}
+    forms = writer.folder / FORMS
     with console.stage("weights") as line:
-        shared = share(list(paths.values()), writer.path(WEIGHTS))
+        for name, work in done.graphs.items():
+            shutil.copyfile(work.forms[-1].path, paths[name])
+        shared = share(list(paths.values()), writer.path(WEIGHTS), source=forms)
         line.done(f"{shared.together / 1e6:.1f} MB in {len(paths)} graphs, {shared.once / 1e6:.1f} MB in {WEIGHTS}")
     for name, work in done.graphs.items():
         work.data = onnx_file.read_info(paths[name]).data_files
-        # No new form of the graph, and no new stage: the last one's checks are made of its final files.
-        nodes = work.stages[-1].nodes_after
-        work.stages[-1].verdict = checked_stage(work, "shared weights", paths[name], console, after=nodes).verdict
+        finish(work, paths[name], console, "shared weights")  # no stage of its own: the last one's files
+    shutil.rmtree(forms)
 
 
 def _write(done: Export, writer: BundleWriter | OnnxWriter, isolated: ChildProcess, console: Console) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ class ExportOptions:
     task           of a saved Hugging Face model: a pipeline tag, the class for it in place of the one that config.json names
     revision       of hf:ORG/NAME: a branch, tag or commit
     download       fetch hf:ORG/NAME where it is not in the local cache; nothing else touches the network
+    extend         of a model that writes token by token: also the graph that reads several tokens at once, which generation
+                   with `lookup` runs
     output_names   names for the outputs, in order
     opset          ONNX opset; None is 22, the newest whose attention every target takes
     exporter       PyTorch's exporter: "dynamo" or "torchscript"
@@ -66,6 +68,7 @@ class ExportOptions:
     task: str | None = None
     revision: str | None = None
     download: bool = False
+    extend: bool = False
     output_names: Sequence[str] = ()
     opset: int | None = None
     exporter: str = "dynamo"
@@ -106,6 +109,16 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Form:
+    """A graph on its way: the stage that made it, where it lies until the export ends, and how it is held against PyTorch:
+    `check(heavy)`, as `ParityChecker.check` has it."""
+
+    stage: str
+    path: Path
+    check: Callable[[bool | None], Verdict]
+
+
+@dataclass(frozen=True)
 class Power:
     """What the golden cases notice of a graph that is changed on purpose.
 
@@ -138,6 +151,7 @@ class GraphExport:
 
     label   "NAME: " where the export has several graphs, for lines of progress
     sweep_folder   where PyTorch's answers between the corners lie while the export goes on
+    forms   the capture, and what each pass that changed it made of it
     data    the names of the data files that the graph's weights lie in
     power   what the golden cases notice, where that was tried
     """
@@ -155,6 +169,7 @@ class GraphExport:
     sweep_folder: Path
     cures: list[dict[str, str]] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
+    forms: list[Form] = field(default_factory=list)
     attention: tuple[AttentionBlock, ...] = ()
     data: tuple[str, ...] = ()
     power: Power | None = None

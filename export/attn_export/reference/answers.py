@@ -94,7 +94,9 @@ def record_answers(
         case, inputs = _drawn(signature, answers[0], seed + len(answers))
         return replace(case, inputs=inputs)
 
-    refuse_state(before, answers, lambda answer: run_module(signature, answer, answer.inputs), other, tolerance)
+    refuse_state(
+        before, answers, lambda answer: run_module(signature, answer, answer.inputs), other, tolerance, signature.took
+    )
     unusual = value_cases(
         signature.inputs,
         signature.draw,

@@ -37,7 +37,7 @@ def choose(
         if not shrinks and case_bytes(answer) > max_bytes:
             continue  # of unusual values: a smaller one would be drawn as usual
         sizes, stored = dict(answer.sizes), answer
-        while case_bytes(stored) > max_bytes and (fewer := smaller(sizes, dims)) is not None:
+        while (not stored.outputs or case_bytes(stored) > max_bytes) and (fewer := smaller(sizes, dims)) is not None:
             if is_example(answer.name) and signature.dependent:
                 break  # a part of inputs that depend on one another is no input; the user's own is stored whole
             sizes = fewer
@@ -46,7 +46,8 @@ def choose(
             else:
                 drawn = signature.draw(sizes, seed + number)
             stored = replace(answer, sizes=drawn.sizes, inputs=drawn.inputs, outputs={})
-            if case_bytes(stored) <= max_bytes:  # the inputs fit; now the outputs must, too
+            # The inputs fit, and the outputs are likely to: now PyTorch is asked, and they must.
+            if case_bytes(stored) + _answer_bytes(answers, stored.sizes) <= max_bytes:
                 stored = run_module(signature, stored, stored.inputs)
         if not stored.outputs:
             stored = run_module(signature, stored, stored.inputs)
@@ -55,6 +56,19 @@ def choose(
         types = ("fp32",) if answer.name in FP32_ONLY else ()
         chosen.append(GoldenRef(**vars(stored), checked_sizes=answer.sizes, seed=drawn_with, types=types))
     return chosen
+
+
+def _answer_bytes(answers: Sequence[Case[Arrays]], sizes: Mapping[str, int]) -> int:
+    """What the outputs take at least at other sizes: an axis that has always been as long as a dim is taken for that dim."""
+    total = 0
+    for name, value in answers[0].outputs.items():
+        size = value.itemsize
+        for axis in range(value.ndim):
+            seen = [(a.sizes, a.outputs[name].shape[axis]) for a in answers]
+            dims = [n for n in sizes if all(own.get(n) == length for own, length in seen)]
+            size *= sizes[dims[0]] if dims else min(length for _, length in seen)
+        total += size
+    return total
 
 
 def case_bytes(answer: Case[Arrays]) -> int:

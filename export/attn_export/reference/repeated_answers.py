@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from attn_runtime.bundle import Arrays, Case
@@ -13,8 +12,9 @@ from torch.nn.parameter import is_lazy
 
 from .module_state import Change, ModuleState
 
-#: When all cases together took PyTorch longer than this, the dearer half of them is not asked again.
-SLOW_SECONDS = 5.0
+#: When all cases together take PyTorch longer than this, the dearer half of them is not asked again, but for the largest of
+#: those that take no longer than a second.
+SLOW_SECONDS, LARGEST_SECONDS = 5.0, 1.0
 #: The room that names of changed things take in a message.
 _SHOWN = 4
 
@@ -38,19 +38,21 @@ def refuse_state(
     ask: Ask,
     other: Callable[[], Case[Arrays]],
     tolerance: Tolerance,
+    took: Callable[[Arrays], float] = lambda _: 0.0,
 ) -> None:
     """Asks for `answers` again, in another order, and looks at what the calls left behind.
 
     `before` is from before the first of them, `ask` returns a case with the module's answers anew, and `other` is one
-    more case, for a module that has a single one. What calls have set (a table that grew, an attention map that was
-    stored) is harmless where the same answers come from the module as it was before; what keeps changing is not.
+    more case, for a module that has a single one; `took` is the seconds that it takes for some inputs. What calls have
+    set (a table that grew, an attention map that was stored) is harmless where the same answers come from the module as
+    it was before; what keeps changing is not.
 
     Raises CaptureError: weights that changed, answers that depend on those before or on chance, attributes that run on.
     """
-    slow = time.perf_counter() - before.taken > SLOW_SECONDS
     first = ModuleState(*before.modules, weights=False)
     touched = before.changes(first)
-    order = asked_again([sum(v.size for v in a.outputs.values()) for a in answers], slow)
+    sizes = [sum(v.size for v in a.outputs.values()) for a in answers]
+    order = asked_again(sizes, [took(a.inputs) for a in answers])
     again = [answers[number] for number in order]
     if touched:
         _refuse_changed_weights(before, first)
@@ -95,16 +97,18 @@ def refuse_shared_state(
         after.restore()
 
 
-def asked_again(outputs: Sequence[int], slow: bool) -> list[int]:
-    """Numbers of the cases to ask again, from the last to the first; `outputs` is how much each of them answers.
+def asked_again(outputs: Sequence[int], seconds: Sequence[float]) -> list[int]:
+    """Numbers of the cases to ask again, from the last to the first; `outputs` is how much each of them answers, in `seconds`.
 
-    When `slow`, the smaller half of them, and the largest: where most is drawn, something random shows best.
+    Where all take SLOW_SECONDS, the smaller half of them, and the largest of those that are not slow themselves: where most
+    is drawn, something random shows best. Of a slow one, the graph's answers are other ones if PyTorch's are random.
     """
     order = list(range(len(outputs)))[::-1]
-    if not slow:
+    if sum(seconds) <= SLOW_SECONDS:
         return order
     ranked = sorted(order, key=lambda number: (outputs[number], number))
-    chosen = {*ranked[: len(ranked) // 2], ranked[-1]}
+    quick = [number for number in ranked if seconds[number] <= LARGEST_SECONDS]
+    chosen = {*ranked[: len(ranked) // 2], *quick[-1:]} or {ranked[0]}
     return [number for number in order if number in chosen]
 
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from attn_models import extend as several_tokens
 from attn_models import registry
 from attn_models.spec import GraphSpec, ModelSpec
 from attn_runtime.compare import Tolerance
@@ -86,6 +87,7 @@ def load_source(
     revision: str | None = None,
     download: bool = False,
     graphs: Sequence[str] = (),
+    extend: bool = False,
 ) -> Source:
     """Resolve `ref`, a name as on the command line or a module of the caller's, with the options of the command line.
 
@@ -94,6 +96,7 @@ def load_source(
     `inputs_from`, a callable or its "package.module:callable", draws the inputs of every case; `source.inputs_from` has more.
     `task`, `revision`, `download` and `graphs` are of a saved Hugging Face model, a folder or hf:ORG/NAME; `load_huggingface`
     says what they mean. A `checkpoint` is loaded over the weights of its folder.
+    `extend` adds the graph of that name to a generator's, which reads several tokens at once.
     `specs`, graph name -> its inputs, stand for inputs, dims and example where they are known already, and choose the
     graphs. Raises UsageError for a name or option that does not fit, CheckpointError for weights that don't.
     """
@@ -119,6 +122,8 @@ def load_source(
         model = _of_library(ref, arguments, download, checkpoint is not None)
     else:
         model = _named(ref, arguments)
+    if extend or _is_known_to_have_extend(model.spec, specs):
+        model = replace(model, spec=_with_extend(model))
     ref, module, kind, spec = model.ref, model.module, model.kind, model.spec
     if kind != SAVED and (
         said := _said(task=task, revision=revision, graphs=graphs, download=download and kind not in _LIBRARIES)
@@ -149,6 +154,10 @@ def load_source(
             f"leave {next(name for name, given in of_one.items() if given)} out, or take one of them with --graph NAME"
         )
     declared = dict(specs) if specs else _declare(ref, chosen, inputs, dims, examples, kind)
+    if extend and spec and spec.generation and len(chosen) > 1 and not specs:
+        # Its cache has as many entries as that of the step, whatever range was asked for.
+        count = declared[several_tokens.NAME][0].dims[1]
+        declared[several_tokens.NAME] = several_tokens.extend_inputs(declared[spec.generation.asset["step"]], count)
     drawn_by, draw = draw_with(inputs_from, declared[chosen[0].name]) if inputs_from is not None else (None, None)
     if draw is None and any(part.fit is not None for part in chosen):
         drawn_by = OWN_FIT
@@ -188,6 +197,18 @@ def load_source(
         generation=spec.generation if spec and whole else None,
         attention=spec.attention if spec else (),
     )
+
+
+def _is_known_to_have_extend(spec: ModelSpec | None, specs: Mapping[str, Any] | None) -> bool:
+    """Whether the graphs of a bundle that is held against its source have one that the source has where it is wanted."""
+    can = spec is not None and spec.generation is not None and spec.generation.extend is not None
+    return can and several_tokens.NAME in (specs or ())
+
+
+def _with_extend(model: _Model) -> ModelSpec:
+    if model.spec is None:
+        raise UsageError(f"--with-extend: {model.ref} is no generator with graphs of its own; leave it out")
+    return several_tokens.with_extend(model.spec)
 
 
 def is_saved_model(ref: str) -> bool:

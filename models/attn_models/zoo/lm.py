@@ -7,7 +7,8 @@ Tensor names end in the axes they have:
     V  vocabulary         P  entries of the cache, filled and free
 
 `LanguageModel.forward` reads a whole text, which is what training needs. To write, a runtime wants two graphs that share its
-weights: `First` reads the prompt and hands out keys and values, `Step` reads one token and is given those of the past.
+weights: `First` reads the prompt and hands out keys and values, `Step` reads one token and is given those of the past;
+`Extend` reads several, for a runtime that guesses what comes.
 Both must answer what `forward` answers. manifest.schema.json, $defs/generation, has the names they keep to.
 """
 
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 
 from ..data import END, PAD, UNKNOWN, draw_stories, encode, lexicon, padded, tokenizer
 from ..recipe import Recipe, Split
-from ..spec import AttentionAxis, AttentionSpec, GenerationSpec, GraphSpec, ModelSpec
+from ..spec import AttentionAxis, AttentionSpec, Extension, GenerationSpec, GraphSpec, ModelSpec
 
 IGNORED = -100  # the target behind a story's end
 STORIES = 8_000  # that the model is trained on
@@ -125,6 +126,29 @@ class Attention(nn.Module):
         out_BGRD = weight_BGRP[..., :-1] @ past_value_BGPD + weight_BGRP[..., -1:] * value_BG1D
         return self.out(out_BGRD.reshape(-1, 1, self.heads * self.head_size)), key_BG1D, value_BG1D
 
+    def extend(
+        self,
+        x_BTC: Tensor,
+        cos_B1TD: Tensor,
+        sin_B1TD: Tensor,
+        bias_B11P: Tensor,
+        past_key_BGPD: Tensor,
+        past_value_BGPD: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of several new tokens: as `step`, with keys and values [B, G, T, D]. Each sees the past and those before it."""
+        query_BHTD, key_BGTD, value_BGTD = self.turned(x_BTC, cos_B1TD, sin_B1TD)
+        # As above, the queries of R heads one behind the other: those of a head are the tokens in their order.
+        query_BGND = query_BHTD.unflatten(1, (self.kv_heads, self.shared)).flatten(2, 3) * self.head_size**-0.5
+        past_BGNP = query_BGND @ past_key_BGPD.transpose(-1, -2) + bias_B11P
+        place_T = torch.arange(x_BTC.shape[1], device=x_BTC.device)
+        later_TT = torch.where(place_T[:, None] < place_T, -torch.inf, 0.0)
+        new_BGNT = query_BGND @ key_BGTD.transpose(-1, -2) + later_TT.repeat(self.shared, 1)
+        weight_BGNS = torch.softmax(torch.cat([past_BGNP, new_BGNT], dim=-1), dim=-1)
+        entries = past_key_BGPD.shape[2]
+        out_BGND = weight_BGNS[..., :entries] @ past_value_BGPD + weight_BGNS[..., entries:] @ value_BGTD
+        out_BHTD = out_BGND.unflatten(2, (self.shared, -1)).flatten(1, 2)
+        return self.out(out_BHTD.transpose(1, 2).flatten(2)), key_BGTD, value_BGTD
+
     def turned(self, x_BTC: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [B, H, T, D] and keys [B, G, T, D], turned to their positions, and values [B, G, T, D]."""
         heads_BNTD = self.project(x_BTC).unflatten(-1, (-1, self.head_size)).transpose(1, 2)
@@ -162,6 +186,10 @@ class Block(nn.Module):
     def step(self, x_B1C: Tensor, *positions_and_past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         added_B1C, key_BG1D, value_BG1D = self.attention.step(self.attention_norm(x_B1C), *positions_and_past)
         return self.feed(x_B1C + added_B1C), key_BG1D, value_BG1D
+
+    def extend(self, x_BTC: Tensor, *positions_and_past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        added_BTC, key_BGTD, value_BGTD = self.attention.extend(self.attention_norm(x_BTC), *positions_and_past)
+        return self.feed(x_BTC + added_BTC), key_BGTD, value_BGTD
 
     def feed(self, x_BTC: Tensor) -> Tensor:
         fed: Tensor = x_BTC + self.feed_forward(self.feed_forward_norm(x_BTC))
@@ -263,6 +291,21 @@ class Step(nn.Module):
             x_B1C, key_BG1D, value_BG1D = block.step(x_B1C, cos_B11D, sin_B11D, bias_B11P, key_BGPD, value_BGPD)
             cache += [key_BG1D, value_BG1D]
         return self.model.head(self.model.norm(x_B1C)).squeeze(1), *cache
+
+
+class Extend(Step):
+    """The graph that reads several tokens, the first of them at `position`: logits and cache of each."""
+
+    def forward(self, token: Tensor, position: Tensor, past_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        x_BTC, cache = self.model.embedding(token), list[Tensor]()
+        position = position + torch.arange(token.shape[1], device=token.device)
+        cos_B1TD, sin_B1TD = (F.embedding(position, t).unsqueeze(1) for t in (self.model.cos_TD, self.model.sin_TD))
+        bias_B11P = torch.where(past_mask, 0.0, -torch.inf)[:, None, None]
+        for block, key_BGPD, value_BGPD in zip(self.model.blocks, past[::2], past[1::2], strict=True):
+            assert isinstance(block, Block)
+            x_BTC, key_BGTD, value_BGTD = block.extend(x_BTC, cos_B1TD, sin_B1TD, bias_B11P, key_BGPD, value_BGPD)
+            cache += [key_BGTD, value_BGTD]
+        return self.model.head(self.model.norm(x_BTC)), *cache
 
 
 def wake(module: nn.Module) -> str:
@@ -414,7 +457,9 @@ def of_size(
         build=lambda **other: LanguageModel(**{**config, **other}),
         graphs=graphs(vocabulary, layers, kv_heads, width // heads, max_length),
         wake=wake,
-        generation=GenerationSpec(asset, logits, lambda seed: prompts(seed, vocabulary, max_length)),
+        generation=GenerationSpec(
+            asset, logits, lambda seed: prompts(seed, vocabulary, max_length), extend=Extension(Extend)
+        ),
         attention=(AttentionSpec(r"blocks\.\d+\.attention", query=tokens, key=tokens),),
         assets=assets if known else None,
         recipe=recipe if known else None,

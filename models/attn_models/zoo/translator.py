@@ -4,11 +4,12 @@ Vaswani et al., "Attention Is All You Need" (2017), in the pre-norm form, with o
 output, as in Press and Wolf (2017). The encoder reads the whole source. The decoder writes the answer: every token looks
 at those before it and at the source.
 
-The module computes the logits of a whole answer at once, which is what training needs. Three views of it, which share
-its weights, generate (assets/generation.json says how they go together):
+The module computes the logits of a whole answer at once, which is what training needs. Views of it, which share its
+weights, generate (assets/generation.json says how they go together):
     encoder   the source -> memory, once
     first     the first tokens -> logits of the next one; their keys and values, and those of the source, for the cache
     step      one more token and the cache -> logits of the next one, and the key and value to add to the cache
+    extend    the same of several tokens at once, for a runtime that guesses what comes
 
 Tensor names end in the axes they have:
     B  batch              T  tokens of the answer            S  tokens of the source, or keys and values in general
@@ -18,10 +19,8 @@ Tensor names end in the axes they have:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import NamedTuple
 
 import torch
 from attn_runtime.errors import UsageError
@@ -31,19 +30,12 @@ from torch.nn import functional as F
 
 from .. import reference_generation
 from ..data.translation import BEGIN, END, LONGEST, PAD, text
+from ..layers import Past, attend_to_past
 from ..recipe import Inputs, Recipe, Split
-from ..spec import AttentionAxis, AttentionSpec, GenerationSpec, GraphSpec, ModelSpec
+from ..spec import AttentionAxis, AttentionSpec, Extension, GenerationSpec, GraphSpec, ModelSpec
 
 MAX_LENGTH = 32  # tokens of a source, and of an answer with the token that begins it
 MAX_BATCH = 32
-
-
-class Past(NamedTuple):
-    """What the cache holds of one layer: which places are filled, and the keys and values there."""
-
-    filled_BC: Tensor
-    key_BHCE: Tensor
-    value_BHCE: Tensor
 
 
 class Attention(nn.Module):
@@ -68,28 +60,14 @@ class Attention(nn.Module):
     def forward(
         self, x_BTD: Tensor, key_BHSE: Tensor, value_BHSE: Tensor, allowed: Tensor | None, past: Past | None = None
     ) -> Tensor:
-        """`allowed`, bool, broadcasts to [B, H, T, S]. With `past`, the one new token also sees the filled places of it."""
+        """`allowed`, bool, broadcasts to [B, H, T, S]. With `past`, new tokens also see the filled places of it."""
         query_BHTE = self.split(self.query(x_BTD))
         if past is None:
             attended_BHTE = F.scaled_dot_product_attention(query_BHTE, key_BHSE, value_BHSE, attn_mask=allowed)
         else:
-            attended_BHTE = attend_to_past(query_BHTE, key_BHSE, value_BHSE, past)
+            attended_BHTE = attend_to_past(query_BHTE, key_BHSE, value_BHSE, past, allowed)
         mixed_BTD: Tensor = self.out(attended_BHTE.transpose(1, 2).flatten(2))
         return mixed_BTD
-
-
-def attend_to_past(query_BH1E: Tensor, key_BH1E: Tensor, value_BH1E: Tensor, past: Past) -> Tensor:
-    """One query over the cache and its own key, which is not in the cache yet: -> [B, H, 1, E].
-
-    The new key and value are not appended to the cached ones: that would copy the cache at every step. Only the scores,
-    which are small, are put together for the softmax.
-    """
-    query_BH1E = query_BH1E * query_BH1E.shape[-1] ** -0.5
-    past_score_BH1C = query_BH1E @ past.key_BHCE.transpose(2, 3)
-    past_score_BH1C = torch.where(past.filled_BC[:, None, None], past_score_BH1C, -math.inf)
-    new_score_BH11 = (query_BH1E * key_BH1E).sum(-1, keepdim=True)
-    weight_BH1S = torch.cat([past_score_BH1C, new_score_BH11], dim=-1).softmax(-1)
-    return weight_BH1S[..., :-1] @ past.value_BHCE + weight_BH1S[..., -1:] * value_BH1E
 
 
 class FeedForward(nn.Sequential):
@@ -242,10 +220,17 @@ class Translator(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, source: Tensor, source_mask: Tensor, target: Tensor) -> Tensor:
-        allowed_B11S = allow(source_mask)
-        memory_BSD = self.encoder(self.dropout(self.embedding(source, places(source))), allowed_B11S)
+        return self.answer(self.memory(source, source_mask), source_mask, target)
+
+    def memory(self, source: Tensor, source_mask: Tensor) -> Tensor:
+        """What the encoder makes of a source: float32 [B, S, D]."""
+        made_BSD: Tensor = self.encoder(self.dropout(self.embedding(source, places(source))), allow(source_mask))
+        return made_BSD
+
+    def answer(self, memory: Tensor, source_mask: Tensor, target: Tensor) -> Tensor:
+        """The logits behind each token of the target."""
         x_BTD = self.dropout(self.embedding(target, places(target)))
-        x_BTD, _ = self.decoder(x_BTD, causal(target), self.decoder.cross(memory_BSD), allowed_B11S)
+        x_BTD, _ = self.decoder(x_BTD, causal(target), self.decoder.cross(memory), allow(source_mask))
         return self.embedding.logits(self.decoder.norm(x_BTD))
 
 
@@ -301,6 +286,8 @@ class StepView(nn.Module):
     """token, position [B, 1], past_mask [B, C], source_mask [B, S]; key and value of each layer, first those cached
     [B, H, C, E], then those of the source [B, H, S, E] -> logits [B, V], key and value of the token for each layer."""
 
+    several = False
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         assert isinstance(model, Translator)
@@ -312,14 +299,31 @@ class StepView(nn.Module):
         half = len(keys_values) // 2
         cached, cross = keys_values[:half], keys_values[half:]
         past = [Past(past_mask, key, value) for key, value in zip(cached[::2], cached[1::2], strict=True)]
-        x_B1D, new = self.decoder(self.embedding(token, position), None, cross, allow(source_mask), past)
-        return self.embedding.logits(self.decoder.norm(x_B1D[:, 0])), *new
+        causal_TT = causal(token) if self.several else None
+        position = position + places(token) if self.several else position
+        x_BTD, new = self.decoder(self.embedding(token, position), causal_TT, cross, allow(source_mask), past)
+        return self.embedding.logits(self.decoder.norm(x_BTD if self.several else x_BTD[:, 0])), *new
+
+
+class ExtendView(StepView):
+    """As StepView, of several tokens [B, T], the first of them at `position`: logits [B, T, V] behind each."""
+
+    several = True
 
 
 def logits(module: nn.Module, prompt: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
     """Of all tokens, computed anew, without a cache: what the graphs are held against."""
+    assert isinstance(module, Translator)
+    if "memory" in prompt:
+        return module.answer(prompt["memory"], prompt["source_mask"], tokens)
     found: Tensor = module(prompt["source"], prompt["source_mask"], tokens)
     return found
+
+
+def read(module: nn.Module, prompt: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `logits` takes of a source that was read before."""
+    assert isinstance(module, Translator)
+    return {"memory": module.memory(prompt["source"], prompt["source_mask"]), "source_mask": prompt["source_mask"]}
 
 
 def prompts(seed: int, vocabulary: int) -> list[dict[str, Tensor]]:
@@ -446,7 +450,7 @@ def generation(vocabulary: int, layers: int, max_length: int) -> GenerationSpec:
         "pad": PAD,
         "max_length": max_length,
     }
-    return GenerationSpec(asset, logits, lambda seed: prompts(seed, vocabulary))
+    return GenerationSpec(asset, logits, lambda seed: prompts(seed, vocabulary), read, Extension(ExtendView))
 
 
 def of_size(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 ABOUT = "ONNX Runtime on the CPU, or on an NVIDIA GPU through its CUDA provider"
 AUTOMATIC = True
+SHARES_CORES = True
 
 _GRAPHS = GraphIds("gpu_graph_id", skip=-1)
 
@@ -181,6 +182,7 @@ def create(
         threads=wanted.threads or 0,
         large=wanted.low_memory and device == "cpu",
         stop_spinning=wanted.stop_spinning,
+        share_cores=wanted.share_cores,
     )
     if device != "cpu":
         options.add_session_config_entry(*RECORD)  # ONNX Runtime before 1.24 ignores it

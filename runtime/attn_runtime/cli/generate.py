@@ -34,6 +34,7 @@ _ASKED = [
     "early_stop",
     "repetition_penalty",
     "no_repeat_ngram",
+    "lookup",
     "begin",
 ]
 
@@ -57,6 +58,12 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--greedy", is_flag=True, help="The likeliest token each time, whatever the bundle does by default."
+            ),
+            click.option(
+                "--lookup",
+                type=int,
+                metavar="N",
+                help="Guess up to N tokens ahead, as they stand in the text: the same answer, sooner where it repeats it.",
             ),
             click.option(
                 "--file",

@@ -46,7 +46,23 @@ quiet_already_option = click.option("--quiet", "-q", is_flag=True, expose_value=
 verbose_option = click.option(
     "--verbose", "-v", is_flag=True, help="Tell on stderr why other backends and devices were passed over."
 )
-threads_option = click.option("--threads", type=int, help="Threads that one node may use on the CPU.")
+
+
+def _threads(text: str) -> int | str:
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise click.BadParameter(f"{printable(text, 80)!r} is no whole number and not auto.") from None
+
+
+threads_option = click.option(
+    "--threads",
+    type=_threads,
+    metavar="INTEGER|auto",
+    help="Threads that one node may use on the CPU; auto takes one or all, whichever is faster at the time.",
+)
 
 
 def session_options(command: Callable[..., Any]) -> Callable[..., Any]:

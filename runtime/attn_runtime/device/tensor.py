@@ -134,6 +134,11 @@ class DeviceArray:
         rest = (self._device, self._memory, self.shape[1:], self.dtype)
         return [DeviceArray(*rest, offset=start + n * step) for n in range(self.shape[0])]
 
+    def rows(self, count: int) -> DeviceArray:
+        """The first `count` of the arrays along the first axis, over the same memory."""
+        start = self.address - self._memory.address
+        return DeviceArray(self._device, self._memory, (count, *self.shape[1:]), self.dtype, offset=start)
+
     def clear(self) -> None:
         """Make it all zeros, on the default stream: done when work put there later begins."""
         if self.nbytes:
@@ -153,6 +158,7 @@ class DeviceArray:
         for array, start, each in ((self, offset, steps), (source, source_offset, source_steps)):
             end = start + each[1] * (extent[2] - 1) + each[0] * (extent[1] - 1) + extent[0]
             assert start >= 0 and end <= array.nbytes, "a box beyond its array"
+            array._memory.lend(DEFAULT_STREAM)  # who lets go of it behind this does so before the copy is made
         self._device.use()
         to, at = self.address + offset, source.address + source_offset
         self._device.copy_box(to, steps, at, source_steps, extent, DEFAULT_STREAM)

@@ -11,6 +11,7 @@ generator        `open_generator`; prompts in, tokens out
 text_generation  the same from text to text
 recorded_cases   what PyTorch generated when the bundle was made
 verify           the same, here
+serving          requests that join and leave while others are written
 graphs           the graphs that take the steps, bound to the buffers that they share
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .options import GenerateOptions, Sample
     from .recorded_cases import GeneratedCase, generated_cases
     from .result import Followed, Generated
+    from .serving import Request, RequestLimits
     from .settings import Settings
     from .text_generation import TextAnswers, generate_texts
     from .verify import Replayed, replay
@@ -36,6 +38,8 @@ __all__ = [
     "GeneratedCase",
     "Generator",
     "Replayed",
+    "Request",
+    "RequestLimits",
     "Sample",
     "Settings",
     "TextAnswers",
@@ -54,6 +58,7 @@ __getattr__, __dir__ = lazy(
         "options": ["GenerateOptions", "Sample"],
         "recorded_cases": ["GeneratedCase", "generated_cases"],
         "result": ["Followed", "Generated"],
+        "serving": ["Request", "RequestLimits"],
         "settings": ["Settings"],
         "text_generation": ["TextAnswers", "generate_texts"],
         "verify": ["Replayed", "replay"],

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,13 @@ from ..session import Session, check_open, open_session
 from ..spec import TensorSpec, check_shapes, signature
 from .beam import BeamSearch
 from .graphs import GraphIO, Sessions, Shape, StepGraphs, memory_of
-from .greedy import Answers, Given, generate_each, likeliest
+from .greedy import Answers, Choosing, Given, Guessed, generate_each, likeliest
+from .lookup import drafts_of
 from .options import GenerateOptions
-from .result import Followed, Generated
+from .result import Followed, Generated, Stopped
 from .rules import ScoreRules
 from .sampling import Sampler
+from .serving import Prompt, Request, RequestLimits, Server, Turns
 from .settings import Settings
 
 #: Shapes whose buffers are kept for the next prompts of the same shape.
@@ -45,12 +46,15 @@ def open_generator(
     backend: str | None = None,
     *,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     cuda_graph: bool = False,
     cache: str | os.PathLike[str] | None = None,
     low_memory: bool = False,
+    requests: RequestLimits | None = None,
 ) -> Generator:
     """Open the generator in the bundle at `path`, all of its graphs on one device. Parameters and errors of `open_session`.
+
+    requests  how many requests `Generator.submit` takes at a time, and what they may take up; None for the usual limits
 
     Raises BundleError where the bundle has no generator, or graphs that do not fit together.
     """
@@ -59,10 +63,14 @@ def open_generator(
     options: dict[str, Any] = {"precision": precision, "threads": threads, "cuda_graph": cuda_graph}
     # The graphs take turns on the same cores: one's threads, waiting busily for its next call, would hold up the others.
     options |= {"cache": cache, "low_memory": low_memory, "stop_spinning": True}
-    return with_bundle(path, lambda bundle: _open(bundle, device, backend, options))
+    if not isinstance(requests, RequestLimits | None):
+        raise UsageError(f"requests: got {type(requests).__name__}, expected RequestLimits(rows=..., waiting=...)")
+    return with_bundle(path, lambda bundle: _open(bundle, device, backend, options, requests))
 
 
-def _open(bundle: Bundle, device: str, backend: str | None, options: Mapping[str, Any]) -> Generator:
+def _open(
+    bundle: Bundle, device: str, backend: str | None, options: Mapping[str, Any], requests: RequestLimits | None
+) -> Generator:
     wiring = GraphIO.of(bundle, options["precision"])
 
     def open_one(graph: str, first: Session | None) -> Session:
@@ -70,11 +78,12 @@ def _open(bundle: Bundle, device: str, backend: str | None, options: Mapping[str
         at, by = (device, backend) if first is None else (first.device, first.backend)
         return open_session(bundle, at, by, graph=graph, **options)
 
-    return Generator(bundle, wiring, Sessions.opened(wiring, open_one))
+    return Generator(bundle, wiring, Sessions.opened(wiring, open_one), requests)
 
 
 class Generator:
-    """An open generator. One generation at a time: a call from another thread waits. A context manager, or `close` it.
+    """An open generator. One call of `generate` at a time: that of another thread waits. Requests that are submitted are written
+    together, and take turns with such calls. A context manager, or `close` it.
 
     inputs           TensorSpecs of what `generate` takes: the encoder's inputs, or tokens and tokens_mask
     max_length       most tokens of a row, prompt included
@@ -85,7 +94,9 @@ class Generator:
     precision        which of the bundle's precisions it runs
     """
 
-    def __init__(self, bundle: Bundle, wiring: GraphIO, sessions: Sessions) -> None:
+    def __init__(
+        self, bundle: Bundle, wiring: GraphIO, sessions: Sessions, requests: RequestLimits | None = None
+    ) -> None:
         self.bundle, self.wiring, self.where = bundle, wiring, wiring.where
         self._sessions: Sessions | None = sessions
         self.inputs = wiring.inputs
@@ -97,7 +108,8 @@ class Generator:
         self.precision = sessions.first.precision
         self._memory = memory_of(sessions.all())
         self._plans: OrderedDict[Shape, StepGraphs] = OrderedDict()
-        self._busy, self._writer = threading.Lock(), 0
+        self._turns = Turns()
+        self._server = Server(wiring, sessions, self._turns, requests or RequestLimits())
         self._process = os.getpid()
 
     def generate(
@@ -129,12 +141,10 @@ class Generator:
         limits = self._limits(settings, lengths)
         shape = Shape(len(lengths), settings.beams, tokens.shape[1], tuple((n, v.shape) for n, v in source.items()))
         with self._alone():
-            stops = np.zeros(self.vocabulary, bool)
-            stops[list(settings.stop)] = True
-            sampler = Sampler(settings.sample, len(lengths)) if settings.sample else None
+            stops = self._stops(settings)
             answers = Answers(limits, stops, self.wiring.pad)
             if not answers.active.any():
-                return _of_answers(answers, np.zeros(len(lengths)), settings, started)
+                return _of_answers(answers, np.zeros(len(lengths)), settings, time.perf_counter() - started)
             rules = self._rules(settings, source, tokens, lengths, limits)
             plan = self._plan(shape)
             logits = plan.start(source, tokens, lengths)
@@ -142,10 +152,55 @@ class Generator:
                 search = BeamSearch(limits, stops, self.wiring.pad, settings, rules)
                 search.generate(plan, logits, self.where, is_cancelled)
                 return Generated(*search.result(), search.steps, time.perf_counter() - started)
-            choose = sampler or likeliest
-            told = (on_token, is_cancelled, settings.scores)
-            sums = generate_each(plan, logits, answers, choose, self.where, *told, rules)
-            return _of_answers(answers, sums, settings, started)
+            if settings.lookup:
+                prompts = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
+                drafts = drafts_of(prompts, self._sources(source) if source else (), settings.lookup)
+                guessed = Guessed(limits, stops, self.wiring.pad, self.max_length, prompts, drafts, self.where, rules)
+                sums = guessed.generate(plan, logits, on_token, is_cancelled, settings.scores)
+                scores = None if sums is None else _scores(sums, guessed.lengths, settings)
+                return guessed.result(scores, time.perf_counter() - started)
+            choosing = self._choosing(settings, answers, rules)
+            generate_each(plan, logits, choosing, on_token, is_cancelled)
+            return _of_answers(answers, choosing.sums, settings, time.perf_counter() - started)
+
+    def submit(
+        self,
+        inputs: Mapping[str, Any],
+        options: GenerateOptions | None = None,
+        on_token: Callable[[int], object] | None = None,
+        deadline: float | None = None,
+    ) -> Request[Generated]:
+        """Have one prompt answered beside others that were submitted, each of which comes and goes by itself. Returns at once.
+
+        inputs    as `generate` takes them, of one row
+        options   the same; with one beam
+        on_token  called with each token as it is chosen, by the thread that writes all requests, which waits for it
+        deadline  seconds from now after which it ends with the tokens that there are
+
+        The tokens are those that `generate` gives for this prompt alone. Requests are begun in the order in which they come.
+        Raises InputError and UsageError as `generate` does; UsageError for beams, and where too many requests wait already.
+        """
+        self._check_process()
+        settings = self.settings(options)
+        arguments.expect_call("on_token", on_token, 0)
+        arguments.expect(arguments.Kind("seconds, 0 or more", _is_time) | arguments.NONE, deadline=deadline)
+        settings.check_submitted(self.where)
+        source, tokens, lengths = self._checked(inputs, settings)
+        if len(lengths) != 1:
+            raise InputError(f"submit: got {len(lengths)} rows, expected one; submit a request for each ({self.where})")
+        limits = self._limits(settings, lengths)
+        # Copies: the caller may write into the arrays before the request has its turn.
+        source = {name: value.copy() for name, value in source.items()}
+        prompt = Prompt(source, tokens[:, : lengths[0]].copy(), limits[0])
+        rules = self._rules(settings, source, tokens, lengths, limits)
+        answers = Answers(limits, self._stops(settings), self.wiring.pad)
+        row = _Row(self._choosing(settings, answers, rules), settings, rules is None)
+        request = Request(self._server, prompt, row, on_token, deadline)
+        if not limits[0]:
+            request.end(None)
+            return request
+        self._server.submit(request)
+        return request
 
     def settings(self, options: GenerateOptions | None = None) -> Settings:
         """What `generate` does with these options: the bundle's defaults stand where they say nothing."""
@@ -205,9 +260,10 @@ class Generator:
             rules = None
             if ruled:
                 rules = self._rules(settings, source, prompt, prompts, self._limits(settings, prompts))
-            sums = generate_each(plan, logits, answers, given, self.where, None, None, True, rules)
-            assert sums is not None
-            return Followed(_scores(sums, lengths, settings), given.behind, given.own)
+            choosing = Choosing(answers, given, self.where, True, rules)
+            generate_each(plan, logits, choosing)
+            assert choosing.sums is not None
+            return Followed(_scores(choosing.sums, lengths, settings), given.behind, given.own)
 
     @property
     def most_rows(self) -> int:
@@ -223,11 +279,13 @@ class Generator:
         """Let go of the engines and buffers. Closing twice is closing once."""
         if self._process != os.getpid():
             return  # the parent's, and so are the threads that closing would wait for
+        self._check_free()
+        self._server.close()
         with self._alone():
             sessions, self._sessions = self._sessions, None
             self._plans.clear()
-            for session in sessions.all() if sessions else ():
-                session.close()
+            if sessions is not None:
+                sessions.close()
 
     def __enter__(self) -> Generator:
         return self
@@ -246,18 +304,33 @@ class Generator:
         """One generation at a time. UsageError for what would wait for ever: one inside another (in on_token, in cancel),
         and one in a process that was forked, where neither the engines' threads are nor who holds the lock.
         """
+        self._check_process()
+        self._check_free()
+        self._turns.take()
+        try:
+            yield
+        finally:
+            self._turns.give()
+
+    def _check_process(self) -> None:
         if self._process != os.getpid():
             raise UsageError(forks.opened_before("generator", self.where))
-        if self._writer == threading.get_ident():
+
+    def _check_free(self) -> None:
+        if self._turns.mine:
             raise UsageError(
                 f"the generator on {self.where} is in use: on_token and cancel can't call it; open another"
             )
-        with self._busy:
-            self._writer = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._writer = 0
+
+    def _stops(self, settings: Settings) -> NDArray[np.bool_]:
+        """Which tokens end an answer."""
+        stops = np.zeros(self.vocabulary, bool)
+        stops[list(settings.stop)] = True
+        return stops
+
+    def _choosing(self, settings: Settings, answers: Answers, rules: ScoreRules | None) -> Choosing:
+        choose = Sampler(settings.sample, len(answers.lengths)) if settings.sample else likeliest
+        return Choosing(answers, choose, self.where, settings.scores, rules)
 
     def _limits(self, settings: Settings, lengths: Sequence[int]) -> list[int]:
         """Most tokens of each answer, behind prompts of these lengths."""
@@ -299,7 +372,13 @@ class Generator:
     ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], list[int]]:
         """`_prompts` of inputs that go with `settings`."""
         settings.check(self.vocabulary, self.where)
+        settings.check_lookup(self.wiring.most_guessed, self.where)
         source, tokens, lengths = self._prompts(inputs, settings)
+        if settings.lookup and self.wiring.one_place and len(lengths) > 1:
+            raise UsageError(
+                f"lookup: got {len(lengths)} rows; all rows of this model stand at one place, and more is guessed right of "
+                f"one than of another: give one row at a time, or leave lookup out ({self.where})"
+            )
         if settings.sample is not None:
             settings.sample.seeds(len(lengths))
         if len(lengths) * settings.beams > self.most_rows:
@@ -377,10 +456,38 @@ def check_cancel(cancel: Event | Callable[[], object] | None) -> Callable[[], ob
     return question
 
 
-def _of_answers(answers: Answers, sums: NDArray[np.float64] | None, settings: Settings, started: float) -> Generated:
+def _is_time(value: object) -> bool:
+    return arguments.is_number(value) and float(value) >= 0  # type: ignore[arg-type]
+
+
+class _Row:
+    """See serving's `Row`."""
+
+    def __init__(self, choosing: Choosing, settings: Settings, free: bool) -> None:
+        """`free` is a row that no rules are for."""
+        self._choosing, self._settings = choosing, settings
+        self._plain = free and settings.sample is None and not settings.scores
+
+    def take(self, logits: NDArray[Any], row: int, likeliest: int | None) -> tuple[int, bool]:
+        if self._plain and likeliest is not None:
+            return likeliest, self._choosing.answers.add_one(likeliest)
+        tokens, going = self._choosing.take(logits[row : row + 1])
+        return int(tokens[0]), going
+
+    def result(self, why: str | None, seconds: float) -> Generated:
+        answers = self._choosing.answers
+        sums = self._choosing.sums
+        if why is not None:
+            answers.cancel(cast(Stopped, why))
+        elif not answers.steps:  # without room for a token
+            sums = np.zeros(1)
+        return _of_answers(answers, sums, self._settings, seconds)
+
+
+def _of_answers(answers: Answers, sums: NDArray[np.float64] | None, settings: Settings, seconds: float) -> Generated:
     scores = None if sums is None else _scores(sums, answers.lengths, settings)
-    seconds = time.perf_counter() - started
-    return Generated(answers.tokens(), answers.lengths, scores, tuple(answers.stopped), answers.steps, seconds)
+    found = (answers.tokens(), answers.lengths, scores, tuple(answers.stopped), answers.steps, seconds)
+    return Generated(*found, *((0, 0) if settings.lookup else ()))
 
 
 def _scores(sums: NDArray[np.float64], lengths: NDArray[np.int64], settings: Settings) -> NDArray[np.float64]:

@@ -76,6 +76,9 @@ class GenerateOptions:
     repetition_penalty  of tokens that are in the row already, prompt or begin included: logits above 0 are divided by it and
                     those below 0 multiplied with it; with beams the same of log probabilities (1)
     no_repeat_ngram no so many tokens in a row come twice in a row, prompt or begin included; 0 for no such rule (0)
+    lookup          guess up to so many tokens ahead, as they followed the last ones earlier in the prompt, source or answer, and
+                    have the guesses checked in one call: the same tokens, sooner where an answer repeats what is there. Of a
+                    bundle with the graph `extend`, without beams and sampling; 0 for no guesses (0)
     begin           what answers begin with, by the names of the model's choices, as in {"language": "de"} (the model's own)
     """
 
@@ -89,6 +92,7 @@ class GenerateOptions:
     min_length: int | None = None
     repetition_penalty: float | None = None
     no_repeat_ngram: int | None = None
+    lookup: int | None = None
     # A dict has no hash; options are compared by it all the same.
     begin: Mapping[str, str] | None = field(default=None, hash=False)
 
@@ -107,6 +111,7 @@ class GenerateOptions:
                 "a number above 0 and up to 1000; 1 for no penalty",
             ),
             ("no_repeat_ngram", _whole, _countable, tokens),
+            ("lookup", _whole, _countable, tokens),
         ):
             if getattr(self, name) is not None:
                 _keep(self, name, read, good, wanted)

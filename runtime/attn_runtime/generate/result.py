@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Stopped = Literal["stop", "length", "cancelled"]
+Stopped = Literal["stop", "length", "cancelled", "deadline"]
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,11 @@ class Generated:
     lengths  int64 [rows], the tokens of each row that are not padding
     scores   float64 [rows], the sum of log probabilities over length to the power of length_penalty (0 of an empty answer);
              None where they were neither needed nor asked for
-    stopped  why each row ended: "stop" at a stop token, "length" at the most tokens, "cancelled" before either
+    stopped  why each row ended: "stop" at a stop token, "length" at the most tokens, "cancelled" before either,
+             "deadline" where a request had no more time
     steps    tokens chosen for the row that took longest
     seconds  from the inputs to the answer
+    drafted, accepted   with `lookup`, how many tokens were guessed and fed, and how many of them were written; None without
     """
 
     tokens: NDArray[np.int64]
@@ -30,6 +32,8 @@ class Generated:
     stopped: tuple[Stopped, ...]
     steps: int
     seconds: float
+    drafted: int | None = None
+    accepted: int | None = None
 
     @property
     def finished(self) -> NDArray[np.bool_]:
@@ -47,6 +51,7 @@ class Generated:
 
     def to_json(self) -> dict[str, Any]:
         tokens = int(self.lengths.sum())
+        guesses = {} if self.drafted is None else {"drafted": self.drafted, "accepted": self.accepted}
         return {
             "tokens": [self.row(number) for number in range(len(self.lengths))],
             "scores": None if self.scores is None else [float(score) for score in self.scores],
@@ -54,6 +59,7 @@ class Generated:
             "steps": self.steps,
             "seconds": self.seconds,
             "tokens_per_second": tokens / self.seconds if self.seconds > 0 else None,
+            **guesses,
         }
 
 

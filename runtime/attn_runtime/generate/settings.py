@@ -40,6 +40,7 @@ class Settings:
     suppress_first: tuple[int, ...]
     forced_end: tuple[int, ...]
     encoder_no_repeat_ngram: int
+    lookup: int = 0
 
     @classmethod
     def of(cls, options: GenerateOptions, rules: GenerationRules, stop: Sequence[int], where: str) -> Settings:
@@ -63,6 +64,7 @@ class Settings:
             suppress_first=rules.suppress_first,
             forced_end=rules.forced_end,
             encoder_no_repeat_ngram=rules.encoder_no_repeat_ngram,
+            lookup=_given(options.lookup, 0),
         )
 
     @property
@@ -81,6 +83,37 @@ class Settings:
         for token in self.stop:
             if token >= vocabulary:
                 raise UsageError(f"stop: got token {token}, the model has 0..{vocabulary - 1} ({where})")
+
+    def check_submitted(self, where: str) -> None:
+        """UsageError for what requests that are written together can't have."""
+        if self.beams > 1:
+            raise UsageError(
+                f"submit: got {self.beams} beams, expected one; take GenerateOptions(beams=1), or call generate for a "
+                f"beam search ({where})"
+            )
+        if self.lookup:
+            raise UsageError(
+                f"submit: got lookup {self.lookup}; requests are written together, a token a step: leave it out, or call "
+                f"generate ({where})"
+            )
+
+    def check_lookup(self, most: int, where: str) -> None:
+        """UsageError for guesses that this generation, or a bundle whose `extend` takes up to `most` of them, can't have."""
+        if not self.lookup:
+            return
+        if self.beams > 1 or self.sample is not None:
+            does = f"{self.beams} beams are followed" if self.beams > 1 else "tokens are drawn"
+            raise UsageError(
+                f"lookup: {does}, and guesses are checked against the likeliest token; take beams=1 and sample=False, or "
+                f"leave lookup out ({where})"
+            )
+        if not most:
+            raise UsageError(
+                f"lookup: the bundle has no graph that reads several tokens; export it with --with-extend, or leave lookup "
+                f"out ({where})"
+            )
+        if self.lookup > most:
+            raise UsageError(f"lookup: got {self.lookup}; the graph takes up to {most} guesses at once ({where})")
 
     def limit(self, length: int, room: int, where: str) -> int:
         """Most tokens of an answer behind a prompt (or begin) of `length` tokens, where the model has room for `room`. Raises

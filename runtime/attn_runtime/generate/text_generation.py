@@ -33,7 +33,8 @@ class TextAnswer:
 
 @dataclass(frozen=True)
 class TextAnswers:
-    """`calls` says how many batches were generated, in `seconds`. `notes` say that a GPU was left unused, where one was."""
+    """`calls` says how many batches were generated, in `seconds`. `notes` say that a GPU was left unused, where one was.
+    `drafted` and `accepted` count guesses, as in `Generated`; None without `lookup`."""
 
     answers: tuple[TextAnswer, ...]
     calls: int
@@ -43,6 +44,8 @@ class TextAnswers:
     choice: str
     passed_over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    drafted: int | None = None
+    accepted: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         tokens = sum(len(answer.tokens) for answer in self.answers)
@@ -57,6 +60,7 @@ class TextAnswers:
             "choice": self.choice,
             "passed_over": list(self.passed_over),
             "notes": list(self.notes),
+            **({} if self.drafted is None else {"drafted": self.drafted, "accepted": self.accepted}),
         }
 
 
@@ -70,7 +74,7 @@ def generate_texts(
     device: str = "auto",
     backend: str | None = None,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     low_memory: bool = False,
     on_unknown: Callable[[str, Sequence[str]], object] | None = None,
     on_text: Callable[[int, str], object] | None = None,
@@ -106,14 +110,16 @@ def generate_texts(
                 on_unknown(texts[number], words)
         answers = [TextAnswer(text, "", (), None, "cancelled" if text.strip() else "length", ()) for text in texts]
         rows = max(1, generator.most_rows // generator.settings(options).beams)
-        if generator.wiring.one_place and generator.wiring.encoder is None:
-            rows = 1  # prompts differ in length, and its rows may not
-        calls, seconds = 0, 0.0
+        guesses = generator.settings(options).lookup > 0
+        if generator.wiring.one_place and (generator.wiring.encoder is None or guesses):
+            rows = 1  # prompts, or what is guessed right of each, differ in length, and its rows may not
+        calls, seconds, drafted, accepted = 0, 0.0, 0, 0
         for start in range(0, len(asked), rows):
             part = asked[start : start + rows]
             follow = _Follow(encoder, part, on_text) if on_text is not None else None
             found = generator.generate(encoder.batch([encoded[n] for n in part]), options, follow, cancel)
             calls, seconds = calls + 1, seconds + found.seconds
+            drafted, accepted = drafted + (found.drafted or 0), accepted + (found.accepted or 0)
             for row, number in enumerate(part):
                 tokens = found.row(row)
                 score = None if found.scores is None else float(found.scores[row])
@@ -125,7 +131,8 @@ def generate_texts(
                 break
         told = generator.backend, generator.device, generator.choice
         notes = (f"runs on the CPU: {generator.unused_gpu} is here and can't be used",) if generator.unused_gpu else ()
-        return TextAnswers(tuple(answers), calls, seconds, *told, generator.passed_over, notes)
+        counted = (drafted, accepted) if guesses else (None, None)
+        return TextAnswers(tuple(answers), calls, seconds, *told, generator.passed_over, notes, *counted)
 
 
 class _Follow:

@@ -64,7 +64,7 @@ def replay(
     backend: str | None = None,
     *,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     on_result: Callable[[Replayed], None] | None = None,
     generator: Generator | None = None,
 ) -> list[Replayed]:

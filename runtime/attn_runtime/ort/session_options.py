@@ -43,6 +43,7 @@ def cpu_options(
     large: bool = False,
     optimizations: bool = True,
     stop_spinning: bool = False,
+    share_cores: bool = False,
     data_folder: Path | None = None,
 ) -> Any:
     """An onnxruntime.SessionOptions; what a GPU needs is added by who opens one.
@@ -51,6 +52,7 @@ def cpu_options(
     large          leaves weights memory-mapped where they lie: prepacking would copy them
     optimizations  False computes every node as the graph has it, and folds no constants, which would copy what it folds
     stop_spinning  threads sleep as soon as a call is over
+    share_cores    they sleep between nodes too, and nodes are cut into pieces that get smaller: who has no core holds up nobody
     data_folder    of the external data of a model that is given as bytes
     """
     import onnxruntime
@@ -66,6 +68,9 @@ def cpu_options(
         options.add_session_config_entry("session.disable_prepacking", "1")
     if stop_spinning:
         options.add_session_config_entry("session.force_spinning_stop", "1")
+    if share_cores:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.dynamic_block_base", "4")
     if data_folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(data_folder))
     return options

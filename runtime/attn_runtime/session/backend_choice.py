@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 from .. import backends
@@ -11,7 +12,9 @@ from ..device import find_gpus
 from ..errors import BackendError, UsageError, did_you_mean
 from ..interface import Backend, Engine, GraphFile, OpenOptions
 from ..lazy import dataclass
+from ..ort import usable_cores
 from .measured import fastest_measured
+from .thread_choice import ThreadChoice, close_all
 
 _DEVICES = ("auto", "cpu", "cuda")
 #: What "auto" tries, best first.
@@ -64,8 +67,10 @@ def candidates(
                 yield name, target, modules[name], unavailable(name) or modules[name].why_not(target)
 
 
-def open_engine(graph: GraphFile, device: str, backend: str | None, options: OpenOptions) -> Choice:
-    """The first candidate that opens the graph.
+def open_engine(
+    graph: GraphFile, device: str, backend: str | None, options: OpenOptions, adapt: bool = False
+) -> Choice:
+    """The first candidate that opens the graph; with `adapt`, on the CPU, in several ways.
 
     A device that was named is taken or refused with BackendError; with "auto", a GPU that can't be used is passed
     over, and the choice says so. An engine may have a `note`, what else is to be known of its answers.
@@ -77,6 +82,8 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
         if reason is None:
             try:
                 engine = module.open(graph, target, options)
+                if adapt and target == "cpu":
+                    engine = _in_several_ways(engine, module, graph, options)
             except BackendError as error:
                 reason = str(error)
             else:
@@ -90,6 +97,22 @@ def open_engine(graph: GraphFile, device: str, backend: str | None, options: Ope
     raise BackendError(
         f"{asked} run {graph.where} on {device}: {'; '.join(_reasons(passed_over))}. See attn-run doctor."
     )
+
+
+def _in_several_ways(engine: Engine, module: Backend, graph: GraphFile, options: OpenOptions) -> Engine:
+    """The engine and others with fewer demands on the cores, as one; as it is where the process may keep one core busy."""
+    if (count := usable_cores().usable) == 1:
+        return engine
+    # With a number, ONNX Runtime pins no thread to a core, which would wait there for whoever has it.
+    sleeping = [replace(options, threads=count, share_cores=True)] if getattr(module, "SHARES_CORES", False) else []
+    engines = [engine]
+    try:
+        for other in (*sleeping, replace(options, threads=1)):
+            engines.append(module.open(graph, engine.device, other))
+    except BaseException:
+        close_all(engines)
+        raise
+    return ThreadChoice(engines, f"1 or {count} threads, whichever is faster")
 
 
 def _text(name: str, engine: Engine, precision: str | None, measured: bool, unused_gpu: str | None) -> str:

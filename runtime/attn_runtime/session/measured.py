@@ -66,7 +66,11 @@ def fastest_measured(graph: GraphFile, options: OpenOptions) -> str | None:
 
 
 def remember(
-    bundle: Bundle, graph: str | None, precision: str | None, threads: int | None, milliseconds: Mapping[str, float]
+    bundle: Bundle,
+    graph: str | None,
+    precision: str | None,
+    threads: int | str | None,
+    milliseconds: Mapping[str, float],
 ) -> Path:
     """Write what each backend took for this graph into the bundle; returns the file. Other graphs' times in it stay.
 
@@ -103,7 +107,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _key(bundle: Bundle, graph: str | None, precision: str | None, threads: int | None) -> dict[str, Any]:
+def _key(bundle: Bundle, graph: str | None, precision: str | None, threads: int | str | None) -> dict[str, Any]:
     import hashlib
 
     found = bundle.graph(graph)
@@ -115,7 +119,7 @@ def _key(bundle: Bundle, graph: str | None, precision: str | None, threads: int 
         "graph": found.name,
         "precision": chosen,
         "sha256": hashlib.sha256("".join(hashes).encode()).hexdigest(),
-        "threads": threads or usable_cores().usable,
+        "threads": threads if isinstance(threads, int) else usable_cores().usable,
         "milliseconds": None,
     }
 

@@ -26,7 +26,7 @@ def open_session(
     *,
     graph: str | None = None,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     cuda_graph: bool = False,
     cache: str | os.PathLike[str] | None = None,
     workspace: int | None = None,
@@ -42,7 +42,10 @@ def open_session(
     graph       which graph of a bundle; may be left out when there is one
     precision   which of its precisions; None takes fp32, or the first where there is no fp32
     threads     how many threads one node may use on the CPU; None takes the cores that are online and allowed, as far as the
-                CPU quota of the control group goes
+                CPU quota of the control group goes. "auto" opens the graph with one thread, with those, and with those asleep
+                between nodes, and calls of each shape take what they find to be faster, again and again: where another process
+                takes a core, threads that wait for each other lose more than half. Weights are then held three times, but with
+                `low_memory`
     cuda_graph  on a GPU, replay a shape's calls as one CUDA graph; the CPU ignores it
     cache       folder for what an engine library makes of the graph on this machine (kernels, TensorRT engines inside ONNX
                 Runtime; on the CPU a bundle's graph as ONNX Runtime optimised it, with its weights twice, which opens in half the
@@ -65,21 +68,23 @@ def open_session(
     arguments.expect(
         arguments.FLAG, cuda_graph=cuda_graph, low_memory=low_memory, stop_spinning=stop_spinning, paranoid=paranoid
     )
-    if threads is not None and not 1 <= threads <= _MOST_THREADS:
+    adapt = threads == "auto"
+    count = None if threads is None or isinstance(threads, str) else threads
+    if count is not None and not 1 <= count <= _MOST_THREADS:
         raise UsageError(f"threads: got {arguments.shown(threads)}, expected 1..{_MOST_THREADS}")
     if workspace is not None and workspace < 1:
         raise UsageError(f"workspace: got {arguments.shown(workspace)} bytes, expected 1 or more")
     kept = Path(cache).absolute() if cache is not None else None
-    options = OpenOptions(threads, cuda_graph, kept, workspace, low_memory, stop_spinning)
+    options = OpenOptions(count, cuda_graph, kept, workspace, low_memory, stop_spinning)
     if not isinstance(path, Bundle) and is_file(path):
         file = _plain(Path(path), graph, precision)
         by = backend or ("trt" if file.file.suffix == ".engine" else None)  # nothing else can read one
-        return _session(open_engine(file, device, by, options), file.where)
+        return _session(open_engine(file, device, by, options, adapt), file.where)
 
     def of_bundle(bundle: Bundle) -> Session:
         chosen, file = _of_bundle(bundle, graph, precision)
         entry = bundle.graph(graph).precisions[chosen]
-        made = bundle.files.read([entry.file, *entry.data], lambda: open_engine(file, device, backend, options))
+        made = bundle.files.read([entry.file, *entry.data], lambda: open_engine(file, device, backend, options, adapt))
         return _session(made, file.where, bundle, chosen)
 
     return with_bundle(path, of_bundle, paranoid=paranoid)
@@ -106,7 +111,8 @@ def check_open(
     arguments.expect(arguments.PATH | Kind("an open Bundle", lambda value: isinstance(value, Bundle)), path=path)
     arguments.expect(arguments.TEXT, device=device)
     arguments.expect(arguments.TEXT | arguments.NONE, backend=backend, graph=graph, precision=precision)
-    arguments.expect(arguments.WHOLE | arguments.NONE, threads=threads, workspace=workspace)
+    arguments.expect(arguments.THREADS, threads=threads)
+    arguments.expect(arguments.WHOLE | arguments.NONE, workspace=workspace)
     arguments.expect(arguments.PATH | arguments.NONE, cache=cache)
 
 

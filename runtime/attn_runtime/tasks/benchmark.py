@@ -82,7 +82,7 @@ def bench(
     warmup_s: float = 0.5,
     measure_s: float = 2.0,
     min_runs: int | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     graph: str | None = None,
     precision: str | None = None,
     seed: int = 0,

@@ -76,7 +76,7 @@ def classify(
     top: int = 3,
     graph: str | None = None,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     stdin: bool = False,
     pairs: Sequence[str] = (),
     truncate: bool = False,

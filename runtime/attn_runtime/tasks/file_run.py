@@ -80,7 +80,7 @@ def run_file(
     output: str | os.PathLike[str] | None = None,
     graph: str | None = None,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     time_limit: float | None = None,
 ) -> RunResult:
     """Run the bundle or ONNX file at `path` on `file`: an .npz of arrays by input name, a recording (.wav) or an image.

@@ -51,7 +51,7 @@ class Model:
 
 
 def model_of(name: str, size: str) -> Model:
-    """bert, vit, marian or lm, of `size` "full" or "tiny"."""
+    """bert, vit, marian, marian-256, lm or lm-22m, of `size` "full" or "tiny"."""
     tiny = size == "tiny"
     small = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
     # 0.04 for a width of 768, and what a product comes to is as large for others.
@@ -63,18 +63,21 @@ def model_of(name: str, size: str) -> Model:
     if name == "vit":
         config = {**labels, **({**small, "image_size": 32, "patch_size": 8} if tiny else {})}
         return Model(name, "ViTForImageClassification", config, ("batch=1:1:8",), 256 if tiny else 192)
-    if name == "marian":
+    if name.startswith("marian"):
         from generate_bench import MARIAN, marian_config
 
-        sizes = (
-            {**MARIAN, "vocabulary": 500, "width": 64, "heads": 4, "layers": 2, "feed_forward": 128} if tiny else MARIAN
-        )
+        narrow = {"width": 256, "layers": 4, "feed_forward": 1024} if name == "marian-256" else {}
+        sizes = {**MARIAN, **narrow}
+        if tiny:
+            sizes |= {"vocabulary": 500, "width": 64, "heads": 4, "layers": 2, "feed_forward": 128}
         dims = ("batch=1:1:8" if tiny else "batch=1:1:32", f"source=1:{PROMPT}:{PROMPT}", "prompt=1:1:2")
         return Model(name, "MarianMTModel", marian_config(sizes), dims)
     from generate_bench import decoder_config
 
     sizes = {"vocabulary": 500 if tiny else 20000, "width": 64 if tiny else 768, "layers": 2 if tiny else 12}
     sizes |= {"heads": 4 if tiny else 12, "kv_heads": 4 if tiny else 12, "feed_forward": 128 if tiny else 2048}
+    if name == "lm-22m" and not tiny:
+        sizes = {"vocabulary": 8000, "width": 512, "layers": 6, "heads": 8, "kv_heads": 8, "feed_forward": 1280}
     return Model(name, "LlamaForCausalLM", decoder_config(sizes), ("batch=1:1:8", f"prompt=1:{PROMPT}:{PROMPT}"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from statistics import median
 from typing import Any
 
@@ -20,17 +21,18 @@ def measure(
     works: Sequence[Work],
     rounds: int,
     compare: Callable[[Work, Array, Array], dict[str, Any]],
+    around: Callable[[Work], AbstractContextManager[object]] = lambda _work: nullcontext(),
 ) -> list[dict[str, Any]]:
     """A row per work and runner: median seconds, those over the first runner's, and what `compare` says of its answers.
 
-    `compare(work, reference, answers)` gets the answers of the first runner as reference. A runner that fails has a
-    "problem" instead.
+    `compare(work, reference, answers)` gets the first runner's answers of the first turn as reference; what it raises ends
+    all. A runner that fails has a "problem" instead. `around(work)` is entered for a turn: what the machine is to be like.
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     seconds: dict[tuple[str, str], list[float]] = {}
-    for turn in range(rounds + 1):  # the first warms up, and compares
+    references: dict[str, Array] = {}
+    for turn in range(rounds + 1):  # the first warms up
         for work in works:
-            reference: Array | None = None
             order = list(runners)
             if turn:
                 order = order[turn % len(order) :] + order[: turn % len(order)]
@@ -41,15 +43,18 @@ def measure(
                     continue
                 time.sleep(SETTLE_S)
                 try:
-                    made = _turn(runner, work, seconds.get(key))
+                    with around(work):
+                        made = _turn(runner, work, seconds.get(key))
                 except Exception as problem:  # a peer's own, of any kind
                     row["problem"] = f"{type(problem).__name__}: {problem}"[:300]
                     continue
                 if turn:
                     seconds[key] = [*seconds.get(key, []), median(made.seconds)]
-                    continue
-                reference = made.answers if reference is None else reference
-                row |= {"computes": made.computes, **compare(work, reference, made.answers)}
+                reference = references.setdefault(work.name, made.answers)
+                try:
+                    row |= {"computes": made.computes, **compare(work, reference, made.answers)}
+                except Exception as problem:
+                    raise RuntimeError(f"{work.name}: {runner.name}: {problem}") from problem
         say(f"  {'warm-up' if not turn else f'round {turn} of {rounds}'} done")
     for (work_name, _), row in rows.items():
         own, first = seconds.get((work_name, row["runner"])), seconds.get((work_name, runners[0].name))

@@ -242,9 +242,13 @@ def test_weights_that_are_not_there_yet() -> None:
 
 
 def test_the_order_is_another_one_and_a_slow_model_is_asked_less() -> None:
-    assert asked_again([1, 9, 30, 5, 20, 8], slow=False) == [5, 4, 3, 2, 1, 0]
-    assert asked_again([1, 9, 30, 5, 20, 8], slow=True) == [5, 3, 2, 0]
-    assert asked_again([1], slow=True) == asked_again([1], slow=False) == [0]
+    outputs = [1, 9, 30, 5, 20, 8]
+    assert asked_again(outputs, [0.5] * 6) == [5, 4, 3, 2, 1, 0]
+    assert asked_again(outputs, [1.0] * 6) == [5, 3, 2, 0]
+    # The largest would take as long again: the largest of the others is asked.
+    assert asked_again(outputs, [0.1, 0.5, 9.0, 0.2, 1.0, 0.3]) == [5, 4, 3, 0]
+    assert asked_again(outputs, [6.0] * 6) == [5, 3, 0]
+    assert asked_again([1], [9.0]) == asked_again([1], [0.0]) == [0]
 
 
 class Memory(nn.Module):

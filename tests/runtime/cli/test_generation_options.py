@@ -32,11 +32,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(cli, [*map(str, arguments), "--device", "cpu", "--threads", "1"])
+    command, *words = map(str, arguments)
+    return CliRunner().invoke(cli, [command, "--device", "cpu", "--threads", "1", *words])
 
 
 def answer(folder: Path, name: str, options: GenerateOptions) -> str:
     return generate_texts(folder / f"{name}.attn", [TEXT], options, device="cpu", threads=1).answers[0].text
+
+
+def test_threads_may_be_left_to_the_calls(folder: Path) -> None:
+    done = run("translate", folder / "translator.attn", TEXT, "--greedy", "--threads", "auto")  # the last one counts
+    assert (done.exit_code, done.stdout.rstrip("\n")) == (0, answer(folder, "translator", GenerateOptions(beams=1)))
+    done = run("translate", folder / "translator.attn", TEXT, "--threads", "some")
+    assert done.exit_code == 2 and "'some' is no whole number and not auto" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -75,3 +83,14 @@ def test_the_bundles_default_draws_and_greedy_does_not(folder: Path) -> None:
 def test_what_does_not_go_together_is_told(folder: Path, arguments: list[str], message: str) -> None:
     done = run(arguments[0], folder / arguments[1], *arguments[2:])
     assert isinstance(done.exception, UsageError) and re.search(message, str(done.exception))
+
+
+def test_lookup_writes_the_same_and_counts_its_guesses(tmp_path: Path) -> None:
+    tiny = Tiny(encoder=False, extend=True, sharpness=1.0, layers=1, seed=5, stop=())
+    path = write_bundle(tmp_path / "writer.attn", tiny, **text_assets(tiny))
+    asked = ["generate", path, "--prompt", "the cat the cat", "--json"]
+    found, wanted = (json.loads(run(*asked, *more).stdout) for more in (["--lookup", "5"], []))
+    assert [one["tokens"] for one in found["answers"]] == [one["tokens"] for one in wanted["answers"]]
+    assert 0 < found["accepted"] <= found["drafted"] and "drafted" not in wanted
+    refused = run(*asked, "--lookup", "5", "--beams", "2")
+    assert isinstance(refused.exception, UsageError) and "lookup: 2 beams are followed" in str(refused.exception)

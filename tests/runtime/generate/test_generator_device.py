@@ -29,8 +29,8 @@ from support.machines.ort_executor import OrtExecutor
 from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of, write_bundle
 
 # Heads of 8 x 4 bytes: parts of 16 entries begin where engines want them; those of 2 rows and one entry do not.
-TRANSLATOR = Tiny(sharpness=1.0, batch=12, max_length=40, seed=1)
-WRITER = Tiny(encoder=False, key_heads=1, sharpness=1.0, batch=12, max_length=40, seed=9)
+TRANSLATOR = Tiny(extend=True, sharpness=1.0, batch=12, max_length=40, seed=1)
+WRITER = Tiny(encoder=False, extend=True, key_heads=1, sharpness=1.0, batch=12, max_length=40, seed=9)
 LENGTHS = [5, 3, 9]
 
 
@@ -67,16 +67,17 @@ def on_device(bundle: Bundle, request: pytest.FixtureRequest) -> Iterator[tuple[
     device = HostDevice()
     device.use()
     wiring = GraphIO.of(bundle)
-    opened: list[Session | None] = []
-    for sides in (wiring.encoder, wiring.first, wiring.step):
-        if sides is None:
-            opened.append(None)
-            continue
+
+    def open_one(name: str, _: Session | None) -> Session:
+        graphs = (wiring.encoder, wiring.first, wiring.step, wiring.extend)
+        (sides,) = [graph for graph in graphs if graph is not None and graph.name == name]
         entry = bundle.graphs[sides.name].precisions["fp32"]
         specs = tuple(sides.inputs.values()), tuple(sides.outputs.values())
         file = GraphFile(entry.file, f"graph {sides.name}", *specs, None, bundle, sides.name, "fp32")
-        opened.append(request.param(bundle, file, device))
-    generator = Generator(bundle, wiring, Sessions(*opened))  # type: ignore[arg-type]
+        session: Session = request.param(bundle, file, device)
+        return session
+
+    generator = Generator(bundle, wiring, Sessions.opened(wiring, open_one))
     yield generator, device
     generator.close()
     gc.collect()
@@ -85,7 +86,9 @@ def on_device(bundle: Bundle, request: pytest.FixtureRequest) -> Iterator[tuple[
 
 
 @pytest.mark.parametrize(
-    "options", [GenerateOptions(scores=True), GenerateOptions(20, beams=4)], ids=["greedy", "beams"]
+    "options",
+    [GenerateOptions(scores=True), GenerateOptions(20, beams=4), GenerateOptions(scores=True, lookup=7)],
+    ids=["greedy", "beams", "lookup"],
 )
 def test_answers_are_those_of_the_host(
     on_device: tuple[Generator, HostDevice], bundle: Bundle, tiny: Tiny, options: GenerateOptions
@@ -99,6 +102,19 @@ def test_answers_are_those_of_the_host(
             np.testing.assert_array_equal(found.tokens, wanted.tokens)
             np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-5)
             assert found.lengths.max() > 16, "the cache has to grow for this to say anything"
+
+
+def test_requests_get_there_what_they_get_on_the_host(
+    on_device: tuple[Generator, HostDevice], bundle: Bundle, tiny: Tiny
+) -> None:
+    """The device belongs to one thread at a time, and so does each step."""
+    generator, _ = on_device
+    prompts = [inputs_of(tiny, drawn_prompts(tiny, [length], length)) for length in (5, 3, 9, 17)]
+    options = [GenerateOptions(most, stop=()) for most in (20, 4, 9, 12)]
+    with open_generator(bundle, "cpu", threads=1) as on_host:
+        wanted = [on_host.generate(*each).row(0) for each in zip(prompts, options, strict=True)]
+    requests = [generator.submit(*each) for each in zip(prompts, options, strict=True)]
+    assert [request.result(60).row(0) for request in requests] == wanted
 
 
 def test_nothing_of_the_cache_comes_to_the_host(on_device: tuple[Generator, HostDevice], tiny: Tiny) -> None:

@@ -26,6 +26,7 @@ from support.graphs.make_hostile_bundles import (
 
 ROWS, VOCABULARY = 3, 10
 _BATCH, _PROMPT, _CACHE = dim("batch", 1, 2, 4), dim("prompt", 1, 2, 8), dim("cache", 1, 4, 16)
+_COUNT = dim("count", 1, 2, 4)
 
 
 def _fixed(size: int) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def generator_manifest() -> dict[str, Any]:
     whole = valid_manifest()
     logits = _tensor("logits", "float32", _BATCH, _fixed(VOCABULARY))
     one = _fixed(1)
+    several = _tensor("logits", "float32", _BATCH, _COUNT, _fixed(VOCABULARY))
     sides = {
         "first": (
             [_tensor("tokens", "int64", _BATCH, _PROMPT), _tensor("tokens_mask", "bool", _BATCH, _PROMPT)],
@@ -58,6 +60,15 @@ def generator_manifest() -> dict[str, Any]:
                 *_cached("past", _CACHE),
             ],
             [logits, *_cached("new", one)],
+        ),
+        "extend": (
+            [
+                _tensor("token", "int64", _BATCH, _COUNT),
+                _tensor("position", "int64", _BATCH, one),
+                _tensor("past_mask", "bool", _BATCH, _CACHE),
+                *_cached("past", _CACHE),
+            ],
+            [several, *_cached("new", _COUNT)],
         ),
     }
     fp32 = {"data": [], "tolerance": {"atol": 1e-6, "rtol": 2e-5}}
@@ -92,6 +103,7 @@ ASSET = {
     "encoder": None,
     "first": "first",
     "step": "step",
+    "extend": "extend",
     "cache": ["key_0", "value_0"],
     "begin": None,
     "stop": [2],
@@ -119,6 +131,7 @@ def make_generator_bundle(path: Path) -> Path:
 _CASE = ("generation", 0)
 _STEP = ("graphs", "step")
 _PAST_KEY = (*_STEP, "inputs", 3)
+_EXTEND = ("graphs", "extend")
 
 
 def _asset(**changed: Any) -> Any:
@@ -154,7 +167,7 @@ ATTACKS: tuple[Attack, ...] = (
     # the asset
     Attack("asset-form", "expected", _asset(begin="BOS"), "generation"),
     Attack("asset-key", "surprise", _asset(surprise=1), "generation"),
-    Attack("asset-no-graph", 'step is graph "steps", the bundle has first, step', _asset(step="steps"), "generation"),
+    Attack("asset-no-graph", 'step is graph "steps", the bundle has first, step, extend', _asset(step="steps"), "generation"),
     Attack("asset-one-graph-twice", "name one graph twice", _asset(step="first"), "generation"),
     Attack("asset-no-tensor", 'graph first has no "new_key_7"', _asset(cache=["key_0", "value_0", "key_7"]), "generation"),
     Attack("asset-cache-twice", "one of them twice", _asset(cache=["key_0", "key_0"]), "generation"),
@@ -169,6 +182,29 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("step-no-token", 'has no input "token"', edit(*_STEP, "inputs", 0, "name", to="id"), "generation"),
     Attack("step-token-dtype", "expected int64 of rank 2", edit(*_STEP, "inputs", 0, "dtype", to="int32"), "generation"),
     Attack("step-logits", "different numbers of tokens", edit(*_STEP, "outputs", 0, "dims", 1, to=_fixed(11)), "generation"),
+    # the graph of several tokens
+    Attack("extend-form", "extend", _asset(extend=3), "generation"),
+    Attack("extend-no-graph", 'extend is graph "more"', _asset(extend="more"), "generation"),
+    Attack("extend-has-a-part", "which has another part already", _asset(extend="step"), "generation"),
+    Attack("extend-one-token", "expected 2, or more", edit(*_EXTEND, "inputs", 0, "dims", 1, to=_fixed(1)), "generation"),
+    Attack("extend-many-tokens", "expected 2, or more",
+           edit(*_EXTEND, "inputs", 0, "dims", 1, to=dim("other", 3, 3, 4)), "generation"),
+    Attack("extend-no-position", 'has no input "position"', edit(*_EXTEND, "inputs", 1, "name", to="places"), "generation"),
+    Attack("extend-positions", "expected the first position alone",
+           edit(*_EXTEND, "inputs", 1, "dims", 1, to=_COUNT), "generation"),
+    Attack("extend-rows", "different numbers of rows",
+           edit(*_EXTEND, "inputs", 0, "dims", 0, to=dim("rows", 1, 2, 3)), "generation"),
+    Attack("extend-asks-more", 'nobody gives its input "more"',
+           edit(*_EXTEND, "inputs", 4, "name", to="more"), "generation"),
+    Attack("extend-no-entries", 'has no "past_value_0"', drop(*_EXTEND, "inputs", 4), "generation"),
+    Attack("extend-heads", "differ in dtype, heads or head size",
+           edit(*_EXTEND, "outputs", 1, "dims", 1, to=_fixed(3)), "generation"),
+    Attack("extend-cache", "other sizes of the cache",
+           edit(*_EXTEND, "inputs", 3, "dims", 2, to=dim("other", 1, 4, 32)), "generation"),
+    Attack("extend-logits", "expected logits: float[batch, count, vocabulary]",
+           edit(*_EXTEND, "outputs", 0, "dims", to=[_BATCH, _fixed(VOCABULARY)]), "generation"),
+    Attack("extend-vocabulary", "different numbers of tokens",
+           edit(*_EXTEND, "outputs", 0, "dims", 2, to=_fixed(11)), "generation"),
     # what was written
     Attack("answers-dtype", "is int32 [3, 4]", _answers(tokens=("I32", [ROWS, 4], bytes(48))), "generation"),
     Attack("answers-rows", "expected one number", _answers(scores=("F32", [2], bytes(8))), "generation"),

@@ -47,6 +47,7 @@ class GenerateOptions(ctypes.Structure):
         ("no_repeat_ngram", ctypes.c_int64),
         ("choices", ctypes.POINTER(Choice)),
         ("choice_count", ctypes.c_size_t),
+        ("lookup", ctypes.c_int64),
     )
 
 
@@ -68,8 +69,49 @@ class Row:
     text: str
 
 
+class RequestLimits(ctypes.Structure):
+    """attn_request_limits."""
+
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("rows", ctypes.c_size_t),
+        ("waiting", ctypes.c_size_t),
+        ("memory", ctypes.c_uint64),
+    )
+
+
+class Request:
+    """attn_request. `asked` holds the callbacks."""
+
+    def __init__(self, generator: Generator, handle: ctypes.c_void_p, asked: GenerateOptions) -> None:
+        self._generator, self._handle, self._asked = generator, handle, asked
+
+    def next(self, seconds: float = -1.0) -> int:
+        """-1 behind the last, -2 where the time is over."""
+        token = ctypes.c_int64()
+        next_one = self._generator.c.attn_request_next
+        self._generator.check(next_one(self._handle, ctypes.c_double(seconds), ctypes.byref(token)))
+        return token.value
+
+    def result(self, seconds: float = -1.0) -> tuple[Row, str] | None:
+        """The row, and why it ended; None where it takes longer."""
+        result, c = ctypes.c_void_p(), self._generator.c
+        self._generator.check(c.attn_request_result(self._handle, ctypes.c_double(seconds), ctypes.byref(result)))
+        if not result:
+            return None
+        why = ("stop", "length", "cancelled", "deadline")[c.attn_result_why(result, ctypes.c_size_t(0))]
+        ((row,), _) = self._generator._rows(result)
+        return row, why
+
+    def cancel(self) -> None:
+        self._generator.c.attn_request_cancel(self._handle)
+
+    def close(self) -> None:
+        self._generator.c.attn_request_close(self._handle)
+
+
 class Generator:
-    """An open generator on the CPU of the library at `path`."""
+    """An open generator on the CPU of the library at `path`. `guesses` are the drafted and accepted tokens of the last call."""
 
     def __init__(
         self,
@@ -84,7 +126,9 @@ class Generator:
         self.c.attn_last_error.restype = ctypes.c_char_p
         self.c.attn_result_tokens.restype = ctypes.POINTER(ctypes.c_int64)
         self.c.attn_result_score.restype = ctypes.c_double
-        self.c.attn_result_rows.restype = ctypes.c_size_t
+        for name in ("attn_result_rows", "attn_result_drafted", "attn_result_accepted"):
+            getattr(self.c, name).restype = ctypes.c_size_t
+        self.guesses = 0, 0
         for name in ("attn_result_text", "attn_result_note", "attn_last_notes"):
             getattr(self.c, name).restype = ctypes.c_char_p
         self._open = OpenOptions(
@@ -124,6 +168,25 @@ class Generator:
         )
         return self._rows(result)[0]
 
+    def limit(self, rows: int, waiting: int = 1024, memory: int = 0) -> None:
+        limits = RequestLimits(ctypes.sizeof(RequestLimits), rows, waiting, memory)
+        self.check(self.c.attn_generator_limit_requests(self._handle, ctypes.byref(limits)))
+
+    def submit(self, inputs: Mapping[str, np.ndarray] | str, deadline: float = 0.0, **options: Any) -> Request:
+        asked, request, seconds = _asked(options), ctypes.c_void_p(), ctypes.c_double(deadline)
+        if isinstance(inputs, str):
+            text = inputs.encode()
+            given = (self._handle, text, ctypes.byref(asked), seconds, ctypes.byref(request))
+            self.check(self.c.attn_generator_submit_text(*given))
+        else:
+            held = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+            tensors = (Tensor * len(held))(*(Tensor.of(name, value) for name, value in held.items()))
+            sizes = (ctypes.c_size_t(len(held)), ctypes.byref(asked), seconds, ctypes.byref(request))
+            self.check(self.c.attn_generator_submit(self._handle, tensors, *sizes))
+            for value in held.values():
+                value[...] = 0  # it was copied
+        return Request(self, request, asked)
+
     def generate_text(self, texts: Sequence[str | bytes], **options: Any) -> tuple[list[Row], list[str]]:
         """(answers, notes)"""
         given = (ctypes.c_char_p * len(texts))(*(t if isinstance(t, bytes) else t.encode() for t in texts))
@@ -158,6 +221,7 @@ class Generator:
             stopped = bool(self.c.attn_result_stopped(result, row))
             text = self.c.attn_result_text(result, row).decode()
             rows.append(Row(tokens[: length.value], None if math.isnan(score) else score, stopped, text))
+        self.guesses = self.c.attn_result_drafted(result), self.c.attn_result_accepted(result)
         notes: list[str] = []
         while (note := self.c.attn_result_note(result, ctypes.c_size_t(len(notes)))) is not None:
             notes.append(note.decode())
@@ -173,7 +237,7 @@ def _asked(options: Mapping[str, Any]) -> GenerateOptions:
     """ATTN_GENERATE_OPTIONS_INIT, with the members that are given."""
     made = GenerateOptions(
         ctypes.sizeof(GenerateOptions), -1, -1, -1.0, -1, -1, 1.0, 0, 1.0, 0, None, 0, 0, ON_TOKEN(), None, ON_TEXT(),
-        -1, 0.0, -1, None, 0,
+        -1, 0.0, -1, None, 0, 0,
     )  # fmt: skip
     for name, value in options.items():
         if name == "stop":

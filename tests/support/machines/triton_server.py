@@ -141,6 +141,20 @@ def request(cancel_after: int | None = None, **inputs: Any) -> Request:
     return Request(cancel_after, **{name: array(value) for name, value in inputs.items()})
 
 
+class Settled:
+    """A TritonPythonModel whose `execute` returns when all is answered, for which a server does not wait."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def execute(self, requests: list[Request]) -> None:
+        assert self.model.execute(requests) is None
+        thread = self.model._generator._server._thread
+        if thread is not None:
+            thread.join(60)
+            assert not thread.is_alive()
+
+
 @contextmanager
 def python_model(model: Path, version: int = 1) -> Iterator[Any]:
     """The TritonPythonModel of a model's folder, initialised as the server does it."""
@@ -171,6 +185,6 @@ def python_model(model: Path, version: int = 1) -> Iterator[Any]:
         }
     )
     try:
-        yield made
+        yield Settled(made)
     finally:
         made.finalize()

@@ -11,7 +11,7 @@ before, and on attention. `broken` names a fault of the cached step, which an ex
 from __future__ import annotations
 
 import torch
-from attn_models.spec import GenerationSpec, GraphSpec, ModelSpec
+from attn_models.spec import Extension, GenerationSpec, GraphSpec, ModelSpec
 from attn_runtime.compare import Tolerance
 from attn_runtime.spec import Dim, TensorSpec
 from torch import Tensor, nn
@@ -157,6 +157,32 @@ class Step(nn.Module):
         return (model.head(x).squeeze(1), *new)
 
 
+class Extend(Step):
+    """As Step, of several tokens."""
+
+    def forward(self, token: Tensor, position: Tensor, past_mask: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        model, several = self.model, len(self.model.layers)
+        past, cross = rest[: 2 * several], rest[2 * several : 4 * several]
+        number = torch.arange(token.shape[1], device=token.device)
+        x = model.embed(token) + model.place(position + number)
+        seen = torch.cat(
+            [
+                past_mask[:, None, None, :].expand(-1, -1, token.shape[1], -1),
+                (number <= number[:, None]).expand(token.shape[0], 1, -1, -1),
+            ],
+            -1,
+        )
+        new: list[Tensor] = []
+        for index, layer in enumerate(model.layers):
+            query, key, value = _split(layer.query(x)), _split(layer.key(x)), _split(layer.value(x))
+            keys, values = (torch.cat([a, b], 2) for a, b in ((past[2 * index], key), (past[2 * index + 1], value)))
+            x = layer.norm(x + layer.out(_attend(query, keys, values, seen)))
+            if cross:
+                x = layer.look(x, cross[2 * index], cross[2 * index + 1], rest[4 * several][:, None, None, :])
+            new += [key, value]
+        return (model.head(x), *new)
+
+
 def _kinds(layers: int) -> list[str]:
     return [f"{kind}_{n}" for n in range(layers) for kind in ("key", "value")]
 
@@ -243,7 +269,12 @@ def _spec(cross: bool, layers: int, broken: str, seed: int) -> ModelSpec:
         build=lambda: Writer(cross, layers, seed),
         graphs=_graphs(cross, layers, broken),
         tolerance=Tolerance(),
-        generation=GenerationSpec(asset, logits, _prompts("source" if cross else "tokens")),  # type: ignore[arg-type]
+        generation=GenerationSpec(
+            asset,
+            logits,  # type: ignore[arg-type]
+            _prompts("source" if cross else "tokens"),  # type: ignore[arg-type]
+            extend=Extension(Extend),  # type: ignore[arg-type]
+        ),
     )
 
 

@@ -46,6 +46,7 @@ class Tiny:
     seed: int = 0
     sharpness: float = 3.0
     width: int = 0
+    extend: bool = False  # whether there is a graph that reads several tokens
     attention: bool = False  # whether encoder and first also answer their weights, attention_BLOCK
 
     @property
@@ -329,9 +330,48 @@ def step_net(tiny: Tiny, half: bool) -> Net:
     return net
 
 
+def extend_net(tiny: Tiny, half: bool) -> Net:
+    """As `step_net`, of several tokens a row."""
+    net = Net(tiny, half)
+    batch, room, length, count = (dims(tiny)[name] for name in ("batch", "cache", "source", "count"))
+    past, new = (batch, tiny.key_heads, room, tiny.head_size), (batch, tiny.key_heads, count, tiny.head_size)
+    token, position = net.input("token", "int64", batch, count), net.input("position", "int64", batch, 1)
+    past_mask = net.input("past_mask", "bool", batch, room)
+    source_mask = net.input("source_mask", "bool", batch, length) if tiny.encoder else ""
+    number = net.places(token)
+    x = net.embed(token, net.op("Add", position, number))
+    axes = [net.constant([n], np.int64) for n in (0, 1, 3)]
+    causal = net.op("LessOrEqual", net.op("Unsqueeze", number, axes[0]), net.op("Unsqueeze", number, axes[1]))
+    begin, end = net.constant([0], np.int64), net.constant([2**31 - 1], np.int64)
+    capacity = net.op("Slice", net.op("Shape", past_mask), axes[1], net.constant([2], np.int64))
+    kept = []
+    for n in range(tiny.layers):
+        block, inner = f"layer{n}.self", net.norm(x)
+        key, value = net.project(block, "k", inner), net.project(block, "v", inner)
+        kept += [(f"new_key_{n}", key), (f"new_value_{n}", value)]
+        query = net.project(block, "q", inner)
+        past_key, past_value = (net.every_head(net.input(f"past_{k}_{n}", "float32", *past)) for k in ("key", "value"))
+        before = net.masked(net.scores(query, past_key), past_mask, [1, 2])
+        own = net.masked(net.scores(query, net.every_head(key)), causal, [])
+        weights = net.op("Softmax", net.op("Concat", before, own, axis=-1), axis=-1)
+        of_past = net.op("MatMul", net.op("Slice", weights, begin, capacity, axes[2]), past_value)
+        of_new = net.op("MatMul", net.op("Slice", weights, capacity, end, axes[2]), net.every_head(value))
+        x = net.op("Add", x, net.join(block, net.op("Add", of_past, of_new)))
+        if tiny.encoder:
+            crossed = (batch, tiny.key_heads, length, tiny.head_size)
+            key, value = (net.input(f"cross_{which}_{n}", "float32", *crossed) for which in ("key", "value"))
+            x = net.cross(n, x, key, value, source_mask)
+        x = net.feed_forward(n, x)
+    net.output("logits", net.op("MatMul", net.norm(x), net.weight("head")), batch, count, tiny.vocabulary)
+    for name, value in kept:
+        net.output(name, value, *new)
+    return net
+
+
 def dims(tiny: Tiny) -> dict[str, Any]:
     most = tiny.max_length
     sizes = {"batch": tiny.batch, "source": most, "prompt": most, "cache": most}
+    sizes["count"] = min(8, most)
     return {name: dim(name, 1, min(2, size), size) for name, size in sizes.items()}
 
 
@@ -347,6 +387,7 @@ def asset_of(tiny: Tiny) -> dict[str, Any]:
         "encoder": "encoder" if tiny.encoder else None,
         "first": "first",
         "step": "step",
+        **({"extend": "extend"} if tiny.extend else {}),
         "cache": [f"{kind}_{n}" for n in range(tiny.layers) for kind in ("key", "value")],
         "begin": tiny.begin if tiny.encoder else None,
         "stop": list(tiny.stop),
@@ -369,6 +410,7 @@ def write_bundle(
     """
     manifest = manifest_of(tiny)
     nets = {"first": first_net, "step": step_net} | ({"encoder": encoder} if tiny.encoder else {})
+    nets |= {"extend": extend_net} if tiny.extend else {}
     with BundleWriter(path) as writer:
         for name, make in nets.items():
             sides = make(tiny, False).save(writer.path(f"{name}.onnx"))

@@ -7,9 +7,10 @@ A request is one prompt. Its responses are the tokens as they are chosen, and a 
     answer   the whole text, in the last response alone
     stopped  there too: "stop" (a stop token), "length" (as many tokens as there may be) or "cancelled"
 
-Requests that the server put together are generated together where they ask for the same; what each gets does not depend on
-the others. Each is checked alone before that, and where a group fails all the same (numbers that are not finite show only
-when the graphs run), those in it are generated one by one. Every request gets one last response, an answer or an error.
+Requests are submitted to the generator, and join those that are being written, whatever they ask for and however long they
+are. Beam searches that the server put together are one call where they ask for the same; where such a group fails (numbers that
+are not finite show only when the graphs run), those in it are searched one by one. Each request is checked alone before that,
+and what it gets does not depend on the others. Every request gets one last response, an answer or an error.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,52 +53,46 @@ class TritonPythonModel:
                 _log(error)
                 continue
             one = reply.attempt(_Asked, request, reply, self._prompts, self._text, self._generator)
-            asked += [] if one is None else [one]
+            if one is not None and one.beams == 1:
+                reply.attempt(self._submit, one)
+            elif one is not None:
+                asked.append(one)
         for group in _alike(asked, self._generator.most_rows):
             self._answer(group)
 
     def finalize(self) -> None:
         self._generator.close()
 
+    def _submit(self, one: _Asked) -> None:
+        """Have it written beside others; the generator's thread sends its responses."""
+        one.end_if_cancelled()
+        if not one.reply.over:
+            request = self._generator.submit(self._inputs([one]), one.options, one.follow)
+            request.when_done(lambda request: one.reply.attempt(one.end, request))
+
     def _answer(self, group: Sequence[_Asked]) -> None:
-        """Generate for all of a group, and alone where that fails: whose fault it was shows then."""
+        """Search for all of a group, and alone where that fails: whose fault it was shows then."""
         if len(group) > 1:
             try:
-                self._generate(group)
+                self._search(group)
             except Exception as error:
                 _log(error)
         for one in group:
-            one.reply.attempt(self._generate, [one])
+            one.reply.attempt(self._search, [one])
 
-    def _generate(self, group: Sequence[_Asked]) -> None:
-        for one in group:
-            one.end_if_cancelled()
-        group = [one for one in group if not one.reply.over]
-        if not group:
-            return
-        options = group[0].options
-        if isinstance(options.sample, Sample):
-            options = replace(
-                options, sample=replace(options.sample, seed=[seed for one in group for seed in one.seeds])
-            )
-        for one in group:
-            one.chosen = 0
-
+    def _search(self, group: Sequence[_Asked]) -> None:
         def all_over() -> bool:
             for one in group:
                 one.end_if_cancelled()
             return all(one.reply.over for one in group)
 
-        found = self._generator.generate(
-            self._inputs(group),
-            options,
-            on_token=(lambda row, token: group[row].follow(token)) if group[0].beams == 1 else None,
-            cancel=all_over,
-        )
+        if all_over():
+            return
+        group = [one for one in group if not one.reply.over]
+        found = self._generator.generate(self._inputs(group), group[0].options, cancel=all_over)
         for row, one in enumerate(group):
-            if one.beams > 1:  # known when it is over
-                for token in found.row(row):
-                    one.follow(token)
+            for token in found.row(row):  # known when it is over
+                one.reply.attempt(one.stream.token, token)
             one.reply.attempt(one.stream.end, found.row(row), found.stopped[row])
 
     def _inputs(self, group: Sequence[_Asked]) -> dict[str, Any]:
@@ -107,12 +101,15 @@ class TritonPythonModel:
         return {name: np.concatenate([one.arrays[name] for one in group]) for name in self._prompts}
 
 
+class _Gone(Exception):
+    """The last response was sent, or could not be."""
+
+
 class _Asked:
-    """One request, read and checked. `text` or `arrays` is its prompt; `key` is the same of those that can be one batch."""
+    """One request, read and checked. `text` or `arrays` is its prompt; `key` is the same of searches that can be one batch."""
 
     def __init__(self, request: Any, reply: _Reply, prompts: Sequence[str], text: Any, generator: Any) -> None:
         self.reply, self.stream = reply, _Stream(reply, text)
-        self.chosen = 0
         self._followed: list[int] = []
         drawn = _options(request, _DRAWN)
         chosen = _options(request, list(generator.wiring.rules.choices))
@@ -136,22 +133,20 @@ class _Asked:
                     "them together"
                 )
         generator.check(self.arrays if text is None else text.inputs([self.text]), self.options)
-        # What the bundle does by default is told, since requests share a batch.
-        settings = generator.settings(self.options)
-        self.beams = settings.beams
-        self.options = replace(self.options, beams=settings.beams, sample=settings.sample or False)
-        alike, self.seeds = self.options, []
-        if isinstance(alike.sample, Sample):
-            self.seeds = alike.sample.seeds(1)
-            alike = replace(alike, sample=replace(alike.sample, seed=0))
-        self.key = (alike, tuple((name, array.shape) for name, array in self.arrays.items()))
+        self.beams = generator.settings(self.options).beams
+        self.key = (self.options, tuple((name, array.shape) for name, array in self.arrays.items()))
 
     def follow(self, token: int) -> None:
-        """The next token. One that was told before the group of it failed is not told again."""
-        self.chosen += 1
-        if self.chosen > len(self._followed):
-            self._followed.append(token)
-            self.reply.attempt(self.stream.token, token)
+        """The next token. Raises _Gone where nobody is there to be told."""
+        self.end_if_cancelled()
+        self._followed.append(token)
+        self.reply.attempt(self.stream.token, token)
+        if self.reply.over:
+            raise _Gone
+
+    def end(self, request: Any) -> None:
+        found = request.result()
+        self.stream.end(found.row(0), found.stopped[0])
 
     def end_if_cancelled(self) -> None:
         """The answer of a client who is gone ends with what was told of it, whatever becomes of its group."""

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from .encoder_inputs import EncoderInputs, drawn_tokens, some
 from .plan import LENGTHS, Convention, Plan
 from .takeover import for_prompt, kept, taken_over
-from .views import Encoder, First, Step, View
+from .views import Encoder, Extend, First, Read, Step, View
 
 #: Of the largest logit: what rounding may make of another order of sums, and a wrong place never is.
 _SAME = 1e-4
@@ -31,20 +31,46 @@ _TOKENS, _PROMPT, _PLACES = 6, 4, 8
 
 @torch.no_grad()
 def whole(model: nn.Module, encoder: EncoderInputs | None, context: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
-    """Logits [B, T, V] of the whole model: its own attention and masks, no cache."""
+    """Logits [B, T, V] of the whole model: its own attention and masks, no cache. `context` is what the encoder reads, or what
+    `read_once` made of it."""
     if encoder is None:
         logits: Tensor = model(input_ids=tokens, use_cache=False).logits
         return logits
-    given = {encoder.argument: encoder.read(context[encoder.source.name])}
+    given: dict[str, Any] = {}
+    if "memory" in context:
+        given["encoder_outputs"] = Read(last_hidden_state=context["memory"].clone())  # some decoders write into it
+    else:
+        given[encoder.argument] = encoder.read(context[encoder.source.name])
     if encoder.masked:
         given["attention_mask"] = some(context["source_mask"])
     return model(**given, decoder_input_ids=tokens, use_cache=False).logits  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
+def read_once(model: nn.Module, encoder: EncoderInputs, context: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the model's own encoder makes of `context`, by its own attention and masks; whether `whole` then answers the same is
+    for who asks to find out."""
+    given = {"attention_mask": some(context["source_mask"])} if encoder.masked else {}
+    memory = model.get_encoder()(encoder.read(context[encoder.source.name]), **given).last_hidden_state  # type: ignore[operator]
+    return {"memory": memory, **({"source_mask": context["source_mask"]} if encoder.masked else {})}
+
+
+@torch.no_grad()
 def made_plan(model: nn.Module, encoder: EncoderInputs | None, vocabulary: int) -> Plan:
     """How `model` is run. Raises UsageError where no convention gives its own answers; it says how far each was off."""
     return _Probe(model, encoder, vocabulary).plan()
+
+
+@torch.no_grad()
+def extend_view(model: nn.Module, plan: Plan, vocabulary: int) -> Extend:
+    """The graph that reads several tokens, run once against the model itself. UsageError where its answers are others."""
+    problem = _Probe(model, plan.encoder, vocabulary).extend_problem(plan)
+    if problem is not None:
+        raise UsageError(
+            f"{type(model).__name__}: several tokens at once, through a cache, are answered otherwise than by the model "
+            f"({problem}); leave --with-extend out"
+        )
+    return Extend(model, plan)
 
 
 class _NothingKept(Exception):
@@ -171,6 +197,27 @@ class _Probe:
         except Exception as problem:  # as above
             return _told(problem)
         return None
+
+    def extend_problem(self, plan: Plan) -> str | None:
+        """Why several tokens at once are not the model's; None where they are. Rows stand at different places where they may."""
+        prompt = self.tokens[:, :_PROMPT]
+        first = torch.tensor([[_PROMPT], [_PROMPT - (0 if plan.one_place else 1)]])
+        at = first + torch.arange(_TOKENS - _PROMPT)
+        try:
+            _, *cached = First(self.model, plan)(prompt, torch.ones_like(prompt).bool(), *self.memory)
+            count = len(plan.shapes)
+            past = [F.pad(t, (0, 0, 0, _PLACES - t.shape[2])) for t in cached[:count]]
+            told = first[:1] if plan.one_place else first
+            mask = torch.arange(_PLACES)[None] < first
+            logits, *new = Extend(self.model, plan)(
+                self.tokens.gather(1, at), told, mask, *self.masks, *past, *cached[count:]
+            )
+            errors = [self._error(logits[:, number], at[:, number]) for number in range(at.shape[1])]
+        except Exception as problem:  # as above
+            return _told(problem)
+        if [t.shape[2] for t in new] != [at.shape[1]] * count:
+            return f"of {at.shape[1]} tokens it keeps {sorted({t.shape[2] for t in new})} entries"
+        return None if max(errors) <= _SAME else f"off by {max(errors):.1e}"
 
     def _error(self, logits: Tensor, at: Tensor) -> float:
         """The largest error of logits [2, V] of the rows' places `at`, of the largest logit."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from attn_models.spec import GenerationSpec, GraphSpec, ModelSpec
+from attn_models.extend import before_the_end
+from attn_models.spec import Extension, GenerationSpec, GraphSpec, ModelSpec
 from attn_runtime.errors import UsageError
 from attn_runtime.spec import Dim, TensorSpec
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from ..assets import text_assets
 from ..front_ends import front_end
 from .encoder_inputs import EncoderInputs, argument_of_encoder, encoder_inputs
 from .plan import Plan
-from .probe import made_plan, whole
+from .probe import extend_view, made_plan, read_once, whole
 from .prompts import prompts, special_tokens, tokens_of_assets
 from .refusals import refuse_other_state
 from .views import Encoder, First, Step
@@ -93,6 +94,7 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
     roles = {"encoder": None if encoder is None else "encoder", "first": "first", "step": "step"}
     asset = {**roles, "cache": graphs.names, **rules, "max_length": limit}
     drawn = prompts(plan, vocabulary, limit, lines)
+    several = Extension(lambda module: extend_view(module, plan, vocabulary), before_the_end(within_the_cache))
     tolerance, note = measured_tolerance(model, graphs.all[0].view, _longest(drawn))
     notes.extend([note] if note else [])
     return ModelSpec(
@@ -103,12 +105,18 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
         graphs=tuple(graphs.all),
         tolerance=tolerance,
         assets=lambda: assets,
-        generation=GenerationSpec(asset, _logits(encoder), drawn),
+        generation=GenerationSpec(
+            asset, _logits(encoder), drawn, None if encoder is None else partial(_read, encoder), extend=several
+        ),
     )
 
 
 def _logits(encoder: EncoderInputs | None) -> Callable[[nn.Module, Mapping[str, Tensor], Tensor], Tensor]:
     return lambda module, context, tokens: whole(module, encoder, context, tokens)
+
+
+def _read(encoder: EncoderInputs, module: nn.Module, context: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return read_once(module, encoder, context)
 
 
 def _length(model: Any, max_length: int | None, notes: list[str]) -> int:

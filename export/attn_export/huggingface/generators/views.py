@@ -1,4 +1,4 @@
-"""The graphs of a generator as modules over one model of transformers: encoder, first and step."""
+"""The graphs of a generator as modules over one model of transformers: encoder, first, step and extend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from .encoder_inputs import some
 from .plan import Plan
-from .takeover import EachRow, Place, SlicedFrom, Slot, for_prompt, for_step, kept, last_only, taken_over
+from .takeover import EachRow, Place, SlicedFrom, Slot, Stretch, for_prompt, for_step, kept, last_only, taken_over
 
 
 class Read(BaseModelOutput):
@@ -38,7 +38,7 @@ class View(nn.Module):
         memory: Tensor | None,
         source_mask: Tensor | None,
     ) -> Tensor:
-        """Logits of tokens int64 [B, T]; `position` is that of a step's token, None for a prompt, which begins at 0."""
+        """Logits of tokens int64 [B, T]; `position` is where a step's stand, None for a prompt, which begins at 0."""
         prefix = "decoder_" if self.plan.encoder is not None else ""
         given: dict[str, Any] = {prefix + "input_ids": tokens, prefix + "attention_mask": counted}
         at: Tensor | None = None
@@ -90,25 +90,67 @@ class Step(View):
     """
 
     def forward(self, token: Tensor, position: Tensor, past_mask: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        logits, new = self.read(token, position, past_mask, rest)
+        return logits[:, -1], *new
+
+    def read(
+        self, token: Tensor, position: Tensor, past_mask: Tensor, rest: tuple[Tensor, ...]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Logits [B, T, V], and the new keys and values."""
         plan = self.plan
         source_mask, rest = (rest[0], rest[1:]) if plan.encoder is not None and plan.encoder.masked else (None, rest)
         past, crossing = rest[: 2 * len(plan.layers)], rest[2 * len(plan.layers) :]
         capacity = past_mask.shape[1]
         places = torch.arange(capacity)
-        counted = past_mask | (places == position)
+        count: Any = token.shape[1] if self.several else 1
+        counted = past_mask | self._filled(places, position, count)
         left: Tensor | None = None
         if plan.convention.length == "left":
-            moved = places - (capacity - 1) + position
+            moved = places - (capacity - count) + position
             left = moved.clamp(min=0).expand(counted.shape)
             counted = counted.gather(1, left) & (moved >= 0)
-        told = {"row": Place(position), "same": Place(position[0, 0]), "size": capacity - 1, "left": capacity - 1}
+        told = {
+            "row": Place(position),
+            "same": Place(position[0, 0]),
+            "size": capacity - count,
+            "left": capacity - count,
+        }
         length = told[plan.convention.length]
-        slots = [Slot((k, v), position, length, left) for k, v in zip(past[::2], past[1::2], strict=True)]
+        slots = [self._slot(pair, position, length, left, count) for pair in zip(past[::2], past[1::2], strict=True)]
         memory = None
         if plan.encoder is not None:  # its keys and values are there already, and only its size is looked at
             memory = past[0].new_zeros(token.shape[0], crossing[0].shape[2], plan.memory_width)
         with taken_over(self.model), SlicedFrom() if plan.one_place else nullcontext():
             cache = for_step(slots, plan.layers, crossing if plan.encoder is not None else None)
-            logits = self.decode(token, counted, position, cache, memory, source_mask)
-        new = [tensor for slot in slots if slot.new is not None for tensor in slot.new]
-        return logits[:, -1], *new
+            at = position + torch.arange(count) if self.several else position
+            logits = self.decode(token, counted, at, cache, memory, source_mask)
+        return logits, [tensor for slot in slots if slot.new is not None for tensor in slot.new]
+
+    several = False
+
+    def _filled(self, places: Tensor, position: Tensor, count: Any) -> Tensor:
+        return places == position
+
+    def _slot(
+        self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None, count: Any
+    ) -> Slot:
+        return Slot(past, position, length, left)
+
+
+class Extend(Step):
+    """As Step, of several tokens int64 [B, T], the first of them at `position`: logits [B, T, V] behind each, new keys and values
+    [B, G, T, D]. The places of all of them are less than C."""
+
+    several = True
+
+    def forward(self, token: Tensor, position: Tensor, past_mask: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        logits, new = self.read(token, position, past_mask, rest)
+        return logits, *new
+
+    def _filled(self, places: Tensor, position: Tensor, count: Any) -> Tensor:
+        return (places >= position) & (places < position + count)
+
+    def _slot(
+        self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None, count: Any
+    ) -> Slot:
+        return Stretch(past, position, length, left, count)

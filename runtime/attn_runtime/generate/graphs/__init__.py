@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from .buffers import memory_of
     from .generation_rules import GenerationRules
     from .graph_io import GraphIO
+    from .slots import Shapes, Slots
     from .step_graphs import Sessions, Shape, StepGraphs
 
-__all__ = ["GenerationRules", "GraphIO", "Sessions", "Shape", "StepGraphs", "memory_of"]
+__all__ = ["GenerationRules", "GraphIO", "Sessions", "Shape", "Shapes", "Slots", "StepGraphs", "memory_of"]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -21,6 +22,7 @@ __getattr__, __dir__ = lazy(
         "buffers": ["memory_of"],
         "generation_rules": ["GenerationRules"],
         "graph_io": ["GraphIO"],
+        "slots": ["Shapes", "Slots"],
         "step_graphs": ["Sessions", "Shape", "StepGraphs"],
     },
 )

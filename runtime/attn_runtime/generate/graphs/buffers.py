@@ -37,6 +37,9 @@ class Stack(Protocol):
     def write(self, place: int, source: Any) -> None:
         """Let one place of every row be the only one of `source`: a `copy` that is made at every step."""
 
+    def write_each(self, places: Sequence[int], source: Any) -> None:
+        """Let the place places[i] of row i be the only one of row i of `source`, for as many rows as there are places."""
+
     def clear(self) -> None:
         """Make it all zeros."""
 
@@ -63,6 +66,15 @@ class HostStack:
         self.whole[:, :, :, place] = source.only
         self.moved += len(self.parts[0]) * self._bytes_per_place
 
+    def write_each(self, places: Sequence[int], source: Any) -> None:
+        rows = len(places)
+        if rows < 8:  # each by itself is faster
+            for row, place in enumerate(places):
+                self.whole[:, row, :, place] = source.only[:, row]
+        else:  # of two axes by number with one between them, numpy puts what they choose in front
+            self.whole[:, np.arange(rows), :, np.array(places)] = source.only[:, :rows].swapaxes(0, 1)
+        self.moved += rows * self._bytes_per_place
+
     def clear(self) -> None:
         self.whole[...] = 0
 
@@ -78,6 +90,10 @@ class Memory(Protocol):
     def repeat(self, target: Any, source: Any) -> None:
         """Let every row of `source` fill as many rows of `target`, one behind the other, as it has room for."""
 
+    def put_row(self, target: Any, row: int, source: Any, source_row: int) -> None:
+        """Let one row of `target` hold one of `source`, which may differ in the size of one further axis: what it lacks there
+        becomes zeros, and what is too much is left."""
+
 
 class HostMemory:
     """See `Memory`."""
@@ -90,11 +106,26 @@ class HostMemory:
     def repeat(self, target: NDArray[Any], source: NDArray[Any]) -> None:
         repeat_rows(target, source)
 
+    def put_row(self, target: NDArray[Any], row: int, source: NDArray[Any], source_row: int) -> None:
+        put_row(target, row, source, source_row)
+
 
 def repeat_rows(target: NDArray[Any], source: NDArray[Any]) -> None:
     """See `Memory.repeat`, of numpy arrays."""
     rows = len(source)
     target.reshape(rows, len(target) // rows, *source.shape[1:])[...] = source[:, None]
+
+
+def put_row(target: NDArray[Any], row: int, source: NDArray[Any], source_row: int) -> None:
+    """See `Memory.put_row`, of numpy arrays."""
+    both = tuple(slice(min(sizes)) for sizes in zip(target.shape[1:], source.shape[1:], strict=True))
+    target[row] = 0
+    target[row][both] = source[source_row][both]
+
+
+def rows_of(array: Any, rows: int) -> Any:
+    """The first rows of a buffer, over the same memory."""
+    return array[:rows] if isinstance(array, np.ndarray) else array.rows(rows)
 
 
 class DeviceCache:
@@ -134,6 +165,10 @@ class DeviceCache:
     def write(self, place: int, source: Any) -> None:
         self.copy(0, place, source, 0, 0, self._rows, 1)
 
+    def write_each(self, places: Sequence[int], source: Any) -> None:
+        for row, place in enumerate(places):
+            self.copy(row, place, source, row, 0, 1, 1)
+
     def clear(self) -> None:
         for array in self._arrays:
             array.clear()
@@ -163,6 +198,18 @@ class DeviceMemory:
         for number in range(times):
             steps = (times * piece, times * piece * rows)
             target.copy_box(number * piece, steps, source, 0, (piece, piece * rows), (piece, rows, 1))
+
+    def put_row(self, target: DeviceArray, row: int, source: DeviceArray, source_row: int) -> None:
+        sizes = list(zip(target.shape[1:], source.shape[1:], strict=True))
+        axis = next((n for n, (to, at) in enumerate(sizes) if to != at), 0)
+        lines = math.prod(to for to, _ in sizes[:axis])
+        to, at = (math.prod(array.shape[1 + axis :]) * array.dtype.itemsize for array in (target, source))
+        piece = target.nbytes // target.shape[0]
+        if at < to:
+            zeros = self._session.buffer((1, *target.shape[1:]), target.dtype.name, on_device=True)
+            target.copy_box(row * piece, (piece, piece), zeros, 0, (piece, piece), (piece, 1, 1))
+        origin = source_row * (source.nbytes // source.shape[0])
+        target.copy_box(row * piece, (to, to * lines), source, origin, (at, at * lines), (min(to, at), lines, 1))
 
 
 def memory_of(sessions: Sequence[Session]) -> Memory:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from ...bundle import Bundle
@@ -11,6 +11,7 @@ from ...errors import BundleError, UsageError
 from ...files import shown
 from ...spec import TensorSpec
 from .generation_rules import GenerationRules
+from .kv_cache import capacity_for
 
 FLOATS = ("float16", "float32", "float64")
 #: What the loop itself gives to `first` and `step`, with dtype and rank.
@@ -37,6 +38,7 @@ class GraphIO:
     cache       the KIND_N of each cached tensor
     carried     the step's inputs that are the same at every step: outputs of `first` or of the encoder, inputs of the encoder
     capacities  fewest and most entries that the cache of the step may have
+    extend      a step of several tokens, which reads nothing else than `step`; None where the bundle has none
     rules       how answers begin, which tokens are not chosen, and what is done by default
     max_length  most tokens of a row, prompt included: the model's, or what the exported graph has positions or a cache for
     vocabulary  how many tokens there are to choose from
@@ -56,6 +58,7 @@ class GraphIO:
     max_length: int
     vocabulary: int
     one_place: bool
+    extend: Sides | None = None
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -85,6 +88,11 @@ class GraphIO:
             if not (name == "position" and self.one_place)
         ]
         return min(spec.dims[0].max for spec in specs)
+
+    @property
+    def most_guessed(self) -> int:
+        """Tokens that may be guessed ahead, fed behind the one that is known; 0 without `extend`."""
+        return 0 if self.extend is None else self.extend.inputs["token"].dims[1].max - 1
 
     @classmethod
     def of(cls, bundle: Bundle, precision: str | None = None) -> GraphIO:
@@ -130,7 +138,40 @@ class _Reader:
         mask = step.inputs["past_mask"].dims[1]
         if lengths != {(mask.min, mask.max)}:
             self.refuse(f"graph {step.name}: the inputs past_* and past_mask allow caches of different sizes")
-        return self.wiring(encoder, first, step, cache, tuple(n for n in step.inputs if n not in own))
+        found = self.wiring(encoder, first, step, cache, tuple(n for n in step.inputs if n not in own))
+        return replace(found, extend=self.extend(found)) if asset.get("extend") is not None else found
+
+    def extend(self, found: GraphIO) -> Sides:
+        """The graph `extend`, held against `step`: it reads the same, and several tokens of each row."""
+        extend, step = self.sides("extend"), found.step
+        others = {graph.name for graph in (found.encoder, found.first, step) if graph is not None}
+        if extend.name in others:
+            self.refuse(f"extend is graph {extend.name}, which has another part already")
+        self.check_inputs(extend, _OF_STEP)
+        self.check_flow(extend, step.inputs, set())
+        for name in found.cache:
+            self.check_entries(((step, step.inputs, f"past_{name}"), (extend, extend.inputs, f"past_{name}"),
+                                (extend, extend.outputs, f"new_{name}")))  # fmt: skip
+        scores = extend.outputs.get("logits")
+        if scores is None or scores.dtype not in FLOATS or len(scores.dims) != 3 or scores.dims[2].dynamic:
+            got = scores or "no output logits"
+            self.refuse(f"graph {extend.name}: got {got}; expected logits: float[batch, count, vocabulary]")
+        if scores.dims[2].opt != found.vocabulary:
+            self.refuse(f"graphs {step.name} and {extend.name} choose from different numbers of tokens")
+        count = extend.inputs["token"].dims[1]
+        if not count.min <= 2 <= count.max:
+            self.refuse(f"graph {extend.name} reads {count.min}..{count.max} tokens of a row; expected 2, or more")
+        for name in ("token", "position"):
+            rows, own = step.inputs[name].dims[0], extend.inputs[name].dims[0]
+            if (rows.min, rows.max) != (own.min, own.max):
+                self.refuse(f"graphs {step.name} and {extend.name} take different numbers of rows of {name}")
+        if extend.inputs["position"].dims[1].dynamic or extend.inputs["position"].dims[1].opt != 1:
+            self.refuse(f"graph {extend.name}: input {extend.inputs['position']}; expected the first position alone")
+        for name in ("past_mask", *(f"past_{name}" for name in found.cache)):
+            entries = extend.inputs[name].dims[1 if name == "past_mask" else 2]
+            if entries.min > capacity_for(1, found.capacities) or entries.max != found.capacities[1]:
+                self.refuse(f"graph {extend.name}: input {name} allows other sizes of the cache than {step.name} does")
+        return extend
 
     def wiring(
         self, encoder: Sides | None, first: Sides, step: Sides, cache: tuple[str, ...], carried: tuple[str, ...]
@@ -208,8 +249,13 @@ class _Reader:
     def check_cached(self, first: Sides, step: Sides, name: str) -> tuple[int, int]:
         """(fewest, most) entries of the cache."""
         new, past = f"new_{name}", f"past_{name}"
+        self.check_entries(((first, first.outputs, new), (step, step.inputs, past), (step, step.outputs, new)))
+        return step.inputs[past].dims[2].min, step.inputs[past].dims[2].max
+
+    def check_entries(self, tensors: Sequence[tuple[Sides, Specs, str]]) -> None:
+        """That the tensors of one entry of the cache have one form."""
         found = []
-        for graph, specs, tensor in ((first, first.outputs, new), (step, step.inputs, past), (step, step.outputs, new)):
+        for graph, specs, tensor in tensors:
             spec = specs.get(tensor)
             if spec is None:
                 self.refuse(f'graph {graph.name} has no "{tensor}", which cache asks for')
@@ -218,10 +264,9 @@ class _Reader:
                 self.refuse(f"graph {graph.name}: {spec}; expected float [batch, heads, entries, head_size]")
             found.append((spec.dtype, dims[1].opt, dims[3].opt))
         if len(set(found)) > 1:
-            self.refuse(
-                f"{new} and {past} differ in dtype, heads or head size between {first.name} and {step.name}: {found}"
-            )
-        return step.inputs[past].dims[2].min, step.inputs[past].dims[2].max
+            names = " and ".join(dict.fromkeys(tensor for _, _, tensor in tensors))
+            graphs = " and ".join(dict.fromkeys(graph.name for graph, _, _ in tensors))
+            self.refuse(f"{names} differ in dtype, heads or head size between {graphs}: {found}")
 
     def vocabulary(self, graph: Sides) -> int:
         spec = graph.outputs.get("logits")

@@ -91,10 +91,22 @@ class Cache:
             stack.write(place, newest)
         self.mask[:, place] = True
 
+    def put_each(self, new: Entries, places: Sequence[int]) -> None:
+        """Write the newest entry of as many rows as there are places, each to its own."""
+        for stack, newest in zip(self.past.stacks, new.stacks, strict=True):
+            stack.write_each(places, newest)
+        for row, place in enumerate(places):
+            self.mask[row, place] = True
+
     def put_row(self, new: Entries, row: int, place: int) -> None:
         """Write the newest entry of one row."""
         self.past.copy(row, place, new, row, 0, 1, 1)
         self.mask[row, place] = True
+
+    def put_several(self, new: Entries, row: int, rows: int, place: int, count: int) -> None:
+        """Write the first `count` of the newest entries of `rows` rows from `row` on, from `place` on."""
+        self.past.copy(row, place, new, row, 0, rows, count)
+        self.mask[row : row + rows, place : place + count] = True
 
     def reorder(self, parents: Sequence[int], firsts: Sequence[int], lengths: Sequence[int]) -> None:
         """Let row i hold what row parents[i] holds, of which lengths[i] entries count, as many as row i has now, and those before

@@ -7,7 +7,8 @@ that is written in place. No tensor is copied from graph to graph, but where bea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from ...session import BoundCall, Session
 from .buffers import Memory, repeat_rows
 from .common_entries import CommonEntries
+from .extend_graph import Extended, ExtendGraph
 from .graph_io import GraphIO
 from .kv_cache import Cache, Entries, capacity_for
 
@@ -32,11 +34,27 @@ class Shape:
 
 @dataclass(frozen=True)
 class Sessions:
-    """One session a graph. `encoder` is None for a decoder-only model."""
+    """One session a graph. `encoder` is None for a decoder-only model.
+
+    open_extend  opens that of `extend`, where there is such a graph
+    """
 
     encoder: Session | None
     first: Session
     step: Session
+    open_extend: Callable[[], Session] | None = None
+    _later: list[Session] = field(default_factory=list)
+
+    def extend(self) -> Session:
+        """The session of `extend`, opened when it is first wanted: it may hold the weights once more."""
+        assert self.open_extend is not None
+        if not self._later:
+            self._later.append(self.open_extend())
+        return self._later[0]
+
+    def close(self) -> None:
+        for session in (*self.all(), *self._later):
+            session.close()
 
     @classmethod
     def opened(cls, wiring: GraphIO, open_one: Callable[[str, Session | None], Session]) -> Sessions:
@@ -52,7 +70,8 @@ class Sessions:
                 session.close()
             raise
         *encoders, first, step = found
-        return cls(encoders[0] if encoders else None, first, step)
+        open_extend = None if wiring.extend is None else partial(open_one, wiring.extend.name, found[0])
+        return cls(encoders[0] if encoders else None, first, step, open_extend)
 
     def all(self) -> list[Session]:
         return [session for session in (self.encoder, self.first, self.step) if session is not None]
@@ -62,6 +81,9 @@ class StepGraphs:
     """One generation at a time: `start`, then `advance` (and `reorder`) as often as one likes.
 
     Rows of the step are called rows here: each row of the prompt has `beams` of them, one behind the other.
+
+    prompt   the entries of the prompts that were read
+    carried  what the step reads of them beside their entries, the same at every step
     """
 
     def __init__(self, wiring: GraphIO, sessions: Sessions, shape: Shape, memory: Memory) -> None:
@@ -74,19 +96,19 @@ class StepGraphs:
             flow |= {**self._encoder.inputs, **self._encoder.outputs}
         first, step = wiring.first, wiring.step
         self._cached = {name: step.inputs[f"past_{name}"] for name in wiring.cache}
-        self._prompt = Entries(memory, self._cached, shape.rows, shape.prompt)
+        self.prompt = Entries(memory, self._cached, shape.rows, shape.prompt)
         self._first = self._bind(
             sessions.first,
             {name: flow[name] for name in first.inputs if name in flow},
-            {f"new_{name}": part for name, part in self._prompt.by_name.items()},
+            {f"new_{name}": part for name, part in self.prompt.by_name.items()},
             host=dict.fromkeys(("tokens", "tokens_mask"), (shape.rows, shape.prompt)),
             logits=shape.rows,
         )
         flow |= self._first.outputs
-        self._carried = {name: flow[name] for name in wiring.carried}
+        self.carried = {name: flow[name] for name in wiring.carried}
         self._repeated: list[tuple[Any, Any]] = []
         if shape.beams > 1:
-            self._carried = {name: self._widened(narrow) for name, narrow in self._carried.items()}
+            self.carried = {name: self._widened(narrow) for name, narrow in self.carried.items()}
         self._new = Entries(memory, self._cached, self.rows, 1)
         self._token = sessions.step.buffer((self.rows, 1), "int64")
         self._position = sessions.step.buffer((1 if wiring.one_place else self.rows, 1), "int64")
@@ -99,13 +121,16 @@ class StepGraphs:
         self._place = 0
         self._places: list[int] | None = None
         self._pending = False
+        self._extend: ExtendGraph | None = None
+        self._extended: Extended
 
-    def start(
+    def read(
         self, source: Mapping[str, NDArray[Any]], tokens: NDArray[np.int64], lengths: Sequence[int]
     ) -> NDArray[Any]:
-        """Read the prompts: tokens int64 [rows of the prompt, prompt], of which `lengths` count.
+        """Read the prompts alone: tokens int64 [rows of the prompt, prompt], of which `lengths` count. What is left of them lies
+        in `prompt` and `carried`.
 
-        Returns logits [rows of the prompt, vocabulary] behind each one's last token, overwritten by the next generation.
+        Returns logits [rows of the prompt, vocabulary] behind each one's last token, overwritten by the next reading.
         """
         if self._encoder is not None:
             for name, value in source.items():
@@ -114,11 +139,18 @@ class StepGraphs:
         np.copyto(self._first.inputs["tokens"], tokens)
         self._first.inputs["tokens_mask"][...] = np.arange(tokens.shape[1]) < np.array(lengths)[:, None]
         logits: NDArray[Any] = self._first()["logits"]
+        return logits
+
+    def start(
+        self, source: Mapping[str, NDArray[Any]], tokens: NDArray[np.int64], lengths: Sequence[int]
+    ) -> NDArray[Any]:
+        """`read` the prompts, and have the step go on from them. Returns what `read` does."""
+        logits = self.read(source, tokens, lengths)
         for wide, narrow in self._repeated:
             (repeat_rows if isinstance(wide, np.ndarray) else self._memory.repeat)(wide, narrow)
         longest = max(lengths)
         self._use(capacity_for(longest + 1, self._wiring.capacities), clear=True)
-        self._cache.put_prompt(self._prompt, lengths, self._shape.beams)
+        self._cache.put_prompt(self.prompt, lengths, self._shape.beams)
         self._common = CommonEntries(lengths, self._shape.beams)
         self._place, self._pending = longest, False
         self._places = None if min(lengths) == longest else [n for n in lengths for _ in range(self._shape.beams)]
@@ -140,6 +172,41 @@ class StepGraphs:
         self._step()
         self._pending = True
         return self._logits  # type: ignore[no-any-return]
+
+    def extend(self, tokens: NDArray[np.int64], active: NDArray[np.bool_]) -> NDArray[Any]:
+        """Feed tokens int64 [rows, count] and answer the logits [rows, count, vocabulary] behind each, overwritten by the next
+        call of as many. Nothing goes into the cache but what `keep` is told of, which comes before any other call.
+
+        The model has room for `count` tokens in every row that is `active`.
+        """
+        self._write_pending(active)
+        if self._extend is None:
+            self._extend = ExtendGraph(
+                self._wiring, self._sessions.extend(), self._memory, self._cached, self.carried, self.rows
+            )
+        count, places = tokens.shape[1], self._places
+        self._grow(count + (self._place if places is None else max(places[row] for row in np.flatnonzero(active))))
+        # Of a row that ended, so far from the end that there is a place for each token.
+        last = min(self._wiring.max_length, self._cache.capacity) - count
+        self._extended = self._extend.run(
+            self._cache, tokens, self._place if places is None else np.minimum(places, last)
+        )
+        return self._extended.logits
+
+    def keep(self, counts: Sequence[int]) -> None:
+        """Put the entries of the first counts[i] tokens of row i that `extend` read into the cache; 0 for a row that ended."""
+        several = {count for count in counts if count}
+        if self._places is None and len(several) == 1:
+            (count,) = several
+            self._cache.put_several(self._extended.new, 0, self.rows, self._place, count)
+            self._place += count
+            return
+        if self._places is None:
+            self._places = [self._place] * self.rows
+        for row, count in enumerate(counts):
+            if count:  # a GPU copies no empty box
+                self._cache.put_several(self._extended.new, row, 1, self._places[row], count)
+                self._places[row] += count
 
     def reorder(self, parents: Sequence[int], active: NDArray[np.bool_]) -> None:
         """Let row i go on from what row parents[i], of the same prompt, has read so far."""
@@ -187,7 +254,7 @@ class StepGraphs:
     def _bind_step(self, capacity: int) -> tuple[Cache, BoundCall]:
         mask = self._sessions.step.buffer((self.rows, capacity), "bool")
         cache = Cache(self._memory, self._cached, mask)
-        inputs = {"token": self._token, "position": self._position, "past_mask": cache.mask, **self._carried}
+        inputs = {"token": self._token, "position": self._position, "past_mask": cache.mask, **self.carried}
         inputs |= {f"past_{name}": part for name, part in cache.past.by_name.items()}
         outputs = {"logits": self._logits} | {f"new_{name}": part for name, part in self._new.by_name.items()}
         return cache, self._sessions.step.bind(inputs=inputs, outputs=outputs, on_device=self._memory.on_device)

@@ -78,7 +78,7 @@ def detect(
     threshold: float = 0.5,
     graph: str | None = None,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
 ) -> Detection:
     """Find what the pictures `inputs` show with the bundle at `path`; "-" is stdin. A box is kept from `threshold` (0..1) on.
 

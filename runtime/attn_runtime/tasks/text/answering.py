@@ -52,7 +52,7 @@ def answer(
     max_answer: int = MAX_ANSWER,
     graph: str | None = None,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
 ) -> Answers:
     """Where `context` answers `question`, by the question answering model at `path`.
 

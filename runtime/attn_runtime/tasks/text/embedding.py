@@ -64,7 +64,7 @@ def embed(
     output: str | os.PathLike[str] | None = None,
     graph: str | None = None,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     stdin: bool = False,
 ) -> Embeddings:
     """Embed `texts` and the lines of `file` with the bundle at `path`.

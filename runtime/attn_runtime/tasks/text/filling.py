@@ -63,7 +63,7 @@ def fill(
     top: int = 3,
     graph: str | None = None,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     stdin: bool = False,
 ) -> Filling:
     """The `top` likeliest words for each open place in `texts` and the lines of `file`, with the masked language model at `path`.

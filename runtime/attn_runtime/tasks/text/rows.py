@@ -67,7 +67,7 @@ def opened(
     device: str,
     graph: str | None,
     precision: str | None,
-    threads: int | None,
+    threads: int | str | None,
 ) -> Iterator[Run]:
     """A session of texts. Raises UsageError where the bundle takes none, or more than texts, and what `open_session` raises."""
     with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:

@@ -60,7 +60,7 @@ def tag(
     truncate: bool = False,
     graph: str | None = None,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     stdin: bool = False,
 ) -> Tagging:
     """Mark what the bundle at `path` knows in `texts` and the lines of `file`.

@@ -64,7 +64,7 @@ def transcribe(
     device: str = "auto",
     backend: str | None = None,
     precision: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
 ) -> Transcription:
     """What is said in `recordings`, paths of WAV files ("-": stdin), by the bundle at `path`.
 

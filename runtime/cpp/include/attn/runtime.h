@@ -31,7 +31,7 @@
  *     }
  *
  * Ownership and lifetimes
- *   - What an `_open`, `_bind` or `_generate` gave is closed with its `_close`; NULL may be closed. A session keeps what it needs of its
+ *   - What an `_open`, `_bind`, `_generate` or `_submit` gave is closed with its `_close`; NULL may be closed. A session keeps what it needs of its
  *     bundle, a binding of its session: they may be closed in any order.
  *   - Pointers read from a handle (names, specs, JSON, buffers of a binding, tokens of a result) live as long as that handle, and
  *     are the library's. `attn_last_error` lives until the same thread's next call.
@@ -40,7 +40,8 @@
  *
  * Threads
  *   - A bundle and a session may be used from many threads at once. A binding and a result belong to one thread at a time. A
- *     generator does one generation at a time: calls of other threads wait.
+ *     generator does one generation at a time: calls of other threads wait. A request belongs to one thread at a time, but may be cancelled
+ *     from any.
  *   - Nothing may be used while it is being closed.
  *   - A session, a binding and a generator belong to the process that opened them. In a child of a fork, calls of them return
  *     ATTN_ERROR_USAGE; closing them there is safe, and a bundle may be used on.
@@ -281,9 +282,11 @@ typedef struct attn_generate_options {
   int64_t no_repeat_ngram;    /* no so many tokens in a row come twice; 0: no such rule, -1: the bundle's default, or 0 */
   const attn_choice* choices; /* what answers begin with, by the names of the model's choices; NULL: the model's own */
   size_t choice_count;
+  int64_t lookup; /* guess up to so many tokens ahead, by what stands in prompt, source and answer: the same answer, sooner where it repeats
+                     them. Of a bundle with the graph `extend`, one beam, nothing drawn; 0: no guesses */
 } attn_generate_options;
 #define ATTN_GENERATE_OPTIONS_INIT \
-  {sizeof(attn_generate_options), -1, -1, -1.0, -1, -1, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL, NULL, -1, 0.0, -1, NULL, 0}
+  {sizeof(attn_generate_options), -1, -1, -1.0, -1, -1, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL, NULL, -1, 0.0, -1, NULL, 0, 0}
 
 /* Open the generator of a bundle: all of its graphs on one device. options->graph must be NULL. */
 ATTN_API int attn_generator_open(const attn_bundle* bundle, const attn_open_options* options, attn_generator** generator);
@@ -311,10 +314,56 @@ ATTN_API const int64_t* attn_result_tokens(const attn_result* result, size_t row
 ATTN_API double attn_result_score(const attn_result* result, size_t row);
 /* 1: a stop token ended it; 0: the limit or on_token did. */
 ATTN_API int attn_result_stopped(const attn_result* result, size_t row);
+/* With options->lookup, how many tokens were guessed and fed, and how many of them were written, of all rows; 0 without. */
+ATTN_API size_t attn_result_drafted(const attn_result* result);
+ATTN_API size_t attn_result_accepted(const attn_result* result);
+
+/* Why a row ended. */
+typedef enum attn_stopped {
+  ATTN_STOPPED_STOP = 0,      /* by a stop token */
+  ATTN_STOPPED_LENGTH = 1,    /* it is as long as it may be */
+  ATTN_STOPPED_CANCELLED = 2, /* by on_token or attn_request_cancel */
+  ATTN_STOPPED_DEADLINE = 3   /* it is a request's, which had no more time */
+} attn_stopped;
+ATTN_API attn_stopped attn_result_why(const attn_result* result, size_t row);
 /* The text of a row; "" where the bundle has no tokenizer. */
 ATTN_API const char* attn_result_text(const attn_result* result, size_t row);
 /* What was done to the prompts, such as words that the tokenizer does not know, one line each; NULL beyond the last. */
 ATTN_API const char* attn_result_note(const attn_result* result, size_t index);
+
+/* ---- Requests that come and go ---- */
+
+/* One prompt that is answered beside others, each of which comes and goes by itself: a row that ends makes room for the next one at once. */
+typedef struct attn_request attn_request;
+typedef struct attn_request_limits {
+  size_t size;     /* sizeof(attn_request_limits) */
+  size_t rows;     /* requests that are written at once, as far as the graphs take so many rows */
+  size_t waiting;  /* how many more there may be, which wait in the order in which they came; a further one is refused */
+  uint64_t memory; /* bytes of the buffers that they share, and half as much again while these grow; 0: as `rows` sets them */
+} attn_request_limits;
+#define ATTN_REQUEST_LIMITS_INIT {sizeof(attn_request_limits), 64, 1024, 0}
+/* Before the first is submitted. */
+ATTN_API int attn_generator_limit_requests(attn_generator* generator, const attn_request_limits* limits);
+/* Returns at once; a thread of the library writes all requests, and takes turns with calls of attn_generator_generate. The inputs are those of
+ * one row, and copied. `options` as for attn_generator_generate, with one beam and without on_text; on_token is called by that thread, which
+ * waits for it, until attn_request_close. `deadline` seconds from now on the request ends with the tokens that there are; 0: no such end.
+ * The tokens are those that attn_generator_generate gives for this prompt alone. */
+ATTN_API int attn_generator_submit(attn_generator* generator, const attn_tensor* inputs, size_t input_count,
+                                   const attn_generate_options* options, double deadline, attn_request** request);
+ATTN_API int attn_generator_submit_text(attn_generator* generator, const char* text, const attn_generate_options* options, double deadline,
+                                        attn_request** request);
+#define ATTN_NO_MORE_TOKENS (-1)
+#define ATTN_NO_TOKEN_YET (-2)
+/* The next token, the stop token included; waits for it for up to `seconds`, below 0 for as long as it takes. `*token` is
+ * ATTN_NO_MORE_TOKENS behind the last one, and ATTN_NO_TOKEN_YET where the time was over before. What ended the request, as an error of its
+ * graph or that its generator was closed, is returned behind the tokens that there are. */
+ATTN_API int attn_request_next(attn_request* request, double seconds, int64_t* token);
+/* The answer, of one row, once the request is over; `*result` is NULL where that takes longer than `seconds`, as above. */
+ATTN_API int attn_request_result(attn_request* request, double seconds, attn_result** result);
+/* End it with the tokens that there are. From any thread, and from on_token. */
+ATTN_API void attn_request_cancel(attn_request* request);
+/* Cancels it where it is not over, and waits for on_token to return. It may outlive its generator. */
+ATTN_API void attn_request_close(attn_request* request);
 
 /* ---- From files to tensors, as the bundle's assets say ---- */
 

@@ -50,6 +50,7 @@ GenerateOptions GenerateOptions::of(const attn_generate_options* given) {
     expect(all.choices[i].name && all.choices[i].value, "choices: a name or a value is NULL");
     made.begin.emplace_back(all.choices[i].name, all.choices[i].value);
   }
+  made.lookup = all.lookup;
   made.likeliest = all.sample == 0;
   made.seed = all.seed;
   if (all.sample > 0 || all.sample < -1) {
@@ -94,6 +95,7 @@ void GenerateOptions::check() const {
   check_count("max_length", max_length);
   check_count("min_length", min_length);
   check_count("no_repeat_ngram", no_repeat_ngram);
+  check_count("lookup", lookup);
   expect(!beams || (*beams >= 1 && *beams <= most_beams), "beams: got " + std::to_string(beams.value_or(0)) + ", expected 1..4096");
   expect(!length_penalty || (*length_penalty >= 0 && *length_penalty <= 100),
          "length_penalty: got " + number(length_penalty.value_or(0)) + ", expected a number of 0..100");

@@ -39,6 +39,7 @@ struct GenerateOptions {
   std::optional<int64_t> min_length;  // an answer has so many tokens before a stop token is chosen
   std::optional<double> repetition_penalty;
   std::optional<int64_t> no_repeat_ngram;                     // 0 for no such rule
+  int64_t lookup = 0;                                         // most tokens that are guessed ahead; 0 for none
   std::vector<std::pair<std::string, std::string>> begin;  // what answers begin with, by the names of the model's choices
 
   static GenerateOptions of(const attn_generate_options* given);  // raises usage_error

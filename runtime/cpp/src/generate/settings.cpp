@@ -31,6 +31,7 @@ Settings Settings::of(const GenerateOptions& options, const GenerationRules& rul
   made.suppress_first = rules.suppress_first;
   made.forced_end = rules.forced_end;
   made.encoder_no_repeat_ngram = rules.encoder_no_repeat_ngram;
+  made.lookup = options.lookup;
   if ((options.on_token || options.on_text) && made.beams > 1) {
     throw usage_error(std::string(options.on_token ? "on_token" : "on_text") +
                       ": the tokens of a beam search are known when it is over; take one beam to follow them");
@@ -47,6 +48,23 @@ void Settings::check(int64_t vocabulary, const std::string& where) const {
     if (token >= vocabulary) {
       throw usage_error("stop: got token " + std::to_string(token) + ", the model has 0.." + std::to_string(vocabulary - 1) + " (" + where + ")");
     }
+  }
+}
+
+void Settings::check_lookup(int64_t most, const std::string& where) const {
+  if (!lookup) return;
+  if (beams > 1 || sample) {
+    throw usage_error("lookup: " + (beams > 1 ? std::to_string(beams) + " beams are followed" : "tokens are drawn") +
+                      ", and guesses are checked against the likeliest token; take one beam and no sampling, or leave lookup out (" + where +
+                      ")");
+  }
+  if (!most) {
+    throw usage_error("lookup: the bundle has no graph that reads several tokens; export it with --with-extend, or leave lookup out (" +
+                      where + ")");
+  }
+  if (lookup > most) {
+    throw usage_error("lookup: got " + std::to_string(lookup) + "; the graph takes up to " + std::to_string(most) + " guesses at once (" +
+                      where + ")");
   }
 }
 

@@ -32,9 +32,12 @@ struct Settings {
   int64_t no_repeat_ngram = 0;
   std::vector<Token> suppress, suppress_first, forced_end;
   size_t encoder_no_repeat_ngram = 0;
+  int64_t lookup = 0;
 
   // Raises usage_error for what a model of so many tokens can't do.
   void check(int64_t vocabulary, const std::string& where) const;
+  // Raises usage_error for guesses that this generation, or a bundle whose `extend` takes up to `most` of them, can't have.
+  void check_lookup(int64_t most, const std::string& where) const;
   // Most tokens of an answer behind a prompt (or begin) of `length` tokens, where the model has room for `room`. Raises input_error for a
   // prompt that the bundle's default length of a row leaves no room for: nobody asked for an empty answer.
   size_t limit(size_t length, int64_t room, const std::string& where) const;

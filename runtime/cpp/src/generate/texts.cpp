@@ -61,7 +61,9 @@ TextAnswers generate_texts(Generator& generator, const Text& text, const std::ve
     const std::vector<std::string> words = text.unknown_words(each);
     if (!words.empty()) made.notes.push_back(note_of(each, words));
   }
-  const bool alike = !generator.graph_io->one_place || generator.graph_io->encoder;  // else rows may not differ in length
+  settings.check_lookup(generator.graph_io->most_guessed(), generator.graph_io->where);
+  // Else rows may not differ in length, nor in what is guessed right of them.
+  const bool alike = !generator.graph_io->one_place || (generator.graph_io->encoder && !settings.lookup);
   const auto at_once = static_cast<size_t>(alike ? std::max<int64_t>(1, generator.graph_io->most_rows / settings.beams) : 1);
   bool ended = false;
   for (size_t begin = 0; begin < texts.size() && !ended; begin += at_once) {
@@ -76,6 +78,8 @@ TextAnswers generate_texts(Generator& generator, const Text& text, const std::ve
     append(made.answers.scores, found.scores);
     append(made.answers.stopped, found.stopped);
     made.answers.steps = std::max(made.answers.steps, found.steps);
+    made.answers.drafted += found.drafted;
+    made.answers.accepted += found.accepted;
   }
   made.answers.tokens.resize(texts.size());  // of an end before the last batch: empty answers
   made.answers.stopped.resize(texts.size(), Stopped::cancelled);

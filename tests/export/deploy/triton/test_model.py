@@ -3,6 +3,7 @@ the others what they get without it."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from attn_export.deploy.triton.repository_maker import TritonOptions, deploy_triton
 from attn_runtime.generate import Generator
-from attn_runtime.generate.graphs.step_graphs import StepGraphs
+from attn_runtime.generate.graphs import Slots, StepGraphs
 from support.machines import triton_server as server
 from support.models import tiny_generators as tiny
 from support.models.tiny_texts import text_assets
@@ -66,7 +67,7 @@ class Odd(server.Sender):
         return super().is_cancelled()
 
 
-def odd(sender: Odd, **inputs: Any) -> server.Request:
+def odd(sender: server.Sender, **inputs: Any) -> server.Request:
     made = server.request(**inputs)
     made.sender = sender
     return made
@@ -109,9 +110,9 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def together_as_alone(model: Any, bad: list[server.Request], neighbours: list[Any], runs: int = 1) -> list[str]:
+def together_as_alone(model: Any, bad: list[server.Request], neighbours: list[Any], searches: int = 0) -> list[str]:
     """Errors of `bad`, which come between the requests that `neighbours` make, whose answers they must not change; all of
-    them take so many runs of the generator."""
+    them take so many beam searches."""
     alone = []
     for make in neighbours:
         request = make()
@@ -120,7 +121,7 @@ def together_as_alone(model: Any, bad: list[server.Request], neighbours: list[An
     requests = [make() for make in neighbours]
     with patch.object(Generator, "generate", autospec=True, side_effect=Generator.generate) as generate:
         model.execute([requests[0], *bad, *requests[1:]])
-    assert generate.call_count == runs
+    assert generate.call_count == searches
     assert [answer(request) for request in requests] == alone
     assert all(len(tokens) for tokens in alone)
     errors = [answer(request) for request in bad]
@@ -174,7 +175,7 @@ def test_numbers_that_break_when_the_graphs_run_are_one_request_s(
     served: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of a source that is masked everywhere: nothing shows before, and it came after tokens that the others were told."""
-    advance, start = StepGraphs.advance, StepGraphs.start
+    advance, start, step = StepGraphs.advance, StepGraphs.start, Slots.step
     rows, empty = [], []
 
     def started(plan: StepGraphs, source: Any, *rest: Any) -> Any:
@@ -188,6 +189,14 @@ def test_numbers_that_break_when_the_graphs_run_are_one_request_s(
         logits[empty] = np.nan
         return logits
 
+    def stepped(slots: Slots, *rest: Any) -> Any:
+        logits = step(slots, *rest)
+        rows.append(slots.rows)
+        assert slots._buffers is not None
+        logits[~slots._buffers.carried["source_mask"][: slots.rows].any(1)] = np.nan
+        return logits
+
+    monkeypatch.setattr(Slots, "step", stepped)
     monkeypatch.setattr(StepGraphs, "start", started)
     monkeypatch.setattr(StepGraphs, "advance", advanced)
 
@@ -199,8 +208,8 @@ def test_numbers_that_break_when_the_graphs_run_are_one_request_s(
     with server.python_model(served / "sources") as model:
         neighbours = [lambda: source(3, 4, 5), lambda: source(6, 7, 8), lambda: source(9, 10, 11)]
         bad = source(3, 4, 5, mask=False)
-        (error,) = together_as_alone(model, [bad], neighbours, runs=1 + 4)
-    assert max(rows) >= 4  # they were generated together
+        (error,) = together_as_alone(model, [bad], neighbours, 1 + 4 if options.get("beams") else 0)
+    assert max(rows) >= (4 if options.get("beams") else 3)  # they were generated together
     assert "logits" in error and bad.sender.responses[-1].error.code == INTERNAL
 
 
@@ -209,7 +218,7 @@ def test_a_bug_ends_every_request_once_and_the_server_goes_on(texts: Any, capsys
         raise ZeroDivisionError("a line\nand another")
 
     requests = [text(), text("dog"), text(beams=2)]
-    with patch.object(Generator, "generate", fail):
+    with patch.object(Generator, "generate", fail), patch.object(Generator, "submit", fail):
         texts.execute(requests)
     for request in requests:
         assert answer(request) == "ZeroDivisionError; the server's log tells more"
@@ -262,9 +271,41 @@ def test_a_request_without_a_sender_is_let_be(texts: Any, capsys: pytest.Capture
 
 def test_who_left_before_the_start_is_not_generated_for(texts: Any) -> None:
     gone, good = Odd(gone=True), text()
-    with patch.object(Generator, "generate", autospec=True, side_effect=Generator.generate) as generate:
+    with (
+        patch.object(Generator, "submit", autospec=True, side_effect=Generator.submit) as submit,
+        patch.object(Generator, "generate") as generate,
+    ):
         texts.execute([odd(gone, text="the cat"), good, odd(Odd(gone=True), text="dog", beams=2)])
-    ((_, inputs, *_),) = [call.args for call in generate.call_args_list]
+    assert not generate.called
+    ((_, inputs, *_),) = [call.args for call in submit.call_args_list]
     assert len(inputs["tokens"]) == 1 and isinstance(answer(good), list)
     (only,) = gone.responses
     assert gone.ended and only.outputs["stopped"].item() == b"cancelled"
+
+
+def test_a_request_joins_what_is_being_written(served: Path) -> None:
+    """It is answered, and shorter ones with it, while a long one goes on."""
+    with server.python_model(served / "tokens") as settled:
+        model, go_on = settled.model, threading.Event()
+
+        class Slow(server.Sender):
+            def send(self, response: server.InferenceResponse, flags: int = 0) -> None:
+                super().send(response, flags)
+                if len(self.responses) == 2:
+                    begun.set()
+                    assert go_on.wait(60)
+
+        begun, slow, quick = (
+            threading.Event(),
+            odd(Slow(None), tokens=np.array([[3]]), max_length=9),
+            row(4, 5, max_length=3),
+        )
+        alone = row(4, 5, max_length=3)
+        settled.execute([alone])
+        model.execute([slow])
+        assert begun.wait(60)
+        model.execute([quick])
+        go_on.set()
+        settled.execute([])
+        assert answer(quick) == answer(alone) and len(answer(slow)) == 9
+        assert slow.sender.ended

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .cache import Slot, is_crossed, is_recorded, slot_of
+from .cache import Slot, Stretch, is_crossed, is_recorded, slot_of
 from .masks import mask
 
 
@@ -55,6 +55,8 @@ def attend(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scoring = _Scoring(scale, softcap, s_aux, position_bias)
     slot = slot_of(key)
+    if isinstance(slot, Stretch):
+        return _over_the_past_and_new(query, slot, attention_mask, scoring), None
     if slot is not None:
         return _over_the_past(query, slot, attention_mask, scoring), None
     causal = attention_mask is None and not is_crossed(key)
@@ -105,3 +107,44 @@ def _over_the_past(query: Tensor, slot: Slot, seen: Tensor | None, scoring: _Sco
     weight = torch.softmax(torch.cat(scores, -1), -1)
     out = weight[..., :length] @ past_value + weight[..., length : length + 1] * new_value
     return out.reshape(rows, 1, groups * shared, out.shape[-1])
+
+
+def _over_the_past_and_new(query: Tensor, slot: Stretch, seen: Tensor | None, scoring: _Scoring) -> Tensor:
+    """query [B, H, T, D] of several new tokens over the past of `slot` and the new ones -> [B, T, H, D'].
+
+    What a mask or a bias says of a new token is what it says of the place where it stands.
+    """
+    past_key, past_value = slot.past
+    assert slot.new is not None
+    new_key, new_value = slot.new
+    rows, groups, length = query.shape[0], past_key.shape[1], past_key.shape[2]
+    heads, count = query.shape[1], query.shape[2]
+    at = (torch.arange(count) + slot.position).expand(rows, -1).clamp(max=length - 1)  # [B, T]
+    places, number = torch.arange(length), torch.arange(count)
+    free = (places >= slot.position)[:, None, None]  # [1 or B, 1, 1, C]
+    later = number[:, None] < number  # [T, T]
+    if seen is None:
+        hidden, later = free, later[None, None]
+    else:
+        unseen = (~seen if seen.dtype == torch.bool else seen < 0).expand(rows, -1, -1, -1)
+        hidden, later = free | unseen, later | _at(unseen, at)
+    # The queries of the heads that share a key lie one behind the other along the axis of tokens, as in `_over_the_past`.
+    folded = query.unflatten(1, (groups, heads // groups)).flatten(2, 3) * scoring.scale
+    past, new = (
+        scoring.capped(folded @ k.transpose(-1, -2)).unflatten(2, (heads // groups, -1)).flatten(1, 2)
+        for k in (past_key, new_key)
+    )
+    if scoring.bias is not None:
+        bias = scoring.bias.expand(rows, -1, -1, -1)
+        past, new = past + bias, new + _at(bias, at)
+    scores = [torch.where(hidden, -torch.inf, past), torch.where(later, -torch.inf, new)]
+    if scoring.sinks is not None:
+        scores.append(scoring.sinks.reshape(1, heads, 1, 1).expand(rows, -1, count, -1))
+    weight = torch.softmax(torch.cat(scores, -1), -1).unflatten(1, (groups, heads // groups)).flatten(2, 3)
+    out = weight[..., :length] @ past_value + weight[..., length : length + count] @ new_value
+    return out.unflatten(2, (heads // groups, -1)).flatten(1, 2).transpose(1, 2).contiguous()
+
+
+def _at(told: Tensor, at: Tensor) -> Tensor:
+    """[B, N, T, T]: of what is told of all places, [B, N, T, C], what is told of those of the new tokens."""
+    return told.gather(-1, at[:, None, None].expand(-1, told.shape[1], told.shape[2], -1))

@@ -53,21 +53,49 @@ class Slot(DynamicLayer):
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """The past with the new entry [B, G, 1, D] written in. Attention that is ours never reads it, and no graph holds it."""
         self.new = (key_states, value_states)
-        here = (torch.arange(self.past[0].shape[2]) == self.position)[:, None, :, None]
-        joined = (torch.where(here, key_states, self.past[0]), torch.where(here, value_states, self.past[1]))
+        joined = self.joined(key_states, value_states)
         if self.left is None:
             self.keys, self.values = joined
             _slots[id(self.keys)] = self
         else:
-            at = self.left[:, None, :, None]
-            self.keys, self.values = (x.gather(2, at.expand(-1, x.shape[1], -1, x.shape[3])) for x in joined)
+            self.keys, self.values = (_along(x, self.left[:, None, :, None]) for x in joined)
         return self.keys, self.values
+
+    def joined(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
+        here = (torch.arange(self.past[0].shape[2]) == self.position)[:, None, :, None]
+        return torch.where(here, key_states, self.past[0]), torch.where(here, value_states, self.past[1])
 
     def get_seq_length(self) -> Any:
         return self.length
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.past[0].shape[2], 0
+
+
+class Stretch(Slot):
+    """A layer of several new tokens, which stand one behind the other from `position` on."""
+
+    def __init__(
+        self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None, count: Any
+    ) -> None:
+        super().__init__(past, position, length, left)
+        self.count = count
+        self.offset = position if left is None else past[0].shape[2] - count
+
+    def joined(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
+        behind = (
+            torch.arange(self.past[0].shape[2]) - self.position
+        )  # [B, C]: which of the new tokens stands at a place
+        here = ((behind >= 0) & (behind < self.count))[:, None, :, None]
+        number = behind.clamp(min=0).minimum(torch.full_like(behind, self.count - 1))[:, None, :, None]
+        pairs = zip((key_states, value_states), self.past, strict=True)
+        key, value = (torch.where(here, _along(x, number.expand(x.shape[0], -1, -1, -1)), past) for x, past in pairs)
+        return key, value
+
+
+def _along(x: Tensor, places: Tensor) -> Tensor:
+    """[B, G, C, D]: of x [B, G, T, D] the entries `places` [B, 1, C, 1]."""
+    return x.gather(2, places.expand(-1, x.shape[1], -1, x.shape[3]))
 
 
 class Slots(Cache):

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "generate/graphs/kv_cache.h"
 #include "util/error.h"
 #include "util/names.h"
 
@@ -102,10 +103,56 @@ class Reader {
       if (!own.count(spec.name)) made.carried.push_back(spec.name);
     }
     finish(made);
+    if (const auto extend = asset_.find("extend"); extend != asset_.end() && !extend->is_null()) made.extend = extend_of(made);
     return made;
   }
 
  private:
+  // The graph `extend`, held against `step`: it reads the same, and several tokens of each row.
+  Sides extend_of(const GraphIO& made) const {
+    Sides extend = sides("extend");
+    const Sides& step = made.step;
+    if (extend.name == step.name || extend.name == made.first.name || (made.encoder && extend.name == made.encoder->name)) {
+      refuse("extend is graph " + extend.name + ", which has another part already");
+    }
+    check_inputs(extend, fed_to_step);
+    check_flow(extend, step.inputs, {});
+    for (const std::string& name : made.cache) {
+      const std::string fresh = "new_" + name, past = "past_" + name;
+      check_entries({{&step, step.input(past), past}, {&extend, extend.input(past), past}, {&extend, extend.output(fresh), fresh}});
+    }
+    const TensorSpec* scores = extend.output("logits");
+    if (!scores || !is_float(scores->dtype) || scores->dims.size() != 3 || scores->dims[2].dynamic()) {
+      refuse("graph " + extend.name + ": got " + (scores ? scores->text() : "no output logits") +
+             "; expected logits: float[batch, count, vocabulary]");
+    }
+    if (scores->dims[2].opt != made.vocabulary) {
+      refuse("graphs " + step.name + " and " + extend.name + " choose from different numbers of tokens");
+    }
+    const Dim& count = extend.input("token")->dims[1];
+    if (count.min > 2 || count.max < 2) {
+      refuse("graph " + extend.name + " reads " + std::to_string(count.min) + ".." + std::to_string(count.max) +
+             " tokens of a row; expected 2, or more");
+    }
+    for (const char* name : {"token", "position"}) {
+      const Dim &rows = step.input(name)->dims[0], &own = extend.input(name)->dims[0];
+      if (rows.min != own.min || rows.max != own.max) {
+        refuse("graphs " + step.name + " and " + extend.name + " take different numbers of rows of " + name);
+      }
+    }
+    const TensorSpec& position = *extend.input("position");
+    if (position.dims[1].dynamic() || position.dims[1].opt != 1) {
+      refuse("graph " + extend.name + ": input " + position.text() + "; expected the first position alone");
+    }
+    const auto check_cache = [&](const std::string& name, const Dim& entries) {
+      if (entries.min <= capacity_for(1, made.capacities) && entries.max == made.capacities.second) return;
+      refuse("graph " + extend.name + ": input " + name + " allows other sizes of the cache than " + step.name + " does");
+    };
+    check_cache("past_mask", extend.input("past_mask")->dims[1]);
+    for (const std::string& name : made.cache) check_cache("past_" + name, extend.input("past_" + name)->dims[2]);
+    return extend;
+  }
+
   void finish(GraphIO& made) const {
     made.vocabulary = vocabulary(made.first);
     if (vocabulary(made.step) != made.vocabulary) {
@@ -211,9 +258,20 @@ class Reader {
   // The entries that the cache may have.
   Dim check_cached(const Sides& first, const Sides& step, const std::string& name) const {
     const std::string fresh = "new_" + name, past = "past_" + name;
+    check_entries({{&first, first.output(fresh), fresh}, {&step, step.input(past), past}, {&step, step.output(fresh), fresh}});
+    return step.input(past)->dims[2];
+  }
+
+  struct Entry {
+    const Sides* graph;
+    const TensorSpec* spec;
+    std::string tensor;
+  };
+
+  // That the tensors of one entry of the cache, three of them, have one form.
+  void check_entries(const std::vector<Entry>& entries) const {
     std::vector<std::string> found;
-    for (const auto& [graph, spec, tensor] : {std::tuple(&first, first.output(fresh), fresh), std::tuple(&step, step.input(past), past),
-                                              std::tuple(&step, step.output(fresh), fresh)}) {
+    for (const auto& [graph, spec, tensor] : entries) {
       if (!spec) refuse("graph " + graph->name + " has no \"" + tensor + "\", which cache asks for");
       const std::vector<Dim>& dims = spec->dims;
       if (!is_float(spec->dtype) || dims.size() != 4 || dims[1].dynamic() || dims[3].dynamic()) {
@@ -223,10 +281,9 @@ class Reader {
                       ")");
     }
     if (found[0] != found[1] || found[0] != found[2]) {
-      refuse(fresh + " and " + past + " differ in dtype, heads or head size between " + first.name + " and " + step.name + ": [" +
-             joined(found) + "]");
+      refuse(entries[0].tensor + " and " + entries[2].tensor + " differ in dtype, heads or head size between " + entries[0].graph->name +
+             " and " + entries[2].graph->name + ": [" + joined(found) + "]");
     }
-    return step.input(past)->dims[2];
   }
 
   int64_t vocabulary(const Sides& graph) const {

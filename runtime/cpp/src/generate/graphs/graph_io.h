@@ -29,6 +29,7 @@ struct GraphIO {
   std::string where;
   std::optional<Sides> encoder;  // none for a decoder-only model
   Sides first, step;
+  std::optional<Sides> extend;       // a step of several tokens, which reads nothing else than `step`
   std::vector<std::string> cache;    // the KIND_N of each cached tensor
   std::vector<std::string> carried;  // the step's inputs that are the same at every step
   GenerationRules rules;
@@ -41,6 +42,8 @@ struct GraphIO {
   // Rows of the step that fit in one call: a batch has at most so many over the number of beams.
   int64_t most_rows = 0;
   bool one_place = false;  // whether all rows of the step stand at the same place: its position is [1, 1], not [batch, 1]
+  // Tokens that may be guessed ahead, fed behind the one that is known; 0 without `extend`.
+  int64_t most_guessed() const { return extend ? extend->input("token")->dims[1].max - 1 : 0; }
   // The encoder's first input int64 [batch, length], and the bool mask beside it, or ""; both "" where it reads no tokens.
   std::string source_tokens, source_mask;
 };

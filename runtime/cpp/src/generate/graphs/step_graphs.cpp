@@ -91,7 +91,7 @@ Logits StepGraphs::logits(const View& view, size_t rows) {
   return {widened_.data(), ATTN_FLOAT32, rows, vocabulary};
 }
 
-Logits StepGraphs::start(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths) {
+Logits StepGraphs::read(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths) {
   if (encoder_) {
     for (const auto& [name, view] : source) std::memcpy(encoder_->inputs.at(name).data, view.data, view.bytes());
     encoder_->run();
@@ -104,6 +104,11 @@ Logits StepGraphs::start(const std::map<std::string, View>& source, const int64_
     std::fill_n(set + lengths[row], shape_.prompt - lengths[row], uint8_t{0});
   }
   first_->run();
+  return logits(first_->outputs.at("logits"), shape_.rows);
+}
+
+Logits StepGraphs::start(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths) {
+  const Logits behind = read(source, tokens, lengths);
   for (const Repeated& each : repeated_) repeat_rows(each.wide, each.narrow);
   const auto [shortest, longest] = std::minmax_element(lengths.begin(), lengths.end());
   use(capacity_for(whole(*longest) + 1, graph_io_->capacities));
@@ -115,19 +120,12 @@ Logits StepGraphs::start(const std::map<std::string, View>& source, const int64_
   if (*shortest != *longest) {
     for (const size_t length : lengths) places_.insert(places_.end(), shape_.beams, length);
   }
-  return logits(first_->outputs.at("logits"), shape_.rows);
+  return behind;
 }
 
 Logits StepGraphs::advance(const std::vector<int64_t>& tokens, const std::vector<uint8_t>& active) {
   write_pending(active);
-  size_t furthest = place_;
-  if (!places_.empty()) {
-    furthest = 0;
-    for (size_t row = 0; row < rows_; ++row) {
-      if (active[row]) furthest = std::max(furthest, places_[row]);
-    }
-  }
-  grow(furthest + 1);
+  grow(furthest(active) + 1);
   std::copy(tokens.begin(), tokens.end(), token_.as<int64_t>());
   // A row that has no room for an answer stands behind its last place; what it is told there is not looked at.
   const int64_t last = graph_io_->max_length - 1;
@@ -137,6 +135,35 @@ Logits StepGraphs::advance(const std::vector<int64_t>& tokens, const std::vector
   step_->run();
   pending_ = true;
   return logits(logits_, rows_);
+}
+
+Logits StepGraphs::extend(const std::vector<int64_t>& tokens, size_t count, const std::vector<uint8_t>& active,
+                          const std::shared_ptr<Session>& session) {
+  write_pending(active);
+  if (!extend_) extend_ = std::make_unique<ExtendGraph>(graph_io_, session, cached_, carried_, rows_);
+  grow(furthest(active) + count);
+  // Of a row that ended, so far from the end that there is a place for each token.
+  const int64_t last = std::min(graph_io_->max_length, cache_->capacity()) - whole(count);
+  std::vector<int64_t> places(extend_->positions(), whole(place_));
+  for (size_t row = 0; row < places_.size(); ++row) places[row] = std::min(whole(places_[row]), last);
+  extended_ = &extend_->run(*cache_, tokens, count, places);
+  return logits(extended_->logits.view(), rows_ * count);
+}
+
+void StepGraphs::keep(const std::vector<size_t>& counts) {
+  const size_t most = *std::max_element(counts.begin(), counts.end());
+  const bool alike = std::all_of(counts.begin(), counts.end(), [&](size_t count) { return !count || count == most; });
+  if (places_.empty() && alike) {
+    cache_->put_several(extended_->fresh, 0, rows_, place_, most);
+    place_ += most;
+    return;
+  }
+  if (places_.empty()) places_.assign(rows_, place_);
+  for (size_t row = 0; row < rows_; ++row) {
+    if (!counts[row]) continue;
+    cache_->put_several(extended_->fresh, row, 1, places_[row], counts[row]);
+    places_[row] += counts[row];
+  }
 }
 
 void StepGraphs::reorder(const std::vector<size_t>& parents, const std::vector<uint8_t>& active) {
@@ -149,6 +176,16 @@ uint64_t StepGraphs::moved() const {
   uint64_t sum = 0;
   for (const auto& [capacity, bound] : steps_) sum += bound.cache->past.moved;
   return sum;
+}
+
+// The place of the next token of the row that is furthest.
+size_t StepGraphs::furthest(const std::vector<uint8_t>& active) const {
+  if (places_.empty()) return place_;
+  size_t found = 0;
+  for (size_t row = 0; row < rows_; ++row) {
+    if (active[row]) found = std::max(found, places_[row]);
+  }
+  return found;
 }
 
 // Write the newest entry of each row into the cache. Not after the last step: nobody would read it.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "generate/graphs/common_entries.h"
+#include "generate/graphs/extend_graph.h"
 #include "generate/graphs/graph_io.h"
 #include "generate/graphs/kv_cache.h"
 #include "generate/graphs/steps.h"
@@ -41,11 +42,22 @@ class StepGraphs : public Steps {
 
   const PromptShape& shape() const { return shape_; }
   size_t rows() const override { return rows_; }
-  // Read the prompts: tokens int64 [rows of the prompt, prompt], of which `lengths` count. Answers the logits behind each one's last token,
-  // [rows of the prompt, vocabulary], overwritten by the next generation.
+  // Read the prompts alone: tokens int64 [rows of the prompt, prompt], of which `lengths` count. What is left of them lies in `prompt` and
+  // `carried`. Answers the logits behind each one's last token, [rows of the prompt, vocabulary], overwritten by the next reading.
+  Logits read(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths);
+  const Entries& prompt() const { return prompt_; }
+  const std::map<std::string, View>& carried() const { return carried_; }
+  // `read` the prompts, and have the step go on from them.
   Logits start(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths);
   Logits advance(const std::vector<int64_t>& tokens, const std::vector<uint8_t>& active) override;
   void reorder(const std::vector<size_t>& parents, const std::vector<uint8_t>& active) override;
+
+  // Feed `count` tokens a row and answer the logits behind each, rows * count rows of them, overwritten by the next call of as many. Nothing
+  // goes into the cache but what `keep` is told of, which comes before any other call. The model has room for the tokens in every row that is
+  // `active`.
+  Logits extend(const std::vector<int64_t>& tokens, size_t count, const std::vector<uint8_t>& active, const std::shared_ptr<Session>& session);
+  // Put the entries of the first counts[i] tokens of row i that `extend` read into the cache; 0 for a row that ended.
+  void keep(const std::vector<size_t>& counts);
 
   KvCache& cache() { return *cache_; }  // for tests, which break it
   uint64_t moved() const;             // bytes written into caches so far
@@ -62,6 +74,7 @@ class StepGraphs : public Steps {
   Tensor& buffer(const std::string& name, attn_dtype dtype, Shape shape);
   Logits logits(const View& view, size_t rows);
   void write_pending(const std::vector<uint8_t>& active);
+  size_t furthest(const std::vector<uint8_t>& active) const;
   void grow(size_t entries);
   void use(int64_t capacity);
 
@@ -84,6 +97,8 @@ class StepGraphs : public Steps {
   std::vector<size_t> places_;  // of each row's, where it is not
   bool pending_ = false;
   std::optional<CommonEntries> common_;
+  std::unique_ptr<ExtendGraph> extend_;
+  const ExtendGraph::Call* extended_ = nullptr;
 };
 
 }  // namespace attn

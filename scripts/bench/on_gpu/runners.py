@@ -1,10 +1,10 @@
-"""Who can run a model on a GPU here, each with the reason where it can't: for gpu_bench.py."""
+"""Who can run a model on a GPU here, each with the reason where it can't."""
 
 from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,24 +21,7 @@ from attn_runtime.trt import library as flavour
 from attn_runtime.trt import library_choice
 from attn_runtime.trt.builder.compile import compile_engine
 
-Arrays = Mapping[str, np.ndarray[Any, Any]]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One model in one precision ("fp32", "fp16") at one size. `inputs` are float32 on the host, `outputs` names.
-
-    `problem` is None, or why there is no such model.
-    """
-
-    model: str
-    module: torch.nn.Module
-    bundle: Path
-    precision: str
-    sizes: Mapping[str, int]
-    inputs: Arrays
-    outputs: Sequence[str]
-    problem: str | None = None
+from .models import Arrays, Job
 
 
 @dataclass(frozen=True)
@@ -98,6 +81,8 @@ def _compiled(job: Job) -> Opened:
 
 def _torch(job: Job, compiled: bool) -> Opened:
     """Weights and inputs on the GPU before the clock starts; fp16 by .half(). float32 is float32: no TF32."""
+    if job.precision not in ("fp32", "fp16"):
+        raise UsageError(f"PyTorch has no {job.precision} of this module")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     module: Any = copy.deepcopy(job.module).eval().cuda()
     inputs = [torch.from_numpy(value).cuda() for value in job.inputs.values()]
@@ -128,13 +113,13 @@ def _engine(name: str, job: Job) -> Opened:
     own = job.bundle.parent / f"{name}-{job.precision}" / job.bundle.name
     if not own.exists():
         shutil.copytree(job.bundle, own)
-        compile_engine(own, precision=job.precision, flavour=name)
+        compile_engine(own, precision=job.precision, flavour=name, graph=job.graph)
     return _bound(own, "trt", job)
 
 
 def _bound(bundle: Path, backend: str, job: Job, device: str = "cuda") -> Opened:
     """A bound call with CUDA graphs, on buffers on the GPU where the backend has such."""
-    session = open_session(bundle, device, backend, precision=job.precision, cuda_graph=True)
+    session = open_session(bundle, device, backend, graph=job.graph, precision=job.precision, cuda_graph=True)
     try:
         call = session.bind(job.sizes, on_device=True)
         note = "buffers on the GPU"

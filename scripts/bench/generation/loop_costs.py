@@ -1,6 +1,6 @@
 """What the generation loop costs beside its graphs: the same generation with graphs that do nothing, in processor time.
 
-    python scripts/bench/loop_costs.py BUNDLE [--rows 1,8] [--tokens 120]
+    python scripts/bench/generation/loop_costs.py BUNDLE [--rows 1,8] [--tokens 120]
 
 Nothing is timed but our own Python and numpy, warm: the least of many generations. docs/use/generation.md has figures.
 """
