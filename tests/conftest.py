@@ -5,10 +5,13 @@ The contract tests take minutes a model, and share what is exported and trained 
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Generator, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -24,6 +27,10 @@ from attn_models import registry
 _BUILT = Path(__file__).parents[1] / "build" / "cpp" / "tests" / "libattn_runtime.so"
 if _BUILT.exists():
     os.environ.setdefault("ATTN_RUNTIME_LIBRARY", str(_BUILT))
+
+# What is remembered from one test to the next is no business of whoever runs them.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="attn-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 # The same examples each time, so that a run depends on the code alone; ATTN_TEST_ALL=1 draws new ones.
 hypothesis.settings.register_profile("same", derandomize=True)

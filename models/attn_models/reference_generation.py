@@ -30,7 +30,6 @@ from torch import Tensor, nn
 from .reference_rules import ReferenceRules, begin_of
 from .spec import GenerationSpec, ModelSpec
 
-
 #: Logits that a forward of several hypotheses answers at most; a search goes on with fewer at a time.
 _MOST_LOGITS = 1 << 26
 

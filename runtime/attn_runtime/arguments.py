@@ -6,13 +6,13 @@ import inspect
 import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .errors import UsageError
 from .escape import printable
+from .lazy import dataclass
 
 
 @dataclass(frozen=True)

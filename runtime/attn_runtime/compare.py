@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .lazy import dataclass
 
 Array = NDArray[Any]
 #: Output -> the ranges (low, high), both ends included and on one side of 0, that its fill values lie in.

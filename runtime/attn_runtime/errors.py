@@ -13,17 +13,14 @@ from typing import Any
 from .escape import message as one_line
 
 #: What a message's last clause begins with where it says what to do.
-_ADVICE = re.compile(
-    r"(?:add|append|ask|attn-export|attn-run|bind|build|call|cast|check|choose|close|compile|compute|convert|copy|create|cut"
+_ADVICE = (
+    r"(?i)(?:add|append|ask|attn-export|attn-run|bind|build|call|cast|check|choose|close|compile|compute|convert|copy|create|cut"
     r"|declare|deploy|did|draw|export|fetch|fix|free|gather|give|guard|hand|initialise|install|instead|leave|let|make|move|name"
     r"|narrow|open|pip|put|raise|re-export|remove|rename|replace|restore|return|run|save|see|send|set|split|start|store|take"
-    r"|torchrun|trust|try|update|upgrade|use|verify|wait|widen|wrap|write)(?=[ .?]|$)",
-    re.IGNORECASE,
+    r"|torchrun|trust|try|update|upgrade|use|verify|wait|widen|wrap|write)(?=[ .?]|$)"
 )
 #: What a clause begins with where it says what was expected.
-_EXPECTED = re.compile(
-    r"expected |available: |known: |there (?:is|are):? |it (?:has|takes):? |one of |at (?:most|least) "
-)
+_EXPECTED = r"expected |available: |known: |there (?:is|are):? |it (?:has|takes):? |one of |at (?:most|least) "
 
 
 class AttnError(Exception):
@@ -67,10 +64,10 @@ def parts(message: str) -> tuple[str, str | None, str | None]:
     ends = _clause_ends(message)
     # What follows the nearest name belongs to it: the other names there are.
     ends = next((ends[: n + 1] for n, end in enumerate(ends) if message.startswith("did you mean ", end + 2)), ends)
-    if ends and _ADVICE.match(found, ends[-1] + 2):
+    if ends and re.match(_ADVICE, found[ends[-1] + 2 :]):
         do = found[ends[-1] + 2 :].removesuffix(".")
         found = found[: ends.pop()]
-    if ends and _EXPECTED.match(found, ends[-1] + 2):
+    if ends and re.match(_EXPECTED, found[ends[-1] + 2 :]):
         expected = found[ends[-1] + 2 :].removeprefix("expected ").removesuffix(".")
         found = found[: ends[-1]]
     elif at := re.search(r"[,:] expected ", found):

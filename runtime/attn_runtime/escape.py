@@ -7,9 +7,7 @@ inside the program and in JSON, and passes one of these functions where it leave
 
 from __future__ import annotations
 
-import html as _html
 import re
-import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,27 +16,27 @@ from contextlib import contextmanager
 #: reorder a line; and halves of surrogate pairs, which no stream takes. All else is shown, whatever this Python's
 #: Unicode knows of it: joiners, soft hyphens, private use, spaces that don't break.
 _ACTED_ON = "\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-_IN_A_LINE = re.compile(f"[{_ACTED_ON}]")
-_IN_A_TEXT = re.compile(f"(?![\t\n])[{_ACTED_ON}]")
-_BREAKS = re.compile(r" *[\t\n\r\f\v][ \t\n\r\f\v]*")
-_MARKDOWN = re.compile(r"[\\`*{}\[\]<>#|~!&$]|(?<![^\W_])_|_(?![^\W_])")
+_IN_A_LINE = f"[{_ACTED_ON}]"
+_IN_A_TEXT = f"(?![\t\n])[{_ACTED_ON}]"
+_BREAKS = r" *[\t\n\r\f\v][ \t\n\r\f\v]*"
+_MARKDOWN = r"[\\`*{}\[\]<>#|~!&$]|(?<![^\W_])_|_(?![^\W_])"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def printable(text: str, limit: int | None = 200) -> str:
     """For a terminal: one line of at most `limit` characters, in which a character that a terminal acts on is U+FFFD."""
-    clean = _IN_A_LINE.sub(_REPLACEMENT, text)
+    clean = re.sub(_IN_A_LINE, _REPLACEMENT, text)
     return clean if limit is None or len(clean) <= limit else f"{clean[:limit]}..."
 
 
 def printable_text(text: str) -> str:
     """For a terminal: a text of any length, whose line breaks and tabs stay."""
-    return _IN_A_TEXT.sub(_REPLACEMENT, text)
+    return re.sub(_IN_A_TEXT, _REPLACEMENT, text)
 
 
 def message(text: str) -> str:
     """For a terminal: what went wrong, maybe in the words of a library, in one line: a line break is a space."""
-    return printable(_BREAKS.sub(" ", text).strip(" "), None)
+    return printable(re.sub(_BREAKS, " ", text).strip(" "), None)
 
 
 def plot_text(text: str, limit: int = 200) -> str:
@@ -63,12 +61,14 @@ def plotting() -> Iterator[None]:
 
 def html_text(text: str, limit: int = 200) -> str:
     """For an HTML page, between tags or in a quoted attribute."""
-    return _html.escape(printable(text, limit))
+    import html
+
+    return html.escape(printable(text, limit))
 
 
 def markdown_text(text: str, limit: int = 200) -> str:
     """For Markdown, in a cell of a table too. An underscore inside a word means nothing, and stays as it is."""
-    return _MARKDOWN.sub(r"\\\g<0>", printable(text, limit))
+    return re.sub(_MARKDOWN, r"\\\g<0>", printable(text, limit))
 
 
 def markdown_code(text: str, limit: int = 200) -> str:
@@ -78,6 +78,8 @@ def markdown_code(text: str, limit: int = 200) -> str:
 
 def shell_words(*words: str) -> str:
     """For a shell, each a word of one command. On a terminal it passes `printable` besides."""
+    import shlex
+
     return shlex.join(words)
 
 

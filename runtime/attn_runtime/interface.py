@@ -8,13 +8,13 @@ functions, so that importing the module costs nothing and works where the librar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
 from .errors import AttnError
+from .lazy import dataclass
 from .spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class OpenOptions:
 
     threads      that one node may use on the CPU; None takes the cores that this process may keep busy
     cuda_graph   on a GPU, capture each shape's calls as a CUDA graph and replay it (fixed shapes, no control flow)
-    cache        folder for what an engine library compiles on this machine; None keeps such things in memory
+    cache        folder for what an engine library makes of the graph on this machine; None keeps such things in memory
     workspace    bytes of scratch memory that a TensorRT build inside ONNX Runtime may take; None is the library's limit
     low_memory   on the CPU, read weights where they lie in the file, which all sessions of a process share, instead of keeping
                  a copy in an order that is faster to multiply with
@@ -113,7 +113,8 @@ class DeviceEngine(Engine, Protocol):
 
 class Backend(Protocol):
     """What a module of `backends` must hold. One with a RANK below 0 is tried before those without, whatever its name;
-    one whose COMPUTES is False knows the golden cases alone, and can't answer anything new."""
+    one whose COMPUTES is False knows the golden cases alone, and can't answer anything new; one whose SHARES_CORES is True
+    heeds `OpenOptions.share_cores`."""
 
     ABOUT: str
     AUTOMATIC: bool

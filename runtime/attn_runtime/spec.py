@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .errors import InputError, UsageError
 from .escape import printable
+from .lazy import dataclass
 
 #: dtypes that can cross a graph's border, by numpy's names.
 DTYPES = frozenset(

@@ -8,6 +8,7 @@ stay open all the time, and open their own from the bundles that are being repla
 
     run         random sizes on the shared session                       bind    the same on buffers of its own
     generate    greedy and drawn, random prompts, on the shared one      cancel  the same, ended after some tokens
+    submit      the same one by one beside other threads' requests, of which some are cancelled or have too little time
     open        a bundle: session, labels, one call                      write   a bundle: generator, one answer
 
 Every answer is held against what the export that was opened answers in quiet, computed before it starts: an answer of another
@@ -20,6 +21,7 @@ Expected before it was run: no error, no wrong answer, descriptors as at the sta
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import random
@@ -39,7 +41,7 @@ MODELS = {"classifier": "textclassifier", "writer": "lm"}
 #: Calls of each kind whose answers are known; more shapes and prompts would only be more of the same.
 CASES = 24
 #: What a thread does next, and how often of a hundred.
-SHARES = {"run": 44, "bind": 20, "generate": 10, "cancel": 8, "open": 12, "write": 6}
+SHARES = {"run": 36, "bind": 16, "generate": 8, "cancel": 6, "submit": 16, "open": 12, "write": 6}
 REPLACED = "replaced"  # what the line says that refuses a bundle replaced meanwhile
 
 
@@ -204,6 +206,7 @@ def serve(exports: Path, seconds: float, threads: int) -> dict[str, Any]:
             "bind": lambda draw: first.same_bound_call(session, draw),
             "generate": lambda draw: first.same_answer(generator, draw),
             "cancel": lambda draw: first.same_beginning(generator, draw),
+            "submit": lambda draw: first.same_submitted(generator, draw),
             "open": open_one,
             "write": write_one,
         }
@@ -305,6 +308,31 @@ class Reference:
 
         found = self._written(generator, tokens, options, on_token=count, cancel=event)
         return all(row and row == whole[: len(row)] for row, whole in zip(found, expected, strict=True))
+
+    def same_submitted(self, generator: Any, draw: random.Random) -> bool:
+        """Each row by itself, beside what other threads submitted: the whole answer, or the beginning of one that was ended."""
+        import numpy as np
+        from attn_runtime import Sample
+
+        tokens, options, expected = draw.choice(self.answers)
+        requests = []
+        for number, row in enumerate(tokens):
+            own = options
+            if isinstance(options.sample, Sample):
+                own = dataclasses.replace(
+                    options, sample=dataclasses.replace(options.sample, seed=options.sample.seed + number)
+                )
+            deadline = draw.choice([None, None, 0.0, 0.02])
+            requests.append(generator.submit({"tokens": np.array([row])}, own, deadline=deadline))
+        ended = draw.random() < 0.3
+        for request in requests:
+            for _ in request:
+                if ended:
+                    request.cancel()
+        found = [(request.result(60), whole) for request, whole in zip(requests, expected, strict=True)]
+        return all(
+            made.row(0) == (whole if made.stopped[0] == "length" else whole[: made.lengths[0]]) for made, whole in found
+        )
 
     @staticmethod
     def _written(generator: Any, tokens: list[list[int]], options: Any, **more: Any) -> list[list[int]]:

@@ -223,3 +223,18 @@ def test_the_largest_value_that_is_no_fill() -> None:
     assert BANNED.largest("y", f32(-1e9, 3, -4, math.inf, math.nan)) == 4
     assert BANNED.largest("y", f32(-1e9, math.inf)) == 0
     assert BANNED.largest("other", f32(-1e9, 3)) == 1e9
+
+
+def test_a_large_tensor_is_compared_in_pieces_and_told_the_same() -> None:
+    """A tensor that lies in an hundred pieces, the worst of it at the end: the numbers are those of the whole in float64."""
+    random = np.random.default_rng(0)
+    expected = random.standard_normal((7, 3, 65_537)).astype(np.float32).transpose(1, 0, 2)
+    expected[2, 6, -1] = -9.0
+    got = (expected.astype(np.float64) + 1e-6 * random.standard_normal(expected.shape)).astype(np.float32)
+    found = compare("y", expected, got, LOOSE)
+    errors = np.abs(expected.astype(np.float64) - got.astype(np.float64))
+    assert found.passed and (found.max_error, found.max_reference) == (errors.max(), 9.0)
+    assert found.limit == LOOSE.limit(9.0)
+    for spoilt in (math.nan, math.inf, 8.0):
+        got[2, 6, -1] = spoilt
+        assert not compare("y", expected, got, LOOSE).passed

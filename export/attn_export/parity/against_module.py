@@ -55,7 +55,7 @@ def verify_against(
     with ExitStack() as stack:
         opened: dict[str, Session] = {}
         if is_bundle(path):
-            bundle = Bundle.open(path)
+            bundle = Bundle.open(path, paranoid=True)
             for name in [bundle.graph(graph).name] if graph else list(bundle.graphs):
                 session = open_session(bundle, device, backend, graph=name, precision=precision)
                 opened[name] = stack.enter_context(session)

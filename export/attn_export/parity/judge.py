@@ -182,9 +182,9 @@ class ParityChecker:
         """`ask` gives PyTorch's outputs for any inputs; called only to find out whose fault an inconsistency is.
 
         `draw` is the user's, where inputs depend on one another: PyTorch is asked first whether it takes them otherwise.
-        `heavy` names answers that are asked of the last form of a graph alone: see `check`. Where all are, none is.
+        `heavy` names answers that are asked of the last form of a graph alone, and never all: see `check`.
         """
-        self.heavy = frozenset(heavy) if any(a.name not in heavy for a in answers) else frozenset[str]()
+        self.heavy = frozenset(heavy)
         self.sweep = sweep
         self.inputs = tuple(inputs)
         self.answers = list(answers)

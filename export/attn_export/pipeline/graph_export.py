@@ -92,13 +92,20 @@ def record_reference(
         lambda inputs: run_module(signature, answers[0], inputs).outputs,
         graph.draw,
         sweep,
-        [a.name for a in answers if signature.took(a.inputs) > _HEAVY_SECONDS],
+        _heavy(signature, answers),
     )
     outputs = _outputs(graph, signature, answers)
     return GraphExport(
         graph.name, label, signature, checker, graph.inputs, outputs, tolerance, opset, options.exporter, golden,
         folder,
     )  # fmt: skip
+
+
+def _heavy(signature: Signature, answers: Sequence[Case[Arrays]]) -> list[str]:
+    """The names of the cases that PyTorch takes long for; never of the quickest."""
+    seconds = {a.name: signature.took(a.inputs) for a in answers}
+    quickest = min(seconds, key=lambda name: seconds[name])
+    return [name for name, took in seconds.items() if took > _HEAVY_SECONDS and name != quickest]
 
 
 def _sweep(
@@ -140,7 +147,7 @@ def export_graph(
     isolated: ChildProcess,
     console: Console,
 ) -> Path:
-    """Capture to `place`, check that quickly, and run every pass beside it. The path of what came of it, which `finish` checks."""
+    """Capture to `place`, check that quickly, and run every pass beside it; the last form's path, which `finish` checks."""
     example = trace_inputs(work.signature, options.seed).inputs
     with console.stage("capture") as line:
         captured = capture(
@@ -174,7 +181,8 @@ def export_graph(
             try:
                 done = run_pass(chosen, current, target, isolated, earlier=earlier)
             except AttnError:
-                find_fault(work, work.forms)  # the graph that it was given may be
+                if len(work.forms) > 1:  # the graph that it was given may be at fault
+                    find_fault(work, work.forms)
                 raise
             if done.result.idle and chosen.name not in options.passes:
                 line.drop()
@@ -225,7 +233,7 @@ def find_fault(work: GraphExport, forms: Sequence[Form]) -> None:
 
 
 def checked(work: GraphExport, name: str, path: Path, console: Console, heavy: bool | None) -> Verdict:
-    """The graph at `path`, of the stage `name`, held against PyTorch; `heavy` as `ParityChecker.check` has it, and raises as it."""
+    """The graph at `path`, of the stage `name`, held against PyTorch; `heavy` and raises as `ParityChecker.check` has it."""
     checker, earlier = work.checker, [stage.name for stage in work.stages]
     earlier = earlier[: earlier.index(name)] if name in earlier else earlier
     swept = f" and {checker.sweep.text}" if checker.sweep and not heavy else ""

@@ -160,10 +160,10 @@ def _check_names(source: Source, target: Path, options: ExportOptions) -> None:
 
 def _keep_last(work: GraphExport, place: Path) -> None:
     """Leave the last form at `place`, and no other."""
-    *others, last = [form.path for form in work.forms]
-    for path in others:
-        if path != place:
-            path.unlink()
+    last = work.forms[-1].path
+    for left in place.parent.glob(f"{place.stem}.*.onnx"):
+        if left != last:
+            left.unlink()
     if last != place:
         last.replace(place)
     work.data = onnx_file.read_info(place).data_files
@@ -171,10 +171,8 @@ def _keep_last(work: GraphExport, place: Path) -> None:
 
 def _share_weights(done: Export, writer: BundleWriter, console: Console) -> None:
     """Put the weights of all graphs in one file, each once, and hold what is published against PyTorch."""
-    paths, forms = (
-        {name: writer.path(work.file) for name, work in done.graphs.items()},
-        writer.path(f"{FORMS}/x").parent,
-    )
+    paths = {name: writer.path(work.file) for name, work in done.graphs.items()}
+    forms = writer.folder / FORMS
     with console.stage("weights") as line:
         for name, work in done.graphs.items():
             shutil.copyfile(work.forms[-1].path, paths[name])

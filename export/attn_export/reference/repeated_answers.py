@@ -43,8 +43,9 @@ def refuse_state(
     """Asks for `answers` again, in another order, and looks at what the calls left behind.
 
     `before` is from before the first of them, `ask` returns a case with the module's answers anew, and `other` is one
-    more case, for a module that has a single one; `took` is the seconds that it takes for some inputs. What calls have set (a table that grew, an attention map that was
-    stored) is harmless where the same answers come from the module as it was before; what keeps changing is not.
+    more case, for a module that has a single one; `took` is the seconds that it takes for some inputs. What calls have
+    set (a table that grew, an attention map that was stored) is harmless where the same answers come from the module as
+    it was before; what keeps changing is not.
 
     Raises CaptureError: weights that changed, answers that depend on those before or on chance, attributes that run on.
     """

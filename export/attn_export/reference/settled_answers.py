@@ -7,7 +7,9 @@ nothing about the graph.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -182,7 +184,7 @@ class RoundingNoise(TorchDispatchMode):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
-        self._generator = torch.Generator().manual_seed(seed)
+        self._seed, self._random = seed, random.Random(seed)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -191,15 +193,31 @@ class RoundingNoise(TorchDispatchMode):
         name = packet.__name__.lstrip("_").removeprefix("native_") if packet is not None else ""
         if not (name.startswith(_ROUNDING) or name in _ALONE):
             return func(*args, **(kwargs or {}))
-        found = func(*tree_map_only(torch.Tensor, self._moved, tuple(args)), **(kwargs or {}))
+        found = func(*(self._moved_in(arg) for arg in args), **(kwargs or {}))
         if not _in_place(func):
             return found
         return args[0].copy_(found)  # what was moved is a copy, and others look at the tensor itself
 
+    def _moved_in(self, argument: Any) -> Any:
+        if isinstance(argument, torch.Tensor):
+            return self._moved(argument)
+        return tree_map_only(torch.Tensor, self._moved, argument) if isinstance(argument, (tuple, list)) else argument
+
     def _moved(self, read: torch.Tensor) -> torch.Tensor:
-        if not read.dtype.is_floating_point or read.layout != torch.strided or read.numel() > _MOST_ELEMENTS:
+        count = read.numel()
+        if not read.dtype.is_floating_point or read.layout != torch.strided or count > _MOST_ELEMENTS:
             return read
-        up = torch.rand(read.shape, generator=self._generator).to(read.device) < 0.5
-        step = torch.finfo(read.dtype).eps
-        moved = read * torch.where(up, 1 + step, 1 - step).to(read.dtype)
-        return torch.where((read == read.round()) | ~moved.isfinite(), read, moved)
+        # Drawn once, and read from another place on for each tensor: to draw anew took most of the time.
+        start = self._random.randrange(_MOST_ELEMENTS)
+        factors = _factors(self._seed, read.dtype)[start : start + count].view(read.shape).to(read.device)
+        # Beyond what has digits behind the point all are whole: nothing overflows.
+        return torch.where(read == read.round(), read, read * factors)
+
+
+@cache
+def _factors(seed: int, dtype: torch.dtype) -> torch.Tensor:
+    """A rounding up or down, to multiply with: [2 * _MOST_ELEMENTS]."""
+    with torch.inference_mode(False):  # or it could be used in inference mode alone
+        up = torch.rand(2 * _MOST_ELEMENTS, generator=torch.Generator().manual_seed(seed)) < 0.5
+        step = torch.finfo(dtype).eps
+        return torch.where(up, 1 + step, 1 - step).to(dtype)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from typing import cast
 
 from ..errors import UsageError, did_you_mean
@@ -22,12 +23,13 @@ def names() -> list[str]:
 
 def get(name: str) -> Backend:
     """The backend called `name`; UsageError with the nearest name when there is none."""
-    if name not in names():
+    loaded = sys.modules.get(f"{__name__}.{name}")
+    if loaded is None and name not in names():
         raise UsageError(
             f'unknown backend "{name}"; {did_you_mean(name, names())}available: {", ".join(names())}, '
             f"or none to have one chosen"
         )
-    return cast(Backend, importlib.import_module(f"{__name__}.{name}"))
+    return cast(Backend, loaded or importlib.import_module(f"{__name__}.{name}"))
 
 
 def computes(name: str) -> bool:

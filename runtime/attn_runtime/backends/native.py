@@ -6,6 +6,7 @@ It reads the bundle itself, and loads the libonnxruntime of the installed onnxru
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Lock
@@ -61,6 +62,7 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> NativeEngine:
         precision=(graph.precision or "").encode(),
         threads=options.threads or 0,
         low_memory=int(options.low_memory),
+        cache=None if options.cache is None else os.fsencode(options.cache),
         stop_spinning=int(options.stop_spinning),
         library=str(native.onnxruntime_library()).encode(),
     )
@@ -74,7 +76,7 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> NativeEngine:
 class _Bundles:
     """What the library has read of each `Bundle`, for as long as that lives: its sessions share one reading.
 
-    The library reads and hashes the files for itself: two readers of one folder must not trust each other's word. A bundle
+    The library reads the files for itself, but those that are known from Python's reading (`bundle.known_hashes`). A bundle
     that is opened again, as after another export, is read again.
     """
 
@@ -91,7 +93,7 @@ class _Bundles:
         with opening:  # threads that want the same one wait for the first; other bundles are read meanwhile
             handle = self._handles.get(bundle)
             if handle is None:
-                handle = native.open_bundle(bundle.folder)
+                handle = native.open_bundle(bundle.folder, bundle.paranoid)
                 if parse_json(native.manifest(handle), f"bundle {bundle.path.name}") != bundle.manifest:
                     raise bundle.files.replaced()
                 with self._lock:

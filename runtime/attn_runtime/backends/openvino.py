@@ -11,17 +11,18 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import forks
-from ..bundle import read_embedded
 from ..errors import AttnError, BackendError, BundleError, InputError
 from ..files import shown, utf8_path
 from ..interface import Array, GraphFile, OpenOptions
-from ..onnx_file import Node, OnnxGraph, check_external_data, declared_specs, read_graph
 from ..ort import CPU_NOTE, check_agreement, usable_cores
+
+if TYPE_CHECKING:
+    from ..onnx_file import Node, OnnxGraph
 
 ABOUT = "OpenVINO on the CPU, in the precision of the graph"
 AUTOMATIC = False
@@ -82,6 +83,8 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OpenvinoEngine:
 
     Without `options.threads`, a call may use the cores that `usable_cores` counts. Nothing is kept on disk.
     """
+    from ..onnx_file import check_external_data, read_graph
+
     apart = check_external_data(graph.file, graph.where)
     known = read_graph(graph.file, graph.where)
     for node, problem in misread(known):
@@ -127,10 +130,14 @@ class OpenvinoEngine:
         self.device = "cpu"
         self.assets: Mapping[str, Any] = {}
         self._compiled, self._where, self._tensor = compiled, graph.where, _library().Tensor
+        from ..onnx_file import declared_specs
+
         found_inputs, found_outputs = declared_specs(known, graph.where)
         if graph.inputs is not None and graph.outputs is not None:
             self.inputs, self.outputs = graph.inputs, graph.outputs
         elif known.embedded:
+            from ..bundle import read_embedded
+
             embedded = read_embedded(known.embedded, graph.where)
             self.inputs, self.outputs, self.assets = embedded.inputs, embedded.outputs, embedded.assets
         else:

@@ -8,32 +8,36 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from ..device import gpus
 from ..errors import AttnError, BackendError, BundleError
 from ..files import shown
 from ..interface import GraphFile, OpenOptions
-from ..onnx_file import check_external_data, read_graph
+from ..onnx_file import check_external_data
 from ..ort import (
     CPU,
     CPU_NOTE,
     CUDA,
     NO_LOG,
     RECORD,
-    GpuEngine,
     GraphIds,
     OrtEngine,
     ProviderState,
+    SavedGraph,
     check_on_gpu,
     cpu_options,
     make_session,
-    on_gpu,
     one_line,
+    optimizer_options,
     provider_states,
     why_provider_fails,
 )
+
+if TYPE_CHECKING:
+    from ..ort import GpuEngine
 
 ABOUT = "ONNX Runtime on the CPU, or on an NVIDIA GPU through its CUDA provider"
 AUTOMATIC = True
@@ -87,11 +91,14 @@ def providers() -> list[ProviderState]:
 def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
     """Create the session. BundleError for a damaged or hostile file, BackendError where it can't run on `device`.
 
-    Without `options.threads`, a node may use the cores that `usable_cores` counts. The CPU ignores
-    `options.cuda_graph`, a GPU `options.low_memory`; none of the others means anything here.
+    Without `options.threads`, a node may use the cores that `usable_cores` counts. The CPU ignores `options.cuda_graph`, a GPU
+    `options.low_memory`. On the CPU, `options.cache` keeps a bundle's graph as it was optimised (`ort.saved_graphs`); OutputError
+    where that can't be written.
     """
     if device == "cpu":
-        engine = OrtEngine(create(graph, device, options, []), graph, device)
+        kept = options.cache is not None and graph.bundle is not None
+        session = _create_kept(graph, options) if kept else create(graph, device, options, [])
+        engine = OrtEngine(session, graph, device)
         engine.note = CPU_NOTE if _holds_half(graph) else None
         return engine
     asked = cuda_provider(device, options.cuda_graph)
@@ -100,12 +107,46 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
     return gpu_engine(session, graph, device, _GRAPHS if options.cuda_graph else None, waits=True)
 
 
+def _create_kept(graph: GraphFile, wanted: OpenOptions) -> Any:
+    """As `create` on the CPU, of the graph as it was optimised before and kept in the cache; it is put there where it is not."""
+    assert wanted.cache is not None
+    half = _holds_half(graph)
+    saved = SavedGraph(graph, wanted.cache, library(), optimizer_options(half, wanted.low_memory), (CPU,))
+    file = saved.find()
+    if file is not None:
+        with suppress(Exception):  # what can't be loaded after all is made anew
+            return make_session(file, _cpu_options(wanted, optimizations=False))
+    options = _cpu_options(wanted)
+
+    def save(told: Mapping[str, str], target: str) -> Any:
+        for key, value in told.items():
+            options.add_session_config_entry(key, value)
+        options.optimized_model_filepath = target
+        try:
+            return make_session(graph.file, options, fp16=half)
+        except Exception as error:
+            raise _open_error(error, graph, "cpu") from error
+
+    return saved.write(save)
+
+
+def _cpu_options(wanted: OpenOptions, optimizations: bool = True) -> Any:
+    return cpu_options(
+        threads=wanted.threads or 0,
+        large=wanted.low_memory,
+        stop_spinning=wanted.stop_spinning,
+        optimizations=optimizations,
+    )
+
+
 def gpu_engine(session: Any, graph: GraphFile, device: str, graphs: GraphIds | None, waits: bool = False) -> GpuEngine:
     """The engine around a session on a GPU, with arrays on the device for callers where cuda-python is installed.
 
     `waits`: the provider waits for other libraries' work itself. Where neither it nor cuda-python does, no tensors on the
     GPU are taken: they could be read before they are complete.
     """
+    from ..ort import GpuEngine, on_gpu  # with device memory, which a CPU has no use for
+
     number = gpus.device_number(device)
     memory, missing = on_gpu(number)
     engine = GpuEngine(library(), session, graph, number, graphs, memory)
@@ -135,7 +176,8 @@ def create(
     `open` raises; where the nodes went is for the caller to check.
     """
     onnxruntime = library()
-    check_external_data(graph.file, graph.where)
+    if graph.bundle is None:  # which has seen to it
+        check_external_data(graph.file, graph.where)
     options = cpu_options(
         threads=wanted.threads or 0,
         large=wanted.low_memory and device == "cpu",
@@ -163,6 +205,8 @@ def _holds_half(graph: GraphFile) -> bool:
     """Whether a tensor of the graph is float16; a bundle says it, of a plain file the declared types are read."""
     if graph.bundle is not None and graph.precision is not None:
         return graph.bundle.graph(graph.graph).precisions[graph.precision].type == "fp16"
+    from ..onnx_file import read_graph
+
     return any(value.dtype == "float16" for value in read_graph(graph.file, graph.where).values.values())
 
 

@@ -15,8 +15,6 @@ from ..device import gpus
 from ..errors import BackendError
 from ..interface import Engine, GraphFile, OpenOptions
 from ..ort import GraphIds, cache_folder, check_on_gpu, one_line, profile_shapes, tf32_note
-from ..trt import version_tuple
-from ..trt.builder import check_for_provider
 from . import ort
 
 ABOUT = "ONNX Runtime on an NVIDIA RTX GPU through the TensorRT-RTX plugin provider"
@@ -41,6 +39,8 @@ def why_unavailable() -> str | None:
     if problem := ort.why_unavailable():
         return problem
     version = str(ort.library().__version__)
+    from ..trt import version_tuple
+
     if version_tuple(version) < _OLDEST_ORT:
         return f"onnxruntime {version} is too old for plugin providers, expected 1.24 or newer; {_INSTALL}"
     if importlib.util.find_spec(_PACKAGE) is None:
@@ -57,6 +57,8 @@ def why_not(device: str) -> str | None:
 
 def why_not_capability(capability: str) -> str | None:
     """None when the plugin runs on a GPU of this compute capability ("8.9"), else the reason."""
+    from ..trt import version_tuple
+
     found = version_tuple(capability)
     if found in _CAPABILITIES or found >= _FROM:
         return None
@@ -90,6 +92,8 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> Engine:
     offered = _offered(device)
     if offered is None:
         raise BackendError(f"{graph.where}: {_why_not_offered(device)}")
+    from ..trt.builder import check_for_provider
+
     check_for_provider(graph.file, graph.where)
     told = rtx_options(graph, options)
     session = ort.create(

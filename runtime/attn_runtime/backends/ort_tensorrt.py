@@ -6,7 +6,6 @@ from __future__ import annotations
 from ..device import gpus
 from ..interface import Engine, GraphFile, OpenOptions
 from ..ort import CUDA, TENSORRT, GraphIds, cache_folder, check_on_gpu, profile_shapes, tf32_note
-from ..trt.builder import check_for_provider
 from . import ort
 
 ABOUT = "ONNX Runtime on an NVIDIA GPU through its TensorRT provider"
@@ -29,6 +28,8 @@ def why_not(device: str) -> str | None:
 
 def open(graph: GraphFile, device: str, options: OpenOptions) -> Engine:
     """As `ort.open`. OutputError where `options.cache` can't be written, EngineError where TensorRT misreads a node."""
+    from ..trt.builder import check_for_provider
+
     check_for_provider(graph.file, graph.where)
     asked = [(TENSORRT, tensorrt_options(graph, device, options)), ort.cuda_provider(device)]
     session = ort.create(graph, device, options, asked)

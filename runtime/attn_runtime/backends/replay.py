@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -64,6 +63,8 @@ class ReplayEngine:
 
 
 def _key(arrays: Mapping[str, Array]) -> bytes:
+    import hashlib
+
     digest = hashlib.sha256()
     for name in sorted(arrays):
         value = arrays[name]

@@ -9,9 +9,8 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from ..device import cuda_device, gpus
+from ..device import gpus
 from ..interface import GraphFile, OpenOptions
-from ..trt import library, library_choice
 
 if TYPE_CHECKING:
     from ..trt.run import EnginePool
@@ -28,6 +27,8 @@ def why_unavailable() -> str | None:
         return (
             "neither tensorrt nor tensorrt_rtx is installed; pip install 'attn-runtime[rtx]' (RTX cards) or [tensorrt]"
         )
+    from ..device import cuda_device
+
     return cuda_device.why_unavailable()
 
 
@@ -37,6 +38,8 @@ def why_not(device: str) -> str | None:
         return "TensorRT engines run on an NVIDIA GPU; take device cuda"
     if reason := gpus.why_not(device):
         return reason
+    from ..trt import library, library_choice
+
     reasons = [library_choice.why_no_run(name, gpus.device_number(device)) for name in library.names()]
     return "; ".join(reason for reason in reasons if reason) if all(reasons) else None
 

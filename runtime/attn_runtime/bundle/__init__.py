@@ -8,9 +8,10 @@ from ..lazy import lazy
 
 if TYPE_CHECKING:
     from .attention_block import AttentionBlock
+    from .known_hashes import hashes_agree, sha256_of
     from .manifest import ASSET_FORMS, MANIFEST, check_asset, form_problem
     from .onnx_metadata import KEY, read_embedded
-    from .opened_files import OpenedFiles, ReplacedError, sha256_of
+    from .opened_files import OpenedFiles, ReplacedError, mark_of
     from .reader import (
         Arrays,
         Bundle,
@@ -48,7 +49,9 @@ __all__ = [
     "check_target",
     "file_bytes",
     "form_problem",
+    "hashes_agree",
     "is_bundle",
+    "mark_of",
     "precision_sizes",
     "read_embedded",
     "read_tensors",
@@ -64,9 +67,10 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "attention_block": ["AttentionBlock"],
+        "known_hashes": ["hashes_agree", "sha256_of"],
         "manifest": ["ASSET_FORMS", "MANIFEST", "check_asset", "form_problem"],
         "onnx_metadata": ["KEY", "read_embedded"],
-        "opened_files": ["OpenedFiles", "ReplacedError", "sha256_of"],
+        "opened_files": ["OpenedFiles", "ReplacedError", "mark_of"],
         "reader": [
             "Arrays",
             "Bundle",

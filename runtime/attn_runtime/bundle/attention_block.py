@@ -6,8 +6,10 @@ Recorded in the manifest for every typed graph, so that a device without onnx ca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
+
+from ..lazy import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ that it had when it was known, is taken for the same one, and any other is hashe
 
 from __future__ import annotations
 
-import hashlib
+import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,17 +16,15 @@ from typing import Any, TypeVar
 
 from ..errors import BundleError
 from ..files import MAX_ASSET_BYTES, open_regular, read_json, read_limited
+from .known_hashes import Mark, sha256_of
 from .manifest import MANIFEST
 
-_CHUNK_BYTES = 2**20
 #: File systems stamp by a clock that ticks up to so slowly: what changed within a tick may have the same time twice.
 _TICK_NS = 10_000_000
 #: How often files may change while they are read, and turn out to be the same ones.
 _PATIENCE = 20
 
 Result = TypeVar("Result")
-#: Device, inode, size, time of the content, time of change (which a rename sets, too).
-_Mark = tuple[int, int, int, int, int]
 
 
 class ReplacedError(BundleError):
@@ -39,7 +37,7 @@ class OpenedFiles:
     def __init__(self, folder: Path, manifest: Mapping[str, Any], where: str) -> None:
         self.folder = folder
         self._manifest, self._where = manifest, where
-        self._known: dict[str, _Mark] = {}
+        self._known: dict[str, Mark] = {}
         self._kept: dict[str, bytes] = {}
 
     def hash(self, relative: str, keep: bool = False) -> str:
@@ -49,13 +47,15 @@ class OpenedFiles:
             with open_regular(self.folder / relative) as f:
                 data = f.read()
             self._kept[relative] = data
+            import hashlib
+
             found = hashlib.sha256(data).hexdigest()
         else:
             found = sha256_of(self.folder / relative)
         self.trust(relative, before)
         return found
 
-    def trust(self, relative: str, mark: _Mark | None = None) -> None:
+    def trust(self, relative: str, mark: Mark | None = None) -> None:
         """Take a file for the manifest's, unless it is so young that it may change and look the same. Raises OSError."""
         mark = mark or _mark(self.folder / relative)
         if _settled([mark]):
@@ -97,7 +97,7 @@ class OpenedFiles:
                 return result
         raise self.replaced()
 
-    def _checked(self, names: list[str]) -> dict[Path, _Mark]:
+    def _checked(self, names: list[str]) -> dict[Path, Mark]:
         """The marks under which all of `names` are the manifest's."""
         for _ in range(_PATIENCE):
             marks = self._marks(names)
@@ -113,7 +113,7 @@ class OpenedFiles:
                 return marks
         raise self.replaced()
 
-    def _marks(self, names: list[str]) -> dict[Path, _Mark] | None:
+    def _marks(self, names: list[str]) -> dict[Path, Mark] | None:
         """Of the files, and of the folders down to them; None where one is not there."""
         try:
             paths = {path for name in names for path in _down_to(self.folder, name)}
@@ -121,7 +121,7 @@ class OpenedFiles:
         except OSError:
             return None
 
-    def _is_listed(self, name: str, mark: _Mark) -> bool:
+    def _is_listed(self, name: str, mark: Mark) -> bool:
         try:
             if name == MANIFEST:
                 return bool(read_json(self.folder / name, self._where) == self._manifest)
@@ -132,28 +132,22 @@ class OpenedFiles:
             return False
 
 
-def sha256_of(path: Path) -> str:
-    """The lower-case hexadecimal sha256 of a file, read in chunks. Raises OSError, for what is no file too."""
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_CHUNK_BYTES))
-    with open_regular(path) as f:
-        while count := f.readinto(buffer):
-            digest.update(buffer[:count])
-    return digest.hexdigest()
-
-
 def _down_to(folder: Path, name: str) -> list[Path]:
     parts = name.split("/")
     return [folder, *(folder.joinpath(*parts[:count]) for count in range(1, len(parts) + 1))]
 
 
-def _mark(path: Path) -> _Mark:
-    found = path.stat()
+def _mark(path: Path) -> Mark:
+    return mark_of(path.stat())
+
+
+def mark_of(found: os.stat_result) -> Mark:
+    """Device, inode, size and time of the content (of a folder neither), time of change, which a rename sets, too."""
     size = found.st_size if stat.S_ISREG(found.st_mode) else -1
     # The size of a folder and the time of its content change with every engine that is built.
     content = found.st_mtime_ns if size >= 0 else 0
     return found.st_dev, found.st_ino, size, content, found.st_ctime_ns
 
 
-def _settled(marks: Iterable[_Mark]) -> bool:
+def _settled(marks: Iterable[Mark]) -> bool:
     return all(mark[-1] < time.time_ns() - _TICK_NS for mark in marks)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,16 +17,28 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import NONE, PATH, TEXT, expect
+from ..arguments import FLAG, NONE, PATH, TEXT, expect
 from ..compare import Tolerance
 from ..errors import BundleError, UsageError, did_you_mean
-from ..files import copy_command, irregular, is_file, parse_json, read_json, reason, recover, resolved, shown
+from ..files import (
+    MAX_ASSET_BYTES,
+    copy_command,
+    irregular,
+    is_file,
+    parse_json,
+    read_json,
+    reason,
+    recover,
+    resolved,
+    shown,
+)
+from ..lazy import dataclass
 from ..onnx_file import check_external_data
 from ..spec import TensorSpec
+from . import known_hashes
 from .attention_block import AttentionBlock
 from .manifest import MANIFEST, check_asset, check_manifest
-from .opened_files import OpenedFiles, ReplacedError
-from .tensor_files import read_tensors
+from .opened_files import Mark, OpenedFiles, ReplacedError, mark_of
 
 #: How often a bundle may be replaced while it is being opened.
 _PATIENCE = 20
@@ -185,6 +197,8 @@ class Graph:
             yield self.files.read([ref.inputs, ref.outputs], partial(self._case, ref))
 
     def _case(self, ref: GoldenRef[Path]) -> Case[Arrays]:
+        from .tensor_files import read_tensors  # and safetensors, which a session has no use for
+
         where = f"bundle {self.bundle}: golden case {shown(ref.name)}"
         return Case(
             ref.name,
@@ -204,30 +218,35 @@ class Bundle:
     It is of one export. What is read later, by `asset`, `Graph.cases` and `files.read`, is of that export too, or BundleError
     says that the bundle was replaced since it was opened.
 
-    path     as it was given
-    files    its files: they stay where they were found, wherever the process or a link goes
+    path      as it was given
+    files     its files: they stay where they were found, wherever the process or a link goes
+    paranoid  whether every file was read for its hash, whatever was remembered
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], files: OpenedFiles | None = None) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], files: OpenedFiles | None = None, paranoid: bool = False
+    ) -> None:
+        self.path, self.paranoid = path, paranoid
         self.manifest = manifest
         self.files = files or OpenedFiles(path.resolve(), manifest, f"bundle {path.name}")
         self.graphs = {name: self._graph(name, data) for name, data in manifest["graphs"].items()}
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], check_hashes: bool = True) -> Bundle:
+    def open(cls, path: str | os.PathLike[str], check_hashes: bool = True, *, paranoid: bool = False) -> Bundle:
         """Read and check the bundle at `path`.
 
-        Paths, existence and sizes of the files are always checked; `check_hashes=False` leaves out the reading of
-        every file for its sha256, for callers who have checked the same bundle before. Raises BundleError.
+        Every file is read for its sha256, but those that this user has read before and that nobody has touched since
+        (docs/use/backends.md, "Opening again"); with `paranoid`, all of them. Paths, existence and sizes are always checked;
+        `check_hashes=False` leaves out all hashes, for callers who have checked the same bundle before. Raises BundleError.
         """
         expect(PATH, path=path)
+        expect(FLAG, check_hashes=check_hashes, paranoid=paranoid)
         path = Path(path)
         for _ in range(_PATIENCE):
             recover(path)
             before = _check_folder(path)
             try:
-                return cls._open(path, check_hashes)
+                return cls._open(path, check_hashes, paranoid or known_hashes.paranoid())
             except BundleError:
                 # Half of it may be of one export and half of the next, which replaced it meanwhile.
                 recover(path)
@@ -236,24 +255,38 @@ class Bundle:
         raise BundleError(f"bundle {path.name}: it is being replaced over and over; try again later")
 
     @classmethod
-    def _open(cls, path: Path, check_hashes: bool) -> Bundle:
+    def _open(cls, path: Path, check_hashes: bool, paranoid: bool) -> Bundle:
         where = f"bundle {path.name}"
         root = resolved(path)
         manifest = read_json(_inside(root, MANIFEST, where), where)
         check_manifest(manifest, where)
         files, assets = OpenedFiles(root, manifest, where), set(manifest["assets"].values())
+        listed, began = manifest["files"], time.time_ns()
         # All sizes first: they cost nothing, and a hash of gigabytes is wasted on a bundle that lacks a file.
-        for relative, entry in manifest["files"].items():
-            _check_file(_inside(root, relative, where), relative, entry["size"], where)
-            if not check_hashes:
-                files.trust(relative)
-        if check_hashes:
-            for relative, entry in manifest["files"].items():
+        marks = _check_files(root, {relative: entry["size"] for relative, entry in listed.items()}, where)
+        known = known_hashes.recall(root) if check_hashes and not paranoid else {}
+        unread = {
+            relative
+            for relative, entry in listed.items()
+            if not check_hashes or known.get(relative) == (marks[relative], entry["sha256"])
+        }
+        for relative, entry in listed.items():
+            if relative not in unread:
                 _check_hash(files, relative, entry["sha256"], where, keep=relative in assets)
-        bundle = cls(path, manifest, files)
+                continue
+            files.trust(relative, marks[relative])
+            if check_hashes and relative in assets and marks[relative][2] <= MAX_ASSET_BYTES:
+                files.json_bytes(relative)  # who asks later, when another export may lie there, gets this one's
+        bundle = cls(path, manifest, files, paranoid)
         for graph in bundle.graphs.values():
             for precision in graph.precisions.values():
-                _check_data(precision, where)
+                # Which other files a graph names is said by its bytes. They were held to the manifest's before they were known.
+                if not check_hashes or precision.file.relative_to(root).as_posix() not in unread:
+                    _check_data(precision, where)
+        if not paranoid and len(unread) < len(listed):
+            settled = {name: mark for name, mark in marks.items() if known_hashes.settled_before(mark, began)}
+            if settled:
+                known_hashes.remember(root, {name: (mark, listed[name]["sha256"]) for name, mark in settled.items()})
         return bundle
 
     @property
@@ -278,6 +311,8 @@ class Bundle:
     def file(self, relative: str) -> Path:
         """The path of a file that the manifest lists (and `open` has checked); BundleError for any other."""
         if relative not in self.manifest["files"]:
+            from difflib import get_close_matches
+
             near = get_close_matches(relative, self.manifest["files"], 1)
             hint = f"did you mean {near[0]}?" if near else "see files in manifest.json"
             raise BundleError(f"bundle {self.path.name}: lists no file {shown(relative)}; {hint}")
@@ -339,7 +374,9 @@ class Bundle:
         )
 
 
-def with_bundle(path: str | os.PathLike[str] | Bundle, use: Callable[[Bundle], Result]) -> Result:
+def with_bundle(
+    path: str | os.PathLike[str] | Bundle, use: Callable[[Bundle], Result], *, paranoid: bool = False
+) -> Result:
     """What `use` returns for the bundle at `path`, opened again where it was replaced in the middle of it; or for one that
     is open, and then it is that export's or none. Raises what `Bundle.open` and `use` raise.
     """
@@ -347,7 +384,7 @@ def with_bundle(path: str | os.PathLike[str] | Bundle, use: Callable[[Bundle], R
         return use(path)
     for tries in range(_PATIENCE):
         try:
-            return use(Bundle.open(path))
+            return use(Bundle.open(path, paranoid=paranoid))
         except ReplacedError:
             if tries == _PATIENCE - 1:
                 raise
@@ -361,6 +398,8 @@ def _check_folder(path: Path) -> tuple[int, int, int]:
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
+        from difflib import get_close_matches
+
         near = get_close_matches(path.name, _bundles_beside(path), 1)
         hint = f"did you mean {near[0]}?" if near else "check the path"
         raise BundleError(f"{where}: {path} does not exist; {hint}") from None
@@ -393,19 +432,31 @@ def _inside(root: Path, relative: str, where: str) -> Path:
     return real
 
 
-def _check_file(real: Path, relative: str, size: int, where: str) -> None:
-    try:
-        found = real.stat()
-    except OSError as error:
-        what = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
-        raise BundleError(f"{where}: {relative} {what}; restore it or re-export the bundle") from None
-    if not stat.S_ISREG(found.st_mode):
-        raise BundleError(f"{where}: {relative} is not a regular file; restore it or re-export the bundle")
-    if found.st_size != size:
-        raise BundleError(
-            f"{where}: {relative} has {found.st_size} bytes, manifest says {size}; "
-            "the file was changed after export; re-export or restore it"
-        )
+def _check_files(root: Path, sizes: Mapping[str, int], where: str) -> dict[str, Mark]:
+    """The mark of each of these files in `root`; BundleError for one that is missing, of another size, or outside."""
+    marks: dict[str, Mark] = {}
+    plain = {""}  # folders without a link on the way to them; one look at each file is enough then
+    for relative, size in sizes.items():
+        folder = relative.rpartition("/")[0]
+        path = f"{root}/{relative}"
+        try:
+            if folder not in plain and stat.S_ISDIR(os.lstat(f"{root}/{folder}").st_mode) and "/" not in folder:
+                plain.add(folder)
+            found = os.lstat(path)
+            if folder not in plain or stat.S_ISLNK(found.st_mode):
+                found = os.stat(_inside(root, relative, where))  # noqa: PTH116
+        except OSError as error:
+            what = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
+            raise BundleError(f"{where}: {relative} {what}; restore it or re-export the bundle") from None
+        if not stat.S_ISREG(found.st_mode):
+            raise BundleError(f"{where}: {relative} is not a regular file; restore it or re-export the bundle")
+        if found.st_size != size:
+            raise BundleError(
+                f"{where}: {relative} has {found.st_size} bytes, manifest says {size}; "
+                "the file was changed after export; re-export or restore it"
+            )
+        marks[relative] = mark_of(found)
+    return marks
 
 
 def _check_hash(files: OpenedFiles, relative: str, expected: str, where: str, keep: bool) -> None:

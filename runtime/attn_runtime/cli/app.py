@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -80,8 +81,15 @@ def _sizes(context: click.Context, option: click.Parameter, texts: tuple[str, ..
     epilog=completion_epilog("attn-run"),
 )
 @click.version_option(__version__, prog_name="attn-run")
-def cli() -> None:
+@click.option(
+    "--paranoid",
+    is_flag=True,
+    help="Read all of a bundle for its hashes, and believe nothing that is remembered of it.",
+)
+def cli(paranoid: bool) -> None:
     """Look into a bundle (NAME.attn) or ONNX file, run it, verify it against PyTorch's recorded answers, time it."""
+    if paranoid:
+        os.environ["ATTN_PARANOID"] = "1"  # for the C++ library and for child processes, too
 
 
 @cli.command()

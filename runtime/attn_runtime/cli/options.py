@@ -48,16 +48,19 @@ verbose_option = click.option(
 )
 
 
-class _Threads(click.ParamType):
-    name = "integer|auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == "auto" else click.INT.convert(value, param, ctx)
+def _threads(text: str) -> int | str:
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise click.BadParameter(f"{printable(text, 80)!r} is no whole number and not auto.") from None
 
 
 threads_option = click.option(
     "--threads",
-    type=_Threads(),
+    type=_threads,
+    metavar="INTEGER|auto",
     help="Threads that one node may use on the CPU; auto takes one or all, whichever is faster at the time.",
 )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .buffers import Buffer, host_view, pinned_array, size_of
     from .cuda_device import CudaDevice
     from .gpus import compute_capability, driver_version, find_gpus
-    from .input_arrays import as_array, check_bool
+    from .input_arrays import as_array, check_bool, is_masked
     from .interface import ALIGNMENT, DEFAULT_STREAM, DLPACK_CPU, DLPACK_CUDA, Device
     from .jetpack import Jetpack, host_root, read_jetpack
     from .memory_pool import Block, Blocks
@@ -55,6 +55,7 @@ __all__ = [
     "gpus",
     "host_root",
     "host_view",
+    "is_masked",
     "pinned_array",
     "read_jetpack",
     "size_of",
@@ -67,7 +68,7 @@ __getattr__, __dir__ = lazy(
         "buffers": ["Buffer", "host_view", "pinned_array", "size_of"],
         "cuda_device": ["CudaDevice"],
         "gpus": ["compute_capability", "driver_version", "find_gpus"],
-        "input_arrays": ["as_array", "check_bool"],
+        "input_arrays": ["as_array", "check_bool", "is_masked"],
         "interface": ["ALIGNMENT", "DEFAULT_STREAM", "DLPACK_CPU", "DLPACK_CUDA", "Device"],
         "jetpack": ["Jetpack", "host_root", "read_jetpack"],
         "memory_pool": ["Block", "Blocks"],

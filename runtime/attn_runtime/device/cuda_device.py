@@ -6,6 +6,7 @@ No GPU is needed to import it or to make it wrong: tests hold every call against
 from __future__ import annotations
 
 import importlib.util
+from importlib.machinery import PathFinder
 from typing import Any
 
 from ..errors import BackendError
@@ -15,9 +16,11 @@ from .interface import ALIGNMENT, DLPACK_CUDA
 def why_unavailable() -> str | None:
     """None when cuda-python can be imported, else the reason and what to install. Touches no driver."""
     try:
-        found = importlib.util.find_spec("cuda.bindings.runtime") is not None
-    except ImportError:  # the package above it is missing
-        found = False
+        above = importlib.util.find_spec("cuda.bindings")
+    except ImportError:  # the package above that is missing
+        above = None
+    # Asked for by its whole name, all of cuda.bindings would be imported to find it.
+    found = above is not None and PathFinder.find_spec("cuda.bindings.runtime", above.submodule_search_locations)
     return None if found else "cuda-python is not installed; pip install 'cuda-python>=12.6'"
 
 

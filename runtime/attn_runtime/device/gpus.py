@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from dataclasses import dataclass
 from functools import cache
+
+from ..lazy import dataclass
 
 
 @dataclass(frozen=True)

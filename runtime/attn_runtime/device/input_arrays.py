@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,9 @@ from ..errors import AttnError, InputError
 from ..escape import printable
 from ..spec import odd_bool
 from .interface import DLPACK_CPU, DLPACK_CUDA, DLPACK_PINNED
-from .tensor import DeviceTensor, Intake, borrow
+
+if TYPE_CHECKING:
+    from .tensor import DeviceTensor, Intake
 
 _DEVICES = {DLPACK_CUDA: "CUDA device", 7: "Vulkan device", 8: "Metal device", 10: "ROCm device"}
 #: What those who speak DLPack raise with a sentence for its reader.
@@ -30,7 +33,7 @@ def as_array(name: object, value: Any, where: str, intake: Intake | None = None)
     """
     if not isinstance(name, str):
         raise InputError(f"got an input whose name is {type(name).__name__}, expected a string ({where})")
-    if isinstance(value, np.ma.MaskedArray):
+    if is_masked(value):
         raise InputError(
             f'input "{name}": got a masked array, whose mask would be lost ({where}). Call .filled(value).'
         )
@@ -44,6 +47,12 @@ def as_array(name: object, value: Any, where: str, intake: Intake | None = None)
     if isinstance(array, np.ndarray):
         check_bool(name, array, where)
     return array
+
+
+def is_masked(value: object) -> bool:
+    """Whether it is a masked array. Where numpy.ma, which takes as long to import as half of numpy, is not loaded, nothing is."""
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(value, masked.MaskedArray)
 
 
 def check_bool(name: str, array: NDArray[Any], where: str) -> None:
@@ -70,6 +79,8 @@ def _of_tensor(name: str, value: Any, where: str, intake: Intake | None) -> NDAr
             place, number = map(int, value.__dlpack_device__())
         value = _resolved(value)
         if intake is not None and place == intake.device_type:
+            from .tensor import borrow
+
             return borrow(value, intake)
         if place in (DLPACK_CPU, DLPACK_PINNED):
             array = np.from_dlpack(value)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .atomic_write import Staging, recover, sweep, write_file, write_whole
     from .json_schema import find_problem
     from .output_place import check_file, folder_problem, not_written, output_problem, too_long
+    from .own_folder import is_own, own_cache_folder
     from .path_encoding import not_utf8, utf8_path
     from .regular_file import (
         copy_command,
@@ -39,12 +40,14 @@ __all__ = [
     "irregular",
     "is_file",
     "is_folder",
+    "is_own",
     "not_utf8",
     "not_written",
     "once_each",
     "open_descriptor",
     "open_regular",
     "output_problem",
+    "own_cache_folder",
     "parse_json",
     "peak_memory",
     "read_json",
@@ -68,6 +71,7 @@ __getattr__, __dir__ = lazy(
     {
         "atomic_write": ["Staging", "recover", "sweep", "write_file", "write_whole"],
         "json_schema": ["find_problem"],
+        "own_folder": ["is_own", "own_cache_folder"],
         "regular_file": [
             "copy_command",
             "irregular",

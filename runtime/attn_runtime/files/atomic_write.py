@@ -20,8 +20,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import secrets
-import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -59,7 +57,7 @@ class Staging:
         sweep(target)
         # A sweeper may take the folder between its making and its locking, so try again.
         for _ in range(100):
-            self.folder = target.parent / f"{prefix(target)}{os.getpid()}-{secrets.token_hex(4)}"
+            self.folder = target.parent / f"{prefix(target)}{os.getpid()}-{os.urandom(4).hex()}"
             try:
                 if self._make():
                     return
@@ -112,7 +110,7 @@ class Staging:
         if self._turn is not None:
             self._turn.end()
             self._turn = None
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
         if self._locked >= 0:
             os.close(self._locked)
             self._locked = -1
@@ -201,7 +199,7 @@ def sweep(target: Path) -> None:
         locked = _lock(folder)
         if locked is None or locked < 0:
             continue
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(locked)
     turns.sweep(target)
 
@@ -222,6 +220,12 @@ def _restore(folder: Path, target: Path) -> None:
         if place.is_dir():
             place.rename(folder / f"half-published-{kept.name}")
         kept.replace(place)
+
+
+def _remove(folder: Path) -> None:
+    import shutil  # half of what importing this module would cost, and readers write nothing
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lock(folder: Path) -> int | None:
@@ -265,7 +269,9 @@ def _set_mode(path: Path, file_mode: int, folder_mode: int, executables: bool) -
     except OSError:
         # A hard link to a file of somebody else's; or a file system that keeps no modes.
         if hasattr(os, "geteuid") and stat.S_ISREG(found.st_mode) and found.st_uid != os.geteuid():
-            copy = path.with_name(f".{secrets.token_hex(8)}")
+            copy = path.with_name(f".{os.urandom(8).hex()}")
+            import shutil
+
             shutil.copyfile(path, copy)
             copy.replace(path)
 

@@ -48,77 +48,94 @@ def find_problem(value: Any, schema: Schema, root: Schema, at: str = "") -> str 
 
     `root` is the document that "$ref": "#/$defs/NAME" looks in; `at` is the place of `value` in its own document.
     """
+    found = _find(value, schema, root)
+    if found is None:
+        return None
+    text, steps = found
+    for step in reversed(steps):
+        at = (
+            f"{at or 'top level'}, key"
+            if step is None
+            else f"{at}[{step}]"
+            if isinstance(step, int)
+            else _inside(at, step)
+        )
+    return f"{at or 'top level'}: {text}"
+
+
+#: What is wrong, and the way to it from within: an index, a key, or None for a key itself. Written out where there is a problem
+#: alone, since most values have none.
+_Problem = tuple[str, list[int | str | None]]
+
+
+def _find(value: Any, schema: Schema, root: Schema) -> _Problem | None:
     if "$ref" in schema:
-        found = find_problem(value, root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root, at)
+        found = _find(value, root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root)
         if found:
             return found
-
-    def wrong(expected: str) -> str:
-        return f"{at or 'top level'}: got {shown(value)}, expected {expected}"
-
     if "type" in schema:
         wanted = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         if not any(_TYPES[name](value) for name in wanted):
-            return wrong(" or ".join(wanted))
+            return _wrong(value, " or ".join(wanted))
     # True == 1 in Python and not in JSON.
     if "const" in schema and not _equal(value, schema["const"]):
-        return wrong(shown(schema["const"]))
+        return _wrong(value, shown(schema["const"]))
     if "enum" in schema and not any(_equal(value, choice) for choice in schema["enum"]):
-        return wrong("one of " + ", ".join(map(shown, schema["enum"])))
+        return _wrong(value, "one of " + ", ".join(map(shown, schema["enum"])))
     if _is_number(value):
         if "minimum" in schema and value < schema["minimum"]:
-            return wrong(f"at least {schema['minimum']}")
+            return _wrong(value, f"at least {schema['minimum']}")
         if "maximum" in schema and value > schema["maximum"]:
-            return wrong(f"at most {schema['maximum']}")
+            return _wrong(value, f"at most {schema['maximum']}")
         if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
-            return wrong(f"more than {schema['exclusiveMinimum']}")
+            return _wrong(value, f"more than {schema['exclusiveMinimum']}")
     elif isinstance(value, str):
         if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
-            return wrong(f"{schema.get('minLength', 0)} to {schema.get('maxLength', 'any number of')} characters")
+            return _wrong(
+                value, f"{schema.get('minLength', 0)} to {schema.get('maxLength', 'any number of')} characters"
+            )
         if "pattern" in schema and not _pattern(schema["pattern"]).search(value):
-            return wrong(schema.get("description", f"a match of {schema['pattern']}"))
+            return _wrong(value, schema.get("description", f"a match of {schema['pattern']}"))
     elif isinstance(value, list):
-        return _problem_in_array(value, schema, root, at, wrong)
+        return _problem_in_array(value, schema, root)
     elif isinstance(value, dict):
-        return _problem_in_object(value, schema, root, at, wrong)
+        return _problem_in_object(value, schema, root)
     return None
 
 
-def _problem_in_array(
-    value: list[Any], schema: Schema, root: Schema, at: str, wrong: Callable[[str], str]
-) -> str | None:
+def _wrong(value: Any, expected: str) -> _Problem:
+    return f"got {shown(value)}, expected {expected}", []
+
+
+def _problem_in_array(value: list[Any], schema: Schema, root: Schema) -> _Problem | None:
     if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
-        return wrong(f"{schema.get('minItems', 0)} to {schema.get('maxItems', 'any number of')} items")
+        return _wrong(value, f"{schema.get('minItems', 0)} to {schema.get('maxItems', 'any number of')} items")
     if "items" in schema:
         for index, item in enumerate(value):
-            found = find_problem(item, schema["items"], root, f"{at}[{index}]")
-            if found:
+            if found := _find(item, schema["items"], root):
+                found[1].append(index)
                 return found
     return None
 
 
-def _problem_in_object(
-    value: dict[str, Any], schema: Schema, root: Schema, at: str, wrong: Callable[[str], str]
-) -> str | None:
+def _problem_in_object(value: dict[str, Any], schema: Schema, root: Schema) -> _Problem | None:
     if not schema.get("minProperties", 0) <= len(value) <= schema.get("maxProperties", len(value)):
-        return wrong(f"{schema.get('minProperties', 0)} to {schema.get('maxProperties', 'any number of')} keys")
+        return _wrong(value, f"{schema.get('minProperties', 0)} to {schema.get('maxProperties', 'any number of')} keys")
     for key in schema.get("required", ()):
         if key not in value:
-            return f"{at or 'top level'}: key {shown(key)} is missing"
+            return f"key {shown(key)} is missing", []
     known = schema.get("properties", {})
     extra = schema.get("additionalProperties", True)
     for key, item in value.items():
-        if "propertyNames" in schema:
-            found = find_problem(key, schema["propertyNames"], root, f"{at or 'top level'}, key")
-            if found:
-                return found
+        if "propertyNames" in schema and (found := _find(key, schema["propertyNames"], root)):
+            found[1].append(None)
+            return found
         if key not in known and extra is False:
-            return f"{at or 'top level'}: unknown key {shown(key)}, expected {', '.join(known)}"
+            return f"unknown key {shown(key)}, expected {', '.join(known)}", []
         rule = known.get(key, extra)
-        if isinstance(rule, Mapping):
-            found = find_problem(item, rule, root, _inside(at, key))
-            if found:
-                return found
+        if isinstance(rule, Mapping) and (found := _find(item, rule, root)):
+            found[1].append(key)
+            return found
     return None
 
 

@@ -73,7 +73,7 @@ def replay(
     With `generator`, which is not closed, that one generates, and device, backend, precision and threads mean nothing.
     Raises what `open_generator` and `Generator.generate` raise, and BundleError for a damaged case.
     """
-    bundle = path if isinstance(path, Bundle) else Bundle.open(path)
+    bundle = path if isinstance(path, Bundle) else Bundle.open(path, paranoid=True)
     if not bundle.manifest.get("generation"):
         return []
     opened = generator or open_generator(bundle, device, backend, precision=precision, threads=threads)

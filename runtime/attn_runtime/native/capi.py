@@ -114,6 +114,7 @@ def _load(file: str) -> Any:
     loaded.attn_bundle_manifest.argtypes = [c_void_p]
     for name, arguments in {
         "attn_bundle_open": [c_char_p, POINTER(c_void_p)],
+        "attn_bundle_open_paranoid": [c_char_p, POINTER(c_void_p)],
         "attn_session_open": [c_void_p, POINTER(OpenOptions), POINTER(c_void_p)],
         "attn_session_bind": [
             *[c_void_p, c_void_p, c_size_t],
@@ -172,9 +173,10 @@ class Handle:
             self.value = c_void_p()
 
 
-def open_bundle(folder: Path) -> Handle:
+def open_bundle(folder: Path, paranoid: bool = False) -> Handle:
     handle = Handle(library().attn_bundle_close)
-    library().attn_bundle_open(os.fsencode(folder), byref(handle.value))
+    open_ = library().attn_bundle_open_paranoid if paranoid else library().attn_bundle_open
+    open_(os.fsencode(folder), byref(handle.value))
     return handle
 
 

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from .device_memory import on_gpu
     from .engine import OrtEngine, check_agreement, one_line
     from .file_answers import answer_files
-    from .gpu_engine import GpuEngine, GraphIds
+    from .gpu_engine import GpuEngine
     from .placement import RECORD, check_on_gpu
-    from .providers import CPU, CUDA, TENSORRT, ProviderState, provider_states, why_provider_fails
-    from .session_options import CPU_NOTE, NO_LOG, cpu_options, make_session
+    from .providers import CPU, CUDA, TENSORRT, GraphIds, ProviderState, provider_states, why_provider_fails
+    from .saved_graphs import SavedGraph
+    from .session_options import CPU_NOTE, NO_LOG, cpu_options, make_session, optimizer_options
     from .tensorrt_provider import cache_folder, profile_shapes, tf32_note
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "GraphIds",
     "OrtEngine",
     "ProviderState",
+    "SavedGraph",
     "answer_files",
     "cache_folder",
     "check_agreement",
@@ -39,6 +41,7 @@ __all__ = [
     "make_session",
     "on_gpu",
     "one_line",
+    "optimizer_options",
     "profile_shapes",
     "provider_states",
     "tf32_note",
@@ -54,10 +57,11 @@ __getattr__, __dir__ = lazy(
         "device_memory": ["on_gpu"],
         "engine": ["OrtEngine", "check_agreement", "one_line"],
         "file_answers": ["answer_files"],
-        "gpu_engine": ["GpuEngine", "GraphIds"],
+        "gpu_engine": ["GpuEngine"],
         "placement": ["RECORD", "check_on_gpu"],
-        "providers": ["CPU", "CUDA", "ProviderState", "TENSORRT", "provider_states", "why_provider_fails"],
-        "session_options": ["CPU_NOTE", "NO_LOG", "cpu_options", "make_session"],
+        "providers": ["CPU", "CUDA", "GraphIds", "ProviderState", "TENSORRT", "provider_states", "why_provider_fails"],
+        "saved_graphs": ["SavedGraph"],
+        "session_options": ["CPU_NOTE", "NO_LOG", "cpu_options", "make_session", "optimizer_options"],
         "tensorrt_provider": ["cache_folder", "profile_shapes", "tf32_note"],
     },
 )

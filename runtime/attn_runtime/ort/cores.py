@@ -12,8 +12,9 @@ import platform
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from ..lazy import dataclass
 
 _ROOT = Path("/")
 

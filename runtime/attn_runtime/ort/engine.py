@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ..bundle import KEY, read_embedded
 from ..errors import AttnError, BackendError, BundleError, InputError
 from ..interface import Array, GraphFile
 from ..spec import Dim, TensorSpec
@@ -45,11 +44,17 @@ class OrtEngine:
         self.assets: Mapping[str, Any] = {}
         if graph.inputs is not None and graph.outputs is not None:
             self.inputs, self.outputs = graph.inputs, graph.outputs
-        elif text := session.get_modelmeta().custom_metadata_map.get(KEY):
-            embedded = read_embedded(text, graph.where)
-            self.inputs, self.outputs, self.assets = embedded.inputs, embedded.outputs, embedded.assets
+        else:
+            self._take_embedded(session, graph)
         check_agreement(self.inputs, found_inputs, "input", graph)
         check_agreement(self.outputs, found_outputs, "output", graph)
+
+    def _take_embedded(self, session: Any, graph: GraphFile) -> None:
+        from ..bundle import KEY, read_embedded
+
+        if text := session.get_modelmeta().custom_metadata_map.get(KEY):
+            embedded = read_embedded(text, graph.where)
+            self.inputs, self.outputs, self.assets = embedded.inputs, embedded.outputs, embedded.assets
 
     def run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..device import DEFAULT_STREAM, DLPACK_CPU, DLPACK_CUDA, DeviceArray, DeviceTensor, Intake
@@ -17,21 +16,10 @@ from ..interface import Array, GraphFile
 from .device_memory import DeviceMemory
 from .engine import OrtEngine, dtype_of
 from .gpu_bound_call import BoundOnGpu, DirectCall, StagedCall, bind_input
+from .providers import GraphIds
 
 Feed = Mapping[str, Array | DeviceTensor]
 Arrays = Mapping[str, Any]  # numpy arrays, or DeviceArrays
-
-
-@dataclass(frozen=True)
-class GraphIds:
-    """How a provider keeps the CUDA graphs of one session apart.
-
-    option    the run option that numbers them; None where the provider keeps one graph and replays it whatever it is given
-    skip      the number of a run that is neither captured nor replayed; None where the provider sees to that itself
-    """
-
-    option: str | None
-    skip: int | None = None
 
 
 class GpuEngine(OrtEngine):

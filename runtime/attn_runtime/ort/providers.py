@@ -10,10 +10,12 @@ import ctypes
 import importlib
 import io
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from ..lazy import dataclass
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
@@ -38,6 +40,17 @@ class ProviderState:
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "loads": self.problem is None}
+
+
+class GraphIds(NamedTuple):
+    """How a provider keeps the CUDA graphs of one session apart.
+
+    option    the run option that numbers them; None where the provider keeps one graph and replays it whatever it is given
+    skip      the number of a run that is neither captured nor replayed; None where the provider sees to that itself
+    """
+
+    option: str | None
+    skip: int | None = None
 
 
 def provider_states(onnxruntime: Any) -> list[ProviderState]:

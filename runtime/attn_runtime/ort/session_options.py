@@ -76,6 +76,20 @@ def cpu_options(
     return options
 
 
+def left_out(fp16: bool, on_cpu: bool = True) -> list[str]:
+    """Names of the optimizers that a session does without."""
+    return [*(BROKEN_ON_FP16 if fp16 else ()), *(SLOW_ON_CPU if on_cpu else ())]
+
+
+def optimizer_options(fp16: bool, large: bool) -> dict[str, str]:
+    """What decides, of a session on the CPU, how its graph and weights come out of ONNX Runtime's optimizers."""
+    return {
+        **QUANTISED_AS_WRITTEN,
+        "optimization.disable_specified_optimizers": ";".join(left_out(fp16)),
+        "session.disable_prepacking": str(int(large)),
+    }
+
+
 def make_session(
     model: Path | bytes, options: Any, *, fp16: bool = False, providers: Sequence[Any] | None = (CPU,)
 ) -> Any:
@@ -85,7 +99,7 @@ def make_session(
     """
     import onnxruntime
 
-    names = [*(BROKEN_ON_FP16 if fp16 else ()), *(SLOW_ON_CPU if providers == (CPU,) else ())]
+    names = left_out(fp16, on_cpu=list(providers or ()) == [CPU])
     without = {"disabled_optimizers": names} if names else {}
     chosen = None if providers is None else list(providers)
     with _OPENING, nullcontext(model) if isinstance(model, bytes) else utf8_path(model) as given:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,6 +53,8 @@ def cache_folder(graph: GraphFile, cache: Path | None) -> Path | None:
     """
     if cache is None:
         return None
+    import tempfile
+
     folder = cache / _content_key(graph)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,5 +69,7 @@ def cache_folder(graph: GraphFile, cache: Path | None) -> Path | None:
 
 
 def _content_key(graph: GraphFile) -> str:
+    import hashlib
+
     files = [graph.file, *check_external_data(graph.file, graph.where)]
     return hashlib.sha256("".join(map(sha256_of, files)).encode()).hexdigest()[:16]

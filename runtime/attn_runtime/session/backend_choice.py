@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 
 from .. import backends
 from ..device import find_gpus
 from ..errors import BackendError, UsageError, did_you_mean
 from ..interface import Backend, Engine, GraphFile, OpenOptions
+from ..lazy import dataclass
 from ..ort import usable_cores
 from .measured import fastest_measured
 from .thread_choice import ThreadChoice, close_all
@@ -56,12 +58,13 @@ def candidates(
     modules = {name: backends.get(name) for name in ([backend] if backend else backends.names())}
     modules = {name: module for name, module in modules.items() if backend or module.AUTOMATIC or name == fastest}
     modules = dict(sorted(modules.items(), key=lambda item: getattr(item[1], "RANK", 0)))
-    unavailable = {name: module.why_unavailable() for name, module in modules.items()}
+    # Each when its turn comes: to ask one may load its library.
+    unavailable = cache(lambda name: modules[name].why_unavailable())
     for target in _AUTO if device == "auto" else (device,):
         names = sorted(modules, key=lambda name: name != fastest) if target == "cpu" else list(modules)
         for name in names:
             if target == "cpu" or backend or modules[name].AUTOMATIC:
-                yield name, target, modules[name], unavailable[name] or modules[name].why_not(target)
+                yield name, target, modules[name], unavailable(name) or modules[name].why_not(target)
 
 
 def open_engine(
@@ -100,7 +103,8 @@ def _in_several_ways(engine: Engine, module: Backend, graph: GraphFile, options:
     """The engine and others with fewer demands on the cores, as one; as it is where the process may keep one core busy."""
     if (count := usable_cores().usable) == 1:
         return engine
-    sleeping = [replace(options, share_cores=True)] if getattr(module, "SHARES_CORES", False) else []
+    # With a number, ONNX Runtime pins no thread to a core, which would wait there for whoever has it.
+    sleeping = [replace(options, threads=count, share_cores=True)] if getattr(module, "SHARES_CORES", False) else []
     engines = [engine]
     try:
         for other in (*sleeping, replace(options, threads=1)):

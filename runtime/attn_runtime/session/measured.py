@@ -6,14 +6,12 @@ the libraries, the graph's files and the threads. Whatever else it says, it can 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import platform
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +93,8 @@ def remember(
 
 def machine() -> dict[str, Any]:
     """What a time depends on beside the graph: processor, cores, system, and the versions of the libraries."""
+    from importlib import metadata  # slow to import, and most bundles have nothing measured
+
     versions = {}
     for name in _LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
@@ -108,6 +108,8 @@ def machine() -> dict[str, Any]:
 
 
 def _key(bundle: Bundle, graph: str | None, precision: str | None, threads: int | str | None) -> dict[str, Any]:
+    import hashlib
+
     found = bundle.graph(graph)
     chosen = found.chosen(precision, bundle.label(found))
     entry = found.precisions[chosen]
@@ -123,6 +125,8 @@ def _key(bundle: Bundle, graph: str | None, precision: str | None, threads: int 
 
 
 def _file(bundle: Bundle) -> Path:
+    import hashlib
+
     told = json.dumps(machine(), sort_keys=True).encode()
     return bundle.folder / _FOLDER / f"{_START}{hashlib.sha256(told).hexdigest()[:16]}.json"
 

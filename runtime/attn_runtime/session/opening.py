@@ -32,6 +32,7 @@ def open_session(
     workspace: int | None = None,
     low_memory: bool = False,
     stop_spinning: bool = False,
+    paranoid: bool = False,
 ) -> Session:
     """Open the bundle, plain ONNX file or compiled engine (NAME.engine, with its key) at `path`, or a bundle already open.
 
@@ -46,14 +47,16 @@ def open_session(
                 takes a core, threads that wait for each other lose more than half. Weights are then held three times, but with
                 `low_memory`
     cuda_graph  on a GPU, replay a shape's calls as one CUDA graph; the CPU ignores it
-    cache       folder for what an engine library compiles on this machine (kernels, TensorRT engines inside ONNX
-                Runtime); None keeps it in memory
+    cache       folder for what an engine library makes of the graph on this machine (kernels, TensorRT engines inside ONNX
+                Runtime; on the CPU a bundle's graph as ONNX Runtime optimised it, with its weights twice, which opens in half the
+                time or less); None keeps it in memory
     workspace   bytes of scratch memory for a TensorRT build inside ONNX Runtime
     low_memory  on the CPU, read weights where they lie in the bundle's files, mapped into memory once for all sessions, instead
                 of keeping a copy in an order that is faster to multiply with: as fast for one row, slower for a few
     stop_spinning  on the CPU, let the session's threads sleep as soon as a call is over. Otherwise they wait busily for the
                 next one for some 40 ms, which makes that one faster, and others on the same cores slower: another session's
                 call, or the application. Generators, whose graphs take turns, set it
+    paranoid    read every file of a bundle for its hash, and believe nothing that is remembered of it (`Bundle.open`)
 
     A session belongs to one export: a bundle that is replaced while it is being opened is opened again, and one that was
     open before then must be what it was.
@@ -62,7 +65,9 @@ def open_session(
     UsageError for an unknown name.
     """
     check_open(path, device, backend, graph, precision, threads, cache, workspace)
-    arguments.expect(arguments.FLAG, cuda_graph=cuda_graph, low_memory=low_memory, stop_spinning=stop_spinning)
+    arguments.expect(
+        arguments.FLAG, cuda_graph=cuda_graph, low_memory=low_memory, stop_spinning=stop_spinning, paranoid=paranoid
+    )
     adapt = threads == "auto"
     count = None if threads is None or isinstance(threads, str) else threads
     if count is not None and not 1 <= count <= _MOST_THREADS:
@@ -82,7 +87,7 @@ def open_session(
         made = bundle.files.read([entry.file, *entry.data], lambda: open_engine(file, device, backend, options, adapt))
         return _session(made, file.where, bundle, chosen)
 
-    return with_bundle(path, of_bundle)
+    return with_bundle(path, of_bundle, paranoid=paranoid)
 
 
 def _session(made: Choice, where: str, bundle: Bundle | None = None, precision: str | None = None) -> Session:

@@ -7,17 +7,20 @@ import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from .. import arguments, forks
 from ..bundle import Bundle
-from ..device import DeviceArray, as_array, check_bool
+from ..device import as_array, check_bool, is_masked
 from ..errors import AttnError, InputError, UsageError, did_you_mean
 from ..escape import printable
 from ..interface import Array, Engine
 from ..spec import DTYPES, check_shapes, named_dims
+
+if TYPE_CHECKING:
+    from ..device import DeviceArray
 
 # Shapes that were once found good are not checked again; a caller with ever new ones must not fill the memory.
 _MOST_REMEMBERED = 4096
@@ -295,8 +298,10 @@ class Session:
 
     def _check_kind(self, side: str, name: str, array: Any) -> None:
         """A buffer is memory that the engine uses where it lies, which other kinds of arrays and tensors do not promise."""
-        if isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray):
+        if isinstance(array, np.ndarray) and not is_masked(array):
             return
+        from ..device import DeviceArray
+
         if isinstance(array, DeviceArray) and self.has_device_buffers:
             return
         on_gpu = " or a DeviceArray" if self.has_device_buffers else ""

@@ -159,7 +159,7 @@ def _replay_all(
             f"{path.name} is a plain ONNX file, without golden cases to hold it against; verify a bundle, or compare "
             f"it with its source: {shell_words('attn-export', 'verify', path.name)} SOURCE"
         )
-    bundle = Bundle.open(path)
+    bundle = Bundle.open(path, paranoid=True)
     cases: list[CaseResult] = []
     tolerances: dict[str, Tolerance] = {}
     told, passed_over = ("", "", ""), tuple[str, ...]()

@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from ..errors import UsageError, did_you_mean
+from ..lazy import dataclass
 
 #: flavour -> (module, what installs it, the oldest version whose networks can be strongly typed and whose I/O is named)
 _KNOWN = {

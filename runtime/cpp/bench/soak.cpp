@@ -25,7 +25,8 @@ using Random = std::mt19937_64;
 using Rows = std::vector<std::vector<int64_t>>;
 
 constexpr int cases = 24;
-constexpr std::pair<const char*, int> shares[] = {{"run", 44}, {"bind", 20}, {"generate", 10}, {"cancel", 8}, {"open", 12}, {"write", 6}};
+constexpr std::pair<const char*, int> shares[] = {{"run", 36},    {"bind", 16}, {"generate", 8}, {"cancel", 6},
+                                                 {"submit", 16}, {"open", 12}, {"write", 6}};
 
 int64_t between(Random& draw, int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(draw); }
 
@@ -161,6 +162,35 @@ class Reference {
     return found.size() == prompt.answer.size() && !found[0].empty();
   }
 
+  // Each row by itself, beside what other threads submitted: the whole answer, or the beginning of one that was ended.
+  bool same_submitted(const attn::Generator& generator, Random& draw) const {
+    const Prompt& prompt = prompts_[draw() % prompts_.size()];
+    const int64_t length = static_cast<int64_t>(prompt.tokens.size()) / prompt.rows;
+    const bool ended = between(draw, 0, 9) < 3;
+    std::vector<attn::Request> requests;
+    for (int64_t row = 0; row < prompt.rows; ++row) {
+      const auto begin = prompt.tokens.begin() + row * length;
+      attn::Tensors inputs;
+      inputs["tokens"] = attn::Tensor({1, length}, std::vector<int64_t>(begin, begin + length));
+      attn::GenerateOptions own = prompt.options;
+      own.seed += static_cast<uint64_t>(row);
+      requests.push_back(generator.submit(inputs, own, between(draw, 0, 3) ? 0.0 : 0.02));
+    }
+    for (size_t row = 0; row < requests.size(); ++row) {
+      while (requests[row].next()) {
+        if (ended) requests[row].cancel();
+      }
+      const attn::Answer found = requests[row].result();
+      const auto& whole = prompt.answer[row];
+      if (found.why == ATTN_STOPPED_LENGTH ? found.tokens != whole
+                                           : found.tokens.size() > whole.size() ||
+                                                 !std::equal(found.tokens.begin(), found.tokens.end(), whole.begin())) {
+        return false;
+      }
+    }
+    return true;
+  }
+
  private:
   std::vector<std::string> manifests_, labels_;
   std::vector<std::pair<attn::Tensors, attn::Tensors>> calls_;
@@ -222,6 +252,7 @@ class Soak {
     if (name == "bind") return first.same_bound_call(session_, draw);
     if (name == "generate") return first.same_answer(generator_, draw);
     if (name == "cancel") return first.same_beginning(generator_, draw);
+    if (name == "submit") return first.same_submitted(generator_, draw);
     if (name == "open") {
       const attn::Bundle bundle(exports_ + "/live/classifier.attn");
       const attn::Session session(bundle, options_);

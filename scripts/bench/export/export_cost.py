@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 
@@ -48,9 +50,18 @@ def memory_bytes(pid: int) -> int:
     return total
 
 
-def measure(command: list[str], memory: bool) -> float:
-    """Wall seconds of a command, or the peak bytes of its process tree; it must succeed."""
-    start, peak = time.perf_counter(), 0
+class Cost(NamedTuple):
+    """Wall seconds of a command, those of processors that it and its children took, and the peak bytes of their memory: 0 where
+    that was not looked at."""
+
+    seconds: float
+    processor: float
+    peak: int
+
+
+def cost_of(command: list[str], memory: bool = False) -> Cost:
+    """What a command costs; it must succeed."""
+    start, peak, before = time.perf_counter(), 0, _of_children()
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, cwd=HERE, stdout=said, stderr=subprocess.STDOUT)
         while memory and process.poll() is None:
@@ -61,7 +72,12 @@ def measure(command: list[str], memory: bool) -> float:
         if process.returncode:
             said.seek(0)
             sys.exit(f"{' '.join(command)} failed:\n{said.read()[-3000:]}")
-    return peak if memory else seconds
+    return Cost(seconds, _of_children() - before, peak)
+
+
+def _of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def commands(model: str, gigabytes: float, longest: int, folder: Path) -> dict[str, list[str]]:
@@ -91,9 +107,9 @@ def main() -> None:
                 arguments.model, arguments.gigabytes, arguments.longest, Path(folder)
             ).items():
                 row = rows.setdefault(name, {"seconds": float("inf")})
-                row["seconds"] = min(row["seconds"], measure(command, memory=False))
+                row["seconds"] = min(row["seconds"], cost_of(command).seconds)
         for name, command in commands(arguments.model, arguments.gigabytes, arguments.longest, Path(folder)).items():
-            rows[name]["peak_bytes"] = measure(command, memory=True)
+            rows[name]["peak_bytes"] = cost_of(command, memory=True).peak
         weights = sum(f.stat().st_size for f in Path(folder, "ours.attn").glob("model.onnx*"))
     bare, ours = rows["bare torch.onnx.export"], rows["attn-export to-onnx"]
     result = {

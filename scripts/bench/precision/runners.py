@@ -70,7 +70,7 @@ class Runner:
 class OurSession(Runner):
     """A bound call on a bundle's graph."""
 
-    def __init__(self, bundle: Path, precision: str, backend: str, threads: int | None) -> None:
+    def __init__(self, bundle: Path, precision: str, backend: str, threads: int | str | None) -> None:
         from attn_runtime import open_session
 
         self.name = f"attn-runtime {precision}, {backend}"
@@ -97,7 +97,7 @@ class OurSession(Runner):
 class OurGenerator(Runner):
     """attn_runtime.open_generator on a bundle."""
 
-    def __init__(self, bundle: Path, precision: str, threads: int | None) -> None:
+    def __init__(self, bundle: Path, precision: str, threads: int | str | None) -> None:
         from attn_runtime import open_generator
 
         self.name = f"attn-runtime {precision}"

@@ -14,7 +14,7 @@ from precision.turns import measure
 from .machine import busy, cores
 from .row import Asked
 
-#: Of ours: without a number of threads.
+#: Of ours: with threads="auto".
 OURS = "attn-runtime"
 BUSY = ", one core busy"
 
@@ -28,11 +28,11 @@ def titled(name: str, threads: int) -> str:
     return f"{name}, {threads} thread{'s' * (threads > 1)}"
 
 
-def with_ours(make: Callable[[int | None], Runner]) -> Field:
-    """Ours as it comes, and with each number of threads."""
+def with_ours(make: Callable[[int | str | None], Runner]) -> Field:
+    """Ours with threads="auto", as it comes, and with each number of threads."""
     field = Field()
-    for threads in (None, *counts()):
-        name = OURS if threads is None else titled(OURS, threads)
+    ways = {OURS: "auto", f"{OURS}, as it comes": None, **{titled(OURS, threads): threads for threads in counts()}}
+    for name, threads in ways.items():
         field.add(name, lambda n=name, t=threads: _named(make(t), n))  # type: ignore[misc]
     return field
 
@@ -98,7 +98,7 @@ def peers_of(seconds: Mapping[str, float]) -> list[str]:
 
 
 def fixed_of(seconds: Mapping[str, float]) -> list[str]:
-    """Ours with a number of threads."""
+    """Ours as it comes and with a number of threads, which don't change."""
     return [name for name in seconds if name.startswith(f"{OURS}, ")]
 
 

@@ -3,8 +3,8 @@
 translation   MarianMTModels of Marian's size (6 + 6 layers, width 512) and of 4 + 4 layers of width 256, beside CTranslate2 fp32
 lm            LlamaForCausalLMs of 22 and 100 M parameters, beside onnxruntime-genai fp32
 
-Everybody reads the same drawn weights, nothing stops early, and the tokens are ours, or the run fails. Ours is as it
-comes; a peer is told at its best number of threads.
+Everybody reads the same drawn weights, nothing stops early, and the tokens are ours, or the run fails. Ours is
+with threads="auto"; a peer is told at its best number of threads.
 
 Expected before measuring (AMD EPYC, 2 cores, AVX2, no AVX-512, L3 of 32 MB): idle, translation leads CTranslate2 by 1.1
 (width 256) to 2 times, lm trails genai by 1.1 to 1.2. One core busy: two threads meet at the end of every node, and the

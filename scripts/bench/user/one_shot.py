@@ -1,8 +1,8 @@
 """One call of a model: batches of 8 beside OpenVINO, threads, and what the slowest calls take where cores are busy.
 
 Built-in models with drawn weights, fp32, a bound call; OpenVINO computes in fp32 and is compiled for the sizes. Answers
-are within 1e-4 of max|answer| of each other, or the run fails. p50 and p99 are of single calls in a row, as the session
-comes.
+are within 1e-4 of max|answer| of each other, or the run fails. p50 and p99 are of single calls in a row, with
+threads="auto".
 
 Expected before measuring (2 cores): at batch 8 OpenVINO takes 0.65 of our time for vit, textclassifier and keywords and
 1.0 for attentionnet. One thread is as fast as two for calls under a millisecond. With one core busy a call on two
@@ -99,7 +99,7 @@ def _of_work(name: str, work: Work, found: dict[str, dict[str, float]], field: F
 
 def percentiles(bundle: Path, work: Work, calls: int, state: str) -> tuple[float, float]:
     """Seconds that half of the single calls and 99 of 100 take at most, with half of the cores taken where `state` is BUSY."""
-    ours = OurSession(bundle, "fp32", "ort", None)
+    ours = OurSession(bundle, "fp32", "ort", "auto")
     try:
         ours.run(work, 20)
         with busy() if state else nullcontext():

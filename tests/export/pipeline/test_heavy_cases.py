@@ -10,6 +10,7 @@ import pytest
 import torch
 from attn_export import ExportOptions, export
 from attn_export.console import Console
+from attn_export.parity import ParityChecker, Verdict
 from attn_export.passes import _base as step
 from attn_export.reference import Signature
 from attn_runtime.bundle.reader import Bundle
@@ -99,3 +100,57 @@ def test_a_pass_that_is_wrong_at_a_heavy_case_alone_is_named(tmp_path: Path, mon
     with pytest.raises(ParityError, match=r'^scales \(after capture\) does not match PyTorch: .* at case "max"'):
         export(Wide().eval(), tmp_path / "a.attn", inputs=INPUTS, dims=DIMS)
     assert not list(tmp_path.iterdir())
+
+
+class Keeps(PlainPass):
+    """Writes the graph as it is: a new form of it, which answers the same."""
+
+    name = "keeps"
+
+    def run(self, source: Path, target: Path, isolated: object) -> step.PassResult:
+        onnx.save(onnx.load(source), target)
+        return step.PassResult(target, "as it was")
+
+
+class Fails(Keeps):
+    name = "fails"
+
+    def run(self, source: Path, target: Path, isolated: object) -> step.PassResult:
+        raise ValueError("not on this graph")
+
+
+def test_passes_are_held_together_and_the_manifest_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool | None]] = []
+    check = ParityChecker.check
+
+    def counted(self: ParityChecker, graph: Path, stage: str, after: tuple[str, ...], heavy: bool | None) -> Verdict:
+        asked.append((stage, heavy))
+        return check(self, graph, stage, after, heavy)
+
+    monkeypatch.setattr(ParityChecker, "check", counted)
+    monkeypatch.setattr("attn_export.pipeline.pipeline.plan", lambda options: [Keeps(), Scales(beyond=10 * LIGHT)])
+    export(Wide().eval(), tmp_path / "a.attn", inputs=INPUTS, dims=DIMS, options=ExportOptions(sweep=0))
+    assert asked == [("capture", False), ("scales", None)]
+    _, keeps, scales = Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]["stages"]
+    assert keeps["note"] == "as it was; held against PyTorch together with scales" and not keeps["checks"]
+    assert "max" in {check["case"] for check in scales["checks"]}
+
+
+@pytest.mark.parametrize("behind", [Keeps, Fails])
+def test_the_first_pass_at_fault_is_named_whatever_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind: type[Keeps]
+) -> None:
+    monkeypatch.setattr("attn_export.pipeline.pipeline.plan", lambda options: [Scales(beyond=LIGHT), behind()])
+    with pytest.raises(ParityError, match=r'^scales \(after capture\) does not match PyTorch: .* at case "max"'):
+        export(Wide().eval(), tmp_path / "a.attn", inputs=INPUTS, dims=DIMS, options=ExportOptions(sweep=0))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_quickest_case_is_asked_of_the_capture_however_long_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Signature, "took", lambda _, inputs: 9.0 + inputs["x"].size)
+    monkeypatch.setattr("attn_export.pipeline.pipeline.plan", lambda options: [Keeps()])
+    export(Wide().eval(), tmp_path / "a.attn", inputs=INPUTS, dims=DIMS, options=ExportOptions(sweep=0))
+    told = Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]["stages"]
+    assert [len(stage["checks"]) for stage in told] == [1, 8]

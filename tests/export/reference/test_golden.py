@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from attn_export.reference import Signature, choose, corner_cases, is_unusual, record_answers, smaller
+import pytest
+import torch
+from attn_export.reference import Signature, choose, corner_cases, is_unusual, record_answers, run_module, smaller
+from attn_export.source.input_specs import parse_dims, parse_inputs
 from attn_export.source.inputs_from import draw_with
+from attn_runtime.bundle import Arrays, Case
 from attn_runtime.spec import Dim
 from support.models.packed_images import SPECS, Rows, draw
+from torch import nn
 
 
 def test_dependent_inputs_shrink_together() -> None:
@@ -46,3 +51,26 @@ def test_the_dim_farthest_above_its_least_is_halved_down_to_nothing_where_that_i
     assert smaller({"B": 2, "T": 16}, dims) == {"B": 2, "T": 8}
     assert smaller({"B": 1, "T": 1}, dims) == {"B": 1, "T": 0}
     assert smaller({"B": 1, "T": 0}, dims) is None
+
+
+def test_pytorch_is_asked_for_the_size_that_fits_and_for_no_larger_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inputs of a sequence are small beside its hidden states: each halving was a run of the model."""
+
+    class Wide(nn.Module):
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            return tokens[..., None].expand(*tokens.shape, 64).float()
+
+    asked: list[int] = []
+
+    def counted(signature: Signature, case: Case[Arrays], inputs: Arrays) -> Case[Arrays]:
+        asked.append(inputs["tokens"].size)
+        return run_module(signature, case, inputs)
+
+    specs = parse_inputs(["tokens:int64[batch,T]<9"], parse_dims(["batch=1:2:8", "T=1:8:128"]))
+    signature = Signature(Wide(), specs)
+    answers = record_answers(signature, corner_cases(specs), 0)
+    monkeypatch.setattr("attn_export.reference.golden.run_module", counted)
+    golden = choose(signature, answers, 0, max_bytes=40_000)
+    shrunk = [g for g in golden if g.sizes != g.checked_sizes]
+    assert len(shrunk) > 1 and asked == [g.inputs["tokens"].size for g in shrunk]
+    assert all(g.outputs["output"].nbytes <= 40_000 for g in golden)

@@ -32,11 +32,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(cli, [*map(str, arguments), "--device", "cpu", "--threads", "1"])
+    command, *words = map(str, arguments)
+    return CliRunner().invoke(cli, [command, "--device", "cpu", "--threads", "1", *words])
 
 
 def answer(folder: Path, name: str, options: GenerateOptions) -> str:
     return generate_texts(folder / f"{name}.attn", [TEXT], options, device="cpu", threads=1).answers[0].text
+
+
+def test_threads_may_be_left_to_the_calls(folder: Path) -> None:
+    done = run("translate", folder / "translator.attn", TEXT, "--greedy", "--threads", "auto")  # the last one counts
+    assert (done.exit_code, done.stdout.rstrip("\n")) == (0, answer(folder, "translator", GenerateOptions(beams=1)))
+    done = run("translate", folder / "translator.attn", TEXT, "--threads", "some")
+    assert done.exit_code == 2 and "'some' is no whole number and not auto" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,11 @@ from attn_runtime.device.interface import DEFAULT_STREAM
 from attn_runtime.device.tensor import DeviceTensor, borrow
 from attn_runtime.errors import BackendError, InputError, UsageError
 from attn_runtime.interface import GraphFile, OpenOptions
+from attn_runtime.ort import device_memory
 from attn_runtime.ort.device_memory import DeviceMemory, on_gpu
 from attn_runtime.ort.gpu_bound_call import BoundOnGpu, StagedCall, copies_straight
-from attn_runtime.ort.gpu_engine import GpuEngine, GraphIds
+from attn_runtime.ort.gpu_engine import GpuEngine
+from attn_runtime.ort.providers import GraphIds
 from attn_runtime.session import Session, open_session
 from onnx import TensorProto, helper
 from support.graphs.make_graphs import add, embed, floats, nonzero, save
@@ -307,7 +309,7 @@ def test_what_the_default_stream_still_does_is_waited_for(device: HostDevice, tm
 def test_tensors_that_nobody_would_wait_for_are_not_taken(
     waits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ort, "on_gpu", lambda number: (None, "cuda-python is not installed"))
+    monkeypatch.setattr(device_memory, "on_gpu", lambda number: (None, "cuda-python is not installed"))
     graph = GraphFile(add(tmp_path / "m.onnx"), "file m.onnx")
     opened = ort.gpu_engine(ort.create(graph, "cpu", OpenOptions(), []), graph, "cuda:0", None, waits=waits)
     assert (opened.intake is not None) == waits and opened.note == "cuda-python is not installed"

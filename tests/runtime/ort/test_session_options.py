@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
+import pytest
 from attn_runtime.session import open_session
 from onnx import TensorProto, helper, numpy_helper
 from support.graphs.half_graphs import half_norm, half_norm_answer, half_transpose
@@ -63,3 +66,18 @@ def test_a_dequantised_weight_is_multiplied_with_what_comes(tmp_path: Path) -> N
         got = session.run({"x": x})["y"]
     exact = x.astype(np.float64) @ weight
     assert np.abs(got - exact).max() < 1e-5 * np.abs(exact).max()
+
+
+def test_the_cpu_does_without_what_is_slower_fused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[list[str]] = []
+    make = onnxruntime.InferenceSession
+
+    def made(*given: Any, disabled_optimizers: list[str], **named: Any) -> onnxruntime.InferenceSession:
+        told.append(disabled_optimizers)
+        return make(*given, disabled_optimizers=disabled_optimizers, **named)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", made)
+    file = tmp_path / "blocks.onnx"
+    dequantised_product(file)
+    open_session(file, "cpu", "ort").close()
+    assert told == [["SkipLayerNormFusion"]]

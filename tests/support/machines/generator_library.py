@@ -69,6 +69,47 @@ class Row:
     text: str
 
 
+class RequestLimits(ctypes.Structure):
+    """attn_request_limits."""
+
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("rows", ctypes.c_size_t),
+        ("waiting", ctypes.c_size_t),
+        ("memory", ctypes.c_uint64),
+    )
+
+
+class Request:
+    """attn_request. `asked` holds the callbacks."""
+
+    def __init__(self, generator: Generator, handle: ctypes.c_void_p, asked: GenerateOptions) -> None:
+        self._generator, self._handle, self._asked = generator, handle, asked
+
+    def next(self, seconds: float = -1.0) -> int:
+        """-1 behind the last, -2 where the time is over."""
+        token = ctypes.c_int64()
+        next_one = self._generator.c.attn_request_next
+        self._generator.check(next_one(self._handle, ctypes.c_double(seconds), ctypes.byref(token)))
+        return token.value
+
+    def result(self, seconds: float = -1.0) -> tuple[Row, str] | None:
+        """The row, and why it ended; None where it takes longer."""
+        result, c = ctypes.c_void_p(), self._generator.c
+        self._generator.check(c.attn_request_result(self._handle, ctypes.c_double(seconds), ctypes.byref(result)))
+        if not result:
+            return None
+        why = ("stop", "length", "cancelled", "deadline")[c.attn_result_why(result, ctypes.c_size_t(0))]
+        ((row,), _) = self._generator._rows(result)
+        return row, why
+
+    def cancel(self) -> None:
+        self._generator.c.attn_request_cancel(self._handle)
+
+    def close(self) -> None:
+        self._generator.c.attn_request_close(self._handle)
+
+
 class Generator:
     """An open generator on the CPU of the library at `path`. `guesses` are the drafted and accepted tokens of the last call."""
 
@@ -126,6 +167,25 @@ class Generator:
             )
         )
         return self._rows(result)[0]
+
+    def limit(self, rows: int, waiting: int = 1024, memory: int = 0) -> None:
+        limits = RequestLimits(ctypes.sizeof(RequestLimits), rows, waiting, memory)
+        self.check(self.c.attn_generator_limit_requests(self._handle, ctypes.byref(limits)))
+
+    def submit(self, inputs: Mapping[str, np.ndarray] | str, deadline: float = 0.0, **options: Any) -> Request:
+        asked, request, seconds = _asked(options), ctypes.c_void_p(), ctypes.c_double(deadline)
+        if isinstance(inputs, str):
+            text = inputs.encode()
+            given = (self._handle, text, ctypes.byref(asked), seconds, ctypes.byref(request))
+            self.check(self.c.attn_generator_submit_text(*given))
+        else:
+            held = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+            tensors = (Tensor * len(held))(*(Tensor.of(name, value) for name, value in held.items()))
+            sizes = (ctypes.c_size_t(len(held)), ctypes.byref(asked), seconds, ctypes.byref(request))
+            self.check(self.c.attn_generator_submit(self._handle, tensors, *sizes))
+            for value in held.values():
+                value[...] = 0  # it was copied
+        return Request(self, request, asked)
 
     def generate_text(self, texts: Sequence[str | bytes], **options: Any) -> tuple[list[Row], list[str]]:
         """(answers, notes)"""

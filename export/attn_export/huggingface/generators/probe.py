@@ -50,10 +50,9 @@ def whole(model: nn.Module, encoder: EncoderInputs | None, context: Mapping[str,
 def read_once(model: nn.Module, encoder: EncoderInputs, context: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the model's own encoder makes of `context`, by its own attention and masks; whether `whole` then answers the same is
     for who asks to find out."""
-    masks = {"source_mask": context["source_mask"]} if encoder.masked else {}
-    given = {"attention_mask": some(mask) for mask in masks.values()}
-    source = encoder.read(context[encoder.source.name])
-    return {"memory": model.get_encoder()(source, **given).last_hidden_state, **masks}  # type: ignore[operator]
+    given = {"attention_mask": some(context["source_mask"])} if encoder.masked else {}
+    memory = model.get_encoder()(encoder.read(context[encoder.source.name]), **given).last_hidden_state  # type: ignore[operator]
+    return {"memory": memory, **({"source_mask": context["source_mask"]} if encoder.masked else {})}
 
 
 @torch.no_grad()

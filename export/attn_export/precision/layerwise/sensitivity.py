@@ -29,9 +29,9 @@ SWITCH = "//switch"
 #: Seconds for one round of measuring; a graph too slow for it has neighbouring roundings switched together.
 BUDGET_SECONDS = 120.0
 #: What AutoCast appends to the name of a tensor that it casts (and masks.py to that of a sum), and to that of a weight for each
-#: further node that reads it.
+#: further node that reads it, or for those that read it in half precision.
 _OF_A_CAST = re.compile(r"(_cast_to_[a-z0-9]+|_pre_cast|_before_mask)\Z")
-_OF_A_COPY = re.compile(r"_\d+\Z")
+_OF_A_COPY = re.compile(r"_(\d+|b?fp?16)\Z")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import importlib.util
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +31,9 @@ _NEEDED = ("modelopt", "onnx_graphsurgeon", "polygraphy", "onnxconverter_common"
 
 #: Protobuf ends at 2 GiB, and AutoCast holds the whole fp32 graph as one message to infer its types.
 MAX_BYTES = (2 << 30) - (64 << 20)
+
+#: Weights of fewer bytes may have a copy for each node that reads them.
+_COPIED_UP_TO = 1 << 16
 
 #: What imports AutoCast in a child process.
 WARM_UP = "attn_export.precision.typed.autocast:warm_up_here"
@@ -147,14 +151,15 @@ def convert_here(
             raise ValueError("all of its arithmetic is in the bodies of If, Loop and Scan, which stay in fp32")
         onnx.save(whole, given)
         fp32_nodes = [*fp32_nodes, *(held.stand_ins if held else ())]
-    typed = convert_to_mixed_precision(
-        given,
-        low_precision_type=type,
-        nodes_to_exclude=[f"{re.escape(name)}\\Z" for name in fp32_nodes],
-        data_max=math.inf,
-        init_max=math.inf,
-        keep_io_types=not half_io,
-    )
+    with large_weights_once():
+        typed = convert_to_mixed_precision(
+            given,
+            low_precision_type=type,
+            nodes_to_exclude=[f"{re.escape(name)}\\Z" for name in fp32_nodes],
+            data_max=math.inf,
+            init_max=math.inf,
+            keep_io_types=not half_io,
+        )
     if held is not None:
         put_back(typed, held, onnx_type, half_io)
     restore(before, typed)
@@ -162,6 +167,35 @@ def convert_here(
     clip_casts(typed, frozenset(saturate), type, onnx_type, max_finite)
     save_proto(typed, path, sum(len(t.raw_data) for t in typed.graph.initializer) >= EXTERNAL_FROM_BYTES)
     return {}
+
+
+@contextmanager
+def large_weights_once() -> Iterator[None]:
+    """While it is open, AutoCast gives no copy of a large weight to each node that reads it.
+
+    Layers that share their weights (ALBERT) would have them twelve times, in every candidate. A weight that nodes of both
+    precisions read is copied all the same, once. ModelOpt 0.47 has no option for it.
+    """
+    from modelopt.onnx.autocast.graphsanitizer import GraphSanitizer
+
+    copied = GraphSanitizer.duplicate_shared_constants
+
+    def small_ones(sanitizer: Any) -> None:
+        graph = sanitizer.model.graph
+        weights = list(graph.initializer)
+        large = [tensor for tensor in weights if len(tensor.raw_data) >= _COPIED_UP_TO]
+        if large:
+            small = [tensor for tensor in weights if len(tensor.raw_data) < _COPIED_UP_TO]
+            del graph.initializer[:]
+            graph.initializer.extend(small)
+        copied(sanitizer)
+        sanitizer.model.graph.initializer.extend(large)
+
+    GraphSanitizer.duplicate_shared_constants = small_ones
+    try:
+        yield
+    finally:
+        GraphSanitizer.duplicate_shared_constants = copied
 
 
 def warm_up_here() -> dict[str, Any]:

@@ -68,8 +68,11 @@ class HostStack:
 
     def write_each(self, places: Sequence[int], source: Any) -> None:
         rows = len(places)
-        # Two axes by number with one between them: numpy puts what they choose in front.
-        self.whole[:, np.arange(rows), :, np.array(places)] = source.only[:, :rows].swapaxes(0, 1)
+        if rows < 8:  # each by itself is faster
+            for row, place in enumerate(places):
+                self.whole[:, row, :, place] = source.only[:, row]
+        else:  # of two axes by number with one between them, numpy puts what they choose in front
+            self.whole[:, np.arange(rows), :, np.array(places)] = source.only[:, :rows].swapaxes(0, 1)
         self.moved += rows * self._bytes_per_place
 
     def clear(self) -> None:

@@ -91,6 +91,13 @@ class Cache:
             stack.write(place, newest)
         self.mask[:, place] = True
 
+    def put_each(self, new: Entries, places: Sequence[int]) -> None:
+        """Write the newest entry of as many rows as there are places, each to its own."""
+        for stack, newest in zip(self.past.stacks, new.stacks, strict=True):
+            stack.write_each(places, newest)
+        for row, place in enumerate(places):
+            self.mask[row, place] = True
+
     def put_row(self, new: Entries, row: int, place: int) -> None:
         """Write the newest entry of one row."""
         self.past.copy(row, place, new, row, 0, 1, 1)

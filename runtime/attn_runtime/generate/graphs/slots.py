@@ -150,6 +150,7 @@ class Slots:
         self.places: list[int] = []
         self._shapes: list[Shapes] = []
         self._buffers: Buffers | None = None
+        self._changed = False  # which rows there are, since there were buffers for them
 
     @property
     def rows(self) -> int:
@@ -182,6 +183,7 @@ class Slots:
 
     def join(self, prompt: StepGraphs, length: int, shapes: Shapes) -> None:
         """Take in the only row of a prompt that was read, of which `length` tokens count."""
+        self._changed = True
         at = self._fit([*self.places, length], [*self._shapes, shapes])
         row = self.rows
         at.cache.past.copy(row, 0, prompt.prompt, 0, 0, 1, length)
@@ -204,6 +206,7 @@ class Slots:
         at.cache.mask[last] = False
         self.places[row], self._shapes[row] = self.places[last], self._shapes[last]
         del self.places[last], self._shapes[last]
+        self._changed = True
 
     def step(self, tokens: Sequence[int]) -> NDArray[Any]:
         """Feed one token a row and answer the logits [rows, vocabulary] of the next, overwritten by the next call."""
@@ -212,16 +215,17 @@ class Slots:
         at.token[:rows, 0] = tokens
         at.position[: 1 if self._wiring.one_place else rows, 0] = self.places
         call()
-        for stack, newest in zip(at.cache.past.stacks, at.new.stacks, strict=True):
-            stack.write_each(self.places, newest)
-        at.cache.mask[np.arange(rows), self.places] = True
+        at.cache.put_each(at.new, self.places)
         self.places = [place + 1 for place in self.places]
         return at.logits[:rows]  # type: ignore[no-any-return]
 
     def _fit(self, places: Sequence[int], shapes: Sequence[Shapes]) -> Buffers:
         """Buffers with room for rows at these places, the newest entry included, that hold the rows that there are."""
+        if self._buffers is not None and not self._changed and max(places) < self._buffers.room.entries:
+            return self._buffers  # as at almost every step
         wanted = self.room_for([place + 1 for place in places], shapes)
         assert wanted is not None
+        self._changed = False
         old = self._buffers
         room = wanted if old is None else self._kept(old.room, wanted)
         if old is not None and room == old.room:

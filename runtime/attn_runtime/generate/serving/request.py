@@ -17,6 +17,7 @@ from ... import arguments, forks
 from ...errors import UsageError
 
 Result = TypeVar("Result")
+Made = TypeVar("Made", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class RequestLimits:
              while the buffers grow
     """
 
-    rows: int = 32
+    rows: int = 64
     waiting: int = 1024
     memory: int | None = None
 
@@ -52,7 +53,7 @@ class Prompt:
 
     @property
     def length(self) -> int:
-        return self.tokens.shape[1]
+        return int(self.tokens.shape[1])
 
     @property
     def entries(self) -> int:
@@ -60,14 +61,14 @@ class Prompt:
         return self.length + self.limit - 1
 
 
-class Row(Protocol[Result]):
+class Row(Protocol[Made]):
     """How the tokens of one row are chosen, and what is made of them. Used by one thread at a time."""
 
     def take(self, logits: NDArray[Any], row: int, likeliest: int | None) -> tuple[int, bool]:
         """(the next token, whether another one follows), by one row of the logits [rows, vocabulary], of which the token
         `likeliest` has the largest; None where that is no finite number."""
 
-    def result(self, why: str | None, seconds: float) -> Result:
+    def result(self, why: str | None, seconds: float) -> Made:
         """What was chosen until now; `why` says why no more was, None where the row ended by itself."""
 
 
@@ -102,7 +103,9 @@ class Request(Generic[Result]):
         self._server, self._row, self._on_token = server, row, on_token
         self._started = time.perf_counter()
         self.expires = None if deadline is None else self._started + deadline
-        self._changed = threading.Condition()
+        # Who waits for the whole answer sleeps until it is there: woken for each token, it would take turns with who writes them.
+        lock = threading.RLock()
+        self._changed, self._over = threading.Condition(lock), threading.Condition(lock)
         self._tokens: list[int] = []
         self._result: Result | None = None
         self._error: BaseException | None = None
@@ -124,7 +127,7 @@ class Request(Generic[Result]):
         """Every token from the first on, as they come. Raises what `result` does, behind those that there are."""
         number = 0
         while True:
-            self._wait(lambda: len(self._tokens) > number, None)  # noqa: B023
+            self._wait(number + 1, None)
             if number == len(self._tokens):
                 break
             yield self._tokens[number]
@@ -139,7 +142,7 @@ class Request(Generic[Result]):
         on_token raised; UsageError where the generator was closed.
         """
         arguments.expect(arguments.NUMBER | arguments.NONE, timeout=timeout)
-        if not self._wait(lambda: False, timeout):
+        if not self._wait(None, timeout):
             raise TimeoutError(f"the request has {len(self._tokens)} tokens after {timeout} s and goes on; cancel it")
         if self._error is not None:
             raise self._error
@@ -199,13 +202,14 @@ class Request(Generic[Result]):
                 self._result = self._row.result(why, time.perf_counter() - self._started)
             self._error, self._done = error, True
             self._changed.notify_all()
+            self._over.notify_all()
         self._server.forget(self)
         for call in self._calls:
             with suppress(Exception):  # there is nobody to tell
                 call(self)
 
-    def _wait(self, there: Callable[[], bool], timeout: float | None) -> bool:
-        """Until it is over, or what is asked for is there. False where that takes too long."""
+    def _wait(self, tokens: int | None, timeout: float | None) -> bool:
+        """Until it is over, or has so many tokens. False where that takes too long."""
         if self._process != os.getpid():
             raise UsageError(forks.opened_before("generator", self._server.where))
         if not self._done and self._server.here:
@@ -214,12 +218,13 @@ class Request(Generic[Result]):
                 "wait in another"
             )
         until = None if timeout is None else time.perf_counter() + timeout
-        with self._changed:
-            while not (self._done or there()):
+        waited = self._over if tokens is None else self._changed
+        with waited:
+            while not (self._done or (tokens is not None and len(self._tokens) >= tokens)):
                 ends = [at for at in (until, self.expires) if at is not None]
                 left = min(ends) - time.perf_counter() if ends else None
                 if left is None or left > 0:
-                    self._changed.wait(left)
+                    waited.wait(left)
                     continue
                 if until is not None and time.perf_counter() >= until:
                     return False
@@ -227,4 +232,4 @@ class Request(Generic[Result]):
             else:
                 return True
         self.expired()
-        return self._wait(there, None if until is None else max(0.0, until - time.perf_counter()))
+        return self._wait(tokens, None if until is None else max(0.0, until - time.perf_counter()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict, deque
@@ -229,6 +230,9 @@ class Server:
 def _likeliest(logits: NDArray[Any]) -> list[int | None]:
     """Of each row the token with the largest logit, of equal ones the lowest; None where that is no finite number. For all rows
     at once: one by one takes most of the time that is spent beside the graph."""
+    if len(logits) == 1:
+        token = int(logits.argmax())
+        return [token if math.isfinite(logits[0, token]) else None]
     tokens = logits.argmax(1)
-    finite = np.isfinite(np.take_along_axis(logits, tokens[:, None], 1)[:, 0])
+    finite = np.isfinite(logits[np.arange(len(tokens)), tokens])
     return [token if good else None for token, good in zip(tokens.tolist(), finite.tolist(), strict=True)]

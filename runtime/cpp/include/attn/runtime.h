@@ -31,7 +31,7 @@
  *     }
  *
  * Ownership and lifetimes
- *   - What an `_open`, `_bind` or `_generate` gave is closed with its `_close`; NULL may be closed. A session keeps what it needs of its
+ *   - What an `_open`, `_bind`, `_generate` or `_submit` gave is closed with its `_close`; NULL may be closed. A session keeps what it needs of its
  *     bundle, a binding of its session: they may be closed in any order.
  *   - Pointers read from a handle (names, specs, JSON, buffers of a binding, tokens of a result) live as long as that handle, and
  *     are the library's. `attn_last_error` lives until the same thread's next call.
@@ -40,7 +40,8 @@
  *
  * Threads
  *   - A bundle and a session may be used from many threads at once. A binding and a result belong to one thread at a time. A
- *     generator does one generation at a time: calls of other threads wait.
+ *     generator does one generation at a time: calls of other threads wait. A request belongs to one thread at a time, but may be cancelled
+ *     from any.
  *   - Nothing may be used while it is being closed.
  *   - A session, a binding and a generator belong to the process that opened them. In a child of a fork, calls of them return
  *     ATTN_ERROR_USAGE; closing them there is safe, and a bundle may be used on.
@@ -160,8 +161,11 @@ ATTN_API size_t attn_dtype_bytes(attn_dtype dtype);
 
 /* ---- Bundles ---- */
 
-/* Read the folder NAME.attn: its manifest is held against the schema, every file against its size and sha256. */
+/* Read the folder NAME.attn: its manifest is held against the schema, every file against its size and sha256. A file that this user has read
+   before, and that nobody has touched since, is not read again: $XDG_CACHE_HOME/attn-runtime/known, or that in ~/.cache, remembers. */
 ATTN_API int attn_bundle_open(const char* path, attn_bundle** bundle);
+/* The same, reading every file whatever is remembered, as attn_bundle_open does where ATTN_PARANOID=1 is in the environment. */
+ATTN_API int attn_bundle_open_paranoid(const char* path, attn_bundle** bundle);
 ATTN_API void attn_bundle_close(attn_bundle* bundle);
 ATTN_API const char* attn_bundle_name(const attn_bundle* bundle);
 ATTN_API size_t attn_bundle_graph_count(const attn_bundle* bundle);
@@ -184,7 +188,8 @@ typedef struct attn_open_options {
   int threads;           /* that one node may use on the CPU, up to 1024; 0 takes the cores that are online and allowed, as far as
                             the CPU quota of the control group goes */
   int low_memory;        /* on the CPU, read weights where they lie in the mapped files, which sessions share */
-  const char* cache;     /* folder for what an engine library compiles on this machine; NULL keeps it in memory */
+  const char* cache;     /* folder for what an engine library makes of the graph on this machine: TensorRT engines inside ONNX Runtime, on the CPU
+                            the graph as ONNX Runtime optimised it, with its weights twice; NULL keeps it in memory */
   const char* library;   /* libonnxruntime to load; NULL: $ATTN_ONNXRUNTIME, then the loader's path, then beside this library */
   int stop_spinning;     /* on the CPU, threads sleep once a call is over; else they wait busily for the next one for some 40 ms, which makes it
                             faster, and others on the same cores slower. A generator's, whose graphs take turns, always sleep */
@@ -312,10 +317,53 @@ ATTN_API int attn_result_stopped(const attn_result* result, size_t row);
 /* With options->lookup, how many tokens were guessed and fed, and how many of them were written, of all rows; 0 without. */
 ATTN_API size_t attn_result_drafted(const attn_result* result);
 ATTN_API size_t attn_result_accepted(const attn_result* result);
+
+/* Why a row ended. */
+typedef enum attn_stopped {
+  ATTN_STOPPED_STOP = 0,      /* by a stop token */
+  ATTN_STOPPED_LENGTH = 1,    /* it is as long as it may be */
+  ATTN_STOPPED_CANCELLED = 2, /* by on_token or attn_request_cancel */
+  ATTN_STOPPED_DEADLINE = 3   /* it is a request's, which had no more time */
+} attn_stopped;
+ATTN_API attn_stopped attn_result_why(const attn_result* result, size_t row);
 /* The text of a row; "" where the bundle has no tokenizer. */
 ATTN_API const char* attn_result_text(const attn_result* result, size_t row);
 /* What was done to the prompts, such as words that the tokenizer does not know, one line each; NULL beyond the last. */
 ATTN_API const char* attn_result_note(const attn_result* result, size_t index);
+
+/* ---- Requests that come and go ---- */
+
+/* One prompt that is answered beside others, each of which comes and goes by itself: a row that ends makes room for the next one at once. */
+typedef struct attn_request attn_request;
+typedef struct attn_request_limits {
+  size_t size;     /* sizeof(attn_request_limits) */
+  size_t rows;     /* requests that are written at once, as far as the graphs take so many rows */
+  size_t waiting;  /* how many more there may be, which wait in the order in which they came; a further one is refused */
+  uint64_t memory; /* bytes of the buffers that they share, and half as much again while these grow; 0: as `rows` sets them */
+} attn_request_limits;
+#define ATTN_REQUEST_LIMITS_INIT {sizeof(attn_request_limits), 64, 1024, 0}
+/* Before the first is submitted. */
+ATTN_API int attn_generator_limit_requests(attn_generator* generator, const attn_request_limits* limits);
+/* Returns at once; a thread of the library writes all requests, and takes turns with calls of attn_generator_generate. The inputs are those of
+ * one row, and copied. `options` as for attn_generator_generate, with one beam and without on_text; on_token is called by that thread, which
+ * waits for it, until attn_request_close. `deadline` seconds from now on the request ends with the tokens that there are; 0: no such end.
+ * The tokens are those that attn_generator_generate gives for this prompt alone. */
+ATTN_API int attn_generator_submit(attn_generator* generator, const attn_tensor* inputs, size_t input_count,
+                                   const attn_generate_options* options, double deadline, attn_request** request);
+ATTN_API int attn_generator_submit_text(attn_generator* generator, const char* text, const attn_generate_options* options, double deadline,
+                                        attn_request** request);
+#define ATTN_NO_MORE_TOKENS (-1)
+#define ATTN_NO_TOKEN_YET (-2)
+/* The next token, the stop token included; waits for it for up to `seconds`, below 0 for as long as it takes. `*token` is
+ * ATTN_NO_MORE_TOKENS behind the last one, and ATTN_NO_TOKEN_YET where the time was over before. What ended the request, as an error of its
+ * graph or that its generator was closed, is returned behind the tokens that there are. */
+ATTN_API int attn_request_next(attn_request* request, double seconds, int64_t* token);
+/* The answer, of one row, once the request is over; `*result` is NULL where that takes longer than `seconds`, as above. */
+ATTN_API int attn_request_result(attn_request* request, double seconds, attn_result** result);
+/* End it with the tokens that there are. From any thread, and from on_token. */
+ATTN_API void attn_request_cancel(attn_request* request);
+/* Cancels it where it is not over, and waits for on_token to return. It may outlive its generator. */
+ATTN_API void attn_request_close(attn_request* request);
 
 /* ---- From files to tensors, as the bundle's assets say ---- */
 

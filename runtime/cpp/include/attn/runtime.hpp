@@ -238,10 +238,10 @@ struct Options {
 /* May be used by many threads. */
 class Bundle {
  public:
-  explicit Bundle(const std::string& path) : Bundle(path.c_str()) {}
-  explicit Bundle(const char* path) { /* NULL, as an argument that was not given, is an Error too */
+  explicit Bundle(const std::string& path, bool paranoid = false) : Bundle(path.c_str(), paranoid) {}
+  explicit Bundle(const char* path, bool paranoid = false) { /* NULL, as an argument that was not given, is an Error too */
     attn_bundle* opened = nullptr;
-    detail::check(attn_bundle_open(path, &opened));
+    detail::check(paranoid ? attn_bundle_open_paranoid(path, &opened) : attn_bundle_open(path, &opened));
     handle_.reset(opened);
   }
 
@@ -470,6 +470,7 @@ struct Answer {
   std::vector<int64_t> tokens;
   double score; /* NaN where it was not asked for */
   bool stopped; /* by a stop token */
+  attn_stopped why = ATTN_STOPPED_LENGTH;
 };
 
 struct Answers {
@@ -478,7 +479,68 @@ struct Answers {
   size_t drafted = 0, accepted = 0; /* tokens that were guessed, with `lookup`, and those of them that were written */
 };
 
-/* Graphs that write token by token: a translator, a language model. One generation at a time; other threads wait. */
+namespace detail {
+inline Answer answer(const attn_result* made, size_t row) {
+  size_t length = 0;
+  const int64_t* tokens = attn_result_tokens(made, row, &length);
+  return {attn_result_text(made, row), {tokens, tokens + length}, attn_result_score(made, row), attn_result_stopped(made, row) != 0,
+          attn_result_why(made, row)};
+}
+}  // namespace detail
+
+/* What requests to one generator may take up at a time; see attn_request_limits. */
+struct RequestLimits {
+  size_t rows = 64, waiting = 1024;
+  uint64_t memory = 0;
+};
+
+/* A prompt that was submitted. Belongs to one thread at a time, but may be cancelled from any. Where it goes before it is over, it is
+ * cancelled. */
+class Request {
+ public:
+  Request(Request&&) = default;
+  Request& operator=(Request&& other) noexcept {
+    handle_ = std::move(other.handle_); /* which ends what the old on_token is called by */
+    told_ = std::move(other.told_);
+    return *this;
+  }
+
+  /* The next token, the stop token included, once it is there; none behind the last one. */
+  std::optional<int64_t> next() {
+    int64_t token = ATTN_NO_MORE_TOKENS;
+    detail::check(attn_request_next(handle_.get(), -1.0, &token));
+    if (token != ATTN_NO_MORE_TOKENS) return token;
+    told_->calls.rethrow();
+    return std::nullopt;
+  }
+  /* The answer, once it is over. What on_token threw comes out of this and of `next`. */
+  Answer result() {
+    attn_result* made = nullptr;
+    const int status = attn_request_result(handle_.get(), -1.0, &made);
+    const detail::Handle<attn_result, attn_result_close> result(made);
+    detail::check(status);
+    told_->calls.rethrow();
+    return detail::answer(made, 0);
+  }
+  void cancel() { attn_request_cancel(handle_.get()); }
+
+ private:
+  friend class Generator;
+  /* What on_token is called with, for as long as the handle is open. */
+  struct Told {
+    explicit Told(GenerateOptions given) : options(std::move(given)) {}
+    GenerateOptions options;
+    detail::Calls<GenerateOptions> calls{options, nullptr};
+  };
+
+  explicit Request(GenerateOptions options) : told_(std::make_unique<Told>(std::move(options))) {}
+
+  std::unique_ptr<Told> told_;
+  detail::Handle<attn_request, attn_request_close> handle_;
+};
+
+/* Graphs that write token by token: a translator, a language model. One generation at a time, other threads wait; requests that are submitted
+ * are written together. */
 class Generator {
  public:
   explicit Generator(const Bundle& bundle, const Options& options = {}) {
@@ -513,6 +575,25 @@ class Generator {
     });
   }
 
+  /* Before the first request is submitted. */
+  void limit_requests(const RequestLimits& limits) const {
+    const attn_request_limits given = {sizeof(attn_request_limits), limits.rows, limits.waiting, limits.memory};
+    detail::check(attn_generator_limit_requests(handle_.get(), &given));
+  }
+  /* One prompt, answered beside others; returns at once. See attn_generator_submit. on_token is called by a thread of the library. */
+  Request submit(const Tensors& inputs, const GenerateOptions& options = {}, double deadline = 0) const {
+    const std::vector<attn_tensor> views = detail::views(inputs);
+    return submitted(options, [&](const attn_generate_options* asked, attn_request** request) {
+      return attn_generator_submit(handle_.get(), views.data(), views.size(), asked, deadline, request);
+    });
+  }
+  Request submit_text(const std::string& text, const GenerateOptions& options = {}, double deadline = 0) const {
+    const std::vector<const char*> given = detail::c_texts({text});
+    return submitted(options, [&](const attn_generate_options* asked, attn_request** request) {
+      return attn_generator_submit_text(handle_.get(), given[0], asked, deadline, request);
+    });
+  }
+
   /* The text of a recording of any length; see attn_generator_transcribe. */
   std::string transcribe(const float* samples, size_t frames, size_t channels, size_t rate, const GenerateOptions& options = {}) const {
     const char* text = nullptr;
@@ -536,13 +617,28 @@ class Generator {
   template <typename Call>
   static void with(const GenerateOptions& options, Call call) {
     Calls calls{options, nullptr};
+    const int status = with(options, calls, call);
+    calls.rethrow();
+    detail::check(status);
+  }
+  template <typename Call>
+  static int with(const GenerateOptions& options, Calls& calls, Call call) {
     std::vector<attn_choice> choices;
     for (const auto& [name, value] : options.begin) choices.push_back({name.c_str(), value.c_str()});
     attn_generate_options asked = c(options, calls);
     asked.choices = choices.data(), asked.choice_count = choices.size();
-    const int status = call(&asked);
-    calls.rethrow();
+    return call(&asked);
+  }
+
+  template <typename Submit>
+  static Request submitted(const GenerateOptions& options, Submit submit) {
+    Request made(options);
+    attn_request* request = nullptr;
+    const auto call = [&](const attn_generate_options* asked) { return submit(asked, &request); };
+    const int status = with(made.told_->options, made.told_->calls, call);
+    made.handle_.reset(request);
     detail::check(status);
+    return made;
   }
 
   template <typename Generate>
@@ -588,12 +684,7 @@ class Generator {
 
   static Answers read(const attn_result* made) {
     Answers answers;
-    for (size_t row = 0; row < attn_result_rows(made); ++row) {
-      size_t length = 0;
-      const int64_t* tokens = attn_result_tokens(made, row, &length);
-      answers.rows.push_back({attn_result_text(made, row), {tokens, tokens + length}, attn_result_score(made, row),
-                              attn_result_stopped(made, row) != 0});
-    }
+    for (size_t row = 0; row < attn_result_rows(made); ++row) answers.rows.push_back(detail::answer(made, row));
     answers.drafted = attn_result_drafted(made), answers.accepted = attn_result_accepted(made);
     for (size_t i = 0; attn_result_note(made, i); ++i) answers.notes.emplace_back(attn_result_note(made, i));
     return answers;

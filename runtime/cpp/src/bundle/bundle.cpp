@@ -61,7 +61,7 @@ Identity check_folder(const fs::path& path) {
   return {found.st_ino, found.st_ctim.tv_sec, found.st_ctim.tv_nsec};
 }
 
-void check_file(const fs::path& real, const std::string& relative, uint64_t size, const std::string& where) {
+Mark check_file(const fs::path& real, const std::string& relative, uint64_t size, const std::string& where) {
   struct stat found {};
   if (::stat(real.c_str(), &found) != 0) {
     const std::string what = errno == ENOENT ? "is missing" : "can't be read (" + std::generic_category().message(errno) + ")";
@@ -74,19 +74,20 @@ void check_file(const fs::path& real, const std::string& relative, uint64_t size
     throw bundle_error(where + ": " + relative + " has " + std::to_string(found.st_size) + " bytes, manifest says " + std::to_string(size) +
                        "; the file was changed after export; re-export or restore it");
   }
+  return Mark(found);
 }
 
-// `keep`, where there is one, gets the content.
-void check_hash(Bundle& bundle, const std::string& relative, const Json& entry, std::vector<char>& chunk, std::string* keep) {
-  const OpenedFiles::Listed listed{text_of(entry.at("sha256")), entry.at("size").get<uint64_t>()};
+// `digest` gives the sha256 of the file.
+template <typename Digest>
+void check_hash(const std::string& where, const std::string& relative, const std::string& expected, Digest digest) {
   std::string found;
   try {
-    found = bundle.files->hash(relative, listed, chunk, keep);
+    found = digest();
   } catch (const std::system_error& error) {
-    throw bundle_error(bundle.where + ": can't read " + relative + ": " + error.code().message() + "; check its permissions");
+    throw bundle_error(where + ": can't read " + relative + ": " + error.code().message() + "; check its permissions");
   }
-  if (found != listed.sha256) {
-    throw bundle_error(bundle.where + ": sha256 of " + relative + " is " + found + ", manifest says " + listed.sha256 +
+  if (found != expected) {
+    throw bundle_error(where + ": sha256 of " + relative + " is " + found + ", manifest says " + expected +
                        "; the file was changed after export; re-export or restore it");
   }
 }
@@ -168,7 +169,7 @@ Graph graph_of(const std::string& name, const Json& data, const Bundle& bundle) 
   return graph;
 }
 
-std::shared_ptr<const Bundle> read_bundle(const fs::path& path) {
+std::shared_ptr<const Bundle> read_bundle(const fs::path& path, bool paranoid) {
   auto bundle = std::make_shared<Bundle>();
   bundle->path = path;
   bundle->where = "bundle " + path.filename().string();
@@ -183,23 +184,42 @@ std::shared_ptr<const Bundle> read_bundle(const fs::path& path) {
   bundle->name = text_of(manifest.at("name"));
   const auto& files = manifest.at("files").get_ref<const Json::object_t&>();
   // All sizes first: they cost nothing, and a hash of gigabytes is wasted on a bundle that lacks a file.
+  const int64_t began = system_time_ns();
+  std::map<std::string, Mark> marks;
   for (const auto& [relative, entry] : files) {
-    check_file(inside(root, relative, where), relative, entry.at("size").get<uint64_t>(), where);
+    marks.emplace(relative, check_file(inside(root, relative, where), relative, entry.at("size").get<uint64_t>(), where));
     bundle->listed.insert(relative);
   }
   // The texts of assets are kept: a server asks for them long after the bundle was replaced. Too large ones are refused when they are asked for.
   for (const auto& [name, relative] : manifest.at("assets").items()) {
     if (files.at(text_of(relative)).at("size").get<uint64_t>() <= max_asset_bytes) bundle->asset_texts[text_of(relative)];
   }
+  const KnownHashes known = paranoid ? KnownHashes() : recall_hashes(root);
+  KnownHashes settled;
   std::vector<char> chunk;
   for (const auto& [relative, entry] : files) {
+    const Mark& mark = marks.at(relative);
+    const OpenedFiles::Listed listed{text_of(entry.at("sha256")), entry.at("size").get<uint64_t>()};
     const auto kept = bundle->asset_texts.find(relative);
-    check_hash(*bundle, relative, entry, chunk, kept == bundle->asset_texts.end() ? nullptr : &kept->second);
+    const bool asset = kept != bundle->asset_texts.end();
+    if (settled_before(mark, began)) settled.emplace(relative, std::make_pair(mark, listed.sha256));
+    const auto before = known.find(relative);
+    if (!asset && before != known.end() && before->second == std::make_pair(mark, listed.sha256)) {
+      bundle->files->trust(relative, listed, mark);
+      bundle->unread.insert(relative);
+    } else {
+      check_hash(where, relative, listed.sha256,
+                 [&] { return bundle->files->hash(relative, listed, chunk, asset ? &kept->second : nullptr); });
+    }
   }
   for (const auto& [name, data] : manifest.at("graphs").items()) bundle->graphs.push_back(graph_of(name, data, *bundle));
   for (const Graph& graph : bundle->graphs) {
-    for (const Precision& precision : graph.precisions) check_data(precision, where);
+    for (const Precision& precision : graph.precisions) {
+      // Which other files a graph names is said by its bytes, which were held to the manifest's before they were known.
+      if (bundle->unread.count(precision.file.lexically_relative(root).generic_string()) == 0) check_data(precision, where);
+    }
   }
+  if (!paranoid && !settled.empty() && settled != known) remember_hashes(root, settled);
   return bundle;
 }
 
@@ -229,14 +249,14 @@ const Precision& Graph::precision(const std::optional<std::string>& asked, const
   throw unknown("precision", *asked, names, where);
 }
 
-std::shared_ptr<const Bundle> Bundle::open(const fs::path& given) {
+std::shared_ptr<const Bundle> Bundle::open(const fs::path& given, bool paranoid) {
   // "a.attn/" is called a.attn.
   const fs::path path = given.has_filename() || !given.has_relative_path() ? given : given.parent_path();
   for (int tries = 0; tries < patience; ++tries) {
     recover(path);
     const Identity before = check_folder(path);
     try {
-      return read_bundle(path);
+      return read_bundle(path, paranoid || is_paranoid());
     } catch (const Error&) {
       // Half of it may be of one export and half of the next, which replaced it meanwhile.
       recover(path);
@@ -244,6 +264,13 @@ std::shared_ptr<const Bundle> Bundle::open(const fs::path& given) {
     }
   }
   throw bundle_error("bundle " + path.filename().string() + ": it is being replaced over and over; try again later");
+}
+
+void Bundle::read_rest() const {
+  std::vector<char> chunk;
+  for (const std::string& relative : unread) {
+    check_hash(where, relative, text_of(manifest.at("files").at(relative).at("sha256")), [&] { return sha256_of(file(relative), chunk); });
+  }
 }
 
 const Graph& Bundle::graph(const std::optional<std::string>& asked) const {

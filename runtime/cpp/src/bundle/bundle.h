@@ -79,7 +79,8 @@ struct Graph {
 class Bundle {
  public:
   // Raises bundle_error for what docs/format/bundle.md says a reader must refuse.
-  static std::shared_ptr<const Bundle> open(const std::filesystem::path& path);
+  // Files that this user has read before, and that nobody has touched since, are not read again, but where `paranoid` says so.
+  static std::shared_ptr<const Bundle> open(const std::filesystem::path& path, bool paranoid = false);
 
   std::filesystem::path path;         // as it was given
   std::shared_ptr<OpenedFiles> files;  // they stay where they were found, wherever the process or a link goes
@@ -88,8 +89,11 @@ class Bundle {
   Json manifest;
   std::vector<Graph> graphs;     // in the manifest's order
   std::set<std::string> listed;  // every file that the manifest lists
+  std::set<std::string> unread;  // of those the ones that were known, and not read when it was opened
   std::map<std::string, std::string> asset_texts;  // of the files of assets: what they held when the bundle was opened
 
+  // Reads what was not read when it was opened. Raises bundle_error where that is not what the manifest says.
+  void read_rest() const;
   const Graph& graph(const std::optional<std::string>& name) const;  // raises bundle_error with the names
   std::string label(const Graph& graph) const;                       // what messages call it
   std::filesystem::path file(const std::string& relative) const;     // of a listed file

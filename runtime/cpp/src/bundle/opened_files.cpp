@@ -18,7 +18,9 @@ constexpr size_t chunk_bytes = size_t{1} << 20;
 // File systems stamp by a clock that ticks up to so slowly: what changed within a tick may have the same time twice.
 constexpr std::chrono::milliseconds tick{10};
 
-std::string sha256_of(const fs::path& path, std::vector<char>& chunk, std::string* keep = nullptr) {
+}  // namespace
+
+std::string sha256_of(const fs::path& path, std::vector<char>& chunk, std::string* keep) {
   chunk.resize(chunk_bytes);
   const File file(path);
   Sha256 digest;
@@ -31,31 +33,28 @@ std::string sha256_of(const fs::path& path, std::vector<char>& chunk, std::strin
   }
 }
 
-int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
-
-}  // namespace
-
 std::string OpenedFiles::hash(const std::string& relative, const Listed& listed, std::vector<char>& chunk, std::string* keep) {
   const fs::path path = folder / relative;
   const std::optional<Mark> before = mark_of(path);
   std::string found = sha256_of(path, chunk, keep);
   listed_[path] = listed;
-  if (before && settled(*before)) known_[path] = *before;  // one so young may change and look the same
+  if (before && settled(*before)) known_.insert_or_assign(path, *before);  // one so young may change and look the same
   return found;
 }
 
-std::optional<OpenedFiles::Mark> OpenedFiles::mark_of(const fs::path& path) {
+void OpenedFiles::trust(const std::string& relative, const Listed& listed, const Mark& mark) {
+  listed_[folder / relative] = listed;
+  if (settled(mark)) known_.insert_or_assign(folder / relative, mark);
+}
+
+std::optional<Mark> OpenedFiles::mark_of(const fs::path& path) {
   struct stat found {};
   if (::stat(path.c_str(), &found) != 0) return std::nullopt;
-  const bool file = S_ISREG(found.st_mode);
-  // The size of a folder and the time of its content change with every engine that is built.
-  return Mark{found.st_dev, found.st_ino, file ? int64_t{found.st_size} : -1, file ? nanoseconds(found.st_mtim) : 0,
-              nanoseconds(found.st_ctim)};
+  return Mark(found);
 }
 
 bool OpenedFiles::settled(const Mark& mark) {
-  const auto now = std::chrono::system_clock::now() - tick;
-  return mark.changed_ns < std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count();
+  return mark.changed_ns < system_time_ns() - std::chrono::nanoseconds(tick).count();
 }
 
 OpenedFiles::Marks OpenedFiles::marks(const std::vector<fs::path>& files) const {
@@ -87,7 +86,7 @@ OpenedFiles::Marks OpenedFiles::checked(const std::vector<fs::path>& files) cons
     }
     if (marks(files) != found) continue;
     const std::lock_guard<std::mutex> held(lock_);
-    for (const fs::path& file : files) known_[file] = found->at(file);
+    for (const fs::path& file : files) known_.insert_or_assign(file, found->at(file));
     return found;
   }
   throw replaced();

@@ -12,9 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "bundle/known_hashes.h"
 #include "util/error.h"
 
 namespace attn {
+
+// Of a whole file, read through `chunk`; `keep`, where there is one, gets the content. std::system_error where it can't be read.
+std::string sha256_of(const std::filesystem::path& path, std::vector<char>& chunk, std::string* keep = nullptr);
 
 class OpenedFiles {
  public:
@@ -30,6 +34,9 @@ class OpenedFiles {
   };
   // `keep`, where there is one, gets the content.
   std::string hash(const std::string& relative, const Listed& listed, std::vector<char>& chunk, std::string* keep = nullptr);
+
+  // Takes a file for the manifest's, as long as it has this mark. Not for threads.
+  void trust(const std::string& relative, const Listed& listed, const Mark& mark);
 
   Error replaced() const { return bundle_error(where_ + ": was replaced since it was opened; open it again"); }
 
@@ -52,15 +59,6 @@ class OpenedFiles {
  private:
   static constexpr int patience = 20;
 
-  // Device, inode, size and time of the content (of a folder neither), and of the last change, which a rename sets, too.
-  struct Mark {
-    uint64_t device, inode;
-    int64_t size, content_ns, changed_ns;
-    bool operator==(const Mark& other) const {
-      return device == other.device && inode == other.inode && size == other.size && content_ns == other.content_ns &&
-             changed_ns == other.changed_ns;
-    }
-  };
   using Marks = std::optional<std::map<std::filesystem::path, Mark>>;
 
   static std::optional<Mark> mark_of(const std::filesystem::path& path);

@@ -25,6 +25,15 @@ int attn_bundle_open(const char* path, attn_bundle** bundle) {
   });
 }
 
+int attn_bundle_open_paranoid(const char* path, attn_bundle** bundle) {
+  return guarded([&] {
+    required(bundle, "bundle");
+    auto handle = std::make_unique<attn_bundle>();
+    handle->bundle = attn::Bundle::open(required(path, "path"), true);
+    *bundle = handle.release();
+  });
+}
+
 void attn_bundle_close(attn_bundle* bundle) { delete bundle; }
 
 const char* attn_bundle_name(const attn_bundle* bundle) { return bundle ? bundle->bundle->name.c_str() : nullptr; }

@@ -4,47 +4,36 @@
 
 #include "c_api/bundle.h"
 #include "c_api/errors.h"
+#include "c_api/generator.h"
 #include "c_api/sounds.h"
-#include "c_api/specs.h"
 #include "c_api/tensors.h"
-#include "generate/generator.h"
 #include "generate/texts.h"
-#include "tokenizer/text_input.h"
 #include "transcribe/written.h"
-
-struct attn_generator {
-  std::shared_ptr<attn::Generator> generator;
-  attn::CSpecs inputs;
-  std::shared_ptr<const attn::Text> text;  // null where the bundle takes no texts
-};
-
-struct attn_result {
-  attn::Generated answers;
-  std::vector<std::string> notes;
-  std::shared_ptr<const attn::Text> text;
-  mutable std::vector<std::optional<std::string>> texts;  // written when they are asked for
-};
 
 namespace attn {
 namespace {
 
 const Generator& opened(const attn_generator* generator) { return *required(generator, "generator")->generator; }
 
-// Tells what is missing where there is no text.
+std::unique_ptr<attn_result> result_of(Generated answers, const attn_generator& generator) {
+  return result_of(std::move(answers), generator.text);
+}
+
+}  // namespace
+
 void expect_text(const attn_generator& generator) {
   const Generator& found = *generator.generator;
   if (!generator.text) Text::open(*found.bundle, found.graph_io->inputs, found.graph_io->where);
 }
 
-std::unique_ptr<attn_result> result_of(Generated answers, const attn_generator& generator) {
+std::unique_ptr<attn_result> result_of(Generated answers, std::shared_ptr<const Text> text) {
   auto made = std::make_unique<attn_result>();
   made->texts.resize(answers.tokens.size());
   made->answers = std::move(answers);
-  made->text = generator.text;
+  made->text = std::move(text);
   return made;
 }
 
-}  // namespace
 }  // namespace attn
 
 using namespace attn;
@@ -164,6 +153,10 @@ size_t attn_result_accepted(const attn_result* result) { return result ? result-
 
 int attn_result_stopped(const attn_result* result, size_t row) {
   return row < attn_result_rows(result) && result->answers.stopped[row] == Stopped::stop;
+}
+
+attn_stopped attn_result_why(const attn_result* result, size_t row) {
+  return row < attn_result_rows(result) ? static_cast<attn_stopped>(result->answers.stopped[row]) : ATTN_STOPPED_LENGTH;
 }
 
 const char* attn_result_text(const attn_result* result, size_t row) {

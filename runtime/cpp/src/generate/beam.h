@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "generate/graphs/steps.h"
-#include "generate/result.h"
 #include "generate/rules.h"
+#include "generate/serving/result.h"
 #include "generate/topk.h"
 
 namespace attn {

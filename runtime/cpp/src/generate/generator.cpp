@@ -27,6 +27,33 @@ Generated result_of(Answers& answers, bool with_scores, const Settings& settings
   return made;
 }
 
+// What is chosen for one request, and all that this asks for.
+class OneRow : public Row {
+ public:
+  OneRow(const Settings& settings, ScoreRules rules, std::vector<size_t> limits, std::vector<uint8_t> stops, const GraphIO& graph_io)
+      : settings_(settings),
+        rules_(std::move(rules)),
+        answers_(std::move(limits), std::move(stops), graph_io.pad),
+        choosing_(answers_, settings.sample ? Choose(Sampler(*settings.sample, 1)) : Choose(likeliest), graph_io.where, settings.scores,
+                  rules_.any() ? &rules_ : nullptr) {}
+
+  std::pair<int64_t, bool> take(const Logits& logits) override {
+    const int64_t token = choosing_.take(logits)[0];
+    return {token, answers_.going()};
+  }
+  Generated result(std::optional<Stopped> why) override {
+    const bool scored = settings_.scores || (!why && !answers_.steps());  // 0 of an answer that there was no room for
+    if (why) answers_.cancel(*why);
+    return result_of(answers_, scored, settings_);
+  }
+
+ private:
+  Settings settings_;
+  ScoreRules rules_;
+  Answers answers_;
+  Choosing choosing_;
+};
+
 int64_t whole_rows(size_t rows, int64_t beams) { return static_cast<int64_t>(rows) * beams; }
 
 }  // namespace
@@ -57,22 +84,75 @@ std::shared_ptr<Generator> Generator::open(std::shared_ptr<const Bundle> bundle,
   made->device = told.device;
   made->choice = told.choice;
   made->passed_over = told.passed_over;
+  made->limit_requests({});
   return made;
+}
+
+Generator::~Generator() {
+  if (process_.is_this()) {
+    if (server_) server_->close();
+  } else {
+    abandon(std::move(server_));
+    abandon(std::move(turns_));
+  }
+}
+
+void Generator::limit_requests(const RequestLimits& limits) {
+  process_.require("generator", graph_io->where);
+  if (submitted_) throw usage_error("the limits of requests are set before the first is submitted; open another generator (" + graph_io->where + ")");
+  if (!limits.rows) throw usage_error("rows: got 0, expected 1 or more requests at a time (" + graph_io->where + ")");
+  server_ = std::make_shared<Server>(graph_io, sessions_, turns_, limits);
+}
+
+std::shared_ptr<Request> Generator::submit(const std::map<std::string, View>& inputs, const GenerateOptions& options, double seconds) {
+  process_.require("generator", graph_io->where);
+  const Settings asked = settings(options);
+  asked.check(graph_io->vocabulary, graph_io->where);
+  if (asked.beams > 1) {
+    throw usage_error("submit: got " + std::to_string(asked.beams) +
+                      " beams, expected one; take one beam, or call generate for a beam search (" + graph_io->where + ")");
+  }
+  if (asked.lookup) {
+    throw usage_error("lookup: a request is one row of a step that reads one token of each; leave lookup out, or call generate (" +
+                      graph_io->where + ")");
+  }
+  if (options.on_text) throw usage_error("on_text: a request tells tokens; take on_token, or generate for pieces of text (" + graph_io->where + ")");
+  if (!(seconds >= 0)) throw usage_error("deadline: got " + std::to_string(seconds) + ", expected seconds, 0 for none (" + graph_io->where + ")");
+  const Prompts given = prompts(inputs, asked);
+  if (given.lengths.size() != 1) {
+    throw input_error("submit: got " + std::to_string(given.lengths.size()) + " rows, expected one; submit a request for each (" +
+                      graph_io->where + ")");
+  }
+  const std::vector<size_t> most = limits(asked, given.lengths);
+  const std::vector<uint8_t> ends = stops(asked.stop);
+  Prompt prompt;
+  prompt.limit = most[0];
+  prompt.tokens.assign(given.tokens, given.tokens + given.lengths[0]);
+  for (const auto& [name, view] : given.source) {
+    Tensor& copy = prompt.source.emplace(name, Tensor(name, view.dtype, view.shape)).first->second;
+    std::copy_n(view.as<char>(), view.bytes(), copy.view().as<char>());
+  }
+  auto row = std::make_unique<OneRow>(asked, rules(given, asked, most, ends), most, ends, *graph_io);
+  auto request =
+      std::make_shared<Request>(server_, std::move(prompt), std::move(row), options.on_token, seconds > 0 ? after(seconds) : std::nullopt);
+  submitted_ = true;
+  if (most[0]) {
+    server_->submit(request);
+  } else {
+    request->end(std::nullopt);
+  }
+  return request;
 }
 
 Generator::Alone::Alone(Generator& generator) : generator_(generator) {
   generator.process_.require("generator", generator.graph_io->where);  // whose lock a thread of the parent may have
-  if (generator.writer_ == std::this_thread::get_id()) {
+  if (generator.turns_->mine()) {
     throw usage_error("the generator on " + generator.graph_io->where + " is in use: on_token can't call it; open another");
   }
-  generator.busy_.lock();
-  generator.writer_ = std::this_thread::get_id();
+  generator.turns_->take();
 }
 
-Generator::Alone::~Alone() {
-  generator_.writer_ = std::thread::id();
-  generator_.busy_.unlock();
-}
+Generator::Alone::~Alone() { generator_.turns_->give(); }
 
 Settings Generator::settings(const GenerateOptions& options) const {
   return Settings::of(options, graph_io->rules, graph_io->stop, graph_io->where);

@@ -1,27 +1,33 @@
 // Prompts in, tokens out. The Python twin is attn_runtime/generate/generator.py.
 #pragma once
 
-#include <atomic>
 #include <list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "bundle/bundle.h"
 #include "generate/graphs/graph_io.h"
 #include "generate/graphs/step_graphs.h"
-#include "generate/result.h"
 #include "generate/rules.h"
+#include "generate/serving/request.h"
+#include "generate/serving/result.h"
+#include "generate/serving/server.h"
+#include "generate/serving/turns.h"
 #include "util/forks.h"
 
 namespace attn {
 
-// One generation at a time: a call from another thread waits.
+// One call of `generate` at a time: that of another thread waits. Requests that are submitted are written together, and take turns with such
+// calls.
 class Generator {
  public:
+  Generator() = default;
+  ~Generator();
+  Generator(const Generator&) = delete;
+  Generator& operator=(const Generator&) = delete;
+
   // All graphs on one device. Raises bundle_error where the bundle has no generator, or graphs that do not fit together, and what
   // Session::open raises.
   static std::shared_ptr<Generator> open(std::shared_ptr<const Bundle> bundle, OpenOptions options);
@@ -34,6 +40,12 @@ class Generator {
   // Answers for a batch of prompts: the encoder's inputs, or tokens int64 [rows, prompt], padded at the end, and tokens_mask bool of the same
   // shape, which may be left out where no row is padded. A row's answer does not depend on the rows beside it.
   Generated generate(const std::map<std::string, View>& inputs, const GenerateOptions& options);
+
+  // Have one prompt answered beside others that were submitted. Inputs of one row, as `generate` takes them, with one beam. Its tokens are
+  // those that `generate` gives for this prompt alone. `seconds` from now on it ends with the tokens that there are; 0 for no end.
+  std::shared_ptr<Request> submit(const std::map<std::string, View>& inputs, const GenerateOptions& options, double seconds);
+  // Before the first is submitted; usage_error behind it.
+  void limit_requests(const RequestLimits& limits);
 
   // What `generate` does with these options: the bundle's defaults stand where they say nothing. Raises usage_error.
   Settings settings(const GenerateOptions& options) const;
@@ -85,8 +97,9 @@ class Generator {
   };
 
   Process process_;  // that opened it
-  std::mutex busy_;
-  std::atomic<std::thread::id> writer_{};
+  std::shared_ptr<Turns> turns_ = std::make_shared<Turns>();
+  std::shared_ptr<Server> server_;
+  bool submitted_ = false;
   std::list<StepGraphs> step_graphs_;  // the newest first; their buffers are kept for the next prompts of the same shape
 };
 

@@ -7,8 +7,8 @@
 
 #include "generate/graphs/step_graphs.h"
 #include "generate/lookup/drafts.h"
-#include "generate/result.h"
 #include "generate/rules.h"
+#include "generate/serving/result.h"
 
 namespace attn {
 
@@ -26,7 +26,7 @@ class Answers {
   size_t steps() const { return steps_; }
   // Take the next token of each row that is under way; of the others it becomes padding.
   void add(std::vector<int64_t>& tokens);
-  void cancel();
+  void cancel(Stopped why = Stopped::cancelled);
 
   std::vector<std::vector<int64_t>> tokens;  // of each row
   std::vector<Stopped> stopped;
@@ -37,6 +37,35 @@ class Answers {
   std::vector<uint8_t> stops_, active_;
   int64_t pad_;
   size_t left_ = 0, steps_ = 0;
+};
+
+// The logits of rows that are under way, changed by rules; the graph's own are left as they are.
+class RuledLogits {
+ public:
+  Logits of(const Logits& logits, const Answers& answers, const ScoreRules& rules);
+
+ private:
+  std::vector<float> floats_;
+  std::vector<double> doubles_;
+};
+
+// The next token of every row that is under way, chosen from logits and added to `answers`. `rules` may be null.
+class Choosing {
+ public:
+  Choosing(Answers& answers, Choose choose, std::string where, bool with_scores, const ScoreRules* rules);
+
+  // A token for each row, of which those that were under way count. Raises backend_error for a logit that is NaN or infinite, usage_error
+  // where the rules leave a row no token.
+  const std::vector<int64_t>& take(const Logits& logits);
+
+ private:
+  Answers& answers_;
+  Choose choose_;
+  std::string where_;
+  bool with_scores_;
+  const ScoreRules* rules_;
+  RuledLogits ruled_;
+  std::vector<int64_t> chosen_;
 };
 
 // Fill `answers`, from the logits behind the prompts on. `on_token` may be empty; when it answers false the generation is over. `rules` may

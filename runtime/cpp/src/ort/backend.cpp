@@ -2,12 +2,12 @@
 
 #include <cstdlib>
 
-#include "bundle/external_data.h"
 #include "engine/gpus.h"
 #include "ort/cores.h"
 #include "ort/engine.h"
 #include "ort/placement.h"
 #include "ort/providers.h"
+#include "ort/saved_graph.h"
 #include "util/forks.h"
 
 namespace attn {
@@ -119,28 +119,27 @@ class OrtRtx : public Ort {
 
 }  // namespace
 
-std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& graph, const std::string& device, const OpenOptions& options,
-                                 const std::string& provider, const std::function<void(OrtSessionOptions&)>& add_providers) {
-  const std::filesystem::path& file = graph.precision->file;
-  check_external_data(file, graph.where);
+namespace {
+
+// Without `told`, the graph is one that was optimised, and is computed as it stands. `save_to`: where its optimised form is to be written.
+OrtHeld<OrtSession> create_session(const OrtLibrary& library, const GraphFile& graph, const std::string& device, const OpenOptions& options,
+                                   const std::filesystem::path& file, const ConfigEntries& told, const std::filesystem::path* save_to,
+                                   PlacementLog* log, const std::function<void(OrtSessionOptions&)>& add_providers) {
   const OrtApi& api = *library.api;
   OrtSessionOptions* raw = nullptr;
   library.check(api.CreateSessionOptions(&raw));
   const OrtHeld<OrtSessionOptions> session_options = held(raw, api.ReleaseSessionOptions);
   const auto say = [&](const char* key, const char* value) { library.check(api.AddSessionConfigEntry(raw, key, value)); };
   library.check(api.SetIntraOpNumThreads(raw, options.threads ? options.threads : default_threads()));
-  if (options.low_memory && device == "cpu") say("session.disable_prepacking", "1");
-  // What a quantised graph computes is what its file says: as in attn_runtime/ort/session_options.py.
-  say("session.qdq_matmulnbits_accuracy_level", "1");
-  if (options.stop_spinning) say("session.force_spinning_stop", "1");
-  const bool half = graph.precision->type == "fp16";
-  if (const std::string names = left_out(half, !add_providers, library.api_version); !names.empty()) {
-    say("optimization.disable_specified_optimizers", names.c_str());
+  for (const auto& [key, value] : told) {
+    if (!value.empty()) say(key.c_str(), value.c_str());
   }
-  std::shared_ptr<PlacementLog> log;
-  if (add_providers) {
-    log = std::make_shared<PlacementLog>();
-    library.check(api.SetUserLoggingFunction(raw, PlacementLog::hear, log.get()));
+  if (options.low_memory && device == "cpu") say("session.disable_prepacking", "1");
+  if (told.empty()) library.check(api.SetSessionGraphOptimizationLevel(raw, ORT_DISABLE_ALL));
+  if (save_to) library.check(api.SetOptimizedModelFilePath(raw, save_to->c_str()));
+  if (options.stop_spinning) say("session.force_spinning_stop", "1");
+  if (log) {
+    library.check(api.SetUserLoggingFunction(raw, PlacementLog::hear, log));
     library.check(api.SetSessionLogSeverityLevel(raw, ORT_LOGGING_LEVEL_VERBOSE));
     add_providers(*raw);
   } else {
@@ -154,7 +153,40 @@ std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& gra
       throw explain_open(*failure, graph.where, file.filename().string(), device);
     }
   }
-  OrtHeld<OrtSession> keep = held(session, api.ReleaseSession);
+  return held(session, api.ReleaseSession);
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& graph, const std::string& device, const OpenOptions& options,
+                                 const std::string& provider, const std::function<void(OrtSessionOptions&)>& add_providers) {
+  const bool half = graph.precision->type == "fp16";
+  // What a quantised graph computes is what its file says: as in attn_runtime/ort/session_options.py.
+  const ConfigEntries optimizers{{"session.qdq_matmulnbits_accuracy_level", "1"},
+                                 {"session.disable_prepacking", options.low_memory && device == "cpu" ? "1" : "0"},
+                                 {"optimization.disable_specified_optimizers", left_out(half, !add_providers, library.api_version)}};
+  auto log = add_providers ? std::make_shared<PlacementLog>() : nullptr;
+  const auto create = [&](const std::filesystem::path& file, const ConfigEntries& told, const std::filesystem::path* save_to) {
+    return create_session(library, graph, device, options, file, told, save_to, log.get(), add_providers);
+  };
+  OrtHeld<OrtSession> keep;
+  if (options.cache && !options.cache->empty() && !add_providers) {
+    const SavedGraph saved(graph, *options.cache, library, optimizers);
+    if (const auto file = saved.find()) {
+      try {
+        keep = create(*file, {}, nullptr);
+      } catch (const Error&) {  // what can't be loaded after all is made anew
+      }
+    }
+    if (!keep) {
+      saved.write([&](ConfigEntries told, const std::filesystem::path& file) {
+        told.insert(optimizers.begin(), optimizers.end());
+        keep = create(graph.precision->file, told, &file);
+      });
+    }
+  } else {
+    keep = create(graph.precision->file, optimizers, nullptr);
+  }
   if (log) {
     log->stop();
     check_placed(log->placed(), graph.where, device, provider);

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 namespace attn {
 
@@ -24,6 +26,12 @@ class Process {
   [[noreturn]] static void refuse(const char* what, const std::string& where);
   unsigned made_ = forks.load(std::memory_order_relaxed);
 };
+
+// Never let go of it in this process: a child can't destroy what threads of its parent wait for.
+template <typename T>
+void abandon(std::shared_ptr<T> thing) {
+  static_cast<void>(new std::shared_ptr<T>(std::move(thing)));
+}
 
 // A mutex that is free in every child: a fork waits for whoever holds it. For statics, which are never destroyed, and what is not held while
 // another one is taken.

@@ -75,6 +75,7 @@ void VerifyReport::require() const {
 VerifyReport verify(const std::shared_ptr<const Bundle>& bundle, const OpenOptions& options, const OnResult& on_result) {
   VerifyReport report;
   report.bundle = bundle->path.filename().string();
+  bundle->read_rest();  // a proof believes nothing that is remembered
   std::vector<const Graph*> graphs;
   if (options.graph) {
     graphs.push_back(&bundle->graph(options.graph));

@@ -45,6 +45,23 @@ def cast(source: Path, target: Path, kind: str, isolated: ChildProcess, **option
     return read_cast(target)
 
 
+def test_a_large_weight_that_layers_share_lies_there_once(isolated: ChildProcess, tmp_path: Path) -> None:
+    """And once more in float32 where one of them stays; small ones may have copies."""
+    nodes = [
+        helper.make_node("MatMul", [f"x{n}" if n else "x", "w"], [f"x{n + 1}"], name=f"layer{n}") for n in range(3)
+    ]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 256]) for n in ("x", "x3")]
+    weight = numpy_helper.from_array(np.eye(256, dtype=np.float32) * np.float32(1 / 3), "w")
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
+    for keep, kinds in (((), ["FLOAT16"]), (("layer1",), ["FLOAT", "FLOAT16"])):
+        found = cast(tmp_path / "m.onnx", tmp_path / "t.onnx", "fp16", isolated, fp32_nodes=keep)
+        typed = onnx.load(found.path)
+        assert sorted(TensorProto.DataType.Name(t.data_type) for t in typed.graph.initializer) == kinds
+        assert found.in_fp32 == keep
+        onnx.checker.check_model(typed, full_check=True)
+
+
 def test_only_the_nodes_that_are_named_stay(isolated: ChildProcess, tmp_path: Path) -> None:
     source = squares(tmp_path / "m.onnx")
     # A name is neither a pattern nor the beginning of one.

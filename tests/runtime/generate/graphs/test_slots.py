@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from attn_runtime.generate import Generator, open_generator
 from attn_runtime.generate.graphs import Shape, Slots, StepGraphs
+from attn_runtime.generate.graphs.buffers import HostStack
 from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of, write_bundle
 
 TRANSLATOR = Tiny(stop=(), max_length=70)
@@ -104,6 +105,43 @@ def test_what_is_bound_is_bound_once(generator: Generator, tiny: Tiny) -> None:
     assert slots._buffers is at and at.calls == calls
     assert at.cache.past.moved - moved == 2 * tiny.layers * tiny.key_heads * tiny.head_size * 4
     assert calls[1].inputs["past_key_0"].shape[0] == 1, "a row alone pays for no other"
+
+
+def test_who_is_left_does_not_pay_for_who_was_there(generator: Generator, tiny: Tiny) -> None:
+    """Entries and rows that a quarter would do for are given up, and one that begins alone has no more than it needs."""
+    slots = slots_of(generator)
+    long, short = (read(generator, tiny, length, length) for length in (40, 3))
+    for row, steps in ((long, 0 if not tiny.encoder else 39), (short, 0)):
+        slots.join(row.alone, row.length, row.shapes)
+        for _ in range(steps):
+            slots.step([3] * slots.rows)
+    slots.step([3, 3])
+    at = slots._buffers
+    assert at is not None and at.room.entries == 64
+    slots.leave(0)
+    slots.step([3])
+    at = slots._buffers
+    assert at is not None and at.room.entries == 16
+    slots.leave(0)
+    slots.join(short.alone, short.length, short.shapes)
+    at = slots._buffers
+    assert at is not None and at.room.entries == 16 and all(16 in shape for _, shape in at.room.carried)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 20])
+def test_the_newest_entries_go_each_to_its_place(rows: int) -> None:
+    rng = np.random.default_rng(0)
+    stacks = [HostStack(3, (rows + 2, 2, places, 4), "float32") for places in (9, 9, 1)]
+    for stack in stacks:
+        stack.whole[...] = rng.standard_normal(stack.whole.shape)
+    one, each, new = stacks
+    each.whole[...] = one.whole
+    places = rng.integers(0, 9, rows).tolist()
+    one.write_each(places, new)
+    for row, place in enumerate(places):
+        each.copy(row, place, new, row, 0, 1, 1)
+    np.testing.assert_array_equal(one.whole, each.whole)
+    assert one.moved == each.moved
 
 
 def test_bytes_are_those_of_the_buffers(generator: Generator, tiny: Tiny) -> None:

@@ -57,19 +57,30 @@ def test_requests_begin_in_the_order_in_which_they_come(bundle: Path, rows: int,
 
 
 def test_a_call_of_generate_has_its_turn_while_requests_keep_coming(generator: Generator) -> None:
-    stop = threading.Event()
+    """There is always one under way: the first token of each submits the next."""
+    stop, begun = threading.Event(), [0]
 
-    def keep_coming(number: int) -> None:
-        if number:
-            while not stop.is_set():
-                generator.submit(prompt_of(), GenerateOptions(30)).result(60)
-        else:
-            for _ in range(5):
-                generator.generate(prompt_of(), GenerateOptions(5))
-            stop.set()
+    def another() -> None:
+        first = [True]
 
-    assert not in_threads(4, keep_coming)
-    assert stop.is_set()
+        def tell(token: int) -> None:
+            if first.pop() and not stop.is_set():
+                begun[0] += 1
+                another()
+            first.append(False)
+
+        generator.submit(prompt_of(), GenerateOptions(8), tell)
+
+    another()
+    while begun[0] < 3:
+        time.sleep(0.001)
+    caller = threading.Thread(target=generator.generate, args=(prompt_of(), GenerateOptions(5)))
+    caller.start()
+    caller.join(20)
+    waited = caller.is_alive()
+    stop.set()
+    caller.join()
+    assert not waited
 
 
 def test_requests_go_on_while_calls_of_generate_keep_coming(generator: Generator) -> None:

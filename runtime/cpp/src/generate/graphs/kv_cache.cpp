@@ -71,6 +71,11 @@ void KvCache::put_several(const Entries& fresh, size_t row, size_t rows, size_t 
   for (size_t each = row; each < row + rows; ++each) std::memset(mask_row(each) + place, 1, count);
 }
 
+void KvCache::fill(size_t row, size_t entries) {
+  std::memset(mask_row(row), 1, entries);
+  std::memset(mask_row(row) + entries, 0, static_cast<size_t>(capacity_) - entries);
+}
+
 void KvCache::reorder(const std::vector<size_t>& parents, const std::vector<size_t>& firsts, const std::vector<size_t>& lengths) {
   const auto done = moves(parents);
   for (auto move = done.begin(); move != done.end(); ++move) {

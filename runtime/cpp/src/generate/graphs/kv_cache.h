@@ -47,6 +47,8 @@ class KvCache {
   void put_row(const Entries& fresh, size_t row, size_t place);
   // Write the first `count` of the newest entries of `rows` rows from `row` on, from `place` on.
   void put_several(const Entries& fresh, size_t row, size_t rows, size_t place, size_t count);
+  // Let the mask of a row tell of so many entries.
+  void fill(size_t row, size_t entries);
   // Let row i hold what row parents[i] holds, of which lengths[i] entries count, as many as row i has now, and those before firsts[i] are in
   // both already. In place, and only rows that another one takes the place of are copied. Masks stay: rows that go on from one another are
   // of one prompt.

@@ -91,7 +91,7 @@ Logits StepGraphs::logits(const View& view, size_t rows) {
   return {widened_.data(), ATTN_FLOAT32, rows, vocabulary};
 }
 
-Logits StepGraphs::start(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths) {
+Logits StepGraphs::read(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths) {
   if (encoder_) {
     for (const auto& [name, view] : source) std::memcpy(encoder_->inputs.at(name).data, view.data, view.bytes());
     encoder_->run();
@@ -104,6 +104,11 @@ Logits StepGraphs::start(const std::map<std::string, View>& source, const int64_
     std::fill_n(set + lengths[row], shape_.prompt - lengths[row], uint8_t{0});
   }
   first_->run();
+  return logits(first_->outputs.at("logits"), shape_.rows);
+}
+
+Logits StepGraphs::start(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths) {
+  const Logits behind = read(source, tokens, lengths);
   for (const Repeated& each : repeated_) repeat_rows(each.wide, each.narrow);
   const auto [shortest, longest] = std::minmax_element(lengths.begin(), lengths.end());
   use(capacity_for(whole(*longest) + 1, graph_io_->capacities));
@@ -115,7 +120,7 @@ Logits StepGraphs::start(const std::map<std::string, View>& source, const int64_
   if (*shortest != *longest) {
     for (const size_t length : lengths) places_.insert(places_.end(), shape_.beams, length);
   }
-  return logits(first_->outputs.at("logits"), shape_.rows);
+  return behind;
 }
 
 Logits StepGraphs::advance(const std::vector<int64_t>& tokens, const std::vector<uint8_t>& active) {

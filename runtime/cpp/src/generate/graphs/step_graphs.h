@@ -42,8 +42,12 @@ class StepGraphs : public Steps {
 
   const PromptShape& shape() const { return shape_; }
   size_t rows() const override { return rows_; }
-  // Read the prompts: tokens int64 [rows of the prompt, prompt], of which `lengths` count. Answers the logits behind each one's last token,
-  // [rows of the prompt, vocabulary], overwritten by the next generation.
+  // Read the prompts alone: tokens int64 [rows of the prompt, prompt], of which `lengths` count. What is left of them lies in `prompt` and
+  // `carried`. Answers the logits behind each one's last token, [rows of the prompt, vocabulary], overwritten by the next reading.
+  Logits read(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths);
+  const Entries& prompt() const { return prompt_; }
+  const std::map<std::string, View>& carried() const { return carried_; }
+  // `read` the prompts, and have the step go on from them.
   Logits start(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths);
   Logits advance(const std::vector<int64_t>& tokens, const std::vector<uint8_t>& active) override;
   void reorder(const std::vector<size_t>& parents, const std::vector<uint8_t>& active) override;

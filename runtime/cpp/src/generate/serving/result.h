@@ -7,7 +7,7 @@
 
 namespace attn {
 
-enum class Stopped { stop, length, cancelled };
+enum class Stopped { stop, length, cancelled, deadline };  // the values of attn_stopped
 
 // One answer for each row.
 struct Generated {

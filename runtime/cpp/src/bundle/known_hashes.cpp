@@ -1,0 +1,115 @@
+#include "bundle/known_hashes.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <random>
+#include <vector>
+
+#include "format/json.h"
+#include "util/own_folder.h"
+
+namespace attn {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int kFormat = 1;
+constexpr size_t kMostBytes = size_t{1} << 20;
+constexpr int64_t kYoungNs = 2'000'000'000;
+
+int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
+
+std::optional<std::string> name_of(const fs::path& folder) {
+  struct stat found {};
+  if (::stat(folder.c_str(), &found) != 0) return std::nullopt;
+  char name[64];
+  std::snprintf(name, sizeof name, "%llx-%llx.json", static_cast<unsigned long long>(found.st_dev),
+                static_cast<unsigned long long>(found.st_ino));
+  return name;
+}
+
+// What an own file of a bounded size holds.
+std::optional<std::string> own_text(int folder, const std::string& name) {
+  const Descriptor file(::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat found {};
+  if (file.number < 0 || ::fstat(file.number, &found) != 0 || !S_ISREG(found.st_mode) || !is_own(found)) return std::nullopt;
+  if (static_cast<uint64_t>(found.st_size) > kMostBytes) return std::nullopt;
+  std::string text(static_cast<size_t>(found.st_size), '\0');
+  const ssize_t got = ::read(file.number, text.data(), text.size());
+  if (got != static_cast<ssize_t>(text.size())) return std::nullopt;
+  return text;
+}
+
+bool write_all(int file, const std::string& text) {
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t wrote = ::write(file, text.data() + done, text.size() - done);
+    if (wrote <= 0) return false;
+    done += static_cast<size_t>(wrote);
+  }
+  return true;
+}
+
+}  // namespace
+
+Mark::Mark(const struct stat& found)
+    : Mark(found.st_dev, found.st_ino, S_ISREG(found.st_mode) ? int64_t{found.st_size} : -1,
+           // The size of a folder and the time of its content change with every engine that is built.
+           S_ISREG(found.st_mode) ? nanoseconds(found.st_mtim) : 0, nanoseconds(found.st_ctim)) {}
+
+bool is_paranoid() {
+  const char* told = std::getenv("ATTN_PARANOID");
+  return told && *told && std::string(told) != "0";
+}
+
+KnownHashes recall_hashes(const fs::path& folder) {
+  const Descriptor own = own_cache_folder("known");
+  const std::optional<std::string> name = name_of(folder);
+  const std::optional<std::string> text = own.number >= 0 && name ? own_text(own.number, *name) : std::nullopt;
+  if (!text) return {};
+  try {
+    const Json content = parse_json(*text, "known hashes");
+    if (content.at("format") != kFormat) return {};
+    KnownHashes known;
+    for (const auto& [file, told] : content.at("files").get_ref<const Json::object_t&>()) {
+      if (told.size() != 6) return {};
+      const Mark mark(told[0].get<uint64_t>(), told[1].get<uint64_t>(), told[2].get<int64_t>(), told[3].get<int64_t>(),
+                      told[4].get<int64_t>());
+      known.emplace(file, std::make_pair(mark, told[5].get<std::string>()));
+    }
+    return known;
+  } catch (const std::exception&) {  // not of its form
+    return {};
+  }
+}
+
+void remember_hashes(const fs::path& folder, const KnownHashes& known) {
+  const Descriptor own = own_cache_folder("known", true);
+  const std::optional<std::string> name = name_of(folder);
+  if (own.number < 0 || !name) return;
+  Json files = Json::object();
+  for (const auto& [file, told] : known) {
+    const auto& [mark, sha256] = told;
+    files[file] = Json::array({mark.device, mark.inode, mark.size, mark.content_ns, mark.changed_ns, sha256});
+  }
+  std::random_device random;
+  const std::string part = "." + std::to_string(::getpid()) + "-" + std::to_string(random());
+  const Descriptor file(::openat(own.number, part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (file.number < 0) return;
+  const bool whole = write_all(file.number, Json{{"format", kFormat}, {"files", files}}.dump());
+  if (!whole || ::renameat(own.number, part.c_str(), own.number, name->c_str()) != 0) ::unlinkat(own.number, part.c_str(), 0);
+}
+
+bool settled_before(const Mark& mark, int64_t time_ns) { return mark.changed_ns < time_ns - kYoungNs; }
+
+int64_t system_time_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace attn
