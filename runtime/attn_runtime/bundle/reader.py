@@ -37,8 +37,9 @@ from ..onnx_file import check_external_data
 from ..spec import TensorSpec
 from . import known_hashes
 from .attention_block import AttentionBlock
+from .known_hashes import Mark
 from .manifest import MANIFEST, check_asset, check_manifest
-from .opened_files import Mark, OpenedFiles, ReplacedError, mark_of
+from .opened_files import OpenedFiles, ReplacedError, mark_of
 
 #: How often a bundle may be replaced while it is being opened.
 _PATIENCE = 20

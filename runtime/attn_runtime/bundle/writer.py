@@ -30,8 +30,8 @@ from ..files import (
     shown,
     too_long,
 )
+from .known_hashes import sha256_of
 from .manifest import MANIFEST, SCHEMA_VERSION, schema
-from .opened_files import sha256_of
 from .reader import Bundle, is_bundle
 from .tensor_files import write_tensors
 

@@ -18,7 +18,7 @@ from attn_export.parity import generation
 from attn_export.parity.generation import Written, prove, write_cases
 from attn_export.source.resolve import Source, load_source
 from attn_models.reference_generation import Decoded
-from attn_runtime.bundle.opened_files import sha256_of
+from attn_runtime.bundle.known_hashes import sha256_of
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.cli.app import cli as attn_run

@@ -182,7 +182,7 @@ def test_what_can_not_agree_is_exit_code_4_and_changes_nothing(
     stored = load_file(bundle / case["outputs"])
     stored["tokens"][0, : stored["lengths"][0]] = (stored["tokens"][0, : stored["lengths"][0]] + 5) % 20 + 3
     save_file({n: np.ascontiguousarray(v) for n, v in stored.items()}, bundle / case["outputs"])
-    from attn_runtime.bundle.opened_files import sha256_of
+    from attn_runtime.bundle.known_hashes import sha256_of
 
     manifest["files"][case["outputs"]]["sha256"] = sha256_of(bundle / case["outputs"])
     (bundle / "manifest.json").write_text(json.dumps(manifest))

@@ -14,7 +14,7 @@ import pytest
 from attn_export.console import Console
 from attn_export.parity.against_module import verify_against
 from attn_export.precision.conversion import add_precision
-from attn_runtime.bundle.opened_files import sha256_of
+from attn_runtime.bundle.known_hashes import sha256_of
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import ParityError
 from attn_runtime.generate.verify import replay

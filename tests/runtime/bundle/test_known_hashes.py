@@ -12,6 +12,7 @@ import pytest
 from attn_runtime import Bundle, BundleError
 from attn_runtime.bundle import known_hashes
 from attn_runtime.bundle.opened_files import OpenedFiles
+from support.checks.spoilt_memory import HASHES_SPOILT, flip_last
 
 
 @pytest.fixture
@@ -67,8 +68,7 @@ def test_paranoid_reads_all_and_writes_nothing(
 
 
 def spoil(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[-1] ^= 1
+    data = flip_last(file.read_bytes())
     with file.open("r+b") as f:  # the same inode
         f.write(data)
 
@@ -106,53 +106,12 @@ def test_a_link_to_a_changed_file_is_found(valid_bundle: Path, cache: Path) -> N
         Bundle.open(valid_bundle)
 
 
-def to_text(text: str) -> Callable[[Path], None]:
-    return lambda file: file.write_text(text) and None  # type: ignore[return-value]
-
-
-def lie(file: Path) -> None:
-    """Another hash than the manifest's, for the mark that the file has."""
-    content = json.loads(file.read_text())
-    content["files"] = {name: [*told[:-1], "0" * 64] for name, told in content["files"].items()}
-    file.write_text(json.dumps(content))
-
-
-def linked(file: Path) -> None:
-    file.rename(file.with_name("elsewhere"))
-    file.symlink_to("elsewhere")
-
-
-def linked_folder(file: Path) -> None:
-    file.parent.rename(file.parent.with_name("elsewhere"))
-    file.parent.symlink_to("elsewhere")
-
-
-SPOILT = {
-    "for others to write": lambda file: file.chmod(0o622),
-    "for its group to write": lambda file: file.chmod(0o620),
-    "in a folder for others to write": lambda file: file.parent.chmod(0o777),
-    "below a folder for others to write": lambda file: file.parent.parent.chmod(0o777),
-    "a link": linked,
-    "in a folder that is a link": linked_folder,
-    "no JSON": to_text("{"),
-    "nested deeply": to_text("[" * 100_000),
-    "a list": to_text("[]"),
-    "of another format": to_text('{"format": 2, "files": {}}'),
-    "without files": to_text('{"format": 1}'),
-    "with a short mark": to_text('{"format": 1, "files": {"model.onnx": [1]}}'),
-    "with a mark of texts": to_text('{"format": 1, "files": {"model.onnx": ["a", 1, 1, 1, 1, "b"]}}'),
-    "of other hashes": lie,
-    "a folder": lambda file: (file.unlink(), file.mkdir()),
-    "a pipe": lambda file: (file.unlink(), os.mkfifo(file)),
-}
-
-
-@pytest.mark.parametrize("spoilt", SPOILT)
+@pytest.mark.parametrize("spoilt", HASHES_SPOILT)
 def test_what_somebody_else_could_have_written_or_damaged_is_not_believed(
     spoilt: str, valid_bundle: Path, cache: Path, read: list[str]
 ) -> None:
     Bundle.open(valid_bundle)
-    SPOILT[spoilt](remembered(cache))
+    HASHES_SPOILT[spoilt](remembered(cache))
     read.clear()
     Bundle.open(valid_bundle)
     assert sorted(read) == sorted(Bundle.open(valid_bundle).manifest["files"])

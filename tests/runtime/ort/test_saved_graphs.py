@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +14,7 @@ from attn_runtime.bundle import known_hashes
 from attn_runtime.compare import compare
 from attn_runtime.interface import GraphFile
 from attn_runtime.ort import saved_graphs
+from support.checks.spoilt_memory import GRAPHS_SPOILT
 
 
 @pytest.fixture
@@ -39,14 +38,15 @@ def cache(tmp_path: Path) -> Path:
     return folder
 
 
-def answers(bundle: Path, cache: Path | None, **how: bool) -> list[np.ndarray]:
+def answers(bundle: Path, cache: Path | None, precision: str = "fp32", **how: bool) -> list[np.ndarray]:
     """Those of all golden cases, which are held against PyTorch's on the way."""
     graph = Bundle.open(bundle).graph()
     found = []
-    with open_session(bundle, "cpu", "ort", threads=1, cache=cache, **how) as session:
-        for case in graph.cases():
+    with open_session(bundle, "cpu", "ort", threads=1, cache=cache, precision=precision, **how) as session:
+        half_io = graph.precisions[precision].half_io
+        for case in (case.to_fp16() if half_io else case for case in graph.cases()):
             for name, value in session.run(case.inputs).items():
-                assert compare(name, case.outputs[name], value, graph.precisions["fp32"].tolerance).passed
+                assert compare(name, case.outputs[name], value, graph.precisions[precision].tolerance).passed
                 found.append(value)
     return found
 
@@ -57,10 +57,15 @@ def entry(cache: Path) -> Path:
 
 
 def test_the_second_session_opens_what_the_first_one_kept(valid_bundle: Path, cache: Path, opened: list[Path]) -> None:
-    fresh = answers(valid_bundle, None)
-    first, second = answers(valid_bundle, cache), answers(valid_bundle, cache)
-    assert [file.parent for file in opened] == [valid_bundle.resolve()] * 2 + [entry(cache)]
-    assert all((a == b).all() and (a == c).all() for a, b, c in zip(fresh, first, second, strict=True))
+    """Of a file with its weights in it, one with them beside it, and one of float16."""
+    for precision in (names := list(Bundle.open(valid_bundle).graph().precisions)):
+        fresh = answers(valid_bundle, None, precision)
+        before = set((cache / "ort").glob("*"))
+        first, second = answers(valid_bundle, cache, precision), answers(valid_bundle, cache, precision)
+        (made,) = set((cache / "ort").glob("*")) - before
+        assert [file.parent for file in opened[-3:]] == [valid_bundle.resolve()] * 2 + [made]
+        assert all((a == b).all() and (a == c).all() for a, b, c in zip(fresh, first, second, strict=True))
+    assert len(names) == 3
 
 
 def test_without_a_cache_nothing_is_written(valid_bundle: Path, cache: Path) -> None:
@@ -69,57 +74,12 @@ def test_without_a_cache_nothing_is_written(valid_bundle: Path, cache: Path) -> 
     assert sorted(valid_bundle.rglob("*")) == before and not any(cache.iterdir())
 
 
-def rewrite(file: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    def spoil(folder: Path) -> None:
-        data = (folder / file).read_bytes()
-        assert change(data) != data
-        (folder / file).write_bytes(change(data))
-
-    return spoil
-
-
-def flip_last(data: bytes) -> bytes:
-    return data[:-1] + bytes([data[-1] ^ 1])
-
-
-def linked(folder: Path) -> None:
-    (folder / "model.onnx").rename(folder / "other.onnx")
-    (folder / "model.onnx").symlink_to("other.onnx")
-
-
-def no_graph(folder: Path) -> None:
-    """What the key vouches for, and ONNX Runtime can't load."""
-    (folder / "model.onnx").write_bytes(b"no graph")
-    told = f"file model.onnx 8 {hashlib.sha256(b'no graph').hexdigest()}"
-    lines = (folder / "key").read_text().splitlines()
-    (folder / "key").write_text(
-        "\n".join([told if line.startswith("file model.onnx ") else line for line in lines]) + "\n"
-    )
-
-
-SPOILT: dict[str, Callable[[Path], object]] = {
-    "tampered": rewrite("model.onnx", flip_last),
-    "truncated": rewrite("model.onnx", lambda data: data[:-9]),
-    "missing": lambda folder: (folder / "model.onnx").unlink(),
-    "a link": linked,
-    "no graph": no_graph,
-    "for others to write": lambda folder: (folder / "model.onnx").chmod(0o666),
-    "in a folder for others to write": lambda folder: folder.chmod(0o777),
-    "with a key for others to write": lambda folder: (folder / "key").chmod(0o666),
-    "without a key": lambda folder: (folder / "key").unlink(),
-    "of another version": rewrite("key", lambda data: data.replace(b"onnxruntime: ", b"onnxruntime: 9")),
-    "with an odd key": rewrite("key", lambda data: data + b"file ../model.onnx 1 2\n"),
-    "with a key without files": rewrite("key", lambda data: data[: data.index(b"file ")]),
-    "with a key that is a pipe": lambda folder: ((folder / "key").unlink(), os.mkfifo(folder / "key")),
-}
-
-
-@pytest.mark.parametrize("spoilt", SPOILT)
+@pytest.mark.parametrize("spoilt", GRAPHS_SPOILT)
 def test_what_could_be_somebody_elses_or_is_damaged_is_made_anew(
     spoilt: str, valid_bundle: Path, cache: Path, opened: list[Path]
 ) -> None:
     fresh = answers(valid_bundle, cache)
-    SPOILT[spoilt](entry(cache))
+    GRAPHS_SPOILT[spoilt](entry(cache))
     opened.clear()
     again = answers(valid_bundle, cache)
     assert opened[-1].parent == valid_bundle.resolve()
@@ -138,7 +98,7 @@ def test_known_bytes_are_not_hashed_again_and_changed_ones_are(
         answers(valid_bundle, cache)
     file = entry(cache) / "model.onnx"
     before = file.stat()
-    SPOILT["tampered"](entry(cache))
+    GRAPHS_SPOILT["tampered"](entry(cache))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     answers(valid_bundle, cache)
     assert opened[-1].parent == valid_bundle.resolve()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from attn_runtime.bundle import Bundle
-from attn_runtime.bundle.opened_files import sha256_of
+from attn_runtime.bundle.known_hashes import sha256_of
 from attn_runtime.errors import BundleError, ParityError, UsageError
 from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify

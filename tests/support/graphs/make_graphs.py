@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from attn_runtime.bundle.opened_files import sha256_of
+from attn_runtime.bundle.known_hashes import sha256_of
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.bundle.tensor_files import write_tensors
 from attn_runtime.bundle.writer import BundleWriter

@@ -1,0 +1,126 @@
+"""Python and the C++ library believe what the other remembered, on the same conditions."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attn_runtime import Bundle, BundleError, open_session
+from attn_runtime.backends import native
+from attn_runtime.bundle import known_hashes
+from attn_runtime.bundle.opened_files import mark_of
+from attn_runtime.errors import UsageError
+from attn_runtime.native import capi
+from support.checks.spoilt_memory import GRAPHS_SPOILT, HASHES_SPOILT, flip_last
+
+pytestmark = pytest.mark.skipif(native.why_unavailable() is not None, reason=str(native.why_unavailable()))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(known_hashes, "_YOUNG_NS", -(10**12))
+    return tmp_path / "cache"
+
+
+def written(bundle: Path) -> known_hashes.Known:
+    """What is to be remembered of a bundle: its files as they are, with the manifest's hashes, right or not."""
+    files = Bundle.open(bundle, check_hashes=False).manifest["files"]
+    return {name: (mark_of((bundle / name).stat()), entry["sha256"]) for name, entry in files.items()}
+
+
+def lied(bundle: Path) -> Path:
+    """A changed file that is remembered as the one it was, as no program could: who believes it opens the bundle."""
+    file = bundle / "model.onnx"
+    file.write_bytes(flip_last(file.read_bytes()))
+    known_hashes.remember(bundle, written(bundle))
+    return bundle
+
+
+def test_cpp_does_not_read_what_python_knows(valid_bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    capi.open_bundle(lied(valid_bundle))
+    with pytest.raises(BundleError, match=r"sha256 of model\.onnx"):
+        capi.open_bundle(valid_bundle, paranoid=True)
+    monkeypatch.setenv("ATTN_PARANOID", "1")
+    with pytest.raises(BundleError, match=r"sha256 of model\.onnx"):
+        capi.open_bundle(valid_bundle)
+
+
+def test_cpp_finds_changed_bytes(valid_bundle: Path, cache: Path) -> None:
+    known_hashes.remember(valid_bundle, written(valid_bundle))
+    file = valid_bundle / "model.onnx"
+    file.write_bytes(flip_last(file.read_bytes()))
+    with pytest.raises(BundleError, match=r"sha256 of model\.onnx"):
+        capi.open_bundle(valid_bundle)
+
+
+@pytest.mark.parametrize("spoilt", HASHES_SPOILT)
+def test_cpp_does_not_believe_what_somebody_else_could_have_written_or_damaged(
+    spoilt: str, valid_bundle: Path, cache: Path
+) -> None:
+    lied(valid_bundle)
+    (memory,) = (cache / "attn-runtime" / "known").iterdir()
+    HASHES_SPOILT[spoilt](memory)
+    with pytest.raises(BundleError, match=r"sha256 of model\.onnx"):
+        capi.open_bundle(valid_bundle)
+
+
+def test_cpp_remembers_what_python_would(valid_bundle: Path, cache: Path) -> None:
+    capi.open_bundle(valid_bundle)
+    assert not known_hashes.recall(valid_bundle)  # the files are too young
+    time.sleep(2.1)
+    capi.open_bundle(valid_bundle)
+    assert known_hashes.recall(valid_bundle) == written(valid_bundle)
+    (memory,) = (cache / "attn-runtime" / "known").iterdir()
+    assert memory.stat().st_mode & 0o777 == 0o600
+
+
+def test_cpp_verifies_by_the_files_whatever_is_remembered(valid_bundle: Path, cache: Path) -> None:
+    handle = capi.open_bundle(lied(valid_bundle))
+    library = capi.library()
+    assert library.attn_bundle_verify(handle.value, None, None, None) == BundleError.exit_code
+
+
+def answers(bundle: Path, backend: str, cache: Path) -> np.ndarray:
+    with open_session(bundle, "cpu", backend, threads=1, cache=cache) as session:
+        return session.run({"x": np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 16)})["y"]
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    folder = tmp_path / "kept"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def state(kept: Path) -> dict[str, int]:
+    """When each file was made."""
+    return {str(file.relative_to(kept)): file.stat().st_ino for file in kept.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("order", [("ort", "native"), ("native", "ort")])
+def test_a_graph_that_one_kept_is_opened_by_the_other(order: tuple[str, str], valid_bundle: Path, kept: Path) -> None:
+    first = answers(valid_bundle, order[0], kept)
+    before = state(kept)
+    assert len(before) >= 2
+    assert (answers(valid_bundle, order[1], kept) == first).all() and state(kept) == before
+
+
+@pytest.mark.parametrize("spoilt", GRAPHS_SPOILT)
+def test_cpp_makes_anew_what_could_be_somebody_elses_or_is_damaged(spoilt: str, valid_bundle: Path, kept: Path) -> None:
+    first = answers(valid_bundle, "native", kept)
+    (entry,) = (kept / "ort").iterdir()
+    GRAPHS_SPOILT[spoilt](entry)
+    before = state(kept)
+    assert (answers(valid_bundle, "native", kept) == first).all()
+    after = state(kept)
+    assert after != before
+    assert (answers(valid_bundle, "ort", kept) == first).all() and state(kept) == after
+
+
+def test_cpp_refuses_a_cache_that_others_may_write_to(valid_bundle: Path, kept: Path) -> None:
+    kept.chmod(0o777)
+    with pytest.raises(UsageError, match=r"somebody else could write to it \(mode 777"):
+        answers(valid_bundle, "native", kept)
