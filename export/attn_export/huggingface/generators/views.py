@@ -148,7 +148,8 @@ class Extend(Step):
         return logits, *new
 
     def _filled(self, places: Tensor, position: Tensor, count: Any) -> Tensor:
-        return (places >= position) & (places < position + count)
+        filled: Tensor = (places >= position) & (places < position + count)
+        return filled
 
     def _slot(
         self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None, count: Any

@@ -142,7 +142,8 @@ def _over_the_past_and_new(query: Tensor, slot: Stretch, seen: Tensor | None, sc
         scores.append(scoring.sinks.reshape(1, heads, 1, 1).expand(rows, -1, count, -1))
     weight = torch.softmax(torch.cat(scores, -1), -1).unflatten(1, (groups, heads // groups)).flatten(2, 3)
     out = weight[..., :length] @ past_value + weight[..., length : length + count] @ new_value
-    return out.unflatten(2, (heads // groups, -1)).flatten(1, 2).transpose(1, 2).contiguous()
+    mixed: Tensor = out.unflatten(2, (heads // groups, -1)).flatten(1, 2)
+    return mixed.transpose(1, 2).contiguous()
 
 
 def _at(told: Tensor, at: Tensor) -> Tensor:
