@@ -40,11 +40,13 @@ class Simplify:
     def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
         original = load(source)
         before, bare = info_of(original), target.with_suffix(".bare.onnx")
-        _save_without_external_weights(original, bare)
-        tried: list[tuple[int, int, int, str, Path]] = []
+        _save_without_large_weights(original, bare)
+        tried: list[tuple[int, int, int]] = []
+        models: list[ir.Model | None] = []
         notes: list[str] = []
         for number, (label, optimize, skip) in enumerate(_WAYS):
             candidate = target.with_suffix(f".{number}.onnx")
+            models.append(None)
             try:
                 isolated.run(
                     "attn_export.passes._onnxsim:simplify_here",
@@ -59,18 +61,19 @@ class Simplify:
                 continue
             simplified = load(candidate)
             _restore(simplified, original)
-            ir.save(simplified, candidate)
+            models[number] = simplified
             after = info_of(simplified)
             if foreign := _domains(simplified) - _domains(original):
                 notes.append(f"{label} brought in operators of {', '.join(sorted(foreign))}")
                 continue
             if after.weight_bytes <= max(before.weight_bytes * _MAX_GROWTH, before.weight_bytes + _SMALL_BYTES):
-                tried.append((after.nodes, after.weight_bytes, number, label, candidate))
+                tried.append((after.nodes, after.weight_bytes, number))
             notes.append(f"{label}: {after.nodes} nodes")
         best = min(tried, default=None)
-        if best is not None and best[0] < before.nodes:
-            best[4].replace(target)
-            outcome = PassResult(target, f"kept {best[3]}")
+        chosen = models[best[2]] if best is not None else None
+        if best is not None and chosen is not None and best[0] < before.nodes:
+            ir.save(chosen, target)
+            outcome = PassResult(target, f"kept {_WAYS[best[2]][0]}")
         else:
             outcome = PassResult(source, f"kept the graph as captured ({'; '.join(notes)})")
         for left in (bare, *target.parent.glob(f"{target.stem}.[0-9].onnx")):
@@ -90,23 +93,27 @@ def _domains(model: ir.Model) -> set[str]:
     return {node.domain for node in model.graph.all_nodes()}
 
 
-def _save_without_external_weights(original: ir.Model, target: Path) -> None:
-    """Write the model with its external weights as inputs, so that gigabytes needn't pass through onnxsim.
+def _is_large(tensor: ir.TensorProtocol) -> bool:
+    return isinstance(tensor, ir.ExternalTensor) or tensor.nbytes >= _SMALL_BYTES
+
+
+def _save_without_large_weights(original: ir.Model, target: Path) -> None:
+    """Write the model with its large weights as inputs, so that gigabytes needn't pass through onnxsim, three times.
 
     What is folded then is arithmetic on shapes and small constants; the exporter has folded the rest.
     """
     model = original.clone()
-    weights_to_inputs(model.graph, lambda tensor: isinstance(tensor, ir.ExternalTensor))
+    weights_to_inputs(model.graph, _is_large)
     ir.save(model, target)
 
 
 def _restore(model: ir.Model, original: ir.Model) -> None:
-    """Put the external weights back, and what onnxsim drops: each node's module path and source line."""
+    """Put the large weights back, and what onnxsim drops: each node's module path and source line."""
     graph, weights = model.graph, original.graph.initializers
     for value in list(graph.inputs):
         weight = weights.get(value.name or "")
         tensor = weight.const_value if weight is not None else None
-        if isinstance(tensor, ir.ExternalTensor):
+        if tensor is not None and _is_large(tensor):
             graph.inputs.remove(value)
             if value.uses() or value.is_graph_output():
                 value.const_value = tensor

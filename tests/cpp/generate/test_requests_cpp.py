@@ -206,6 +206,40 @@ def test_on_token_waits_for_nothing_of_its_own(generator: Generator, tiny: Tiny)
         request.close()
 
 
+def test_requests_begin_in_the_order_in_which_they_come(
+    library: Path, bundle: Path, onnxruntime: Path, tiny: Tiny
+) -> None:
+    """One that waits for memory is not overtaken by those that would fit beside what runs; and generate has its turn."""
+    begun: list[int] = []
+    submitted = threading.Event()
+    with Generator(library, bundle, library=onnxruntime) as opened:
+        opened.limit(8, memory=30_000 if tiny.encoder else 12_000)
+
+        def tell(number: int) -> None:
+            assert submitted.wait(60)
+            if number not in begun:
+                begun.append(number)
+
+        requests = [
+            opened.submit(
+                prompt_of(tiny, seed=number),
+                max_length=30 if number % 4 == 1 else 3 + number % 5,
+                stop=[],
+                on_token=lambda row, token, number=number: tell(number),
+            )
+            for number in range(12)
+        ]
+        caller = threading.Thread(target=opened.generate, args=(prompt_of(tiny),))
+        caller.start()
+        submitted.set()
+        caller.join(60)
+        assert not caller.is_alive()
+        for request in requests:
+            assert request.result() is not None
+            request.close()
+    assert begun == list(range(12))
+
+
 def test_closing_ends_what_is_under_way(library: Path, bundle: Path, onnxruntime: Path, tiny: Tiny) -> None:
     opened = Generator(library, bundle, library=onnxruntime)
     opened.limit(1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -97,6 +98,35 @@ def test_external_weights_stay_where_they_are(isolated: ChildProcess, tmp_path: 
     x = np.ones((2, 4, 4), np.float32)
     old, new = (onnxruntime.InferenceSession(p).run(None, {"x": x})[0] for p in (source, done.result.path))
     assert np.array_equal(old, new)
+
+
+def test_large_weights_do_not_pass_through_onnxsim_and_are_there_again(
+    isolated: ChildProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight = np.random.default_rng(0).standard_normal((1, 512, 512)).astype(np.float32)
+    nodes = [
+        helper.make_node("Identity", ["x"], ["same"]),
+        helper.make_node("Identity", ["same"], ["again"]),
+        helper.make_node("Add", ["again", "w"], ["y"]),
+    ]
+    value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 512, 512]) for n in ("x", "y")]
+    graph = helper.make_graph(nodes, "g", value[:1], value[1:], [numpy_helper.from_array(weight, "w")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "m.onnx")
+    given: list[int] = []
+    run = isolated.run
+
+    def noted(task: str, stage: str, **arguments: Any) -> dict[str, Any]:
+        given.append(Path(arguments["source"]).stat().st_size)
+        return run(task, stage, **arguments)
+
+    monkeypatch.setattr(isolated, "run", noted)
+    done = step.run_pass(step.get("simplify"), tmp_path / "m.onnx", tmp_path / "s.onnx", isolated)
+    assert done.after.nodes == 1 and max(given) < 10_000
+    model = onnx.load(done.result.path)
+    (stored,) = model.graph.initializer
+    np.testing.assert_array_equal(numpy_helper.to_array(stored), weight)
+    assert [i.name for i in model.graph.input] == ["x"]
+    assert {f.name for f in tmp_path.iterdir()} == {"m.onnx", "s.onnx"}
 
 
 def test_simplify_promises_opset_and_size(tmp_path: Path) -> None:

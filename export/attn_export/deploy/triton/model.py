@@ -23,10 +23,12 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from attn_runtime import GenerateOptions, Sample, open_generator
+from attn_runtime import GenerateOptions, RequestLimits, Sample, open_generator
 from attn_runtime.errors import AttnError, InputError, UsageError
 from attn_runtime.preprocess import open_text
 
+#: The server's own queue is empty, since requests are taken at once: so many may wait here.
+_WAITING = 100_000
 _SEARCH = ("max_length", "beams", "length_penalty", "min_length", "repetition_penalty", "no_repeat_ngram")
 _DRAWN = ("temperature", "top_k", "top_p", "seed")
 
@@ -40,6 +42,7 @@ class TritonPythonModel:
             path,
             f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
             precision=config.get("parameters", {}).get("precision", {}).get("string_value"),
+            requests=RequestLimits(waiting=_WAITING),
         )
         self._prompts = [one["name"] for one in config["input"] if not one.get("optional")]
         self._text = open_text(self._generator) if self._prompts == ["text"] else None
