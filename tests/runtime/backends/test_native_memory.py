@@ -99,7 +99,7 @@ def test_a_manifest_that_was_found_valid_is_not_checked_again_and_a_changed_one_
     time.sleep(2.1)
     capi.open_bundle(valid_bundle)
     Bundle.open(valid_bundle)
-    file = valid_bundle / "manifest.json"
+    file, files = valid_bundle / "manifest.json", written(valid_bundle)
     text = file.read_text()
     broken = text.replace('"schema_version": 1', '"schema_version": 9')
     assert broken != text
@@ -112,7 +112,7 @@ def test_a_manifest_that_was_found_valid_is_not_checked_again_and_a_changed_one_
     checked = [name for name in known if name.startswith(known_hashes.CHECKED)]
     for opened, other, name in ((Bundle.open, capi.open_bundle, "python"), (capi.open_bundle, Bundle.open, "c++")):
         (mine,) = [each for each in checked if f" {name} " in each]
-        known_hashes.remember(valid_bundle, {**written(valid_bundle), mine: (mark, "")})
+        known_hashes.remember(valid_bundle, {**files, mine: (mark, "")})
         opened(valid_bundle)
         with pytest.raises(BundleError, match="schema_version"):
             other(valid_bundle)
