@@ -34,6 +34,12 @@ VALUES: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that is taken for a path may name a folder to be made: not here."""
+    monkeypatch.chdir(tmp_path)
+
+
 def args(**given: Any) -> dict[str, Any]:
     return given
 

@@ -115,8 +115,8 @@ def _create_kept(graph: GraphFile, wanted: OpenOptions) -> Any:
     file = saved.find()
     if file is not None:
         with suppress(Exception):  # what can't be loaded after all is made anew
-            return make_session(file, _cpu_options(wanted, optimizations=False))
-    options = _cpu_options(wanted)
+            return make_session(file, _session_options(wanted, optimizations=False))
+    options = _session_options(wanted)
 
     def save(told: Mapping[str, str], target: str) -> Any:
         for key, value in told.items():
@@ -130,11 +130,12 @@ def _create_kept(graph: GraphFile, wanted: OpenOptions) -> Any:
     return saved.write(save)
 
 
-def _cpu_options(wanted: OpenOptions, optimizations: bool = True) -> Any:
+def _session_options(wanted: OpenOptions, device: str = "cpu", optimizations: bool = True) -> Any:
     return cpu_options(
         threads=wanted.threads or 0,
-        large=wanted.low_memory,
+        large=wanted.low_memory and device == "cpu",
         stop_spinning=wanted.stop_spinning,
+        share_cores=wanted.share_cores,
         optimizations=optimizations,
     )
 
@@ -178,12 +179,7 @@ def create(
     onnxruntime = library()
     if graph.bundle is None:  # which has seen to it
         check_external_data(graph.file, graph.where)
-    options = cpu_options(
-        threads=wanted.threads or 0,
-        large=wanted.low_memory and device == "cpu",
-        stop_spinning=wanted.stop_spinning,
-        share_cores=wanted.share_cores,
-    )
+    options = _session_options(wanted, device)
     if device != "cpu":
         options.add_session_config_entry(*RECORD)  # ONNX Runtime before 1.24 ignores it
         # A provider that fails to load is told by the library's own logger, for which a session's options do not count.

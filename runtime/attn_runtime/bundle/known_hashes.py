@@ -33,6 +33,8 @@ _YOUNG_NS = 2_000_000_000
 
 #: Device, inode, size, time of the content, time of change; times in nanoseconds.
 Mark = tuple[int, int, int, int, int]
+#: Begins the name of who has found the manifest to be valid, and of which version; its mark is the manifest's. No path begins so.
+CHECKED = "/checked by "
 #: By path in the bundle.
 Known = dict[str, tuple[Mark, str]]
 

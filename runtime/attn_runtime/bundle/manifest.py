@@ -38,6 +38,13 @@ def schema() -> Json:
     return loaded
 
 
+def rules_version() -> str:
+    """What is to tell the rules of this version from those of another one: that of the package, and the bytes of its schema."""
+    from .. import __version__
+
+    return f"{__version__} {Path(__file__).with_name('manifest.schema.json').stat().st_size}"
+
+
 def form_problem(definition: str, value: Any, at: str) -> str | None:
     """Why `value` has not the form that manifest.schema.json gives under $defs: "AT...: got X, expected Y"; None if it has."""
     return find_problem(value, schema()["$defs"][definition], schema(), at)

@@ -6,7 +6,6 @@ Every problem is a BundleError of one line that names the bundle, what was found
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field, replace
@@ -22,12 +21,9 @@ from ..compare import Tolerance
 from ..errors import BundleError, UsageError, did_you_mean
 from ..files import (
     MAX_ASSET_BYTES,
-    copy_command,
-    irregular,
     is_file,
     parse_json,
     read_json,
-    reason,
     recover,
     resolved,
     shown,
@@ -37,9 +33,10 @@ from ..onnx_file import check_external_data
 from ..spec import TensorSpec
 from . import known_hashes
 from .attention_block import AttentionBlock
-from .known_hashes import Mark
-from .manifest import MANIFEST, check_asset, check_manifest
+from .known_hashes import Known, Mark
+from .manifest import MANIFEST, check_asset, check_manifest, rules_version
 from .opened_files import OpenedFiles, ReplacedError, mark_of
+from .places import check_files, check_folder, inside
 
 #: How often a bundle may be replaced while it is being opened.
 _PATIENCE = 20
@@ -245,13 +242,13 @@ class Bundle:
         path = Path(path)
         for _ in range(_PATIENCE):
             recover(path)
-            before = _check_folder(path)
+            before = check_folder(path)
             try:
                 return cls._open(path, check_hashes, paranoid or known_hashes.paranoid())
             except BundleError:
                 # Half of it may be of one export and half of the next, which replaced it meanwhile.
                 recover(path)
-                if _check_folder(path) == before:
+                if check_folder(path) == before:
                     raise
         raise BundleError(f"bundle {path.name}: it is being replaced over and over; try again later")
 
@@ -259,13 +256,12 @@ class Bundle:
     def _open(cls, path: Path, check_hashes: bool, paranoid: bool) -> Bundle:
         where = f"bundle {path.name}"
         root = resolved(path)
-        manifest = read_json(_inside(root, MANIFEST, where), where)
-        check_manifest(manifest, where)
+        began, known = time.time_ns(), known_hashes.recall(root) if check_hashes and not paranoid else {}
+        manifest, checked = _read_manifest(root, where, known)
         files, assets = OpenedFiles(root, manifest, where), set(manifest["assets"].values())
-        listed, began = manifest["files"], time.time_ns()
+        listed = manifest["files"]
         # All sizes first: they cost nothing, and a hash of gigabytes is wasted on a bundle that lacks a file.
-        marks = _check_files(root, {relative: entry["size"] for relative, entry in listed.items()}, where)
-        known = known_hashes.recall(root) if check_hashes and not paranoid else {}
+        marks = check_files(root, {relative: entry["size"] for relative, entry in listed.items()}, where)
         unread = {
             relative
             for relative, entry in listed.items()
@@ -284,10 +280,11 @@ class Bundle:
                 # Which other files a graph names is said by its bytes. They were held to the manifest's before they were known.
                 if not check_hashes or precision.file.relative_to(root).as_posix() not in unread:
                     _check_data(precision, where)
-        if not paranoid and len(unread) < len(listed):
-            settled = {name: mark for name, mark in marks.items() if known_hashes.settled_before(mark, began)}
-            if settled:
-                known_hashes.remember(root, {name: (mark, listed[name]["sha256"]) for name, mark in settled.items()})
+        if check_hashes and not paranoid:
+            told = {name: (mark, listed[name]["sha256"]) for name, mark in marks.items()} | checked
+            settled = {name: each for name, each in told.items() if known_hashes.settled_before(each[0], began)}
+            if settled and settled != known:
+                known_hashes.remember(root, settled)
         return bundle
 
     @property
@@ -392,72 +389,26 @@ def with_bundle(
     raise AssertionError
 
 
-def _check_folder(path: Path) -> tuple[int, int, int]:
-    """What tells the folder from one that replaced it: inodes are used again, and a copy may have the time of the content, so
-    its time of change too."""
-    where = f"bundle {path.name}"
+def _read_manifest(root: Path, where: str, known: Known) -> tuple[dict[str, Any], Known]:
+    """The manifest, checked, and who has checked these bytes, to be remembered: this reader, and others as `known` has it."""
+    file = inside(root, MANIFEST, where)
+    before = _mark_of_manifest(file)
+    manifest = read_json(file, where)
+    if before is None or before != _mark_of_manifest(file):
+        check_manifest(manifest, where)
+        return manifest, {}
+    mine = f"{known_hashes.CHECKED}python {rules_version()}"
+    if known.get(mine) != (before, ""):
+        check_manifest(manifest, where)
+    others = {name for name, (mark, _) in known.items() if name.startswith(known_hashes.CHECKED) and mark == before}
+    return manifest, dict.fromkeys(sorted({mine, *others}), (before, ""))
+
+
+def _mark_of_manifest(file: Path) -> Mark | None:
     try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        from difflib import get_close_matches
-
-        near = get_close_matches(path.name, _bundles_beside(path), 1)
-        hint = f"did you mean {near[0]}?" if near else "check the path"
-        raise BundleError(f"{where}: {path} does not exist; {hint}") from None
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{where}: can't open {path}: {reason(error)}; check the path and its permissions") from None
-    if not stat.S_ISDIR(found.st_mode):
-        what = irregular(path) or "is a file"
-        raise BundleError(f"{where}: {path} {what}, expected a folder NAME.attn; check the path")
-    return found.st_dev, found.st_ino, found.st_ctime_ns
-
-
-def _bundles_beside(path: Path) -> list[str]:
-    try:
-        return [other.name for other in path.parent.iterdir() if other.suffix == ".attn" and other.name != path.name]
-    except OSError:
-        return []
-
-
-def _inside(root: Path, relative: str, where: str) -> Path:
-    """root/relative with every link followed; BundleError where that leads out of the bundle."""
-    try:
-        real = (root / relative).resolve()
-    except (OSError, RuntimeError):  # a loop of links; Python 3.13 no longer raises for it
-        raise BundleError(f"{where}: {relative} is a loop of links; re-export the bundle") from None
-    if not real.is_relative_to(root):
-        raise BundleError(
-            f"{where}: {relative} is a link out of the bundle, to {shown(str(real), 160)}; "
-            f"if you trust it, copy the files in with {copy_command(root)} and open the copy"
-        )
-    return real
-
-
-def _check_files(root: Path, sizes: Mapping[str, int], where: str) -> dict[str, Mark]:
-    """The mark of each of these files in `root`; BundleError for one that is missing, of another size, or outside."""
-    marks: dict[str, Mark] = {}
-    plain = {""}  # folders without a link on the way to them; one look at each file is enough then
-    for relative, size in sizes.items():
-        folder = relative.rpartition("/")[0]
-        path = f"{root}/{relative}"
-        try:
-            if folder not in plain and stat.S_ISDIR(os.lstat(f"{root}/{folder}").st_mode) and "/" not in folder:
-                plain.add(folder)
-            found = os.lstat(path)
-            if folder not in plain or stat.S_ISLNK(found.st_mode):
-                found = os.stat(_inside(root, relative, where))  # noqa: PTH116
-        except OSError as error:
-            what = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
-            raise BundleError(f"{where}: {relative} {what}; restore it or re-export the bundle") from None
-        if not stat.S_ISREG(found.st_mode):
-            raise BundleError(f"{where}: {relative} is not a regular file; restore it or re-export the bundle")
-        if found.st_size != size:
-            raise BundleError(
-                f"{where}: {relative} has {found.st_size} bytes, manifest says {size}; "
-                "the file was changed after export; re-export or restore it"
-            )
-        marks[relative] = mark_of(found)
-    return marks
+        return mark_of(file.stat())
+    except OSError:  # which reading it tells of
+        return None
 
 
 def _check_hash(files: OpenedFiles, relative: str, expected: str, where: str, keep: bool) -> None:

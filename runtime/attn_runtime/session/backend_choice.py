@@ -14,7 +14,6 @@ from ..interface import Backend, Engine, GraphFile, OpenOptions
 from ..lazy import dataclass
 from ..ort import usable_cores
 from .measured import fastest_measured
-from .thread_choice import ThreadChoice, close_all
 
 _DEVICES = ("auto", "cpu", "cuda")
 #: What "auto" tries, best first.
@@ -101,6 +100,8 @@ def open_engine(
 
 def _in_several_ways(engine: Engine, module: Backend, graph: GraphFile, options: OpenOptions) -> Engine:
     """The engine and others with fewer demands on the cores, as one; as it is where the process may keep one core busy."""
+    from .thread_choice import ThreadChoice, close_all
+
     if (count := usable_cores().usable) == 1:
         return engine
     # With a number, ONNX Runtime pins no thread to a core, which would wait there for whoever has it.

@@ -222,9 +222,9 @@ def test_a_bundle_is_opened_once_by_many_threads_and_given_back_with_it(
 ) -> None:
     opened: list[weakref.ref[capi.Handle]] = []
 
-    def slowly(folder: Path) -> capi.Handle:
+    def slowly(folder: Path, paranoid: bool) -> capi.Handle:
         time.sleep(0.1)
-        handle = open_bundle(folder)
+        handle = open_bundle(folder, paranoid)
         opened.append(weakref.ref(handle))
         return handle
 

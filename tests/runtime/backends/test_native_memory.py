@@ -13,7 +13,7 @@ from attn_runtime.bundle import known_hashes
 from attn_runtime.bundle.opened_files import mark_of
 from attn_runtime.errors import UsageError
 from attn_runtime.native import capi
-from support.checks.spoilt_memory import GRAPHS_SPOILT, HASHES_SPOILT, flip_last
+from support.machines.spoilt_memory import GRAPHS_SPOILT, HASHES_SPOILT, flip_last
 
 pytestmark = pytest.mark.skipif(native.why_unavailable() is not None, reason=str(native.why_unavailable()))
 
@@ -72,7 +72,16 @@ def test_cpp_remembers_what_python_would(valid_bundle: Path, cache: Path) -> Non
     assert not known_hashes.recall(valid_bundle)  # the files are too young
     time.sleep(2.1)
     capi.open_bundle(valid_bundle)
-    assert known_hashes.recall(valid_bundle) == written(valid_bundle)
+    known = known_hashes.recall(valid_bundle)
+    manifest = mark_of((valid_bundle / "manifest.json").stat())
+    (checked,) = {name: told for name, told in known.items() if name.startswith(known_hashes.CHECKED)}.items()
+    assert checked[0].startswith("/checked by c++ ") and checked[1] == (manifest, "")
+    assert known == {**written(valid_bundle), checked[0]: checked[1]}
+    Bundle.open(valid_bundle)
+    both = known_hashes.recall(valid_bundle)
+    capi.open_bundle(valid_bundle)
+    assert known_hashes.recall(valid_bundle) == both
+    assert [name.split()[2] for name in both if name.startswith(known_hashes.CHECKED)] == ["c++", "python"]
     (memory,) = (cache / "attn-runtime" / "known").iterdir()
     assert memory.stat().st_mode & 0o777 == 0o600
 
@@ -81,6 +90,32 @@ def test_cpp_verifies_by_the_files_whatever_is_remembered(valid_bundle: Path, ca
     handle = capi.open_bundle(lied(valid_bundle))
     library = capi.library()
     assert library.attn_bundle_verify(handle.value, None, None, None) == BundleError.exit_code
+
+
+def test_a_manifest_that_was_found_valid_is_not_checked_again_and_a_changed_one_is(
+    valid_bundle: Path, cache: Path
+) -> None:
+    """Each reader believes its own check alone."""
+    time.sleep(2.1)
+    capi.open_bundle(valid_bundle)
+    Bundle.open(valid_bundle)
+    file, files = valid_bundle / "manifest.json", written(valid_bundle)
+    text = file.read_text()
+    broken = text.replace('"schema_version": 1', '"schema_version": 9')
+    assert broken != text
+    file.write_text(broken)
+    known = known_hashes.recall(valid_bundle)
+    for opened in (Bundle.open, capi.open_bundle):
+        with pytest.raises(BundleError, match="schema_version"):
+            opened(valid_bundle)
+    mark = mark_of(file.stat())
+    checked = [name for name in known if name.startswith(known_hashes.CHECKED)]
+    for opened, other, name in ((Bundle.open, capi.open_bundle, "python"), (capi.open_bundle, Bundle.open, "c++")):
+        (mine,) = [each for each in checked if f" {name} " in each]
+        known_hashes.remember(valid_bundle, {**files, mine: (mark, "")})
+        opened(valid_bundle)
+        with pytest.raises(BundleError, match="schema_version"):
+            other(valid_bundle)
 
 
 def answers(bundle: Path, backend: str, cache: Path) -> np.ndarray:

@@ -12,7 +12,7 @@ import pytest
 from attn_runtime import Bundle, BundleError
 from attn_runtime.bundle import known_hashes
 from attn_runtime.bundle.opened_files import OpenedFiles
-from support.checks.spoilt_memory import HASHES_SPOILT, flip_last
+from support.machines.spoilt_memory import HASHES_SPOILT, flip_last
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from attn_runtime.bundle import known_hashes
 from attn_runtime.compare import compare
 from attn_runtime.interface import GraphFile
 from attn_runtime.ort import saved_graphs
-from support.checks.spoilt_memory import GRAPHS_SPOILT
+from support.machines.spoilt_memory import GRAPHS_SPOILT
 
 
 @pytest.fixture

@@ -30,6 +30,9 @@ struct Mark {
 // Mark and sha256, by path in the bundle.
 using KnownHashes = std::map<std::string, std::pair<Mark, std::string>>;
 
+// Begins the name of who has found the manifest to be valid, and of which version; its mark is the manifest's. No path begins so.
+constexpr char kChecked[] = "/checked by ";
+
 // Whether the environment asks that nothing be believed: ATTN_PARANOID=1.
 bool is_paranoid();
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "bundle/manifest.h"
 #include "bundle/patterns.h"
 #include "util/unicode.h"
 
@@ -200,6 +201,8 @@ const Json& manifest_schema() {
   static const Json schema = parse_json({reinterpret_cast<const char*>(manifest_schema_text), manifest_schema_bytes}, "manifest.schema.json");
   return schema;
 }
+
+std::string manifest_rules() { return std::string(ATTN_VERSION) + " " + std::to_string(manifest_schema_bytes); }
 
 std::optional<std::string> find_problem(const Json& value, const Json& schema, const Json& root) {
   return Finder(root).problem(value, schema, {});
