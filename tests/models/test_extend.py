@@ -12,7 +12,7 @@ from attn_models.zoo import lm, translator
 from attn_runtime.errors import UsageError
 from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, named_dims
-from support.checks.several_tokens import both_ways
+from support.generators.several_tokens import both_ways
 
 VOCABULARY = 40
 LM = lm.of_size(VOCABULARY, width=32, layers=2, heads=4, kv_heads=2, feed_forward=48, max_length=64)

@@ -15,7 +15,7 @@ from attn_models.extend import with_extend
 from attn_runtime import GenerateOptions, open_generator
 from attn_runtime.errors import UsageError
 from attn_runtime.tasks import verify
-from support.checks.several_tokens import both_ways
+from support.generators.several_tokens import both_ways
 from support.huggingface.tiny_pretrained import tiny_model
 
 # Windows and chunks that are shorter than what is read, so that a new token does not see all that are new.

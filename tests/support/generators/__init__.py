@@ -1,0 +1,1 @@
+"""Graphs of generators, held against one another."""
