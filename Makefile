@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # Python compiles the modules that it imports; compiling all of torch's and transformers' would take a minute.
 PIP := $(BIN)/pip install -q --no-compile --disable-pip-version-check -c constraints.txt
 
+# What is compiled once is kept: a test run starts hundreds of processes, and each would compile torch and numpy again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo demo-cpp test test-aarch64 fuzz-cpp lint format bench bench-cpp install cpp cpp-tests clean
 
 install: $(VENV)/.installed

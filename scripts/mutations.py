@@ -79,8 +79,8 @@ MUTATIONS = (
         "bundle-hash",
         RUNTIME,
         "hashes are left out when they are asked for",
-        "if check_hashes:",
-        "if not check_hashes:",
+        "if not check_hashes or known.get(",
+        "if check_hashes or known.get(",
         ("test_attack_is_told_in_one_line", "test_hostile.py", "test_writer.py"),
     ),
     Mutation(
@@ -159,8 +159,8 @@ MUTATIONS = (
         "pass-border",
         EXPORT,
         "a pass may fix a dynamic axis of an input or output",
-        "if isinstance(b, int) and a != b:",
-        "if isinstance(a, int) and isinstance(b, int) and a != b:",
+        'a != b and (isinstance(a, int) or kind == "inputs" or declared & _names(a)):',
+        "a != b and isinstance(a, int):",
         ("test_a_pass_that_breaks_its_contract_is_named", "test_simplify.py", "test_base.py"),
     ),
     Mutation(
@@ -207,8 +207,8 @@ MUTATIONS = (
         "cached-step-scale",
         MODELS,
         "the language model's step with a cache does not scale its scores, its whole forward does",
-        " * self.head_size**-0.5",
-        "",
+        "self.shared, self.head_size) * self.head_size**-0.5",
+        "self.shared, self.head_size)",
         ("test_with_a_cache_it_answers_as_without", "test_lm.py"),
     ),
     Mutation(
