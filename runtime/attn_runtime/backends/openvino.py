@@ -43,6 +43,9 @@ _EXACT = {
 _MOST_WHOLE = 2**24
 _WHOLE = ("int32", "int64", "uint32", "uint64")
 
+#: Of TensorProto.DataType, those that are not computed as they are called.
+_CAST_TO: dict[object, str] = {10: "float16", 11: "float64", 16: "bfloat16"}
+
 #: Graphs that a bound call compiles again for its sizes, how large and how many.
 _SMALL_BYTES, _MOST_FIXED = 16 << 20, 4
 
@@ -89,7 +92,9 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OpenvinoEngine:
     known = read_graph(graph.file, graph.where)
     for node, problem in misread(known):
         raise BackendError(f"{graph.where}: OpenVINO would answer wrongly: {_place(node)}: {problem}; {_ort_says}")
+    # What lies between two nodes is often not declared; what a Cast makes is told by the Cast.
     types = {value.dtype for value in known.values.values()}
+    types |= {str(_CAST_TO.get(node.attributes.get("to"))) for node in known.nodes if node.op_type == "Cast"}
     told = {**_EXACT, "INFERENCE_NUM_THREADS": str(options.threads or usable_cores().usable)}
     try:
         core = _core(graph.where)

@@ -130,8 +130,11 @@ def _create_kept(graph: GraphFile, wanted: OpenOptions) -> Any:
     return saved.write(save)
 
 
-def _session_options(wanted: OpenOptions, device: str = "cpu", optimizations: bool = True) -> Any:
+def _session_options(
+    wanted: OpenOptions, device: str = "cpu", optimizations: bool = True, zero_points: bool = True
+) -> Any:
     return cpu_options(
+        zero_points=zero_points,
         threads=wanted.threads or 0,
         large=wanted.low_memory and device == "cpu",
         stop_spinning=wanted.stop_spinning,
@@ -179,7 +182,7 @@ def create(
     onnxruntime = library()
     if graph.bundle is None:  # which has seen to it
         check_external_data(graph.file, graph.where)
-    options = _session_options(wanted, device)
+    options = _session_options(wanted, device, zero_points=_has_zero_points(graph))
     if device != "cpu":
         options.add_session_config_entry(*RECORD)  # ONNX Runtime before 1.24 ignores it
         # A provider that fails to load is told by the library's own logger, for which a session's options do not count.
@@ -204,6 +207,16 @@ def _holds_half(graph: GraphFile) -> bool:
     from ..onnx_file import read_graph
 
     return any(value.dtype == "float16" for value in read_graph(graph.file, graph.where).values.values())
+
+
+def _has_zero_points(graph: GraphFile) -> bool:
+    """Whether each DequantizeLinear has one: those of a bundle do, a plain file is somebody's."""
+    if graph.bundle is not None:
+        return True
+    from ..onnx_file import read_graph
+
+    nodes = read_graph(graph.file, graph.where).nodes
+    return all(len(node.inputs) > 2 and node.inputs[2] for node in nodes if node.op_type == "DequantizeLinear")
 
 
 def _open_error(error: Exception, graph: GraphFile, device: str) -> AttnError:

@@ -25,10 +25,15 @@ BROKEN_ON_FP16 = ("NchwcTransformer", "SimplifiedLayerNormFusion", "LayerNormFus
 #: times as long as Add and LayerNormalization, in 1.31.
 SLOW_ON_CPU = ("SkipLayerNormFusion",)
 
+#: It gives a DequantizeLinear per channel that has no zero point a single one then, in 1.31.1, and does not run it.
+_UNSIGNED = "session.x64quantprecision"
+#: What it says where two of them read one weight, which 1.31.1 makes unsigned once for each under one name.
+_TWICE = "Attempt to replace the existing tensor"
+
 #: What a quantised graph computes is what its file says. Left alone, ONNX Runtime makes DequantizeLinear and MatMul a MatMulNBits
-#: that rounds activations to int8 too (level 4; 1 is float32). "session.x64quantprecision" is left alone: 1.31.1 gives a
-#: DequantizeLinear per channel one zero point then, and does not run it.
-QUANTISED_AS_WRITTEN = {"session.qdq_matmulnbits_accuracy_level": "1"}
+#: that rounds activations to int8 too (level 4; 1 is float32), and on an x86 CPU without VNNI its products of unsigned and signed
+#: int8 saturate at 16 bits, unless it may make weights unsigned.
+QUANTISED_AS_WRITTEN = {"session.qdq_matmulnbits_accuracy_level": "1", _UNSIGNED: "1"}
 
 #: ONNX Runtime has mutexes of the process's own, which a session takes while it is made.
 _OPENING = Gate()
@@ -45,6 +50,7 @@ def cpu_options(
     stop_spinning: bool = False,
     share_cores: bool = False,
     data_folder: Path | None = None,
+    zero_points: bool = True,
 ) -> Any:
     """An onnxruntime.SessionOptions; what a GPU needs is added by who opens one.
 
@@ -54,6 +60,7 @@ def cpu_options(
     stop_spinning  threads sleep as soon as a call is over
     share_cores    they sleep between nodes too, and nodes are cut into pieces that get smaller: who has no core holds up nobody
     data_folder    of the external data of a model that is given as bytes
+    zero_points    every DequantizeLinear has one, as in all graphs of ours: see _UNSIGNED
     """
     import onnxruntime
 
@@ -61,6 +68,8 @@ def cpu_options(
     options.log_severity_level = NO_LOG
     options.intra_op_num_threads = threads or default_threads()
     for key, value in QUANTISED_AS_WRITTEN.items():
+        if key == _UNSIGNED and not zero_points:
+            continue
         options.add_session_config_entry(key, value)
     if not optimizations:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -103,6 +112,12 @@ def make_session(
     without = {"disabled_optimizers": names} if names else {}
     chosen = None if providers is None else list(providers)
     with _OPENING, nullcontext(model) if isinstance(model, bytes) else utf8_path(model) as given:
-        session = onnxruntime.InferenceSession(given, options, chosen, enable_fallback=0, **without)
+        try:
+            session = onnxruntime.InferenceSession(given, options, chosen, enable_fallback=0, **without)
+        except Exception as problem:
+            if _TWICE not in str(problem):
+                raise
+            options.add_session_config_entry(_UNSIGNED, "0")
+            session = onnxruntime.InferenceSession(given, options, chosen, enable_fallback=0, **without)
     session.disable_fallback()
     return session

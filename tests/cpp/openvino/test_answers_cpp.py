@@ -18,6 +18,7 @@ from support.checks.threads import in_threads
 from support.machines.cpp_session import Opened, verified
 from support.machines.generator_library import Generator
 from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of
+from support.quantised.products import SATURATES
 from support.quantised.small_net import export_small, spoil
 
 PARITY_STATUS = 4
@@ -44,6 +45,8 @@ def test_golden_cases_come_to_what_they_come_to_in_python(name: str, cpp_bundles
 def test_other_precisions_are_held_to_their_limits(
     precision: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
+    if precision == "int8" and SATURATES:
+        pytest.skip("int8 products saturate on this CPU, OpenVINO's too, and verify refuses them")
     exported = once(tmp_path_factory, "small-for-quantisation", export_small) / "small.attn"
     path = Path(shutil.copytree(exported, tmp_path / "small.attn"))
     convert(path, precision, skip=["attention"])

@@ -22,6 +22,7 @@ from attn_runtime import backends
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.cli.options import run_cli
 from attn_runtime.errors import AttnError, BundleError, OutputError, ParityError, StageError, UsageError
+from attn_runtime.ort import cpu_options, make_session
 from attn_runtime.tasks.verification import verify
 from onnx import TensorProto, numpy_helper
 from support.checks.once import once
@@ -86,7 +87,7 @@ def test_a_bundle_gets_it_and_every_reader_holds_it(name: str, small: Path, tmp_
         if backends.get(backend).why_unavailable() is None:
             report = verify(small, backend=backend, precision=name)
             assert report.passed and report.backend == backend and report.cases
-    session = onnxruntime.InferenceSession(entry.file, providers=["CPUExecutionProvider"])
+    session = make_session(entry.file, cpu_options())
     for case in graph.cases(scheme.held_to):
         (got,), (expected,) = session.run(None, case.inputs), case.outputs.values()
         error = np.abs(got - expected).max() / np.abs(expected).max()

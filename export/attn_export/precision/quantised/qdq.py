@@ -80,7 +80,10 @@ def _weight(
     typed = f"{name}/scale/{TensorProto.DataType.Name(float_type).lower()}"
     scale = writer.weight(typed, np.asarray(scales, helper.tensor_dtype_to_np_dtype(float_type)))
     wide = writer.own(f"{name}/wide/{node.name}")
-    made = helper.make_node("DequantizeLinear", [lies, scale], [wide], name=wide, **attributes)
+    # Said, though 0 is what is meant without: on a CPU whose int8 products saturate, ONNX Runtime makes weights unsigned. What is
+    # left out becomes one number for all columns, which it then refuses, and so it does what two nodes share.
+    zero = [writer.weight(f"{wide}/zero", np.zeros(scales.shape, np.int8), element)] if weights.kind == "int8" else []
+    made = helper.make_node("DequantizeLinear", [lies, scale, *zero], [wide], name=wide, **attributes)
     writer.before(node, [made])
     return wide
 

@@ -16,8 +16,14 @@ namespace {
 // The largest graphs that a bound call compiles again for its sizes.
 constexpr uintmax_t kSmallBytes = 16 << 20;
 
+// What lies between two nodes is often not declared; what a Cast makes is told by the Cast.
 bool has_type(const OnnxGraph& graph, uint64_t type) {
-  return std::any_of(graph.values.begin(), graph.values.end(), [&](const auto& value) { return value.second.type == type; });
+  const auto casts_to_it = [&](const OnnxNode& node) {
+    const auto to = node.op_type == "Cast" ? node.attributes.find("to") : node.attributes.end();
+    return to != node.attributes.end() && to->second.number == static_cast<double>(type);
+  };
+  return std::any_of(graph.values.begin(), graph.values.end(), [&](const auto& value) { return value.second.type == type; }) ||
+         std::any_of(graph.nodes.begin(), graph.nodes.end(), casts_to_it);
 }
 
 class Openvino : public Backend {

