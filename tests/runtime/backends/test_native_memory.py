@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -141,6 +142,16 @@ def test_a_graph_that_one_kept_is_opened_by_the_other(order: tuple[str, str], va
     before = state(kept)
     assert len(before) >= 2
     assert (answers(valid_bundle, order[1], kept) == first).all() and state(kept) == before
+
+
+def test_a_graph_is_kept_where_the_umask_lets_a_group_write(valid_bundle: Path, kept: Path) -> None:
+    mask = os.umask(0o002)
+    try:
+        first = answers(valid_bundle, "native", kept)
+        before = state(kept)
+        assert (answers(valid_bundle, "native", kept) == first).all() and state(kept) == before
+    finally:
+        os.umask(mask)
 
 
 @pytest.mark.parametrize("spoilt", GRAPHS_SPOILT)

@@ -202,7 +202,8 @@ void SavedGraph::write(const std::function<void(const ConfigEntries&, const fs::
                            {"session.optimized_model_external_initializers_min_size_in_bytes", "1024"},
                            {"session.save_external_prepacked_constant_initializers", "1"}};
   try {
-    fs::create_directory(folder_.parent_path());
+    // Whatever the process's mask lets others do: what others may write to is not believed.
+    if (::mkdir(folder_.parent_path().c_str(), 0700) != 0 && errno != EEXIST) throw std::system_error(errno, std::generic_category());
     const Staging staging(folder_);
     open(told, staging.made() / kModel);
     std::string text = key_;
