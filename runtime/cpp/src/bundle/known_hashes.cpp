@@ -1,5 +1,6 @@
 #include "bundle/known_hashes.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ namespace {
 
 constexpr int kFormat = 1;
 constexpr size_t kMostBytes = size_t{1} << 20;
+constexpr size_t kMostFiles = 256;
 constexpr int64_t kYoungNs = 2'000'000'000;
 
 int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
@@ -54,6 +56,21 @@ bool write_all(int file, const std::string& text) {
     done += static_cast<size_t>(wrote);
   }
   return true;
+}
+
+// Leaves the newest files.
+void sweep(int folder) {
+  DIR* all = ::fdopendir(::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!all) return;
+  std::vector<std::pair<int64_t, std::string>> found;
+  while (const dirent* each = ::readdir(all)) {
+    struct stat file {};
+    if (::fstatat(folder, each->d_name, &file, AT_SYMLINK_NOFOLLOW) != 0 || S_ISDIR(file.st_mode)) continue;
+    found.emplace_back(nanoseconds(file.st_mtim), each->d_name);
+  }
+  ::closedir(all);
+  std::sort(found.rbegin(), found.rend());
+  for (size_t i = kMostFiles; i < found.size(); ++i) ::unlinkat(folder, found[i].second.c_str(), 0);
 }
 
 }  // namespace
@@ -104,6 +121,7 @@ void remember_hashes(const fs::path& folder, const KnownHashes& known) {
   if (file.number < 0) return;
   const bool whole = write_all(file.number, Json{{"format", kFormat}, {"files", files}}.dump());
   if (!whole || ::renameat(own.number, part.c_str(), own.number, name->c_str()) != 0) ::unlinkat(own.number, part.c_str(), 0);
+  sweep(own.number);
 }
 
 bool settled_before(const Mark& mark, int64_t time_ns) { return mark.changed_ns < time_ns - kYoungNs; }
