@@ -30,12 +30,6 @@ const char kData[] = "model.onnx.data";
 const char kKey[] = "key";
 constexpr size_t kMostBytes = size_t{1} << 16;
 
-std::string sha256_of_text(const std::string& text) {
-  Sha256 digest;
-  digest.update(text.data(), text.size());
-  return digest.hexadecimal();
-}
-
 Error not_written(const fs::path& cache, const std::string& why) {
   return usage_error("cache " + cache.string() + ": can't be written (" + why +
                      "); name a folder that can, or leave cache out to optimise anew in every process");
