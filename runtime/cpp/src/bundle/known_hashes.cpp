@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <optional>
 #include <random>
 #include <vector>
 
@@ -29,24 +28,12 @@ constexpr int64_t kYoungNs = 2'000'000'000;
 int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
 
 std::optional<std::string> name_of(const fs::path& folder) {
-  struct stat found {};
-  if (::stat(folder.c_str(), &found) != 0) return std::nullopt;
+  const std::optional<Mark> found = Mark::of(folder);
+  if (!found) return std::nullopt;
   char name[64];
-  std::snprintf(name, sizeof name, "%llx-%llx.json", static_cast<unsigned long long>(found.st_dev),
-                static_cast<unsigned long long>(found.st_ino));
+  std::snprintf(name, sizeof name, "%llx-%llx.json", static_cast<unsigned long long>(found->device),
+                static_cast<unsigned long long>(found->inode));
   return name;
-}
-
-// What an own file of a bounded size holds.
-std::optional<std::string> own_text(int folder, const std::string& name) {
-  const Descriptor file(::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  struct stat found {};
-  if (file.number < 0 || ::fstat(file.number, &found) != 0 || !S_ISREG(found.st_mode) || !is_own(found)) return std::nullopt;
-  if (static_cast<uint64_t>(found.st_size) > kMostBytes) return std::nullopt;
-  std::string text(static_cast<size_t>(found.st_size), '\0');
-  const ssize_t got = ::read(file.number, text.data(), text.size());
-  if (got != static_cast<ssize_t>(text.size())) return std::nullopt;
-  return text;
 }
 
 bool write_all(int file, const std::string& text) {
@@ -80,6 +67,12 @@ Mark::Mark(const struct stat& found)
            // The size of a folder and the time of its content change with every engine that is built.
            S_ISREG(found.st_mode) ? nanoseconds(found.st_mtim) : 0, nanoseconds(found.st_ctim)) {}
 
+std::optional<Mark> Mark::of(const fs::path& path) {
+  struct stat found {};
+  if (::stat(path.c_str(), &found) != 0) return std::nullopt;
+  return Mark(found);
+}
+
 bool is_paranoid() {
   const char* told = std::getenv("ATTN_PARANOID");
   return told && *told && std::string(told) != "0";
@@ -88,7 +81,7 @@ bool is_paranoid() {
 KnownHashes recall_hashes(const fs::path& folder) {
   const Descriptor own = own_cache_folder("known");
   const std::optional<std::string> name = name_of(folder);
-  const std::optional<std::string> text = own.number >= 0 && name ? own_text(own.number, *name) : std::nullopt;
+  const std::optional<std::string> text = own.number >= 0 && name ? own_text(own.number, *name, kMostBytes) : std::nullopt;
   if (!text) return {};
   try {
     const Json content = parse_json(*text, "known hashes");

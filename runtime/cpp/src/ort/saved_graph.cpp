@@ -144,15 +144,10 @@ SavedGraph::SavedGraph(const GraphFile& graph, const fs::path& cache, const OrtL
 }
 
 std::optional<std::map<std::string, SavedGraph::Listed>> SavedGraph::listed() const {
-  const Descriptor file(::open((folder_ / kKey).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  struct stat found {};
-  if (file.number < 0 || ::fstat(file.number, &found) != 0 || !S_ISREG(found.st_mode) || !is_own(found)) return std::nullopt;
-  std::string text(kMostBytes, '\0');
-  const ssize_t got = ::read(file.number, text.data(), text.size());
-  text.resize(got > 0 ? static_cast<size_t>(got) : 0);
-  if (text.compare(0, key_.size(), key_) != 0) return std::nullopt;
+  const std::optional<std::string> text = own_text(AT_FDCWD, folder_ / kKey, kMostBytes);
+  if (!text || text->compare(0, key_.size(), key_) != 0) return std::nullopt;
   std::map<std::string, Listed> files;
-  std::istringstream lines(text.substr(key_.size()));
+  std::istringstream lines(text->substr(key_.size()));
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     std::string word, name, size, sha256, rest;
