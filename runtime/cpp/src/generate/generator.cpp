@@ -12,8 +12,6 @@
 namespace attn {
 namespace {
 
-constexpr size_t most_shapes = 4;
-
 Generated result_of(Answers& answers, bool with_scores, const Settings& settings) {
   Generated made;
   if (with_scores) {
@@ -270,14 +268,7 @@ const Precision& Generator::precision_of(const std::string& graph) const { retur
 StepGraphs& Generator::step_graphs(const Prompts& given, size_t beams) {
   PromptShape shape{given.lengths.size(), beams, given.width, {}};
   for (const auto& [name, view] : given.source) shape.source[name] = view.shape;
-  const auto found = std::find_if(step_graphs_.begin(), step_graphs_.end(), [&](const StepGraphs& each) { return each.shape() == shape; });
-  if (found != step_graphs_.end()) {
-    step_graphs_.splice(step_graphs_.begin(), step_graphs_, found);
-  } else {
-    step_graphs_.emplace_front(graph_io, sessions_, std::move(shape));
-    if (step_graphs_.size() > most_shapes) step_graphs_.pop_back();
-  }
-  return step_graphs_.front();
+  return step_graphs_.of(graph_io, sessions_, std::move(shape));
 }
 
 std::vector<uint8_t> Generator::stops(const std::vector<int64_t>& tokens) const {

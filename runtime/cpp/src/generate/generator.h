@@ -2,7 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -101,7 +100,7 @@ class Generator {
   std::shared_ptr<Turns> turns_ = std::make_shared<Turns>();
   std::shared_ptr<Server> server_;
   std::atomic<bool> submitted_{false};
-  std::list<StepGraphs> step_graphs_;  // the newest first; their buffers are kept for the next prompts of the same shape
+  LatestStepGraphs step_graphs_{4};
 };
 
 }  // namespace attn

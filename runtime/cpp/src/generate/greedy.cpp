@@ -168,8 +168,7 @@ bool Guessed::take_row(const Logits& logits, size_t row, const std::function<boo
   const size_t begun = answer.size();
   bool goes_on = true;
   for (size_t number = 0; number <= guess.size(); ++number) {
-    const Logits given{logits.with_row(row * count_ + number, [](const auto* values) { return static_cast<const void*>(values); }),
-                       logits.dtype, 1, logits.vocabulary};
+    const Logits given = logits.only(row * count_ + number);
     const size_t token = chosen(given, row);
     if (with_scores) {
       const double value = given.at(0, token) - log_sum_exp(given, 0);

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <deque>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -68,7 +67,7 @@ class Server {
   RequestLimits limits_;
   size_t most_;
   Slots slots_;
-  std::list<StepGraphs> step_graphs_;  // for prompts of one row, the newest first
+  LatestStepGraphs step_graphs_{8};  // for prompts of one row
   Clock::duration step_time_{};
   std::atomic<std::thread::id> worker_{};
   std::mutex mutex_;  // of what follows
