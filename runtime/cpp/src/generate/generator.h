@@ -19,6 +19,8 @@
 
 namespace attn {
 
+class Answers;
+
 // One call of `generate` at a time: that of another thread waits. Requests that are submitted are written together, and take turns with such
 // calls.
 class Generator {
@@ -68,6 +70,8 @@ class Generator {
     size_t width = 0;
     std::vector<size_t> lengths;         // how many of each row count
     std::vector<int64_t> begins;         // what `tokens` points to, where a token begins every answer
+
+    std::vector<std::vector<int64_t>> rows() const;  // their tokens, without padding
   };
 
   Prompts prompts(std::map<std::string, View> inputs, const Settings& settings) const;
@@ -78,8 +82,8 @@ class Generator {
   std::vector<uint8_t> stops(const std::vector<int64_t>& tokens) const;
   StepGraphs& step_graphs(const Prompts& prompts, size_t beams);
   std::vector<std::vector<int64_t>> sources(const Prompts& prompts) const;
-  Generated with_guesses(const Prompts& prompts, const Settings& settings, const std::vector<size_t>& limits,
-                         const std::vector<uint8_t>& stops, const ScoreRules* rules, const GenerateOptions& options);
+  Generated with_guesses(const Prompts& prompts, const Settings& settings, Answers& answers, const ScoreRules* rules,
+                         const GenerateOptions& options);
 
   Sessions sessions_;
   std::shared_ptr<Session> extend_;  // opened when it is first wanted: it may hold the weights once more
