@@ -196,7 +196,7 @@ void Server::read(const std::shared_ptr<Request>& request) {
     std::vector<int64_t> tokens = prompt.tokens;
     tokens.resize(width, graph_io_->pad);
     graphs = &step_graphs(prompt, width);
-    next = request->take(graphs->read(prompt.views(), tokens.data(), {prompt.tokens.size()}));
+    next = request->take(graphs->read(views_of(prompt.source), tokens.data(), {prompt.tokens.size()}));
   } catch (...) {
     request->fail(std::current_exception());
     return;

@@ -34,7 +34,7 @@ class Server {
   const std::string& where() const { return graph_io_->where; }
   // Whether it is the calling thread that takes the steps.
   bool here() const { return worker_ == std::this_thread::get_id(); }
-  CarriedShapes shapes_of(const Prompt& prompt) const { return slots_.shapes_of(prompt.views()); }
+  CarriedShapes shapes_of(const Prompt& prompt) const { return slots_.shapes_of(views_of(prompt.source)); }
   // Raises input_error for a request that would never fit into the memory, usage_error where too many are there, and once it is closed.
   void submit(const std::shared_ptr<Request>& request);
   // One that is over waits no longer.
