@@ -222,7 +222,7 @@ def finish(work: GraphExport) -> None:
     for stage in work.stages[number:]:
         stage.verdict = verdict
     for stage in work.stages[1:number]:
-        if stage.changed:
+        if not stage.verdict.checks:  # also of a pass that left such a form as it was
             stage.note = f"{stage.note}; held against PyTorch together with {work.stages[number].name}"
 
 
