@@ -5,14 +5,11 @@ A runtime that guesses what comes next has the guesses checked by one call of it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 from attn_runtime.errors import UsageError
 from attn_runtime.spec import Dim, TensorSpec
-from numpy.typing import NDArray
 
 from .spec import Extension, GraphSpec, ModelSpec
 
@@ -25,10 +22,11 @@ NAME, COUNT = "extend", "count"
 def extend_graph(step: GraphSpec, extension: Extension) -> GraphSpec:
     """The declaration of `extend` beside `step`."""
     scores, *new = step.outputs
-    count = extend_inputs(step.inputs)[0].dims[1]
+    inputs = extend_inputs(step.inputs)
+    count = next(spec for spec in inputs if spec.name == "token").dims[1]
     several = replace(scores, dims=(scores.dims[0], count, *scores.dims[1:]), meaning="score of each token after each")
     entries = (replace(spec, dims=(*spec.dims[:2], count, *spec.dims[3:])) for spec in new)
-    return GraphSpec(NAME, extend_inputs(step.inputs), (several, *entries), extension.view, extension.fit)
+    return GraphSpec(NAME, inputs, (several, *entries), extension.view, extension.fit)
 
 
 def extend_inputs(step: Sequence[TensorSpec], count: Dim | None = None) -> tuple[TensorSpec, ...]:
@@ -51,19 +49,6 @@ def extend_inputs(step: Sequence[TensorSpec], count: Dim | None = None) -> tuple
     for name, spec in given.items():
         given[name] = replace(spec, dims=tuple(entries if dim.name == cache.name else dim for dim in spec.dims))
     return tuple(given.values())
-
-
-def before_the_end(of_step: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]) -> Any:
-    """`of_step`, which fits the drawn inputs of a step, with every one of the tokens at a place of the cache."""
-
-    def fit(drawn: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        fitted = dict(of_step(drawn))
-        room = fitted["past_mask"].shape[1] - fitted["token"].shape[1] + 1
-        position = fitted["position"] % room
-        places = np.arange(fitted["past_mask"].shape[1])
-        return {**fitted, "position": position, "past_mask": fitted["past_mask"] & (places < position)}
-
-    return fit
 
 
 def with_extend(model: ModelSpec) -> ModelSpec:

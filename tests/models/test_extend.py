@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from attn_models import registry
-from attn_models.extend import MOST_TOKENS, before_the_end, extend_inputs, with_extend
+from attn_models.extend import MOST_TOKENS, extend_inputs, with_extend
 from attn_models.spec import ModelSpec
 from attn_models.zoo import lm, translator
 from attn_runtime.errors import UsageError
-from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.spec import Dim, named_dims
 from support.generators.several_tokens import both_ways
 
@@ -56,14 +54,6 @@ def test_a_small_cache_takes_fewer_tokens_and_a_range_that_was_asked_for_stays()
     assert (dims["count"].max, dims["cache"].min, dims["cache"].max) == (6, 6, 8)
     asked = named_dims(extend_inputs(step.inputs, Dim("count", 1, 2, 3)))
     assert (asked["count"].max, asked["cache"].min) == (3, 3)
-
-
-def test_drawn_inputs_leave_a_place_for_every_token() -> None:
-    inputs = next(graph for graph in with_extend(LM).graphs if graph.name == "extend").inputs
-    fit = before_the_end(lambda drawn: drawn)
-    drawn = fit(draw_inputs(inputs, {"batch": 40, "count": 9, "cache": 20}, 3))
-    assert drawn["position"].max() <= 20 - 9 and len(np.unique(drawn["position"])) > 5
-    assert (drawn["past_mask"].sum(1) <= drawn["position"][:, 0]).all() and drawn["past_mask"].any()
 
 
 def test_a_model_without_one_says_so() -> None:

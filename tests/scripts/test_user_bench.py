@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exported import exported
 from precision import models, turns
 from precision.runners import Made, Runner, Work
 from support.graphs.make_hostile_bundles import make_valid_bundle
@@ -55,7 +56,7 @@ def test_generation_is_measured_idle_and_busy_and_a_peer_that_is_not_installed_i
 def test_a_call_is_measured_and_so_are_the_slowest(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     (asked.folder / "built-in").mkdir()
     bundle = make_valid_bundle(asked.folder / "built-in" / "vit.attn")
-    assert one_shot.bundle_of("vit", bundle.parent) == bundle  # it is there
+    assert exported("vit", bundle) == bundle  # it is there
     monkeypatch.setattr(one_shot, "BATCHES", (1, 4))  # its batch is 1..4
     rows = {(row.what, row.cell): row for row in one_shot.of_model("vit", asked)}
     assert rows["one call", "vit, batch 4"].goal == 1.0 and rows["one call", "vit, batch 4"].peer is None

@@ -41,12 +41,10 @@ class Simplify:
         original = load(source)
         before, bare = info_of(original), target.with_suffix(".bare.onnx")
         _save_without_large_weights(original, bare)
-        tried: list[tuple[int, int, int]] = []
-        models: list[ir.Model | None] = []
+        tried: list[tuple[int, int, int, str, ir.Model]] = []
         notes: list[str] = []
         for number, (label, optimize, skip) in enumerate(_WAYS):
             candidate = target.with_suffix(f".{number}.onnx")
-            models.append(None)
             try:
                 isolated.run(
                     "attn_export.passes._onnxsim:simplify_here",
@@ -61,19 +59,17 @@ class Simplify:
                 continue
             simplified = load(candidate)
             _restore(simplified, original)
-            models[number] = simplified
             after = info_of(simplified)
             if foreign := _domains(simplified) - _domains(original):
                 notes.append(f"{label} brought in operators of {', '.join(sorted(foreign))}")
                 continue
             if after.weight_bytes <= max(before.weight_bytes * _MAX_GROWTH, before.weight_bytes + _SMALL_BYTES):
-                tried.append((after.nodes, after.weight_bytes, number))
+                tried.append((after.nodes, after.weight_bytes, number, label, simplified))
             notes.append(f"{label}: {after.nodes} nodes")
         best = min(tried, default=None)
-        chosen = models[best[2]] if best is not None else None
-        if best is not None and chosen is not None and best[0] < before.nodes:
-            ir.save(chosen, target)
-            outcome = PassResult(target, f"kept {_WAYS[best[2]][0]}")
+        if best is not None and best[0] < before.nodes:
+            ir.save(best[4], target)
+            outcome = PassResult(target, f"kept {best[3]}")
         else:
             outcome = PassResult(source, f"kept the graph as captured ({'; '.join(notes)})")
         for left in (bare, *target.parent.glob(f"{target.stem}.[0-9].onnx")):

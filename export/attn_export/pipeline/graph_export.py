@@ -146,8 +146,8 @@ def export_graph(
     options: ExportOptions,
     isolated: ChildProcess,
     console: Console,
-) -> Path:
-    """Capture to `place`, check that quickly, and run every pass beside it; the last form's path, which `finish` checks."""
+) -> None:
+    """Capture to `place`, check that quickly, and run every pass beside it; `finish` checks the last form."""
     example = trace_inputs(work.signature, options.seed).inputs
     with console.stage("capture") as line:
         captured = capture(
@@ -173,9 +173,9 @@ def export_graph(
             raise explained_at_one(problem, work.signature, example) from problem
 
     work.stages.append(Stage("capture", None, captured.nodes, True, "", check_capture(heavy=False)))
-    work.forms.append(Form("capture", place, check_capture))
-    current = place
+    work.forms.append(Form(place, check_capture))
     for number, chosen in enumerate(passes):
+        current = work.forms[-1].path
         with console.stage(chosen.name) as line:
             target, earlier = place.with_name(f"{place.stem}.{number}.onnx"), [stage.name for stage in work.stages]
             try:
@@ -193,33 +193,36 @@ def export_graph(
         verdict = Verdict() if changed else work.stages[-1].verdict
         work.stages.append(Stage(chosen.name, done.before.nodes, done.after.nodes, changed, done.result.note, verdict))
         if changed:
-            current = done.result.path
-            work.forms.append(Form(chosen.name, current, partial(checked, work, chosen.name, current, console)))
-    work.attention = find_blocks(load(current))
-    return current
+            add_form(work, chosen.name, done.result.path, console)
+    work.attention = find_blocks(load(work.forms[-1].path))
 
 
-def finish(work: GraphExport, place: Path, console: Console, name: str = "") -> None:
-    """Hold the graph at `place`, the last form or what is called `name`, against PyTorch at every case.
+def add_form(work: GraphExport, name: str, path: Path, console: Console) -> None:
+    """The graph at `path` is a further form; a failed check calls it `name`."""
+    work.forms.append(Form(path, partial(checked, work, name, path, console)))
 
-    Capture and passes are held together, once, and one by one where that fails: the first that is at fault is named. Raises as
+
+def finish(work: GraphExport) -> None:
+    """Hold the last form against PyTorch at every case.
+
+    All forms are held together, once, and one by one where that fails: the first that is at fault is named. Raises as
     `ParityChecker.check`.
     """
-    last = work.forms[-1]
-    if len(work.forms) == 1 and not name:  # judged behind the capture
+    *earlier, last = work.forms
+    if not earlier:  # judged behind the capture
         if work.checker.heavy:
             work.stages[0].verdict.add(last.check(True))
         return
     try:
-        verdict = checked(work, name or last.stage, place, console, None)
+        verdict = last.check(None)
     except (ParityError, ChildDied):
-        find_fault(work, work.forms if name else work.forms[:-1])
+        find_fault(work, earlier)
         raise
     number = max(n for n, stage in enumerate(work.stages) if stage.changed)
     for stage in work.stages[number:]:
         stage.verdict = verdict
     for stage in work.stages[1:number]:
-        if stage.changed:
+        if not stage.verdict.checks:  # also of a pass that left such a form as it was
             stage.note = f"{stage.note}; held against PyTorch together with {work.stages[number].name}"
 
 

@@ -25,7 +25,7 @@ from ..reference import preserved, refuse_shared_state, run_module
 from ..source import Source
 from . import manifest
 from .golden_choice import add_by_power
-from .graph_export import export_graph, finish, record_reference
+from .graph_export import add_form, export_graph, finish, record_reference
 from .types import Export, ExportOptions, GraphExport, check_mutate
 
 #: The passes of every export, in order. Joining it is a deliberate line.
@@ -99,9 +99,9 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
                     place = writer.path(f"{FORMS}/{work.file}" if several else work.file)
                 else:
                     place = writer.path()
-                last = export_graph(work, place, passes, options, isolated, console)
+                export_graph(work, place, passes, options, isolated, console)
                 if not several:
-                    finish(work, last, console)
+                    finish(work)
                     _keep_last(work, place)
             if source.generation is not None:  # after the captures: what none takes is told without these answers
                 fills = [ends for work in done.graphs.values() for ends in work.tolerance.fills.get("logits", ())]
@@ -180,7 +180,8 @@ def _share_weights(done: Export, writer: BundleWriter, console: Console) -> None
         line.done(f"{shared.together / 1e6:.1f} MB in {len(paths)} graphs, {shared.once / 1e6:.1f} MB in {WEIGHTS}")
     for name, work in done.graphs.items():
         work.data = onnx_file.read_info(paths[name]).data_files
-        finish(work, paths[name], console, "shared weights")  # no stage of its own: the last one's files
+        add_form(work, "shared weights", paths[name], console)  # no stage of its own: the last one's files
+        finish(work)
     shutil.rmtree(forms)
 
 

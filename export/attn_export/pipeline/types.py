@@ -110,10 +110,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Form:
-    """A graph on its way: the stage that made it, where it lies until the export ends, and how it is held against PyTorch:
-    `check(heavy)`, as `ParityChecker.check` has it."""
+    """A graph on its way: where it lies until the export ends, and how it is held against PyTorch: `check(heavy)`, as
+    `ParityChecker.check` has it, which names what made the graph."""
 
-    stage: str
     path: Path
     check: Callable[[bool | None], Verdict]
 
@@ -151,7 +150,7 @@ class GraphExport:
 
     label   "NAME: " where the export has several graphs, for lines of progress
     sweep_folder   where PyTorch's answers between the corners lie while the export goes on
-    forms   the capture, and what each pass that changed it made of it
+    forms   the capture, what each pass that changed it made of it, and what is published of several graphs
     data    the names of the data files that the graph's weights lie in
     power   what the golden cases notice, where that was tried
     """

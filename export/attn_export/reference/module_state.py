@@ -11,7 +11,6 @@ import collections
 import enum
 import itertools
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -80,8 +79,7 @@ class _Tensor:
 class ModuleState:
     """A snapshot of what `modules` remember. With `weights` the contents of parameters and buffers are part of it.
 
-    Reading 3 GB of weights takes about half a second and no memory; see `fingerprint`. `taken` is when it was done, in
-    seconds of `time.perf_counter`.
+    Reading 3 GB of weights takes about half a second and no memory; see `fingerprint`.
     """
 
     def __init__(self, *modules: nn.Module, weights: bool = True) -> None:
@@ -105,7 +103,6 @@ class ModuleState:
         for file in self._files:
             self._globals(file)
         self._read_tensors()
-        self.taken = time.perf_counter()
 
     def changes(self, after: ModuleState) -> list[Change]:
         """What differs in `after`. Parameters and buffers count where they are new, gone or of another shape.

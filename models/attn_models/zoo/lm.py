@@ -14,7 +14,7 @@ Both must answer what `forward` answers. manifest.schema.json, $defs/generation,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -183,12 +183,11 @@ class Block(nn.Module):
         added_BTC, key_BGTD, value_BGTD = self.attention(self.attention_norm(x_BTC), *positions)
         return self.feed(x_BTC + added_BTC), key_BGTD, value_BGTD
 
-    def step(self, x_B1C: Tensor, *positions_and_past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        added_B1C, key_BG1D, value_BG1D = self.attention.step(self.attention_norm(x_B1C), *positions_and_past)
-        return self.feed(x_B1C + added_B1C), key_BG1D, value_BG1D
-
-    def extend(self, x_BTC: Tensor, *positions_and_past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        added_BTC, key_BGTD, value_BGTD = self.attention.extend(self.attention_norm(x_BTC), *positions_and_past)
+    def go_on(
+        self, attend: Callable[..., tuple[Tensor, Tensor, Tensor]], x_BTC: Tensor, *positions_and_past: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Behind a past; `attend` is Attention.step or Attention.extend."""
+        added_BTC, key_BGTD, value_BGTD = attend(self.attention, self.attention_norm(x_BTC), *positions_and_past)
         return self.feed(x_BTC + added_BTC), key_BGTD, value_BGTD
 
     def feed(self, x_BTC: Tensor) -> Tensor:
@@ -283,29 +282,35 @@ class Step(nn.Module):
         self.model = model
 
     def forward(self, token: Tensor, position: Tensor, past_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        x_B1C, cache = self.model.embedding(token), list[Tensor]()
-        cos_B11D, sin_B11D = (F.embedding(position, t).unsqueeze(1) for t in (self.model.cos_TD, self.model.sin_TD))
+        logits_B1V, cache = self.read(Attention.step, token, position, past_mask, past)
+        return logits_B1V.squeeze(1), *cache
+
+    def read(
+        self,
+        attend: Callable[..., tuple[Tensor, Tensor, Tensor]],
+        token_BT: Tensor,
+        place_BT: Tensor,
+        past_mask: Tensor,
+        past: Sequence[Tensor],
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Logits [B, T, V], and the new keys and values [B, G, T, D]."""
+        x_BTC, cache = self.model.embedding(token_BT), list[Tensor]()
+        cos_B1TD, sin_B1TD = (F.embedding(place_BT, t).unsqueeze(1) for t in (self.model.cos_TD, self.model.sin_TD))
         bias_B11P = torch.where(past_mask, 0.0, -torch.inf)[:, None, None]
         for block, key_BGPD, value_BGPD in zip(self.model.blocks, past[::2], past[1::2], strict=True):
             assert isinstance(block, Block)
-            x_B1C, key_BG1D, value_BG1D = block.step(x_B1C, cos_B11D, sin_B11D, bias_B11P, key_BGPD, value_BGPD)
-            cache += [key_BG1D, value_BG1D]
-        return self.model.head(self.model.norm(x_B1C)).squeeze(1), *cache
+            x_BTC, *new = block.go_on(attend, x_BTC, cos_B1TD, sin_B1TD, bias_B11P, key_BGPD, value_BGPD)
+            cache += new
+        return self.model.head(self.model.norm(x_BTC)), cache
 
 
 class Extend(Step):
     """The graph that reads several tokens, the first of them at `position`: logits and cache of each."""
 
     def forward(self, token: Tensor, position: Tensor, past_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        x_BTC, cache = self.model.embedding(token), list[Tensor]()
-        position = position + torch.arange(token.shape[1], device=token.device)
-        cos_B1TD, sin_B1TD = (F.embedding(position, t).unsqueeze(1) for t in (self.model.cos_TD, self.model.sin_TD))
-        bias_B11P = torch.where(past_mask, 0.0, -torch.inf)[:, None, None]
-        for block, key_BGPD, value_BGPD in zip(self.model.blocks, past[::2], past[1::2], strict=True):
-            assert isinstance(block, Block)
-            x_BTC, key_BGTD, value_BGTD = block.extend(x_BTC, cos_B1TD, sin_B1TD, bias_B11P, key_BGPD, value_BGPD)
-            cache += [key_BGTD, value_BGTD]
-        return self.model.head(self.model.norm(x_BTC)), *cache
+        place_BT = position + torch.arange(token.shape[1], device=token.device)
+        logits_BTV, cache = self.read(Attention.extend, token, place_BT, past_mask, past)
+        return logits_BTV, *cache
 
 
 def wake(module: nn.Module) -> str:

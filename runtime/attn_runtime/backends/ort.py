@@ -10,7 +10,7 @@ import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..device import gpus
 from ..errors import AttnError, BackendError, BundleError
@@ -99,7 +99,7 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
         kept = options.cache is not None and graph.bundle is not None
         session = _create_kept(graph, options) if kept else create(graph, device, options, [])
         engine = OrtEngine(session, graph, device)
-        engine.note = CPU_NOTE if _holds_half(graph) else None
+        engine.note = CPU_NOTE if _facts(graph).half else None
         return engine
     asked = cuda_provider(device, options.cuda_graph)
     session = create(graph, device, options, [asked])
@@ -110,7 +110,7 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
 def _create_kept(graph: GraphFile, wanted: OpenOptions) -> Any:
     """As `create` on the CPU, of the graph as it was optimised before and kept in the cache; it is put there where it is not."""
     assert wanted.cache is not None
-    half = _holds_half(graph)
+    half = _facts(graph).half
     saved = SavedGraph(graph, wanted.cache, library(), optimizer_options(half, wanted.low_memory), (CPU,))
     file = saved.find()
     if file is not None:
@@ -182,7 +182,8 @@ def create(
     onnxruntime = library()
     if graph.bundle is None:  # which has seen to it
         check_external_data(graph.file, graph.where)
-    options = _session_options(wanted, device, zero_points=_has_zero_points(graph))
+    facts = _facts(graph)
+    options = _session_options(wanted, device, zero_points=facts.zero_points)
     if device != "cpu":
         options.add_session_config_entry(*RECORD)  # ONNX Runtime before 1.24 ignores it
         # A provider that fails to load is told by the library's own logger, for which a session's options do not count.
@@ -192,7 +193,7 @@ def create(
             configure(options)
         # With a list, ONNX Runtime takes no provider from the options.
         asked = None if configure is not None else [*gpu_providers, CPU]
-        return make_session(graph.file, options, fp16=_holds_half(graph), providers=asked)
+        return make_session(graph.file, options, fp16=facts.half, providers=asked)
     except Exception as error:
         raise _open_error(error, graph, device) from error
     finally:
@@ -200,23 +201,25 @@ def create(
             onnxruntime.set_default_logger_severity(_DEFAULT_LOG)
 
 
-def _holds_half(graph: GraphFile) -> bool:
-    """Whether a tensor of the graph is float16; a bundle says it, of a plain file the declared types are read."""
+class _Facts(NamedTuple):
+    """half: a tensor of the graph is float16; zero_points: each DequantizeLinear has one."""
+
+    half: bool
+    zero_points: bool
+
+
+def _facts(graph: GraphFile) -> _Facts:
+    """A bundle says them, whose graphs have zero points; a plain file is somebody's, and is read."""
     if graph.bundle is not None and graph.precision is not None:
-        return graph.bundle.graph(graph.graph).precisions[graph.precision].type == "fp16"
+        return _Facts(graph.bundle.graph(graph.graph).precisions[graph.precision].type == "fp16", True)
     from ..onnx_file import read_graph
 
-    return any(value.dtype == "float16" for value in read_graph(graph.file, graph.where).values.values())
-
-
-def _has_zero_points(graph: GraphFile) -> bool:
-    """Whether each DequantizeLinear has one: those of a bundle do, a plain file is somebody's."""
-    if graph.bundle is not None:
-        return True
-    from ..onnx_file import read_graph
-
-    nodes = read_graph(graph.file, graph.where).nodes
-    return all(len(node.inputs) > 2 and node.inputs[2] for node in nodes if node.op_type == "DequantizeLinear")
+    known = read_graph(graph.file, graph.where)
+    dequantized = [node.inputs for node in known.nodes if node.op_type == "DequantizeLinear"]
+    return _Facts(
+        any(value.dtype == "float16" for value in known.values.values()),
+        all(len(inputs) > 2 and inputs[2] for inputs in dequantized),
+    )
 
 
 def _open_error(error: Exception, graph: GraphFile, device: str) -> AttnError:

@@ -53,13 +53,12 @@ def find_problem(value: Any, schema: Schema, root: Schema, at: str = "") -> str 
         return None
     text, steps = found
     for step in reversed(steps):
-        at = (
-            f"{at or 'top level'}, key"
-            if step is None
-            else f"{at}[{step}]"
-            if isinstance(step, int)
-            else _inside(at, step)
-        )
+        if step is None:
+            at = f"{at or 'top level'}, key"
+        elif isinstance(step, int):
+            at = f"{at}[{step}]"
+        else:
+            at = _inside(at, step)
     return f"{at or 'top level'}: {text}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -20,7 +19,7 @@ from ..errors import InputError, UsageError
 from ..session import Session, check_open, open_session
 from ..spec import TensorSpec, check_shapes, signature
 from .beam import BeamSearch
-from .graphs import GraphIO, Sessions, Shape, StepGraphs, memory_of
+from .graphs import GraphIO, Plans, Sessions, Shape, StepGraphs, memory_of
 from .greedy import Answers, Choosing, Given, Guessed, generate_each, likeliest
 from .lookup import drafts_of
 from .options import GenerateOptions
@@ -107,9 +106,9 @@ class Generator:
         self.passed_over, self.unused_gpu = told.passed_over, told.unused_gpu
         self.precision = sessions.first.precision
         self._memory = memory_of(sessions.all())
-        self._plans: OrderedDict[Shape, StepGraphs] = OrderedDict()
+        self._plans = Plans(wiring, sessions, self._memory, _MOST_PLANS)
         self._turns = Turns()
-        self._server = Server(wiring, sessions, self._turns, requests or RequestLimits())
+        self._server = Server(wiring, sessions, self._memory, self._turns, requests or RequestLimits())
         self._process = os.getpid()
 
     def generate(
@@ -153,7 +152,7 @@ class Generator:
                 search.generate(plan, logits, self.where, is_cancelled)
                 return Generated(*search.result(), search.steps, time.perf_counter() - started)
             if settings.lookup:
-                prompts = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
+                prompts = _rows(tokens, lengths)
                 drafts = drafts_of(prompts, self._sources(source) if source else (), settings.lookup)
                 guessed = Guessed(limits, stops, self.wiring.pad, self.max_length, prompts, drafts, self.where, rules)
                 sums = guessed.generate(plan, logits, on_token, is_cancelled, settings.scores)
@@ -346,7 +345,7 @@ class Generator:
     ) -> ScoreRules | None:
         if not (settings.has_rules or settings.encoder_no_repeat_ngram):
             return None
-        prompts = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
+        prompts = _rows(tokens, lengths)
         return ScoreRules.of(settings, prompts, limits, self.where, self._sources(source) if source else prompts)
 
     def _sources(self, source: Mapping[str, NDArray[Any]]) -> list[list[int]]:
@@ -361,11 +360,7 @@ class Generator:
     def _plan(self, shape: Shape) -> StepGraphs:
         if self._sessions is None:
             raise UsageError(f"the generator on {self.where} is closed; open another")
-        plan = self._plans.pop(shape, None) or StepGraphs(self.wiring, self._sessions, shape, self._memory)
-        self._plans[shape] = plan
-        while len(self._plans) > _MOST_PLANS:
-            self._plans.popitem(last=False)
-        return plan
+        return self._plans.of(shape)
 
     def _checked(
         self, inputs: Mapping[str, Any], settings: Settings
@@ -454,6 +449,11 @@ def check_cancel(cancel: Event | Callable[[], object] | None) -> Callable[[], ob
     question: Callable[[], object] | None = getattr(cancel, "is_set", cancel)  # type: ignore[arg-type]
     arguments.expect_call("cancel", question)
     return question
+
+
+def _rows(tokens: NDArray[np.int64], lengths: Sequence[int]) -> list[list[int]]:
+    """Without what they are padded with."""
+    return [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
 
 
 def _is_time(value: object) -> bool:

@@ -25,7 +25,8 @@ BROKEN_ON_FP16 = ("NchwcTransformer", "SimplifiedLayerNormFusion", "LayerNormFus
 #: times as long as Add and LayerNormalization, in 1.31.
 SLOW_ON_CPU = ("SkipLayerNormFusion",)
 
-#: It gives a DequantizeLinear per channel that has no zero point a single one then, in 1.31.1, and does not run it.
+#: Lets it make int8 weights unsigned. A DequantizeLinear per channel that has no zero point gets a single one then, in 1.31.1,
+#: and does not run.
 _UNSIGNED = "session.x64quantprecision"
 #: What it says where two of them read one weight, which 1.31.1 makes unsigned once for each under one name.
 _TWICE = "Attempt to replace the existing tensor"

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from exported import export_command
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 #: Models of a size that people deploy, with drawn weights: a text and a picture classifier, and a language model's step.
@@ -107,17 +108,13 @@ def make(name: str, precisions: Sequence[str], folder: Path, run: Callable[[Sequ
             source, dims = str(saved(model, folder)), model.dims
     bundle = folder / f"{name}.attn"
     problems: dict[str, str] = {}
-    command = [sys.executable, "-m", "attn_export"]
-    given = [word for dim in dims for word in ("--dim", dim)]
-    if not bundle.exists():
-        # Sizes between the corners are the tests' ground; here the golden cases of the corners are proof enough.
-        problem = run([*command, "to-onnx", source, "-o", str(bundle), *given, "--sweep", "0", "--quiet"])
-        if problem:
-            return Made(bundle, source, dims, {"fp32": problem})
+    if not bundle.exists() and (problem := run(export_command(source, bundle, dims, "--sweep", "0"))):
+        return Made(bundle, source, dims, {"fp32": problem})
     for precision in precisions:
         if precision in json.loads((bundle / "manifest.json").read_text())["graphs"][_graph(bundle)]["precisions"]:
             continue
-        if problem := run([*command, "convert", str(bundle), "--precision", precision, "--quiet"]):
+        convert = [sys.executable, "-m", "attn_export", "convert", str(bundle), "--precision", precision, "--quiet"]
+        if problem := run(convert):
             problems[precision] = f"there is no {precision} of it: {problem}"
     return Made(bundle, source, dims, problems)
 

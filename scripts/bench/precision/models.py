@@ -9,7 +9,6 @@ text says, so that weights are drawn as large as a trained BERT's are.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from exported import exported
 
 from .memory import peak_of
 from .runners import Array, say
@@ -149,23 +149,8 @@ def samples(model: Model, config: dict[str, Any], count: int, seed: int) -> tupl
 def bundle_of(model: Model, folder: Path) -> Path:
     """The bundle of a model, exported unless it lies there from an earlier run."""
     target = folder / f"{model.name}.attn"
-    if not target.exists():
-        source = saved(model, folder)
-        say(f"  exporting {model.name}")
-        command = [
-            sys.executable,
-            "-m",
-            "attn_export",
-            "to-onnx",
-            str(source),
-            "-o",
-            str(target),
-            "--quiet",
-            "--sweep",
-            "0",
-        ]
-        subprocess.run([*command, *(word for dim in model.dims for word in ("--dim", dim))], check=True)
-    return target
+    # The folder of a bundle that is there is not wanted, and takes a minute where it is not.
+    return target if target.exists() else exported(saved(model, folder), target, model.dims)
 
 
 def converted(bundle: Path, precision: str, options: Sequence[str] = ()) -> str | None:

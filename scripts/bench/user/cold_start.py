@@ -38,7 +38,9 @@ ROOT = HERE.parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(HERE.parent))
 
-from user.row import Asked, Row  # noqa: E402  (found from here where this file is run by itself)
+# Found from here where this file is run by itself.
+from exported import exported  # noqa: E402
+from user.row import Asked, Row  # noqa: E402
 
 BUILD = ROOT / "build" / "cpp" / "release"
 WHAT, AGAIN = "start to first answer", "a session opened again"
@@ -139,20 +141,17 @@ class Program:
 
 def bundles(asked: Asked) -> Iterator[tuple[str, str, Path]]:
     """Name, short name and place of each, exported where it is missing."""
-    yield "AttentionNet", "attentionnet", exported(asked.folder / "attentionnet.attn", ["attentionnet"])
+    yield "AttentionNet", "attentionnet", exported("attentionnet", asked.folder / "attentionnet.attn")
     if not asked.quick:
         source = asked.folder / "start_vit.py"
         source.write_text(EXPORT)
-        told = ["start_vit:build", "--input", "image:float32[batch,3,224,224]", "--dim", "batch=1:1:2"]
-        yield "ViT-B/16's size, 346 MB", "vit", exported(asked.folder / "start_vit.attn", told)
-
-
-def exported(target: Path, told: list[str]) -> Path:
-    if not target.exists():
-        path = os.pathsep.join([str(target.parent), os.environ.get("PYTHONPATH", "")])
-        command = [sys.executable, "-m", "attn_export", "to-onnx", *told, "-o", str(target), "--quiet"]
-        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path})
-    return target
+        path = os.pathsep.join([str(asked.folder), os.environ.get("PYTHONPATH", "")])
+        image = ("--input", "image:float32[batch,3,224,224]")
+        bundle = exported(
+            "start_vit:build", asked.folder / "start_vit.attn", ["batch=1:1:2"], *image,
+            environment={**os.environ, "PYTHONPATH": path},
+        )  # fmt: skip
+        yield "ViT-B/16's size, 346 MB", "vit", bundle
 
 
 def programs(bundle: Path, cache: Path, quick: bool) -> dict[str, Program]:

@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 
 from export.export_cost import Cost, commands, cost_of
+from exported import export_command
 from peers.optimum_peer import save_drawn
 
 from .row import Asked, Row
@@ -65,11 +66,6 @@ def _folder(name: str, config: dict[str, object], asked: Asked) -> str:
     return str(save_drawn(place, name, config))
 
 
-def _ours(folder: str, target: Path, dims: list[str]) -> list[str]:
-    given = [word for dim in dims for word in ("--dim", dim)]
-    return [sys.executable, "-m", "attn_export", "to-onnx", folder, "-o", str(target), "--quiet", "--force", *given]
-
-
 def _beside_bare(
     cell: str, name: str, config: dict[str, object], dims: list[str], goal: float | None, asked: Asked
 ) -> Row:
@@ -77,7 +73,10 @@ def _beside_bare(
     with tempfile.TemporaryDirectory(dir=asked.folder) as place:
         given = [word for dim in dims for word in ("--dim", dim)]
         bare = [sys.executable, "bare_export.py", folder, f"{place}/bare.onnx", *given]
-        turns = [(cost_of(_ours(folder, Path(place, "x.attn"), dims)), cost_of(bare)) for _ in range(asked.rounds)]
+        turns = [
+            (cost_of(export_command(folder, Path(place, "x.attn"), dims, "--force")), cost_of(bare))
+            for _ in range(asked.rounds)
+        ]
     return _row(cell, turns, goal, "bare torch.onnx.export of each graph")
 
 
@@ -97,7 +96,7 @@ def _converted(asked: Asked) -> Row:
     folder = _folder(ALBERT, {**SHARED, "vocab_size": 8000, "embedding_size": 128}, asked)
     with tempfile.TemporaryDirectory(dir=asked.folder) as place:
         target = Path(place, "x.attn")
-        export = _ours(folder, target, ["batch=1:2:4", "length=1:16:64"])
+        export = export_command(folder, target, ["batch=1:2:4", "length=1:16:64"], "--force")
         convert = [sys.executable, "-m", "attn_export", "convert", str(target), "--precision", "fp16", "--quiet"]
         turns = [(cost_of(export), cost_of(convert))[::-1] for _ in range(asked.rounds)]
     return _row("ALBERT, 12 shared layers, to fp16", turns, 4.0, "its export")

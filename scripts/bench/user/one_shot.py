@@ -13,15 +13,14 @@ are short beside a turn of the scheduler.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+from exported import exported
 from precision.rows import Field, _error
-from precision.runners import Array, OurSession, Work, say
+from precision.runners import Array, OurSession, Work
 
 from .field import BUSY, OURS, add_peers, best, fixed_of, peers_of, seconds_of, why_missing, with_ours
 from .machine import busy
@@ -38,24 +37,13 @@ def measure(asked: Asked) -> list[Row]:
     return [row for name in (QUICK if asked.quick else MODELS) for row in of_model(name, asked)]
 
 
-def bundle_of(name: str, folder: Path) -> Path:
-    """The bundle of a built-in model, exported unless it lies there from an earlier run."""
-    target = folder / f"{name}.attn"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        say(f"  exporting {name}")
-        command = [sys.executable, "-m", "attn_export", "to-onnx", name, "-o", str(target), "--quiet", "--sweep", "0"]
-        subprocess.run(command, check=True)
-    return target
-
-
 def of_model(name: str, asked: Asked) -> list[Row]:
     """All rows of one model."""
     from attn_runtime import open_session
     from attn_runtime.random_inputs import draw_inputs
 
     folder = asked.folder / "built-in"
-    bundle = bundle_of(name, folder)
+    bundle = exported(name, folder / f"{name}.attn")
     works = []
     with open_session(bundle, "cpu", "ort", threads=1) as session:
         usual = {dim.name: dim.opt for spec in session.inputs for dim in spec.dims if dim.name}

@@ -177,22 +177,16 @@ def in_batches(generator: Generator, load: list[Ask]) -> None:
 
 def bundle_of(folder: Path, quick: bool) -> Path:
     """A language model for prompts and answers of these lengths and 32 rows, exported unless it lies there."""
-    import subprocess
     from dataclasses import replace
 
+    from exported import exported
     from precision.models import model_of, saved
 
     model = model_of("lm-22m", "tiny" if quick else "full")
+    model = replace(model, config={**model.config, "max_position_embeddings": 2 * LONGEST + 8})
     folder = folder / ("tiny" if quick else "full")
-    target = folder / "lm-22m.attn"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        model = replace(model, config={**model.config, "max_position_embeddings": 2 * LONGEST + 8})
-        source = saved(model, folder)
-        dims = [f"--dim=batch=1:1:{ROWS}", f"--dim=prompt=1:16:{LONGEST}"]
-        command = [sys.executable, "-m", "attn_export", "to-onnx", str(source), "-o", str(target), "--quiet"]
-        subprocess.run([*command, "--sweep", "0", *dims], check=True)
-    return target
+    folder.mkdir(parents=True, exist_ok=True)
+    return exported(saved(model, folder), folder / "lm-22m.attn", [f"batch=1:1:{ROWS}", f"prompt=1:16:{LONGEST}"])
 
 
 def main() -> None:

@@ -112,6 +112,15 @@ class Keeps(PlainPass):
         return step.PassResult(target, "as it was")
 
 
+class Leaves(Keeps):
+    """Has no new form of the graph."""
+
+    name = "leaves"
+
+    def run(self, source: Path, target: Path, isolated: object) -> step.PassResult:
+        return step.PassResult(source, "nothing to do")
+
+
 class Fails(Keeps):
     name = "fails"
 
@@ -128,11 +137,13 @@ def test_passes_are_held_together_and_the_manifest_says_so(tmp_path: Path, monke
         return check(self, graph, stage, after, heavy)
 
     monkeypatch.setattr(ParityChecker, "check", counted)
-    monkeypatch.setattr("attn_export.pipeline.pipeline.plan", lambda options: [Keeps(), Scales(beyond=10 * LIGHT)])
+    passes = [Keeps(), Leaves(), Scales(beyond=10 * LIGHT)]
+    monkeypatch.setattr("attn_export.pipeline.pipeline.plan", lambda options: passes)
     export(Wide().eval(), tmp_path / "a.attn", inputs=INPUTS, dims=DIMS, options=ExportOptions(sweep=0))
     assert asked == [("capture", False), ("scales", None)]
-    _, keeps, scales = Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]["stages"]
+    _, keeps, leaves, scales = Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]["stages"]
     assert keeps["note"] == "as it was; held against PyTorch together with scales" and not keeps["checks"]
+    assert leaves["note"] == "nothing to do; held against PyTorch together with scales" and not leaves["checks"]
     assert "max" in {check["case"] for check in scales["checks"]}
 
 

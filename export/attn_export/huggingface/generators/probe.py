@@ -137,7 +137,7 @@ class _Probe:
             except Exception as problem:  # whatever its own code raises: the next way may do
                 tried.append(_told(problem))
                 continue
-            error = self._error(logits, torch.full((2,), _PROMPT - 1))
+            error = self._error(logits[:, None], torch.full((2, 1), _PROMPT - 1))
             if error <= _SAME:
                 return plan, cached
             tried.append(f"off by {error:.1e}")
@@ -188,7 +188,7 @@ class _Probe:
                 logits, *new = Step(self.model, plan)(
                     token, told, places[None] < position, *self.masks, *past, *cached[count:]
                 )
-                error = self._error(logits, position[:, 0])
+                error = self._error(logits[:, None], position)
                 if not error <= _SAME:
                     return f"off by {error:.1e}"
                 for entry, value in zip(past, new, strict=True):
@@ -212,16 +212,16 @@ class _Probe:
             logits, *new = Extend(self.model, plan)(
                 self.tokens.gather(1, at), told, mask, *self.masks, *past, *cached[count:]
             )
-            errors = [self._error(logits[:, number], at[:, number]) for number in range(at.shape[1])]
+            error = self._error(logits, at)
         except Exception as problem:  # as above
             return _told(problem)
         if [t.shape[2] for t in new] != [at.shape[1]] * count:
             return f"of {at.shape[1]} tokens it keeps {sorted({t.shape[2] for t in new})} entries"
-        return None if max(errors) <= _SAME else f"off by {max(errors):.1e}"
+        return None if error <= _SAME else f"off by {error:.1e}"
 
     def _error(self, logits: Tensor, at: Tensor) -> float:
-        """The largest error of logits [2, V] of the rows' places `at`, of the largest logit."""
-        return float((logits - self.expected[torch.arange(2), at]).abs().max()) / self.largest
+        """The largest error of logits [2, T, V] of the rows' places `at` [2, T], of the largest logit; NaN where one is."""
+        return float((logits - self.expected[torch.arange(2)[:, None], at]).abs().max()) / self.largest
 
 
 def _positions(one_place: bool) -> Iterator[Tensor]:

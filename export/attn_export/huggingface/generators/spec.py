@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from attn_models.extend import before_the_end
 from attn_models.spec import Extension, GenerationSpec, GraphSpec, ModelSpec
 from attn_runtime.errors import UsageError
 from attn_runtime.spec import Dim, TensorSpec
@@ -94,7 +93,7 @@ def generator_spec(model: Any, saved: SavedModel | None = None, max_length: int 
     roles = {"encoder": None if encoder is None else "encoder", "first": "first", "step": "step"}
     asset = {**roles, "cache": graphs.names, **rules, "max_length": limit}
     drawn = prompts(plan, vocabulary, limit, lines)
-    several = Extension(lambda module: extend_view(module, plan, vocabulary), before_the_end(within_the_cache))
+    several = Extension(lambda module: extend_view(module, plan, vocabulary), within_the_cache)
     tolerance, note = measured_tolerance(model, graphs.all[0].view, _longest(drawn))
     notes.extend([note] if note else [])
     return ModelSpec(
@@ -221,10 +220,10 @@ def _memory_length(model: nn.Module, plan: Plan) -> Dim:
 
 
 def within_the_cache(drawn: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The inputs of a step as a generator gives them: the new token stands at a place of the cache, and what is filled is
-    before it."""
+    """The inputs of a step, or of several tokens at once, as a generator gives them: every new token stands at a place of the
+    cache, and what is filled is before them."""
     capacity = drawn["past_mask"].shape[1]
-    position = drawn["position"] % capacity
+    position = drawn["position"] % (capacity - drawn["token"].shape[1] + 1)
     return {**drawn, "position": position, "past_mask": drawn["past_mask"] & (np.arange(capacity) < position)}
 
 

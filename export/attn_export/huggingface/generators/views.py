@@ -89,6 +89,8 @@ class Step(View):
     position is less than C, and past_mask is true before it alone.
     """
 
+    several = False
+
     def forward(self, token: Tensor, position: Tensor, past_mask: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         logits, new = self.read(token, position, past_mask, rest)
         return logits[:, -1], *new
@@ -103,7 +105,8 @@ class Step(View):
         capacity = past_mask.shape[1]
         places = torch.arange(capacity)
         count: Any = token.shape[1] if self.several else 1
-        counted = past_mask | self._filled(places, position, count)
+        here = (places >= position) & (places < position + count) if self.several else places == position
+        counted = past_mask | here
         left: Tensor | None = None
         if plan.convention.length == "left":
             moved = places - (capacity - count) + position
@@ -116,7 +119,8 @@ class Step(View):
             "left": capacity - count,
         }
         length = told[plan.convention.length]
-        slots = [self._slot(pair, position, length, left, count) for pair in zip(past[::2], past[1::2], strict=True)]
+        kind = Stretch if self.several else Slot
+        slots = [kind(pair, position, length, left, count) for pair in zip(past[::2], past[1::2], strict=True)]
         memory = None
         if plan.encoder is not None:  # its keys and values are there already, and only its size is looked at
             memory = past[0].new_zeros(token.shape[0], crossing[0].shape[2], plan.memory_width)
@@ -125,16 +129,6 @@ class Step(View):
             at = position + torch.arange(count) if self.several else position
             logits = self.decode(token, counted, at, cache, memory, source_mask)
         return logits, [tensor for slot in slots if slot.new is not None for tensor in slot.new]
-
-    several = False
-
-    def _filled(self, places: Tensor, position: Tensor, count: Any) -> Tensor:
-        return places == position
-
-    def _slot(
-        self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None, count: Any
-    ) -> Slot:
-        return Slot(past, position, length, left)
 
 
 class Extend(Step):
@@ -146,12 +140,3 @@ class Extend(Step):
     def forward(self, token: Tensor, position: Tensor, past_mask: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         logits, new = self.read(token, position, past_mask, rest)
         return logits, *new
-
-    def _filled(self, places: Tensor, position: Tensor, count: Any) -> Tensor:
-        filled: Tensor = (places >= position) & (places < position + count)
-        return filled
-
-    def _slot(
-        self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None, count: Any
-    ) -> Slot:
-        return Stretch(past, position, length, left, count)

@@ -7,22 +7,33 @@ from typing import TYPE_CHECKING
 from ...lazy import lazy
 
 if TYPE_CHECKING:
-    from .buffers import memory_of
+    from .buffers import Memory, memory_of
     from .generation_rules import GenerationRules
     from .graph_io import GraphIO
     from .slots import Shapes, Slots
-    from .step_graphs import Sessions, Shape, StepGraphs
+    from .step_graphs import Plans, Sessions, Shape, StepGraphs
 
-__all__ = ["GenerationRules", "GraphIO", "Sessions", "Shape", "Shapes", "Slots", "StepGraphs", "memory_of"]
+__all__ = [
+    "GenerationRules",
+    "GraphIO",
+    "Memory",
+    "Plans",
+    "Sessions",
+    "Shape",
+    "Shapes",
+    "Slots",
+    "StepGraphs",
+    "memory_of",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "buffers": ["memory_of"],
+        "buffers": ["Memory", "memory_of"],
         "generation_rules": ["GenerationRules"],
         "graph_io": ["GraphIO"],
         "slots": ["Shapes", "Slots"],
-        "step_graphs": ["Sessions", "Shape", "StepGraphs"],
+        "step_graphs": ["Plans", "Sessions", "Shape", "StepGraphs"],
     },
 )

@@ -6,6 +6,7 @@ that is written in place. No tensor is copied from graph to graph, but where bea
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -279,3 +280,19 @@ class StepGraphs:
         if logits:
             taken["logits"] = session.buffer((logits, self._wiring.vocabulary), dtypes["logits"])
         return session.bind(inputs={**given, **inputs}, outputs=taken, on_device=self._memory.on_device)
+
+
+class Plans(OrderedDict[Shape, StepGraphs]):
+    """Graphs that stay bound for the shapes that were wanted last, `most` of them."""
+
+    def __init__(self, wiring: GraphIO, sessions: Sessions, memory: Memory, most: int) -> None:
+        super().__init__()
+        self._wiring, self._sessions, self._memory, self._most = wiring, sessions, memory, most
+
+    def of(self, shape: Shape) -> StepGraphs:
+        """Those of `shape`, bound if they are not."""
+        plan = self.pop(shape, None) or StepGraphs(self._wiring, self._sessions, shape, self._memory)
+        self[shape] = plan
+        while len(self) > self._most:
+            self.popitem(last=False)
+        return plan

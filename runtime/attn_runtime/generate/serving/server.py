@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError, UsageError
-from ..graphs import GraphIO, Sessions, Shape, Shapes, Slots, StepGraphs, memory_of
+from ..graphs import GraphIO, Memory, Plans, Sessions, Shape, Shapes, Slots, StepGraphs
 from .request import Prompt, Request, RequestLimits
 from .turns import Turns
 
@@ -39,14 +39,15 @@ class Server:
     them (`turns`), it lets go of them after a step, and when it gets them back it keeps them for as long as it waited.
     """
 
-    def __init__(self, wiring: GraphIO, sessions: Sessions, turns: Turns, limits: RequestLimits) -> None:
+    def __init__(
+        self, wiring: GraphIO, sessions: Sessions, memory: Memory, turns: Turns, limits: RequestLimits
+    ) -> None:
         self.where = wiring.where
-        self._wiring, self._sessions, self._turns, self._limits = wiring, sessions, turns, limits
-        self._memory = memory_of(sessions.all())
+        self._wiring, self._turns, self._limits = wiring, turns, limits
         # Where all rows stand at one place there can be but one.
         self._most = 1 if wiring.one_place else min(limits.rows, wiring.step.inputs["token"].dims[0].max)
-        self._slots = Slots(wiring, sessions.step, self._memory, self._most, limits.memory)
-        self._plans: OrderedDict[Shape, StepGraphs] = OrderedDict()
+        self._slots = Slots(wiring, sessions.step, memory, self._most, limits.memory)
+        self._plans = Plans(wiring, sessions, memory, _MOST_PLANS)
         self._running: list[_Running] = []
         self._step_seconds = 0.0
         # What other threads change:
@@ -200,11 +201,7 @@ class Server:
         tokens = np.full((1, width), self._wiring.pad, np.int64)
         tokens[:, : prompt.length] = prompt.tokens
         shape = Shape(1, 1, width, tuple((name, value.shape) for name, value in prompt.source.items()))
-        plan = self._plans.pop(shape, None) or StepGraphs(self._wiring, self._sessions, shape, self._memory)
-        self._plans[shape] = plan
-        while len(self._plans) > _MOST_PLANS:
-            self._plans.popitem(last=False)
-        return plan, tokens
+        return self._plans.of(shape), tokens
 
     def _step(self) -> None:
         started = time.perf_counter()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from attn_export import ExportOptions, export
 from attn_export.huggingface.generators import generator_spec
 from attn_export.huggingface.generators.probe import extend_view
+from attn_export.huggingface.generators.spec import within_the_cache
 from attn_export.huggingface.generators.takeover import attend
 from attn_models.extend import with_extend
 from attn_runtime import GenerateOptions, open_generator
 from attn_runtime.errors import UsageError
+from attn_runtime.random_inputs import draw_inputs
 from attn_runtime.tasks import verify
 from support.generators.several_tokens import both_ways
 from support.huggingface.tiny_pretrained import tiny_model
@@ -42,13 +46,28 @@ def test_several_tokens_at_once_are_what_steps_answer(kind: str) -> None:
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
 
 
-def test_a_model_that_answers_several_tokens_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny_model("llama")
+def test_drawn_inputs_leave_a_place_for_every_token() -> None:
+    *_, extend = with_extend(generator_spec(tiny_model("llama"), max_length=64)).graphs
+    drawn = within_the_cache(draw_inputs(extend.inputs, {"batch": 40, "count": 9, "cache": 20}, 3))
+    assert drawn["position"].max() <= 20 - 9 and len(np.unique(drawn["position"])) > 5
+    assert (drawn["past_mask"].sum(1) <= drawn["position"][:, 0]).all() and drawn["past_mask"].any()
+
+
+def last_is_no_number(mixed: torch.Tensor) -> torch.Tensor:
+    mixed[:, -1] = torch.nan
+    return mixed
+
+
+@pytest.mark.parametrize("wrong", [lambda mixed: mixed.flip(1), last_is_no_number])
+def test_a_model_that_answers_several_tokens_otherwise_is_refused(
+    wrong: Callable[[torch.Tensor], torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model("llama", num_hidden_layers=1)
     spec = generator_spec(model, max_length=64)
     assert spec.generation is not None and spec.generation.extend is not None
     plan = spec.generation.extend.view(model).plan
     right = attend._over_the_past_and_new
-    monkeypatch.setattr(attend, "_over_the_past_and_new", lambda *given: right(*given).flip(1))
+    monkeypatch.setattr(attend, "_over_the_past_and_new", lambda *given: wrong(right(*given)))
     with pytest.raises(UsageError, match="several tokens at once, through a cache, are answered otherwise"):
         extend_view(model, plan, 97)
 
@@ -60,7 +79,7 @@ def test_an_export_with_it_writes_the_greedy_tokens(tmp_path: Path, kind: str) -
 
     source = load_source(
         "support.huggingface.tiny_pretrained:spec",
-        config=[f"kind={kind}", "layers=1"],
+        config=[f"kind={kind}", f"layers={2 if kind == 'gemma2' else 1}"],  # gemma2's two are of two kinds
         dims=["batch=1:2:4"],
         extend=True,
     )

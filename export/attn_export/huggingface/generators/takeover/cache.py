@@ -37,21 +37,24 @@ class Slot(DynamicLayer):
     """A layer of a step.
 
     past      keys [B, G, C, D] and values [B, G, C, D'], of the places before `position`
-    position  int64 [B, 1], or [1, 1] for all rows: where the new entry stands; less than C
+    position  int64 [B, 1], or [1, 1] for all rows: where the new entry stands, or the first of several; less than C
     length    what the model is told of how much is cached
-    left      int64 [B, C]: from which place each is taken, for a model that wants the new entry to be the last one
+    left      int64 [B, C]: from which place each is taken, for a model that wants the new entries to be the last ones
+    count     how many entries are new; more than one in a `Stretch` alone
     """
 
-    def __init__(self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None = None) -> None:
+    def __init__(
+        self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None = None, count: Any = 1
+    ) -> None:
         super().__init__()
-        self.past, self.position, self.length, self.left = past, position, length, left
+        self.past, self.position, self.length, self.left, self.count = past, position, length, left, count
         self.is_initialized = True
-        self.offset: Any = position if left is None else past[0].shape[2] - 1
+        self.offset: Any = position if left is None else past[0].shape[2] - count
         self.new: tuple[Tensor, Tensor] | None = None
         self.keys, self.values = past
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """The past with the new entry [B, G, 1, D] written in. Attention that is ours never reads it, and no graph holds it."""
+        """The past with the new entries [B, G, T, D] written in. Attention that is ours never reads it, and no graph holds it."""
         self.new = (key_states, value_states)
         joined = self.joined(key_states, value_states)
         if self.left is None:
@@ -75,17 +78,9 @@ class Slot(DynamicLayer):
 class Stretch(Slot):
     """A layer of several new tokens, which stand one behind the other from `position` on."""
 
-    def __init__(
-        self, past: tuple[Tensor, Tensor], position: Tensor, length: Any, left: Tensor | None, count: Any
-    ) -> None:
-        super().__init__(past, position, length, left)
-        self.count = count
-        self.offset = position if left is None else past[0].shape[2] - count
-
     def joined(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
-        behind = (
-            torch.arange(self.past[0].shape[2]) - self.position
-        )  # [B, C]: which of the new tokens stands at a place
+        # [B, C]: which of the new tokens stands at a place
+        behind = torch.arange(self.past[0].shape[2]) - self.position
         here = ((behind >= 0) & (behind < self.count))[:, None, :, None]
         number = behind.clamp(min=0).minimum(torch.full_like(behind, self.count - 1))[:, None, :, None]
         pairs = zip((key_states, value_states), self.past, strict=True)
