@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -84,6 +85,17 @@ def test_cpp_remembers_what_python_would(valid_bundle: Path, cache: Path) -> Non
     assert [name.split()[2] for name in both if name.startswith(known_hashes.CHECKED)] == ["c++", "python"]
     (memory,) = (cache / "attn-runtime" / "known").iterdir()
     assert memory.stat().st_mode & 0o777 == 0o600
+    most = known_hashes._MOST_FILES
+    for number in range(most + 3):
+        file = memory.with_name(f"{number:x}-1.json")
+        file.touch()
+        os.utime(file, (number, number))
+    memory.unlink()
+    capi.open_bundle(valid_bundle)
+    assert {file.name for file in memory.parent.iterdir()} == {
+        memory.name,
+        *(f"{number:x}-1.json" for number in range(4, most + 3)),
+    }
 
 
 def test_cpp_verifies_by_the_files_whatever_is_remembered(valid_bundle: Path, cache: Path) -> None:
@@ -141,6 +153,16 @@ def test_a_graph_that_one_kept_is_opened_by_the_other(order: tuple[str, str], va
     before = state(kept)
     assert len(before) >= 2
     assert (answers(valid_bundle, order[1], kept) == first).all() and state(kept) == before
+
+
+def test_a_graph_is_kept_where_the_umask_lets_a_group_write(valid_bundle: Path, kept: Path) -> None:
+    mask = os.umask(0o002)
+    try:
+        first = answers(valid_bundle, "native", kept)
+        before = state(kept)
+        assert (answers(valid_bundle, "native", kept) == first).all() and state(kept) == before
+    finally:
+        os.umask(mask)
 
 
 @pytest.mark.parametrize("spoilt", GRAPHS_SPOILT)

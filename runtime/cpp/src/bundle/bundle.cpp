@@ -169,12 +169,6 @@ Graph graph_of(const std::string& name, const Json& data, const Bundle& bundle) 
   return graph;
 }
 
-std::optional<Mark> mark_at(const fs::path& file) {
-  struct stat found {};
-  if (::stat(file.c_str(), &found) != 0) return std::nullopt;
-  return Mark(found);
-}
-
 std::shared_ptr<const Bundle> read_bundle(const fs::path& path, bool paranoid) {
   auto bundle = std::make_shared<Bundle>();
   bundle->path = path;
@@ -186,9 +180,9 @@ std::shared_ptr<const Bundle> read_bundle(const fs::path& path, bool paranoid) {
   const int64_t began = system_time_ns();
   const KnownHashes known = paranoid ? KnownHashes() : recall_hashes(root);
   KnownHashes settled;
-  const auto before = mark_at(manifest_file);
+  const auto before = Mark::of(manifest_file);
   bundle->manifest_text = read_text(manifest_file, where);
-  const bool is_same = before && before == mark_at(manifest_file);
+  const bool is_same = before && before == Mark::of(manifest_file);
   bundle->manifest = parse_json(bundle->manifest_text, where + ": " + manifest_file.filename().string());
   const Json& manifest = bundle->manifest;
   const std::string mine = std::string(kChecked) + "c++ " + manifest_rules();

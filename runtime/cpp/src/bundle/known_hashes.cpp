@@ -1,5 +1,6 @@
 #include "bundle/known_hashes.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,7 +9,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <optional>
 #include <random>
 #include <vector>
 
@@ -22,29 +22,18 @@ namespace {
 
 constexpr int kFormat = 1;
 constexpr size_t kMostBytes = size_t{1} << 20;
+constexpr size_t kMostFiles = 256;
 constexpr int64_t kYoungNs = 2'000'000'000;
 
 int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
 
 std::optional<std::string> name_of(const fs::path& folder) {
-  struct stat found {};
-  if (::stat(folder.c_str(), &found) != 0) return std::nullopt;
+  const std::optional<Mark> found = Mark::of(folder);
+  if (!found) return std::nullopt;
   char name[64];
-  std::snprintf(name, sizeof name, "%llx-%llx.json", static_cast<unsigned long long>(found.st_dev),
-                static_cast<unsigned long long>(found.st_ino));
+  std::snprintf(name, sizeof name, "%llx-%llx.json", static_cast<unsigned long long>(found->device),
+                static_cast<unsigned long long>(found->inode));
   return name;
-}
-
-// What an own file of a bounded size holds.
-std::optional<std::string> own_text(int folder, const std::string& name) {
-  const Descriptor file(::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  struct stat found {};
-  if (file.number < 0 || ::fstat(file.number, &found) != 0 || !S_ISREG(found.st_mode) || !is_own(found)) return std::nullopt;
-  if (static_cast<uint64_t>(found.st_size) > kMostBytes) return std::nullopt;
-  std::string text(static_cast<size_t>(found.st_size), '\0');
-  const ssize_t got = ::read(file.number, text.data(), text.size());
-  if (got != static_cast<ssize_t>(text.size())) return std::nullopt;
-  return text;
 }
 
 bool write_all(int file, const std::string& text) {
@@ -56,12 +45,33 @@ bool write_all(int file, const std::string& text) {
   return true;
 }
 
+// Leaves the newest files.
+void sweep(int folder) {
+  DIR* all = ::fdopendir(::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!all) return;
+  std::vector<std::pair<int64_t, std::string>> found;
+  while (const dirent* each = ::readdir(all)) {
+    struct stat file {};
+    if (::fstatat(folder, each->d_name, &file, AT_SYMLINK_NOFOLLOW) != 0 || S_ISDIR(file.st_mode)) continue;
+    found.emplace_back(nanoseconds(file.st_mtim), each->d_name);
+  }
+  ::closedir(all);
+  std::sort(found.rbegin(), found.rend());
+  for (size_t i = kMostFiles; i < found.size(); ++i) ::unlinkat(folder, found[i].second.c_str(), 0);
+}
+
 }  // namespace
 
 Mark::Mark(const struct stat& found)
     : Mark(found.st_dev, found.st_ino, S_ISREG(found.st_mode) ? int64_t{found.st_size} : -1,
            // The size of a folder and the time of its content change with every engine that is built.
            S_ISREG(found.st_mode) ? nanoseconds(found.st_mtim) : 0, nanoseconds(found.st_ctim)) {}
+
+std::optional<Mark> Mark::of(const fs::path& path) {
+  struct stat found {};
+  if (::stat(path.c_str(), &found) != 0) return std::nullopt;
+  return Mark(found);
+}
 
 bool is_paranoid() {
   const char* told = std::getenv("ATTN_PARANOID");
@@ -71,7 +81,7 @@ bool is_paranoid() {
 KnownHashes recall_hashes(const fs::path& folder) {
   const Descriptor own = own_cache_folder("known");
   const std::optional<std::string> name = name_of(folder);
-  const std::optional<std::string> text = own.number >= 0 && name ? own_text(own.number, *name) : std::nullopt;
+  const std::optional<std::string> text = own.number >= 0 && name ? own_text(own.number, *name, kMostBytes) : std::nullopt;
   if (!text) return {};
   try {
     const Json content = parse_json(*text, "known hashes");
@@ -104,6 +114,7 @@ void remember_hashes(const fs::path& folder, const KnownHashes& known) {
   if (file.number < 0) return;
   const bool whole = write_all(file.number, Json{{"format", kFormat}, {"files", files}}.dump());
   if (!whole || ::renameat(own.number, part.c_str(), own.number, name->c_str()) != 0) ::unlinkat(own.number, part.c_str(), 0);
+  sweep(own.number);
 }
 
 bool settled_before(const Mark& mark, int64_t time_ns) { return mark.changed_ns < time_ns - kYoungNs; }

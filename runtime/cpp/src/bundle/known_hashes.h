@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -15,6 +16,7 @@ namespace attn {
 // Device, inode, size and time of the content (of a folder neither), and time of change, which a rename sets, too.
 struct Mark {
   explicit Mark(const struct stat& found);
+  static std::optional<Mark> of(const std::filesystem::path& path);  // links followed; none where nothing can be seen
   Mark(uint64_t device, uint64_t inode, int64_t size, int64_t content_ns, int64_t changed_ns)
       : device(device), inode(inode), size(size), content_ns(content_ns), changed_ns(changed_ns) {}
 

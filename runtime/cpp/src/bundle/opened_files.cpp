@@ -1,7 +1,5 @@
 #include "bundle/opened_files.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -35,7 +33,7 @@ std::string sha256_of(const fs::path& path, std::vector<char>& chunk, std::strin
 
 std::string OpenedFiles::hash(const std::string& relative, const Listed& listed, std::vector<char>& chunk, std::string* keep) {
   const fs::path path = folder / relative;
-  const std::optional<Mark> before = mark_of(path);
+  const std::optional<Mark> before = Mark::of(path);
   std::string found = sha256_of(path, chunk, keep);
   listed_[path] = listed;
   if (before && settled(*before)) known_.insert_or_assign(path, *before);  // one so young may change and look the same
@@ -47,12 +45,6 @@ void OpenedFiles::trust(const std::string& relative, const Listed& listed, const
   if (settled(mark)) known_.insert_or_assign(folder / relative, mark);
 }
 
-std::optional<Mark> OpenedFiles::mark_of(const fs::path& path) {
-  struct stat found {};
-  if (::stat(path.c_str(), &found) != 0) return std::nullopt;
-  return Mark(found);
-}
-
 bool OpenedFiles::settled(const Mark& mark) {
   return mark.changed_ns < system_time_ns() - std::chrono::nanoseconds(tick).count();
 }
@@ -61,7 +53,7 @@ OpenedFiles::Marks OpenedFiles::marks(const std::vector<fs::path>& files) const 
   std::map<fs::path, Mark> found;
   for (const fs::path& file : files) {
     for (fs::path path = file;; path = path.parent_path()) {
-      const std::optional<Mark> mark = mark_of(path);
+      const std::optional<Mark> mark = Mark::of(path);
       if (!mark) return std::nullopt;
       found.emplace(path, *mark);
       if (path == folder || !path.has_relative_path()) break;

@@ -61,7 +61,6 @@ class OpenedFiles {
 
   using Marks = std::optional<std::map<std::filesystem::path, Mark>>;
 
-  static std::optional<Mark> mark_of(const std::filesystem::path& path);
   static bool settled(const Mark& mark);
   // Of the files, and of the folders down to them; none where one is not there.
   Marks marks(const std::vector<std::filesystem::path>& files) const;

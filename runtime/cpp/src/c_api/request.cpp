@@ -60,10 +60,8 @@ int attn_generator_submit_text(attn_generator* generator, const char* text, cons
     required(request, "request");
     required(text, "text");
     expect_text(*generator);
-    Tensors tensors = generator->text->encode({text});
-    std::map<std::string, View> views;
-    for (const auto& [name, tensor] : tensors) views[name] = tensor.view();
-    *request = submitted(*generator, views, options, deadline);
+    const Tensors tensors = generator->text->encode({text});
+    *request = submitted(*generator, views_of(tensors), options, deadline);
   });
 }
 

@@ -89,4 +89,10 @@ std::string Sha256::hexadecimal() {
   return text;
 }
 
+std::string sha256_of_text(const std::string& text) {
+  Sha256 digest;
+  digest.update(text.data(), text.size());
+  return digest.hexadecimal();
+}
+
 }  // namespace attn

@@ -20,6 +20,8 @@ class Sha256 {
   uint64_t bytes_ = 0;
 };
 
+std::string sha256_of_text(const std::string& text);
+
 // What mixes whole blocks of 64 bytes into a state, and the fastest of them that this machine has.
 using Sha256Mixer = void (*)(uint32_t state[8], const uint8_t* data, size_t blocks);
 void sha256_portable(uint32_t state[8], const uint8_t* data, size_t blocks);

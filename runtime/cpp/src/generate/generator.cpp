@@ -12,8 +12,6 @@
 namespace attn {
 namespace {
 
-constexpr size_t most_shapes = 4;
-
 Generated result_of(Answers& answers, bool with_scores, const Settings& settings) {
   Generated made;
   if (with_scores) {
@@ -181,7 +179,7 @@ Generated Generator::generate(const std::map<std::string, View>& inputs, const G
   const Alone alone(*this);
   Answers answers(most, ends, graph_io->pad);
   if (!answers.going()) return result_of(answers, true, asked);
-  if (asked.lookup) return with_guesses(given, asked, most, ends, ruled, options);
+  if (asked.lookup) return with_guesses(given, asked, answers, ruled, options);
   StepGraphs& model = step_graphs(given, static_cast<size_t>(asked.beams));
   const Logits logits = model.start(given.source, given.tokens, given.lengths);
   if (asked.beams > 1) {
@@ -195,30 +193,19 @@ Generated Generator::generate(const std::map<std::string, View>& inputs, const G
   return result_of(answers, asked.scores, asked);
 }
 
-Generated Generator::with_guesses(const Prompts& given, const Settings& asked, const std::vector<size_t>& most,
-                                  const std::vector<uint8_t>& ends, const ScoreRules* rules, const GenerateOptions& options) {
+Generated Generator::with_guesses(const Prompts& given, const Settings& asked, Answers& answers, const ScoreRules* rules,
+                                  const GenerateOptions& options) {
   if (!extend_) {
     OpenOptions same = options_;
     same.graph = graph_io->extend->name;
     extend_ = Session::open(bundle, same);
   }
-  std::vector<std::vector<int64_t>> begun;
-  for (size_t row = 0; row < given.lengths.size(); ++row) {
-    const int64_t* begin = given.tokens + row * given.width;
-    begun.emplace_back(begin, begin + given.lengths[row]);
-  }
   StepGraphs& model = step_graphs(given, 1);
   const Logits logits = model.start(given.source, given.tokens, given.lengths);
-  Guessed guessed(most, ends, graph_io->pad, static_cast<size_t>(graph_io->max_length), begun, sources(given),
-                  static_cast<size_t>(asked.lookup), graph_io->where, rules);
+  Guessed guessed(answers, static_cast<size_t>(graph_io->max_length), given.rows(), sources(given), static_cast<size_t>(asked.lookup),
+                  graph_io->where, rules);
   guessed.generate(model, logits, extend_, options.on_token, asked.scores);
-  Generated made;
-  for (size_t row = 0; row < begun.size(); ++row) {
-    if (asked.scores) made.scores.push_back(asked.score(guessed.sums[row], guessed.tokens[row].size()));
-    made.steps = std::max(made.steps, guessed.tokens[row].size());
-  }
-  made.tokens = std::move(guessed.tokens);
-  made.stopped = std::move(guessed.stopped);
+  Generated made = result_of(answers, asked.scores, asked);
   made.drafted = guessed.drafted;
   made.accepted = guessed.accepted;
   return made;
@@ -270,14 +257,7 @@ const Precision& Generator::precision_of(const std::string& graph) const { retur
 StepGraphs& Generator::step_graphs(const Prompts& given, size_t beams) {
   PromptShape shape{given.lengths.size(), beams, given.width, {}};
   for (const auto& [name, view] : given.source) shape.source[name] = view.shape;
-  const auto found = std::find_if(step_graphs_.begin(), step_graphs_.end(), [&](const StepGraphs& each) { return each.shape() == shape; });
-  if (found != step_graphs_.end()) {
-    step_graphs_.splice(step_graphs_.begin(), step_graphs_, found);
-  } else {
-    step_graphs_.emplace_front(graph_io, sessions_, std::move(shape));
-    if (step_graphs_.size() > most_shapes) step_graphs_.pop_back();
-  }
-  return step_graphs_.front();
+  return step_graphs_.of(graph_io, sessions_, std::move(shape));
 }
 
 std::vector<uint8_t> Generator::stops(const std::vector<int64_t>& tokens) const {
@@ -288,17 +268,19 @@ std::vector<uint8_t> Generator::stops(const std::vector<int64_t>& tokens) const 
 
 ScoreRules Generator::rules(const Prompts& given, const Settings& asked, const std::vector<size_t>& limits,
                             const std::vector<uint8_t>& stops) const {
-  std::vector<ScoreRules::Tokens> prompts, found;
-  for (size_t row = 0; row < given.lengths.size(); ++row) {
-    const int64_t* begin = given.tokens + row * given.width;
-    prompts.emplace_back(begin, begin + given.lengths[row]);
-  }
+  std::vector<ScoreRules::Tokens> prompts = given.rows(), found;
   if (!graph_io->encoder) {
     found = prompts;
   } else if (asked.encoder_no_repeat_ngram) {
     found = sources(given);
   }
   return ScoreRules(asked, stops, std::move(prompts), limits, std::move(found), graph_io->where);
+}
+
+std::vector<std::vector<int64_t>> Generator::Prompts::rows() const {
+  std::vector<std::vector<int64_t>> found;
+  for (size_t row = 0; row < lengths.size(); ++row) found.emplace_back(tokens + row * width, tokens + row * width + lengths[row]);
+  return found;
 }
 
 // The tokens of each row that the encoder reads, without padding; empty without an encoder, and for one of pictures or sounds.

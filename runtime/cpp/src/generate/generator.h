@@ -2,7 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,6 +18,8 @@
 #include "util/forks.h"
 
 namespace attn {
+
+class Answers;
 
 // One call of `generate` at a time: that of another thread waits. Requests that are submitted are written together, and take turns with such
 // calls.
@@ -69,6 +70,8 @@ class Generator {
     size_t width = 0;
     std::vector<size_t> lengths;         // how many of each row count
     std::vector<int64_t> begins;         // what `tokens` points to, where a token begins every answer
+
+    std::vector<std::vector<int64_t>> rows() const;  // their tokens, without padding
   };
 
   Prompts prompts(std::map<std::string, View> inputs, const Settings& settings) const;
@@ -79,8 +82,8 @@ class Generator {
   std::vector<uint8_t> stops(const std::vector<int64_t>& tokens) const;
   StepGraphs& step_graphs(const Prompts& prompts, size_t beams);
   std::vector<std::vector<int64_t>> sources(const Prompts& prompts) const;
-  Generated with_guesses(const Prompts& prompts, const Settings& settings, const std::vector<size_t>& limits,
-                         const std::vector<uint8_t>& stops, const ScoreRules* rules, const GenerateOptions& options);
+  Generated with_guesses(const Prompts& prompts, const Settings& settings, Answers& answers, const ScoreRules* rules,
+                         const GenerateOptions& options);
 
   Sessions sessions_;
   std::shared_ptr<Session> extend_;  // opened when it is first wanted: it may hold the weights once more
@@ -101,7 +104,7 @@ class Generator {
   std::shared_ptr<Turns> turns_ = std::make_shared<Turns>();
   std::shared_ptr<Server> server_;
   std::atomic<bool> submitted_{false};
-  std::list<StepGraphs> step_graphs_;  // the newest first; their buffers are kept for the next prompts of the same shape
+  LatestStepGraphs step_graphs_{4};
 };
 
 }  // namespace attn

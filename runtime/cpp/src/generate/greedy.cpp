@@ -22,19 +22,23 @@ Answers::Answers(std::vector<size_t> limits, std::vector<uint8_t> stops, int64_t
 }
 
 void Answers::add(std::vector<int64_t>& chosen) {
-  ++steps_;
   for (size_t row = 0; row < active_.size(); ++row) {
-    if (!active_[row]) {
+    if (active_[row]) {
+      add(row, chosen[row]);
+    } else {
       chosen[row] = pad_;
-      continue;
     }
-    tokens[row].push_back(chosen[row]);
-    const bool hit = stops_[static_cast<size_t>(chosen[row])];
-    if (hit) stopped[row] = Stopped::stop;
-    if (hit || steps_ == limits_[row]) {
-      active_[row] = 0;
-      --left_;
-    }
+  }
+}
+
+void Answers::add(size_t row, int64_t token) {
+  tokens[row].push_back(token);
+  steps_ = std::max(steps_, tokens[row].size());
+  const bool hit = stops_[static_cast<size_t>(token)];
+  if (hit) stopped[row] = Stopped::stop;
+  if (hit || !room(row)) {
+    active_[row] = 0;
+    --left_;
   }
 }
 
@@ -58,6 +62,12 @@ Logits changed(std::vector<T>& into, const Logits& logits, const Answers& answer
   Logits made = logits;
   made.data = into.data();
   return made;
+}
+
+// The log probability of a token, chosen for the row `row` by row `at` of the logits, with what the rules make of it.
+double scored(const Logits& logits, size_t at, size_t token, size_t row, const Answers& answers, const ScoreRules* rules) {
+  const double given = logits.at(at, token) - log_sum_exp(logits, at);
+  return rules ? rules->log_probability(given, row, answers.tokens[row], static_cast<Token>(token)) : given;
 }
 
 }  // namespace
@@ -85,11 +95,7 @@ const std::vector<int64_t>& Choosing::take(const Logits& logits) {
       rules_->refuse(row, answers_.steps());
     }
     if (!std::isfinite(value)) check_finite(logits.at(row, token), row, answers_.steps(), where_);
-    if (with_scores_) {
-      const double given = logits.at(row, token) - log_sum_exp(logits, row);
-      const auto as_token = static_cast<Token>(token);
-      answers_.sums[row] += rules_ ? rules_->log_probability(given, row, answers_.tokens[row], as_token) : given;
-    }
+    if (with_scores_) answers_.sums[row] += scored(logits, row, token, row, answers_, rules_);
     chosen_[row] = static_cast<int64_t>(token);
   }
   answers_.add(chosen_);
@@ -110,33 +116,12 @@ void generate_each(Steps& model, Logits logits, Answers& answers, const Choose& 
   }
 }
 
-Guessed::Guessed(std::vector<size_t> limits, std::vector<uint8_t> stops, int64_t pad, size_t room,
-                 const std::vector<ScoreRules::Tokens>& prompts, const std::vector<ScoreRules::Tokens>& sources, size_t most,
-                 std::string where, const ScoreRules* rules)
-    : tokens(limits.size()),
-      stopped(limits.size(), Stopped::length),
-      sums(limits.size(), 0.0),
-      limits_(std::move(limits)),
-      stops_(std::move(stops)),
-      active_(limits_.size()),
-      pad_(pad),
-      where_(std::move(where)),
-      rules_(rules),
-      guesses_(limits_.size()),
-      kept_(limits_.size()) {
-  for (size_t row = 0; row < limits_.size(); ++row) {
-    active_[row] = limits_[row] > 0;
+Guessed::Guessed(Answers& answers, size_t room, const std::vector<ScoreRules::Tokens>& prompts, const std::vector<ScoreRules::Tokens>& sources,
+                 size_t most, std::string where, const ScoreRules* rules)
+    : answers_(answers), where_(std::move(where)), rules_(rules), guesses_(prompts.size()), kept_(prompts.size()) {
+  for (size_t row = 0; row < prompts.size(); ++row) {
     room_.push_back(room - prompts[row].size());
     drafts_.emplace_back(sources.empty() ? ScoreRules::Tokens() : sources[row], prompts[row], most);
-  }
-}
-
-bool Guessed::going() const { return std::find(active_.begin(), active_.end(), 1) != active_.end(); }
-
-void Guessed::cancel() {
-  for (size_t row = 0; row < active_.size(); ++row) {
-    if (active_[row]) stopped[row] = Stopped::cancelled;
-    active_[row] = 0;
   }
 }
 
@@ -144,17 +129,17 @@ void Guessed::generate(StepGraphs& model, Logits logits, const std::shared_ptr<S
                        const std::function<bool(size_t, int64_t)>& on_token, bool with_scores) {
   while (true) {
     const bool fed = count_ > 1;
-    if (!take(logits, on_token, with_scores)) return cancel();
-    if (!going()) return;
+    if (!take(logits, on_token, with_scores)) return answers_.cancel();
+    if (!answers_.going()) return;
     if (fed) model.keep(kept_);
     next();
-    logits = count_ == 1 ? model.advance(feed_, active_) : model.extend(feed_, count_, active_, extend);
+    logits = count_ == 1 ? model.advance(feed_, answers_.active()) : model.extend(feed_, count_, answers_.active(), extend);
   }
 }
 
 // Choose, of the logits behind the last token and the guesses, up to the first wrong one. False where on_token ends it.
 bool Guessed::take(const Logits& logits, const std::function<bool(size_t, int64_t)>& on_token, bool with_scores) {
-  const std::vector<uint8_t> before = active_;
+  const std::vector<uint8_t> before = answers_.active();
   for (size_t row = 0; row < before.size(); ++row) {
     kept_[row] = 0;
     if (before[row] && !take_row(logits, row, on_token, with_scores)) return false;
@@ -163,25 +148,19 @@ bool Guessed::take(const Logits& logits, const std::function<bool(size_t, int64_
 }
 
 bool Guessed::take_row(const Logits& logits, size_t row, const std::function<bool(size_t, int64_t)>& on_token, bool with_scores) {
-  std::vector<int64_t>& answer = tokens[row];
+  const std::vector<int64_t>& answer = answers_.tokens[row];
   const std::vector<int64_t>& guess = guesses_[row];
   const size_t begun = answer.size();
   bool goes_on = true;
   for (size_t number = 0; number <= guess.size(); ++number) {
-    const Logits given{logits.with_row(row * count_ + number, [](const auto* values) { return static_cast<const void*>(values); }),
-                       logits.dtype, 1, logits.vocabulary};
+    const Logits given = logits.only(row * count_ + number);
     const size_t token = chosen(given, row);
-    if (with_scores) {
-      const double value = given.at(0, token) - log_sum_exp(given, 0);
-      sums[row] += rules_ ? rules_->log_probability(value, row, answer, static_cast<Token>(token)) : value;
-    }
-    answer.push_back(static_cast<int64_t>(token));
-    if (stops_[token]) stopped[row] = Stopped::stop;
-    if (stops_[token] || answer.size() == limits_[row]) active_[row] = 0;
+    if (with_scores) answers_.sums[row] += scored(given, 0, token, row, answers_, rules_);
+    answers_.add(row, static_cast<int64_t>(token));
     goes_on = !on_token || on_token(row, answer.back());
-    if (!goes_on || !active_[row] || (number < guess.size() && guess[number] != answer.back())) break;
+    if (!goes_on || !answers_.active()[row] || (number < guess.size() && guess[number] != answer.back())) break;
   }
-  kept_[row] = active_[row] ? answer.size() - begun : 0;
+  kept_[row] = answers_.active()[row] ? answer.size() - begun : 0;
   drafted += guess.size();
   accepted += answer.size() - begun - 1;
   drafts_[row].take({answer.begin() + static_cast<std::ptrdiff_t>(begun), answer.end()}, guess.size());
@@ -201,34 +180,36 @@ size_t Guessed::chosen(const Logits& given, size_t row) {
         into = &floats_;
       }
       into->assign(values, values + given.vocabulary);
-      rules_->apply(into->data(), row, tokens[row]);
+      rules_->apply(into->data(), row, answers_.tokens[row]);
       shown.data = into->data();
     });
   }
   const size_t token = likeliest(shown, 0);
   const double value = shown.at(0, token);
-  if (rules_ && std::isinf(value) && std::isfinite(largest_of(given, 0))) rules_->refuse(row, tokens[row].size());
-  if (!std::isfinite(value)) check_finite(given.at(0, token), row, tokens[row].size(), where_);
+  if (rules_ && std::isinf(value) && std::isfinite(largest_of(given, 0))) rules_->refuse(row, answers_.tokens[row].size());
+  if (!std::isfinite(value)) check_finite(given.at(0, token), row, answers_.tokens[row].size(), where_);
   return token;
 }
 
 // The tokens to feed: the last one of each row, and guesses of as many as `together` says.
 void Guessed::next() {
+  const std::vector<std::vector<int64_t>>& tokens = answers_.tokens;
+  const std::vector<uint8_t>& active = answers_.active();
   size_t room = SIZE_MAX;  // padding behind shorter guesses is read too, and has to have a place
   for (size_t row = 0; row < tokens.size(); ++row) {
-    if (active_[row]) room = std::min(room, room_[row] - tokens[row].size());
+    if (active[row]) room = std::min(room, room_[row] - tokens[row].size());
   }
   std::vector<size_t> lengths;
   for (size_t row = 0; row < tokens.size(); ++row) {
     guesses_[row].clear();
-    if (!active_[row]) continue;
-    guesses_[row] = drafts_[row].guess(std::min(limits_[row] - tokens[row].size() - 1, room));
+    if (!active[row]) continue;
+    guesses_[row] = drafts_[row].guess(std::min(answers_.room(row) - 1, room));
     lengths.push_back(guesses_[row].size());
   }
   count_ = 1 + together(lengths);
-  feed_.assign(tokens.size() * count_, pad_);
+  feed_.assign(tokens.size() * count_, answers_.pad());
   for (size_t row = 0; row < tokens.size(); ++row) {
-    if (!active_[row]) continue;
+    if (!active[row]) continue;
     guesses_[row].resize(std::min(guesses_[row].size(), count_ - 1));
     feed_[row * count_] = tokens[row].back();
     std::copy(guesses_[row].begin(), guesses_[row].end(), feed_.begin() + static_cast<std::ptrdiff_t>(row * count_ + 1));

@@ -23,9 +23,13 @@ class Answers {
 
   const std::vector<uint8_t>& active() const { return active_; }
   bool going() const { return left_ > 0; }
-  size_t steps() const { return steps_; }
+  size_t steps() const { return steps_; }                                        // tokens of the longest
+  size_t room(size_t row) const { return limits_[row] - tokens[row].size(); }  // tokens that may follow
+  int64_t pad() const { return pad_; }
   // Take the next token of each row that is under way; of the others it becomes padding.
   void add(std::vector<int64_t>& tokens);
+  // The same of one row that is under way.
+  void add(size_t row, int64_t token);
   void cancel(Stopped why = Stopped::cancelled);
 
   std::vector<std::vector<int64_t>> tokens;  // of each row
@@ -73,20 +77,17 @@ class Choosing {
 void generate_each(Steps& model, Logits logits, Answers& answers, const Choose& choose, const std::string& where,
                    const std::function<bool(size_t, int64_t)>& on_token, bool with_scores, const ScoreRules* rules = nullptr);
 
-// Answers that are written several tokens at a time: the likeliest ones, of which some were guessed before.
+// Fills answers several tokens at a time: with the likeliest ones, of which some were guessed before.
 class Guessed {
  public:
-  // `room`: tokens that a row may have, prompt included; `most`: tokens of a guess.
-  Guessed(std::vector<size_t> limits, std::vector<uint8_t> stops, int64_t pad, size_t room, const std::vector<ScoreRules::Tokens>& prompts,
-          const std::vector<ScoreRules::Tokens>& sources, size_t most, std::string where, const ScoreRules* rules);
+  // `room`: tokens that a row may have, prompt included; `most`: tokens of a guess. `rules` may be null.
+  Guessed(Answers& answers, size_t room, const std::vector<ScoreRules::Tokens>& prompts, const std::vector<ScoreRules::Tokens>& sources,
+          size_t most, std::string where, const ScoreRules* rules);
 
   // As generate_each: from the logits behind the prompts on.
   void generate(StepGraphs& model, Logits logits, const std::shared_ptr<Session>& extend, const std::function<bool(size_t, int64_t)>& on_token,
                 bool with_scores);
 
-  std::vector<std::vector<int64_t>> tokens;  // of each row
-  std::vector<Stopped> stopped;
-  std::vector<double> sums;          // of log probabilities
   size_t drafted = 0, accepted = 0;  // tokens that were guessed and fed, and those of them that were chosen
 
  private:
@@ -94,12 +95,9 @@ class Guessed {
   bool take_row(const Logits& logits, size_t row, const std::function<bool(size_t, int64_t)>& on_token, bool with_scores);
   size_t chosen(const Logits& given, size_t row);
   void next();
-  void cancel();
-  bool going() const;
 
-  std::vector<size_t> limits_, room_;
-  std::vector<uint8_t> stops_, active_;
-  int64_t pad_;
+  Answers& answers_;
+  std::vector<size_t> room_;
   std::string where_;
   const ScoreRules* rules_;
   std::vector<Drafts> drafts_;

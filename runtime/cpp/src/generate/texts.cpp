@@ -70,9 +70,7 @@ TextAnswers generate_texts(Generator& generator, const Text& text, const std::ve
     const auto from = texts.begin() + static_cast<std::ptrdiff_t>(begin);
     const auto count = static_cast<std::ptrdiff_t>(std::min(at_once, texts.size() - begin));
     const Tensors tensors = text.encode({from, from + count});
-    std::map<std::string, View> inputs;
-    for (const auto& [name, tensor] : tensors) inputs[name] = tensor.view();
-    Generated found = generate_in_pieces(generator, &text, inputs, options.of_rows_from(begin));
+    Generated found = generate_in_pieces(generator, &text, views_of(tensors), options.of_rows_from(begin));
     ended = std::count(found.stopped.begin(), found.stopped.end(), Stopped::cancelled) > 0;
     append(made.answers.tokens, found.tokens);
     append(made.answers.scores, found.scores);

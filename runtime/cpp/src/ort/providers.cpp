@@ -6,9 +6,9 @@
 #include <system_error>
 
 #include "bundle/external_data.h"
+#include "bundle/opened_files.h"
 #include "engine/gpus.h"
 #include "format/sha256.h"
-#include "util/files.h"
 #include "util/loader.h"
 
 namespace attn {
@@ -38,14 +38,6 @@ std::vector<const char*> pointers(const ProviderOptions& options, bool of_values
   return found;
 }
 
-std::string sha256_of(const std::filesystem::path& path) {
-  const File file(path);
-  Sha256 digest;
-  std::vector<char> block(size_t{1} << 20);
-  for (uint64_t at = 0; const size_t read = file.read_at(at, block.data(), block.size()); at += read) digest.update(block.data(), read);
-  return digest.hexadecimal();
-}
-
 // The folder for what is built from this very graph, named by its content as in attn_runtime/ort/tensorrt_provider.py; none without a cache. The providers
 // name an engine by the graph's file name and nodes, and would take one that was built with other weights.
 std::optional<std::string> cache_folder(const GraphFile& graph, const OpenOptions& options) {
@@ -53,12 +45,10 @@ std::optional<std::string> cache_folder(const GraphFile& graph, const OpenOption
   std::vector<std::filesystem::path> files{graph.precision->file};
   const auto data = check_external_data(graph.precision->file, graph.where);
   files.insert(files.end(), data.begin(), data.end());
-  Sha256 digest;
-  for (const auto& file : files) {
-    const std::string one = sha256_of(file);
-    digest.update(one.data(), one.size());
-  }
-  const std::filesystem::path folder = std::filesystem::path(*options.cache) / digest.hexadecimal().substr(0, 16);
+  std::string hashes;
+  std::vector<char> chunk;
+  for (const auto& file : files) hashes += sha256_of(file, chunk);
+  const std::filesystem::path folder = std::filesystem::path(*options.cache) / sha256_of_text(hashes).substr(0, 16);
   std::error_code problem;
   std::filesystem::create_directories(folder, problem);
   if (problem) {

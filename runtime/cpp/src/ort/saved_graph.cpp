@@ -30,12 +30,6 @@ const char kData[] = "model.onnx.data";
 const char kKey[] = "key";
 constexpr size_t kMostBytes = size_t{1} << 16;
 
-std::string sha256_of_text(const std::string& text) {
-  Sha256 digest;
-  digest.update(text.data(), text.size());
-  return digest.hexadecimal();
-}
-
 Error not_written(const fs::path& cache, const std::string& why) {
   return usage_error("cache " + cache.string() + ": can't be written (" + why +
                      "); name a folder that can, or leave cache out to optimise anew in every process");
@@ -150,15 +144,10 @@ SavedGraph::SavedGraph(const GraphFile& graph, const fs::path& cache, const OrtL
 }
 
 std::optional<std::map<std::string, SavedGraph::Listed>> SavedGraph::listed() const {
-  const Descriptor file(::open((folder_ / kKey).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  struct stat found {};
-  if (file.number < 0 || ::fstat(file.number, &found) != 0 || !S_ISREG(found.st_mode) || !is_own(found)) return std::nullopt;
-  std::string text(kMostBytes, '\0');
-  const ssize_t got = ::read(file.number, text.data(), text.size());
-  text.resize(got > 0 ? static_cast<size_t>(got) : 0);
-  if (text.compare(0, key_.size(), key_) != 0) return std::nullopt;
+  const std::optional<std::string> text = own_text(AT_FDCWD, folder_ / kKey, kMostBytes);
+  if (!text || text->compare(0, key_.size(), key_) != 0) return std::nullopt;
   std::map<std::string, Listed> files;
-  std::istringstream lines(text.substr(key_.size()));
+  std::istringstream lines(text->substr(key_.size()));
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     std::string word, name, size, sha256, rest;
@@ -202,7 +191,8 @@ void SavedGraph::write(const std::function<void(const ConfigEntries&, const fs::
                            {"session.optimized_model_external_initializers_min_size_in_bytes", "1024"},
                            {"session.save_external_prepacked_constant_initializers", "1"}};
   try {
-    fs::create_directory(folder_.parent_path());
+    // Whatever the process's mask lets others do: what others may write to is not believed.
+    if (::mkdir(folder_.parent_path().c_str(), 0700) != 0 && errno != EEXIST) throw std::system_error(errno, std::generic_category());
     const Staging staging(folder_);
     open(told, staging.made() / kModel);
     std::string text = key_;

@@ -126,9 +126,7 @@ std::string model_digest(const std::string& file, const std::map<std::string, st
   for (const auto& [name, hash] : sha256) {
     if (name != file) lines += hash + "  " + name + "\n";
   }
-  Sha256 digest;
-  digest.update(lines.data(), lines.size());
-  return digest.hexadecimal();
+  return sha256_of_text(lines);
 }
 
 std::string os_name() {

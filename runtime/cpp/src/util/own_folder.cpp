@@ -33,6 +33,17 @@ Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
 
 bool is_own(const struct stat& found) { return found.st_uid == ::geteuid() && !(found.st_mode & (S_IWGRP | S_IWOTH)); }
 
+std::optional<std::string> own_text(int folder, const std::string& name, size_t most) {
+  const Descriptor file(::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat found {};
+  if (file.number < 0 || ::fstat(file.number, &found) != 0 || !S_ISREG(found.st_mode) || !is_own(found)) return std::nullopt;
+  if (static_cast<uint64_t>(found.st_size) > most) return std::nullopt;
+  std::string text(static_cast<size_t>(found.st_size), '\0');
+  const ssize_t got = ::read(file.number, text.data(), text.size());
+  if (got != static_cast<ssize_t>(text.size())) return std::nullopt;
+  return text;
+}
+
 Descriptor own_cache_folder(const std::string& name, bool make) {
   const std::string base = cache_home();
   if (base.empty()) return Descriptor();

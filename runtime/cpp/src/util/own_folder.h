@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include <optional>
 #include <string>
 
 namespace attn {
@@ -21,6 +22,10 @@ class Descriptor {
 
 // Whether it is this user's (of root, root's), and neither its group nor others may write to it.
 bool is_own(const struct stat& found);
+
+// What the file `name` in an open folder holds; none where it is not there, is a link, no regular file, larger than `most` bytes, or could be
+// somebody else's.
+std::optional<std::string> own_text(int folder, const std::string& name, size_t most);
 
 // $XDG_CACHE_HOME/attn-runtime/NAME, or that in ~/.cache; `make` makes it. None where it is not there, where it or the folder above is a
 // link, and where somebody else could write to either.

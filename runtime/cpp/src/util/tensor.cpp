@@ -27,4 +27,10 @@ void Buffer::Free::operator()(void* data) const { std::free(data); }
 Tensor::Tensor(std::string name, attn_dtype dtype, Shape shape)
     : name(std::move(name)), dtype(dtype), shape(std::move(shape)), buffer(bytes_of(dtype, this->shape)) {}
 
+std::map<std::string, View> views_of(const Tensors& tensors) {
+  std::map<std::string, View> found;
+  for (const auto& [name, tensor] : tensors) found[name] = tensor.view();
+  return found;
+}
+
 }  // namespace attn

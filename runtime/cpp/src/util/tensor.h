@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -52,5 +53,7 @@ struct Tensor {
 };
 
 using Tensors = std::map<std::string, Tensor>;
+
+std::map<std::string, View> views_of(const Tensors& tensors);
 
 }  // namespace attn

@@ -86,12 +86,6 @@ void trim(Tensors& inputs, const std::vector<TensorSpec>& specs) {
   }
 }
 
-std::map<std::string, View> views(const Tensors& tensors) {
-  std::map<std::string, View> found;
-  for (const auto& [name, tensor] : tensors) found[name] = tensor.view();
-  return found;
-}
-
 std::string first_difference(const std::vector<int64_t>& wanted, const std::vector<int64_t>& got) {
   const size_t shorter = std::min(wanted.size(), got.size());
   const auto at = static_cast<size_t>(
@@ -143,7 +137,7 @@ class Try {
     options.early_stop = false;
     options.likeliest = true;
     options.scores = true;
-    const Generated found = generator_.generate(views(inputs_), options);
+    const Generated found = generator_.generate(views_of(inputs_), options);
     Replayed told;
     told.test_case = golden_.name;
     told.allowed_error = allowed_;
@@ -172,7 +166,7 @@ class Try {
   // What is wrong where other tokens may be as good; empty where they are. PyTorch's answer is followed through the cache here: its score has
   // to be what it was there, and with one beam none of its tokens may stand further behind the likeliest one than two logits can be off.
   std::string undecided() {
-    const Generator::Followed followed = generator_.follow(views(inputs_), answers_, golden_.length_penalty, golden_.max_length);
+    const Generator::Followed followed = generator_.follow(views_of(inputs_), answers_, golden_.length_penalty, golden_.max_length);
     for (size_t row = 0; row < answers_.size(); ++row) {
       const double off = std::abs(followed.scores[row] - scores_[row]);
       if (!(off <= allowed_)) {

@@ -9,12 +9,6 @@
 namespace attn {
 namespace {
 
-std::map<std::string, View> views(const Tensors& tensors) {
-  std::map<std::string, View> found;
-  for (const auto& [name, tensor] : tensors) found[name] = tensor.view();
-  return found;
-}
-
 template <typename Convert>
 Tensors each(const Tensors& tensors, Convert convert) {
   Tensors made;
@@ -27,7 +21,7 @@ CaseResult replay_case(const Bundle& bundle, const Session& session, const Graph
   Tensors inputs = bundle.golden_inputs(graph, golden);
   const Tensors expected = bundle.golden_outputs(graph, golden);
   if (precision.half_io) inputs = each(inputs, [](const std::string&, const Tensor& tensor) { return halved(tensor); });
-  Tensors got = session.run(views(inputs));
+  Tensors got = session.run(views_of(inputs));
   if (precision.half_io) {
     got = each(got, [&](const std::string& name, const Tensor& tensor) { return widened(tensor, expected.at(name).dtype); });
   }

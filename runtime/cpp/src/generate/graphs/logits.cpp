@@ -64,6 +64,12 @@ void check_finite(double value, size_t row, size_t step, const std::string& wher
                       ": the graph overflows. Take precision fp32, or verify the bundle here: attn-run verify");
 }
 
-void widen_halves(const uint16_t* halves, size_t count, float* into) { std::transform(halves, halves + count, into, float_of_half); }
+Logits logits_of(const View& output, std::vector<float>& widened) {
+  const auto vocabulary = static_cast<size_t>(output.shape.back()), count = elements(output.shape), rows = count / vocabulary;
+  if (output.dtype != ATTN_FLOAT16) return {output.data, output.dtype, rows, vocabulary};
+  widened.resize(count);
+  std::transform(output.as<uint16_t>(), output.as<uint16_t>() + count, widened.begin(), float_of_half);
+  return {widened.data(), ATTN_FLOAT32, rows, vocabulary};
+}
 
 }  // namespace attn

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "util/tensor.h"
+
 namespace attn {
 
 struct Logits {
@@ -21,6 +23,10 @@ struct Logits {
   decltype(auto) with_row(size_t row, Call&& call) const {
     if (dtype == ATTN_FLOAT64) return std::forward<Call>(call)(static_cast<const double*>(data) + row * vocabulary);
     return std::forward<Call>(call)(static_cast<const float*>(data) + row * vocabulary);
+  }
+  // That row alone.
+  Logits only(size_t row) const {
+    return {with_row(row, [](const auto* values) { return static_cast<const void*>(values); }), dtype, 1, vocabulary};
   }
   double at(size_t row, size_t token) const {
     return with_row(row, [token](const auto* values) { return static_cast<double>(values[token]); });
@@ -38,6 +44,7 @@ double log_sum_exp(const double* values, size_t count);
 // Raises backend_error, opened by `where`, for a value of a row that is NaN or infinite.
 void check_finite(double value, size_t row, size_t step, const std::string& where);
 
-void widen_halves(const uint16_t* halves, size_t count, float* into);
+// What lies in an output [..., vocabulary] of a graph; halves are widened into `widened`.
+Logits logits_of(const View& output, std::vector<float>& widened);
 
 }  // namespace attn

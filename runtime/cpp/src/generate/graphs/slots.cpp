@@ -174,12 +174,7 @@ Logits Slots::step(const std::vector<int64_t>& tokens) {
   for (size_t row = 0; row < positions; ++row) at.position.view().as<int64_t>()[row] = static_cast<int64_t>(places_[row]);
   call.run();
   for (size_t row = 0; row < rows(); ++row) at.cache.put_row(at.fresh, row, places_[row]++);
-  const auto vocabulary = static_cast<size_t>(graph_io_->vocabulary);
-  const View logits = first_rows(at.logits, rows());
-  if (logits.dtype != ATTN_FLOAT16) return {logits.data, logits.dtype, rows(), vocabulary};
-  widened_.resize(rows() * vocabulary);
-  widen_halves(logits.as<uint16_t>(), widened_.size(), widened_.data());
-  return {widened_.data(), ATTN_FLOAT32, rows(), vocabulary};
+  return logits_of(first_rows(at.logits, rows()), widened_);
 }
 
 void Slots::clear() {

@@ -83,14 +83,6 @@ Tensor& StepGraphs::buffer(const std::string& name, attn_dtype dtype, Shape shap
   return *buffers_.back();
 }
 
-Logits StepGraphs::logits(const View& view, size_t rows) {
-  const auto vocabulary = static_cast<size_t>(graph_io_->vocabulary);
-  if (view.dtype != ATTN_FLOAT16) return {view.data, view.dtype, rows, vocabulary};
-  widened_.resize(rows * vocabulary);
-  widen_halves(view.as<uint16_t>(), widened_.size(), widened_.data());
-  return {widened_.data(), ATTN_FLOAT32, rows, vocabulary};
-}
-
 Logits StepGraphs::read(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths) {
   if (encoder_) {
     for (const auto& [name, view] : source) std::memcpy(encoder_->inputs.at(name).data, view.data, view.bytes());
@@ -104,7 +96,7 @@ Logits StepGraphs::read(const std::map<std::string, View>& source, const int64_t
     std::fill_n(set + lengths[row], shape_.prompt - lengths[row], uint8_t{0});
   }
   first_->run();
-  return logits(first_->outputs.at("logits"), shape_.rows);
+  return logits_of(first_->outputs.at("logits"), widened_);
 }
 
 Logits StepGraphs::start(const std::map<std::string, View>& source, const int64_t* tokens, const std::vector<size_t>& lengths) {
@@ -134,7 +126,7 @@ Logits StepGraphs::advance(const std::vector<int64_t>& tokens, const std::vector
   }
   step_->run();
   pending_ = true;
-  return logits(logits_, rows_);
+  return logits_of(logits_, widened_);
 }
 
 Logits StepGraphs::extend(const std::vector<int64_t>& tokens, size_t count, const std::vector<uint8_t>& active,
@@ -147,7 +139,7 @@ Logits StepGraphs::extend(const std::vector<int64_t>& tokens, size_t count, cons
   std::vector<int64_t> places(extend_->positions(), whole(place_));
   for (size_t row = 0; row < places_.size(); ++row) places[row] = std::min(whole(places_[row]), last);
   extended_ = &extend_->run(*cache_, tokens, count, places);
-  return logits(extended_->logits.view(), rows_ * count);
+  return logits_of(extended_->logits.view(), widened_);
 }
 
 void StepGraphs::keep(const std::vector<size_t>& counts) {
@@ -234,6 +226,17 @@ void StepGraphs::use(int64_t capacity) {
   }
   cache_ = found->second.cache.get();
   step_ = found->second.call.get();
+}
+
+StepGraphs& LatestStepGraphs::of(const std::shared_ptr<const GraphIO>& graph_io, const Sessions& sessions, PromptShape shape) {
+  const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const StepGraphs& each) { return each.shape() == shape; });
+  if (found != kept_.end()) {
+    kept_.splice(kept_.begin(), kept_, found);
+  } else {
+    kept_.emplace_front(graph_io, sessions, std::move(shape));
+    if (kept_.size() > most_) kept_.pop_back();
+  }
+  return kept_.front();
 }
 
 }  // namespace attn

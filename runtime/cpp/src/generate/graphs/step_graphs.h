@@ -3,6 +3,7 @@
 // graph, but where beams need rows more than once. The Python twin is attn_runtime/generate/graphs/step_graphs.py.
 #pragma once
 
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -72,7 +73,6 @@ class StepGraphs : public Steps {
   };
 
   Tensor& buffer(const std::string& name, attn_dtype dtype, Shape shape);
-  Logits logits(const View& view, size_t rows);
   void write_pending(const std::vector<uint8_t>& active);
   size_t furthest(const std::vector<uint8_t>& active) const;
   void grow(size_t entries);
@@ -99,6 +99,20 @@ class StepGraphs : public Steps {
   std::optional<CommonEntries> common_;
   std::unique_ptr<ExtendGraph> extend_;
   const ExtendGraph::Call* extended_ = nullptr;
+};
+
+// Those for the latest shapes of prompts, whose buffers are kept for the next prompts of the same shape.
+class LatestStepGraphs {
+ public:
+  // `most` shapes
+  explicit LatestStepGraphs(size_t most) : most_(most) {}
+
+  StepGraphs& of(const std::shared_ptr<const GraphIO>& graph_io, const Sessions& sessions, PromptShape shape);
+  void clear() { kept_.clear(); }
+
+ private:
+  size_t most_;
+  std::list<StepGraphs> kept_;  // the newest first
 };
 
 }  // namespace attn

@@ -12,12 +12,6 @@ std::optional<Clock::time_point> after(double seconds) {
   return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
-std::map<std::string, View> Prompt::views() const {
-  std::map<std::string, View> found;
-  for (const auto& [name, tensor] : source) found[name] = tensor.view();
-  return found;
-}
-
 Request::Request(std::shared_ptr<Server> server, Prompt given, std::unique_ptr<Row> row, std::function<bool(size_t, int64_t)> on_token,
                  std::optional<Clock::time_point> until)
     : prompt(std::move(given)),

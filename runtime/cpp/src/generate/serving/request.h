@@ -29,13 +29,12 @@ std::optional<Clock::time_point> after(double seconds);
 
 // What one row begins with: the encoder's inputs of one row, the tokens, and how many may follow.
 struct Prompt {
-  std::map<std::string, Tensor> source;
+  Tensors source;
   std::vector<int64_t> tokens;
   size_t limit = 0;
 
   // Of the cache, when the answer is as long as it may be: its last token is never fed.
   size_t entries() const { return tokens.size() + limit - 1; }
-  std::map<std::string, View> views() const;
 };
 
 // How the tokens of one row are chosen, and what is made of them. Used by one thread at a time.

@@ -8,7 +8,6 @@
 namespace attn {
 namespace {
 
-constexpr size_t most_shapes = 8;
 // Prompts of a decoder-only model are padded to a multiple of so many tokens, since a new shape has to be bound.
 constexpr size_t width_step = 8;
 
@@ -197,7 +196,7 @@ void Server::read(const std::shared_ptr<Request>& request) {
     std::vector<int64_t> tokens = prompt.tokens;
     tokens.resize(width, graph_io_->pad);
     graphs = &step_graphs(prompt, width);
-    next = request->take(graphs->read(prompt.views(), tokens.data(), {prompt.tokens.size()}));
+    next = request->take(graphs->read(views_of(prompt.source), tokens.data(), {prompt.tokens.size()}));
   } catch (...) {
     request->fail(std::current_exception());
     return;
@@ -211,14 +210,7 @@ void Server::read(const std::shared_ptr<Request>& request) {
 StepGraphs& Server::step_graphs(const Prompt& prompt, size_t width) {
   PromptShape shape{1, 1, width, {}};
   for (const auto& [name, tensor] : prompt.source) shape.source[name] = tensor.shape;
-  const auto found = std::find_if(step_graphs_.begin(), step_graphs_.end(), [&](const StepGraphs& each) { return each.shape() == shape; });
-  if (found != step_graphs_.end()) {
-    step_graphs_.splice(step_graphs_.begin(), step_graphs_, found);
-  } else {
-    step_graphs_.emplace_front(graph_io_, sessions_, std::move(shape));
-    if (step_graphs_.size() > most_shapes) step_graphs_.pop_back();
-  }
-  return step_graphs_.front();
+  return step_graphs_.of(graph_io_, sessions_, std::move(shape));
 }
 
 void Server::step() {
@@ -228,8 +220,7 @@ void Server::step() {
   const Logits logits = slots_.step(tokens);
   std::vector<size_t> over;
   for (size_t row = 0; row < running_.size(); ++row) {
-    const void* own = logits.with_row(row, [](const auto* values) { return static_cast<const void*>(values); });
-    const auto [token, going] = running_[row].request->take({own, logits.dtype, 1, logits.vocabulary});
+    const auto [token, going] = running_[row].request->take(logits.only(row));
     running_[row].token = token;
     if (!going) over.push_back(row);
   }

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <deque>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -35,7 +34,7 @@ class Server {
   const std::string& where() const { return graph_io_->where; }
   // Whether it is the calling thread that takes the steps.
   bool here() const { return worker_ == std::this_thread::get_id(); }
-  CarriedShapes shapes_of(const Prompt& prompt) const { return slots_.shapes_of(prompt.views()); }
+  CarriedShapes shapes_of(const Prompt& prompt) const { return slots_.shapes_of(views_of(prompt.source)); }
   // Raises input_error for a request that would never fit into the memory, usage_error where too many are there, and once it is closed.
   void submit(const std::shared_ptr<Request>& request);
   // One that is over waits no longer.
@@ -68,7 +67,7 @@ class Server {
   RequestLimits limits_;
   size_t most_;
   Slots slots_;
-  std::list<StepGraphs> step_graphs_;  // for prompts of one row, the newest first
+  LatestStepGraphs step_graphs_{8};  // for prompts of one row
   Clock::duration step_time_{};
   std::atomic<std::thread::id> worker_{};
   std::mutex mutex_;  // of what follows
