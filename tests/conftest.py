@@ -19,7 +19,6 @@ from typing import Any
 
 import hypothesis
 import pytest
-from attn_export.parity import generation
 from attn_export.reference import sweep_sizes
 from attn_export.torchvision_import import ready_torchvision
 from attn_models import registry
@@ -41,19 +40,6 @@ if not os.environ.get("ATTN_TEST_ALL"):
 
 # Tests export some three hundred times, and few of them are about the sizes between the corners: those name a budget.
 sweep_sizes.DEFAULT_SECONDS = sweep_sizes.HEAVY_SECONDS = 0.1
-
-
-# Nor are those of generators about answers of more than 16 tokens, which are written by a whole forward each.
-_affordable = generation.affordable
-
-
-def _half_as_long(seconds: float) -> generation.AnswerBudget:
-    budget = _affordable(seconds)
-    return budget._replace(tokens=min(budget.tokens, generation.USUAL.tokens))
-
-
-generation.USUAL = generation.USUAL._replace(tokens=16)
-generation.affordable = _half_as_long
 
 
 #: Files of a minute and more, each the work of one process: begun last, one of them would be alone at work at the end.
