@@ -52,7 +52,8 @@ def together(
     generator: Generator, at_token: Callable[[int, list[Request]], object] = lambda *_: None, deadline: float = 0.0
 ) -> tuple[list[tuple[list[int], str]], list[int | None]]:
     """The answers and why they ended, and how many tokens the first had when each had its first. All come while the first
-    request has its first token; `at_token` is told how many it has, by the thread that writes them all. `deadline` is the second's."""
+    request has its first token; `at_token` is told how many it has, by the thread that writes them all. `deadline` is
+    the second's."""
     count, all_there = [0], threading.Event()
     begun: list[int | None] = [None] * len(ASKED)
     requests: list[Request] = []

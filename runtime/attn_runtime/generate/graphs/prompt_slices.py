@@ -1,7 +1,8 @@
 """A prompt of one row read a few tokens at a time, so that other rows have their steps in between.
 
-`first` reads its first slice, which is what whole slices leave over, and `extend` the others, against the entries of those before.
-That is the same as one reading where no token sees those behind it, which holds of every prompt that is continued token by token.
+`first` reads its first slice, which is what whole slices leave over, and `extend` the others, against the entries of
+those before. That is the same as one reading where no token sees those behind it, as in every model that writes token by
+token: what PyTorch answers without a cache, which the bundle was held against, rests on it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class PromptSlices:
         self._wiring, self._sessions, self._memory = wiring, sessions, memory
         self.place = 0
         self._size = 0
-        # What `first` hands on beside the entries may depend on the whole prompt; and then there is an encoder, and prompts are short.
+        # What `first` hands on beside them may depend on the whole prompt. Then there is an encoder, and prompts are short.
         if wiring.extend is not None and not wiring.carried:
             self._size = wiring.extend.inputs["token"].dims[1].max
         self._bound: tuple[Cache, ExtendGraph] | None = None
@@ -56,7 +57,8 @@ class PromptSlices:
         self.place = count
 
     def read(self, tokens: NDArray[np.int64]) -> NDArray[Any]:
-        """Read the next slice of tokens int64 [1, length], and answer the logits [1, vocabulary] behind it, overwritten by the next."""
+        """Read the next slice of tokens int64 [1, length], and answer the logits [1, vocabulary] behind it, overwritten by the
+        next call."""
         assert self._bound is not None
         cache, graph = self._bound
         read = graph.run(cache, tokens[:, self.place : self.place + self._size], self.place)

@@ -181,7 +181,7 @@ class Slots:
         return room.rows * (found + room.entries + row(logits, (self._wiring.vocabulary,)) + 16)
 
     def join(self, prompt: Entries, carried: Mapping[str, Any], length: int, shapes: Shapes) -> None:
-        """Take in the only row of a prompt that was read: the entries of it, of which the first `length` count, and what is carried."""
+        """Take in the only row of a prompt that was read: its entries, of which the first `length` count, and what is carried."""
         self._changed = True
         at = self._fit([*self.places, length], [*self._shapes, shapes])
         row = self.rows

@@ -186,8 +186,8 @@ class Server:
                 return
 
     def _read(self, request: Request[Any], shapes: Shapes) -> bool:
-        """Its prompt, or a slice of it, which answers True: where rows are under way when it is begun, and from then on. Behind its
-        end, its first token, and a row of its own where more follow."""
+        """Its prompt, or a slice of it, which answers True: where rows are under way when it is begun, and from then on. Behind
+        its end, its first token, and a row of its own where more follow."""
         prompt, sliced = request.prompt, self._reading is not None
         try:
             if not sliced:
@@ -210,7 +210,6 @@ class Server:
                 self._running.append(_Running(request, token, shapes))
         except Exception as error:
             request.fail(error)
-        self._reading = None
         self.forget(request)
         return sliced
 

@@ -116,7 +116,9 @@ def test_where_the_other_rows_end_the_rest_is_read(generator: Generator, events:
 
 def test_it_may_end_while_it_is_read(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cancelled, late, or by an error of the graph: the others get what they get alone, and the next one has its place."""
-    read, asked = PromptSlices.read, [ask(4, 36), ask(29, 5, 1), ask(30, 5, 2), ask(31, 5, 3), ask(30, 5, 4)]
+    read = PromptSlices.read
+    asked = [ask(length, 5, seed) for seed, length in enumerate((4, 29, 32, 30, 31, 30))]
+    asked[0] = ask(4, 36)
     wanted, slices = alone(generator, asked), [0] * len(asked)
 
     def ending(self: PromptSlices, tokens: Any) -> Any:
@@ -124,9 +126,9 @@ def test_it_may_end_while_it_is_read(generator: Generator, monkeypatch: pytest.M
         slices[number] += 1
         if number == 1 and slices[1] == 2:
             requests[1].cancel()
-        elif number == 2:
-            requests[2].expires = time.perf_counter()
         elif number == 3:
+            requests[3].expires = time.perf_counter()
+        elif number == 4:
             raise BackendError("mine")
         return read(self, tokens)
 
@@ -134,13 +136,13 @@ def test_it_may_end_while_it_is_read(generator: Generator, monkeypatch: pytest.M
     generator._turns.take()
     requests = [generator.submit(*each) for each in asked]
     generator._turns.give()
-    cancelled, late = requests[1].result(60), requests[2].result(60)
+    cancelled, late = requests[1].result(60), requests[3].result(60)
     assert (cancelled.stopped, cancelled.row(0), late.stopped, late.row(0)) == (("cancelled",), [], ("deadline",), [])
     with pytest.raises(BackendError, match="mine"):
-        requests[3].result(60)
-    for number in (0, 4):
+        requests[4].result(60)
+    for number in (0, 2, 5):
         check(requests[number].result(60), wanted[number])
-    assert slices == [0, 2, 1, 1, 3]
+    assert slices == [0, 2, 3, 1, 1, 3]
 
 
 def test_a_first_slice_is_as_wide_as_its_graph_asks_for(

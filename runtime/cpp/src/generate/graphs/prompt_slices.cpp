@@ -6,7 +6,7 @@ namespace attn {
 
 PromptSlices::PromptSlices(std::shared_ptr<const GraphIO> graph_io, const Sessions& sessions)
     : graph_io_(std::move(graph_io)), sessions_(sessions) {
-  // What `first` hands on beside the entries may depend on the whole prompt; and then there is an encoder, and prompts are short.
+  // What `first` hands on beside the entries may depend on the whole prompt. Then there is an encoder, and prompts are short.
   if (graph_io_->extend && graph_io_->carried.empty()) size_ = static_cast<size_t>(graph_io_->most_guessed() + 1);
 }
 

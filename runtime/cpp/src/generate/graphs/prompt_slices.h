@@ -1,7 +1,6 @@
 // A prompt of one row read a few tokens at a time, so that other rows have their steps in between. `first` reads its first slice, which is
 // what whole slices leave over, and `extend` the others, against the entries of those before. That is the same as one reading where no token
-// sees those behind it, which holds of every prompt that is continued token by token. The Python twin is
-// attn_runtime/generate/graphs/prompt_slices.py.
+// sees those behind it, as in every model that writes token by token. The Python twin is attn_runtime/generate/graphs/prompt_slices.py.
 #pragma once
 
 #include <map>

@@ -221,7 +221,6 @@ bool Server::read(const std::shared_ptr<Request>& request) {
   } catch (...) {
     request->fail(std::current_exception());
   }
-  reading_ = nullptr;
   forget(*request);
   return sliced;
 }
