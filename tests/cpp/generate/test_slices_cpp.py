@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attn_runtime.generate import GenerateOptions, open_generator
+from attn_runtime.generate import Generated, GenerateOptions, open_generator
 from support.machines.generator_library import Generator, Request
 from support.models.tiny_generators import Tiny, asset_of, drawn_prompts, inputs_of, write_bundle
 
@@ -42,15 +42,24 @@ def prompts() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def alone(bundle: Path) -> list[list[int]]:
+def alone(bundle: Path) -> list[Generated]:
     with open_generator(bundle, "cpu", "ort", threads=1) as python:
-        options = [GenerateOptions(most) for _, most in ASKED]
-        return [python.generate(*each).row(0) for each in zip(prompts(), options, strict=True)]
+        options = [GenerateOptions(most, scores=True) for _, most in ASKED]
+        return [python.generate(*each) for each in zip(prompts(), options, strict=True)]
+
+
+Answer = tuple[list[int], float | None, str]
+
+
+def same(found: list[Answer], alone: list[Generated]) -> None:
+    for (tokens, score, why), wanted in zip(found, alone, strict=True):
+        assert (tokens, why) == (wanted.row(0), "length") and wanted.scores is not None
+        assert score == pytest.approx(wanted.scores[0], rel=1e-4)
 
 
 def together(
     generator: Generator, at_token: Callable[[int, list[Request]], object] = lambda *_: None, deadline: float = 0.0
-) -> tuple[list[tuple[list[int], str]], list[int | None]]:
+) -> tuple[list[Answer], list[int | None]]:
     """The answers and why they ended, and how many tokens the first had when each had its first. All come while the first
     request has its first token; `at_token` is told how many it has, by the thread that writes them all. `deadline` is
     the second's."""
@@ -69,31 +78,31 @@ def together(
 
     for number, (inputs, (_, most)) in enumerate(zip(prompts(), ASKED, strict=True)):
         call = {"on_token": lambda row, token, number=number: tell(number)}
-        requests.append(generator.submit(inputs, deadline if number == 1 else 0.0, max_length=most, **call))
+        requests.append(generator.submit(inputs, deadline if number == 1 else 0.0, max_length=most, scores=1, **call))
     all_there.set()
     found = [request.result() for request in requests]
     for request in requests:
         request.close()
-    return [(each[0].tokens, each[1]) for each in found if each is not None], begun
+    return [(each[0].tokens, each[0].score, each[1]) for each in found if each is not None], begun
 
 
-def test_a_row_waits_for_one_slice(generator: Generator, alone: list[list[int]]) -> None:
+def test_a_row_waits_for_one_slice(generator: Generator, alone: list[Generated]) -> None:
     found, begun = together(generator)
-    assert found == [(tokens, "length") for tokens in alone]
+    same(found, alone)
     # A step before each slice: of the second, which has four, and then of the third, which has three.
     assert begun == [1, 1 + 4, 1 + 4 + 3]
 
 
-def test_without_the_graph_prompts_are_read_at_once(opened: Open, alone: list[list[int]], tmp_path: Path) -> None:
+def test_without_the_graph_prompts_are_read_at_once(opened: Open, alone: list[Generated], tmp_path: Path) -> None:
     path = write_bundle(tmp_path / "tiny.attn", WRITER, generation=asset_of(WRITER) | {"extend": None})
     with opened(path) as generator:
         found, begun = together(generator)
-    assert found == [(tokens, "length") for tokens in alone]
+    same(found, alone)
     assert begun[:2] == [1, 2] and begun[2] in (2, 3)  # two may take no longer than a step
 
 
 @pytest.mark.parametrize("why", ["cancelled", "deadline"])
-def test_it_may_end_while_it_is_read(generator: Generator, alone: list[list[int]], why: str) -> None:
+def test_it_may_end_while_it_is_read(generator: Generator, alone: list[Generated], why: str) -> None:
     """And the next one, of as many entries, is begun in its place."""
 
     def end(number: int, requests: list[Request]) -> None:
@@ -103,14 +112,15 @@ def test_it_may_end_while_it_is_read(generator: Generator, alone: list[list[int]
             time.sleep(1.1)
 
     found, begun = together(generator, end, 1.0 if why == "deadline" else 0.0)
-    assert found == [(alone[0], "length"), ([], why), (alone[2], "length")]
+    same(found[::2], alone[::2])
+    assert (found[1][0], found[1][2]) == ([], why)
     assert begun[1] is None and begun[2] == 3 + 2
 
 
-def test_slices_and_guesses_take_one_session(generator: Generator, alone: list[list[int]]) -> None:
+def test_slices_and_guesses_take_one_session(generator: Generator, alone: list[Generated]) -> None:
     (row,) = generator.generate(prompts()[1], max_length=9, lookup=4)
-    assert row.tokens == alone[1]
+    assert row.tokens == alone[1].row(0)
     found, _ = together(generator)
-    assert [tokens for tokens, _ in found] == alone
+    same(found, alone)
     (row,) = generator.generate(prompts()[2], max_length=9, lookup=4)
-    assert row.tokens == alone[2]
+    assert row.tokens == alone[2].row(0)
