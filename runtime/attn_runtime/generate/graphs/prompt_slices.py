@@ -64,7 +64,7 @@ class PromptSlices:
         read = graph.run(cache, tokens[:, self.place : self.place + self._size], self.place)
         cache.put_several(read.new, 0, 1, self.place, self._size)
         self.place += self._size
-        return read.logits[:, -1]  # type: ignore[no-any-return]
+        return read.logits[:, -1]
 
     def clear(self) -> None:
         """Let go of buffers."""
