@@ -129,8 +129,9 @@ def test_what_is_not_kept_yet_is_before_it_is_held(
         verify(valid_bundle, device="cpu", cache=tmp_path / "kept")
 
 
+@pytest.mark.parametrize("backend", ["ort", None])  # None: C++ where it was built
 def test_nothing_that_is_remembered_of_it_is_believed(
-    valid_bundle: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backend: str | None, valid_bundle: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     with_other_weights(kept, vouched=False)
@@ -138,9 +139,9 @@ def test_nothing_that_is_remembered_of_it_is_believed(
     remember(kept, {name: (mark_of((kept / name).stat()), sha256) for _, name, _, sha256 in told})
     (case,) = (case for case in Bundle.open(valid_bundle).graph().cases() if case.name == "opt")
     cache = kept.parent.parent
-    with open_session(valid_bundle, "cpu", cache=cache) as session:
+    with open_session(valid_bundle, "cpu", backend, cache=cache) as session:
         assert abs(session.run(case.inputs)["y"] + case.outputs["y"]).max() < 1e-4, "it is believed, as it must not be"
-    assert verify(valid_bundle, device="cpu", cache=cache).passed
+    assert verify(valid_bundle, backend, "cpu", cache=cache).passed
 
 
 def test_plain_file_has_nothing_to_verify_against(tmp_path: Path) -> None:
