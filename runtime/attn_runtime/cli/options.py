@@ -61,7 +61,7 @@ threads_option = click.option(
     "--threads",
     type=_threads,
     metavar="INTEGER|auto",
-    help="Threads that one node may use on the CPU; auto takes one or all, whichever is faster at the time.",
+    help="Threads that one node may use on the CPU; auto takes as many as there are cores that nobody else wants at the time.",
 )
 
 
