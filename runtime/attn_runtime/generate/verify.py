@@ -159,8 +159,8 @@ def _replay(generator: Generator, case: GeneratedCase, row: int | None, lookup: 
         off = float(np.abs(found.scores - case.scores[rows]).max(initial=0.0))
         if not off <= allowed:
             problem = f"the tokens are PyTorch's, the scores are off by {off:.2g}, allowed {allowed:.2g}"
-    told = found.seconds, problem, found.drafted
-    return Replayed(case.name, row, case.beams, not wrong, decided, off, allowed, *told)
+    end = found.seconds, problem, found.drafted
+    return Replayed(case.name, row, case.beams, not wrong, decided, off, allowed, *end)
 
 
 def _is_exact(generator: Generator) -> bool:
