@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -281,6 +282,31 @@ def test_who_left_before_the_start_is_not_generated_for(texts: Any) -> None:
     assert len(inputs["tokens"]) == 1 and isinstance(answer(good), list)
     (only,) = gone.responses
     assert gone.ended and only.outputs["stopped"].item() == b"cancelled"
+
+
+def test_guesses_are_asked_for_where_the_bundle_can_check_them(tmp_path: Path, served: Path) -> None:
+    """The same tokens as they are chosen, beside requests without."""
+    guessing = replace(WRITER, max_length=30, extend=True, vocabulary=7, seed=5, sharpness=1.5)
+    bundle = tiny.write_bundle(tmp_path / "a.attn", guessing)
+    cache = tmp_path / "kept"
+    (told,) = deploy_triton(bundle, tmp_path, TritonOptions(name="guessing", cache=str(cache)))
+    assert "lookup" in [tensor.name for tensor in server.read_config(told.path).input]
+    assert "lookup" not in [tensor.name for tensor in server.read_config(served / "texts").input]
+    with server.python_model(told.path) as model:
+        alone = row(3, 4, 3, 4, 3)
+        model.execute([alone])
+        guessed, beside = row(3, 4, 3, 4, 3, lookup=5), row(5, 6)
+        gone = odd(server.Sender(3), tokens=np.array([[3, 4, 3, 4, 3]]), lookup=5)
+        bad = [row(3, 4, lookup=8), row(3, 4, lookup=-1), row(3, 4, lookup=3, beams=2)]
+        with patch.object(Generator, "generate", autospec=True, side_effect=Generator.generate) as generate:
+            model.execute([guessed, *bad, row(3, 4, 5, lookup=0), beside, gone])
+        assert [call.args[2].lookup for call in generate.call_args_list] == [5, 5]
+    assert answer(guessed) == answer(alone) and len(answer(alone)) > 9
+    assert answer(gone) == answer(alone)[:3] and gone.sender.responses[-1].outputs["stopped"].item() == b"cancelled"
+    assert isinstance(answer(beside), list)
+    for request, says in zip(bad, ("up to 7 guesses", "lookup: got -1", "2 beams are followed"), strict=True):
+        assert says in answer(request)
+    assert len(list((cache / "ort").iterdir())) == 3  # first, step and extend
 
 
 def test_a_request_joins_what_is_being_written(served: Path) -> None:
