@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from .. import backends
 from ..device import find_gpus
-from ..errors import BackendError, UsageError, did_you_mean
+from ..errors import BackendError, BundleError, UsageError, did_you_mean
 from ..interface import Backend, Engine, GraphFile, OpenOptions
 from ..lazy import dataclass
 from ..ort import usable_cores
@@ -69,7 +69,7 @@ def candidates(
 def open_engine(
     graph: GraphFile, device: str, backend: str | None, options: OpenOptions, adapt: bool = False
 ) -> Choice:
-    """The first candidate that opens the graph; with `adapt`, on the CPU, in several ways.
+    """The first candidate that opens the graph; with `adapt`, on the CPU, with as many threads as there are free cores.
 
     A device that was named is taken or refused with BackendError; with "auto", a GPU that can't be used is passed
     over, and the choice says so. An engine may have a `note`, what else is to be known of its answers.
@@ -82,7 +82,7 @@ def open_engine(
             try:
                 engine = module.open(graph, target, options)
                 if adapt and target == "cpu":
-                    engine = _in_several_ways(engine, module, graph, options)
+                    engine = _as_free(engine, module, graph, options)
             except BackendError as error:
                 reason = str(error)
             else:
@@ -98,22 +98,44 @@ def open_engine(
     )
 
 
-def _in_several_ways(engine: Engine, module: Backend, graph: GraphFile, options: OpenOptions) -> Engine:
-    """The engine and others with fewer demands on the cores, as one; as it is where the process may keep one core busy."""
-    from .thread_choice import ThreadChoice, close_all
+def _as_free(engine: Engine, module: Backend, graph: GraphFile, options: OpenOptions) -> Engine:
+    """The engine, and others of fewer threads when they are needed, as one; as it is where the process may keep one core busy."""
+    from .free_cores import free_cores
+    from .thread_choice import ThreadChoice, Way
 
-    if (count := usable_cores().usable) == 1:
+    if (cores := usable_cores().usable) == 1:
         return engine
-    # With a number, ONNX Runtime pins no thread to a core, which would wait there for whoever has it.
-    sleeping = [replace(options, threads=count, share_cores=True)] if getattr(module, "SHARES_CORES", False) else []
-    engines = [engine]
-    try:
-        for other in (*sleeping, replace(options, threads=1)):
-            engines.append(module.open(graph, engine.device, other))
-    except BaseException:
-        close_all(engines)
-        raise
-    return ThreadChoice(engines, f"1 or {count} threads, whichever is faster")
+    again = _same_files(graph)
+
+    def opened(way: Way) -> Engine:
+        # With a number, ONNX Runtime pins no thread to a core, which would wait there for whoever has it.
+        wanted = replace(options, threads=way.threads, share_cores=way.sleeping)
+        return again(lambda: module.open(graph, engine.device, wanted))
+
+    return ThreadChoice(engine, cores, getattr(module, "SHARES_CORES", False), opened, free_cores())
+
+
+def _same_files(graph: GraphFile) -> Callable[[Callable[[], Engine]], Engine]:
+    """Opens a graph again, from what was there when this was called. BundleError where it is another one by then."""
+    if graph.bundle is not None:
+        entry = graph.bundle.graph(graph.graph).precisions[str(graph.precision)]
+        return partial(graph.bundle.files.read, [entry.file, *entry.data])
+    from ..bundle import mark_of
+    from ..onnx_file import check_external_data
+
+    def marks() -> list[object]:
+        return [mark_of(file.stat()) if file.exists() else None for file in files]
+
+    files = [graph.file, *check_external_data(graph.file, graph.where)]
+    known = marks()
+
+    def unchanged(open_it: Callable[[], Engine]) -> Engine:
+        made = open_it() if marks() == known else None
+        if made is None or marks() != known:
+            raise BundleError(f"{graph.where}: was replaced since it was opened; open it again")
+        return made
+
+    return unchanged
 
 
 def _text(name: str, engine: Engine, precision: str | None, measured: bool, unused_gpu: str | None) -> str:

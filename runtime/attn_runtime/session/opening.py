@@ -42,10 +42,9 @@ def open_session(
     graph       which graph of a bundle; may be left out when there is one
     precision   which of its precisions; None takes fp32, or the first where there is no fp32
     threads     how many threads one node may use on the CPU; None takes the cores that are online and allowed, as far as the
-                CPU quota of the control group goes. "auto" opens the graph with one thread, with those, and with those asleep
-                between nodes, and calls of each shape take what they find to be faster, again and again: where another process
-                takes a core, threads that wait for each other lose more than half. Weights are then held three times, but with
-                `low_memory`
+                CPU quota of the control group goes. "auto" takes fewer while other processes want cores (on Linux; looked at
+                four times a second): threads that wait for one whose core is taken lose more than half. Engines of fewer
+                threads are opened beside the calls, once they are needed, each with its weights but with `low_memory`
     cuda_graph  on a GPU, replay a shape's calls as one CUDA graph; the CPU ignores it
     cache       folder for what an engine library makes of the graph on this machine (kernels, TensorRT engines inside ONNX
                 Runtime; on the CPU a bundle's graph as ONNX Runtime optimised it, with its weights twice, which opens in half the

@@ -22,11 +22,13 @@ def measure(
     rounds: int,
     compare: Callable[[Work, Array, Array], dict[str, Any]],
     around: Callable[[Work], AbstractContextManager[object]] = lambda _work: nullcontext(),
+    lead_s: float = 0.0,
 ) -> list[dict[str, Any]]:
     """A row per work and runner: median seconds, those over the first runner's, and what `compare` says of its answers.
 
     `compare(work, reference, answers)` gets the first runner's answers of the first turn as reference; what it raises ends
-    all. A runner that fails has a "problem" instead. `around(work)` is entered for a turn: what the machine is to be like.
+    all. A runner that fails has a "problem" instead. `around(work)` is entered for a turn: what the machine is to be like. A
+    turn begins with work that is not measured, for `lead_s` seconds.
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     seconds: dict[tuple[str, str], list[float]] = {}
@@ -44,6 +46,9 @@ def measure(
                 time.sleep(SETTLE_S)
                 try:
                     with around(work):
+                        started = time.perf_counter()
+                        while turn and time.perf_counter() - started < lead_s:
+                            runner.run(work, 1)
                         made = _turn(runner, work, seconds.get(key))
                 except Exception as problem:  # a peer's own, of any kind
                     row["problem"] = f"{type(problem).__name__}: {problem}"[:300]

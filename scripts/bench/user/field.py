@@ -17,6 +17,8 @@ from .row import Asked
 #: Of ours: with threads="auto".
 OURS = "attn-runtime"
 BUSY = ", one core busy"
+#: Before each measurement everybody works so long, so that threads="auto" has seen what the machine is like.
+LEAD_S = 1.0
 
 
 def counts() -> list[int]:
@@ -33,11 +35,11 @@ def with_ours(make: Callable[[int | str | None], Runner]) -> Field:
     field = Field()
     ways = {OURS: "auto", f"{OURS}, as it comes": None, **{titled(OURS, threads): threads for threads in counts()}}
     for name, threads in ways.items():
-        field.add(name, lambda n=name, t=threads: _named(make(t), n))  # type: ignore[misc]
+        field.add(name, lambda n=name, t=threads: named(make(t), n))  # type: ignore[misc]
     return field
 
 
-def _named(runner: Runner, name: str) -> Runner:
+def named(runner: Runner, name: str) -> Runner:
     runner.name = name
     return runner
 
@@ -68,7 +70,7 @@ def seconds_of(
     try:
         if not field.runners or field.runners[0].name != OURS:
             raise RuntimeError(f"{OURS} did not open: {field.missing[OURS]}")
-        rows = measure(field.runners, works, rounds, compare, _around)
+        rows = measure(field.runners, works, rounds, compare, _around, LEAD_S)
     finally:
         field.close()
     found: dict[str, dict[str, float]] = {work.name: {} for work in works}
