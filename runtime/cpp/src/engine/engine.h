@@ -15,6 +15,7 @@ struct OpenOptions {
   std::optional<std::string> backend, graph, precision, cache, library;
   int threads = 0;
   bool low_memory = false, stop_spinning = false;
+  bool paranoid = false;  // a graph that was kept is read for its hash, whatever is remembered of it; no option of the interface
 
   static OpenOptions of(const attn_open_options* given);  // checks values and `size`; raises usage_error
 };
