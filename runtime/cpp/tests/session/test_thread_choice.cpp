@@ -279,6 +279,28 @@ TEST_F(AdaptedSessions, AForkMayComeWhileOneIsOpened) {
   }
 }
 
+TEST_F(AdaptedSessions, WhatElseWasAskedForHoldsForAll) {
+  struct Asked : Backend {
+    const char* name() const override { return "asked"; }
+    std::optional<std::string> why_not(const std::string&, const OpenOptions&) override { return std::nullopt; }
+    std::unique_ptr<Engine> open(const GraphFile&, const std::string& device, const OpenOptions& options) override {
+      EXPECT_EQ(device, "cpu");
+      last = options;
+      return nullptr;
+    }
+    OpenOptions last;
+  } backend;
+  OpenOptions options;
+  options.stop_spinning = options.low_memory = true;
+  const OpenWay again = opens_again(backend, file(gemm), options);
+  for (const Way& way : {one, sleeping}) {
+    again(way);
+    EXPECT_EQ(backend.last.threads, way.threads);
+    EXPECT_EQ(backend.last.share_cores, way.sleeping);
+    EXPECT_TRUE(backend.last.stop_spinning && backend.last.low_memory);
+  }
+}
+
 TEST_F(AdaptedSessions, ThreadsThatShareCoresSleepBetweenNodes) {
   const OrtLibrary& library = OrtLibrary::load({});
   for (const bool share : {false, true}) {
