@@ -142,7 +142,10 @@ def _print_folder(made: Deployed) -> None:
     help="TensorRT inside ONNX Runtime; auto takes it for fp16 graphs on a GPU.",
 )
 @click.option(
-    "--engine-cache", "cache", metavar="DIR", help="Folder on the server where the accelerator keeps its engines."
+    "--engine-cache",
+    "cache",
+    metavar="DIR",
+    help="Folder on the server for the accelerator's engines, or for a generator's graphs as they are optimised for a CPU.",
 )
 @click.option("--no-warm-up", is_flag=True, help="Leave the golden inputs out.")
 @click.option(

@@ -172,10 +172,11 @@ def prove(
                 f"{what} does not write what PyTorch writes without a cache (cases {cases}): {failed[0]['problem']}. "
                 "Nothing was written."
             )
-        rows = [r for r in found if r["row"] is not None]
+        rows = [r for r in found if r["row"] is not None and r["drafted"] is None]
         same = sum(r["same_tokens"] for r in rows)
         line.done(
             f"{what} writes PyTorch's tokens: {same} of {len(rows)} rows alone, and in a batch, through the cache"
+            + (", and with guesses" if any(r["drafted"] is not None for r in found) else "")
         )
     for case in dict.fromkeys(r["case"] for r in found if not r["decided"]):
         mine = [r for r in found if r["case"] == case]

@@ -81,13 +81,15 @@ def remember(folder: Path, known: Mapping[str, tuple[Mark, str]]) -> None:
         _sweep(own)
 
 
-def hashes_agree(folder: Path, files: Mapping[str, tuple[Mark, str]]) -> bool:
-    """Whether the files in `folder` have these hashes: those that are known, with these marks, are not read. Raises OSError."""
-    began, known = time.time_ns(), {} if paranoid() else recall(folder)
+def hashes_agree(folder: Path, files: Mapping[str, tuple[Mark, str]], *, believe: bool = True) -> bool:
+    """Whether the files in `folder` have these hashes. Those that are known, with these marks, are not read, but where that is
+    not to be believed. Raises OSError."""
+    believe = believe and not paranoid()
+    began, known = time.time_ns(), recall(folder) if believe else {}
     unknown = [name for name, told in files.items() if known.get(name) != told]
     if not all(sha256_of(folder / name) == files[name][1] for name in unknown):
         return False
-    if unknown and not paranoid() and (settled := {n: t for n, t in files.items() if settled_before(t[0], began)}):
+    if unknown and believe and (settled := {n: t for n, t in files.items() if settled_before(t[0], began)}):
         remember(folder, settled)
     return True
 

@@ -10,6 +10,7 @@ import click
 from ..errors import UsageError
 from ..escape import printable
 from .options import (
+    cache_option,
     clean,
     json_option,
     print_json,
@@ -75,6 +76,7 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out."),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
             threads_option,
+            cache_option,
             click.option(
                 "--low-memory", is_flag=True, help="On the CPU, keep one copy of the weights; slower from two rows on."
             ),

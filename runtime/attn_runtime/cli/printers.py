@@ -128,6 +128,7 @@ def _error(difference: Difference) -> str:
 def print_generated(replayed: Replayed) -> None:
     """One answer that was written, beside PyTorch's."""
     rows = "the batch" if replayed.row is None else f"row {replayed.row} alone"
+    rows += "" if replayed.drafted is None else f", {replayed.drafted} tokens guessed ahead"
     if replayed.problem:
         text = replayed.problem
     elif replayed.same:
@@ -146,7 +147,7 @@ def print_verified(report: VerifyReport, quiet: bool) -> None:
     if quiet:
         return
     say(f"{len(report.cases)} golden cases match PyTorch's answers")
-    if rows := [r for r in report.generation if r.row is not None]:
+    if rows := [r for r in report.generation if r.row is not None and r.drafted is None]:
         same = sum(r.same for r in rows)
         say(f"{same} of {len(rows)} generated answers are PyTorch's, token by token")
     for note in report.notes:

@@ -75,6 +75,7 @@ def generate_texts(
     backend: str | None = None,
     precision: str | None = None,
     threads: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
     low_memory: bool = False,
     on_unknown: Callable[[str, Sequence[str]], object] | None = None,
     on_text: Callable[[int, str], object] | None = None,
@@ -98,8 +99,8 @@ def generate_texts(
     arguments.expect_call("on_text", on_text, 0, "")
     options = known_options(options)
     check_cancel(cancel)
-    session: dict[str, Any] = {"precision": precision, "threads": threads, "low_memory": low_memory}
-    with open_generator(path, device, backend, **session) as generator:
+    session: dict[str, Any] = {"precision": precision, "threads": threads, "cache": cache}
+    with open_generator(path, device, backend, **session, low_memory=low_memory) as generator:
         _check_kind(generator, translate)
         encoder = open_text(generator)
         asked = [number for number, text in enumerate(texts) if text.strip() or not blank]

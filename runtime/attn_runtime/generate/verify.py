@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ class Replayed:
                  it did there and each of its tokens (with one beam) is as good as the likeliest, within that error
     score_error  largest difference from PyTorch's scores, where the tokens are the same; allowed_error what it may be
     problem      what is wrong, in words; empty where nothing is
+    drafted      how many tokens were guessed ahead and fed; None where it was written a token a step
     """
 
     case: str
@@ -38,6 +39,7 @@ class Replayed:
     allowed_error: float
     seconds: float
     problem: str = ""
+    drafted: int | None = None
 
     @property
     def passed(self) -> bool:
@@ -54,6 +56,7 @@ class Replayed:
             "allowed_error": self.allowed_error,
             "seconds": self.seconds,
             "problem": self.problem,
+            "drafted": self.drafted,
             "passed": self.passed,
         }
 
@@ -65,24 +68,28 @@ def replay(
     *,
     precision: str | None = None,
     threads: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
     on_result: Callable[[Replayed], None] | None = None,
     generator: Generator | None = None,
 ) -> list[Replayed]:
-    """Every generated case of a bundle, in a padded batch and each row alone; an empty list where it has none.
+    """Every generated case of a bundle, in a padded batch and each row alone, and greedy ones with guesses too (`lookup` of
+    GenerateOptions) where a graph reads several tokens; an empty list where it has none.
 
-    With `generator`, which is not closed, that one generates, and device, backend, precision and threads mean nothing.
+    With `generator`, which is not closed, that one generates, and the other parameters mean nothing.
     Raises what `open_generator` and `Generator.generate` raise, and BundleError for a damaged case.
     """
     bundle = path if isinstance(path, Bundle) else Bundle.open(path, paranoid=True)
     if not bundle.manifest.get("generation"):
         return []
-    opened = generator or open_generator(bundle, device, backend, precision=precision, threads=threads)
+    opened = generator or open_generator(bundle, device, backend, precision=precision, threads=threads, cache=cache)
     try:
         results: list[Replayed] = []
-        error = logit_error(bundle, opened)
+        extend = opened.wiring.extend
+        of_steps = logit_error(bundle, opened)
+        of_guesses = max(of_steps, _logit_error_of(bundle, opened, extend.name)) if extend else of_steps
         for case in generated_cases(bundle):
-            for row in (None, *range(len(case.lengths))):
-                results.append(_replay(opened, case, row, error))
+            for row, lookup in _tries(opened, case):
+                results.append(_replay(opened, case, row, lookup, of_guesses if lookup else of_steps))
                 if on_result is not None:
                     on_result(results[-1])
         return results
@@ -100,25 +107,36 @@ def replay_here(bundle: str, precision: str | None) -> dict[str, Any]:
 def logit_error(bundle: Bundle, generator: Generator) -> float:
     """What the stored tolerance of the generator's precision allows a logit to be off, next to the largest golden
     logit of usual inputs."""
-    allowed = 0.0
-    for name in (generator.wiring.first.name, generator.wiring.step.name):
-        graph = bundle.graphs[name]
-        tolerance = graph.precisions[_precision(generator, name)].tolerance.of("logits")
-        # Infinite or fills are the logits of tokens that a model never writes.
-        largest = max((tolerance.largest("logits", case.outputs["logits"]) for case in graph.cases(None)), default=0.0)
-        allowed = max(allowed, tolerance.limit(largest))
-    return allowed
+    graphs = generator.wiring.first, generator.wiring.step
+    return max(_logit_error_of(bundle, generator, graph.name) for graph in graphs)
 
 
-def _replay(generator: Generator, case: GeneratedCase, row: int | None, logit_error: float) -> Replayed:
+def _logit_error_of(bundle: Bundle, generator: Generator, name: str) -> float:
+    graph = bundle.graphs[name]
+    tolerance = graph.precisions[_precision(generator, name)].tolerance.of("logits")
+    # Infinite or fills are the logits of tokens that a model never writes.
+    largest = max((tolerance.largest("logits", case.outputs["logits"]) for case in graph.cases(None)), default=0.0)
+    return tolerance.limit(largest)
+
+
+def _tries(generator: Generator, case: GeneratedCase) -> Iterator[tuple[int | None, int]]:
+    """Which row is written alone, None for all of them in a batch, and how many tokens are guessed ahead."""
+    rows = range(len(case.lengths))
+    yield from ((row, 0) for row in (None, *rows))
+    if (most := generator.wiring.most_guessed) and case.beams == 1:
+        together = () if generator.wiring.one_place and len(rows) > 1 else (None,)
+        yield from ((row, most) for row in (*together, *rows))
+
+
+def _replay(generator: Generator, case: GeneratedCase, row: int | None, lookup: int, logit_error: float) -> Replayed:
     rows = slice(None) if row is None else slice(row, row + 1)
     inputs = {name: value[rows] for name, value in case.inputs.items()}
     if any(spec.dtype == "float16" for spec in generator.inputs):
         inputs = to_fp16(inputs)
     if row is not None:
         inputs = _trimmed(inputs, generator)
-    options = GenerateOptions(case.max_length, case.beams, case.length_penalty, False, sample=False, scores=True)
-    found = generator.generate(inputs, options)
+    how: dict[str, Any] = {"sample": False, "scores": True, "lookup": lookup}
+    found = generator.generate(inputs, GenerateOptions(case.max_length, case.beams, case.length_penalty, False, **how))
     lengths = case.lengths[rows]
     # A log probability is off by at most twice what logits are; a score adds up those of a whole answer.
     grown = float((np.maximum(lengths, 1) ** (1 - case.length_penalty)).max(initial=1.0))
@@ -131,6 +149,7 @@ def _replay(generator: Generator, case: GeneratedCase, row: int | None, logit_er
     if wrong:
         number = wrong[0]
         at = f"row {number if row is None else row}" + (" alone" if row is not None else " of the batch")
+        at += ", with guesses" if lookup else ""
         if decided:
             problem = f"{at}: {_first_difference(_rows(case, rows)[number], found, number)}"
         elif told := _undecided(generator, case, rows, inputs, logit_error, allowed):
@@ -140,7 +159,8 @@ def _replay(generator: Generator, case: GeneratedCase, row: int | None, logit_er
         off = float(np.abs(found.scores - case.scores[rows]).max(initial=0.0))
         if not off <= allowed:
             problem = f"the tokens are PyTorch's, the scores are off by {off:.2g}, allowed {allowed:.2g}"
-    return Replayed(case.name, row, case.beams, not wrong, decided, off, allowed, found.seconds, problem)
+    end = found.seconds, problem, found.drafted
+    return Replayed(case.name, row, case.beams, not wrong, decided, off, allowed, *end)
 
 
 def _is_exact(generator: Generator) -> bool:

@@ -52,14 +52,11 @@ def run_graphs(
     bundle: Bundle,
     given: str,
     wanted: Collection[str],
-    device: str,
-    backend: str | None,
-    precision: str | None,
+    where: Where,
     max_length: int | None,
 ) -> Ran:
-    """Run what is needed for the outputs of the graphs `wanted`. `given` is a file, or a text for a model of texts;
-    `max_length` the most tokens of an answer, for a model that writes."""
-    where: Where = {"device": device, "backend": backend, "precision": precision}
+    """Run what is needed for the outputs of the graphs `wanted`. `given` is a file, or a text for a model of texts; `where` goes
+    to `open_session` and `open_generator`; `max_length` is the most tokens of an answer, for a model that writes."""
     if bundle.asset("generation") is not None and (recipe := bundle.asset("text")) is not None:
         return _generate(bundle, recipe, given, wanted, where, max_length)
     if max_length is not None:

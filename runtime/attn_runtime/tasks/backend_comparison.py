@@ -146,7 +146,7 @@ def _wrong(path: Path | Bundle, name: str, options: Mapping[str, Any]) -> str | 
     """Why its answers do not count; None where they hold, or where nothing tells."""
     if not isinstance(path, Bundle):
         return None
-    told = {key: options.get(key) for key in ("graph", "precision")}
+    told = {key: options.get(key) for key in ("graph", "precision", "cache")}
     report = verify(path.path, name, "cpu", check=False, **told)
     return None if report.passed else "its answers are not within the limit; attn-run verify tells more"
 

@@ -83,6 +83,7 @@ def bench(
     measure_s: float = 2.0,
     min_runs: int | None = None,
     threads: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
     graph: str | None = None,
     precision: str | None = None,
     seed: int = 0,
@@ -138,14 +139,14 @@ def bench(
             )
         return bench_generator(
             bundle, batches, sizes or {}, new_tokens, Measure(warmup_s, measure_s, min_runs, seed), on_open, on_size,
-            device=device, backend=backend, precision=precision, threads=threads,
+            device=device, backend=backend, precision=precision, threads=threads, cache=cache,
         )  # fmt: skip
     if remember and not backends:
         raise UsageError("remember: stores what several backends take; name them with backends, or all")
     if new_tokens is not None:
         raise UsageError(f"new tokens: got {new_tokens}, of {Path(path).name}, where one graph runs and writes none")
     call = call or "bound"
-    options: dict[str, Any] = {"graph": graph, "precision": precision, "threads": threads}
+    options: dict[str, Any] = {"graph": graph, "precision": precision, "threads": threads, "cache": cache}
     if backends:
         from .backend_comparison import compare_backends
 

@@ -77,6 +77,7 @@ def classify(
     graph: str | None = None,
     precision: str | None = None,
     threads: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
     stdin: bool = False,
     pairs: Sequence[str] = (),
     truncate: bool = False,
@@ -100,7 +101,8 @@ def classify(
         raise UsageError(f"top: got {top}, expected 1 or more")
     if not inputs and file is None:
         raise UsageError("nothing to classify: give a text, a recording or a picture")
-    with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:
+    options: dict[str, Any] = {"graph": graph, "precision": precision, "threads": threads, "cache": cache}
+    with open_session(path, device, backend, **options) as session:
         kind = _kind(session)
         if kind != "text" and (pairs or truncate):
             asked = "pairs" if pairs else "truncate"

@@ -81,6 +81,7 @@ def run_file(
     graph: str | None = None,
     precision: str | None = None,
     threads: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
     time_limit: float | None = None,
 ) -> RunResult:
     """Run the bundle or ONNX file at `path` on `file`: an .npz of arrays by input name, a recording (.wav) or an image.
@@ -95,7 +96,7 @@ def run_file(
     """
     arguments.expect(arguments.PATH, path=path, file=file)
     arguments.expect(arguments.WHOLE, top=top)
-    arguments.expect(arguments.PATH | arguments.NONE, output=output)
+    arguments.expect(arguments.PATH | arguments.NONE, output=output, cache=cache)
     if output is not None and Path(output).suffix != ".npz":
         raise UsageError(f"output {output}: got suffix {Path(output).suffix or '(none)'}, expected .npz")
     if output is not None:
@@ -104,6 +105,7 @@ def run_file(
         raise UsageError(f"top: got {top}, expected 1 or more")
     check_time_limit(time_limit)
     asked: dict[str, Any] = {"top": top, "graph": graph, "precision": precision, "threads": threads}
+    asked["cache"] = None if cache is None else os.fspath(cache)  # it may go to another process
     content = bytes_or_path(file, "input")
     if time_limit is None:
         result = _run(path, content, backend, device, **asked)

@@ -147,6 +147,7 @@ def attention_maps(
     precision: str | None = None,
     max_length: int | None = None,
     stdin: bool = False,
+    cache: str | os.PathLike[str] | None = None,
 ) -> AttentionMaps:
     """The attention of the bundle at `path` on `given`: an image, a recording, a text, or an .npz of inputs.
 
@@ -158,7 +159,7 @@ def attention_maps(
     """
     arguments.expect(arguments.PATH, path=path)
     arguments.expect(arguments.PATH, given=given)
-    check_open(path, device, backend, None, precision)
+    check_open(path, device, backend, None, precision, None, cache)
     arguments.expect(arguments.WHOLE | arguments.NONE, max_length=max_length)
     arguments.expect(arguments.FLAG, stdin=stdin)
     bundle = Bundle.open(path)
@@ -169,7 +170,8 @@ def attention_maps(
         )
     if stdin and given == "-" and bundle.asset("text") is not None:
         given = _line_of_stdin()
-    ran = run_graphs(bundle, given, {entry["graph"] for entry in told}, device, backend, precision, max_length)
+    where = {"device": device, "backend": backend, "precision": precision, "cache": cache}
+    ran = run_graphs(bundle, given, {entry["graph"] for entry in told}, where, max_length)
     maps = tuple(_map(bundle, entry, ran) for entry in told if entry["graph"] in ran.outputs)
     if not maps:
         raise BundleError(

@@ -108,6 +108,7 @@ def verify(
     *,
     graph: str | None = None,
     precision: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
     on_case: Callable[[CaseResult], None] | None = None,
     on_generated: Callable[[Replayed], None] | None = None,
     check: bool = True,
@@ -116,14 +117,15 @@ def verify(
     """Replay every golden case of the bundle at `path` and compare at the tolerance stored for that precision.
 
     `graph` None takes every graph, and of a generator what they write together. `on_case` and `on_generated` are called
-    after each case. `time_limit` is in seconds for all of it: the graphs are then run in a process of their own, since one
-    that loops for ever can't be ended in this one; None waits for as long as they take. Raises ParityError when a case does
-    not match (with `check=False` the report is returned instead, for callers that print it first: `VerifyReport.require`),
-    UsageError for a plain ONNX file, BundleError for a bundle without golden cases, StageError when the time is over, and
-    what `open_session` raises.
+    after each case. With `cache`, what is kept there is what is replayed; it is put there first where it is not, and read for
+    its hash as the bundle's files are. `time_limit` is in seconds for all of it: the graphs are then run in a process of their
+    own, since one that loops for ever can't be ended in this one; None waits for as long as they take. Raises ParityError when
+    a case does not match (with `check=False` the report is returned instead, for callers that print it first:
+    `VerifyReport.require`), UsageError for a plain ONNX file, BundleError for a bundle without golden cases, StageError when
+    the time is over, and what `open_session` raises.
     """
     arguments.expect(arguments.PATH, path=path)
-    check_open(path, device, backend, graph, precision)
+    check_open(path, device, backend, graph, precision, None, cache)
     arguments.expect(arguments.FLAG, check=check)
     arguments.expect_call("on_case", on_case, None)
     arguments.expect_call("on_generated", on_generated, None)
@@ -134,6 +136,7 @@ def verify(
         "device": device,
         "graph": graph,
         "precision": precision,
+        "cache": None if cache is None else os.fspath(cache),
     }
     if time_limit is None:
         report = _replay_all(**asked, on_case=on_case, on_generated=on_generated)
@@ -150,6 +153,7 @@ def _replay_all(
     device: str,
     graph: str | None,
     precision: str | None,
+    cache: str | None,
     on_case: Callable[[CaseResult], None] | None,
     on_generated: Callable[[Replayed], None] | None,
 ) -> VerifyReport:
@@ -164,7 +168,9 @@ def _replay_all(
     tolerances: dict[str, Tolerance] = {}
     told, passed_over = ("", "", ""), tuple[str, ...]()
     for name in [bundle.graph(graph).name] if graph else list(bundle.graphs):
-        with open_session(bundle, device, backend, graph=name, precision=precision) as session:
+        if cache is not None:  # a session that keeps a graph runs the one that it had: the next one runs what is kept
+            open_session(bundle, device, backend, graph=name, precision=precision, cache=cache).close()
+        with open_session(bundle, device, backend, graph=name, precision=precision, cache=cache) as session:
             told, passed_over = (session.backend, session.device, session.choice), session.passed_over
             found = bundle.graph(name)
             assert session.precision is not None  # it was opened from a bundle
@@ -187,7 +193,7 @@ def _replay_all(
     if graph is None and bundle.manifest.get("generation") and backends.computes(told[0]):
         from ..generate import replay
 
-        generated = replay(bundle, told[1], told[0], precision=precision, on_result=on_generated)
+        generated = replay(bundle, told[1], told[0], precision=precision, cache=cache, on_result=on_generated)
     notes: tuple[str, ...] = ()
     if graph is None and not generated and bundle.asset("generation") is not None:
         why = (

@@ -10,6 +10,8 @@ take one after the other.
                longest answer of the batch is written; then what has arrived in the meantime
     requests   `submit`, 64 rows
 
+Beside that, the most that could be hoped for: as many rows, of the mean lengths, that begin and end together.
+
 Tokens per second are those of the answers over the time from the first arrival to the last token. The first token of a request is
 timed from its arrival; p95 over requests. Both must write the same tokens.
 
@@ -78,6 +80,7 @@ def measure(asked: Asked) -> list[Row]:
         load = drawn(generator.vocabulary, 1 / 8 if asked.quick else 1.0)
         spread(generator, load)
         found: dict[str, list[tuple[float, float]]] = {"batches": [], "requests": []}
+        full: list[float] = []
         for _ in range(asked.rounds):
             wrote = {}
             for name, run in (("batches", in_batches), ("requests", submitted)):
@@ -87,12 +90,22 @@ def measure(asked: Asked) -> list[Row]:
                 found[name].append(figures(fresh))
             if wrote["batches"] != wrote["requests"]:
                 raise RuntimeError(f"{WHAT}: batches and requests wrote different tokens")
+            full.append(unpadded(generator, load))
     rates, firsts = ({name: median(pair[n] for pair in pairs) for name, pairs in found.items()} for n in (0, 1))
     cell = f"{bundle.stem}, {REQUESTS} requests, {SHORTEST}..{max(each.length for each in load)} tokens"
     beside = "batches of what has arrived"
     return [
         Row(WHAT, f"{cell}: all tokens", rates["requests"], rates["batches"], "tokens/s", 1 / 2.5, beside),
         Row(WHAT, f"{cell}: first token, p95", firsts["requests"] * 1e3, firsts["batches"] * 1e3, "ms", 0.3, beside),
+        Row(
+            WHAT,
+            f"{cell}: all tokens",
+            rates["requests"],
+            median(full),
+            "tokens/s",
+            None,
+            "rows of one length, all full",
+        ),
     ]
 
 
@@ -101,6 +114,19 @@ def figures(load: list[Ask]) -> tuple[float, float]:
     seconds = max(each.last for each in load) - min(each.at for each in load)
     waited = sorted(each.first - each.at for each in load)
     return sum(each.length for each in load) / seconds, waited[int(0.95 * len(waited))]
+
+
+def unpadded(generator: Generator, load: list[Ask]) -> float:
+    """Tokens per second of as many rows that begin and end together, of the mean lengths: nothing is padded, nobody waits."""
+    from attn_runtime import GenerateOptions
+
+    prompt, length = (
+        round(sum(sizes) / len(load)) for sizes in ((each.prompt.size for each in load), (each.length for each in load))
+    )
+    tokens = np.random.default_rng(0).integers(3, generator.vocabulary, (ROWS, prompt))
+    started = time.perf_counter()
+    generator.generate({"tokens": tokens}, GenerateOptions(length, stop=()))
+    return ROWS * length / (time.perf_counter() - started)
 
 
 def drawn(vocabulary: int, share: float, seed: int = 0) -> list[Ask]:

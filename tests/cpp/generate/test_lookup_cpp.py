@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,10 @@ import numpy as np
 import pytest
 from attn_runtime.generate import GenerateOptions, open_generator
 from attn_runtime.generate import Generator as PythonGenerator
+from attn_runtime.generate.verify import replay
+from support.graphs.make_hostile_bundles import rehash
 from support.machines.generator_library import Generator, Refused
-from support.models.tiny_generators import Tiny, asset_of, drawn_prompts, inputs_of, write_bundle
+from support.models.tiny_generators import Tiny, asset_of, case_of, drawn_prompts, inputs_of, write_bundle
 from support.models.tiny_texts import text_assets
 
 USAGE = 2
@@ -106,6 +112,46 @@ def test_what_goes_not_with_guesses_is_refused(
     with pytest.raises(Refused, match=says) as found:
         cpp.generate(inputs_of(tiny, [[3, 4]]), **{"lookup": 3, **options})
     assert found.value.status == USAGE
+
+
+def test_a_wrong_graph_of_several_tokens_fails_as_in_python(
+    tmp_path: Path, cpp_build: Path, cpp_environment: dict[str, str]
+) -> None:
+    """The graphs of two models in one bundle: greedy cases are written again with guesses, a padded batch and its rows."""
+    tiny = replace(TINIES["writer"], stop=())
+    path = write_bundle(tmp_path / "tiny.attn", tiny, [case_of(tiny, [[3, 4, 5, 3, 4, 5, 3], [6, 5, 6, 5]], 30)])
+    other = write_bundle(tmp_path / "other.attn", replace(tiny, seed=5))
+    for failing in (False, True):
+        if failing:
+            shutil.copy(other / "extend.onnx", path / "extend.onnx")
+            rehash(path)
+        command = [cpp_build / "tests" / "attn_generate_tool", "replay", path, "fp32"]
+        found = json.loads(subprocess.run(command, env=cpp_environment, check=True, capture_output=True).stdout)
+        wanted = replay(path, "cpu", "ort", threads=1)
+        assert [passed for _, passed, _ in found] == [each.passed for each in wanted]
+        assert [problem for *_, problem in found] == [each.problem for each in wanted]
+        assert [each.passed for each in wanted] == [each.drafted is None or not failing for each in wanted]
+
+
+def test_graphs_are_kept_and_shared_with_python(
+    tmp_path: Path, cpp_build: Path, cpp_environment: dict[str, str]
+) -> None:
+    tiny, kept = TINIES["translator"], tmp_path / "kept"
+    path = write_bundle(tmp_path / "tiny.attn", tiny)
+    inputs = inputs_of(tiny, [[3, 4, 3, 4, 3, 4], [5, 3, 4]])
+    library, runtime = cpp_build / "libattn_runtime.so", Path(cpp_environment["ATTN_ONNXRUNTIME"])
+    with Generator(library, path, None, runtime) as cpp:
+        plain = cpp.generate(inputs, lookup=5, stop=[])
+    files: dict[Path, int] = {}
+    for _ in range(2):
+        with Generator(library, path, None, runtime, cache=kept) as cpp:
+            assert cpp.generate(inputs, lookup=5, stop=[]) == plain
+        assert len(list((kept / "ort").iterdir())) == 4
+        files = files or {file: file.stat().st_ino for file in kept.rglob("*")}
+    with open_generator(path, "cpu", "ort", threads=1, cache=kept) as python:
+        found = python.generate(inputs, GenerateOptions(lookup=5, stop=()))
+        assert [found.row(n) for n in range(2)] == [row.tokens for row in plain]
+    assert {file: file.stat().st_ino for file in kept.rglob("*")} == files
 
 
 def test_texts_and_a_bundle_without_the_graph(tmp_path: Path, cpp_build: Path, cpp_environment: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from pathlib import Path
@@ -12,9 +13,9 @@ from attn_runtime import Bundle, BundleError, open_session
 from attn_runtime.backends import native
 from attn_runtime.bundle import known_hashes
 from attn_runtime.bundle.opened_files import mark_of
-from attn_runtime.errors import UsageError
+from attn_runtime.errors import ParityError, UsageError
 from attn_runtime.native import capi
-from support.machines.spoilt_memory import GRAPHS_SPOILT, HASHES_SPOILT, flip_last
+from support.machines.spoilt_memory import GRAPHS_SPOILT, HASHES_SPOILT, flip_last, with_other_weights
 
 pytestmark = pytest.mark.skipif(native.why_unavailable() is not None, reason=str(native.why_unavailable()))
 
@@ -175,6 +176,34 @@ def test_cpp_makes_anew_what_could_be_somebody_elses_or_is_damaged(spoilt: str, 
     after = state(kept)
     assert after != before
     assert (answers(valid_bundle, "ort", kept) == first).all() and state(kept) == after
+
+
+def verified(bundle: Path, kept: Path) -> int:
+    """The status of attn_bundle_verify."""
+    asked = capi.OpenOptions(
+        device=b"cpu", backend=b"ort", cache=os.fsencode(kept), library=os.fsencode(str(capi.onnxruntime_library()))
+    )
+    asked.size = ctypes.sizeof(asked)
+    handle = capi.open_bundle(bundle)
+    return int(capi.library().attn_bundle_verify(handle.value, ctypes.byref(asked), None, None))
+
+
+def test_cpp_holds_what_is_kept_and_believes_nothing_that_is_remembered_of_it(
+    valid_bundle: Path, kept: Path, cache: Path
+) -> None:
+    assert verified(valid_bundle, kept) == 0
+    (entry,) = (kept / "ort").iterdir()
+    before = state(kept)
+    assert verified(valid_bundle, kept) == 0 and state(kept) == before
+    first = answers(valid_bundle, "native", kept)
+    with_other_weights(entry, vouched=False)
+    told = [line.split() for line in (entry / "key").read_text().splitlines() if line.startswith("file ")]
+    known_hashes.remember(entry, {name: (mark_of((entry / name).stat()), sha256) for _, name, _, sha256 in told})
+    assert (answers(valid_bundle, "native", kept) == -first).all(), "it is believed, as it must not be"
+    assert verified(valid_bundle, kept) == 0
+    assert (answers(valid_bundle, "native", kept) == first).all()  # it was made anew
+    with_other_weights(entry, vouched=True)
+    assert verified(valid_bundle, kept) == ParityError.exit_code
 
 
 def test_cpp_refuses_a_cache_that_others_may_write_to(valid_bundle: Path, kept: Path) -> None:

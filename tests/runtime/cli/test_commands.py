@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attn_runtime
 import pytest
+from attn_runtime.cli.app import cli
 from support.checks import front_door
 
 CLI = Path(attn_runtime.__file__).parent / "cli"
@@ -25,6 +26,13 @@ def test_every_command_is_looked_at() -> None:
 def test_a_command_is_short_and_calls_one_public_function(command: str) -> None:
     assert front_door.statements(COMMANDS[command]) <= front_door.MAX_STATEMENTS
     assert len(front_door.public_functions(COMMANDS[command], attn_runtime)) == 1
+
+
+def test_every_command_that_takes_a_backend_takes_a_cache() -> None:
+    options = {name: {option.name for option in command.params} for name, command in cli.commands.items()}
+    opens = {name for name, names in options.items() if {"backend", "device"} <= names}
+    assert {"run", "verify", "bench", "generate", "translate", "transcribe", "embed", "attention"} <= opens
+    assert [name for name in opens if "cache" not in options[name]] == []
 
 
 def test_nothing_goes_around_the_front_door() -> None:

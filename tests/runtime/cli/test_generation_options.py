@@ -47,6 +47,14 @@ def test_threads_may_be_left_to_the_calls(folder: Path) -> None:
     assert done.exit_code == 2 and "'some' is no whole number and not auto" in done.stderr
 
 
+def test_graphs_are_kept_where_the_option_says(folder: Path, tmp_path: Path) -> None:
+    plain = run("generate", folder / "writer.attn", "--prompt", TEXT, "--greedy")
+    for _ in range(2):
+        done = run("generate", folder / "writer.attn", "--prompt", TEXT, "--greedy", "--cache", tmp_path / "kept")
+        assert (done.exit_code, done.stdout) == (0, plain.stdout)
+    assert len(list((tmp_path / "kept" / "ort").iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("given", "options"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from attn_runtime.errors import BundleError, InputError
 from attn_runtime.generate import open_generator
 from attn_runtime.generate.recorded_cases import generated_cases
 from attn_runtime.generate.verify import logit_error, replay
+from support.graphs.make_hostile_bundles import rehash
 from support.models.tiny_generators import Tiny, case_of, drawn_prompts, write_bundle
 
 TINY = Tiny(layers=1, max_length=24, seed=2)
@@ -41,6 +43,47 @@ def test_a_right_record_passes_in_a_batch_and_alone(tmp_path: Path, tiny: Tiny, 
         assert result.passed and result.same, result.problem
         assert result.score_error is not None and result.score_error <= result.allowed_error
     assert (precision == "fp32") <= all(result.decided for result in results)
+
+
+GUESSING = Tiny(encoder=False, extend=True, vocabulary=7, key_heads=1, layers=1, seed=4, sharpness=1.5, stop=())
+ROUND = [[3, 4, 5, 3, 4, 5, 3], [6, 5, 6, 5]]
+
+
+def test_greedy_answers_are_written_with_guesses_too(tmp_path: Path) -> None:
+    case = case_of(GUESSING, ROUND, 30)
+    searched = case | {"case": "searched", "beams": 2, "margin": 1e-6, "tolerance": 1e6}
+    results = replay(write_bundle(tmp_path / "tiny.attn", GUESSING, [case, searched]), "cpu", threads=1)
+    assert [(r.case, r.row, r.drafted is not None) for r in results] == [
+        *[("padded", row, guesses) for guesses in (False, True) for row in (None, 0, 1)],
+        *[("searched", row, False) for row in (None, 0, 1)],
+    ]
+    assert all(r.passed and r.same and r.drafted != 0 for r in results[:6])
+    assert results[3].to_json()["drafted"] == results[3].drafted
+
+
+def test_a_wrong_graph_of_several_tokens_fails_with_guesses_alone(tmp_path: Path) -> None:
+    """The graphs of two models in one bundle."""
+    path = write_bundle(tmp_path / "tiny.attn", GUESSING, [case_of(GUESSING, ROUND, 30)])
+    other = write_bundle(tmp_path / "other.attn", dataclasses.replace(GUESSING, seed=5))
+    shutil.copy(other / "extend.onnx", path / "extend.onnx")
+    rehash(path)
+    results = replay(path, "cpu", threads=1)
+    assert [r.passed for r in results] == [r.drafted is None for r in results]
+    assert results[3].problem.startswith("row 0 of the batch, with guesses: token ")
+    assert results[5].problem.startswith("row 1 alone, with guesses: token ")
+
+
+def test_rows_that_stand_at_one_place_are_written_with_guesses_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_bundle(tmp_path / "tiny.attn", GUESSING, [case_of(GUESSING, [ROUND[0]] * 2, 12)])
+    with open_generator(path, "cpu", threads=1) as generator:
+        monkeypatch.setattr(generator, "wiring", dataclasses.replace(generator.wiring, one_place=True))
+        results = replay(path, generator=generator)
+    assert [(r.row, r.drafted is not None) for r in results] == [
+        *[(row, False) for row in (None, 0, 1)],
+        *[(row, True) for row in (0, 1)],
+    ]
 
 
 def other_token(tokens: np.ndarray) -> np.ndarray:

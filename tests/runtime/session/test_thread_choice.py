@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from attn_runtime import open_generator, open_session
 from attn_runtime.backends import native, ort
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.interface import GraphFile, OpenOptions
-from attn_runtime.ort import Cores, OrtEngine, cpu_options
+from attn_runtime.ort import Cores, OrtEngine, cpu_options, session_options
 from attn_runtime.session import backend_choice, thread_choice
 from attn_runtime.session.thread_choice import ThreadChoice, Way, way_for
 from support.graphs.make_hostile_bundles import make_valid_bundle
@@ -219,6 +220,37 @@ def test_what_else_was_asked_for_holds_for_all(tmp_path: Path, free: Free, monke
             _opened(session._engine)  # type: ignore[arg-type]
     assert [(way.threads, way.share_cores) for way in asked] == [(None, False), (1, False), (2, True)]
     assert all(way.stop_spinning for way in asked)
+
+
+@pytest.mark.parametrize("low_memory", [False, True])
+def test_all_ways_have_the_graph_that_one_of_them_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low_memory: bool
+) -> None:
+    """What they differ in changes neither graph nor weights."""
+    monkeypatch.setattr(backend_choice, "usable_cores", lambda: Cores(2, 2, ""))
+    files: list[Path] = []
+    make = onnxruntime.InferenceSession
+
+    def made(file: Path, options: onnxruntime.SessionOptions, *rest: object, **named: object) -> object:
+        files.append(Path(file))
+        assert options.intra_op_num_threads == [2, 2, 1][(len(files) - 1) % 3]
+        sleeps = options.get_session_config_entry("session.intra_op.allow_spinning") if len(files) % 3 == 2 else "0"
+        assert sleeps == "0"
+        return make(file, options, *rest, **named)
+
+    bundle, kept = make_valid_bundle(tmp_path / "net.attn"), tmp_path / "kept"
+    x = {"x": np.random.default_rng(0).standard_normal((3, 16)).astype(np.float32)}
+    with open_session(bundle, "cpu", "ort", threads=1, low_memory=low_memory) as session:
+        expected = session.run(x)["y"]
+    monkeypatch.setattr(onnxruntime, "InferenceSession", made)
+    monkeypatch.setattr(session_options, "default_threads", lambda: 2)
+    for _ in range(2):
+        with open_session(bundle, "cpu", "ort", threads="auto", cache=kept, low_memory=low_memory) as session:
+            chosen: ThreadChoice = session._engine  # type: ignore[assignment]
+            others = [chosen._open_way(way) for way in (SLEEPING, ONE)]
+            assert all((engine.run(x)["y"] == expected).all() for engine in (chosen._first, *others))
+    (folder,) = (kept / "ort").iterdir()
+    assert [file.parent == folder for file in files] == [False, *[True] * 5]
 
 
 def test_one_core_is_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

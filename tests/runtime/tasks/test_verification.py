@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from attn_runtime.bundle import Bundle
-from attn_runtime.bundle.known_hashes import sha256_of
+from attn_runtime.bundle.known_hashes import remember, sha256_of
+from attn_runtime.bundle.opened_files import mark_of
 from attn_runtime.errors import BundleError, ParityError, UsageError
+from attn_runtime.files import Staging
 from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
 from support.graphs.make_graphs import add, off_by, rewrite_answers
+from support.machines.spoilt_memory import with_other_weights
 
 
 @pytest.mark.parametrize("precision", ["fp32", "ext"])
@@ -90,6 +93,55 @@ def test_nothing_to_compare_is_no_success(valid_bundle: Path) -> None:
     (valid_bundle / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="golden"):
         verify(valid_bundle, device="cpu")
+
+
+@pytest.fixture
+def kept(valid_bundle: Path, tmp_path: Path) -> Path:
+    """A cache with the graph of the bundle in it."""
+    open_session(valid_bundle, "cpu", cache=tmp_path / "kept").close()
+    (folder,) = (tmp_path / "kept" / "ort").iterdir()
+    return folder
+
+
+@pytest.mark.parametrize("time_limit", [None, 120.0])
+def test_what_is_kept_is_what_is_held(valid_bundle: Path, kept: Path, time_limit: float | None) -> None:
+    cache = kept.parent.parent
+    assert verify(valid_bundle, device="cpu", cache=cache).passed
+    with_other_weights(kept, vouched=True)
+    with pytest.raises(ParityError, match="3 of 3"):
+        verify(valid_bundle, device="cpu", cache=cache, time_limit=time_limit)
+    assert verify(valid_bundle, device="cpu").passed
+
+
+@pytest.mark.usefixtures("without_native")
+def test_what_is_not_kept_yet_is_before_it_is_held(
+    valid_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session that keeps a graph runs the one that it was given."""
+    published = Staging.publish
+
+    def spoil(staging: Staging) -> None:
+        with_other_weights(staging.new / staging.target.name, vouched=True)
+        published(staging)
+
+    monkeypatch.setattr(Staging, "publish", spoil)
+    with pytest.raises(ParityError, match="3 of 3"):
+        verify(valid_bundle, device="cpu", cache=tmp_path / "kept")
+
+
+@pytest.mark.parametrize("backend", ["ort", None])  # None: C++ where it was built
+def test_nothing_that_is_remembered_of_it_is_believed(
+    backend: str | None, valid_bundle: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    with_other_weights(kept, vouched=False)
+    told = [line.split() for line in (kept / "key").read_text().splitlines() if line.startswith("file ")]
+    remember(kept, {name: (mark_of((kept / name).stat()), sha256) for _, name, _, sha256 in told})
+    (case,) = (case for case in Bundle.open(valid_bundle).graph().cases() if case.name == "opt")
+    cache = kept.parent.parent
+    with open_session(valid_bundle, "cpu", backend, cache=cache) as session:
+        assert abs(session.run(case.inputs)["y"] + case.outputs["y"]).max() < 1e-4, "it is believed, as it must not be"
+    assert verify(valid_bundle, backend, "cpu", cache=cache).passed
 
 
 def test_plain_file_has_nothing_to_verify_against(tmp_path: Path) -> None:

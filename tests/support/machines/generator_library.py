@@ -121,6 +121,7 @@ class Generator:
         library: Path | None = None,
         threads: int = 1,
         backend: str | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.c = ctypes.CDLL(str(path))
         self.c.attn_last_error.restype = ctypes.c_char_p
@@ -132,7 +133,15 @@ class Generator:
         for name in ("attn_result_text", "attn_result_note", "attn_last_notes"):
             getattr(self.c, name).restype = ctypes.c_char_p
         self._open = OpenOptions(
-            ctypes.sizeof(OpenOptions), b"cpu", _text(backend), None, _text(precision), threads, 0, None, _text(library)
+            ctypes.sizeof(OpenOptions),
+            b"cpu",
+            _text(backend),
+            None,
+            _text(precision),
+            threads,
+            0,
+            _text(cache),
+            _text(library),
         )
         self._bundle, self._handle = ctypes.c_void_p(), ctypes.c_void_p()
         self.check(self.c.attn_bundle_open(str(bundle).encode(), ctypes.byref(self._bundle)))

@@ -93,3 +93,22 @@ GRAPHS_SPOILT: dict[str, Callable[[Path], object]] = {
     "with a key without files": rewrite("key", lambda data: data[: data.index(b"file ")]),
     "with a key that is a pipe": lambda folder: ((folder / "key").unlink(), os.mkfifo(folder / "key")),
 }
+
+
+def with_other_weights(folder: Path, vouched: bool) -> None:
+    """A kept graph that answers the negative. Its key tells the new size, and where `vouched` the new hash."""
+    import onnx
+    from onnx import numpy_helper
+
+    file = folder / "model.onnx"
+    model, before = onnx.load(file), file.read_bytes()
+    for weight in model.graph.initializer:
+        if weight.data_type == onnx.TensorProto.FLOAT:
+            weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight), weight.name))
+    after = model.SerializeToString()
+    file.write_bytes(after)
+    hashed = hashlib.sha256(after if vouched else before).hexdigest()
+    old = f"file model.onnx {len(before)} {hashlib.sha256(before).hexdigest()}"
+    key = (folder / "key").read_text()
+    assert old in key
+    (folder / "key").write_text(key.replace(old, f"file model.onnx {len(after)} {hashed}"))

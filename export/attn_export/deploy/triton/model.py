@@ -29,7 +29,7 @@ from attn_runtime.preprocess import open_text
 
 #: The server's own queue is empty, since requests are taken at once: so many may wait here.
 _WAITING = 100_000
-_SEARCH = ("max_length", "beams", "length_penalty", "min_length", "repetition_penalty", "no_repeat_ngram")
+_SEARCH = ("max_length", "beams", "length_penalty", "min_length", "repetition_penalty", "no_repeat_ngram", "lookup")
 _DRAWN = ("temperature", "top_k", "top_p", "seed")
 
 
@@ -38,10 +38,12 @@ class TritonPythonModel:
         (path,) = Path(args["model_repository"], args["model_version"]).glob("*.attn")
         on_gpu = args["model_instance_kind"] == "GPU"
         config = json.loads(args["model_config"])
+        told = {name: value.get("string_value") for name, value in config.get("parameters", {}).items()}
         self._generator = open_generator(
             path,
             f"cuda:{args['model_instance_device_id']}" if on_gpu else "cpu",
-            precision=config.get("parameters", {}).get("precision", {}).get("string_value"),
+            precision=told.get("precision"),
+            cache=told.get("cache"),
             requests=RequestLimits(waiting=_WAITING),
         )
         self._prompts = [one["name"] for one in config["input"] if not one.get("optional")]
@@ -56,9 +58,11 @@ class TritonPythonModel:
                 _log(error)
                 continue
             one = reply.attempt(_Asked, request, reply, self._prompts, self._text, self._generator)
-            if one is not None and one.beams == 1:
+            if one is None:
+                continue
+            if one.beams == 1 and not one.guesses:
                 reply.attempt(self._submit, one)
-            elif one is not None:
+            else:
                 asked.append(one)
         for group in _alike(asked, self._generator.most_rows):
             self._answer(group)
@@ -92,10 +96,11 @@ class TritonPythonModel:
         if all_over():
             return
         group = [one for one in group if not one.reply.over]
-        found = self._generator.generate(self._inputs(group), group[0].options, cancel=all_over)
+        tell = (lambda _, token: group[0].tell(token)) if group[0].guesses else None
+        found = self._generator.generate(self._inputs(group), group[0].options, tell, all_over)
         for row, one in enumerate(group):
-            for token in found.row(row):  # known when it is over
-                one.reply.attempt(one.stream.token, token)
+            for token in found.row(row) if tell is None else ():  # of a search, known when it is over
+                one.tell(token)
             one.reply.attempt(one.stream.end, found.row(row), found.stopped[row])
 
     def _inputs(self, group: Sequence[_Asked]) -> dict[str, Any]:
@@ -136,16 +141,20 @@ class _Asked:
                     "them together"
                 )
         generator.check(self.arrays if text is None else text.inputs([self.text]), self.options)
-        self.beams = generator.settings(self.options).beams
+        settings = generator.settings(self.options)
+        self.beams, self.guesses = settings.beams, settings.lookup > 0
         self.key = (self.options, tuple((name, array.shape) for name, array in self.arrays.items()))
 
     def follow(self, token: int) -> None:
         """The next token. Raises _Gone where nobody is there to be told."""
         self.end_if_cancelled()
-        self._followed.append(token)
-        self.reply.attempt(self.stream.token, token)
+        self.tell(token)
         if self.reply.over:
             raise _Gone
+
+    def tell(self, token: int) -> None:
+        self._followed.append(token)
+        self.reply.attempt(self.stream.token, token)
 
     def end(self, request: Any) -> None:
         found = request.result()
@@ -183,12 +192,13 @@ def _options(request: Any, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _alike(asked: Sequence[_Asked], most: int) -> Iterator[list[_Asked]]:
-    """Requests that can be one batch, as many as the graphs take."""
+    """Requests that can be one batch, as many as the graphs take. One with guesses is alone: its tokens are told as they come,
+    and rows beside it would be computed for its guesses too."""
     groups: dict[Any, list[_Asked]] = {}
     for one in asked:
         groups.setdefault(one.key, []).append(one)
     for group in groups.values():
-        rows = max(1, most // group[0].beams)
+        rows = 1 if group[0].guesses else max(1, most // group[0].beams)
         yield from (group[start : start + rows] for start in range(0, len(group), rows))
 
 

@@ -36,7 +36,7 @@ class TritonOptions:
     name         of the model; of several, what their names begin with
     delay_us     how long a request may wait for others to be put together with
     accelerator  "tensorrt" runs ONNX graphs through TensorRT on a GPU; "auto" does that for fp16 graphs
-    cache        folder on the server in which that keeps its engines
+    cache        folder on the server in which that keeps its engines, and a generator its graphs as they are optimised for a CPU
     """
 
     name: str | None = None
@@ -240,6 +240,7 @@ def _generator(bundle: Bundle, name: str, options: TritonOptions) -> tuple[Model
             ("max_length", "TYPE_INT64"), ("beams", "TYPE_INT64"), ("length_penalty", "TYPE_FP32"), ("temperature", "TYPE_FP32"),
             ("top_k", "TYPE_INT64"), ("top_p", "TYPE_FP32"), ("seed", "TYPE_INT64"), ("min_length", "TYPE_INT64"),
             ("repetition_penalty", "TYPE_FP32"), ("no_repeat_ngram", "TYPE_INT64"),
+            *([("lookup", "TYPE_INT64")] if wiring.extend is not None else []),
         )
     ]  # fmt: skip
     # What answers begin with, by name: a language, a task.
@@ -256,7 +257,8 @@ def _generator(bundle: Bundle, name: str, options: TritonOptions) -> tuple[Model
     root = f"{options.version}/{bundle.path.resolve().name.removesuffix('.attn')}.attn"
     folder.files[f"{root}/manifest.json"] = bundle.folder / "manifest.json"
     folder.files.update({f"{root}/{file}": bundle.file(file) for file in bundle.manifest["files"]})
-    given = {} if options.precision is None else {"precision": options.precision}
+    asked = {"precision": options.precision, "cache": options.cache}
+    given = {name: value for name, value in asked.items() if value is not None}
     config: Message = {
         "name": name,
         "backend": "python",

@@ -79,6 +79,7 @@ def detect(
     graph: str | None = None,
     precision: str | None = None,
     threads: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Detection:
     """Find what the pictures `inputs` show with the bundle at `path`; "-" is stdin. A box is kept from `threshold` (0..1) on.
 
@@ -91,7 +92,8 @@ def detect(
         raise UsageError(f"threshold: got {threshold}, expected 0 to 1")
     if not inputs:
         raise UsageError("nothing to look at: give a picture")
-    with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:
+    options: dict[str, Any] = {"graph": graph, "precision": precision, "threads": threads, "cache": cache}
+    with open_session(path, device, backend, **options) as session:
         recipe, labels = _assets(session)
         pictures = [load_picture(file) for file in inputs]
         made = [prepare(picture, recipe) for picture in pictures]

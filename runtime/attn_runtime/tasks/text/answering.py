@@ -53,6 +53,7 @@ def answer(
     graph: str | None = None,
     precision: str | None = None,
     threads: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Answers:
     """Where `context` answers `question`, by the question answering model at `path`.
 
@@ -66,7 +67,7 @@ def answer(
     for name, value in (("top", top), ("max_answer", max_answer)):
         if value < 1:
             raise UsageError(f"{name}: got {value}, expected 1 or more")
-    with opened(path, backend, device, graph, precision, threads) as run:
+    with opened(path, backend, device, graph, precision, threads, cache) as run:
         for name in ("start_logits", "end_logits"):
             output_of(run.session, name, ("batch", "length"), "answers no questions")
         rows = [TextRow(question, context, window) for window in run.text.windows(question, context)]

@@ -65,6 +65,7 @@ def embed(
     graph: str | None = None,
     precision: str | None = None,
     threads: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
     stdin: bool = False,
 ) -> Embeddings:
     """Embed `texts` and the lines of `file` with the bundle at `path`.
@@ -92,7 +93,7 @@ def embed(
     if output is not None:
         check_file(Path(output))
     given = all_texts(texts, file, stdin, "embed")
-    with opened(path, backend, device, graph, precision, threads) as run:
+    with opened(path, backend, device, graph, precision, threads, cache) as run:
         spec = _output(run.session, of, pooling)
         rows = read_texts(run.session, run.text, given, truncate=truncate)
         found = []

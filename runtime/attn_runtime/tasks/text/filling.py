@@ -64,6 +64,7 @@ def fill(
     graph: str | None = None,
     precision: str | None = None,
     threads: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
     stdin: bool = False,
 ) -> Filling:
     """The `top` likeliest words for each open place in `texts` and the lines of `file`, with the masked language model at `path`.
@@ -77,7 +78,7 @@ def fill(
     if top < 1:
         raise UsageError(f"top: got {top}, expected 1 or more")
     given = all_texts(texts, file, stdin, "fill")
-    with opened(path, backend, device, graph, precision, threads) as run:
+    with opened(path, backend, device, graph, precision, threads, cache) as run:
         session, text, mask = run.session, run.text, run.text.mask_token
         output_of(session, "logits", ("batch", "length", "vocabulary"), "fills no words in")
         if session.asset("labels") is not None:

@@ -68,9 +68,11 @@ def opened(
     graph: str | None,
     precision: str | None,
     threads: int | str | None,
+    cache: str | os.PathLike[str] | None,
 ) -> Iterator[Run]:
     """A session of texts. Raises UsageError where the bundle takes none, or more than texts, and what `open_session` raises."""
-    with open_session(path, device, backend, graph=graph, precision=precision, threads=threads) as session:
+    options: dict[str, Any] = {"graph": graph, "precision": precision, "threads": threads, "cache": cache}
+    with open_session(path, device, backend, **options) as session:
         yield Run(session)
 
 

@@ -61,6 +61,7 @@ def tag(
     graph: str | None = None,
     precision: str | None = None,
     threads: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
     stdin: bool = False,
 ) -> Tagging:
     """Mark what the bundle at `path` knows in `texts` and the lines of `file`.
@@ -73,7 +74,7 @@ def tag(
     arguments.expect(arguments.PATH, path=path)
     arguments.expect(arguments.FLAG, truncate=truncate)
     given = all_texts(texts, file, stdin, "tag")
-    with opened(path, backend, device, graph, precision, threads) as run:
+    with opened(path, backend, device, graph, precision, threads, cache) as run:
         session = run.session
         spec = output_of(session, "logits", ("batch", "length", "labels"), "labels no tokens")
         labels = session.asset("labels")

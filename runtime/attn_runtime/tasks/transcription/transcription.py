@@ -65,6 +65,7 @@ def transcribe(
     backend: str | None = None,
     precision: str | None = None,
     threads: int | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Transcription:
     """What is said in `recordings`, paths of WAV files ("-": stdin), by the bundle at `path`.
 
@@ -77,7 +78,7 @@ def transcribe(
     written = known_options(options)
     if not recordings:
         raise UsageError("nothing to transcribe: give a recording (.wav)")
-    opened: dict[str, Any] = {"precision": precision, "threads": threads}
+    opened: dict[str, Any] = {"precision": precision, "threads": threads, "cache": cache}
 
     def of_bundle(bundle: Bundle) -> Transcription:
         kind, audio = _kind(bundle)

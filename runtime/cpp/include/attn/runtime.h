@@ -248,8 +248,9 @@ typedef struct attn_check {
   const char* problem; /* "" where there is none to tell */
 } attn_check;
 
-/* Replay every golden case of every graph (or of options->graph), and what a generator writes. `on_check` may be NULL; it is called after
- * each. ATTN_ERROR_PARITY unless all passed; ATTN_ERROR_BUNDLE where there is nothing to hold it against. */
+/* Replay every golden case of every graph (or of options->graph), and what a generator writes. With options->cache, what is kept there is what
+ * is replayed. `on_check` may be NULL; it is called after each. ATTN_ERROR_PARITY unless all passed; ATTN_ERROR_BUNDLE where there is nothing
+ * to hold it against. */
 ATTN_API int attn_bundle_verify(const attn_bundle* bundle, const attn_open_options* options,
                                 void (*on_check)(const attn_check* check, void* user), void* user);
 
@@ -293,7 +294,7 @@ typedef struct attn_generate_options {
 #define ATTN_GENERATE_OPTIONS_INIT \
   {sizeof(attn_generate_options), -1, -1, -1.0, -1, -1, 1.0, 0, 1.0, 0, NULL, 0, 0, NULL, NULL, NULL, -1, 0.0, -1, NULL, 0, 0}
 
-/* Open the generator of a bundle: all of its graphs on one device. options->graph must be NULL. */
+/* Open the generator of a bundle: all of its graphs on one device, each kept in options->cache. options->graph must be NULL. */
 ATTN_API int attn_generator_open(const attn_bundle* bundle, const attn_open_options* options, attn_generator** generator);
 ATTN_API void attn_generator_close(attn_generator* generator);
 ATTN_API const char* attn_generator_choice(const attn_generator* generator);

@@ -172,6 +172,7 @@ Graph graph_of(const std::string& name, const Json& data, const Bundle& bundle) 
 std::shared_ptr<const Bundle> read_bundle(const fs::path& path, bool paranoid) {
   auto bundle = std::make_shared<Bundle>();
   bundle->path = path;
+  bundle->paranoid = paranoid;
   bundle->where = "bundle " + path.filename().string();
   const std::string& where = bundle->where;
   const fs::path root = resolve(path);

@@ -90,6 +90,7 @@ class Bundle {
   std::vector<Graph> graphs;     // in the manifest's order
   std::set<std::string> listed;  // every file that the manifest lists
   std::set<std::string> unread;  // of those the ones that were known, and not read when it was opened
+  bool paranoid = false;         // whether nothing was to be believed that is remembered
   std::map<std::string, std::string> asset_texts;  // of the files of assets: what they held when the bundle was opened
 
   // Reads what was not read when it was opened. Raises bundle_error where that is not what the manifest says.

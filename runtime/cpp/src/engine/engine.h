@@ -19,6 +19,7 @@ struct OpenOptions {
   bool low_memory = false, stop_spinning = false;
   // Threads sleep between nodes too, and nodes are cut into pieces that get smaller: who has no core holds up nobody.
   bool share_cores = false;
+  bool paranoid = false;  // a graph that was kept is read for its hash, whatever is remembered of it; no option of the interface
 
   static OpenOptions of(const attn_open_options* given);  // checks values and `size`; raises usage_error
 };

@@ -182,7 +182,7 @@ std::unique_ptr<Engine> open_ort(const OrtLibrary& library, const GraphFile& gra
   OrtHeld<OrtSession> keep;
   if (options.cache && !options.cache->empty() && !add_providers) {
     const SavedGraph saved(graph, *options.cache, library, optimizers);
-    if (const auto file = saved.find()) {
+    if (const auto file = saved.find(options.paranoid || graph.bundle->paranoid)) {
       try {
         keep = create(*file, {}, nullptr);
       } catch (const Error&) {  // what can't be loaded after all is made anew

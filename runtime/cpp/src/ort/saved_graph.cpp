@@ -160,12 +160,12 @@ std::optional<std::map<std::string, SavedGraph::Listed>> SavedGraph::listed() co
   return files;
 }
 
-std::optional<fs::path> SavedGraph::find() const {
+std::optional<fs::path> SavedGraph::find(bool paranoid) const {
   if (!own_at(folder_.parent_path(), S_IFDIR) || !own_at(folder_, S_IFDIR)) return std::nullopt;
   const auto files = listed();
   if (!files) return std::nullopt;
   const int64_t began = system_time_ns();
-  const bool paranoid = is_paranoid();
+  paranoid = paranoid || is_paranoid();
   const KnownHashes known = paranoid ? KnownHashes() : recall_hashes(folder_);
   KnownHashes settled;
   std::vector<char> chunk;

@@ -22,8 +22,8 @@ class SavedGraph {
   // could write to it.
   SavedGraph(const GraphFile& graph, const std::filesystem::path& cache, const OrtLibrary& library, const ConfigEntries& options);
 
-  // The ONNX file; none where there is none, and where it can't be believed.
-  std::optional<std::filesystem::path> find() const;
+  // The ONNX file; none where there is none, and where it can't be believed. With `paranoid`, nothing is that is remembered.
+  std::optional<std::filesystem::path> find(bool paranoid) const;
   // Calls `open`, which is given options of a session and the file that ONNX Runtime is to write the optimised graph to. Raises usage_error
   // where the cache can't be written, and what `open` raises.
   void write(const std::function<void(const ConfigEntries& options, const std::filesystem::path& file)>& open) const;

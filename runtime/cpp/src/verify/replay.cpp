@@ -19,30 +19,26 @@ std::string rounded(double value) {
   return text;
 }
 
-// What the stored tolerance of the generator's precision allows a logit to be off, next to the largest golden logit of usual inputs.
-double logit_error(const Generator& generator) {
-  double allowed = 0;
-  for (const std::string& name : {generator.graph_io->first.name, generator.graph_io->step.name}) {
-    const Graph& graph = generator.bundle->graph(name);
-    const Tolerance tolerance = generator.precision_of(name).tolerance.of("logits");
-    const std::vector<FillRange>& fills = tolerance.fills_of("logits");
-    double largest = 0;
-    for (const GoldenCase& golden : graph.golden) {
-      if (!golden.types.empty()) continue;  // unusual inputs
-      const Tensors outputs = generator.bundle->golden_outputs(graph, golden);
-      const Tensor logits = widened(outputs.at("logits"), ATTN_FLOAT32);
-      const Logits seen{logits.buffer.data(), logits.dtype, 1, elements(logits.shape)};
-      seen.with_row(0, [&](const auto* values) {
-        for (size_t i = 0; i < seen.vocabulary; ++i) {
-          // Infinite or fills are the logits of tokens that a model never writes.
-          const double value = values[i];
-          if (std::isfinite(value) && !is_fill(value, fills)) largest = std::max(largest, std::abs(value));
-        }
-      });
-    }
-    allowed = std::max(allowed, tolerance.limit(largest));
+// What the stored tolerance of the generator's precision allows a logit of a graph to be off, next to the largest golden one of usual inputs.
+double logit_error(const Generator& generator, const std::string& name) {
+  const Graph& graph = generator.bundle->graph(name);
+  const Tolerance tolerance = generator.precision_of(name).tolerance.of("logits");
+  const std::vector<FillRange>& fills = tolerance.fills_of("logits");
+  double largest = 0;
+  for (const GoldenCase& golden : graph.golden) {
+    if (!golden.types.empty()) continue;  // unusual inputs
+    const Tensors outputs = generator.bundle->golden_outputs(graph, golden);
+    const Tensor logits = widened(outputs.at("logits"), ATTN_FLOAT32);
+    const Logits seen{logits.buffer.data(), logits.dtype, 1, elements(logits.shape)};
+    seen.with_row(0, [&](const auto* values) {
+      for (size_t i = 0; i < seen.vocabulary; ++i) {
+        // Infinite or fills are the logits of tokens that a model never writes.
+        const double value = values[i];
+        if (std::isfinite(value) && !is_fill(value, fills)) largest = std::max(largest, std::abs(value));
+      }
+    });
   }
-  return allowed;
+  return tolerance.limit(largest);
 }
 
 // Rows [begin, end) of a tensor.
@@ -95,11 +91,11 @@ std::string first_difference(const std::vector<int64_t>& wanted, const std::vect
          std::to_string(wanted.size()) + " tokens)";
 }
 
-// One case, all rows of it in a batch or one alone.
+// One case, all rows of it in a batch or one alone, with so many tokens guessed ahead.
 class Try {
  public:
-  Try(Generator& generator, const GeneratedCase& golden, std::optional<size_t> row, double logit_error)
-      : generator_(generator), golden_(golden), row_(row), logit_error_(logit_error) {
+  Try(Generator& generator, const GeneratedCase& golden, std::optional<size_t> row, int64_t lookup, double logit_error)
+      : generator_(generator), golden_(golden), row_(row), lookup_(lookup), logit_error_(logit_error) {
     const size_t begin = row.value_or(0), end = row ? *row + 1 : golden.rows();
     const auto& specs = generator.graph_io->inputs;
     const bool half = std::any_of(specs.begin(), specs.end(), [](const TensorSpec& spec) { return spec.dtype == ATTN_FLOAT16; });
@@ -137,13 +133,15 @@ class Try {
     options.early_stop = false;
     options.likeliest = true;
     options.scores = true;
+    options.lookup = lookup_;
     const Generated found = generator_.generate(views_of(inputs_), options);
     Replayed told;
     told.test_case = golden_.name;
     told.allowed_error = allowed_;
     for (size_t row = 0; row < answers_.size(); ++row) {
       if (found.tokens[row] == answers_[row]) continue;
-      const std::string at = "row " + std::to_string(row_.value_or(row)) + (row_ ? " alone: " : " of the batch: ");
+      const std::string at = "row " + std::to_string(row_.value_or(row)) + (row_ ? " alone" : " of the batch") +
+                             (lookup_ ? ", with guesses: " : ": ");
       if (decided_) {
         told.problem = at + first_difference(answers_[row], found.tokens[row]);
       } else if (const std::string problem = undecided(); !problem.empty()) {
@@ -183,6 +181,7 @@ class Try {
   Generator& generator_;
   const GeneratedCase& golden_;
   std::optional<size_t> row_;
+  int64_t lookup_;
   double logit_error_;
   Tensors inputs_;
   Rows answers_;
@@ -195,14 +194,21 @@ class Try {
 
 std::vector<Replayed> replay_generation(Generator& generator, const std::function<void(const Replayed&)>& on_result) {
   std::vector<Replayed> results;
-  const double error = logit_error(generator);
+  const GraphIO& graph_io = *generator.graph_io;
+  const int64_t guessed = graph_io.most_guessed();
+  const double of_steps = std::max(logit_error(generator, graph_io.first.name), logit_error(generator, graph_io.step.name));
+  const double of_guesses = graph_io.extend ? std::max(of_steps, logit_error(generator, graph_io.extend->name)) : of_steps;
   for_generated_cases(*generator.bundle, [&](const GeneratedCase& golden) {
-    const auto attempt = [&](std::optional<size_t> row) {
-      results.push_back(Try(generator, golden, row, error).run());
+    const auto attempt = [&](std::optional<size_t> row, int64_t lookup) {
+      results.push_back(Try(generator, golden, row, lookup, lookup ? of_guesses : of_steps).run());
       if (on_result) on_result(results.back());
     };
-    attempt(std::nullopt);
-    for (size_t row = 0; row < golden.rows(); ++row) attempt(row);
+    const auto attempts = [&](bool together, int64_t lookup) {
+      if (together) attempt(std::nullopt, lookup);
+      for (size_t row = 0; row < golden.rows(); ++row) attempt(row, lookup);
+    };
+    attempts(true, 0);
+    if (guessed && golden.beams == 1) attempts(!graph_io.one_place || golden.rows() == 1, guessed);
   });
   return results;
 }

@@ -1,5 +1,5 @@
-// Generate here what PyTorch generated when the bundle was made, and compare: in a padded batch, and each row alone. The Python twin, which
-// says why it is so, is attn_runtime/generate/verify.py.
+// Generate here what PyTorch generated when the bundle was made, and compare: in a padded batch, and each row alone; greedy answers with
+// guesses too, where a graph reads several tokens. The Python twin, which says why it is so, is attn_runtime/generate/verify.py.
 #pragma once
 
 #include <functional>

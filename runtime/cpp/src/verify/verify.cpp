@@ -79,6 +79,9 @@ VerifyReport verify(const std::shared_ptr<const Bundle>& bundle, const OpenOptio
   for (const Graph* graph : graphs) {
     OpenOptions of_graph = options;
     of_graph.graph = graph->name;
+    of_graph.paranoid = true;
+    // A session that keeps a graph runs the one that it had: the next one runs what is kept.
+    if (options.cache && !options.cache->empty()) Session::open(bundle, of_graph);
     const auto session = Session::open(bundle, of_graph);
     report.backend = session->backend, report.device = session->device, report.choice = session->choice;
     const Precision& precision = graph->precision(session->precision, session->where);
@@ -93,7 +96,7 @@ VerifyReport verify(const std::shared_ptr<const Bundle>& bundle, const OpenOptio
   }
   if (!options.graph && has_generation(*bundle)) {
     OpenOptions same = options;  // what ran the graphs, also where it was chosen
-    same.device = report.device, same.backend = report.backend;
+    same.device = report.device, same.backend = report.backend, same.paranoid = true;
     report.generation = replay_generation(bundle, same, on_result.generated);
   }
   return report;

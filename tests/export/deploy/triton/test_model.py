@@ -3,8 +3,11 @@ the others what they get without it."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,6 +17,7 @@ import pytest
 from attn_export.deploy.triton.repository_maker import TritonOptions, deploy_triton
 from attn_runtime.generate import Generator
 from attn_runtime.generate.graphs import Slots, StepGraphs
+from attn_runtime.generate.serving.server import Server
 from support.machines import triton_server as server
 from support.models import tiny_generators as tiny
 from support.models.tiny_texts import text_assets
@@ -110,16 +114,33 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def together_as_alone(model: Any, bad: list[server.Request], neighbours: list[Any], searches: int = 0) -> list[str]:
+def together_as_alone(
+    model: Any, bad: list[server.Request], neighbours: list[Any], searches: int = 0, submitted: int = 0
+) -> list[str]:
     """Errors of `bad`, which come between the requests that `neighbours` make, whose answers they must not change; all of
-    them take so many beam searches."""
+    them take so many beam searches, and no step is taken before so many are submitted."""
     alone = []
     for make in neighbours:
         request = make()
         model.execute([request])
         alone.append(answer(request))
     requests = [make() for make in neighbours]
-    with patch.object(Generator, "generate", autospec=True, side_effect=Generator.generate) as generate:
+    count, there, submit, run = itertools.count(1), threading.Event(), Server.submit, Server._run
+
+    def counted(self: Server, request: Any) -> None:
+        submit(self, request)
+        if next(count) >= submitted:
+            there.set()
+
+    def together(self: Server, owed: float) -> None:
+        assert there.wait(timeout=60)
+        run(self, owed)
+
+    with (
+        patch.object(Generator, "generate", autospec=True, side_effect=Generator.generate) as generate,
+        patch.object(Server, "submit", counted),
+        patch.object(Server, "_run", together) if submitted else nullcontext(),
+    ):
         model.execute([requests[0], *bad, *requests[1:]])
     assert generate.call_count == searches
     assert [answer(request) for request in requests] == alone
@@ -208,7 +229,8 @@ def test_numbers_that_break_when_the_graphs_run_are_one_request_s(
     with server.python_model(served / "sources") as model:
         neighbours = [lambda: source(3, 4, 5), lambda: source(6, 7, 8), lambda: source(9, 10, 11)]
         bad = source(3, 4, 5, mask=False)
-        (error,) = together_as_alone(model, [bad], neighbours, 1 + 4 if options.get("beams") else 0)
+        beams = "beams" in options
+        (error,) = together_as_alone(model, [bad], neighbours, 5 if beams else 0, 0 if beams else 4)
     assert max(rows) >= (4 if options.get("beams") else 3)  # they were generated together
     assert "logits" in error and bad.sender.responses[-1].error.code == INTERNAL
 
@@ -281,6 +303,31 @@ def test_who_left_before_the_start_is_not_generated_for(texts: Any) -> None:
     assert len(inputs["tokens"]) == 1 and isinstance(answer(good), list)
     (only,) = gone.responses
     assert gone.ended and only.outputs["stopped"].item() == b"cancelled"
+
+
+def test_guesses_are_asked_for_where_the_bundle_can_check_them(tmp_path: Path, served: Path) -> None:
+    """The same tokens as they are chosen, beside requests without."""
+    guessing = replace(WRITER, max_length=30, extend=True, vocabulary=7, seed=5, sharpness=1.5)
+    bundle = tiny.write_bundle(tmp_path / "a.attn", guessing)
+    cache = tmp_path / "kept"
+    (told,) = deploy_triton(bundle, tmp_path, TritonOptions(name="guessing", cache=str(cache)))
+    assert "lookup" in [tensor.name for tensor in server.read_config(told.path).input]
+    assert "lookup" not in [tensor.name for tensor in server.read_config(served / "texts").input]
+    with server.python_model(told.path) as model:
+        alone = row(3, 4, 3, 4, 3)
+        model.execute([alone])
+        guessed, beside = row(3, 4, 3, 4, 3, lookup=5), row(5, 6)
+        gone = odd(server.Sender(3), tokens=np.array([[3, 4, 3, 4, 3]]), lookup=5)
+        bad = [row(3, 4, lookup=8), row(3, 4, lookup=-1), row(3, 4, lookup=3, beams=2)]
+        with patch.object(Generator, "generate", autospec=True, side_effect=Generator.generate) as generate:
+            model.execute([guessed, *bad, row(3, 4, 5, lookup=0), beside, gone])
+        assert [call.args[2].lookup for call in generate.call_args_list] == [5, 5]
+    assert answer(guessed) == answer(alone) and len(answer(alone)) > 9
+    assert answer(gone) == answer(alone)[:3] and gone.sender.responses[-1].outputs["stopped"].item() == b"cancelled"
+    assert isinstance(answer(beside), list)
+    for request, says in zip(bad, ("up to 7 guesses", "lookup: got -1", "2 beams are followed"), strict=True):
+        assert says in answer(request)
+    assert len(list((cache / "ort").iterdir())) == 3  # first, step and extend
 
 
 def test_a_request_joins_what_is_being_written(served: Path) -> None:
