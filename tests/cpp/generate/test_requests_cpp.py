@@ -21,7 +21,7 @@ from support.models.tiny_texts import text_assets
 
 USAGE, INPUT = 2, 7
 TRANSLATOR = Tiny(sharpness=4.0)
-WRITER = Tiny(encoder=False, key_heads=1, sharpness=4.0)
+WRITER = Tiny(encoder=False, key_heads=1, sharpness=4.0, extend=True)  # long prompts are read in slices
 
 
 @pytest.fixture(scope="module", params=[TRANSLATOR, WRITER], ids=["encoder-decoder", "decoder-only"])

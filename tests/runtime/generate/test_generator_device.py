@@ -113,8 +113,11 @@ def test_requests_get_there_what_they_get_on_the_host(
     options = [GenerateOptions(most, stop=()) for most in (20, 4, 9, 12)]
     with open_generator(bundle, "cpu", threads=1) as on_host:
         wanted = [on_host.generate(*each).row(0) for each in zip(prompts, options, strict=True)]
+    generator._turns.take()
     requests = [generator.submit(*each) for each in zip(prompts, options, strict=True)]
+    generator._turns.give()
     assert [request.result(60).row(0) for request in requests] == wanted
+    assert generator._server._slices.place == (0 if tiny.encoder else 17), "the last prompt was to be read in slices"
 
 
 def test_nothing_of_the_cache_comes_to_the_host(on_device: tuple[Generator, HostDevice], tiny: Tiny) -> None:

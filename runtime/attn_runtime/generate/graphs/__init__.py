@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .buffers import Memory, memory_of
     from .generation_rules import GenerationRules
     from .graph_io import GraphIO
+    from .prompt_slices import PromptSlices
     from .slots import Shapes, Slots
     from .step_graphs import Plans, Sessions, Shape, StepGraphs
 
@@ -18,6 +19,7 @@ __all__ = [
     "GraphIO",
     "Memory",
     "Plans",
+    "PromptSlices",
     "Sessions",
     "Shape",
     "Shapes",
@@ -33,6 +35,7 @@ __getattr__, __dir__ = lazy(
         "buffers": ["Memory", "memory_of"],
         "generation_rules": ["GenerationRules"],
         "graph_io": ["GraphIO"],
+        "prompt_slices": ["PromptSlices"],
         "slots": ["Shapes", "Slots"],
         "step_graphs": ["Plans", "Sessions", "Shape", "StepGraphs"],
     },

@@ -22,7 +22,6 @@ from ...spec import TensorSpec
 from .buffers import Memory, put_row, rows_of
 from .graph_io import GraphIO
 from .kv_cache import Cache, Entries, capacity_for
-from .step_graphs import StepGraphs
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -181,15 +180,15 @@ class Slots:
         logits = self._wiring.step.outputs["logits"]
         return room.rows * (found + room.entries + row(logits, (self._wiring.vocabulary,)) + 16)
 
-    def join(self, prompt: StepGraphs, length: int, shapes: Shapes) -> None:
-        """Take in the only row of a prompt that was read, of which `length` tokens count."""
+    def join(self, prompt: Entries, carried: Mapping[str, Any], length: int, shapes: Shapes) -> None:
+        """Take in the only row of a prompt that was read: its entries, of which the first `length` count, and what is carried."""
         self._changed = True
         at = self._fit([*self.places, length], [*self._shapes, shapes])
         row = self.rows
-        at.cache.past.copy(row, 0, prompt.prompt, 0, 0, 1, length)
+        at.cache.past.copy(row, 0, prompt, 0, 0, 1, length)
         at.cache.mask[row, :length] = True
         for name, wide in at.carried.items():
-            self._put_row(wide, row, prompt.carried[name], 0)
+            self._put_row(wide, row, carried[name], 0)
         self.places.append(length)
         self._shapes.append(shapes)
 

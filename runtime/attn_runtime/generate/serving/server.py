@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError, UsageError
-from ..graphs import GraphIO, Memory, Plans, Sessions, Shape, Shapes, Slots, StepGraphs
+from ..graphs import GraphIO, Memory, Plans, PromptSlices, Sessions, Shape, Shapes, Slots, StepGraphs
 from .request import Prompt, Request, RequestLimits
 from .turns import Turns
 
@@ -48,7 +48,9 @@ class Server:
         self._most = 1 if wiring.one_place else min(limits.rows, wiring.step.inputs["token"].dims[0].max)
         self._slots = Slots(wiring, sessions.step, memory, self._most, limits.memory)
         self._plans = Plans(wiring, sessions, memory, _MOST_PLANS)
+        self._slices = PromptSlices(wiring, sessions, memory)
         self._running: list[_Running] = []
+        self._reading: Request[Any] | None = None  # whose prompt was read in part; it waits in front
         self._step_seconds = 0.0
         # What other threads change:
         self._lock = threading.Lock()
@@ -94,7 +96,9 @@ class Server:
         self._fail_all()
         if thread is not None:
             thread.join()
+        self._reading = None
         self._plans.clear()
+        self._slices.clear()
         self._slots.clear()
 
     def _check_memory(self, prompt: Prompt) -> None:
@@ -163,43 +167,59 @@ class Server:
 
     def _read_prompts(self) -> None:
         """Of those that have waited longest, as many as fit. Where rows are under way, one, or as many as take no longer together
-        than a step does: so long a row waits at most, beside the step itself."""
+        than a step does, and no more than one slice: so long a row waits at most, beside the step itself."""
         until = time.perf_counter() + self._step_seconds
         first = True
         while first or not self._running or time.perf_counter() < until:
             first = False
             with self._lock:
                 request = self._waiting[0] if self._waiting else None
+            if request is not self._reading:
+                self._reading = None  # it is over
             if request is None or len(self._running) == self._most:
                 return
             shapes = self._slots.carried.shapes_of(request.prompt.source)
             entries = [each.request.prompt.entries for each in self._running]
             if not self._slots.fit([*entries, request.prompt.entries], [*(e.shapes for e in self._running), shapes]):
                 return
-            self._read(request, shapes)
-            self.forget(request)
+            if self._read(request, shapes):
+                return
 
-    def _read(self, request: Request[Any], shapes: Shapes) -> None:
-        """Its prompt, and its first token; a row of its own where more follow."""
-        prompt = request.prompt
+    def _read(self, request: Request[Any], shapes: Shapes) -> bool:
+        """Its prompt, or a slice of it, which answers True: where rows are under way when it is begun, and from then on. Behind
+        its end, its first token, and a row of its own where more follow."""
+        prompt, sliced = request.prompt, self._reading is not None
         try:
-            plan, tokens = self._plan(prompt)
-            logits = plan.read(prompt.source, tokens, [prompt.length])
+            if not sliced:
+                count = self._slices.first(prompt.length) if self._running else prompt.length
+                plan, tokens = self._plan(prompt, count)
+                logits = plan.read(prompt.source, tokens, [count])
+                if count < prompt.length:
+                    self._slices.begin(plan.prompt, count, prompt.length)
+                    self._reading = request
+                    return True
+                entries, carried = plan.prompt, plan.carried
+            else:
+                logits = self._slices.read(prompt.tokens)
+                if self._slices.place < prompt.length:
+                    return True
+                entries, carried = self._slices.prompt, {}
+            token, going = request.take(logits, 0, *_likeliest(logits))
+            if going:
+                self._slots.join(entries, carried, prompt.length, shapes)
+                self._running.append(_Running(request, token, shapes))
         except Exception as error:
             request.fail(error)
-            return
-        token, going = request.take(logits, 0, *_likeliest(logits))
-        if going:
-            self._slots.join(plan, prompt.length, shapes)
-            self._running.append(_Running(request, token, shapes))
+        self.forget(request)
+        return sliced
 
-    def _plan(self, prompt: Prompt) -> tuple[StepGraphs, NDArray[np.int64]]:
-        """The graphs that read it, and its tokens as wide as they take them."""
-        width, most = prompt.length, self._wiring.first.inputs["tokens"].dims[1].max
+    def _plan(self, prompt: Prompt, count: int) -> tuple[StepGraphs, NDArray[np.int64]]:
+        """The graphs that read its first `count` tokens, and these as wide as they take them."""
+        width, dim = count, self._wiring.first.inputs["tokens"].dims[1]
         if self._wiring.encoder is None and not self._wiring.one_place:
-            width = min(-(-width // _WIDTH) * _WIDTH, most)
+            width = min(max(-(-width // _WIDTH) * _WIDTH, dim.min), dim.max)
         tokens = np.full((1, width), self._wiring.pad, np.int64)
-        tokens[:, : prompt.length] = prompt.tokens
+        tokens[:, :count] = prompt.tokens[:, :count]
         shape = Shape(1, 1, width, tuple((name, value.shape) for name, value in prompt.source.items()))
         return self._plans.of(shape), tokens
 

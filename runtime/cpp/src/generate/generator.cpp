@@ -76,7 +76,13 @@ std::shared_ptr<Generator> Generator::open(std::shared_ptr<const Bundle> bundle,
   if (made->graph_io->encoder) made->sessions_.encoder = open_graph(*made->graph_io->encoder);
   made->sessions_.first = open_graph(made->graph_io->first);
   made->sessions_.step = open_graph(made->graph_io->step);
-  made->options_ = options;
+  if (made->graph_io->extend) {
+    options.graph = made->graph_io->extend->name;
+    made->sessions_.extend = [bundle, options, opened = std::make_shared<std::shared_ptr<Session>>()] {
+      if (!*opened) *opened = Session::open(bundle, options);
+      return *opened;
+    };
+  }
   const Session& told = made->sessions_.encoder ? *made->sessions_.encoder : *made->sessions_.first;
   made->backend = told.backend;
   made->device = told.device;
@@ -195,16 +201,11 @@ Generated Generator::generate(const std::map<std::string, View>& inputs, const G
 
 Generated Generator::with_guesses(const Prompts& given, const Settings& asked, Answers& answers, const ScoreRules* rules,
                                   const GenerateOptions& options) {
-  if (!extend_) {
-    OpenOptions same = options_;
-    same.graph = graph_io->extend->name;
-    extend_ = Session::open(bundle, same);
-  }
   StepGraphs& model = step_graphs(given, 1);
   const Logits logits = model.start(given.source, given.tokens, given.lengths);
   Guessed guessed(answers, static_cast<size_t>(graph_io->max_length), given.rows(), sources(given), static_cast<size_t>(asked.lookup),
                   graph_io->where, rules);
-  guessed.generate(model, logits, extend_, options.on_token, asked.scores);
+  guessed.generate(model, logits, sessions_.extend(), options.on_token, asked.scores);
   Generated made = result_of(answers, asked.scores, asked);
   made.drafted = guessed.drafted;
   made.accepted = guessed.accepted;

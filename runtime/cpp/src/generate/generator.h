@@ -86,8 +86,6 @@ class Generator {
                          const GenerateOptions& options);
 
   Sessions sessions_;
-  std::shared_ptr<Session> extend_;  // opened when it is first wanted: it may hold the weights once more
-  OpenOptions options_;              // that the other sessions were opened with
   // One generation at a time. usage_error for one inside another, in on_token, which would wait for ever.
   class Alone {
    public:

@@ -60,6 +60,10 @@ def slots_of(generator: Generator, most: int = 5, most_bytes: int | None = None)
     return Slots(generator.wiring, generator._sessions.step, generator._memory, most, most_bytes)
 
 
+def join(slots: Slots, row: Row) -> None:
+    slots.join(row.alone.prompt, row.alone.carried, row.length, row.shapes)
+
+
 @pytest.mark.parametrize("most_bytes", [None, 120_000])
 def test_rows_join_and_leave(generator: Generator, tiny: Tiny, most_bytes: int | None) -> None:
     rng, slots, rows = random.Random(1), slots_of(generator, most_bytes=most_bytes), list[Row]()
@@ -69,7 +73,7 @@ def test_rows_join_and_leave(generator: Generator, tiny: Tiny, most_bytes: int |
         if rng.random() < 0.3 and len(rows) < 5:
             row = read(generator, tiny, rng.choice([1, 3, 7, 18, 40]), turn)
             if slots.fit(needs, [*(each.shapes for each in rows), row.shapes]):
-                slots.join(row.alone, row.length, row.shapes)
+                join(slots, row)
                 rows.append(row)
         for number in reversed(range(len(rows))):
             if slots.places[number] == 69 or rng.random() < 0.02:
@@ -96,7 +100,7 @@ def test_rows_join_and_leave(generator: Generator, tiny: Tiny, most_bytes: int |
 def test_what_is_bound_is_bound_once(generator: Generator, tiny: Tiny) -> None:
     """A step of rows that were there before binds nothing and copies but the newest entries."""
     slots, row = slots_of(generator), read(generator, tiny, 5, 0)
-    slots.join(row.alone, row.length, row.shapes)
+    join(slots, row)
     slots.step([3])
     at = slots._buffers
     assert at is not None
@@ -112,7 +116,7 @@ def test_who_is_left_does_not_pay_for_who_was_there(generator: Generator, tiny: 
     slots = slots_of(generator)
     long, short = (read(generator, tiny, length, length) for length in (40, 3))
     for row, steps in ((long, 0 if not tiny.encoder else 39), (short, 0)):
-        slots.join(row.alone, row.length, row.shapes)
+        join(slots, row)
         for _ in range(steps):
             slots.step([3] * slots.rows)
     slots.step([3, 3])
@@ -123,7 +127,7 @@ def test_who_is_left_does_not_pay_for_who_was_there(generator: Generator, tiny: 
     at = slots._buffers
     assert at is not None and at.room.entries == 16
     slots.leave(0)
-    slots.join(short.alone, short.length, short.shapes)
+    join(slots, short)
     at = slots._buffers
     assert at is not None and at.room.entries == 16 and all(16 in shape for _, shape in at.room.carried)
 
@@ -146,7 +150,7 @@ def test_the_newest_entries_go_each_to_its_place(rows: int) -> None:
 
 def test_bytes_are_those_of_the_buffers(generator: Generator, tiny: Tiny) -> None:
     slots, row = slots_of(generator), read(generator, tiny, 5, 0)
-    slots.join(row.alone, row.length, row.shapes)
+    join(slots, row)
     at = slots._buffers
     assert at is not None
     arrays = [*at.cache.past.by_name.values(), *at.new.by_name.values(), *at.carried.values()]

@@ -20,7 +20,7 @@ from support.checks.time_limit import end_after
 from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of, write_bundle
 
 TRANSLATOR = Tiny(sharpness=4.0)
-WRITER = Tiny(encoder=False, key_heads=1, sharpness=4.0)
+WRITER = Tiny(encoder=False, key_heads=1, sharpness=4.0, extend=True)  # long prompts are read in slices
 
 
 @pytest.fixture(scope="module", params=[TRANSLATOR, WRITER], ids=["encoder-decoder", "decoder-only"])

@@ -315,6 +315,12 @@ const TensorSpec* Sides::input(const std::string& wanted) const { return find(in
 
 const TensorSpec* Sides::output(const std::string& wanted) const { return find(outputs, wanted); }
 
+std::vector<TensorSpec> GraphIO::cached() const {
+  std::vector<TensorSpec> specs;
+  for (const std::string& name : cache) specs.push_back(*step.input("past_" + name));
+  return specs;
+}
+
 GraphIO GraphIO::of(const Bundle& bundle, const std::optional<std::string>& precision) {
   const std::optional<Json> asset = bundle.asset("generation");
   if (!asset) {

@@ -44,6 +44,7 @@ struct GraphIO {
   bool one_place = false;  // whether all rows of the step stand at the same place: its position is [1, 1], not [batch, 1]
   // Tokens that may be guessed ahead, fed behind the one that is known; 0 without `extend`.
   int64_t most_guessed() const { return extend ? extend->input("token")->dims[1].max - 1 : 0; }
+  std::vector<TensorSpec> cached() const;  // the step's past_* inputs, in the order of `cache`
   // The encoder's first input int64 [batch, length], and the bool mask beside it, or ""; both "" where it reads no tokens.
   std::string source_tokens, source_mask;
 };

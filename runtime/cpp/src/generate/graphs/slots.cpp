@@ -8,12 +8,6 @@
 namespace attn {
 namespace {
 
-std::vector<TensorSpec> inputs_of(const Sides& step, const std::vector<std::string>& names, const std::string& prefix) {
-  std::vector<TensorSpec> specs;
-  for (const std::string& name : names) specs.push_back(*step.input(prefix + name));
-  return specs;
-}
-
 Shape with_rows(size_t rows, const Shape& rest) {
   Shape shape = {static_cast<int64_t>(rows)};
   shape.insert(shape.end(), rest.begin(), rest.end());
@@ -57,8 +51,8 @@ Slots::Slots(std::shared_ptr<const GraphIO> graph_io, std::shared_ptr<Session> s
       session_(std::move(session)),
       most_(most),
       most_bytes_(most_bytes),
-      cached_(inputs_of(graph_io_->step, graph_io_->cache, "past_")),
-      carried_(inputs_of(graph_io_->step, graph_io_->carried, "")) {
+      cached_(graph_io_->cached()) {
+  for (const std::string& name : graph_io_->carried) carried_.push_back(*graph_io_->step.input(name));
   std::set<std::string> masked;
   for (const TensorSpec& spec : carried_) {
     if (spec.dtype == ATTN_BOOL && spec.dims.size() == 2 && spec.dims[1].dynamic() && spec.dims[1].name) masked.insert(*spec.dims[1].name);
@@ -136,16 +130,16 @@ uint64_t Slots::bytes(const Room& room) const {
   return room.rows * row;
 }
 
-void Slots::join(const StepGraphs& prompt, size_t length, const CarriedShapes& shapes) {
+void Slots::join(const Entries& prompt, const std::map<std::string, View>& carried, size_t length, const CarriedShapes& shapes) {
   std::vector<size_t> places = places_;
   std::vector<CarriedShapes> all = shapes_;
   places.push_back(length);
   all.push_back(shapes);
   Buffers& at = fitting(places, all);
   const size_t row = rows();
-  at.cache.past.copy(row, 0, prompt.prompt(), 0, 0, 1, length);
+  at.cache.past.copy(row, 0, prompt, 0, 0, 1, length);
   at.cache.fill(row, length);
-  for (size_t i = 0; i < carried_.size(); ++i) put_row(at.carried[i].view(), row, prompt.carried().at(carried_[i].name), 0);
+  for (size_t i = 0; i < carried_.size(); ++i) put_row(at.carried[i].view(), row, carried.at(carried_[i].name), 0);
   places_ = std::move(places);
   shapes_ = std::move(all);
 }

@@ -13,7 +13,6 @@
 #include "generate/graphs/graph_io.h"
 #include "generate/graphs/kv_cache.h"
 #include "generate/graphs/logits.h"
-#include "generate/graphs/step_graphs.h"
 #include "session/session.h"
 
 namespace attn {
@@ -43,8 +42,8 @@ class Slots {
   bool fit(const std::vector<size_t>& entries, const std::vector<CarriedShapes>& shapes) const;
   uint64_t bytes(const Room& room) const;
 
-  // Take in the only row of a prompt that was read, of which `length` tokens count.
-  void join(const StepGraphs& prompt, size_t length, const CarriedShapes& shapes);
+  // Take in the only row of a prompt that was read: the entries of it, of which the first `length` count, and what is carried.
+  void join(const Entries& prompt, const std::map<std::string, View>& carried, size_t length, const CarriedShapes& shapes);
   // Let go of a row. The last one gets its number.
   void leave(size_t row);
   // Feed one token a row and answer the logits of the next, overwritten by the next call.

@@ -7,12 +7,6 @@
 namespace attn {
 namespace {
 
-std::vector<TensorSpec> cached_specs(const GraphIO& graph_io) {
-  std::vector<TensorSpec> specs;
-  for (const std::string& name : graph_io.cache) specs.push_back(*graph_io.step.input("past_" + name));
-  return specs;
-}
-
 int64_t whole(size_t value) { return static_cast<int64_t>(value); }
 
 // Let every row of `narrow` fill as many rows of `wide`, one behind the other, as it has room for.
@@ -33,7 +27,7 @@ StepGraphs::StepGraphs(std::shared_ptr<const GraphIO> graph_io, const Sessions& 
       step_session_(sessions.step),
       shape_(std::move(shape)),
       rows_(shape_.rows * shape_.beams),
-      cached_(cached_specs(*graph_io_)),
+      cached_(graph_io_->cached()),
       prompt_(cached_, whole(shape_.rows), whole(shape_.prompt)),
       fresh_(cached_, whole(rows_), 1) {
   std::map<std::string, View> flow;

@@ -3,6 +3,7 @@
 // graph, but where beams need rows more than once. The Python twin is attn_runtime/generate/graphs/step_graphs.py.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -33,6 +34,7 @@ struct PromptShape {
 // One session a graph. `encoder` is null for a decoder-only model.
 struct Sessions {
   std::shared_ptr<Session> encoder, first, step;
+  std::function<std::shared_ptr<Session>()> extend = nullptr;  // opened when it is first wanted: it may hold the weights once more
 };
 
 // One generation at a time: `start`, then `advance` (and `reorder`) as often as one likes. Rows of the step are called rows here: each row

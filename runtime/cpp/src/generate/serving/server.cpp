@@ -24,7 +24,8 @@ Server::Server(std::shared_ptr<const GraphIO> graph_io, const Sessions& sessions
       turns_(std::move(turns)),
       limits_(limits),
       most_(most_rows(*graph_io_, limits)),
-      slots_(graph_io_, sessions.step, most_, limits.memory) {}
+      slots_(graph_io_, sessions.step, most_, limits.memory),
+      slices_(graph_io_, sessions) {}
 
 Server::~Server() {
   if (!process_.is_this()) {
@@ -78,7 +79,9 @@ void Server::close() {
   if (thread) thread->join();
   fail(all(), error);
   running_.clear();
+  reading_ = nullptr;
   slots_.clear();
+  slices_.clear();
   step_graphs_.clear();
 }
 
@@ -159,52 +162,74 @@ void Server::leave(size_t row) {
   running_.pop_back();
 }
 
-// Of those that have waited longest, as many as fit. Where rows are under way, one, or as many as take no longer together than a step does: so
-// long a row waits at most, beside the step itself.
+// Of those that have waited longest, as many as fit. Where rows are under way, one, or as many as take no longer together than a step does, and
+// no more than one slice: so long a row waits at most, beside the step itself.
 void Server::read_prompts() {
   const auto until = Clock::now() + step_time_;
   for (bool first = true; first || running_.empty() || Clock::now() < until; first = false) {
     std::shared_ptr<Request> request;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      if (waiting_.empty() || running_.size() == most_) return;
-      request = waiting_.front();
+      if (!waiting_.empty()) request = waiting_.front();
     }
+    if (request != reading_) reading_ = nullptr;  // it is over
+    if (!request || running_.size() == most_) return;
     std::vector<size_t> entries = {request->prompt.entries()};
     std::vector<CarriedShapes> shapes = {request->shapes};
     for (const Running& each : running_) {
       entries.push_back(each.request->prompt.entries());
       shapes.push_back(each.request->shapes);
     }
-    if (!slots_.fit(entries, shapes)) return;
-    read(request);
-    forget(*request);
+    if (!slots_.fit(entries, shapes) || read(request)) return;
   }
 }
 
-// Its prompt, and its first token; a row of its own where more follow.
-void Server::read(const std::shared_ptr<Request>& request) {
+// Its prompt, or a slice of it, which answers true: where rows are under way when it is begun, and from then on. Behind its end, its first
+// token, and a row of its own where more follow.
+bool Server::read(const std::shared_ptr<Request>& request) {
   const Prompt& prompt = request->prompt;
-  StepGraphs* graphs = nullptr;
-  std::pair<int64_t, bool> next;
+  const size_t length = prompt.tokens.size();
+  const bool sliced = reading_ != nullptr;
   try {
-    size_t width = prompt.tokens.size();
-    if (!graph_io_->encoder && !graph_io_->one_place) {
-      const auto most = static_cast<size_t>(graph_io_->first.input("tokens")->dims[1].max);
-      width = std::min((width + width_step - 1) / width_step * width_step, most);
+    StepGraphs* graphs = nullptr;
+    Logits logits;
+    if (sliced) {
+      logits = slices_.read(prompt.tokens);
+      if (slices_.place() < length) return true;
+    } else {
+      const size_t count = running_.empty() ? length : slices_.first(length);
+      std::vector<int64_t> tokens(prompt.tokens.data(), prompt.tokens.data() + count);
+      tokens.resize(width_of(count), graph_io_->pad);
+      graphs = &step_graphs(prompt, tokens.size());
+      logits = graphs->read(views_of(prompt.source), tokens.data(), {count});
+      if (count < length) {
+        slices_.begin(graphs->prompt(), count, length);
+        reading_ = request;
+        return true;
+      }
     }
-    std::vector<int64_t> tokens = prompt.tokens;
-    tokens.resize(width, graph_io_->pad);
-    graphs = &step_graphs(prompt, width);
-    next = request->take(graphs->read(views_of(prompt.source), tokens.data(), {prompt.tokens.size()}));
+    const auto [token, going] = request->take(logits);
+    if (going) {
+      if (graphs) {
+        slots_.join(graphs->prompt(), graphs->carried(), length, request->shapes);
+      } else {
+        slots_.join(slices_.prompt(), {}, length, request->shapes);
+      }
+      const std::lock_guard<std::mutex> lock(mutex_);
+      running_.push_back({request, token});
+    }
   } catch (...) {
     request->fail(std::current_exception());
-    return;
   }
-  if (!next.second) return;
-  slots_.join(*graphs, prompt.tokens.size(), request->shapes);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  running_.push_back({request, next.first});
+  forget(*request);
+  return sliced;
+}
+
+// That `first` reads so many tokens in.
+size_t Server::width_of(size_t count) const {
+  if (graph_io_->encoder || graph_io_->one_place) return count;
+  const Dim& dim = graph_io_->first.input("tokens")->dims[1];
+  return std::clamp((count + width_step - 1) / width_step * width_step, static_cast<size_t>(dim.min), static_cast<size_t>(dim.max));
 }
 
 StepGraphs& Server::step_graphs(const Prompt& prompt, size_t width) {

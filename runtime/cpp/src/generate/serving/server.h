@@ -9,7 +9,9 @@
 #include <thread>
 #include <vector>
 
+#include "generate/graphs/prompt_slices.h"
 #include "generate/graphs/slots.h"
+#include "generate/graphs/step_graphs.h"
 #include "generate/serving/request.h"
 #include "generate/serving/turns.h"
 
@@ -54,7 +56,8 @@ class Server {
   void let_go();
   void leave(size_t row);
   void read_prompts();
-  void read(const std::shared_ptr<Request>& request);
+  bool read(const std::shared_ptr<Request>& request);
+  size_t width_of(size_t count) const;
   StepGraphs& step_graphs(const Prompt& prompt, size_t width);
   void step();
   void fail(const std::vector<std::shared_ptr<Request>>& requests, const std::exception_ptr& error);
@@ -68,6 +71,8 @@ class Server {
   size_t most_;
   Slots slots_;
   LatestStepGraphs step_graphs_{8};  // for prompts of one row
+  PromptSlices slices_;
+  std::shared_ptr<Request> reading_;  // whose prompt was read in part; it waits in front
   Clock::duration step_time_{};
   std::atomic<std::thread::id> worker_{};
   std::mutex mutex_;  // of what follows
