@@ -12,6 +12,7 @@ from attn_export import convert
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import InputError
 from attn_runtime.native import capi
+from attn_runtime.ort import usable_cores
 from attn_runtime.tasks import verify
 from support.checks.once import once
 from support.checks.threads import in_threads
@@ -93,6 +94,18 @@ def test_many_threads_get_their_own_answers(products: tuple[Path, Any]) -> None:
 
     assert in_threads(6, work) == []
     assert not wrong
+
+
+def test_threads_may_be_as_many_as_cores_are_free(products: tuple[Path, Any]) -> None:
+    session, weights = Opened(products[0], threads=-1), products[1]
+    assert ("as cores are free" in session.told("choice")) == (usable_cores().usable > 1)
+    x, y, bound = np.ones((2, 256), np.float32), np.zeros((2, 16), np.float32), np.zeros((2, 16), np.float32)
+    call = session.bind({"x": x}, {"y": bound})
+    for _ in range(3):
+        session.run({"x": x}, {"y": y})
+        call()
+        np.testing.assert_allclose(y, x @ weights, atol=1e-4)
+        np.testing.assert_allclose(bound, y, atol=1e-4)
 
 
 def test_bound_calls_of_more_sizes_than_are_compiled_for_themselves(products: tuple[Path, Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from attn_runtime import open_generator, open_session
-from attn_runtime.backends import ort
+from attn_runtime.backends import native, ort
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.interface import GraphFile, OpenOptions
 from attn_runtime.ort import Cores, OrtEngine, cpu_options, session_options
@@ -22,6 +22,8 @@ from support.graphs.make_hostile_bundles import make_valid_bundle
 from support.models.tiny_generators import Tiny, drawn_prompts, write_bundle
 
 ALL, ONE, SLEEPING = Way(2), Way(1), Way(2, True)
+
+needs_native = pytest.mark.skipif(native.why_unavailable() is not None, reason=str(native.why_unavailable()))
 
 
 class Free:
@@ -143,13 +145,14 @@ def test_one_that_does_not_open_is_done_without(free: Free) -> None:
 
 
 @pytest.mark.parametrize("cores", [2.0, 1.0, 0.0])
-def test_answers_are_the_same(cores: float, tmp_path: Path, free: Free) -> None:
+@pytest.mark.parametrize("backend", ["ort", pytest.param("native", marks=needs_native)])
+def test_answers_are_the_same(backend: str, cores: float, tmp_path: Path, free: Free) -> None:
     bundle = make_valid_bundle(tmp_path / "net.attn")
     x = np.random.default_rng(0).standard_normal((3, 16)).astype(np.float32)
-    with open_session(bundle, "cpu", "ort", threads=1) as session:
+    with open_session(bundle, "cpu", backend, threads=1) as session:
         expected = session.run({"x": x})
-    with open_session(bundle, "cpu", "ort", threads="auto") as session:
-        assert session.choice == "ort on cpu, fp32 (as many of 2 threads as cores are free)"
+    with open_session(bundle, "cpu", backend, threads="auto") as session:
+        assert session.choice == f"{backend} on cpu, fp32 (as many of 2 threads as cores are free)"
         bound = session.bind({"batch": 3})
         bound.inputs["x"][...] = x
         engine, free.cores = session._engine, cores
@@ -159,7 +162,7 @@ def test_answers_are_the_same(cores: float, tmp_path: Path, free: Free) -> None:
                 assert all((answers[name] == value).all() for name, value in expected.items())
             if engine._opening is not None:
                 _opened(engine)
-        assert engine._using is engine._engines[way_for(cores, 2, sleeping=True)]
+        assert engine._using is engine._engines[way_for(cores, 2, sleeping=backend == "ort")]
 
 
 @pytest.mark.parametrize("plain", [False, True])

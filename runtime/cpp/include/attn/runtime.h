@@ -179,6 +179,11 @@ ATTN_API int attn_bundle_labels(const attn_bundle* bundle, const char* const** l
 
 /* ---- Sessions ---- */
 
+/* As many threads as there are cores that no other process wants; calls look every quarter of a second. The graph is opened with all threads,
+ * and with fewer once these are wanted: by a thread of the library, beside the calls, and until the session is closed, weights and all.
+ * Answers are the same. A bound call allocates when it looks, and when it first takes what was opened. On the CPU alone. */
+#define ATTN_THREADS_AUTO (-1)
+
 typedef struct attn_open_options {
   size_t size;           /* sizeof(attn_open_options); ATTN_OPEN_OPTIONS_INIT sets it */
   const char* device;    /* "cpu", "cuda", "cuda:1"; "auto" or NULL takes a GPU that works, else the CPU. Named is meant */
@@ -186,7 +191,7 @@ typedef struct attn_open_options {
   const char* graph;     /* which graph of the bundle; may be NULL when there is one */
   const char* precision; /* "fp32", "fp16", ...; NULL takes fp32, or the first where there is none */
   int threads;           /* that one node may use on the CPU, up to 1024; 0 takes the cores that are online and allowed, as far as
-                            the CPU quota of the control group goes */
+                            the CPU quota of the control group goes; ATTN_THREADS_AUTO */
   int low_memory;        /* on the CPU, read weights where they lie in the mapped files, which sessions share */
   const char* cache;     /* folder for what an engine library makes of the graph on this machine: TensorRT engines inside ONNX Runtime, on the CPU
                             the graph as ONNX Runtime optimised it, with its weights twice; NULL keeps it in memory */

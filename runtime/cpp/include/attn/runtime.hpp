@@ -220,7 +220,7 @@ struct Spec {
 struct Options {
   std::string device = "auto";
   std::string backend{}, graph{}, precision{};
-  int threads = 0;
+  int threads = 0; /* or ATTN_THREADS_AUTO */
   bool low_memory = false;
   std::string cache{}, library{};
   bool stop_spinning = false;

@@ -6,6 +6,7 @@
 
 #include "format/sha256.h"
 #include "util/files.h"
+#include "util/forks.h"
 
 namespace attn {
 namespace fs = std::filesystem;
@@ -71,12 +72,14 @@ OpenedFiles::Marks OpenedFiles::checked(const std::vector<fs::path>& files) cons
     for (const fs::path& file : files) {
       const Mark& mark = found->at(file);
       {
+        const BeforeForks looking;  // a child may open sessions of this bundle
         const std::lock_guard<std::mutex> held(lock_);
         if (const auto known = known_.find(file); known != known_.end() && known->second == mark) continue;
       }
       if (!is_listed(file, mark)) throw replaced();
     }
     if (marks(files) != found) continue;
+    const BeforeForks writing;
     const std::lock_guard<std::mutex> held(lock_);
     for (const fs::path& file : files) known_.insert_or_assign(file, found->at(file));
     return found;

@@ -37,6 +37,7 @@ std::string tf32_note() {
 class Ort : public Backend {
  public:
   const char* name() const override { return "ort"; }
+  bool shares_cores() const override { return true; }
 
   std::optional<std::string> why_not(const std::string& device, const OpenOptions& options) override {
     return why_not_with(device, options, {kCudaProvider});
@@ -138,6 +139,10 @@ OrtHeld<OrtSession> create_session(const OrtLibrary& library, const GraphFile& g
   if (told.empty()) library.check(api.SetSessionGraphOptimizationLevel(raw, ORT_DISABLE_ALL));
   if (save_to) library.check(api.SetOptimizedModelFilePath(raw, save_to->c_str()));
   if (options.stop_spinning) say("session.force_spinning_stop", "1");
+  if (options.share_cores) {
+    say("session.intra_op.allow_spinning", "0");
+    say("session.dynamic_block_base", "4");
+  }
   if (log) {
     library.check(api.SetUserLoggingFunction(raw, PlacementLog::hear, log));
     library.check(api.SetSessionLogSeverityLevel(raw, ORT_LOGGING_LEVEL_VERBOSE));

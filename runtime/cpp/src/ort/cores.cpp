@@ -141,13 +141,19 @@ Cores usable_cores(const fs::path& root, const std::set<int>& allowed) {
   return {static_cast<int>(present.size()), static_cast<int>(usable)};
 }
 
-std::optional<Cores> own_cores() {
+std::set<int> allowed_cores() {
   std::array<cpu_set_t, 8> mask{};  // of up to 8192 cores
-  if (sched_getaffinity(0, sizeof mask, mask.data()) != 0) return std::nullopt;
   std::set<int> allowed;
+  if (sched_getaffinity(0, sizeof mask, mask.data()) != 0) return allowed;
   for (int core = 0; core < static_cast<int>(8 * sizeof mask); ++core) {
     if (CPU_ISSET_S(core, sizeof mask, mask.data())) allowed.insert(core);
   }
+  return allowed;
+}
+
+std::optional<Cores> own_cores() {
+  const std::set<int> allowed = allowed_cores();
+  if (allowed.empty()) return std::nullopt;
   return usable_cores("/", allowed);
 }
 

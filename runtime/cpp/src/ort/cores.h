@@ -17,6 +17,9 @@ struct Cores {
 // is bound to.
 Cores usable_cores(const std::filesystem::path& root, const std::set<int>& allowed);
 
+// Those that this thread is bound to, and those that it starts will be; none where the system does not tell.
+std::set<int> allowed_cores();
+
 // Of this process on this machine; none where the system does not tell.
 std::optional<Cores> own_cores();
 

@@ -5,6 +5,7 @@
 #include <set>
 #include <tuple>
 
+#include "session/thread_choice.h"
 #include "util/error.h"
 #include "util/forks.h"
 #include "util/names.h"
@@ -75,9 +76,11 @@ Chosen open_engine(const GraphFile& graph, const OpenOptions& options, const std
       std::optional<std::string> reason = backend->why_not(device, options);
       if (!reason) {
         try {
+          std::unique_ptr<Engine> opened = backend->open(graph, device, options);
+          if (options.adapt && device == "cpu") opened = as_free(std::move(opened), *backend, graph, options);
           // In a child of a fork it is left alone: to let go of it would wait for threads that are the parent's.
-          const std::shared_ptr<Engine> engine(backend->open(graph, device, options).release(), [process = Process()](Engine* opened) {
-            if (process.is_this()) delete opened;
+          const std::shared_ptr<Engine> engine(opened.release(), [process = Process()](Engine* abandoned) {
+            if (process.is_this()) delete abandoned;
           });
           std::vector<std::string> told = reasons(passed_over, true);
           if (!options.backend && !by_name_only.empty()) told.push_back(joined(by_name_only) + " (only when asked for by name)");

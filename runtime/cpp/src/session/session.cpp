@@ -85,9 +85,7 @@ void Binding::run() {
 
 std::shared_ptr<Session> Session::open(std::shared_ptr<const Bundle> bundle, const OpenOptions& options) {
   GraphFile graph = graph_file(bundle, options);
-  std::vector<std::filesystem::path> files = graph.precision->data;
-  files.push_back(graph.precision->file);
-  Chosen chosen = bundle->files->read(files, [&] { return open_engine(graph, options); });
+  Chosen chosen = bundle->files->read(graph.files(), [&] { return open_engine(graph, options); });
   auto session = std::make_shared<Session>();
   session->bundle = std::move(bundle);
   session->backend = chosen.backend, session->device = chosen.device, session->choice = chosen.choice;

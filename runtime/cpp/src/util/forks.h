@@ -48,6 +48,16 @@ class ForkMutex {
   std::mutex mutex_;
 };
 
+// The one T of this process, which is never destroyed; a child of a fork makes its own.
+template <typename T>
+T& of_this_process() {
+  static auto& mutex = *new ForkMutex;
+  static auto& made = *new std::pair<Process, T*>;
+  const std::lock_guard<ForkMutex> only(mutex);
+  if (!made.second || !made.first.is_this()) made = {Process(), new T};
+  return *made.second;
+}
+
 // Work that a fork waits for, up to a minute: what it holds inside a library, which no child could ever give back. Threads do it side by side,
 // each for as long as it has one of these.
 class BeforeForks {

@@ -3,9 +3,11 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "c_api/errors.h"
+#include "ort/cores.h"
 #include "support/bundles.h"
 #include "support/child.h"
 
@@ -59,6 +61,26 @@ TEST_F(CGenerators, RefuseMemoryThatIsNotThere) {
   bad.data = odd + 3;
   EXPECT_EQ(generate(bad, source_mask()), ATTN_ERROR_INPUT);
   EXPECT_NE(std::string(attn_last_error()).find("not aligned to the 8 bytes of a int64"), std::string::npos) << attn_last_error();
+}
+
+TEST_F(CGenerators, WriteTheSameWithAsManyThreadsAsCoresAreFree) {
+  const auto written = [&] {
+    EXPECT_EQ(generate(source(), source_mask()), ATTN_OK) << attn_last_error();
+    size_t length = 0;
+    const int64_t* row = attn_result_tokens(result, 0, &length);
+    const std::vector<int64_t> found(row, row + length);
+    attn_result_close(std::exchange(result, nullptr));
+    return found;
+  };
+  const std::vector<int64_t> expected = written();
+  EXPECT_FALSE(expected.empty());
+  attn_generator_close(std::exchange(generator, nullptr));
+  attn_open_options open = ATTN_OPEN_OPTIONS_INIT;
+  open.device = "cpu";
+  open.threads = ATTN_THREADS_AUTO;
+  ASSERT_EQ(attn_generator_open(bundle, &open, &generator), ATTN_OK) << attn_last_error();
+  EXPECT_EQ(std::string(attn_generator_choice(generator)).find("as cores are free") != std::string::npos, own_cores()->usable > 1);
+  EXPECT_EQ(written(), expected);
 }
 
 TEST_F(CGenerators, BelongToTheProcessThatOpenedThem) {

@@ -31,7 +31,9 @@ TEST_F(Header, ABundleVerifiesAndRuns) {
   bundle.verify(on_cpu(), [&](const attn_check& check) { checks += check.passed; });
   EXPECT_EQ(checks, 3);
 
-  const attn::Session session(bundle, on_cpu());
+  attn::Options options = on_cpu();
+  options.threads = ATTN_THREADS_AUTO;
+  const attn::Session session(bundle, options);
   EXPECT_EQ(session.device(), "cpu");
   EXPECT_EQ(session.inputs().at(0).dims.at(0).name, "batch");
   attn::Binding call = session.bind({{"batch", 2}});

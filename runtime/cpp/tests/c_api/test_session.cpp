@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "c_api/errors.h"
+#include "ort/cores.h"
 #include "support/bundles.h"
 #include "support/child.h"
 #include "support/scratch.h"
@@ -154,11 +155,36 @@ TEST_F(CSessions, OptionsOfOtherVersionsAreReadAsFarAsTheyGo) {
     EXPECT_EQ(attn_session_open(bundle, &older, &got), ATTN_ERROR_USAGE) << size;
   }
   attn_open_options negative = ATTN_OPEN_OPTIONS_INIT;
-  negative.threads = -1;
+  negative.threads = -2;
   EXPECT_EQ(attn_session_open(bundle, &negative, &got), ATTN_ERROR_USAGE);
   negative.threads = 100000;  // which would be started, one and all
   EXPECT_EQ(attn_session_open(bundle, &negative, &got), ATTN_ERROR_USAGE);
-  EXPECT_STREQ(attn_last_error(), "threads: got 100000, expected 0 (all cores) or up to 1024");
+  EXPECT_STREQ(attn_last_error(), "threads: got 100000, expected 0 (all cores), up to 1024, or ATTN_THREADS_AUTO");
+}
+
+TEST_F(CSessions, ThreadsMayBeAsManyAsCoresAreFree) {
+  attn_open_options options = ATTN_OPEN_OPTIONS_INIT;
+  options.device = "cpu";
+  options.threads = ATTN_THREADS_AUTO;
+  attn_session* adapted = nullptr;
+  attn_binding* binding = nullptr;
+  ASSERT_EQ(attn_session_open(bundle, &options, &adapted), ATTN_OK) << attn_last_error();
+  const int cores = own_cores()->usable;
+  const std::string note = cores == 1 ? "" : " (as many of " + std::to_string(cores) + " threads as cores are free)";
+  EXPECT_EQ(attn_session_choice(adapted), "ort on cpu, fp32" + note);
+  attn_tensor in = x(), out = y();
+  ASSERT_EQ(attn_session_run(session, &in, 1, &out, 1), ATTN_OK) << attn_last_error();
+  const std::vector<float> expected(answers, answers + 10);
+  out = y();
+  ASSERT_EQ(attn_session_run(adapted, &in, 1, &out, 1), ATTN_OK) << attn_last_error();
+  EXPECT_EQ(std::vector<float>(answers, answers + 10), expected);
+  ASSERT_EQ(attn_session_bind(adapted, nullptr, 0, &in, 1, nullptr, 0, &binding), ATTN_OK) << attn_last_error();
+  attn_session_close(adapted);
+  ASSERT_EQ(attn_binding_run(binding), ATTN_OK) << attn_last_error();
+  ASSERT_EQ(attn_binding_output(binding, "y", &out), ATTN_OK);
+  const auto* bound = static_cast<const float*>(out.data);
+  EXPECT_EQ(std::vector<float>(bound, bound + 10), expected);
+  attn_binding_close(binding);
 }
 
 TEST_F(CSessions, MessagesAreOneLineOfText) {

@@ -2,12 +2,12 @@
 #include "ort/cores.h"
 
 #include <gtest/gtest.h>
-#include <sched.h>
 
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "support/one_core.h"
 #include "support/scratch.h"
 
 namespace attn {
@@ -84,17 +84,9 @@ TEST(Cores, AreThoseThatAreOnlineAndAllowedAndWithinTheQuota) {
 }
 
 TEST(Cores, ThreadsOfAProcessBoundToOneCore) {
-  cpu_set_t before, one;
-  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
-  int first = 0;
-  while (!CPU_ISSET(first, &before)) ++first;
-  CPU_ZERO(&one);
-  CPU_SET(first, &one);
-  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
-  const int threads = default_threads();
-  ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
-  if (usable_cores("/", {first}).present == 1) GTEST_SKIP() << "a machine of one core";
-  EXPECT_EQ(threads, 1);
+  const OneCore bound;
+  if (own_cores()->present == 1) GTEST_SKIP() << "a machine of one core";
+  EXPECT_EQ(default_threads(), 1);
 }
 
 }  // namespace

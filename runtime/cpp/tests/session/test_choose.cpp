@@ -1,7 +1,9 @@
 // Which backend and device are taken, and what is said of the others.
 #include <algorithm>
 
+#include "ort/cores.h"
 #include "session/choose.h"
+#include "support/one_core.h"
 #include "support/scratch.h"
 
 namespace attn {
@@ -87,6 +89,19 @@ TEST(Choose, WhatFailsToOpenIsPassedOverOnlyWhereTheBackendIsAtFault) {
             "one on cuda (out of memory)");
   const Backends damaged = those(Told("one", "", "", true, "damaged"), Told("two", "", ""));
   EXPECT_EQ(raised([&] { chosen(damaged, asked("cuda")); }), "damaged");
+}
+
+TEST(Choose, ThreadsAdaptOnTheCpuWhereThereAreSeveralCores) {
+  OpenOptions options = asked("cpu");
+  options.adapt = true;
+  const Backends all = those(Told("one", "", ""));
+  const int cores = own_cores()->usable;
+  EXPECT_EQ(chosen(all, options).choice, cores == 1 ? "one on cpu" : "one on cpu (as many of " + std::to_string(cores) + " threads as cores are free)");
+  options.device = "cuda";
+  EXPECT_EQ(chosen(all, options).choice, "one on cuda");
+  options.device = "cpu";
+  const OneCore bound;
+  EXPECT_EQ(chosen(all, options).choice, "one on cpu");
 }
 
 TEST(Choose, ANamedDeviceIsTakenOrRefused) {
