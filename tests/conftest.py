@@ -42,6 +42,13 @@ if not os.environ.get("ATTN_TEST_ALL"):
 sweep_sizes.DEFAULT_SECONDS = sweep_sizes.HEAVY_SECONDS = 0.1
 
 
+#: Files of a minute and more, each the work of one process: begun last, one of them would be alone at work at the end.
+LONGEST = {
+    "test_bare_machine.py", "test_board.py", "test_conversion.py", "test_engine_pool.py", "test_generator_answers.py",
+    "test_gpu_bench.py", "test_model_survey.py", "test_patches.py", "test_quantised_accuracy.py",
+}  # fmt: skip
+
+
 class _TorchvisionFirst(MetaPathFinder):
     """transformers and timm import torchvision, which fails beside a torch that it was not built for, as CI's is."""
 
@@ -75,10 +82,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # One process does the whole survey, which begins with imports of seconds; last of all, it would be alone at work.
-    items.sort(
-        key=lambda item: (not item.nodeid.startswith("tests/contract/"), item.path.name != "test_model_survey.py")
-    )
+    items.sort(key=lambda item: (not item.nodeid.startswith("tests/contract/"), item.path.name not in LONGEST))
     if os.environ.get("ATTN_TEST_ALL"):
         return
     for item in items:

@@ -6,11 +6,13 @@ Nothing here knows the name of any model: a new file in attn_models is crossed w
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from attn_export import ExportOptions, export
 from attn_export.console import Console
+from attn_export.parity import generation
 from attn_export.precision.conversion import add_precision
 from attn_export.source.resolve import load_source
 from attn_models import registry
@@ -29,7 +31,10 @@ def trained(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if spec.recipe is None:
         pytest.skip(f"{model} has no training")
     folder = tmp_path_factory.mktemp("trained")
-    loop.train(spec, loop.TrainOptions(folder, limit=16, batch_size=8, epochs=8, quiet=True))
+    with pytest.MonkeyPatch.context() as patch:
+        # What is drawn sample by sample is not drawn by thousands for that: the first samples are the same.
+        patch.setattr(sys.modules[spec.recipe.__module__], "TRAIN_SIZE", 64, raising=False)
+        loop.train(spec, loop.TrainOptions(folder, limit=16, batch_size=8, epochs=8, quiet=True))
     return folder
 
 
@@ -44,9 +49,12 @@ def precisions(model: str) -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def bundle(model: str, precisions: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model, untrained but awake, exported as a user would, in its precisions. Sizes between the corners are left to
-    tests/export/pipeline."""
+    tests/export/pipeline, answers of more than 16 tokens, each a whole forward of PyTorch's, to tests/export/parity."""
     target = tmp_path_factory.mktemp("bundle") / f"{model}.attn"
-    export(load_source(model), target, options=ExportOptions(sweep=0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generation, "USUAL", generation.USUAL._replace(tokens=16))
+        patch.setattr(generation, "affordable", lambda seconds: generation.USUAL)
+        export(load_source(model), target, options=ExportOptions(sweep=0))
     for kind in precisions[1:]:
         add_precision(target, kind, console=Console(True))
     return target

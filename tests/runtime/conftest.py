@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.graphs.make_hostile_bundles import make_hostile_bundles, make_valid_bundle
+
+
+@pytest.fixture(scope="module")
+def own_garbage() -> Iterator[None]:
+    """For files whose tests collect garbage: what the files before them left alive takes seconds to look through, each time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()  # what was alive may become garbage now, with the files that it holds
 
 
 @pytest.fixture(scope="session")

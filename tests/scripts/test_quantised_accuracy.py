@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import runpy
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -17,6 +18,7 @@ import torch
 import training_samples
 from attn_export import ExportOptions, export
 from attn_models import registry
+from attn_models.training import loop
 from attn_models.training.distributed import joined_processes
 from attn_models.training.evaluation import evaluate
 from attn_models.zoo import lm, translator
@@ -37,8 +39,14 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run on a vit of one epoch, with the rows of the script in rows.json."""
 
     def make(folder: Path) -> None:
-        quantised_accuracy.weights_of("vit", folder, ["--epochs", "2", "--limit", "256", "--quiet"])
-        with redirect_stdout(io.StringIO()) as table, redirect_stderr(io.StringIO()):
+        options = loop.TrainOptions(folder / "vit", epochs=2, limit=256, quiet=True)
+        loop.train(registry.get("vit"), options)  # here: a process of its own would import PyTorch first
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            redirect_stdout(io.StringIO()) as table,
+            redirect_stderr(io.StringIO()),
+        ):
+            patch.setattr("attn_export.precision.quantised.speed.SECONDS", 0.0)
             quantised_accuracy.main(
                 ["--models", "vit", "--limit", "64", "--runs", str(folder), "--json", str(folder / "rows.json")]
             )
@@ -83,12 +91,23 @@ def test_ranges_come_of_the_samples_that_are_named(vit: Path) -> None:
     assert largest["golden inputs"] > 1.5 * pixels  # drawn from a normal distribution
 
 
-def test_a_precision_that_can_not_be_made_is_a_row_with_its_reason(vit: Path) -> None:
+def test_a_precision_that_can_not_be_made_is_a_row_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     row = quantised_accuracy.Row("vit", "images", 64, "int8", "none", problem="it does not fit")
     exact = quantised_accuracy.Row("vit", "images", 64, "fp32", "none", 0.5)
     assert quantised_accuracy.markdown([exact, row]).splitlines()[-1] == "| vit | 64 images | 50.00% | refused |"
-    done = subprocess.run([sys.executable, SCRIPT, "--precisions", "int9"], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.startswith("error: ") and "int8" in done.stderr
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--precisions", "int9"])
+    with pytest.raises(SystemExit, match=r"^error: .*int9.*int8"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+def test_a_model_without_weights_is_trained_by_the_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As far as the command goes with a name that no model has: PyTorch is not imported for that."""
+    with pytest.raises(subprocess.CalledProcessError):
+        quantised_accuracy.weights_of("vitt", tmp_path, ["--epochs", "1"])
+    assert "did you mean vit?" in capfd.readouterr().err
+    (tmp_path / "vitt").mkdir()
+    (tmp_path / "vitt" / "model.safetensors").touch()
+    assert quantised_accuracy.weights_of("vitt", tmp_path) == tmp_path / "vitt"
 
 
 @pytest.fixture(scope="module")
@@ -156,8 +175,8 @@ def test_golden_inputs_of_texts_are_texts_of_that_length() -> None:
 
 
 def test_a_translation_is_padded_to_the_length_of_the_targets() -> None:
-    split = training_samples.recipe_of("translator").test.first(3)
-    inputs = {name: tensor[:1].numpy() for name, tensor in split.inputs.items() if name.startswith("source")}
+    source = np.array([[4, 9, 7, translator.PAD, translator.PAD]])
+    inputs = {"source": source, "source_mask": source != translator.PAD}
     kept = training_samples.unpadded(inputs)
     assert kept["source"].shape == kept["source_mask"].shape and kept["source_mask"].all()
     assert (inputs["source"] != translator.PAD).sum() == kept["source"].size

@@ -7,23 +7,15 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from attn_runtime.backends import openvino as backend
 from attn_runtime.errors import BackendError
 from attn_runtime.onnx_file import read_graph
 from attn_runtime.session import open_session
 from onnx import parser
+from support.checks.node_cases import node_cases
 from support.graphs.cpp_bundles import bundle
 from support.machines.cpp_session import Opened
-
-
-def node_models() -> dict[str, onnx.ModelProto]:
-    """onnx's own tests of operators, by name."""
-    from onnx.backend.test.case.node import collect_testcases
-
-    return {case.name: case.model for case in collect_testcases(None)}
-
 
 HEAD = '<ir_version: 10, opset_import: ["" : 23, "com.microsoft" : 1]> g '
 #: What those tests have nothing of.
@@ -69,8 +61,11 @@ RULES = {
 }  # fmt: skip
 
 
-def test_both_refuse_the_same_nodes_for_the_same_reasons(cpp_build: Path, tmp_path: Path) -> None:
-    models = node_models() | {name: parser.parse_model(HEAD + text) for name, text in MADE.items()}
+def test_both_refuse_the_same_nodes_for_the_same_reasons(
+    cpp_build: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    models = {name: case.model for name, case in node_cases(tmp_path_factory).items()}
+    models |= {name: parser.parse_model(HEAD + text) for name, text in MADE.items()}
     files = {}
     for number, (name, model) in enumerate(models.items()):
         files[name] = tmp_path / f"{number}.onnx"

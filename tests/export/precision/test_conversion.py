@@ -169,7 +169,7 @@ def test_rows_that_are_masked_everywhere_need_nothing_in_fp32(made: Made, padded
         # Every layer's sum is the mask where it masks; what masks is told once for all of them.
         graph = onnx.load(typed.path).graph
         assert [n.op_type for n in graph.node].count("LessOrEqual") == 1
-        assert sum(n.output[0].endswith("_before_mask") for n in graph.node) == 6
+        assert sum(n.output[0].endswith("_before_mask") for n in graph.node) == 3
     assert typed.fp32_nodes == ()
 
 
@@ -183,7 +183,7 @@ def test_the_bundle_tells_what_was_kept_and_why(made: Made, tmp_path: Path) -> N
         ("MatMul", "layers.3.attention"),
         ("Mul", "layers.3.attention"),
     ]
-    assert [b.dtype for b in entry.attention] == ["float16"] * 3 + ["float32"] + ["float16"] * 2
+    assert [b.dtype for b in entry.attention] == ["float16"] * 3 + ["float32"]
     assert verify(bundle, precision="fp16").tolerances["model"].rtol == 1e-2
 
 
@@ -391,7 +391,7 @@ def test_mistakes_cost_nothing(made: Made, tmp_path: Path) -> None:
     (bare / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="graph model has no golden cases to hold another precision against"):
         add_precision(bare, "fp16", console=quiet)
-    damaged = copy(made("Offset"), tmp_path)
+    damaged = copy(made("Small"), tmp_path / "damaged")
     with (damaged / "model.onnx").open("r+b") as file:
         file.seek(5000)
         file.write(b"\0\0\0\0")

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from attn_runtime.onnx_file import read_graph
 from attn_runtime.ort import usable_cores
 from attn_runtime.session import Session, open_session
 from onnx import helper, numpy_helper, parser
+from support.checks.node_cases import node_cases
 from support.checks.threads import in_threads
 from support.graphs.make_graphs import add, embed, floats, nonzero, save
 
@@ -62,14 +62,6 @@ def equal(ours: list[Any], theirs: list[Any]) -> bool:
 # --- what is read otherwise ---------------------------------------------------------------------------------------
 
 
-@cache
-def node_cases() -> dict[str, Any]:
-    """onnx's own tests of operators, by name: each a model of one node, with inputs and the answers of its text."""
-    from onnx.backend.test.case.node import collect_testcases
-
-    return {case.name: case for case in collect_testcases(None)}
-
-
 MISREAD = (
     "attention_local_window", "attention_bidirectional_window", "attention_3d_local_window",
     "attention_local_window_with_past", "attention_4d_with_past_and_present_qk_matmul_bias_4d_mask_causal", "gru_batchwise",
@@ -82,8 +74,10 @@ MISREAD = (
 
 
 @pytest.mark.parametrize("name", MISREAD)
-def test_what_the_library_reads_otherwise_is_refused(name: str, tmp_path: Path) -> None:
-    case = node_cases()[f"test_{name}"]
+def test_what_the_library_reads_otherwise_is_refused(
+    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    case = node_cases(tmp_path_factory)[f"test_{name}"]
     names = [value.name for value in case.model.graph.input]
     assert any(
         not equal(as_library(case.model, dict(zip(names, inputs, strict=True))), [np.asarray(o) for o in outputs])
@@ -95,8 +89,11 @@ def test_what_the_library_reads_otherwise_is_refused(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("operator", ["Attention", "LSTM", "GRU", "RNN", "MaxPool", "RotaryEmbedding", "ReduceL1"])
-def test_what_it_reads_rightly_is_taken(operator: str, tmp_path: Path) -> None:
-    found = [case for case in node_cases().values() if [n.op_type for n in case.model.graph.node] == [operator]]
+def test_what_it_reads_rightly_is_taken(
+    operator: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cases = node_cases(tmp_path_factory).values()
+    found = [case for case in cases if [n.op_type for n in case.model.graph.node] == [operator]]
     assert len(found) > 3
     refused = []
     for case in found:

@@ -15,6 +15,8 @@ from attn_runtime.device.tensor import DeviceArray
 from attn_runtime.errors import BackendError, InputError
 from support.machines.host_device import HostDevice
 
+pytestmark = pytest.mark.usefixtures("own_garbage")
+
 
 @pytest.fixture
 def device() -> HostDevice:

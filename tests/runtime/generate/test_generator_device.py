@@ -28,6 +28,8 @@ from support.machines.host_device import HostDevice
 from support.machines.ort_executor import OrtExecutor
 from support.models.tiny_generators import Tiny, drawn_prompts, inputs_of, write_bundle
 
+pytestmark = pytest.mark.usefixtures("own_garbage")
+
 # Heads of 8 x 4 bytes: parts of 16 entries begin where engines want them; those of 2 rows and one entry do not.
 TRANSLATOR = Tiny(extend=True, sharpness=1.0, batch=12, max_length=40, seed=1)
 WRITER = Tiny(encoder=False, extend=True, key_heads=1, sharpness=1.0, batch=12, max_length=40, seed=9)

@@ -75,7 +75,7 @@ class LargeLogits(Net):
     """One layer whose queries and keys have grown, with a temperature that has shrunk with them."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(layers=4)
         attention = self.layers[3].attention
         gain = 150.0
         with torch.no_grad():
@@ -102,10 +102,10 @@ class LargeLayerNorm(LargeActivations):
 class Padded(Net):
     """Padding masked as BERT does: (1 - keep) * the least float32. Two layers attend sharply, logits of +-40."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, layers=3):
+        super().__init__(layers=layers)
         with torch.no_grad():
-            for layer in self.layers[2:4]:
+            for layer in self.layers[1:3]:
                 for m in (layer.attention.q, layer.attention.k):
                     m.weight *= 6.0
 
@@ -116,6 +116,9 @@ class Padded(Net):
 
 class MaskInput(Padded):
     """The additive mask comes from the caller."""
+
+    def __init__(self):
+        super().__init__(layers=6)
 
     def forward(self, x, mask):
         return Net.forward(self, x, mask[:, None])

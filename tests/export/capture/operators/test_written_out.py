@@ -45,7 +45,7 @@ def test_every_file_with_a_form_is_found() -> None:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With fp16 beside fp32, as attn-export makes it."""
     target = tmp_path_factory.mktemp("resized") / "resized.attn"
-    loaded = load_source("support.models.resized:Resized", inputs=["x:float32[B,T,4]"], dims=["B=1:1:2", "T=8:16:2500"])
+    loaded = load_source("support.models.resized:Resized", inputs=["x:float32[B,T,4]"], dims=["B=1", "T=8:16:2500"])
     export(loaded, target, precision="fp16", console=Console(True))
     return target
 

@@ -30,6 +30,8 @@ from support.graphs.make_graphs import add, embed, floats, integers, nonzero, sa
 from support.machines.host_device import HostDevice
 from support.machines.ort_executor import OrtExecutor
 
+pytestmark = pytest.mark.usefixtures("own_garbage")
+
 ADD = {"a": ((1, 1), (2, 8), (64, 64)), "b": ((1, 1), (2, 8), (64, 64))}
 
 
