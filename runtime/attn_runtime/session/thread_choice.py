@@ -106,8 +106,13 @@ class ThreadChoice:
         if way in self._engines:
             self._using = self._engines[way] or self._using
         elif self._opening is None or not self._opening.is_alive():
-            self._opening = threading.Thread(target=self._open, args=(way,), name="attn-open")
-            self._opening.start()
+            opening = threading.Thread(target=self._open, args=(way,), name="attn-open")
+            try:
+                opening.start()
+            except RuntimeError:  # no more threads here: what is open does
+                self._engines[way] = None
+            else:
+                self._opening = opening
 
     def _open(self, way: Way) -> None:
         """Calls go on meanwhile, and take it from their next look on."""
