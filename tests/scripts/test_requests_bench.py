@@ -14,9 +14,10 @@ def test_requests_are_measured_beside_batches(tmp_path: Path, monkeypatch: pytes
     bundle = write_bundle(tmp_path / "lm.attn", Tiny(encoder=False, layers=1, max_length=72, batch=64, stop=()))
     monkeypatch.setattr(requests, "bundle_of", lambda *_: bundle)
     monkeypatch.setattr(requests, "REQUESTS", 12)
-    rate, first = requests.measure(Asked(True, 1, tmp_path, tmp_path, False))
+    rate, first, full = requests.measure(Asked(True, 1, tmp_path, tmp_path, False))
     assert (rate.unit, first.unit) == ("tokens/s", "ms") and rate.cell.startswith("lm, 12 requests, 4..")
     assert rate.peer is not None and first.peer is not None and first.ours < 60_000
+    assert (full.ours, full.unit, full.goal) == (rate.ours, "tokens/s", None) and full.peer is not None
 
 
 def test_what_is_computed_behind_an_answer_does_not_count() -> None:

@@ -109,7 +109,7 @@ def test_arrays_from_a_pipe(of_recordings: Path) -> None:
     with piped(made.getvalue()) as name:
         assert run_file(of_recordings, name).outputs
     with piped(made.getvalue()) as name:
-        assert run_graphs(bundle, name, {graph.name}, "cpu", None, None, None).outputs
+        assert run_graphs(bundle, name, {graph.name}, {"device": "cpu"}, None).outputs
 
 
 @pytest.mark.parametrize("by_name", [False, True])
