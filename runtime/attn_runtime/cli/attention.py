@@ -9,7 +9,7 @@ import click
 
 from ..errors import UsageError
 from ..escape import printable
-from .options import cache_option, json_option, picture_file, print_json, quiet_option, say, verbose_option
+from .options import json_option, picture_file, place_options, print_json, quiet_option, say, verbose_option
 from .printers import print_passed_over
 
 if TYPE_CHECKING:
@@ -55,10 +55,7 @@ def _npz(context: click.Context, option: click.Parameter, output: str | None) ->
 )
 @click.option("--max-length", type=int, help="Of a model that writes, most tokens of the answer.")
 @click.option("-o", "--output", type=click.Path(readable=False), callback=_npz, help="Write every map to this .npz.")
-@click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
-@click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@cache_option
+@place_options
 @quiet_option
 @verbose_option
 @json_option

@@ -10,9 +10,9 @@ import click
 from ..errors import UsageError
 from ..escape import printable
 from .options import (
-    cache_option,
     clean,
     json_option,
+    place_options,
     print_json,
     quiet_option,
     say,
@@ -43,48 +43,44 @@ _ASKED = [
 
 
 def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(
-        [
-            click.option(
-                "--max-length",
-                type=int,
-                help="Most tokens of an answer.  [default: the bundle's, or what the model has room for]",
-            ),
-            click.option("--min-length", type=int, help="An answer has so many tokens before it may end."),
-            click.option(
-                "--repetition-penalty", type=float, help="Above 1: tokens that are there already become less likely."
-            ),
-            click.option(
-                "--no-repeat-ngram", type=int, metavar="N", help="No N tokens in a row come twice; 0 for no such rule."
-            ),
-            click.option(
-                "--greedy", is_flag=True, help="The likeliest token each time, whatever the bundle does by default."
-            ),
-            click.option(
-                "--lookup",
-                type=int,
-                metavar="N",
-                help="Guess up to N tokens ahead, as they stand in the text: the same answer, sooner where it repeats it.",
-            ),
-            click.option(
-                "--file",
-                type=click.Path(readable=False),
-                help="A text a line; - is stdin. A blank line answers a blank line.",
-            ),
-            click.option("--stream", is_flag=True, help="Print an answer while it is written. One text, one beam."),
-            click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one."),
-            click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out."),
-            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-            threads_option,
-            cache_option,
-            click.option(
-                "--low-memory", is_flag=True, help="On the CPU, keep one copy of the weights; slower from two rows on."
-            ),
-            quiet_option,
-            verbose_option,
-            json_option,
-        ]
-    ):
+    options: list[Callable[..., Any]] = [
+        click.option(
+            "--max-length",
+            type=int,
+            help="Most tokens of an answer.  [default: the bundle's, or what the model has room for]",
+        ),
+        click.option("--min-length", type=int, help="An answer has so many tokens before it may end."),
+        click.option(
+            "--repetition-penalty", type=float, help="Above 1: tokens that are there already become less likely."
+        ),
+        click.option(
+            "--no-repeat-ngram", type=int, metavar="N", help="No N tokens in a row come twice; 0 for no such rule."
+        ),
+        click.option(
+            "--greedy", is_flag=True, help="The likeliest token each time, whatever the bundle does by default."
+        ),
+        click.option(
+            "--lookup",
+            type=int,
+            metavar="N",
+            help="Guess up to N tokens ahead, as they stand in the text: the same answer, sooner where it repeats it.",
+        ),
+        click.option(
+            "--file",
+            type=click.Path(readable=False),
+            help="A text a line; - is stdin. A blank line answers a blank line.",
+        ),
+        click.option("--stream", is_flag=True, help="Print an answer while it is written. One text, one beam."),
+        place_options,
+        threads_option,
+        click.option(
+            "--low-memory", is_flag=True, help="On the CPU, keep one copy of the weights; slower from two rows on."
+        ),
+        quiet_option,
+        verbose_option,
+        json_option,
+    ]
+    for option in reversed(options):
         command = option(command)
     return command
 

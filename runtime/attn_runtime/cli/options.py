@@ -65,25 +65,26 @@ threads_option = click.option(
 )
 
 
-cache_option = click.option(
-    "--cache",
-    type=click.Path(readable=False),
-    metavar="FOLDER",
-    help="Keep there what is made of each graph for this machine; the next time it opens in half the time.",
-)
-
-
-def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that choose what is opened and where it runs."""
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that choose where a bundle runs, and in which precision."""
     for option in (
         click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one."),
-        click.option("--graph", help="Which graph of a bundle that has several."),
         click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        cache_option,
+        click.option(
+            "--cache",
+            type=click.Path(readable=False),
+            metavar="FOLDER",
+            help="Keep there what is made of each graph for this machine; the next time it opens in half the time.",
+        ),
     ):
         command = option(command)
     return command
+
+
+def session_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Those, and which graph."""
+    return place_options(click.option("--graph", help="Which graph of a bundle that has several.")(command))
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import (
-    cache_option,
     json_option,
+    place_options,
     print_json,
     quiet_option,
     say,
@@ -32,10 +32,7 @@ if TYPE_CHECKING:
 @click.option("--language", help="What is spoken, as in de, of a model that is told.  [default: the bundle's]")
 @click.option("--task", help="transcribe or translate, of a model that does both.  [default: the bundle's]")
 @threads_option
-@cache_option
-@click.option("--precision", help="Which of the bundle's precisions; fp32 where there is one.")
-@click.option("--backend", help="Which backend; attn-run doctor lists them. Chosen when left out.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@place_options
 @quiet_option
 @verbose_option
 @json_option
