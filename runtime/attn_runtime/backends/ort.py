@@ -97,9 +97,10 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
     """
     if device == "cpu":
         kept = options.cache is not None and graph.bundle is not None
-        session = _create_kept(graph, options) if kept else create(graph, device, options, [])
+        facts = _facts(graph)
+        session = _create_kept(graph, options, facts.half) if kept else create(graph, device, options, [], facts=facts)
         engine = OrtEngine(session, graph, device)
-        engine.note = CPU_NOTE if _facts(graph).half else None
+        engine.note = CPU_NOTE if facts.half else None
         return engine
     asked = cuda_provider(device, options.cuda_graph)
     session = create(graph, device, options, [asked])
@@ -107,10 +108,9 @@ def open(graph: GraphFile, device: str, options: OpenOptions) -> OrtEngine:
     return gpu_engine(session, graph, device, _GRAPHS if options.cuda_graph else None, waits=True)
 
 
-def _create_kept(graph: GraphFile, wanted: OpenOptions) -> Any:
+def _create_kept(graph: GraphFile, wanted: OpenOptions, half: bool) -> Any:
     """As `create` on the CPU, of the graph as it was optimised before and kept in the cache; it is put there where it is not."""
     assert wanted.cache is not None
-    half = _facts(graph).half
     saved = SavedGraph(graph, wanted.cache, library(), optimizer_options(half, wanted.low_memory), (CPU,))
     file = saved.find()
     if file is not None:
@@ -173,6 +173,7 @@ def create(
     wanted: OpenOptions,
     gpu_providers: Sequence[tuple[str, dict[str, str]]],
     configure: Callable[[Any], None] | None = None,
+    facts: _Facts | None = None,
 ) -> Any:
     """An onnxruntime.InferenceSession on `gpu_providers`, the first one first, and the CPU after them.
 
@@ -180,9 +181,7 @@ def create(
     `open` raises; where the nodes went is for the caller to check.
     """
     onnxruntime = library()
-    if graph.bundle is None:  # which has seen to it
-        check_external_data(graph.file, graph.where)
-    facts = _facts(graph)
+    facts = facts or _facts(graph)
     options = _session_options(wanted, device, zero_points=facts.zero_points)
     if device != "cpu":
         options.add_session_config_entry(*RECORD)  # ONNX Runtime before 1.24 ignores it
@@ -209,11 +208,13 @@ class _Facts(NamedTuple):
 
 
 def _facts(graph: GraphFile) -> _Facts:
-    """A bundle says them, whose graphs have zero points; a plain file is somebody's, and is read."""
+    """A bundle says them, whose graphs have zero points; a plain file is somebody's, and is read. BundleError where it or a file
+    that it names may not be."""
     if graph.bundle is not None and graph.precision is not None:
         return _Facts(graph.bundle.graph(graph.graph).precisions[graph.precision].type == "fp16", True)
     from ..onnx_file import read_graph
 
+    check_external_data(graph.file, graph.where)
     known = read_graph(graph.file, graph.where)
     dequantized = [node.inputs for node in known.nodes if node.op_type == "DequantizeLinear"]
     return _Facts(
