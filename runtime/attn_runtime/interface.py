@@ -42,6 +42,15 @@ class GraphFile:
     graph: str | None = None
     precision: str | None = None
 
+    def files(self) -> list[Path]:
+        """Those that are read when it is opened. BundleError where a file outside a bundle names one that may not be read."""
+        if self.bundle is not None and self.precision is not None:
+            entry = self.bundle.graph(self.graph).precisions[self.precision]
+            return [entry.file, *entry.data]
+        from .onnx_file import check_external_data
+
+        return [self.file, *check_external_data(self.file, self.where)]
+
 
 @dataclass(frozen=True)
 class OpenOptions:

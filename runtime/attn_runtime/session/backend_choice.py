@@ -118,15 +118,13 @@ def _as_free(engine: Engine, module: Backend, graph: GraphFile, options: OpenOpt
 def _same_files(graph: GraphFile) -> Callable[[Callable[[], Engine]], Engine]:
     """Opens a graph again, from what was there when this was called. BundleError where it is another one by then."""
     if graph.bundle is not None:
-        entry = graph.bundle.graph(graph.graph).precisions[str(graph.precision)]
-        return partial(graph.bundle.files.read, [entry.file, *entry.data])
+        return partial(graph.bundle.files.read, graph.files())
     from ..bundle import mark_of
-    from ..onnx_file import check_external_data
 
     def marks() -> list[object]:
         return [mark_of(file.stat()) if file.exists() else None for file in files]
 
-    files = [graph.file, *check_external_data(graph.file, graph.where)]
+    files = graph.files()
     known = marks()
 
     def unchanged(open_it: Callable[[], Engine]) -> Engine:

@@ -8,11 +8,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, process_time
+from typing import NamedTuple
 
 #: Seconds between two looks. The system counts processor time in hundredths of a second.
 LOOK_S = 0.25
 #: Of a line of /proc/stat, behind the core's name: user, nice, system, irq, softirq, steal. The rest is idle, or counted twice.
 _TAKEN = (0, 1, 2, 5, 6, 7)
+
+
+class _Look(NamedTuple):
+    """time, busy, own: seconds, those of processors that everybody and that this process has had; cores: how many of them."""
+
+    time: float
+    busy: float
+    own: float
+    cores: int
 
 
 class FreeCores:
@@ -26,7 +36,7 @@ class FreeCores:
     def __init__(
         self, root: Path = Path("/"), now: Callable[[], float] = monotonic, own: Callable[[], float] = process_time
     ) -> None:
-        self._stat, self._root, self._now, self._own = root / "proc/stat", root, now, own
+        self._stat, self._now, self._own = root / "proc/stat", now, own
         self._lock = threading.Lock()
         self._last = self._look()
         self._windows: tuple[float, ...] = ()
@@ -34,26 +44,24 @@ class FreeCores:
     def now(self) -> float | None:
         """Of the last two looks, the one that found fewer: a core counts as free once it has been free twice. Looks where the
         last look is old."""
-        if self._last is not None and self._now() - self._last[0] >= LOOK_S and self._lock.acquire(blocking=False):
+        if self._last is not None and self._now() - self._last.time >= LOOK_S and self._lock.acquire(blocking=False):
             try:
                 self._measure(self._last)
             finally:
                 self._lock.release()
         return min(self._windows, default=None)
 
-    def _measure(self, last: tuple[float, float, float, int]) -> None:
+    def _measure(self, last: _Look) -> None:
         found = self._look()
         if found is None:
             return
-        seconds, busy, own = (found[which] - last[which] for which in range(3))
-        if seconds > 0:
+        if (seconds := found.time - last.time) > 0:
             # Of what is known later than it was spent, a little may be missing.
-            others = max(busy - own, 0.0) / seconds
-            self._windows = (*self._windows[-1:], max(found[3] - others, 0.0))
+            others = max((found.busy - last.busy) - (found.own - last.own), 0.0) / seconds
+            self._windows = (*self._windows[-1:], max(found.cores - others, 0.0))
         self._last = found
 
-    def _look(self) -> tuple[float, float, float, int] | None:
-        """The time, seconds of processors that everybody and that this process has had, and the number of cores."""
+    def _look(self) -> _Look | None:
         try:
             lines = self._stat.read_text().splitlines()
         except OSError:
@@ -64,14 +72,14 @@ class FreeCores:
                 name, *ticks = line.split()
                 if name.startswith("cpu"):
                     cores[name] = sum(int(ticks[which]) for which in _TAKEN) / os.sysconf("SC_CLK_TCK")
-        all_of_them = cores.pop("cpu", None)
-        allowed = {f"cpu{core}" for core in os.sched_getaffinity(0)}
-        if all_of_them is None:
+        together = cores.pop("cpu", None)
+        if together is None:
             return None
+        allowed = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+        if allowed <= set(cores):
+            return _Look(self._now(), sum(cores[core] for core in allowed), self._own(), len(allowed))
         # A container may be shown as many cores as its quota has, whatever those are called that it runs on.
-        here = sum(cores[core] for core in allowed) if allowed <= set(cores) else all_of_them
-        count = len(allowed) if allowed <= set(cores) else len(cores)
-        return self._now(), here, self._own(), count
+        return _Look(self._now(), together, self._own(), len(cores))
 
 
 _of_this_process: tuple[int, FreeCores] | None = None

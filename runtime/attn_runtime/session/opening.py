@@ -82,8 +82,7 @@ def open_session(
 
     def of_bundle(bundle: Bundle) -> Session:
         chosen, file = _of_bundle(bundle, graph, precision)
-        entry = bundle.graph(graph).precisions[chosen]
-        made = bundle.files.read([entry.file, *entry.data], lambda: open_engine(file, device, backend, options, adapt))
+        made = bundle.files.read(file.files(), lambda: open_engine(file, device, backend, options, adapt))
         return _session(made, file.where, bundle, chosen)
 
     return with_bundle(path, of_bundle, paranoid=paranoid)

@@ -19,9 +19,9 @@ struct Chosen {
   std::shared_ptr<Engine> engine;
 };
 
-// The first candidate that opens the graph; on the CPU with as many threads as there are free cores, where the options say so. A device that was named is taken or refused with backend_error; with "auto", a GPU that
-// can't be used is passed over, and `choice` says so. Raises usage_error for an unknown name of either. `no_gpu` is asked only where
-// "auto" came down to the CPU.
+// The first candidate that opens the graph; on the CPU with as many threads as there are free cores, where the options say so. A device that
+// was named is taken or refused with backend_error; with "auto", a GPU that can't be used is passed over, and `choice` says so. Raises
+// usage_error for an unknown name of either. `no_gpu` is asked only where "auto" came down to the CPU.
 Chosen open_engine(const GraphFile& graph, const OpenOptions& options, const std::vector<std::unique_ptr<Backend>>& all = backends(),
                    std::optional<std::string> (*no_gpu)(const std::string& device) = why_no_gpu);
 
