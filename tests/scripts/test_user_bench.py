@@ -75,14 +75,14 @@ class Writer(Runner):
         return Made([0.1] * calls, self.tokens)
 
 
-def test_a_run_fails_where_tokens_differ_and_says_whose() -> None:
+def test_a_run_fails_where_tokens_differ_and_says_whose(asked: Asked) -> None:
     found = field.Field()
     found.runners += [Writer("attn-runtime", [1, 2, 3, 4]), Writer("a peer", [1, 2, 3, 5])]
     work = Work("1 row", tokens=np.array([[7]]), new=4)
     with pytest.raises(
         RuntimeError, match=r"1 row: a peer: 75.0% of its tokens are those of attn-runtime, expected all"
     ):
-        field.seconds_of(found, [work], 1, generators.same_tokens)
+        field.seconds_of(found, [work], asked, generators.same_tokens)
     with pytest.raises(RuntimeError, match=r"2.5e-01 of max\|answer\| from that of attn-runtime"):
         one_shot.same_answers(work, np.array([4.0, 1.0]), np.array([4.0, 2.0]))
 

@@ -46,9 +46,8 @@ def measure(
                 time.sleep(SETTLE_S)
                 try:
                     with around(work):
-                        started = time.perf_counter()
-                        while turn and time.perf_counter() - started < lead_s:
-                            runner.run(work, 1)
+                        if turn:
+                            keep_going(runner, work, lead_s)
                         made = _turn(runner, work, seconds.get(key))
                 except Exception as problem:  # a peer's own, of any kind
                     row["problem"] = f"{type(problem).__name__}: {problem}"[:300]
@@ -68,6 +67,13 @@ def measure(
             if first:
                 row["ratio"] = median(own) / median(first)
     return list(rows.values())
+
+
+def keep_going(runner: Runner, work: Work, seconds: float) -> None:
+    """Work that is not measured."""
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        runner.run(work, 1)
 
 
 def _turn(runner: Runner, work: Work, so_far: Sequence[float] | None) -> Made:

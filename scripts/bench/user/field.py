@@ -17,8 +17,8 @@ from .row import Asked
 #: Of ours: with threads="auto".
 OURS = "attn-runtime"
 BUSY = ", one core busy"
-#: Before each measurement everybody works so long, so that threads="auto" has seen what the machine is like.
-LEAD_S = 1.0
+#: Before each measurement everybody works so long, so that threads="auto" has seen what the machine is like. Not in a quick run.
+_LEAD_S = 1.0
 
 
 def counts() -> list[int]:
@@ -63,14 +63,14 @@ def add_peers(
 
 
 def seconds_of(
-    field: Field, works: Sequence[Work], rounds: int, compare: Callable[[Work, Array, Array], dict[str, Any]]
+    field: Field, works: Sequence[Work], asked: Asked, compare: Callable[[Work, Array, Array], dict[str, Any]]
 ) -> dict[str, dict[str, float]]:
     """Median seconds by work and runner. A work whose name ends in BUSY is measured with half of the cores taken. RuntimeError
     where answers differ, or one of ours fails."""
     try:
         if not field.runners or field.runners[0].name != OURS:
             raise RuntimeError(f"{OURS} did not open: {field.missing[OURS]}")
-        rows = measure(field.runners, works, rounds, compare, _around, LEAD_S)
+        rows = measure(field.runners, works, asked.rounds, compare, _around, lead_of(asked))
     finally:
         field.close()
     found: dict[str, dict[str, float]] = {work.name: {} for work in works}
@@ -82,6 +82,10 @@ def seconds_of(
         else:
             found[row["work"]][row["runner"]] = row["seconds"]
     return found
+
+
+def lead_of(asked: Asked) -> float:
+    return 0.0 if asked.quick else _LEAD_S
 
 
 def _around(work: Work) -> AbstractContextManager[object]:

@@ -67,7 +67,7 @@ def of_model(name: str, asked: Asked) -> list[Row]:
         title = f"{rows} row{'s' * (rows > 1)}"
         works += [Work(f"{title}{state}", tokens=tokens, new=new) for state in ("", BUSY)]
         works += [Work(f"{title}, 4 beams", tokens=tokens, new=beam_new, beams=4)] if beams else []
-    found = seconds_of(field, works, asked.rounds, same_tokens)
+    found = seconds_of(field, works, asked, same_tokens)
     cell = f"{CELLS[name]}{' (tiny)' if asked.quick else ''}"
     told = [row for work in works for row in _of_work(f"{cell}, {work.name}", work, found, field)]
     return [*told, *_roofline(cell, bundle, works, found)]

@@ -14,7 +14,6 @@ are short beside a turn of the scheduler.
 
 from __future__ import annotations
 
-import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,8 +21,9 @@ import numpy as np
 from exported import exported
 from precision.rows import Field, _error
 from precision.runners import Array, OurSession, Work
+from precision.turns import keep_going
 
-from .field import BUSY, LEAD_S, OURS, add_peers, best, fixed_of, named, peers_of, seconds_of, why_missing, with_ours
+from .field import BUSY, OURS, add_peers, best, fixed_of, lead_of, named, peers_of, seconds_of, why_missing, with_ours
 from .machine import busy
 from .row import Asked, Row
 
@@ -59,10 +59,10 @@ def of_model(name: str, asked: Asked) -> list[Row]:
     field.add(OTHER, lambda: named(OurSession(bundle, "fp32", "openvino", None), OTHER))
     graph = bundle / "model.onnx"
     add_peers(field, "OpenVINO fp32", "openvino", lambda n: (graph, n, "f32"), asked, folder / "logs" / name)
-    found = seconds_of(field, works, asked.rounds, same_answers)
+    found = seconds_of(field, works, asked, same_answers)
     rows = [row for work in works for row in _of_work(name, work, found, field)]
     for state in ("", BUSY):
-        p50, p99 = percentiles(bundle, works[0], 200 if asked.quick else 1000, state)
+        p50, p99 = percentiles(bundle, works[0], 200 if asked.quick else 1000, state, lead_of(asked))
         rows.append(Row("single calls, p99 beside p50", f"{name}, batch 1{state}", p99 * 1e3, p50 * 1e3, "ms",
                         3.0 if state else None, "p50"))  # fmt: skip
     return rows
@@ -96,14 +96,12 @@ def _of_work(name: str, work: Work, found: dict[str, dict[str, float]], field: F
     ]
 
 
-def percentiles(bundle: Path, work: Work, calls: int, state: str) -> tuple[float, float]:
+def percentiles(bundle: Path, work: Work, calls: int, state: str, lead_s: float) -> tuple[float, float]:
     """Seconds that half of the single calls and 99 of 100 take at most, with half of the cores taken where `state` is BUSY."""
     ours = OurSession(bundle, "fp32", "ort", "auto")
     try:
         with busy() if state else nullcontext():
-            started = time.perf_counter()
-            while time.perf_counter() - started < LEAD_S:
-                ours.run(work, 1)
+            keep_going(ours, work, lead_s)
             seconds = ours.run(work, calls).seconds
     finally:
         ours.close()
