@@ -99,8 +99,9 @@ def generate_texts(
     arguments.expect_call("on_text", on_text, 0, "")
     options = known_options(options)
     check_cancel(cancel)
-    session: dict[str, Any] = {"precision": precision, "threads": threads, "cache": cache}
-    with open_generator(path, device, backend, **session, low_memory=low_memory) as generator:
+    with open_generator(
+        path, device, backend, precision=precision, threads=threads, cache=cache, low_memory=low_memory
+    ) as generator:
         _check_kind(generator, translate)
         encoder = open_text(generator)
         asked = [number for number, text in enumerate(texts) if text.strip() or not blank]

@@ -135,8 +135,10 @@ def _replay(generator: Generator, case: GeneratedCase, row: int | None, lookup: 
         inputs = to_fp16(inputs)
     if row is not None:
         inputs = _trimmed(inputs, generator)
-    how: dict[str, Any] = {"sample": False, "scores": True, "lookup": lookup}
-    found = generator.generate(inputs, GenerateOptions(case.max_length, case.beams, case.length_penalty, False, **how))
+    options = GenerateOptions(
+        case.max_length, case.beams, case.length_penalty, False, sample=False, scores=True, lookup=lookup
+    )
+    found = generator.generate(inputs, options)
     lengths = case.lengths[rows]
     # A log probability is off by at most twice what logits are; a score adds up those of a whole answer.
     grown = float((np.maximum(lengths, 1) ** (1 - case.length_penalty)).max(initial=1.0))
@@ -159,8 +161,7 @@ def _replay(generator: Generator, case: GeneratedCase, row: int | None, lookup: 
         off = float(np.abs(found.scores - case.scores[rows]).max(initial=0.0))
         if not off <= allowed:
             problem = f"the tokens are PyTorch's, the scores are off by {off:.2g}, allowed {allowed:.2g}"
-    end = found.seconds, problem, found.drafted
-    return Replayed(case.name, row, case.beams, not wrong, decided, off, allowed, *end)
+    return Replayed(case.name, row, case.beams, not wrong, decided, off, allowed, found.seconds, problem, found.drafted)
 
 
 def _is_exact(generator: Generator) -> bool:

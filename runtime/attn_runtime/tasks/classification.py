@@ -101,8 +101,7 @@ def classify(
         raise UsageError(f"top: got {top}, expected 1 or more")
     if not inputs and file is None:
         raise UsageError("nothing to classify: give a text, a recording or a picture")
-    options: dict[str, Any] = {"graph": graph, "precision": precision, "threads": threads, "cache": cache}
-    with open_session(path, device, backend, **options) as session:
+    with open_session(path, device, backend, graph=graph, precision=precision, threads=threads, cache=cache) as session:
         kind = _kind(session)
         if kind != "text" and (pairs or truncate):
             asked = "pairs" if pairs else "truncate"

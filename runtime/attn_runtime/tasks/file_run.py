@@ -104,8 +104,13 @@ def run_file(
     if top < 1:
         raise UsageError(f"top: got {top}, expected 1 or more")
     check_time_limit(time_limit)
-    asked: dict[str, Any] = {"top": top, "graph": graph, "precision": precision, "threads": threads}
-    asked["cache"] = None if cache is None else os.fspath(cache)  # it may go to another process
+    asked: dict[str, Any] = {
+        "top": top,
+        "graph": graph,
+        "precision": precision,
+        "threads": threads,
+        "cache": None if cache is None else os.fspath(cache),  # it may go to another process
+    }
     content = bytes_or_path(file, "input")
     if time_limit is None:
         result = _run(path, content, backend, device, **asked)

@@ -159,7 +159,7 @@ def attention_maps(
     """
     arguments.expect(arguments.PATH, path=path)
     arguments.expect(arguments.PATH, given=given)
-    check_open(path, device, backend, None, precision, None, cache)
+    check_open(path, device, backend, precision=precision, cache=cache)
     arguments.expect(arguments.WHOLE | arguments.NONE, max_length=max_length)
     arguments.expect(arguments.FLAG, stdin=stdin)
     bundle = Bundle.open(path)

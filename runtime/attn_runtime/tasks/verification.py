@@ -125,7 +125,7 @@ def verify(
     the time is over, and what `open_session` raises.
     """
     arguments.expect(arguments.PATH, path=path)
-    check_open(path, device, backend, graph, precision, None, cache)
+    check_open(path, device, backend, graph, precision, cache=cache)
     arguments.expect(arguments.FLAG, check=check)
     arguments.expect_call("on_case", on_case, None)
     arguments.expect_call("on_generated", on_generated, None)

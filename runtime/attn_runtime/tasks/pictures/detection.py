@@ -92,8 +92,7 @@ def detect(
         raise UsageError(f"threshold: got {threshold}, expected 0 to 1")
     if not inputs:
         raise UsageError("nothing to look at: give a picture")
-    options: dict[str, Any] = {"graph": graph, "precision": precision, "threads": threads, "cache": cache}
-    with open_session(path, device, backend, **options) as session:
+    with open_session(path, device, backend, graph=graph, precision=precision, threads=threads, cache=cache) as session:
         recipe, labels = _assets(session)
         pictures = [load_picture(file) for file in inputs]
         made = [prepare(picture, recipe) for picture in pictures]

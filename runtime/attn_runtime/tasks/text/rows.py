@@ -71,8 +71,7 @@ def opened(
     cache: str | os.PathLike[str] | None,
 ) -> Iterator[Run]:
     """A session of texts. Raises UsageError where the bundle takes none, or more than texts, and what `open_session` raises."""
-    options: dict[str, Any] = {"graph": graph, "precision": precision, "threads": threads, "cache": cache}
-    with open_session(path, device, backend, **options) as session:
+    with open_session(path, device, backend, graph=graph, precision=precision, threads=threads, cache=cache) as session:
         yield Run(session)
 
 
