@@ -161,8 +161,8 @@ def test_graphs_of_a_generator_that_is_replaced_between_two_of_them(
     opened, create = Bundle.open(bundle), backends.ort.create
     made: list[object] = []
 
-    def create_and_replace(*arguments: object) -> object:
-        made.append(create(*arguments))  # type: ignore[arg-type]
+    def create_and_replace(*arguments: object, **options: object) -> object:
+        made.append(create(*arguments, **options))  # type: ignore[arg-type]
         if len(made) == 2:
             exchanged(bundle, by)
         return made[-1]
