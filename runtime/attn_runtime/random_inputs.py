@@ -87,7 +87,9 @@ def _floats(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...]) 
             value = values.mean + values.std * rng.standard_normal(shape, dtype=drawn_as)
             if values.kind == "lognormal":
                 value = np.exp(value)
-        return np.asarray(np.clip(np.asarray(value).astype(spec.dtype, copy=False), low, high))  # clip makes a scalar of rank 0
+        return np.asarray(
+            np.clip(np.asarray(value).astype(spec.dtype, copy=False), low, high)
+        )  # clip makes a scalar of rank 0
 
 
 def _integers(rng: np.random.Generator, low: int, high: int, count: int) -> NDArray[Any]:
