@@ -150,13 +150,17 @@ def export_graph(
     options: ExportOptions,
     isolated: ChildProcess,
     console: Console,
+    map_weights: bool = False,
 ) -> None:
-    """Capture to `place`, check that quickly, and run every pass beside it; `finish` checks the last form."""
+    """Capture to `place`, check that quickly, and run every pass beside it; `finish` checks the last form.
+
+    `map_weights` as `capture` has it.
+    """
     example = trace_inputs(work.signature, options.seed).inputs
     with console.stage("capture") as line:
         captured = capture(
             work.signature, example, place, opset=work.opset, exporter=work.exporter, verbose=options.verbose,
-            seconds=options.stage_seconds,
+            seconds=options.stage_seconds, map_weights=map_weights,
         )  # fmt: skip
         work.opset, work.cures = captured.opset, [patch.to_json() for patch in captured.patches]
         line.done(f"{work.label}{captured.nodes} nodes, opset {captured.opset}, {captured.exporter}")
