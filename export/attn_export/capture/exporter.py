@@ -79,7 +79,14 @@ def capture(
 
 
 def _captured(
-    signature: Signature, example: Arrays, target: Path, opset: int, exporter: str, verbose: bool, seconds: float, map_weights: bool
+    signature: Signature,
+    example: Arrays,
+    target: Path,
+    opset: int,
+    exporter: str,
+    verbose: bool,
+    seconds: float,
+    map_weights: bool,
 ) -> tuple[Captured, list[Written]]:
     """The graph, written, and which weights of the module can be mapped from there: none unless `map_weights`."""
     started = time.monotonic()

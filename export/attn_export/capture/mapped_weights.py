@@ -66,7 +66,8 @@ def _strides(tensor: torch.Tensor, array: NDArray[np.float32]) -> tuple[int, ...
     if array.ndim != tensor.ndim:
         return None
     written = torch.empty(array.shape, device="meta").stride()
-    axes = {(size, stride // _ITEM): written[axis] for axis, (size, stride) in enumerate(zip(array.shape, array.strides))}
+    here = [stride // _ITEM for stride in array.strides]
+    axes = dict(zip(zip(array.shape, here, strict=True), written, strict=True))
     found = [axes.get(axis) for axis in zip(tensor.shape, tensor.stride(), strict=True)]
     return None if None in found else tuple(stride for stride in found if stride is not None)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from attn_runtime.child_process import ChildProcess, TaskFailed
+from attn_runtime.ort import file_answers
 from attn_runtime.ort.file_answers import answers_here
 from attn_runtime.ort.session_options import cpu_options, make_session
 from safetensors.numpy import load_file, save_file
@@ -49,6 +51,18 @@ def test_float16_graphs_are_answered_without_what_is_wrong_on_them(tmp_path: Pat
     save_file({"x": x16}, tmp_path / "in")
     answers_here(str(tmp_path / "half.onnx"), [[str(tmp_path / "in"), str(tmp_path / "out")]], False, fp16=True)
     np.testing.assert_allclose(load_file(tmp_path / "out")["b.z"], half_norm_answer(x16)["b.z"], rtol=0.02)
+
+
+def test_its_threads_sleep_while_they_have_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def session(model: Path, options: Any, **others: Any) -> Any:
+        made.append(options.get_session_config_entry("session.intra_op.allow_spinning"))
+        return make_session(model, options, **others)
+
+    monkeypatch.setattr(file_answers, "make_session", session)
+    answers_here(str(add(tmp_path / "add.onnx")), [], False)
+    assert made == ["0"]
 
 
 def test_options_are_what_their_names_say(tmp_path: Path) -> None:
