@@ -4,16 +4,21 @@ PyTorch's exporter turns the keys of an attention as a batch of matrices: eight 
 swap the last two, and unfold. ONNX Runtime takes a Transpose into the product behind it (FusedMatMul), but not through a Reshape.
 And where a sequence has length 1, as in a generator's step, heads change places with an axis of size 1: that is no Transpose, and
 with the Reshape beside it, one Reshape.
+
+There a query is one row, and ONNX Runtime multiplies a row with keys as they lie, of 1.0 times the product alone: of any other
+factor, and it takes one that is a single number into the product, it copies the keys in another order first. So a query of one
+row is scaled by as many equal numbers as it is wide, and for the keys too.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 from attn_runtime.child_process import ChildProcess
 
-from ..onnx_graph import GraphInfo, Size, index, load, shape_of, stored
+from ..onnx_graph import GraphInfo, Size, index, is_constant, load, shape_of, stored
 from ._base import PassResult, same_opset
 from ._new_nodes import NewNodes, drop_unread, ints, maker
 
@@ -37,6 +42,71 @@ def rewrite(model: ir.Model) -> tuple[int, int]:
     if turned:
         drop_unread(model)
     return len(folded), turned
+
+
+def scale_queries(model: ir.Model) -> int:
+    """Scale queries of one row before their product with keys, in place, by a vector; how many products are written anew."""
+    index(model)
+    scaled: dict[tuple[int, ir.Value, np.float32], ir.Value] = {}
+    products = [node for node in model.graph.all_nodes() if _of_one_row(node)]
+    done = 0
+    for node in products:
+        query, before = _unscaled(node.inputs[0])
+        keys, beside = _unscaled(node.inputs[1])
+        behind = _scaled_behind(node)
+        factor = np.float32(before * beside * (1.0 if behind is None else behind[1]))
+        if factor == 1 and before == beside == 1 and behind is None:
+            continue
+        shape = shape_of(query)
+        assert shape is not None
+        width = shape[-1]
+        assert isinstance(width, int)
+        key = (id(node.graph), query, factor)
+        if key not in scaled:  # the newest key has a product of its own with the same query
+            new = NewNodes(node)
+            scaled[key] = new.add("Mul", query, new.constant(np.full(width, factor), ir.DataType.FLOAT))
+        node.replace_input_with(0, scaled[key])
+        node.replace_input_with(1, keys)
+        if behind is not None:
+            NewNodes(behind[0]).replace(node.outputs[0])
+        done += 1
+    if done:
+        drop_unread(model)
+    return done
+
+
+def _of_one_row(node: ir.Node) -> bool:
+    """Whether it is a product of one row, in each of several matrices, with what was computed."""
+    if node.op_type != "MatMul" or node.domain or not isinstance(node.graph, ir.Graph) or is_constant(node.inputs[1]):
+        return False
+    shape, keys = shape_of(node.inputs[0]), shape_of(node.inputs[1])
+    if shape is None or keys is None or len(shape) < 3 or len(keys) < 3:
+        return False
+    return shape[-2] == 1 and isinstance(shape[-1], int) and shape[-1] > 1
+
+
+def _unscaled(value: ir.Value | None) -> tuple[ir.Value, float]:
+    """What a Mul or Div multiplies with a single float32, and that number; the value itself and 1 where none does."""
+    assert value is not None
+    node = maker(value, "Mul") or maker(value, "Div")
+    for side in () if node is None else (0, 1) if node.op_type == "Mul" else (0,):
+        given, number = node.inputs[side], stored(node.inputs[1 - side])
+        shape = shape_of(given)
+        if given is None or shape is None or number is None or number.dtype != np.float32:
+            continue
+        if number.size == 1 and number.ndim <= len(shape) and number.item():
+            return given, number.item() if node.op_type == "Mul" else 1 / number.item()
+    return value, 1.0
+
+
+def _scaled_behind(node: ir.Node) -> tuple[ir.Node, float] | None:
+    """The Mul or Div by a single number that alone reads the product, and its factor."""
+    out = node.outputs[0]
+    readers = [use.node for use in out.uses()]
+    if len(readers) != 1 or out.is_graph_output() or readers[0].graph is not node.graph:
+        return None
+    given, factor = _unscaled(readers[0].outputs[0])
+    return (readers[0], factor) if given is out else None
 
 
 def _unfolded(node: ir.Node) -> ir.Value | None:
@@ -129,7 +199,9 @@ def _target(before: tuple[Size, ...] | None, after: tuple[Size, ...] | None) -> 
 
 class Heads:
     name = "heads"
-    summary = "turn the heads of attention by one Transpose, or by one Reshape where a sequence has length 1"
+    summary = (
+        "turn the heads of attention by one node, and scale the query of a single token so that keys stay as they lie"
+    )
 
     def requires(self, before: GraphInfo) -> str:
         return ""
@@ -137,10 +209,16 @@ class Heads:
     def run(self, source: Path, target: Path, isolated: ChildProcess) -> PassResult:
         model = load(source)
         folded, turned = rewrite(model)
-        if not folded and not turned:
+        scaled = scale_queries(model)
+        if not folded and not turned and not scaled:
             return PassResult(source, "every head is turned by one node", idle=True)
         ir.save(model, target)
-        return PassResult(target, f"{folded} Transposes lost their Reshapes, {turned} became Reshapes")
+        parts = {
+            "Transposes lost their Reshapes": folded,
+            "became Reshapes": turned,
+            "queries of one row were scaled": scaled,
+        }
+        return PassResult(target, ", ".join(f"{count} {what}" for what, count in parts.items()))
 
     def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
         return same_opset(before, after)

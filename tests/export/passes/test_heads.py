@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from attn_export.passes.heads import PASS, rewrite
+from attn_export.passes.heads import PASS, rewrite, scale_queries
 from attn_runtime.child_process import ChildProcess
 from support.checks.operators_in_session import operators_in_session
 from support.checks.passes import rewritten
@@ -53,6 +53,36 @@ def step(length: int | str = 1, batch: int | str = "B", turned: bool = False) ->
     weights = {"w": drawn(16, 16, seed=1), "by heads": np.array([-1 if rows else 0, rows, 2, 8])}
     weights["joined"] = np.array([-1 if rows else 0, rows, 16])
     return model(nodes, {"x": [batch, length, 16]}, ["y", *(["heads"] if turned else [])], weights)
+
+
+def scores(
+    before: str = "Mul",
+    beside: str = "",
+    behind: str = "",
+    length: int | str = 1,
+    fixed: bool = False,
+    shown: bool = False,
+) -> onnx.ModelProto:
+    """A query [B, 2, length, 4] times two tensors of keys, as a generator's step has them, with a single number multiplied or
+    divided by before the products, beside the keys, and behind.
+
+    `fixed`: the keys are weights; `shown`: the products are outputs too.
+    """
+    nodes = [node(before, ["q", "half"], "scaled")] if before else []
+    for name in ("past", "new"):
+        nodes.append(node("Transpose", [name], f"{name} turned", perm=[0, 1, 3, 2]))
+        nodes += [node(beside, [f"{name} turned", "third"], f"{name} scaled")] if beside else []
+        nodes.append(
+            node(
+                "MatMul", ["scaled" if before else "q", f"{name} {'scaled' if beside else 'turned'}"], f"{name} product"
+            )
+        )
+        nodes.append(node(behind or "Tanh", [f"{name} product", *(["half"] if behind else [])], f"{name} scores"))
+    weights = {"half": np.float32(0.5), "third": np.full(1, 0.3, np.float32)}
+    keys = {"past": ["B", 2, "S", 4], "new": ["B", 2, 1, 4]}
+    weights |= {"past": drawn(1, 2, 3, 4), "new": drawn(1, 2, 1, 4)} if fixed else {}
+    outputs = ["past scores", "new scores", *(["past product", "new product"] if shown else [])]
+    return model(nodes, {"q": ["B", 2, length, 4], **({} if fixed else keys)}, outputs, weights)
 
 
 def operators(path: Path) -> list[str]:
@@ -125,6 +155,60 @@ def test_two_dims_that_vary_are_kept_where_they_are(tmp_path: Path) -> None:
     assert rewritten(graph, path, rewrite) == (0, 1)
     x = drawn(2, 3, 1, 16)
     assert (ran(path, x=x)["y"] == x.reshape(2, 3, 2, 1, 8)).all()
+
+
+@pytest.mark.parametrize("behind", ["", "Mul", "Div"])
+@pytest.mark.parametrize("beside", ["", "Mul", "Div"])
+@pytest.mark.parametrize("before", ["", "Mul", "Div"])
+def test_a_query_of_one_row_is_scaled_for_the_keys_and_the_scores_too(
+    before: str, beside: str, behind: str, tmp_path: Path
+) -> None:
+    graph, path = scores(before, beside, behind), tmp_path / "m.onnx"
+    some = bool(before or beside or behind)
+    assert rewritten(graph, path, scale_queries) == 2 * some
+    ends = [] if behind else ["Tanh"]
+    assert sorted(operators(path)) == sorted(["Mul"] * some + ["Transpose", "MatMul", *ends] * 2)
+    for batch, size in ((1, 1), (2, 5)):
+        feeds = {
+            "q": drawn(batch, 2, 1, 4),
+            "past": drawn(batch, 2, size, 4, seed=1),
+            "new": drawn(batch, 2, 1, 4, seed=2),
+        }
+        got, expected = ran(path, **feeds), ran(graph, **feeds)
+        assert list(got) == list(expected)
+        for name, value in got.items():
+            np.testing.assert_allclose(value, expected[name], rtol=1e-6, atol=1e-6)
+
+
+def test_a_session_multiplies_a_scaled_row_with_keys_as_they_lie(tmp_path: Path) -> None:
+    """A factor in ONNX Runtime's product (alpha) has it copy the keys in another order first: 1.31.1."""
+
+    def factors(graph: onnx.ModelProto, scale: bool) -> list[float]:
+        path = tmp_path / "m.onnx"
+        rewritten(graph, path, scale_queries if scale else rewrite)
+        assert operators_in_session(path)["FusedMatMul"] == 2
+        made = onnx.load(path.with_suffix(".optimised.onnx")).graph.node
+        return [a.f for n in made if n.op_type == "FusedMatMul" for a in n.attribute if a.name == "alpha"]
+
+    assert factors(scores(), scale=False) == [0.5, 0.5]
+    assert factors(scores(), scale=True) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [scores(length="T"), scores(length=3), scores(fixed=True), scores("", "", "Mul", shown=True)],
+    ids=["a dynamic length", "three rows", "a layer's weights", "a product that others read"],
+)
+def test_what_else_is_scaled_stays(graph: onnx.ModelProto, tmp_path: Path) -> None:
+    assert rewritten(graph, tmp_path / "m.onnx", scale_queries) == 0
+
+
+def test_the_pass_scales_queries_once(tmp_path: Path) -> None:
+    onnx.save(scores(), tmp_path / "m.onnx")
+    with ChildProcess(60) as isolated:
+        done = PASS.run(tmp_path / "m.onnx", tmp_path / "m.0.onnx", isolated)
+        assert done.note.endswith("2 queries of one row were scaled")
+        assert PASS.run(done.path, tmp_path / "m.1.onnx", isolated).idle
 
 
 def test_a_graph_without_heads_is_not_written(tmp_path: Path) -> None:

@@ -163,9 +163,10 @@ def plain_search(table: Table, row: int, limit: int, settings: Settings, rules: 
     beams, never = settings.beams, -1.0e9
     running, sums, finished = [[] for _ in range(beams)], [0.0, *[never] * (beams - 1)], []  # type: ignore[var-annotated]
     for length in range(1, limit + 1):
-        logits = np.stack([table.logits([row, *answer]) for answer in running]).astype(np.float64)
-        largest = logits.max(1, keepdims=True)
-        logits -= (np.log(np.exp(logits - largest).sum(1)) + largest[:, 0])[:, None]
+        given = np.stack([table.logits([row, *answer]) for answer in running])
+        given = given.astype(np.promote_types(given.dtype, np.float32))
+        largest = given.max(1, keepdims=True)
+        logits = given - (np.log(np.exp(given - largest).sum(1, np.float64)) + largest[:, 0])[:, None]
         if rules is not None:
             rules.apply(logits, row, running)
         every = (logits + np.array(sums)[:, None]).T.reshape(-1)

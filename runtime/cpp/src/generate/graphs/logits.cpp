@@ -37,10 +37,10 @@ size_t first_largest(const T* values, size_t count) {
 
 template <typename T>
 double log_sum(const T* values, size_t count) {
-  const auto largest = static_cast<double>(values[first_largest(values, count)]);
+  const T largest = values[first_largest(values, count)];
   double sum = 0;
-  for (size_t i = 0; i < count; ++i) sum += std::exp(static_cast<double>(values[i]) - largest);
-  return std::log(sum) + largest;
+  for (size_t i = 0; i < count; ++i) sum += static_cast<double>(std::exp(values[i] - largest));  // of floats in half the time
+  return std::log(sum) + static_cast<double>(largest);
 }
 
 }  // namespace
