@@ -89,7 +89,9 @@ def _unscaled(value: ir.Value | None) -> tuple[ir.Value, float]:
     """What a Mul or Div multiplies with a single float32, and that number; the value itself and 1 where none does."""
     assert value is not None
     node = maker(value, "Mul") or maker(value, "Div")
-    for side in () if node is None else (0, 1) if node.op_type == "Mul" else (0,):
+    if node is None:
+        return value, 1.0
+    for side in (0, 1) if node.op_type == "Mul" else (0,):
         given, number = node.inputs[side], stored(node.inputs[1 - side])
         shape = shape_of(given)
         if given is None or shape is None or number is None or number.dtype != np.float32:
