@@ -207,7 +207,7 @@ def test_the_pass_scales_queries_once(tmp_path: Path) -> None:
     onnx.save(scores(), tmp_path / "m.onnx")
     with ChildProcess(60) as isolated:
         done = PASS.run(tmp_path / "m.onnx", tmp_path / "m.0.onnx", isolated)
-        assert done.note.endswith("2 queries of one row were scaled")
+        assert done.note.endswith("2 products of one row are scaled by a vector")
         assert PASS.run(done.path, tmp_path / "m.1.onnx", isolated).idle
 
 
