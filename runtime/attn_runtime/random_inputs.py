@@ -74,7 +74,7 @@ def bounds_of(name: str, dtype: str, values: Values) -> tuple[Any, Any]:
 def _floats(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...]) -> NDArray[Any]:
     values = spec.values
     if values is None:
-        return rng.standard_normal(shape, dtype=np.float32).astype(spec.dtype)
+        return rng.standard_normal(shape, dtype=np.float32).astype(spec.dtype, copy=False)
     low, high = bounds_of(spec.name, spec.dtype, values)
     drawn_as: Any = np.float64 if spec.dtype == "float64" else np.float32
     with np.errstate(over="ignore"):  # beyond the dtype's end is beyond a bound, and is clipped
@@ -87,7 +87,9 @@ def _floats(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...]) 
             value = values.mean + values.std * rng.standard_normal(shape, dtype=drawn_as)
             if values.kind == "lognormal":
                 value = np.exp(value)
-        return np.asarray(np.clip(np.asarray(value).astype(spec.dtype), low, high))  # clip makes a scalar of rank 0
+        return np.asarray(
+            np.clip(np.asarray(value).astype(spec.dtype, copy=False), low, high)
+        )  # clip makes a scalar of rank 0
 
 
 def _integers(rng: np.random.Generator, low: int, high: int, count: int) -> NDArray[Any]:

@@ -2,7 +2,8 @@
 
     python scripts/bench/soak.py [--minutes 10] [--threads 16] [--language python] [--language cpp] [--json FILE]
 
-One process serves a classifier and a language model, of which there are two exports each, with other weights. This script
+One process serves a classifier and a language model, of which there are two exports each, with other weights, both with
+threads="auto"; the language model reads long prompts in slices where other rows are under way. This script
 replaces both bundles over and over, as a re-export does. The threads of the process call one session and one generator that
 stay open all the time, and open their own from the bundles that are being replaced:
 
@@ -40,6 +41,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MODELS = {"classifier": "textclassifier", "writer": "lm"}
 #: Calls of each kind whose answers are known; more shapes and prompts would only be more of the same.
 CASES = 24
+#: Tokens of a prompt; those of a submitted one are read in slices.
+LONGEST = 80
 #: What a thread does next, and how often of a hundred.
 SHARES = {"run": 36, "bind": 16, "generate": 8, "cancel": 6, "submit": 16, "open": 12, "write": 6}
 REPLACED = "replaced"  # what the line says that refuses a bundle replaced meanwhile
@@ -75,6 +78,7 @@ def make_exports(folder: Path) -> Path:
             target = folder / str(seed) / f"{kind}.attn"
             target.parent.mkdir(exist_ok=True)
             command = [sys.executable, "-m", "attn_export", "to-onnx", model, "--seed", str(seed), "--sweep", "0", "-q"]
+            command += ["--with-extend"] if kind == "writer" else []
             subprocess.run([*command, "-o", target], check=True)
     return folder
 
@@ -179,8 +183,8 @@ def serve(exports: Path, seconds: float, threads: int) -> dict[str, Any]:
 
     references = [Reference(exports / name) for name in ("0", "1")]
     with (
-        open_session(exports / "0" / "classifier.attn", "cpu", threads=1) as session,
-        open_generator(exports / "0" / "writer.attn", "cpu", threads=1) as generator,
+        open_session(exports / "0" / "classifier.attn", "cpu", threads="auto") as session,
+        open_generator(exports / "0" / "writer.attn", "cpu", threads="auto") as generator,
     ):
         live = exports / "live"
         tally = Tally()
@@ -272,7 +276,7 @@ class Reference:
         with open_generator(folder / "writer.attn", "cpu", threads=1) as generator:
             self.answers = []
             for seed in range(CASES):
-                rows, length = draw.randint(1, 2), draw.randint(1, 8)
+                rows, length = draw.randint(1, 2), draw.randint(1, LONGEST if seed % 4 == 0 else 8)
                 tokens = [[draw.randrange(3, generator.vocabulary) for _ in range(length)] for _ in range(rows)]
                 sample = Sample(temperature=1.5, seed=seed) if seed % 2 else None
                 options = GenerateOptions(draw.randint(4, 24), sample=sample, stop=())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from . import unsupported_ops
 from .deferred import branches_of, told
 from .dropped_guards import Branch
 from .exact_constants import exact_constants
+from .mapped_weights import Written, map_written, written_weights
 from .operator_table import kept_table
 from .patches import Applied, applied
 from .time_limit import time_limit
@@ -60,13 +62,26 @@ def check_opset(opset: int | None, exporter: str) -> int:
 
 def capture(
     signature: Signature, example: Arrays, target: Path, *, opset: int, exporter: str = "dynamo", verbose: bool = False,
-    seconds: float = math.inf,
+    seconds: float = math.inf, map_weights: bool = False,
 ) -> Captured:  # fmt: skip
     """Write the graph of `signature` to `target`, its dims named as declared. `signature.output_names` must be known.
+
+    `map_weights` lets the module's large weights be those in the data file of `target`, where it has one (`mapped_weights`): the
+    module goes on as it was, and its weights may be written to, but not that file.
 
     Raises CaptureError: the module branches on data, fixes a dim that was asked to be dynamic, or uses an operator
     that ONNX has no translation for. StageError: it took longer than `seconds`.
     """
+    done, weights = _captured(signature, example, target, opset, exporter, verbose, seconds, map_weights)
+    if map_written(weights, target):
+        gc.collect()  # a program and its graph are full of cycles, and hold what the module held
+    return done
+
+
+def _captured(
+    signature: Signature, example: Arrays, target: Path, opset: int, exporter: str, verbose: bool, seconds: float, map_weights: bool
+) -> tuple[Captured, list[Written]]:
+    """The graph, written, and which weights of the module can be mapped from there: none unless `map_weights`."""
     started = time.monotonic()
     args = tuple(to_torch(example).values())
     traced: Traced | None = None
@@ -96,9 +111,12 @@ def capture(
     onnx_file.name_dims(model, signature.inputs)
     if exporter == "torchscript":
         target.unlink()
+    weights = written_weights(signature.module, model.graph) if map_weights else []
     onnx_file.save(model, target)
+    for value in model.graph.initializers.values():
+        value.const_value = None  # the rewrite rules of onnxscript (0.7.2) hold the graph that they saw last, for good
     found = onnx_file.read_info(target)
-    return Captured(target, found.opset, exporter, found.nodes, list(patches), branches, deferred)
+    return Captured(target, found.opset, exporter, found.nodes, list(patches), branches, deferred), weights
 
 
 def _translated(signature: Signature, program: torch.export.ExportedProgram, opset: int) -> ir.Model:

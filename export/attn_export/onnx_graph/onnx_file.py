@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 from attn_runtime.errors import BundleError, CaptureError
 from attn_runtime.spec import TensorSpec
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 #: Weights beyond this many bytes go to a data file beside the graph: protobuf ends at 2 GB, and a small graph file
 #: with memory-mapped weights loads without a second copy.
@@ -128,13 +134,18 @@ def _renamed(dim: int | ir.SymbolicDim, names: Mapping[str, str]) -> int | str |
 
 def save(model: ir.Model, path: Path) -> None:
     """Write the model; large weights go to `path`.data, streamed tensor by tensor."""
-    weights = [v.const_value for v in model.graph.initializers.values() if v.const_value is not None]
-    if sum(t.nbytes for t in weights) >= EXTERNAL_FROM_BYTES:
-        for value in model.graph.initializers.values():
-            value.const_value = _in_order(value.const_value)
-        ir.save(model, path, external_data=path.name + ".data", size_threshold_bytes=1024)
-    else:
+    held = [(v, v.const_value) for v in model.graph.initializers.values() if v.const_value is not None]
+    if sum(tensor.nbytes for _, tensor in held) < EXTERNAL_FROM_BYTES:
         ir.save(model, path)
+        return
+    in_order = _InOrder(max(tensor.nbytes for _, tensor in held))
+    try:
+        for value, tensor in held:
+            value.const_value = in_order.of(tensor)
+        ir.save(model, path, external_data=path.name + ".data", size_threshold_bytes=1024)
+    finally:
+        for value, tensor in held:
+            value.const_value = tensor
 
 
 def save_proto(model: onnx.ModelProto, path: Path, beside: bool) -> None:
@@ -145,21 +156,33 @@ def save_proto(model: onnx.ModelProto, path: Path, beside: bool) -> None:
         onnx.save(model, path)
 
 
-def _in_order(tensor: ir.TensorProtocol | None) -> ir.TensorProtocol | None:
-    """The tensor, copied in memory order when it is written: numpy writes a transposed view element by element.
+class _InOrder:
+    """Tensors in memory order, copied when they are written: numpy writes a transposed view element by element.
 
-    The exporter folds the transposes of linear layers into such views. One copy lives at a time.
+    The exporter folds the transposes of linear layers into such views. One copy lives at a time, and all in the same memory:
+    pages that are new took longer than what is copied into them.
     """
-    raw = tensor.raw if isinstance(tensor, ir.Tensor) else None
-    if tensor is None or not isinstance(raw, np.ndarray) or raw.flags.c_contiguous:
-        return tensor
 
-    def copied() -> ir.TensorProtocol:
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._room: torch.Tensor | None = None
+
+    def of(self, tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+        """The tensor itself where it lies in order."""
+        raw = tensor.raw if isinstance(tensor, ir.Tensor) else None
+        if not isinstance(raw, np.ndarray) or raw.flags.c_contiguous:
+            return tensor
+        shape = ir.Shape(raw.shape)
+        return ir.LazyTensor(partial(self._copied, tensor, raw), dtype=tensor.dtype, shape=shape, name=tensor.name)
+
+    def _copied(self, tensor: ir.TensorProtocol, raw: NDArray[Any]) -> ir.TensorProtocol:
         import torch  # many times faster at it than numpy; not for the child process, which has none
 
-        return ir.Tensor(torch.from_numpy(raw).contiguous().numpy(), dtype=tensor.dtype, name=tensor.name)
-
-    return ir.LazyTensor(copied, dtype=tensor.dtype, shape=ir.Shape(raw.shape), name=tensor.name)
+        turned = torch.from_numpy(raw)
+        if self._room is None:
+            self._room = torch.empty(self._most_bytes, dtype=torch.uint8)
+        place = self._room[: raw.nbytes].view(turned.dtype).view(turned.shape)
+        return ir.Tensor(place.copy_(turned).numpy(), dtype=tensor.dtype, name=tensor.name)
 
 
 def annotate(path: Path, properties: Mapping[str, str]) -> None:

@@ -45,7 +45,7 @@ _HALF_RTOL = 1e-2
 class Written:
     """One case: prompts of one row each, and PyTorch's answers to all of them as one padded batch.
 
-    alone        its answer to each prompt without the others
+    alone        its answer to each prompt without the others; of a case that is undecided none, for nothing is held to it
     logit_error  what the fp32 tolerance allows a logit to be off
     stretch      what an error of a log probability grows by: a penalty of repetition multiplies it
     tolerance    of scores, absolute: a log probability is off by at most twice what the logits are
@@ -308,10 +308,12 @@ def _case(
         batch, answer = _chosen(spec, prompts, answers, chosen)
         largest = max(largest, _largest_logit(source, spec, batch, answer, tolerance))
     error = tolerance.limit(largest)
-    alone = tuple(_decode(source, spec, prompts[n], beams, most) for n in chosen)
-    mine = tuple(prompts[n] for n in chosen), batch, answer, alone
     stretch = max(1.0, ReferenceRules.of(spec.asset).penalty)
-    return Written(name, *mine, beams, most, error, stretch)
+    mine = tuple(prompts[n] for n in chosen)
+    found = Written(name, mine, batch, answer, (), beams, most, error, stretch)
+    if not found.decided:
+        return found
+    return replace(found, alone=tuple(_decode(source, spec, prompt, beams, most) for prompt in mine))
 
 
 def _chosen(

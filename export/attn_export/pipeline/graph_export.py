@@ -24,6 +24,7 @@ from ..reference import (
     MOST_BYTES,
     Signature,
     SweepPlan,
+    case_bytes,
     check_varied,
     choose,
     corner_cases,
@@ -39,8 +40,10 @@ from .types import ExportOptions, Form, GraphExport, Stage
 
 #: What the sizes of other branches may take, in seconds.
 _BRANCH_SECONDS = 60.0
-#: A case that PyTorch alone takes so long for is asked of a graph's last form, in seconds, and of no earlier one.
+#: A case that PyTorch alone takes so long for, in seconds, is asked of a graph's last form, and of no earlier one. So is one of
+#: so many bytes, inputs and answers together, which go through files to ONNX Runtime and back: the cache of a generator's step.
 _HEAVY_SECONDS = 0.25
+_HEAVY_BYTES = 64 << 20
 #: Between the seed of an export and that of its sweep, so that no corner's inputs are drawn again.
 _SWEEP_SEED = 1000
 
@@ -102,10 +105,11 @@ def record_reference(
 
 
 def _heavy(signature: Signature, answers: Sequence[Case[Arrays]]) -> list[str]:
-    """The names of the cases that PyTorch takes long for; never of the quickest."""
+    """The names of the cases that PyTorch takes long for, or that are large; never of the quickest."""
     seconds = {a.name: signature.took(a.inputs) for a in answers}
     quickest = min(seconds, key=lambda name: seconds[name])
-    return [name for name, took in seconds.items() if took > _HEAVY_SECONDS and name != quickest]
+    large = {a.name for a in answers if case_bytes(a) > _HEAVY_BYTES}
+    return [name for name, took in seconds.items() if (took > _HEAVY_SECONDS or name in large) and name != quickest]
 
 
 def _sweep(
@@ -146,13 +150,17 @@ def export_graph(
     options: ExportOptions,
     isolated: ChildProcess,
     console: Console,
+    map_weights: bool = False,
 ) -> None:
-    """Capture to `place`, check that quickly, and run every pass beside it; `finish` checks the last form."""
+    """Capture to `place`, check that quickly, and run every pass beside it; `finish` checks the last form.
+
+    `map_weights` as `capture` has it.
+    """
     example = trace_inputs(work.signature, options.seed).inputs
     with console.stage("capture") as line:
         captured = capture(
             work.signature, example, place, opset=work.opset, exporter=work.exporter, verbose=options.verbose,
-            seconds=options.stage_seconds,
+            seconds=options.stage_seconds, map_weights=map_weights,
         )  # fmt: skip
         work.opset, work.cures = captured.opset, [patch.to_json() for patch in captured.patches]
         line.done(f"{work.label}{captured.nodes} nodes, opset {captured.opset}, {captured.exporter}")

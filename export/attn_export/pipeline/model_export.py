@@ -138,7 +138,7 @@ def export(
                 again = (
                     None if with_attention else partial(_loaded, source, inputs, checkpoint=checkpoint, options=options)
                 )
-                done, fixed = _export(loaded, again, dims, target, exported, console)
+                done, fixed = _export(loaded, again, dims, target, exported, console, isinstance(source, str))
             further = None if precision is None else _add_precision(target, precision, options, console, done)
             return ExportResult(target, done, further, fixed)
 
@@ -210,11 +210,13 @@ def _export(
     target: Path,
     options: ExportOptions,
     console: Console,
+    own: bool,
 ) -> tuple[Export, tuple[str, ...]]:
     """`export_source`, and what it was done with besides `dims`: of a library's model, dims that are not the user's and that it
     takes in one size alone are fixed.
 
     again   loads the model with other `dims`; None where that can't be done
+    own     as `export_source` has it
     """
     from ..capture import RulesRefused
     from ..source import DERIVED
@@ -223,7 +225,7 @@ def _export(
     given = list(dims)
     while True:
         try:
-            return export_source(loaded, target, options, console), tuple(given[len(dims) :])
+            return export_source(loaded, target, options, console, own), tuple(given[len(dims) :])
         except RulesRefused as refused:
             known = {dim.partition("=")[0] for dim in given}
             new = {name: size for name, size in refused.fixed.items() if name not in known}

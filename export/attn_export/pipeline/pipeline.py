@@ -57,8 +57,12 @@ def check_options(options: ExportOptions) -> None:
     check_opset(options.opset, options.exporter)
 
 
-def export_source(source: Source, target: Path, options: ExportOptions, console: Console) -> Export:
+def export_source(
+    source: Source, target: Path, options: ExportOptions, console: Console, own: bool = False
+) -> Export:
     """Export `source` to `target`, NAME.attn (a bundle) or NAME.onnx (a plain graph with its metadata).
+
+    `own`: nobody else holds the source's module, and its weights may be mapped from what is written.
 
     Of `options`, those of the source itself (config, example, inputs_from, assets, graph) have been applied by who loaded
     it. Raises the errors of `attn_runtime.errors`; nothing is written, and what was there stays, unless all checks pass.
@@ -99,7 +103,8 @@ def export_source(source: Source, target: Path, options: ExportOptions, console:
                     place = writer.path(f"{FORMS}/{work.file}" if several else work.file)
                 else:
                     place = writer.path()
-                export_graph(work, place, passes, options, isolated, console)
+                # Of several, what is written here is deleted once their weights are in one file.
+                export_graph(work, place, passes, options, isolated, console, own and not several)
                 if not several:
                     finish(work)
                     _keep_last(work, place)

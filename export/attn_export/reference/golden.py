@@ -6,14 +6,16 @@ kind, asked of PyTorch anew; the manifest has both shapes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 from attn_runtime.bundle import Arrays, Case, GoldenRef
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
 from .answers import run_module
-from .draw import Drawn
+from .draw import Drawn, keeps_sizes
 from .shape_cases import corner_cases, is_example
 from .signature import Signature
 from .value_cases import FP32_ONLY
@@ -32,6 +34,12 @@ def choose(
     dims = named_dims(signature.inputs)
     corners = {case.name for case in corner_cases(signature.inputs)}
     chosen: list[GoldenRef[Arrays]] = []
+    exact = keeps_sizes(signature.draw)
+
+    def bytes_at(sizes: Mapping[str, int]) -> int:
+        inputs = sum(math.prod(s.shape(sizes)) * np.dtype(s.dtype).itemsize for s in signature.inputs)
+        return inputs + _answer_bytes(answers, sizes)
+
     for number, answer in enumerate(answers):
         shrinks = answer.name in corners or is_example(answer.name)
         if not shrinks and case_bytes(answer) > max_bytes:
@@ -41,6 +49,9 @@ def choose(
             if is_example(answer.name) and signature.dependent:
                 break  # a part of inputs that depend on one another is no input; the user's own is stored whole
             sizes = fewer
+            if exact and smaller(sizes, dims) is not None and bytes_at(sizes) > max_bytes:
+                stored = replace(answer, outputs={})  # its shapes alone say that it is too large
+                continue
             if is_example(answer.name):
                 drawn = Drawn(_cut(signature.inputs, answer, sizes), sizes)
             else:

@@ -126,18 +126,25 @@ def _masked(
     shape = usual.inputs[spec.name].shape
     rows = shape[0] if len(shape) > 1 else 1
     name = re.sub(r"[^A-Za-z0-9._-]", "_", f"mask-{spec.name}")[:120]
-    answer = answered(_with_patterns(usual, spec.name, [*_PATTERNS][:rows], rows, name))
-    if answer is not None and rows >= len(_PATTERNS):
-        found.answers.append(answer)
+    asked: dict[tuple[str, ...], Case[Arrays] | None] = {}
+
+    def together(patterns: Sequence[str], number: int = 0) -> Case[Arrays] | None:
+        key, label = tuple(patterns), name if number == 0 else f"{name}-{number + 1}"
+        if key not in asked:
+            asked[key] = answered(_with_patterns(usual, spec.name, patterns, rows, label))
+        answer = asked[key]
+        return None if answer is None else replace(answer, name=label)
+
+    def in_cases(patterns: Sequence[str]) -> list[Case[Arrays] | None]:
+        return [together(patterns[at : at + rows], at // rows) for at in range(0, len(patterns), rows)]
+
+    whole = in_cases([*_PATTERNS])
+    if None not in whole:
+        found.answers.extend(answer for answer in whole if answer is not None)
         return
-    singles = {p: answered(_with_patterns(usual, spec.name, [p], rows, name)) for p in _PATTERNS}
-    good = [p for p, answer in singles.items() if answer is not None]
-    for number in range(0, len(good), rows):
-        label = name if number == 0 else f"{name}-{number // rows + 1}"
-        chosen = _with_patterns(usual, spec.name, good[number : number + rows], rows, label)
-        if (answer := answered(chosen)) is not None:
-            found.answers.append(answer)
-    if bad := [p for p in _PATTERNS if p not in good]:
+    good = [pattern for pattern in _PATTERNS if together([pattern]) is not None]
+    found.answers.extend(answer for answer in in_cases(good) if answer is not None)
+    if bad := [pattern for pattern in _PATTERNS if pattern not in good]:
         found.left_out.append(f"{name}: PyTorch has no finite and settled answer to a row that is {' or '.join(bad)}")
 
 

@@ -132,7 +132,7 @@ def run_cli(load: Callable[[], click.Command], prog_name: str, arguments: Sequen
 
         sys.exit(shell_complete(load(), {}, prog_name, variable, instruction))
     open_streams()
-    limit_openmp()
+    limit_openmp(sleeping=True)
     words = list(sys.argv[1:] if arguments is None else arguments)
     end_on_signals(lambda number: _stopped(_JsonAnswer(words), number))
     try:

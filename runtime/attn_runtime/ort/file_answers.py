@@ -39,7 +39,8 @@ def answers_here(graph: str, cases: list[list[str]], large: bool, fp16: bool = F
     from safetensors.numpy import load_file, save_file
 
     # Without optimizations where it is large: the exporter has folded constants already.
-    session = make_session(Path(graph), cpu_options(large=large, optimizations=not large), fp16=fp16)
+    options = cpu_options(large=large, optimizations=not large, share_cores=True)  # others are at work beside an export
+    session = make_session(Path(graph), options, fp16=fp16)
     names = [output.name for output in session.get_outputs()]
     known = {one.name for one in session.get_inputs()}
     for inputs, outputs in cases:

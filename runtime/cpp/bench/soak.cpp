@@ -25,14 +25,15 @@ using Random = std::mt19937_64;
 using Rows = std::vector<std::vector<int64_t>>;
 
 constexpr int cases = 24;
+constexpr int64_t longest = 80;  // tokens of a prompt; those of a submitted one are read in slices
 constexpr std::pair<const char*, int> shares[] = {{"run", 36},    {"bind", 16}, {"generate", 8}, {"cancel", 6},
                                                  {"submit", 16}, {"open", 12}, {"write", 6}};
 
 int64_t between(Random& draw, int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(draw); }
 
-attn::Options options(const std::string& library) {
+attn::Options options(const std::string& library, int threads = 1) {
   attn::Options made;
-  made.device = "cpu", made.threads = 1, made.library = library;
+  made.device = "cpu", made.threads = threads, made.library = library;
   return made;
 }
 
@@ -105,7 +106,7 @@ class Reference {
     for (int i = 0; i < cases; ++i) {
       Prompt prompt;
       prompt.rows = between(draw, 1, 2);
-      for (int64_t n = prompt.rows * between(draw, 1, 8); n > 0; --n) prompt.tokens.push_back(between(draw, 3, generator.vocabulary() - 1));
+      for (int64_t n = prompt.rows * between(draw, 1, i % 4 ? 8 : longest); n > 0; --n) prompt.tokens.push_back(between(draw, 3, generator.vocabulary() - 1));
       prompt.options.max_length = between(draw, 4, 24);
       prompt.options.stop.emplace();
       prompt.options.sample = i % 2 != 0;
@@ -205,8 +206,8 @@ class Soak {
         references_{Reference(exports + "/0", library), Reference(exports + "/1", library)},
         classifier_(exports + "/0/classifier.attn"),
         writer_(exports + "/0/writer.attn"),
-        session_(classifier_, options_),
-        generator_(writer_, options_) {}
+        session_(classifier_, options(library, ATTN_THREADS_AUTO)),
+        generator_(writer_, options(library, ATTN_THREADS_AUTO)) {}
 
   nlohmann::json run(double seconds, int count) {
     const auto end = Clock::now() + std::chrono::duration<double>(seconds);

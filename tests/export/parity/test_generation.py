@@ -152,6 +152,14 @@ def test_prompts_are_chosen_by_margin_and_padded() -> None:
     assert greedy.answer.margin >= min(unchosen)
 
 
+def test_rows_of_a_case_that_is_undecided_are_not_asked_alone() -> None:
+    """Whatever they wrote, it would be held to nothing."""
+    loaded = source("lm")
+    wide = Tolerance(1e3, 1e3)
+    assert all(not case.decided and case.alone == () for case in write_cases(loaded, wide, 0, QUIET))
+    assert all(case.decided and len(case.alone) == len(case.prompts) for case in cases(loaded))
+
+
 def test_masks_that_let_padding_through_are_found_in_pytorch_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = source("translator")
     spec = loaded.generation

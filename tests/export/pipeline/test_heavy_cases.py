@@ -81,6 +81,16 @@ def test_all_cases_are_asked_of_the_last_form_and_the_heavy_ones_of_no_other(
     assert "(min, opt, max, odd, batch-min, batch-max" in line
 
 
+def test_a_large_case_is_heavy_however_quick_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Signature, "took", lambda _, inputs: 0.0)
+    monkeypatch.setattr("attn_export.pipeline.graph_export._HEAVY_BYTES", 2 * 4 * LIGHT)
+    monkeypatch.setattr("attn_export.pipeline.pipeline.plan", lambda options: [Keeps()])
+    export(Wide().eval(), tmp_path / "a.attn", inputs=INPUTS, dims=DIMS, options=ExportOptions(sweep=0))
+    told = Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]["stages"]
+    first, last = [{check["case"] for check in stage["checks"]} for stage in told]
+    assert last - first == {"max"}
+
+
 def test_a_graph_that_no_pass_follows_is_asked_all(tmp_path: Path) -> None:
     export(Wide().eval(), tmp_path / "a.attn", inputs=INPUTS, dims=DIMS, options=ExportOptions(skip=("simplify",)))
     (stage,) = Bundle.open(tmp_path / "a.attn").manifest["graphs"]["model"]["stages"]

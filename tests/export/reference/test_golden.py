@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from attn_export.reference import Signature, choose, corner_cases, is_unusual, r
 from attn_export.source.input_specs import parse_dims, parse_inputs
 from attn_export.source.inputs_from import draw_with
 from attn_runtime.bundle import Arrays, Case
-from attn_runtime.spec import Dim
+from attn_runtime.random_inputs import draw_inputs
+from attn_runtime.spec import Dim, TensorSpec
 from support.models.packed_images import SPECS, Rows, draw
 from torch import nn
 
@@ -70,7 +73,16 @@ def test_pytorch_is_asked_for_the_size_that_fits_and_for_no_larger_one(monkeypat
     signature = Signature(Wide(), specs)
     answers = record_answers(signature, corner_cases(specs), 0)
     monkeypatch.setattr("attn_export.reference.golden.run_module", counted)
+    drawn: list[int] = []
+
+    def drawing(specs: Sequence[TensorSpec], sizes: Mapping[str, int], seed: int) -> Arrays:
+        inputs = draw_inputs(specs, sizes, seed)
+        drawn.append(inputs["tokens"].size)
+        return inputs
+
+    monkeypatch.setattr("attn_export.reference.draw.draw_inputs", drawing)
     golden = choose(signature, answers, 0, max_bytes=40_000)
     shrunk = [g for g in golden if g.sizes != g.checked_sizes]
     assert len(shrunk) > 1 and asked == [g.inputs["tokens"].size for g in shrunk]
+    assert drawn == asked, "nor are inputs drawn at another"
     assert all(g.outputs["output"].nbytes <= 40_000 for g in golden)

@@ -112,7 +112,15 @@ def test_a_row_whose_answer_is_but_rounding_is_left_out_and_said() -> None:
 @pytest.mark.parametrize("dims", [(Dim.fixed(1), T), (T,), (Dim.fixed(1), Dim.fixed(1), T, T)])
 def test_one_row_at_a_time_where_there_is_one(dims: tuple[Dim, ...]) -> None:
     keep = TensorSpec("keep", "bool", dims)
-    found = made((keep,), lambda fed: {"y": fed["keep"].astype(np.float32)})
+    asked: list[Arrays] = []
+
+    def answer(fed: Arrays) -> Arrays:
+        asked.append(fed)
+        return {"y": fed["keep"].astype(np.float32)}
+
+    found = made((keep,), answer)
+    assert len({mask.tobytes() for mask in (fed["keep"] for fed in asked)}) == 5, "the four cases, and the usual one"
+    assert len(asked) == 1 + 4 * 5, "each as it is, nudged, and under noise three times"
     assert [a.name for a in found.answers] == ["mask-keep", "mask-keep-2", "mask-keep-3", "mask-keep-4"]
     kinds = [a.inputs["keep"].mean() for a in found.answers]
     assert kinds[0] == 0 and kinds[2] == 1 and 0 < kinds[1] < 1 and 0 < kinds[3] < 1
@@ -149,6 +157,6 @@ def test_heavy_models_are_asked_at_the_smallest_sizes() -> None:
         return replace(case, inputs=fed, outputs={"y": fed["x"]})
 
     value_cases((X,), independent((X,)), ask, Tolerance(), 3, weight_bytes=3 << 30)
-    assert asked == [{"B": 2, "T": 3}] * 10, (
-        "each magnitude, its nudge, thrice with rounding noise; usual values only where they are needed"
+    assert asked == [{"B": 2, "T": 3}] * 4, (
+        "each magnitude, and once with nudge and rounding noise, which move little; usual values only where they are needed"
     )

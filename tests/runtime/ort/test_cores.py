@@ -120,6 +120,19 @@ def test_a_quota_is_told_to_openmp_unless_the_environment_names_a_number(monkeyp
         assert os.environ["OMP_NUM_THREADS"] == "3"
 
 
+def test_its_threads_sleep_where_that_is_asked_for_and_the_environment_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    limit_openmp(sleeping=True)
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    limit_openmp()
+    assert "OMP_WAIT_POLICY" not in os.environ
+    limit_openmp(sleeping=True)
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
 # --- a control group of this machine ------------------------------------------------------------------------------
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from attn_runtime.child_process import ChildProcess, TaskFailed
 from attn_runtime.ort.file_answers import answers_here
 from attn_runtime.ort.session_options import cpu_options, make_session
+from onnxruntime import SessionOptions
 from safetensors.numpy import load_file, save_file
 from support.graphs.half_graphs import half_norm, half_norm_answer
 from support.graphs.make_graphs import add, embed
@@ -29,6 +31,18 @@ def test_every_case_is_answered_and_what_the_graph_does_not_take_is_left_out(tmp
     for number in (1, 3):
         answers = load_file(tmp_path / f"{number}.out")
         np.testing.assert_array_equal(answers["z"], np.full((number, 2), 2 * number, np.float32))
+
+
+def test_threads_wait_for_no_core_that_somebody_else_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[SessionOptions] = []
+
+    def noted(model: Path, options: SessionOptions, *, fp16: bool) -> Any:
+        given.append(options)
+        return make_session(model, options, fp16=fp16)
+
+    monkeypatch.setattr("attn_runtime.ort.file_answers.make_session", noted)
+    answers_here(str(add(tmp_path / "add.onnx")), [], False)
+    assert given[0].get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
 def test_a_graph_or_a_case_that_fails_is_told(tmp_path: Path) -> None:
