@@ -218,7 +218,7 @@ class Heads:
         parts = {
             "Transposes lost their Reshapes": folded,
             "became Reshapes": turned,
-            "queries of one row were scaled": scaled,
+            "products of one row are scaled by a vector": scaled,
         }
         return PassResult(target, ", ".join(f"{count} {what}" for what, count in parts.items()))
 

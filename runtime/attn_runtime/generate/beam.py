@@ -182,6 +182,6 @@ def _log_sum_exp(logits: NDArray[Any], active: NDArray[np.bool_], exponentials: 
             some = exponentials[: len(largest[part])]
             np.subtract(logits[part], largest[part, None], out=some)
             np.exp(some, out=some)
-            np.add.reduce(some, 1, np.float64, out=sums[part])
+            np.add.reduce(some, 1, out=sums[part])
     found: NDArray[np.float64] = np.log(sums) + largest
     return found

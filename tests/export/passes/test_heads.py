@@ -62,11 +62,12 @@ def scores(
     length: int | str = 1,
     fixed: bool = False,
     shown: bool = False,
+    also: bool = False,
 ) -> onnx.ModelProto:
     """A query [B, 2, length, 4] times two tensors of keys, as a generator's step has them, with a single number multiplied or
     divided by before the products, beside the keys, and behind.
 
-    `fixed`: the keys are weights; `shown`: the products are outputs too.
+    `fixed`: the keys are weights; `shown`: the products are outputs too; `also`: a further node reads them.
     """
     nodes = [node(before, ["q", "half"], "scaled")] if before else []
     for name in ("past", "new"):
@@ -78,10 +79,12 @@ def scores(
             )
         )
         nodes.append(node(behind or "Tanh", [f"{name} product", *(["half"] if behind else [])], f"{name} scores"))
+        nodes += [node("Tanh", [f"{name} product"], f"{name} also")] if also else []
     weights = {"half": np.float32(0.5), "third": np.full(1, 0.3, np.float32)}
     keys = {"past": ["B", 2, "S", 4], "new": ["B", 2, 1, 4]}
     weights |= {"past": drawn(1, 2, 3, 4), "new": drawn(1, 2, 1, 4)} if fixed else {}
     outputs = ["past scores", "new scores", *(["past product", "new product"] if shown else [])]
+    outputs += ["past also", "new also"] if also else []
     return model(nodes, {"q": ["B", 2, length, 4], **({} if fixed else keys)}, outputs, weights)
 
 
@@ -196,8 +199,14 @@ def test_a_session_multiplies_a_scaled_row_with_keys_as_they_lie(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "graph",
-    [scores(length="T"), scores(length=3), scores(fixed=True), scores("", "", "Mul", shown=True)],
-    ids=["a dynamic length", "three rows", "a layer's weights", "a product that others read"],
+    [
+        scores(length="T"),
+        scores(length=3),
+        scores(fixed=True),
+        scores("", "", "Mul", shown=True),
+        scores("", "", "Mul", also=True),
+    ],
+    ids=["a dynamic length", "three rows", "a layer's weights", "an output", "a product that others read"],
 )
 def test_what_else_is_scaled_stays(graph: onnx.ModelProto, tmp_path: Path) -> None:
     assert rewritten(graph, tmp_path / "m.onnx", scale_queries) == 0
@@ -207,7 +216,7 @@ def test_the_pass_scales_queries_once(tmp_path: Path) -> None:
     onnx.save(scores(), tmp_path / "m.onnx")
     with ChildProcess(60) as isolated:
         done = PASS.run(tmp_path / "m.onnx", tmp_path / "m.0.onnx", isolated)
-        assert done.note.endswith("2 queries of one row were scaled")
+        assert done.note.endswith("2 products of one row are scaled by a vector")
         assert PASS.run(done.path, tmp_path / "m.1.onnx", isolated).idle
 
 
