@@ -54,12 +54,10 @@ def scale_queries(model: ir.Model) -> int:
         query, before = _unscaled(node.inputs[0])
         keys, beside = _unscaled(node.inputs[1])
         behind = _scaled_behind(node)
-        factor = np.float32(before * beside * (1.0 if behind is None else behind[1]))
-        if factor == 1 and before == beside == 1 and behind is None:
+        if before == beside == 1 and behind is None:
             continue
-        shape = shape_of(query)
-        assert shape is not None
-        width = shape[-1]
+        factor = np.float32(before * beside * (1.0 if behind is None else behind[1]))
+        width = (shape_of(node.inputs[0]) or (0,))[-1]
         assert isinstance(width, int)
         key = (id(node.graph), query, factor)
         if key not in scaled:  # the newest key has a product of its own with the same query
@@ -89,7 +87,9 @@ def _unscaled(value: ir.Value | None) -> tuple[ir.Value, float]:
     """What a Mul or Div multiplies with a single float32, and that number; the value itself and 1 where none does."""
     assert value is not None
     node = maker(value, "Mul") or maker(value, "Div")
-    for side in () if node is None else (0, 1) if node.op_type == "Mul" else (0,):
+    if node is None:
+        return value, 1.0
+    for side in (0, 1) if node.op_type == "Mul" else (0,):
         given, number = node.inputs[side], stored(node.inputs[1 - side])
         shape = shape_of(given)
         if given is None or shape is None or number is None or number.dtype != np.float32:
