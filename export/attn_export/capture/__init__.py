@@ -9,7 +9,7 @@ from attn_runtime.lazy import lazy
 if TYPE_CHECKING:
     from .deferred import explained, sizes_to_ask
     from .dropped_guards import Branch
-    from .exporter import EXPORTERS, capture, check_opset, unused_inputs
+    from .exporter import EXPORTERS, capture, check_opset
     from .size_one import explained_at_one
     from .tracing import RulesRefused
 
@@ -22,7 +22,6 @@ __all__ = [
     "explained",
     "explained_at_one",
     "sizes_to_ask",
-    "unused_inputs",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -31,7 +30,7 @@ __getattr__, __dir__ = lazy(
     {
         "deferred": ["explained", "sizes_to_ask"],
         "dropped_guards": ["Branch"],
-        "exporter": ["EXPORTERS", "capture", "check_opset", "unused_inputs"],
+        "exporter": ["EXPORTERS", "capture", "check_opset"],
         "size_one": ["explained_at_one"],
         "tracing": ["RulesRefused"],
     },

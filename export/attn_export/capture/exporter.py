@@ -15,7 +15,7 @@ import torch
 from attn_runtime.errors import CaptureError, UsageError
 from attn_runtime.spec import TensorSpec
 
-from ..onnx_graph import onnx_file
+from ..onnx_graph import GraphInfo, onnx_file
 from ..quiet import captured_output
 from ..reference import Arrays, Signature, fastpath_disabled, to_torch
 from . import unsupported_ops
@@ -38,13 +38,13 @@ _TORCHSCRIPT_NEWEST = 20
 
 @dataclass(frozen=True)
 class Captured:
-    """A graph as it was captured. branches: guards that sizes in the declared ranges break; deferred: torch.export's own
-    rules were put off to the checks."""
+    """A graph as it was captured. unused: inputs that no node reads, for the module ignores them, or reads them only in training;
+    branches: guards that sizes in the declared ranges break; deferred: torch.export's own rules were put off to the checks."""
 
     path: Path
-    opset: int
+    info: GraphInfo
     exporter: str
-    nodes: int
+    unused: list[str]
     patches: list[Applied]
     branches: list[Branch] = field(default_factory=list)
     deferred: bool = False
@@ -79,7 +79,14 @@ def capture(
 
 
 def _captured(
-    signature: Signature, example: Arrays, target: Path, opset: int, exporter: str, verbose: bool, seconds: float, map_weights: bool
+    signature: Signature,
+    example: Arrays,
+    target: Path,
+    opset: int,
+    exporter: str,
+    verbose: bool,
+    seconds: float,
+    map_weights: bool,
 ) -> tuple[Captured, list[Written]]:
     """The graph, written, and which weights of the module can be mapped from there: none unless `map_weights`."""
     started = time.monotonic()
@@ -115,8 +122,9 @@ def _captured(
     onnx_file.save(model, target)
     for value in model.graph.initializers.values():
         value.const_value = None  # the rewrite rules of onnxscript (0.7.2) hold the graph that they saw last, for good
-    found = onnx_file.read_info(target)
-    return Captured(target, found.opset, exporter, found.nodes, list(patches), branches, deferred), weights
+    found = onnx_file.load(target)
+    unused = _unused(found, signature.inputs)
+    return Captured(target, onnx_file.info_of(found), exporter, unused, list(patches), branches, deferred), weights
 
 
 def _translated(signature: Signature, program: torch.export.ExportedProgram, opset: int) -> ir.Model:
@@ -172,8 +180,6 @@ def _name_outputs(model: ir.Model, signature: Signature) -> None:
         value.name = name
 
 
-def unused_inputs(path: Path, inputs: Sequence[TensorSpec]) -> list[str]:
-    """Inputs that no node of the graph reads: the module ignores them, or reads them only in training."""
-    graph = onnx_file.load(path).graph
-    read = {value.name for value in graph.inputs if value.uses() or value.is_graph_output()}
+def _unused(model: ir.Model, inputs: Sequence[TensorSpec]) -> list[str]:
+    read = {value.name for value in model.graph.inputs if value.uses() or value.is_graph_output()}
     return [s.name for s in inputs if s.name not in read]

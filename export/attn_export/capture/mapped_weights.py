@@ -66,7 +66,8 @@ def _strides(tensor: torch.Tensor, array: NDArray[np.float32]) -> tuple[int, ...
     if array.ndim != tensor.ndim:
         return None
     written = torch.empty(array.shape, device="meta").stride()
-    axes = {(size, stride // _ITEM): written[axis] for axis, (size, stride) in enumerate(zip(array.shape, array.strides))}
+    here = [stride // _ITEM for stride in array.strides]
+    axes = dict(zip(zip(array.shape, here, strict=True), written, strict=True))
     found = [axes.get(axis) for axis in zip(tensor.shape, tensor.stride(), strict=True)]
     return None if None in found else tuple(stride for stride in found if stride is not None)
 
@@ -75,14 +76,15 @@ def map_written(weights: Sequence[Written], graph: Path) -> bool:
     """Let each of `weights` be what the file `graph` has it as in its data file; whether any is."""
     if os.name != "posix":  # where a file that is mapped can't be moved
         return False
-    stored, files = load(graph).graph.initializers, dict[Path, torch.UntypedStorage]()
+    stored, files = load(graph).graph.initializers, dict[Path, torch.Tensor]()
     for one in weights:
         place = stored[one.name].const_value if one.name in stored else None
         if not isinstance(place, ir.ExternalTensor) or place.offset is None or place.offset % _ITEM:
             continue
         path = Path(place.path)
         if path not in files:
-            files[path] = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
-        empty = torch.empty(0, dtype=torch.float32)
-        one.tensor.data = empty.set_(files[path], place.offset // _ITEM, one.tensor.shape, one.strides)
+            files[path] = torch.from_file(
+                str(path), shared=False, size=path.stat().st_size // _ITEM, dtype=torch.float32
+            )
+        one.tensor.data = files[path].as_strided(one.tensor.shape, one.strides, place.offset // _ITEM)
     return bool(files)

@@ -107,9 +107,11 @@ def get(name: str) -> Pass:
 
 
 def run_pass(
-    chosen: Pass, source: Path, target: Path, isolated: ChildProcess, *, earlier: Sequence[str] = ()
-) -> Applied:
-    """Run one pass between its conditions; `earlier` are the names of those that the graph has been through.
+    chosen: Pass, source: Path, target: Path, isolated: ChildProcess, *, earlier: Sequence[str] = (),
+    known: GraphInfo | None = None,
+) -> Applied:  # fmt: skip
+    """Run one pass between its conditions; `earlier` are the names of those that the graph has been through, `known` is what has
+    been read of it already.
 
     Raises PassError, which names the pass and those before it: a condition did not hold, or the pass itself failed.
     """
@@ -118,7 +120,7 @@ def run_pass(
         history = f" after {', '.join(earlier)}" if earlier else ""
         return PassError(f'pass "{chosen.name}"{history} {problem}. Leave it out with --skip-pass {chosen.name}.')
 
-    before = read_info(source)
+    before, was = known or read_info(source), _state(source)
     if reason := chosen.requires(before):
         raise error(f"can't run: {reason}")
     try:
@@ -127,10 +129,18 @@ def run_pass(
         raise
     except Exception as problem:
         raise error(f"failed: {type(problem).__name__}: {' '.join(str(problem).split())[:300]}") from problem
-    after = read_info(result.path)
+    if _state(source) != was:
+        raise error("broke its contract: it wrote over the graph that it was given")
+    after = before if result.path == source else read_info(result.path)
     if broken := (same_io(before, after) or chosen.ensures(before, after)):
         raise error(f"broke its contract: {broken}")
     return Applied(chosen.name, before, after, result)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What changes where somebody writes to a file."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def same_opset(before: GraphInfo, after: GraphInfo) -> str:

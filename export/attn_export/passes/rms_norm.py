@@ -16,6 +16,8 @@ from ._new_nodes import NewNodes, drop_unread, ints, maker
 
 def rewrite(model: ir.Model) -> int:
     """Let every RMSNorm with a weight divide by its root, in place; how many there were. External weights need not be there."""
+    if all(node.op_type != "Reciprocal" for node in model.graph.all_nodes()):
+        return 0  # before all shapes are inferred
     index(model)
     found = [(node, root) for node in model.graph.all_nodes() if (root := _root(node)) is not None]
     for node, root in found:

@@ -49,6 +49,8 @@ def rewrite(model: ir.Model) -> tuple[int, int]:
 
     The answers stay to the bit. External weights need not be there.
     """
+    if all(node.op_type != "Neg" for node in model.graph):
+        return 0, 0  # before all shapes are inferred
     index(model)
     found = [turn for node in model.graph if (turn := _turn(node)) is not None]
     shared = Counter(turn.sine for turn in found)

@@ -14,7 +14,7 @@ from attn_runtime.errors import AttnError, ParityError
 from attn_runtime.spec import Dim, TensorSpec, named_dims
 
 from ..attention import find_blocks
-from ..capture import Branch, capture, explained, explained_at_one, sizes_to_ask, unused_inputs
+from ..capture import Branch, capture, explained, explained_at_one, sizes_to_ask
 from ..console import Console
 from ..onnx_graph import load
 from ..parity import ParityChecker, Sweep, Verdict, check_same, record_sweep
@@ -162,12 +162,12 @@ def export_graph(
             work.signature, example, place, opset=work.opset, exporter=work.exporter, verbose=options.verbose,
             seconds=options.stage_seconds, map_weights=map_weights,
         )  # fmt: skip
-        work.opset, work.cures = captured.opset, [patch.to_json() for patch in captured.patches]
-        line.done(f"{work.label}{captured.nodes} nodes, opset {captured.opset}, {captured.exporter}")
+        work.opset, work.cures = captured.info.opset, [patch.to_json() for patch in captured.patches]
+        line.done(f"{work.label}{captured.info.nodes} nodes, opset {captured.info.opset}, {captured.exporter}")
     for patch in captured.patches:
         if options.verbose or not patch.routine:
             console.note(f"{work.label}cure {patch}")
-    for name in unused_inputs(place, work.inputs):
+    for name in captured.unused:
         console.note(f'{work.label}input "{name}" is never read by the graph: the answers do not depend on it')
     if captured.branches and (captured.deferred or options.sweep != 0):
         _ask_other_branches(work, captured.branches, captured.deferred, console)
@@ -180,14 +180,16 @@ def export_graph(
                 raise explained(problem, captured.branches, work.inputs) from problem
             raise explained_at_one(problem, work.signature, example) from problem
 
-    work.stages.append(Stage("capture", None, captured.nodes, True, "", check_capture(heavy=False)))
+    work.stages.append(Stage("capture", None, captured.info.nodes, True, "", check_capture(heavy=False)))
     work.forms.append(Form(place, check_capture))
+    known = captured.info
     for number, chosen in enumerate(passes):
         current = work.forms[-1].path
         with console.stage(chosen.name) as line:
             target, earlier = place.with_name(f"{place.stem}.{number}.onnx"), [stage.name for stage in work.stages]
             try:
-                done = run_pass(chosen, current, target, isolated, earlier=earlier)
+                done = run_pass(chosen, current, target, isolated, earlier=earlier, known=known)
+                known = done.after
             except AttnError:
                 if len(work.forms) > 1:  # the graph that it was given may be at fault
                     find_fault(work, work.forms)

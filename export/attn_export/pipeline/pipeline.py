@@ -57,9 +57,7 @@ def check_options(options: ExportOptions) -> None:
     check_opset(options.opset, options.exporter)
 
 
-def export_source(
-    source: Source, target: Path, options: ExportOptions, console: Console, own: bool = False
-) -> Export:
+def export_source(source: Source, target: Path, options: ExportOptions, console: Console, own: bool = False) -> Export:
     """Export `source` to `target`, NAME.attn (a bundle) or NAME.onnx (a plain graph with its metadata).
 
     `own`: nobody else holds the source's module, and its weights may be mapped from what is written.

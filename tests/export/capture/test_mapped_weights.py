@@ -65,7 +65,9 @@ def test_what_was_written_whole_is_mapped_and_the_rest_stays(memory: list[np.nda
     data = path.with_name("net.onnx.data")
     assert mapped(module, data) == {"table.weight", "wide.weight"}
     assert all(torch.equal(value, held[name]) for name, value in module.named_parameters())
-    assert module.table.weight.is_contiguous() and not module.wide.weight.is_contiguous(), "whoever looks at it with view() still can"
+    assert module.table.weight.is_contiguous() and not module.wide.weight.is_contiguous(), (
+        "whoever looks at it with view() still can"
+    )
     np.testing.assert_allclose(module(torch.tensor([[3, 500, 0], [1, 2, 3]])).detach(), before, rtol=1e-5, atol=1e-4)
     written = data.read_bytes()
     with torch.no_grad():

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 import pytest
+from attn_export.onnx_graph import onnx_file
 from attn_export.onnx_graph.onnx_file import GraphInfo, IoInfo, load
 from attn_export.passes import _base as step
 from attn_export.passes._base import PassResult
@@ -57,6 +58,19 @@ def test_the_example_to_copy_is_a_pass(isolated: ChildProcess, tmp_path: Path) -
     assert (done.before.nodes, done.after.nodes) == (3, 2)
 
 
+def test_what_is_known_of_a_graph_is_not_read_again(
+    isolated: ChildProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = dropout(tmp_path / "m.onnx", "Abs")
+    known = step.read_info(source)
+    read: list[Path] = []
+    monkeypatch.setattr(step, "read_info", lambda path: read.append(path) or onnx_file.read_info(path))
+    idle = step.run_pass(step.get("rotary"), source, tmp_path / "r.onnx", isolated, known=known)
+    assert idle.result.idle and idle.before is known and idle.after is known and not read
+    done = step.run_pass(example(), source, tmp_path / "d.onnx", isolated, known=known)
+    assert read == [tmp_path / "d.onnx"] and done.after.nodes == 2
+
+
 def test_a_pass_that_fails_is_named(isolated: ChildProcess, tmp_path: Path) -> None:
     """The example can't leave out a Dropout whose result is an output of the graph."""
     with pytest.raises(PassError, match='pass "dropout" failed: ValueError: ') as problem:
@@ -86,8 +100,8 @@ class Spoils:
             raise IndexError("list index out of range")
         if self.broken == "dtype":
             model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
-        onnx.save(model, target)
-        return PassResult(target)
+        onnx.save(model, source if self.broken == "source" else target)
+        return PassResult(source if self.broken == "source" else target)
 
     def ensures(self, before: GraphInfo, after: GraphInfo) -> str:
         return "it promised less" if self.broken == "ensures" else ""
@@ -102,6 +116,7 @@ class Spoils:
         ("axis", "x: axis 0 was batch and is fixed at 7"),
         ("dtype", "x was float32"),
         ("ensures", "it promised less"),
+        ("source", "broke its contract: it wrote over the graph that it was given"),
     ],
 )
 def test_a_pass_that_breaks_its_contract_is_named(

@@ -43,6 +43,34 @@ def test_what_is_loaded_already_takes_no_more_words(tmp_path: Path) -> None:
     assert export(loaded, str(tmp_path / "a.onnx")).files == (tmp_path / "a.onnx",)
 
 
+class Enough(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("source", "mapped"),
+    [("nets:attention", True), (torch.nn.Linear(16, 4), False), ("support.models.small_generators:translator", False)],
+)
+def test_weights_are_mapped_of_a_module_that_nobody_else_holds(
+    project: Path, monkeypatch: pytest.MonkeyPatch, source: str | torch.nn.Module, mapped: bool
+) -> None:
+    """And not where the file of the capture is deleted later, as that of one graph of several."""
+    asked: list[bool] = []
+
+    def captured(*_: object, map_weights: bool, **__: object) -> None:
+        asked.append(map_weights)
+        raise Enough
+
+    monkeypatch.setattr("attn_export.pipeline.graph_export.capture", captured)
+    given = () if source == "support.models.small_generators:translator" else ["x:float32[batch,5,16]"]
+    with pytest.raises(Enough):
+        export(source, project / "a.attn", inputs=given, dims=["batch=1:2:4"], options=ExportOptions(sweep=0))
+    with pytest.raises(Enough):
+        loaded = load_source(source, inputs=given, dims=["batch=1:2:4"])
+        export(loaded, project / "a.attn", options=ExportOptions(sweep=0))
+    assert asked == [mapped, False]
+
+
 class Untouched(torch.nn.Module):
     """Whoever looks at it has gone too far."""
 

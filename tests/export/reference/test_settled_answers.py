@@ -70,6 +70,21 @@ def test_what_keeps_its_digits_is_settled(module: nn.Module) -> None:
     assert not isinstance(answer, str)
 
 
+@pytest.mark.parametrize(("grown", "asked"), [(1.0, 2), (5.0, 6), (30.0, 3)])
+def test_what_moves_clearly_is_asked_no_more_and_what_is_close_is(grown: float, asked: int) -> None:
+    """A change of the inputs comes out `grown` times as large, of at most what a half of the tolerance is."""
+    given = tiny()
+    calls: list[Arrays] = []
+
+    def ask(case: Case[Arrays], inputs: Arrays) -> Case[Arrays]:
+        calls.append(inputs)
+        moved = inputs["x"].astype(np.float64) - given.inputs["x"]
+        return replace(case, inputs=inputs, outputs={"y": (given.inputs["x"] + grown * moved).astype(np.float32)})
+
+    assert isinstance(settled(given, ask, Tolerance(0.0, 2e-5)), str) == (grown == 30.0)
+    assert len(calls) == asked
+
+
 def test_whole_numbers_are_left_as_they_are() -> None:
     x = to_torch(tiny().inputs)["x"]
     with torch.inference_mode(), RoundingNoise():
