@@ -54,12 +54,10 @@ def scale_queries(model: ir.Model) -> int:
         query, before = _unscaled(node.inputs[0])
         keys, beside = _unscaled(node.inputs[1])
         behind = _scaled_behind(node)
-        factor = np.float32(before * beside * (1.0 if behind is None else behind[1]))
-        if factor == 1 and before == beside == 1 and behind is None:
+        if before == beside == 1 and behind is None:
             continue
-        shape = shape_of(query)
-        assert shape is not None
-        width = shape[-1]
+        factor = np.float32(before * beside * (1.0 if behind is None else behind[1]))
+        width = (shape_of(node.inputs[0]) or (0,))[-1]
         assert isinstance(width, int)
         key = (id(node.graph), query, factor)
         if key not in scaled:  # the newest key has a product of its own with the same query
