@@ -248,11 +248,14 @@ def _folder() -> str | None:
     return None
 
 
+#: pytest tells in the first which test runs, and torch sets the second itself, at the first export: no child asks for either.
+_OF_NO_CHILD = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR")
+
+
 def _surroundings(folder: str | None) -> tuple[int, bool, dict[str, str]]:
     """What a child has from the moment it was started. One of another process, of before a fork, is not ours; where the
     folder is gone only a new one is there too."""
-    # pytest tells there which test runs; no child asks.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_NO_CHILD}
     return os.getpid(), folder is not None, environment
 
 

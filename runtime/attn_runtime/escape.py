@@ -40,8 +40,18 @@ def message(text: str) -> str:
 
 
 def plot_text(text: str, limit: int = 200) -> str:
-    """For a picture: matplotlib takes what stands between two dollars for a formula, and no SVG holds U+FFFE and U+FFFF."""
-    return re.sub("[\ufffe\uffff]", _REPLACEMENT, printable(text, limit)).replace("$", r"\$")
+    """For a picture: matplotlib takes what stands between two dollars for a formula, and an SVG is XML."""
+    return xml_line(text, limit).replace("$", r"\$")
+
+
+def xml_line(text: str, limit: int | None = 200) -> str:
+    """For a writer of XML, which escapes what is markup: one line. XML 1.0 has no control characters, no U+FFFE and U+FFFF."""
+    return re.sub("[\ufffe\uffff]", _REPLACEMENT, printable(text, limit))
+
+
+def xml_lines(text: str) -> str:
+    """The same for a text of any length, whose line breaks and tabs stay."""
+    return re.sub("[\ufffe\uffff]", _REPLACEMENT, printable_text(text))
 
 
 @contextmanager
@@ -66,7 +76,7 @@ def html_text(text: str, limit: int = 200) -> str:
     return html.escape(printable(text, limit))
 
 
-def markdown_text(text: str, limit: int = 200) -> str:
+def markdown_text(text: str, limit: int | None = 200) -> str:
     """For Markdown, in a cell of a table too. An underscore inside a word means nothing, and stays as it is."""
     return re.sub(_MARKDOWN, r"\\\g<0>", printable(text, limit))
 

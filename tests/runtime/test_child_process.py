@@ -334,6 +334,16 @@ def test_a_child_that_died_or_grew_is_not_kept(monkeypatch: pytest.MonkeyPatch) 
     assert served().poll() is not None
 
 
+def test_what_torch_sets_in_the_environment_ends_no_kept_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its first export, with the child that was made for it already at work."""
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    first = served()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "somewhere")
+    assert served() is first
+    monkeypatch.setenv("ATTN_SOMETHING", "else")
+    assert served() is not first
+
+
 @linux
 def test_what_a_task_has_freed_is_given_back() -> None:
     with ChildProcess() as child:

@@ -129,6 +129,8 @@ def run(path: str, input_file: str, quiet: bool, verbose: bool, as_json: bool, *
 
 @cli.command()
 @path_argument
+@click.option("--junit", type=click.Path(readable=False), help="Write what was found as JUnit XML, for a build server.")
+@click.option("--markdown", type=click.Path(readable=False), help="Write what was found as Markdown tables.")
 @session_options
 @time_limit_option
 @quiet_option

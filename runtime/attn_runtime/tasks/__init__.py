@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .generation_benchmark import GenerationBenchReport, GenerationSize
     from .info import describe, info_lines
     from .maps import AttentionMap, AttentionMaps, Axis, attention_maps
-    from .verification import CaseResult, VerifyReport, verify
+    from .reports import CaseResult, VerifyReport
+    from .verification import verify
 
 __all__ = [
     "AttentionMap",
@@ -55,6 +56,7 @@ __getattr__, __dir__ = lazy(
         "generation_benchmark": ["GenerationBenchReport", "GenerationSize"],
         "info": ["describe", "info_lines"],
         "maps": ["AttentionMap", "AttentionMaps", "Axis", "attention_maps"],
-        "verification": ["CaseResult", "VerifyReport", "verify"],
+        "reports": ["CaseResult", "VerifyReport"],
+        "verification": ["verify"],
     },
 )

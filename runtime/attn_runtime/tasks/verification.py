@@ -5,100 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import arguments, backends, child_process
 from ..bundle import Bundle, to_fp16, to_reference_dtype
 from ..compare import Difference, Tolerance, Worst, compare_all
-from ..errors import BundleError, ParityError, UsageError
+from ..errors import AttnError, BundleError, UsageError
 from ..escape import printable, shell_words
 from ..files import is_file
 from ..session import check_open, open_session
-from ..text_format import difference_to_json, worst_table
 from .apart import answer_or_error, check_time_limit, fields_of, run_apart
+from .reports import CaseResult, ReportFiles, VerifyReport
 
 if TYPE_CHECKING:
     from ..generate import Replayed
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """One golden case, replayed. `seconds` is the time of that one run, the first at its shape."""
-
-    graph: str
-    case: str
-    sizes: Mapping[str, int]
-    seconds: float
-    differences: tuple[Difference, ...]
-
-    @property
-    def passed(self) -> bool:
-        return all(d.passed for d in self.differences)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "graph": self.graph,
-            "case": self.case,
-            "sizes": dict(self.sizes),
-            "seconds": self.seconds,
-            "passed": self.passed,
-            "outputs": [difference_to_json(d) for d in self.differences],
-        }
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """Every golden case of every graph that was asked for, and of a generator what its graphs write together: each
-    generated case in a batch and row by row. `choice` tells which backend ran them, `passed_over` why no
-    other, `notes` what is not proven."""
-
-    path: str
-    backend: str
-    device: str
-    choice: str
-    tolerances: Mapping[str, Tolerance]
-    cases: tuple[CaseResult, ...]
-    generation: tuple[Replayed, ...] = ()
-    notes: tuple[str, ...] = ()
-    passed_over: tuple[str, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        return bool(self.cases) and all(c.passed for c in self.cases) and all(c.passed for c in self.generation)
-
-    def require(self) -> None:
-        """ParityError with a table of the worst elements unless every case passed."""
-        if self.passed:
-            return
-        failed = [case for case in self.cases if not case.passed]
-        if not failed:
-            wrong = [case for case in self.generation if not case.passed]
-            raise ParityError(
-                f"bundle {self.path}: every graph answers as PyTorch does on {self.backend} ({self.device}), but together "
-                f"they do not write what it writes, in {len(wrong)} of {len(self.generation)} tries: case "
-                f"{wrong[0].case}, {wrong[0].problem}"
-            )
-        raise ParityError(
-            f"bundle {self.path}: {len(failed)} of {len(self.cases)} golden cases do not match on {self.backend} "
-            f"({self.device}): {', '.join(case.case for case in failed)}. Its answers here are not PyTorch's.",
-            worst_table([(case.case, d) for case in failed for d in case.differences if not d.passed]),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "path": self.path,
-            "backend": self.backend,
-            "device": self.device,
-            "choice": self.choice,
-            "passed_over": list(self.passed_over),
-            "passed": self.passed,
-            "tolerances": {name: tolerance.to_json() for name, tolerance in self.tolerances.items()},
-            "cases": [case.to_json() for case in self.cases],
-            **({"notes": list(self.notes)} if self.notes else {}),
-            **({"generation": [case.to_json() for case in self.generation]} if self.generation else {}),
-        }
 
 
 def verify(
@@ -113,20 +34,25 @@ def verify(
     on_generated: Callable[[Replayed], None] | None = None,
     check: bool = True,
     time_limit: float | None = None,
+    junit: str | os.PathLike[str] | None = None,
+    markdown: str | os.PathLike[str] | None = None,
 ) -> VerifyReport:
     """Replay every golden case of the bundle at `path` and compare at the tolerance stored for that precision.
 
     `graph` None takes every graph, and of a generator what they write together. `on_case` and `on_generated` are called
     after each case. With `cache`, what is kept there is what is replayed; it is put there first where it is not, and read for
     its hash as the bundle's files are. `time_limit` is in seconds for all of it: the graphs are then run in a process of their
-    own, since one that loops for ever can't be ended in this one; None waits for as long as they take. Raises ParityError when
-    a case does not match (with `check=False` the report is returned instead, for callers that print it first:
-    `VerifyReport.require`), UsageError for a plain ONNX file, BundleError for a bundle without golden cases, StageError when
-    the time is over, and what `open_session` raises.
+    own, since one that loops for ever can't be ended in this one; None waits for as long as they take. `junit` and `markdown`
+    are files to write what was found to, also where a case does not match or nothing could be compared: JUnit XML for a build
+    server, a table for its page. Raises ParityError when a case does not match (with `check=False` the report is returned
+    instead, for callers that print it first: `VerifyReport.require`), UsageError for a plain ONNX file, BundleError for a bundle
+    without golden cases, StageError when the time is over, OutputError for a file that can't be written, and what `open_session`
+    raises.
     """
     arguments.expect(arguments.PATH, path=path)
     check_open(path, device, backend, graph, precision, cache=cache)
     arguments.expect(arguments.FLAG, check=check)
+    arguments.expect(arguments.PATH | arguments.NONE, junit=junit, markdown=markdown)
     arguments.expect_call("on_case", on_case, None)
     arguments.expect_call("on_generated", on_generated, None)
     check_time_limit(time_limit)
@@ -138,10 +64,16 @@ def verify(
         "precision": precision,
         "cache": None if cache is None else os.fspath(cache),
     }
-    if time_limit is None:
-        report = _replay_all(**asked, on_case=on_case, on_generated=on_generated)
-    else:
-        report = _replay_apart(asked, on_case, on_generated, time_limit)
+    files = ReportFiles.checked(junit, markdown)
+    try:
+        if time_limit is None:
+            report = _replay_all(**asked, on_case=on_case, on_generated=on_generated)
+        else:
+            report = _replay_apart(asked, on_case, on_generated, time_limit)
+    except AttnError as error:
+        files.write(error, Path(path).name)
+        raise
+    files.write(report, report.path)
     if check:
         report.require()
     return report

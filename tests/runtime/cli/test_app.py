@@ -19,7 +19,7 @@ from attn_runtime.cli.printers import print_case
 from attn_runtime.compare import Difference
 from attn_runtime.errors import ParityError
 from attn_runtime.escape import printable
-from attn_runtime.tasks.verification import CaseResult
+from attn_runtime.tasks import CaseResult
 from click.testing import CliRunner
 from PIL import Image
 from support.graphs.make_graphs import add, brightness_classifier, embed, off_by, rewrite_answers
