@@ -14,8 +14,8 @@ import pytest
 from attn_runtime.bundle import sha256_of
 from attn_runtime.cli.app import cli
 from attn_runtime.errors import AttnError, BundleError, InputError, ParityError, StageError, UsageError
-from attn_runtime.tasks.file_run import run_file
 from attn_runtime.tasks import CaseResult, VerifyReport, verify
+from attn_runtime.tasks.file_run import run_file
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from support.graphs.make_graphs import floats, off_by, rewrite_answers, save
