@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Protocol
 
 import onnx_ir as ir
+from attn_runtime.bundle import mark_of
 from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import AttnError, PassError, UsageError, did_you_mean
 
@@ -120,7 +121,7 @@ def run_pass(
         history = f" after {', '.join(earlier)}" if earlier else ""
         return PassError(f'pass "{chosen.name}"{history} {problem}. Leave it out with --skip-pass {chosen.name}.')
 
-    before, was = known or read_info(source), _state(source)
+    before, was = known or read_info(source), mark_of(source.stat())
     if reason := chosen.requires(before):
         raise error(f"can't run: {reason}")
     try:
@@ -129,18 +130,12 @@ def run_pass(
         raise
     except Exception as problem:
         raise error(f"failed: {type(problem).__name__}: {' '.join(str(problem).split())[:300]}") from problem
-    if _state(source) != was:
+    if mark_of(source.stat()) != was:
         raise error("broke its contract: it wrote over the graph that it was given")
     after = before if result.path == source else read_info(result.path)
     if broken := (same_io(before, after) or chosen.ensures(before, after)):
         raise error(f"broke its contract: {broken}")
     return Applied(chosen.name, before, after, result)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """What changes where somebody writes to a file."""
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
 
 
 def same_opset(before: GraphInfo, after: GraphInfo) -> str:

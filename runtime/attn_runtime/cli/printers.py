@@ -127,8 +127,6 @@ def _error(difference: Difference) -> str:
 
 def print_generated(replayed: Replayed) -> None:
     """One answer that was written, beside PyTorch's."""
-    rows = "the batch" if replayed.row is None else f"row {replayed.row} alone"
-    rows += "" if replayed.drafted is None else f", {replayed.drafted} tokens guessed ahead"
     if replayed.problem:
         text = replayed.problem
     elif replayed.same:
@@ -136,7 +134,7 @@ def print_generated(replayed: Replayed) -> None:
     else:
         text = "other tokens, undecided: PyTorch's are as good here, within the error allowed"
     sign = "FAIL" if replayed.problem else "ok  " if replayed.same else "?   "
-    say(f"{sign} {printable(replayed.case)}, {rows}: {text}")
+    say(f"{sign} {printable(replayed.case)}, {replayed.rows}: {text}")
 
 
 def print_verified(report: VerifyReport, quiet: bool) -> None:

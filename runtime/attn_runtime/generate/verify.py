@@ -42,6 +42,12 @@ class Replayed:
     drafted: int | None = None
 
     @property
+    def rows(self) -> str:
+        """What was written, in words, as in "row 1 alone, 5 tokens guessed ahead"."""
+        rows = "the batch" if self.row is None else f"row {self.row} alone"
+        return rows if self.drafted is None else f"{rows}, {self.drafted} tokens guessed ahead"
+
+    @property
     def passed(self) -> bool:
         return not self.problem
 

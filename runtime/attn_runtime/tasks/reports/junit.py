@@ -42,8 +42,7 @@ def junit_of(found: VerifyReport | AttnError, name: str) -> bytes:
 
 
 def _add_golden(suite: ElementTree.Element, where: str, case: CaseResult) -> None:
-    sizes = ", ".join(f"{dim}={size}" for dim, size in case.sizes.items())
-    element = _case(suite, where, f"{case.case} ({sizes})" if sizes else case.case, case.seconds)
+    element = _case(suite, where, case.title, case.seconds)
     lines = [
         f"{d.output}: {d.problem or f'max |error| {d.max_error:.3g}, allowed {d.limit:.3g}'}" for d in case.differences
     ]

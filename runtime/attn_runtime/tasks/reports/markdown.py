@@ -36,12 +36,11 @@ def markdown_of(found: VerifyReport | AttnError, name: str) -> str:
 
 def _golden(case: CaseResult) -> list[Sequence[str]]:
     """Each output that does not match, and of those that do the one nearest to its limit."""
-    sizes = ", ".join(f"{dim}={size}" for dim, size in case.sizes.items())
-    label = markdown_text(f"{case.case} ({sizes})" if sizes else case.case)
     shown = [d for d in case.differences if not d.passed]
     if matching := [d for d in case.differences if d.passed]:
         shown.append(max(matching, key=lambda d: d.ratio))
-    return [(_SIGN[d.passed], markdown_text(case.graph), label, markdown_text(d.output), *_errors(d)) for d in shown]
+    where = markdown_text(case.graph), markdown_text(case.title)
+    return [(_SIGN[d.passed], *where, markdown_text(d.output), *_errors(d)) for d in shown]
 
 
 def _errors(difference: Difference) -> tuple[str, str]:
@@ -51,10 +50,8 @@ def _errors(difference: Difference) -> tuple[str, str]:
 
 
 def _generated(answer: Replayed) -> Sequence[str]:
-    rows = "the batch" if answer.row is None else f"row {answer.row} alone"
-    rows += "" if answer.drafted is None else f", {answer.drafted} guessed ahead"
     found = answer.problem or ("the same tokens" if answer.same else "other tokens, as good within the error allowed")
-    return _SIGN[answer.passed], markdown_text(answer.case), rows, markdown_text(found)
+    return _SIGN[answer.passed], markdown_text(answer.case), answer.rows, markdown_text(found)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -25,6 +25,12 @@ class CaseResult:
     differences: tuple[Difference, ...]
 
     @property
+    def title(self) -> str:
+        """Its name and sizes, as in "odd (batch=3)"."""
+        sizes = ", ".join(f"{dim}={size}" for dim, size in self.sizes.items())
+        return f"{self.case} ({sizes})" if sizes else self.case
+
+    @property
     def passed(self) -> bool:
         return all(d.passed for d in self.differences)
 
