@@ -26,9 +26,9 @@ def text(value: Content, limit: int | None = 200) -> Html:
     return Html(html_text(value, limit) if value else "")
 
 
-def joined(parts: Iterable[Content], between: str = "") -> Html:
+def joined(parts: Iterable[Content]) -> Html:
     """All of them, one behind the other."""
-    return Html(html_text(between).join(text(part) for part in parts))
+    return Html("".join(text(part) for part in parts))
 
 
 def tag(name: str, /, *inside: Content, limit: int | None = 200, **attributes: str | int | float | bool | None) -> Html:

@@ -32,7 +32,7 @@ def document(
         _as_it_is("script", html_json(value), type="application/json", id=key) for key, value in (data or {}).items()
     ]
     code = [_as_it_is("script", script)] if script else []
-    inside = joined([*body, *told, *code], "\n")
+    inside = joined([*body, *told, *code])
     return f"<!doctype html>\n{tag('html', tag('head', *head), tag('body', tag('main', inside)), lang='en')}\n"
 
 
