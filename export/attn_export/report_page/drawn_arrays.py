@@ -26,7 +26,7 @@ def pixels_of(tensor: NDArray[Any], recipe: Mapping[str, Any]) -> NDArray[np.uin
     if recipe.get("channel_order", "rgb") == "bgr":
         values = np.concatenate([values[2::-1], values[3:]])
     colours = np.nan_to_num(values[:3] if len(values) >= 3 else np.repeat(values[:1], 3, axis=0), nan=0.0)
-    return np.clip(np.rint(colours), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    return np.asarray(np.clip(np.rint(colours), 0, 255), np.uint8).transpose(1, 2, 0)
 
 
 def data_uri(pixels: NDArray[np.uint8]) -> str:

@@ -79,16 +79,10 @@ def _graph(graph: Json) -> Iterator[Content]:
 
 def _consistency(checks: Sequence[Json]) -> Html:
     """Checks that need no reference, as a line."""
-    told = [
-        part
-        for each in checks
-        for part in (
-            " ",
-            state("ok" if each["passed"] else "failed"),
-            f" {each['name']}",
-            f" ({each['note']})" if each["note"] else None,
-        )
-    ]
+    told: list[Content] = []
+    for each in checks:
+        note = f" ({each['note']})" if each["note"] else ""
+        told += [" ", state("ok" if each["passed"] else "failed"), f" {each['name']}{note}"]
     return tag("p", "The graph against itself:", *told)
 
 

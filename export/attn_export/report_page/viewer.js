@@ -371,8 +371,13 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showLayer);
   matchMedia("print").addEventListener("change", showLayer);
 
+  // Where an answer looks at a source is what most people come for.
+  const acrossTexts = (view, one) =>
+    one.query !== one.key && [one.query, one.key].every((axis) => view.axes[axis].kind === "words");
+
   if (views.length) {
     at.head = MEAN;
+    at.layer = Math.max(views[0].layers.findIndex((one) => acrossTexts(views[0], one)), 0);
     showView();
   }
 })();

@@ -45,10 +45,10 @@ def _hash(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
-def _as_it_is(name: str, content: str, /, **attributes: str) -> Html:
+def _as_it_is(name: str, content: str, type: str | None = None, id: str | None = None) -> Html:
     """A tag whose content no parser takes for markup, which nothing but its own end can end."""
     assert "</" + name not in content.lower() and "<!--" not in content
-    return tag(name, Html(content), **attributes)
+    return tag(name, Html(content), type=type, id=id)
 
 
 @lru_cache(maxsize=1)
