@@ -51,4 +51,4 @@ def _fused(engine: InspectedEngine, block: AttentionBlock) -> Html:
     fusion = engine.fusion_of(block)
     if fusion is None:
         return state("not told")
-    return state("fused", fusion.kernel) if fusion.fused else state("failed", fusion.why_not)
+    return state("fused", fusion.kernel) if fusion.fused else state("not fused", fusion.why_not)

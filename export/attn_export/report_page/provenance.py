@@ -19,8 +19,7 @@ def told(bundle: Bundle) -> Html:
     whole = sum(entry["size"] for entry in manifest["files"].values())
     return joined(
         [
-            details_list(_source(manifest["source"])),
-            details_list([("made with", ", ".join(f"{name} {value}" for name, value in manifest["versions"].items()))]),
+            details_list(_source(manifest)),
             tag("h3", "What goes in and out"),
             _tensors(manifest),
             _cures(manifest),
@@ -30,7 +29,8 @@ def told(bundle: Bundle) -> Html:
     )
 
 
-def _source(source: Json) -> Iterator[tuple[str, Content]]:
+def _source(manifest: Json) -> Iterator[tuple[str, Content]]:
+    source = manifest["source"]
     yield "exported from", f"{source['kind']} {source['ref']}"
     if checkpoint := source["checkpoint"]:
         yield "weights", f"{checkpoint['file']}, sha256 {checkpoint['sha256']}"
@@ -42,6 +42,7 @@ def _source(source: Json) -> Iterator[tuple[str, Content]]:
     yield "licence of the weights", source.get("licence") or "not recorded: ask whoever trained them"
     if "inputs_from" in source:
         yield "inputs drawn by", source["inputs_from"]
+    yield "made with", ", ".join(f"{name} {value}" for name, value in manifest["versions"].items())
 
 
 def _tensors(manifest: Json) -> Html:

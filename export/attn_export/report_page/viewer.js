@@ -377,7 +377,7 @@
 
   if (views.length) {
     at.head = MEAN;
-    at.layer = Math.max(views[0].layers.findIndex((one) => acrossTexts(views[0], one)), 0);
+    at.layer = Math.max(views[0].layers.findLastIndex((one) => acrossTexts(views[0], one)), 0);
     showView();
   }
 })();

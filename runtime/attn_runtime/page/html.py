@@ -36,12 +36,13 @@ def tag(name: str, /, *inside: Content, limit: int | None = 200, **attributes: s
 
     `limit` is of the characters of each text, in attributes too.
     """
-    written = "".join(_attribute(key, value, limit) for key, value in attributes.items() if value not in (None, False))
+    given = {key: value for key, value in attributes.items() if value is not None and value is not False}
+    written = "".join(_attribute(key, value, limit) for key, value in given.items())
     if name in _EMPTY:
         return Html(f"<{name}{written}>")
     return Html(f"<{name}{written}>{''.join(text(part, limit) for part in inside)}</{name}>")
 
 
-def _attribute(key: str, value: str | int | float | bool | None, limit: int | None) -> str:
+def _attribute(key: str, value: str | int | float, limit: int | None) -> str:
     name = key.rstrip("_").replace("_", "-")
     return f" {name}" if value is True else f' {name}="{html_text(str(value), limit)}"'

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from .html import Content, Html, joined, tag, text
 
 _CLASSES = {"ok": "ok", "built": "ok", "was there": "ok", "passed": "ok", "fused": "ok", "failed": "fail", "note": "note",
-            "skipped": "note"}  # fmt: skip
+            "skipped": "note", "not fused": "note"}  # fmt: skip
 #: Steps of a heatmap's colour.
 _STEPS = 9
 
