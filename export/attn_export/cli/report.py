@@ -36,4 +36,5 @@ def report_command(path: Path, output: Path, inputs: tuple[str, ...], quiet: boo
     elif not quiet:
         for note in written.notes:
             say(f"note: {printable(note)}")
-        say(f"{printable(written.file, None)}: {bytes_text(written.size)}, {written.maps} attention maps to look at")
+        maps = f"{written.maps} attention map{'' if written.maps == 1 else 's'} to look at"
+        say(f"{printable(written.file, None)}: {bytes_text(written.size)}, {maps}")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from attn_runtime.bundle import AttentionBlock, Bundle
+from attn_runtime.bundle import AttentionBlock
 from attn_runtime.page import Content, Html, joined, paragraph, state, table, tag
 
-from ..attention import InspectedEngine, InspectedFile, inspect
+from ..attention import InspectedEngine, InspectedFile
 
 _HEAD = ("block", "heads", "head size", "queries x keys", "mask", "type")
 
 
-def told(bundle: Bundle) -> Html:
-    files = [file for file in inspect(bundle.path) if file.blocks]
-    if not files:
-        return paragraph("The graphs have no attention block that was recognised.", "soft")
-    return joined(part for file in files for part in _file(file))
+def told(files: Sequence[InspectedFile]) -> Html:
+    parts = [part for file in files if file.blocks for part in _file(file)]
+    return joined(parts) if parts else paragraph("The graphs have no attention block that was recognised.", "soft")
 
 
 def _file(file: InspectedFile) -> Iterator[Content]:

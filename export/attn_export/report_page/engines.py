@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from attn_runtime.bundle import Bundle
 from attn_runtime.page import Content, Html, bar, details_list, joined, notes, paragraph, state, table, tag
 from attn_runtime.text_format import bytes_text
 from attn_runtime.trt import EngineKey
 
-from ..attention import InspectedEngine, inspect
+from ..attention import InspectedEngine, InspectedFile
 
 
-def told(bundle: Bundle) -> Html:
-    found = {engine.name: engine for file in inspect(bundle.path) for engine in file.engines}
+def told(files: Sequence[InspectedFile]) -> Html:
+    found = {engine.name: engine for file in files for engine in file.engines}
     if not found:
         return paragraph("No TensorRT engine has been built from this bundle; attn-export to-trt builds one.", "soft")
     return joined(part for engine in found.values() for part in _engine(engine))

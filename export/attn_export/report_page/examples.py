@@ -13,8 +13,7 @@ from attn_runtime.page import Content, Html, bar, joined, paragraph, table, tag
 from attn_runtime.preprocess import Text, open_text
 from numpy.typing import NDArray
 
-from .drawn_arrays import drawn, picture, pixels_of, waveform
-from .given import Given
+from .viewer import Given, drawn, picture, pixels_of, waveform
 
 _CLASSES = 5  # of an answer, the likeliest
 _TENSORS = 6  # of a graph, on either side

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from attn_runtime.bundle import Bundle
@@ -16,10 +17,11 @@ _MOST_BYTES = 1 << 20
 
 def told(bundle: Bundle) -> Html:
     """Nothing where nothing was measured. The files are no part of the proof: what is in them is shown and not believed."""
-    return joined(part for file in sorted((bundle.folder / ENGINES).glob("measured-*.json")) for part in _machine(file))
+    files = sorted((bundle.folder / ENGINES).glob("measured-*.json"))
+    return joined(part for file in files if not file.is_symlink() for part in _machine(file))
 
 
-def _machine(file: Any) -> Iterator[Content]:
+def _machine(file: Path) -> Iterator[Content]:
     try:
         content = read_json(file, "measured", _MOST_BYTES)
     except (BundleError, OSError):

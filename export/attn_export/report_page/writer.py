@@ -14,8 +14,9 @@ from attn_runtime.errors import UsageError
 from attn_runtime.files import check_file, write_file
 from attn_runtime.page import document, section
 
-from . import attention_blocks, engines, examples, latency, overview, precisions, proof, provenance, viewer
-from .given import Given, given_inputs
+from ..attention import inspect
+from . import attention_blocks, engines, examples, latency, overview, precisions, proof, provenance
+from .viewer import Given, Viewer, behind, given_inputs, looked_at, viewer_frame
 
 _SUFFIXES = (".html", ".htm")
 
@@ -50,24 +51,25 @@ def report(path: str | os.PathLike[str], output: str | os.PathLike[str], *, inpu
     check_file(file)
     bundle = Bundle.open(path)
     given = given_inputs(bundle, inputs)
-    shown = viewer.looked_at(bundle, given)
+    shown = looked_at(bundle, given)
     content = _page(bundle, given, shown).encode()
     write_file(file, content)
     return ReportPage(str(file), len(content), shown.maps, shown.notes)
 
 
-def _page(bundle: Bundle, given: Sequence[Given], shown: viewer.Viewer) -> str:
+def _page(bundle: Bundle, given: Sequence[Given], shown: Viewer) -> str:
     """Every section that has something to tell, below links to each."""
+    files = inspect(bundle.path)
     parts = {
         "Proof": proof.told(bundle),
-        "What it looks at": viewer.told(bundle, shown),
+        "What it looks at": viewer_frame(bundle, shown),
         "Examples": examples.told(bundle, given),
         "Precisions": precisions.told(bundle),
-        "Engines": engines.told(bundle),
-        "Attention blocks": attention_blocks.told(bundle),
+        "Engines": engines.told(files),
+        "Attention blocks": attention_blocks.told(files),
         "Latency": latency.told(bundle),
         "Sizes and provenance": provenance.told(bundle),
     }
     names = {title: title.lower().replace(" ", "-") for title, body in parts.items() if body}
     body = [overview.told(bundle, names), *(section(title, parts[title], name=names[title]) for title in names)]
-    return document(f"{bundle.name}: report", body, **viewer.behind(shown))
+    return document(f"{bundle.name}: report", body, **behind(shown))

@@ -16,8 +16,9 @@ from attn_runtime.tasks.maps import AttentionMap, AttentionMaps, Axis, attention
 from attn_runtime.tasks.plots.attention import MOST_PANELS, draw, plot_attention
 from click.testing import CliRunner
 from PIL import Image
-from support.models import looking, tiny_generators
-from support.models.looking import CELLS, COLUMNS, GRID, PATCH, ROWS, uniform
+from support.attention import looking
+from support.attention.looking import CELLS, COLUMNS, GRID, PATCH, ROWS, uniform
+from support.models import tiny_generators
 from support.models.tiny_generators import Tiny
 
 # A model of pictures that looks where it is bright

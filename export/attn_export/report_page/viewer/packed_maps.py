@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,27 +18,35 @@ _SCALE_BYTES = 4
 _MOST_LETTERS = 60
 
 
-def fitting(maps: Sequence[AttentionMap], most: int) -> tuple[list[AttentionMap], list[str]]:
-    """The maps, of `most` bytes together, and what was left out for it, a line each.
+@dataclass(frozen=True)
+class Fitting:
+    """The maps that are shown, whether each is the mean of its heads, and what was left out, a line each."""
+
+    maps: list[AttentionMap]
+    averaged: bool
+    notes: list[str]
+
+
+def fitting(maps: Sequence[AttentionMap], most: int) -> Fitting:
+    """The maps in `most` bytes together.
 
     First the heads become their mean, then layers are left out at even distances, then entries at the ends.
     """
     kept, notes = [m for m in maps if m.weights.size], []
     whole = _bytes(kept)
-    if whole > most:
+    averaged = whole > most and any(m.weights.shape[0] > 1 for m in kept)
+    if averaged:
         kept = [replace(m, weights=m.weights.mean(0, keepdims=True)) for m in kept]
         notes.append(f"the weights would take {whole / 1e6:.1f} MB: of each layer the mean of its heads is shown")
-    if (size := _bytes(kept)) > most:
-        every = math.ceil(size / most)
-        before, kept = len(kept), kept[::every]
-        if len(kept) < before:
-            notes.append(f"{len(kept)} of {before} layers are shown, every {every}th")
+    if (size := _bytes(kept)) > most and len(kept) > 1:
+        count, kept = len(kept), kept[:: math.ceil(size / most)]
+        notes.append(f"{len(kept)} of {count} layers are shown")
     if _bytes(kept) > most:
         kept = [cut for m in kept if (cut := _cut(m, most // len(kept))) is not None]
         notes.append(
             "of each layer the first entries alone are shown" if kept else "the maps are too large to be shown"
         )
-    return kept, notes
+    return Fitting(kept, averaged, notes)
 
 
 def _bytes(maps: Sequence[AttentionMap]) -> int:

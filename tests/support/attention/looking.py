@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,10 @@ def lamp(file: Path) -> Path:
     return file
 
 
-def uniform(path: Path, heeds_mask: bool = True, least: int = 6) -> Path:
-    """Every word looks at all words alike; texts are padded to 6."""
+def uniform(
+    path: Path, heeds_mask: bool = True, least: int = 6, words: Sequence[str] = WORDS, name: str | None = None
+) -> Path:
+    """Every word looks at all words alike; texts are padded to 6. `name` is the model's, in place of the file's."""
     nodes = [
         helper.make_node("Cast", ["mask" if heeds_mask else "yes"], ["seen"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["seen", "one"], ["low"]),
@@ -98,14 +101,14 @@ def uniform(path: Path, heeds_mask: bool = True, least: int = 6) -> Path:
     constants = {"one": np.float32(1), "much": np.float32(1e4), "axes": np.array([1, 2]), "heads": np.array([1, 2]),
                  "single": np.array([1])}  # fmt: skip
     length = Dim("length", least, 8, 12)
-    words = {"kind": "tokens", "of": "tokens"}
-    tokenizer = json.loads(tokenizer_of(WORDS))
+    axis = {"kind": "tokens", "of": "tokens"}
+    tokenizer = json.loads(tokenizer_of(words))
     return write_bundle(
         path,
         nodes,
         constants,
         (
-            TensorSpec("tokens", "int64", (BATCH, length), low=0, high=len(WORDS)),
+            TensorSpec("tokens", "int64", (BATCH, length), low=0, high=len(words)),
             TensorSpec("mask", "bool", (BATCH, length)),
         ),
         (
@@ -115,12 +118,13 @@ def uniform(path: Path, heeds_mask: bool = True, least: int = 6) -> Path:
         {
             "text": {"input": "tokens", "mask": "mask", "pad": 0, "unknown": 1},
             "tokenizer": tokenizer,
-            "attention_maps": asset(("model", "attention_words", words, words)),
+            "attention_maps": asset(("model", "attention_words", axis, axis)),
         },
+        name,
     )
 
 
-def tokenizer_of(words: tuple[str, ...]) -> str:
+def tokenizer_of(words: Sequence[str]) -> str:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     made = Tokenizer(models.WordLevel({word: token for token, word in enumerate(words)}, unk_token=words[1]))
@@ -129,7 +133,7 @@ def tokenizer_of(words: tuple[str, ...]) -> str:
 
 
 def sound(path: Path) -> Path:
-    """A second at 100 Hz in 10 frames, each of which looks at all frames by how loud they are."""
+    """A second at 1000 Hz in 10 frames, each of which looks at all frames by how loud they are."""
     nodes = [
         helper.make_node("Abs", ["wave"], ["loud"]),
         helper.make_node("Reshape", ["loud", "frames"], ["framed"]),
@@ -140,21 +144,21 @@ def sound(path: Path) -> Path:
         helper.make_node("Softmax", ["all"], ["attention_frames"], axis=-1),
         helper.make_node("ReduceMax", ["means", "one"], ["logits"], keepdims=1),
     ]
-    constants = {"frames": np.array([0, 10, 10]), "last": np.array([2]), "sharp": np.float32(20), "axes": np.array([1, 2]),
+    constants = {"frames": np.array([0, 10, 100]), "last": np.array([2]), "sharp": np.float32(20), "axes": np.array([1, 2]),
                  "repeats": np.array([1, 2, 10, 1]), "one": np.array([1])}  # fmt: skip
     frames = {"kind": "frames", "seconds": 0.1}
     return write_bundle(
         path,
         nodes,
         constants,
-        (TensorSpec("wave", "float32", (BATCH, Dim.fixed(100))),),
+        (TensorSpec("wave", "float32", (BATCH, Dim.fixed(1000))),),
         (
             TensorSpec("logits", "float32", (BATCH, Dim.fixed(1))),
             TensorSpec("attention_frames", "float32", (BATCH, Dim.fixed(2), Dim.fixed(10), Dim.fixed(10))),
         ),
         {
             "labels": ["sound"],
-            "audio": {"input": "wave", "sample_rate": 100},
+            "audio": {"input": "wave", "sample_rate": 1000},
             "attention_maps": asset(("model", "attention_frames", frames, frames)),
         },
     )

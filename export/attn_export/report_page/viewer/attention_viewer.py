@@ -49,10 +49,10 @@ def looked_at(bundle: Bundle, given: Sequence[Given]) -> Viewer:
                 raise
             left_out.append(f"{each.title}: {error}")
             continue
-        maps, dropped = fitting(found.maps, MOST_BYTES // len(shown))
+        fitted = fitting(found.maps, MOST_BYTES // len(shown))
         title = found.title if each.own else f"{each.title}: {found.title.removeprefix('arrays: ')}"
-        left_out += [f"{each.title}: {note}" for note in dropped]
-        views.append(_view(bundle, each, found, title) | packed(maps, averaged=bool(dropped)))
+        left_out += [f"{each.title}: {note}" for note in fitted.notes]
+        views.append(_view(bundle, each, found, title) | packed(fitted.maps, fitted.averaged))
     return Viewer(views, sum(len(view["layers"]) for view in views), tuple(left_out))
 
 
@@ -84,7 +84,8 @@ def _read(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def told(bundle: Bundle, viewer: Viewer) -> Html:
+def viewer_frame(bundle: Bundle, viewer: Viewer) -> Html:
+    """The section: what viewer.js fills, or why there is nothing to look at."""
     if not viewer.maps:
         if bundle.asset("attention_maps") is None:
             return paragraph(
