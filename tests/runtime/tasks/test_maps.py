@@ -308,6 +308,28 @@ def test_arrays_are_an_input_too(watcher: Path, tmp_path: Path) -> None:
     assert np.unravel_index(shown.sum(-1).argmax(), (ROWS, COLUMNS)) == (1, 4)
 
 
+def test_arrays_by_name_show_the_words_of_their_first_row(tmp_path: Path, translator: Path) -> None:
+    """Padding before a word is an entry of its own, behind the last one it is cut away."""
+    bundle = uniform(tmp_path / "words.attn")
+    tokens = np.array([[5, 0, 2, 6, 0, 0], [2] * 6])
+    mask = np.array([[True, False, True, True, False, False], [True] * 6])
+    (words,) = attention_maps(bundle, {"tokens": tokens, "mask": mask}).maps
+    assert words.key.labels == ("very", "(padding)", "good", ".")
+    np.testing.assert_allclose(words.weights[0], [[1 / 3, 0, 1 / 3, 1 / 3]] * 4, atol=1e-6)
+    np.savez(tmp_path / "x.npz", tokens=tokens, mask=mask)
+    assert attention_maps(bundle, str(tmp_path / "x.npz")).maps[0].key == words.key
+    with pytest.raises(InputError, match="mask: row 0 is padding alone"):
+        attention_maps(bundle, {"tokens": tokens, "mask": ~mask & mask})
+    given = {"source": np.array([[5, 7, 3, 0]]), "source_mask": np.array([[True, True, True, False]])}
+    by_name, as_text = attention_maps(translator, given), attention_maps(translator, "w5 w7 w3")
+    assert by_name.title == as_text.title
+    for one, other in zip(by_name.maps, as_text.maps, strict=True):
+        assert (one.query, one.key) == (other.query, other.key)
+        np.testing.assert_allclose(one.weights, other.weights, atol=1e-5)
+    with pytest.raises(InputError, match='got arrays "tokens"; expected "source" among them'):
+        attention_maps(translator, {"tokens": tokens})
+
+
 def test_errors_are_told_and_nothing_is_written(
     attn_run: Callable[..., Any], watcher: Path, lamp: Path, valid_bundle: Path, tmp_path: Path
 ) -> None:

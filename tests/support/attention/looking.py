@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,13 +164,14 @@ def sound(path: Path) -> Path:
     )
 
 
-def translator(path: Path, tiny: Tiny) -> Path:
+def translator(path: Path, tiny: Tiny, cases: Sequence[Mapping[str, Any]] = ()) -> Path:
     """An encoder-decoder with attention outputs, whose words are called w3, w4, ..."""
     words = ("<pad>", "</s>", "<s>", *(f"w{n}" for n in range(3, tiny.vocabulary)))
     source, written = {"kind": "tokens", "of": "source"}, {"kind": "generated"}
     return tiny_generators.write_bundle(
         path,
         tiny,
+        cases,
         text={"input": "source", "mask": "source_mask", "pad": 0, "unknown": 1},
         tokenizer=json.loads(tokenizer_of(words)),
         attention_maps=asset(
