@@ -59,6 +59,7 @@ def test_curves_are_drawn_where_there_are_sizes(bundle: Bundle, entry: dict[str,
 def test_what_is_not_of_that_form_draws_nothing(bundle: Bundle, content: Any) -> None:
     stored(bundle, "b", content)
     (bundle.folder / "engines" / "measured-c.json").write_text("{")
-    (bundle.folder / "engines" / "measured-d.json").symlink_to(bundle.folder / "manifest.json")
+    (bundle.folder / "other.json").write_text(json.dumps({"graphs": [{"graph": "x", "milliseconds": {"ort": 1.0}}]}))
+    (bundle.folder / "engines" / "measured-d.json").symlink_to(bundle.folder / "other.json")
     page = told(bundle)
     assert "<polyline" not in page and "<table" not in page

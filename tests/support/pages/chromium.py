@@ -24,7 +24,7 @@ _KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Hom
 
 def why_unavailable() -> str | None:
     """What a test that needs one says when it skips."""
-    return None if _program() else "no Chromium is installed; apt-get install chromium, or make test-page"
+    return None if _program() else "no Chromium is installed; runtime/cpp/scripts/install_tools.sh browser does it"
 
 
 def _program() -> str | None:
