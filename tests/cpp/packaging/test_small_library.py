@@ -17,7 +17,7 @@ from support.graphs.make_graphs import brightness_classifier
 from support.graphs.make_hostile_bundles import rehash
 from support.models.tiny_generators import Tiny, case_of, drawn_prompts, write_bundle
 
-HEADER = Path(__file__).parents[2] / "runtime" / "cpp" / "include" / "attn" / "runtime.h"
+HEADER = Path(__file__).parents[3] / "runtime" / "cpp" / "include" / "attn" / "runtime.h"
 
 #: A bundle's name -> what opening, verifying and generating answer.
 PROGRAM = """

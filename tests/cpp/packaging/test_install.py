@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.graphs.make_graphs import brightness_classifier
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HEADER = ROOT / "runtime" / "cpp" / "include" / "attn" / "runtime.h"
 DOCS = ROOT / "docs" / "cpp" / "runtime.md"
 PAGES = (ROOT / "README.md", DOCS, ROOT / "docs" / "cpp" / "generation.md")
