@@ -39,6 +39,8 @@
     return found;
   }
 
+  const greatest = (weights) => weights.reduce((most, weight) => Math.max(most, weight), 0);
+
   // --- names ---
 
   function named(axis, entry) {
@@ -140,7 +142,7 @@
     paint(weights, pointed) {
       this.weights = weights;
       this.pointed = pointed;
-      const most = weights ? Math.max(...weights) || 1 : 1;
+      const most = (weights && greatest(weights)) || 1;
       this.words.forEach((word, entry) => {
         const share = weights ? (weights[entry] / most) * 85 : 0;
         word.style.backgroundColor = weights ? `color-mix(in srgb, var(--heat) ${share.toFixed(1)}%, var(--band))` : "";
@@ -197,12 +199,13 @@
     }
   }
 
-  function paintMap(canvas, layer, head, width, height) {
+  // All weights of a head, a pixel each.
+  function shades(layer, head) {
     const small = document.createElement("canvas");
     [small.width, small.height] = [layer.keys, layer.queries];
     const pixels = new ImageData(layer.keys, layer.queries);
     const rows = [...Array(layer.queries).keys()].map((query) => row(layer, head, query));
-    const most = Math.max(...rows.map((weights) => Math.max(...weights))) || 1;
+    const most = greatest(rows.map(greatest)) || 1;
     const [heat, ground] = [rgb("--heat"), rgb("--ground")];
     rows.forEach((weights, query) =>
       weights.forEach((weight, key) => {
@@ -213,9 +216,13 @@
       }),
     );
     small.getContext("2d").putImageData(pixels, 0, 0);
+    return small;
+  }
+
+  function enlarge(small, canvas, width, height) {
     [canvas.width, canvas.height] = [width, height];
     const pen = canvas.getContext("2d");
-    pen.imageSmoothingEnabled = layer.keys > width;
+    pen.imageSmoothingEnabled = small.width > width;
     pen.drawImage(small, 0, 0, width, height);
     return pen;
   }
@@ -228,6 +235,7 @@
   // --- state ---
 
   let panels = { query: null, key: null, same: true };
+  let whole = null; // the shades of the head that is shown
 
   const view = () => views[at.view];
   const layer = () => unpacked(view(), view().layers[at.layer]);
@@ -284,7 +292,7 @@
         button.type = "button";
         button.dataset.head = value;
         const canvas = document.createElement("canvas");
-        paintMap(canvas, one, value, 72, 72);
+        enlarge(shades(one, value), canvas, 72, 72);
         button.append(canvas, name);
         button.addEventListener("click", () => choose("head", value));
         return button;
@@ -294,6 +302,7 @@
 
   function showHead() {
     part("head").value = at.head;
+    whole = shades(layer(), at.head);
     for (const button of part("heads").children) {
       button.setAttribute("aria-pressed", String(Number(button.dataset.head) === at.head));
     }
@@ -311,7 +320,7 @@
     part("query").setAttribute("aria-valuenow", at.entry);
     part("query").setAttribute("aria-valuetext", words);
     const [width, height] = sized(one, 260);
-    const pen = paintMap(part("map"), one, at.head, width, height);
+    const pen = enlarge(whole, part("map"), width, height);
     pen.strokeStyle = colour("--bar");
     pen.lineWidth = 2;
     pen.strokeRect(1, (at.entry / one.queries) * height, width - 2, Math.max(height / one.queries, 2));
