@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from attn_runtime import classify, generate_texts
+from attn_runtime import classify, generate_texts, transcribe
 from attn_runtime.bundle import Arrays, Bundle
 from attn_runtime.generate import GeneratedCase, generated_cases
 from attn_runtime.page import Content, Html, bar, joined, paragraph, table, tag
@@ -32,18 +32,30 @@ def told(bundle: Bundle, given: Sequence[Given]) -> Html:
 def _own(bundle: Bundle, given: Given) -> Iterator[Content]:
     yield tag("h3", given.title)
     yield from (_input(bundle, name, array) for name, array in given.arrays.items())
-    path, source = bundle.path, str(given.source)
-    if bundle.asset("generation") is not None:
-        yield from (
-            paragraph(f"→ {answer.text}", limit=2000) for answer in generate_texts(path, [source], device="cpu").answers
-        )
-    elif bundle.asset("labels") is not None and not source.endswith(".npz"):
-        guesses = classify(path, [source], device="cpu", top=_CLASSES).inputs[0].guesses
-        yield table(
-            ("class", "probability", ""),
-            [(each.label, f"{each.probability:.1%}", bar(each.probability)) for each in guesses],
-            numbers=(1,),
-        )
+    yield _answered(bundle, str(given.source))
+
+
+def _answered(bundle: Bundle, source: str) -> Html:
+    """What the bundle says to the user's input: a text, or the likeliest classes; nothing of arrays."""
+    has = {name for name in ("audio", "ctc", "generation", "text", "labels") if bundle.asset(name) is not None}
+    if source.endswith(".npz"):
+        return Html()
+    if "audio" in has and has & {"ctc", "generation"}:
+        return paragraph(f"→ {transcribe(bundle.path, [source], device='cpu').recordings[0].text}", limit=2000)
+    if {"generation", "text"} <= has:
+        return paragraph(f"→ {generate_texts(bundle.path, [source], device='cpu').answers[0].text}", limit=2000)
+    if "labels" not in has or not _classifies(bundle):
+        return Html()
+    guesses = classify(bundle.path, [source], device="cpu", top=_CLASSES).inputs[0].guesses
+    rows = [(each.label, f"{each.probability:.1%}", bar(each.probability)) for each in guesses]
+    return table(("class", "probability", ""), rows, numbers=(1,))
+
+
+def _classifies(bundle: Bundle) -> bool:
+    """Whether it answers a row of scores, and not tags or boxes."""
+    maps = {entry["output"] for entry in bundle.asset("attention_maps") or ()}
+    ranks = [len(spec.dims) for graph in bundle.graphs.values() for spec in graph.outputs if spec.name not in maps]
+    return ranks == [2]
 
 
 def _golden(bundle: Bundle, given: Given) -> Iterator[Content]:

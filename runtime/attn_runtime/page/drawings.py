@@ -10,6 +10,8 @@ from .html import Html, tag
 
 _WIDTH, _HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 150, 12, 36
+#: Along x, beside one another.
+_MOST_NUMBERS = 10
 #: Colours that the style has for lines.
 _COLOURS = 6
 
@@ -29,7 +31,7 @@ def curves(drawn: Sequence[Curve], x: str, y: str) -> Html:
         return Html()
     across = _Axis([p[0] for p in points], _LEFT, _WIDTH - _RIGHT)
     up = _Axis([p[1] for p in points], _HEIGHT - _BOTTOM, _TOP)
-    parts = [*_grid(across, up)]
+    parts = [*_grid(across, up, sorted({p[0] for p in points}))]
     ends: list[float] = []
     for number, curve in enumerate(sorted(drawn, key=lambda one: -max(one.points)[1])):
         parts += _line(curve, number % _COLOURS, across, up, ends)
@@ -67,12 +69,13 @@ class _Axis:
         return [value for value in every if self.low * 0.999 <= value <= self.high * 1.001]
 
 
-def _grid(across: _Axis, up: _Axis) -> Iterable[Html]:
+def _grid(across: _Axis, up: _Axis, measured: Sequence[float]) -> Iterable[Html]:
+    """Round numbers, and along x those that were measured, where they are few."""
     for value in up.ticks():
         at = f"{up.place(value):.1f}"
         yield tag("line", class_="grid", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=at, y2=at)
         yield tag("text", f"{value:g}", x=_LEFT - 6, y=up.place(value) + 4, text_anchor="end")
-    for value in across.ticks():
+    for value in measured if len(measured) <= _MOST_NUMBERS else across.ticks():
         yield tag("text", f"{value:g}", x=f"{across.place(value):.1f}", y=_HEIGHT - 20, text_anchor="middle")
 
 

@@ -12,14 +12,18 @@ import numpy as np
 import pytest
 from attn_export.report_page import examples
 from attn_export.report_page.viewer import Given, given_inputs, pixels_of
+from attn_runtime import transcribe
 from attn_runtime.bundle import Bundle
 from attn_runtime.preprocess import prepare
+from attn_runtime.preprocess.wav import write_wav
 from PIL import Image
 from support.attention import looking
 from support.graphs.make_hostile_bundles import make_valid_bundle
 from support.models import small_classifiers, tiny_generators
 from support.models.tiny_generators import Tiny
 from support.pages.page_tags import PageTags
+from support.sound import small_transcribers
+from support.texts import small_text_models
 
 #: The recipe of a picture, with what changes its values.
 RECIPE = {"input": "image", "height": 4, "width": 5, "channels": 3, "resize": "nearest", "scale": 1 / 255,
@@ -70,6 +74,20 @@ def test_the_users_own_inputs_are_answered(tmp_path: Path) -> None:
     answer = tiny_generators.greedy_of(tiny, [5, 7], 11)
     told = text_of(examples.told(writer, given_inputs(writer, ["w5 w7"])))
     assert told == "w5 w7→ " + " ".join(f"w{token}" for token in answer if token > 2)
+
+
+def test_recordings_are_written_down_and_what_is_answered_otherwise_is_left_out(tmp_path: Path) -> None:
+    write_wav(tmp_path / "x.wav", np.random.default_rng(0).uniform(-1, 1, 200).astype(np.float32), 1000)
+    for made in (small_transcribers.speller, small_transcribers.writer):
+        bundle = Bundle.open(made(tmp_path / f"{made.__name__}.attn"))
+        (heard,) = transcribe(bundle.path, [str(tmp_path / "x.wav")]).recordings
+        page = examples.told(bundle, given_inputs(bundle, [str(tmp_path / "x.wav")]))
+        assert text_of(page) == f"x.wav→ {heard.text}" and "<path" in page
+    tags = small_text_models.per_token(
+        tmp_path / "tags.attn", {"logits": small_text_models.table(2)}, labels=["O", "B"]
+    )
+    bundle = Bundle.open(tags)
+    assert text_of(examples.told(bundle, given_inputs(bundle, ["good"]))) == "good"
 
 
 @pytest.mark.parametrize(
