@@ -47,7 +47,16 @@ def marks(low: int, high: int, at: Iterable[int], told: str) -> Html:
     places = sorted({round((value - low) / span * 1000) for value in at})
     ticks = [tag("rect", class_="mark", x=f"{place * 0.594 + 2:.1f}", y=2, width=2, height=14) for place in places]
     line = tag("rect", class_="track", x=2, y=8, width=596, height=2)
-    return tag("svg", line, *ticks, class_="marks", viewBox="0 0 600 18", role="img", aria_label=told)
+    return tag(
+        "svg",
+        line,
+        *ticks,
+        class_="marks",
+        viewBox="0 0 600 18",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=told,
+    )
 
 
 class _Axis:

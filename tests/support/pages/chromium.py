@@ -92,6 +92,10 @@ class Chromium:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._ask("Emulation.setEmulatedMedia", media="print" if printed else "", features=[scheme])
 
+    def resize(self, width: int) -> None:
+        """The width of the window, in pixels of CSS."""
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=1600, deviceScaleFactor=1, mobile=False)
+
     def run(self, script: str) -> Any:
         """What an expression of JavaScript is in the page, as JSON; the page's policy does not hold for it."""
         told = self._ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)

@@ -167,7 +167,9 @@ def test_every_kind_is_drawn_in_light_in_dark_and_on_paper(shown: Any, kind: str
         assert page.std() > 5, "something is drawn"
     browser.look()
     assert grounds == [1, 0, 1], "paper is light"
-    assert browser.run("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out at the side"
+    for width in (400, 1100):
+        browser.resize(width)
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out at the side"
 
 
 def test_the_policy_refuses_what_is_not_in_the_page(browser: Chromium, pages: Path, tmp_path: Path) -> None:
