@@ -191,11 +191,14 @@ def main() -> None:
     )
     run("attn-run", "verify", FRENCH)
     run("attn-run", "attention", FRENCH, SENTENCE, "--plot", DEMO / "attention.png")
+    run("attn-export", "report", BUNDLE, "-o", DEMO / "report.html")
+    run("attn-export", "report", FRENCH, "-o", DEMO / "translator.html", "--input", SENTENCE)
     saved = export_saved_model(DEMO, run)
     told = table(time.perf_counter() - start, saved)
     (DEMO / "table.md").write_text(told + "\n")
     print(
-        f"\n{told}\n\nThe bundles are {BUNDLE} and {FRENCH}, the pictures {DEMO / 'bench.png'} and {DEMO / 'attention.png'}."
+        f"\n{told}\n\nThe bundles are {BUNDLE} and {FRENCH}, the pictures {DEMO / 'bench.png'} and {DEMO / 'attention.png'}, "
+        f"the pages {DEMO / 'report.html'} and {DEMO / 'translator.html'}."
     )
     translate()
 
