@@ -13,7 +13,8 @@ import pytest
 from attn_export.cli.app import cli
 from attn_export.console import Console
 from attn_export.deploy.jetson.texts import readme, setup_script
-from attn_export.precision.bisect_report import Bisected, plot_bisection
+from attn_export.precision.bisect_plot import plot_bisection
+from attn_export.precision.bisect_report import Bisected
 from attn_export.precision.layerwise.bisection import Bisection, Step
 from attn_runtime.cli.options import run_cli
 from attn_runtime.jetson import find_board, release_for
