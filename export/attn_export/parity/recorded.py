@@ -46,9 +46,13 @@ def golden_record(bundle: Bundle, graph: Graph, type: str | None) -> ReferenceSe
         )
     for _ in graph.cases(type):
         pass  # names, dtypes and shapes of every file
+    return ReferenceSet(graph.golden_for(type), "PyTorch", is_classifier(bundle, graph))
+
+
+def is_classifier(bundle: Bundle, graph: Graph) -> bool:
+    """Whether the greatest element of a row of its answers is a class."""
     classifies = bundle.manifest["task"] == "image-classification" or "labels" in bundle.manifest["assets"]
-    ranks = {len(o.dims) for o in graph.outputs}
-    return ReferenceSet(graph.golden_for(type), "PyTorch", classifies and ranks == {2})
+    return classifies and {len(o.dims) for o in graph.outputs} == {2}
 
 
 def drawn_specs(facts: GraphInfo, specs: Sequence[TensorSpec] | None) -> tuple[TensorSpec, ...]:

@@ -47,8 +47,8 @@ def draw_bisection(done: Bisected) -> Any:
     above.set_ylabel("error / max|fp32|")
     below.plot(places, magnitudes(steps), color="tab:gray", label="max|fp32|, masks left out", **style)
     if bisection.limit < math.inf:
-        label = f"limit {bisection.limit:.5g}"
-        below.axhline(bisection.limit, color="tab:red", linestyle="--", linewidth=1, label=label)
+        limit = bisection.limit
+        below.axhline(limit, color="tab:red", linestyle="--", linewidth=1, label=f"limit {limit:.5g}")
     below.set_ylabel("max|fp32|")
     named = module_names(steps)
     below.set_xticks([place for place, _ in named], [plot_text(_end_of(name)) for _, name in named])
@@ -59,7 +59,7 @@ def draw_bisection(done: Bisected) -> Any:
         place = next(i for i, s in enumerate(steps) if s is culprit)
         label = "grows most" if bisection.how == "creep" else "parts first"
         for axes in (above, below):
-            axes.axvline(place, color="tab:orange", linewidth=1.5, alpha=0.7, label=label)
+            axes.axvline(place, color="tab:orange", linewidth=1.5, alpha=0.7, label=plot_text(label))
         title = f"{culprit.label}, {culprit.operator}: {culprit.reason(bisection.limit)}"
     else:
         title = "no node is at fault: the answers hold" if done.holds else "the two part nowhere"

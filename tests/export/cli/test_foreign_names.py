@@ -27,8 +27,8 @@ from support.machines import triton_server
 FILES = [name.replace("/", ":")[:200] for name in HOSTILE]
 PATHS: dict[str, list[str]] = {
     "to-onnx": ["-o", "x.attn"], "verify": [], "bench": [], "convert": ["--fp16"], "bisect": [], "to-trt": [], "inspect": [],
-    "deploy bundle": ["--only", "fp32", "-o", "x.attn"], "deploy jetson": ["--board", "orin-nx", "-o", "x"],
-    "deploy triton": ["-o", "x"],
+    "diff": ["--against", "fp16"], "deploy bundle": ["--only", "fp32", "-o", "x.attn"],
+    "deploy jetson": ["--board", "orin-nx", "-o", "x"], "deploy triton": ["-o", "x"],
 }  # fmt: skip
 
 
@@ -113,6 +113,15 @@ def test_bisect_s_table_and_picture(tmp_path: Path) -> None:
     drawn = (tmp_path / "p.svg").read_text()
     ElementTree.fromstring(drawn)
     assert not acted_on(drawn)
+
+
+def test_diff(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = odd_bundle(tmp_path / f"{FILES[0]}.attn", PLAIN[1:])
+    plot = tmp_path / "p.svg"
+    code, out, err = attn_export(capsys, "diff", folder / "odd.attn", other, "--plot", plot, "-q")
+    assert code == 15 and "answers: not compared, only A has input" in out and err.count("\n") == 1
+    ElementTree.fromstring(plot.read_text())
+    assert not acted_on(plot.read_text())
 
 
 @pytest.mark.parametrize("terminal", [True, False])
