@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from attn_runtime.spec import Dim, TensorSpec, named_dims
 from attn_runtime.text_format import columns, worst_table
 
 from ..parity import Check, check_case
+from .changes import MOST_ROWS
 
 #: How the cases are asked for by name; any other text is how many to draw.
 GOLDEN = "golden"
@@ -57,7 +58,7 @@ class Answers:
         return found
 
     def lines(self) -> Iterator[str]:
-        """A sentence, and a table of the cases where they are not exactly equal."""
+        """A sentence, and where they are not exactly equal a table: of all, or of the worst case of each output."""
         if self.why_not:
             yield f"answers: not compared, {printable(self.why_not, None)}"
             return
@@ -65,7 +66,7 @@ class Answers:
         verdict = "the same" if self.exact else "within the tolerance" if self.agree else "they differ"
         yield f"answers to the same {cases} cases: {verdict}"
         if not self.exact:
-            yield from (f"  {line}" for line in columns(_rows(self.checks)).split("\n"))
+            yield from (f"  {line}" for line in columns(_rows(_shown(self.checks))).split("\n"))
         failed = [(check.case.name, check.difference) for check in self.checks if check.difference.worst]
         if failed:
             yield from (f"  {line}" for line in worst_table(failed[:4]).split("\n"))
@@ -90,9 +91,10 @@ def answers(
     cases: str = GOLDEN,
     seed: int = 0,
     rtol: float | None = None,
-    classifier: bool = False,
+    classes: Collection[str] = (),
 ) -> Answers:
-    """Run one graph of A and of B, and compare at the wider of their two tolerances, or at `rtol`.
+    """Run one graph of A and of B, and compare at the wider of their two tolerances, or at `rtol`. `classes` are the outputs in
+    whose rows the greatest element is a class.
 
     Raises UsageError where cases are to be drawn and can't be, and what a damaged bundle raises.
     """
@@ -116,7 +118,8 @@ def answers(
                     left_out[case.name] = str(problem)
                     continue
                 half_io = first.half_io or second.half_io
-                checks += check_case(case, expected, got, tolerance, classifier=classifier, half_io=half_io)
+                found = check_case(case, expected, got, tolerance, classifier=bool(classes), half_io=half_io)
+                checks += [c if c.difference.output in classes else replace(c, argmax_agreement=None) for c in found]
     except BackendError as problem:
         return Answers((), {}, str(problem))
     if not checks:
@@ -204,7 +207,16 @@ def _wider(a: Tolerance, b: Tolerance, rtol: float | None) -> Tolerance:
     return replace(a, atol=max(a.atol, b.atol), rtol=max(a.rtol, b.rtol), rtols=rtols)
 
 
-def _rows(checks: tuple[Check, ...]) -> list[tuple[str, ...]]:
+def _shown(checks: Sequence[Check]) -> Sequence[Check]:
+    if len(checks) <= MOST_ROWS:
+        return checks
+    worst: dict[str, Check] = {}
+    for check in sorted(checks, key=lambda check: -check.ratio):
+        worst.setdefault(check.difference.output, check)
+    return list(worst.values())[:MOST_ROWS]
+
+
+def _rows(checks: Sequence[Check]) -> list[tuple[str, ...]]:
     agreements = any(check.argmax_agreement is not None for check in checks)
     rows: list[tuple[str, ...]] = [("case", "output", "error / max|A|", "of the limit", "")]
     if agreements:

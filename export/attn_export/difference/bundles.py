@@ -14,7 +14,7 @@ from attn_runtime.onnx_file import read_graph
 from attn_runtime.tasks.plots import check_plot
 
 from ..console import Console
-from ..parity import is_classifier
+from ..parity import class_outputs
 from . import manifest_facts as facts
 from .answers import GOLDEN, answers, check_cases
 from .bundle_difference import BundleDifference, GraphDifference
@@ -159,6 +159,6 @@ def _graph(
         recorded.section(),
     )
     found = answers(
-        bundles, (a, b), precisions, cases=cases, seed=seed, rtol=rtol, classifier=is_classifier(bundles[0], a)
+        bundles, (a, b), precisions, cases=cases, seed=seed, rtol=rtol, classes=class_outputs(bundles[0], a)
     )
     return GraphDifference(name, precisions, sections, counts, recorded, found)

@@ -51,7 +51,7 @@ class Section:
         """A heading and a table; nothing where nothing differs."""
         if not self.changes:
             return
-        yield f"{self.name}: {len(self.changes)} differ, {self.same} the same"
+        yield f"{printable(self.name)}: {len(self.changes)} differ, {self.same} the same"
         noted = any(change.note for change in self.changes)
         rows = [("", "A", "B", "")[: 4 if noted else 3]]
         for change in self.changes[:MOST_ROWS]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attn_export.cli.app import cli
 from attn_runtime.cli.options import run_cli
-from support.graphs.compared_bundles import write_bundle
+from support.bundles.compared_bundles import write_bundle
 
 
 def ran(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

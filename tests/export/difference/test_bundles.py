@@ -17,7 +17,7 @@ from attn_runtime.bundle import Bundle
 from attn_runtime.bundle.writer import BundleWriter
 from attn_runtime.errors import BundleError, DifferenceError, UsageError
 from attn_runtime.random_inputs import draw_inputs
-from support.graphs.compared_bundles import write_bundle
+from support.bundles.compared_bundles import write_bundle
 from support.models import tiny_generators
 from support.models.tiny_generators import Tiny
 
@@ -60,6 +60,7 @@ def test_other_weights(plain: Path, make: Make) -> None:
     assert not found.agree
     # Every logit is 1.5 times as large, so that the class stays.
     assert all(check.argmax_agreement == 1.0 for check in found.graphs[0].answers.checks)
+    assert any(line.split()[-1] == "limit" and "100.0%" in line for line in found.graphs[0].answers.lines())
     with pytest.raises(
         DifferenceError, match=r'a\.attn, fp32 and b\.attn, fp32: their answers differ, output "y" at case "m'
     ) as caught:
@@ -201,3 +202,12 @@ def test_inputs_that_depend_on_one_another_are_not_drawn(plain: Path) -> None:
     with pytest.raises(UsageError, match="depend on one another, and can't be drawn one by one; take --cases golden"):
         diff(plain, plain, cases="3")
     assert np.isfinite([check.ratio for check in diff(plain, plain).graphs[0].answers.checks]).all()
+
+
+def test_many_checks_are_told_by_output(plain: Path, make: Make) -> None:
+    found = diff(plain, make(gain=1.5), cases="20").graphs[0].answers
+    lines = list(found.lines())
+    assert len(found.checks) == 20 and [line.split()[1] for line in lines[1:3]] == ["output", "y"]
+    assert lines[3].split()[:3] == ["case", "output", "index"], (
+        "the worst case of the one output, and its worst elements"
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attn_export import diff
 from attn_export.difference.plot import HERE, draw_difference, error_series, operator_rows
-from support.graphs.compared_bundles import write_bundle
+from support.bundles.compared_bundles import write_bundle
 
 
 def test_what_is_drawn(tmp_path: Path) -> None:
