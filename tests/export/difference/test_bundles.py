@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from attn_export import diff
 from attn_export.difference import BundleDifference
+from attn_export.difference.changes import section
+from attn_export.difference.written import Written, WrittenCase
 from attn_runtime import open_session
 from attn_runtime.bundle import Bundle
 from attn_runtime.bundle.writer import BundleWriter
@@ -98,7 +100,8 @@ def test_other_ranges_leave_cases_out(plain: Path, make: Make) -> None:
     assert "dim batch allows 1..4" in own.left_out["max"] and found.agree
     drawn = diff(plain, make("w", most=8), cases="5").graphs[0].answers
     assert len(drawn.checks) == 5 and drawn.exact
-    assert {check.case.sizes["batch"] for check in drawn.checks} <= {1, 2, 3, 4}
+    wide = diff(make("w8", most=8), plain, cases="20").graphs[0].answers
+    assert not wide.left_out and {check.case.sizes["batch"] for check in wide.checks} == {1, 2, 3, 4}
 
 
 def test_two_precisions_of_one(make: Make) -> None:
@@ -113,6 +116,26 @@ def test_two_precisions_of_one(make: Make) -> None:
     worst = found.graphs[0].answers.worst
     assert worst is not None and 1e-3 < worst.ratio < 1 and found.agree
     assert not diff(make("c", int8=True), against="int8", rtol=1e-6).agree
+
+
+def test_cases_that_one_precision_is_not_held_to_are_left_out(make: Make) -> None:
+    path = make(int8=True)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["graphs"]["model"]["golden"][1]["types"] = ["fp32"]
+    manifest["graphs"]["model"]["precisions"]["int8"]["quantised"]["activations"] = "static"
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    found = diff(path, against="int8").graphs[0].answers
+    assert [check.case.name for check in found.checks] == ["min"] and not found.left_out
+
+
+def test_what_makes_bundles_disagree_beside_answers(plain: Path) -> None:
+    same = diff(plain, plain)
+    lone = replace(same, sections=(section("graphs", {"model": "there", "step": "there"}, {"model": "there"}),))
+    with pytest.raises(DifferenceError, match="they have not the same graphs"):
+        lone.require()
+    other = replace(same, written=Written((WrittenCase("greedy", 2, 1, 9, 4),)))
+    with pytest.raises(DifferenceError, match='they write other tokens, case "greedy": 1 of 2 rows are the same'):
+        other.require()
 
 
 def test_recorded_errors_side_by_side(plain: Path, make: Make) -> None:
