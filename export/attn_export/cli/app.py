@@ -33,6 +33,7 @@ from .precision import (
     precision_options,
     quantise_options,
 )
+from .report import report_command
 from .trt import to_trt
 
 
@@ -262,6 +263,7 @@ cli.add_command(bisect_command)
 cli.add_command(diff_command)
 cli.add_command(to_trt)
 cli.add_command(inspect_command)
+cli.add_command(report_command)
 cli.add_command(deploy)
 cli.add_command(models)
 

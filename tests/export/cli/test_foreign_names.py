@@ -27,8 +27,9 @@ from support.machines import triton_server
 FILES = [name.replace("/", ":")[:200] for name in HOSTILE]
 PATHS: dict[str, list[str]] = {
     "to-onnx": ["-o", "x.attn"], "verify": [], "bench": [], "convert": ["--fp16"], "bisect": [], "to-trt": [], "inspect": [],
-    "diff": ["--against", "fp16"], "deploy bundle": ["--only", "fp32", "-o", "x.attn"],
-    "deploy jetson": ["--board", "orin-nx", "-o", "x"], "deploy triton": ["-o", "x"],
+    "diff": ["--against", "fp16"], "report": ["-o", "x.html"],
+    "deploy bundle": ["--only", "fp32", "-o", "x.attn"], "deploy jetson": ["--board", "orin-nx", "-o", "x"],
+    "deploy triton": ["-o", "x"],
 }  # fmt: skip
 
 
