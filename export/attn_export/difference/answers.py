@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,8 @@ from .changes import MOST_ROWS
 
 #: How the cases are asked for by name; any other text is how many to draw.
 GOLDEN = "golden"
+#: The backend that runs both, whatever a measurement chose for one of them.
+LIBRARY = "ort"
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class Answers:
     checks      one for each output at each case; the reference is A
     left_out    case -> why B does not take its inputs
     why_not     why nothing could be compared; empty where something was
+    ran_by      the backend, or the two of them
     """
 
     checks: tuple[Check, ...]
     left_out: Mapping[str, str]
     why_not: str = ""
+    ran_by: str = ""
 
     @property
     def agree(self) -> bool:
@@ -64,7 +69,7 @@ class Answers:
             return
         cases = len({check.case.name for check in self.checks})
         verdict = "the same" if self.exact else "within the tolerance" if self.agree else "they differ"
-        yield f"answers to the same {cases} cases: {verdict}"
+        yield f"answers to the same {cases} cases, by {self.ran_by}: {verdict}"
         if not self.exact:
             yield from (f"  {line}" for line in columns(_rows(_shown(self.checks))).split("\n"))
         failed = [(check.case.name, check.difference) for check in self.checks if check.difference.worst]
@@ -78,6 +83,7 @@ class Answers:
             "compared": not self.why_not,
             "agree": self.agree,
             "why_not": self.why_not or None,
+            "backend": self.ran_by or None,
             "checks": [check.to_json() for check in self.checks],
             "left_out": dict(self.left_out),
         }
@@ -106,10 +112,9 @@ def answers(
     checks: list[Check] = []
     left_out: dict[str, str] = {}
     try:
-        with (
-            open_session(bundles[0], "cpu", graph=graphs[0].name, precision=precisions[0]) as one,
-            open_session(bundles[1], "cpu", graph=graphs[1].name, precision=precisions[1]) as other,
-        ):
+        with ExitStack() as stack:
+            one, other = _open_both(stack, bundles, graphs, precisions)
+            ran_by = " and ".join(dict.fromkeys((one.backend, other.backend)))
             for case in chosen:
                 expected = _run(one, first, case.inputs)
                 try:
@@ -125,7 +130,25 @@ def answers(
     if not checks:
         why = next(iter(left_out.values()), "A has no golden cases; draw some with --cases 8")
         return Answers((), left_out, f"B takes none of A's inputs: {why}" if left_out else why)
-    return Answers(tuple(checks), left_out)
+    return Answers(tuple(checks), left_out, ran_by=ran_by)
+
+
+def _open_both(
+    stack: ExitStack, bundles: tuple[Bundle, Bundle], graphs: tuple[Graph, Graph], precisions: tuple[str, str]
+) -> tuple[Session, Session]:
+    """Both by one library, or the difference would be the libraries'; where that can't run one of them, each by its own."""
+
+    def opened(backend: str | None) -> list[Session]:
+        return [
+            stack.enter_context(open_session(bundle, "cpu", backend, graph=graph.name, precision=name))
+            for bundle, graph, name in zip(bundles, graphs, precisions, strict=True)
+        ]
+
+    try:
+        one, other = opened(LIBRARY)
+    except BackendError:
+        one, other = opened(None)
+    return one, other
 
 
 def check_cases(cases: str) -> None:

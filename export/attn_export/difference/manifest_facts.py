@@ -132,7 +132,8 @@ def _traits(entry: Precision) -> Facts:
     rtols = " to ".join(f"{rtol:.2g}" for rtol in sorted({min(own_limits), max(own_limits)}))
     facts["limits"] = f"limit {entry.tolerance.atol:g} + {rtols} of max"
     if entry.attention:
-        facts["attention"] = f"{len(entry.attention)} attention blocks"
+        count = len(entry.attention)
+        facts["attention"] = f"{count} attention block{'s' if count > 1 else ''}"
     return facts
 
 

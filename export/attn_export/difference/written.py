@@ -11,6 +11,8 @@ from attn_runtime.errors import BackendError, InputError, UsageError
 from attn_runtime.escape import printable
 from attn_runtime.generate import GeneratedCase, GenerateOptions, Generator, generated_cases, open_generator
 
+from .answers import LIBRARY
+
 
 @dataclass(frozen=True)
 class WrittenCase:
@@ -64,8 +66,8 @@ def written(bundles: tuple[Bundle, Bundle], precisions: tuple[str | None, str | 
         return Written((), "A holds no prompts that PyTorch answered")
     try:
         with (
-            open_generator(bundles[0], "cpu", precision=precisions[0]) as one,
-            open_generator(bundles[1], "cpu", precision=precisions[1]) as other,
+            open_generator(bundles[0], "cpu", LIBRARY, precision=precisions[0]) as one,
+            open_generator(bundles[1], "cpu", LIBRARY, precision=precisions[1]) as other,
         ):
             return Written(tuple(_case(one, other, case) for case in generated_cases(bundles[0])))
     except (BackendError, InputError, UsageError) as problem:

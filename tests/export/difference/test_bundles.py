@@ -77,7 +77,7 @@ def test_another_opset_and_a_pass_less(plain: Path, make: Make) -> None:
     assert told(found, "operators") == {"Identity": (None, 1)}
     assert told(found, "modules") == {"(no module)": (1, 2)}
     assert not told(found, "weights") and found.agree and not found.same
-    assert "+1 Identity" in str(found) and "answers to the same 2 cases: the same" in str(found)
+    assert "+1 Identity" in str(found) and "answers to the same 2 cases, by ort: the same" in str(found)
     found.require()
 
 

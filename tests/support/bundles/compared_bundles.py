@@ -21,6 +21,7 @@ def write_bundle(
     *,
     gain: float = 1.0,
     input: str = "x",
+    output: str = "y",
     most: int = 4,
     opset: int = 18,
     identity: bool = False,
@@ -31,14 +32,14 @@ def write_bundle(
     weights in eight bits. With `fails` the recorded error of the one check is over its limit."""
     batch = Dim("batch", 1, 2, most)
     inputs = TensorSpec(input, "float32", (batch, Dim.fixed(16)))
-    output = TensorSpec("y", "float32", (batch, Dim.fixed(3)))
+    answer = TensorSpec(output, "float32", (batch, Dim.fixed(3)))
     down = (DOWN * gain).astype(np.float32)
     precisions: dict[str, Any] = {"fp32": {"file": "model.onnx", "data": [], "tolerance": {"atol": 1e-6, "rtol": 2e-5}}}
     golden = []
     with BundleWriter(path) as writer:
-        onnx.save(_model(input, down, opset, identity), writer.path("model.onnx"))
+        onnx.save(_model(input, output, down, opset, identity), writer.path("model.onnx"))
         if int8:
-            onnx.save(_model(input, down, opset, identity, int8=True), writer.path("model.int8.onnx"))
+            onnx.save(_model(input, output, down, opset, identity, int8=True), writer.path("model.int8.onnx"))
             left = [{"node": "down", "operator": "MatMul", "module": "down", "reason": "error alone"}]
             told = {"weights": "int8", "activations": "float", "rounding": "nearest", "quantised": 1, "left": left}
             limits = {"atol": 1e-5, "rtol": 5e-2}
@@ -47,12 +48,12 @@ def write_bundle(
             x = np.random.default_rng(number).standard_normal((rows, 16)).astype(np.float32)
             files = {side: f"golden/{case}.{side}.safetensors" for side in ("inputs", "outputs")}
             writer.add_tensors(files["inputs"], {input: x})
-            writer.add_tensors(files["outputs"], {"y": np.maximum(x @ UP, 0) @ down})
+            writer.add_tensors(files["outputs"], {output: np.maximum(x @ UP, 0) @ down})
             golden.append(
                 {"case": case, "sizes": {"batch": rows}, "checked_sizes": {"batch": rows}, "seed": 0, **files}
             )
         writer.add_json("assets/labels.json", ["a", "b", "c"])
-        check = {"case": "max", "sizes": {"batch": most}, "output": "y", "max_error": 2e-5 if fails else 1e-6,
+        check = {"case": "max", "sizes": {"batch": most}, "output": output, "max_error": 2e-5 if fails else 1e-6,
                  "max_reference": 1.0, "limit": 1e-5, "passed": not fails}  # fmt: skip
         stages = [
             {"name": name, "precision": precision, "nodes_before": None, "nodes_after": 3, "kept": True, "note": "",
@@ -61,7 +62,7 @@ def write_bundle(
         ]  # fmt: skip
         entry = {
             "inputs": [inputs.to_json()],
-            "outputs": [output.to_json()],
+            "outputs": [answer.to_json()],
             "opset": opset,
             "exporter": "dynamo",
             "precisions": precisions,
@@ -83,12 +84,14 @@ def write_bundle(
     return path
 
 
-def _model(input: str, down: np.ndarray, opset: int, identity: bool, int8: bool = False) -> onnx.ModelProto:
+def _model(
+    input: str, output: str, down: np.ndarray, opset: int, identity: bool, int8: bool = False
+) -> onnx.ModelProto:
     weights = [numpy_helper.from_array(down, "down.weight")]
     nodes = [
         helper.make_node("MatMul", [input, "up.weight"], ["wide"], name="up"),
         helper.make_node("Relu", ["wide"], ["kept"], name="relu"),
-        helper.make_node("MatMul", ["kept", "down.weight"], ["y"], name="down"),
+        helper.make_node("MatMul", ["kept", "down.weight"], [output], name="down"),
     ]
     if identity:
         nodes[2].input[0] = "again"
@@ -107,7 +110,7 @@ def _model(input: str, down: np.ndarray, opset: int, identity: bool, int8: bool 
             node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=f"['', '{node.name}', 'matmul']")
     sides = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
-        for name, size in ((input, 16), ("y", 3))
+        for name, size in ((input, 16), (output, 3))
     ]
     graph = helper.make_graph(nodes, "g", sides[:1], sides[1:], weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
