@@ -22,6 +22,7 @@ from attn_runtime.cli.options import (
 
 from .. import __version__
 from .deploy import deploy
+from .difference import diff_command
 from .inspect import inspect_command
 from .models import models
 from .precision import (
@@ -259,6 +260,7 @@ def doctor(context: click.Context, quiet: bool, as_json: bool) -> None:
 cli.add_command(bench, "bench")
 cli.add_command(convert_command)
 cli.add_command(bisect_command)
+cli.add_command(diff_command)
 cli.add_command(to_trt)
 cli.add_command(inspect_command)
 cli.add_command(report_command)
