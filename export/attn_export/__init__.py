@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attn_runtime
 from attn_runtime.errors import (
     AttnError,
     BackendError,
@@ -56,7 +57,8 @@ if TYPE_CHECKING:
     from .source import built_in_models, list_models, load_source, surveyed_models
     from .verification import verify
 
-__version__ = "0.1.0"
+
+__version__ = attn_runtime.__version__
 
 __all__ = [
     "AttnError",

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .tasks.text import answer, embed, fill, tag
     from .tasks.transcription import transcribe
 
+#: Of both packages and of the C++ library, whose builds read it here.
 __version__ = "0.1.0"
 
 # From 1.29 on, ONNX Runtime tells Microsoft what it runs, by a thread that starts when it is imported. A child of a fork waits

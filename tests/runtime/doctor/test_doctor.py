@@ -122,7 +122,7 @@ def test_without_any_engine_library_it_says_what_to_install_and_exits_10() -> No
     assert done.returncode == 10, done.stderr
     assert done.stderr == ""
     assert "device auto takes: nothing" in done.stdout
-    assert "to run graphs: pip install 'attn-runtime[cpu]'" in done.stdout
+    assert "to run graphs: pip install onnxruntime" in done.stdout
     told = json.loads(subprocess.run([sys.executable, "-c", _BARE, "--json"], capture_output=True, text=True).stdout)
     assert told["auto"] is None and told["providers"] == []
     assert {state["problem"] is None for state in told["tensorrt"]} == {False}
