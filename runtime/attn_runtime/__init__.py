@@ -8,6 +8,7 @@ Everything public is here, and is imported when it is first used: `import attn_r
     verify, bench                       hold a bundle against PyTorch's recorded answers; time it
     compile_engines                     build TensorRT engines, one for each graph
     embed, tag, fill, answer            what a model of texts knows of them
+    prometheus_text, Metric, SessionStats, GeneratorStats   what `stats()` of a session and a generator counted
     describe, run_file, classify, detect, transcribe, attention_maps, generate_texts, diagnose, set_up   what others call
     AttnError and its kinds             every failure that is not a bug, with its exit code
 """
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .generate import GenerateOptions, Generator, Request, RequestLimits, Sample, generate_texts, open_generator
     from .jetson import SetupOptions, set_up
     from .session import BoundCall, Session, open_session
+    from .stats import GeneratorStats, Metric, SessionStats, prometheus_text
     from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
     from .tasks.pictures import detect
     from .tasks.text import answer, embed, fill, tag
@@ -65,7 +67,9 @@ __all__ = [
     "FusionError",
     "GenerateOptions",
     "Generator",
+    "GeneratorStats",
     "InputError",
+    "Metric",
     "OutputError",
     "ParityError",
     "PassError",
@@ -74,6 +78,7 @@ __all__ = [
     "RequestLimits",
     "Sample",
     "Session",
+    "SessionStats",
     "SetupOptions",
     "StageError",
     "Tolerance",
@@ -91,6 +96,7 @@ __all__ = [
     "generate_texts",
     "open_generator",
     "open_session",
+    "prometheus_text",
     "run_file",
     "set_up",
     "tag",
@@ -110,6 +116,7 @@ __getattr__, __dir__ = lazy(
         "jetson.setup": ["SetupOptions", "set_up"],
         "session.opening": ["open_session"],
         "session.session": ["BoundCall", "Session"],
+        "stats": ["GeneratorStats", "Metric", "SessionStats", "prometheus_text"],
         "tasks.benchmark": ["bench"],
         "tasks.classification": ["classify"],
         "tasks.compilation": ["compile_engines"],

@@ -93,6 +93,16 @@ def shell_words(*words: str) -> str:
     return shlex.join(words)
 
 
+def prometheus_label(text: str) -> str:
+    """For Prometheus' text format: what stands between the quotes of a label's value."""
+    return prometheus_help(text).replace('"', r"\"")
+
+
+def prometheus_help(text: str, limit: int = 1000) -> str:
+    """For Prometheus' text format: what stands behind a metric's name in its HELP."""
+    return printable_text(text[:limit]).replace("\\", r"\\").replace("\n", r"\n")
+
+
 def proto_string(text: str) -> str:
     """For protobuf's text form: a string with its quotes, where what is no plain ASCII is in octal, byte by byte."""
     return '"' + "".join(map(_proto_byte, text.encode("utf-8", "surrogateescape"))) + '"'

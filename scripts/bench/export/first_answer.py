@@ -60,7 +60,9 @@ def wheels(*names: str) -> list[Path]:
     found = [path for name in names for path in sorted((ROOT / "dist").glob(f"{name}-*.whl"))]
     native = [path for path in found if "x86_64" in path.name or not path.name.startswith("attn_runtime")]
     if len(native) != len(names):
-        sys.exit(f"error: dist/ holds {[path.name for path in found]}, expected a wheel of each of {names}; run make wheels")
+        sys.exit(
+            f"error: dist/ holds {[path.name for path in found]}, expected a wheel of each of {names}; run make wheels"
+        )
     return native
 
 
