@@ -16,6 +16,7 @@ import click
 
 from ..errors import AttnError, UsageError, did_you_mean
 from ..escape import printable, printable_text
+from ..logs import Log
 from ..ort import limit_openmp
 from .signals import StoppedError, end_on_signals
 from .streams import ReaderGoneError, into_nothing, open_streams
@@ -23,6 +24,8 @@ from .streams import ReaderGoneError, into_nothing, open_streams
 _BROKEN_PIPE = 128 + 13
 _LINE_END = re.compile("\r\n|\r|\n")
 _JSON = "attn_runtime.cli.json"  # in a context's meta: the _JsonAnswer of this run
+_LEVEL = "attn_runtime.cli.log_level"
+_log = Log(__name__)
 
 
 def _note_json(context: click.Context, option: click.Parameter, as_json: bool) -> bool:
@@ -94,8 +97,57 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _note_level(context: click.Context, option: click.Parameter, level: str | None) -> None:
+    if level is not None:
+        context.meta[_LEVEL] = level
+
+
+def _open_log(context: click.Context, option: click.Parameter, file: str | None) -> None:
+    level = context.meta.get(_LEVEL)
+    if file is not None:
+        from ..logs import open_log
+
+        open_log(file, level or "info")
+        _log.info("%s of attn-runtime %s, Python %s on %s", context.command_path, *_versions())
+        context.meta[_LEVEL] = None
+    elif level is not None and not isinstance(context.command, click.Group):
+        raise UsageError("--log-level: there is no log; give --log-file with it")
+
+
+def _versions() -> tuple[str, str, str]:
+    import platform
+
+    from .. import __version__
+
+    return __version__, platform.python_version(), platform.platform()
+
+
+def _add_log_options(command: click.Command) -> None:
+    """--log-file and --log-level, which are taken before and behind a command's name."""
+    if any(param.name == "log_file" for param in command.params):
+        return
+    command.params += [
+        click.Option(
+            ["--log-level"], type=click.Choice(["debug", "info", "warning", "error"]), is_eager=True, expose_value=False,
+            callback=_note_level, help="How much --log-file gets.  [default: info]",
+        ),
+        click.Option(
+            ["--log-file"], type=click.Path(readable=False), metavar="FILE", expose_value=False,
+            callback=_open_log, help="Append to FILE what is done and why, a line each.",
+        ),
+    ]  # fmt: skip
+
+
 class NearestGroup(click.Group):
-    """A click group that names the nearest command to a misspelt one."""
+    """A click group that names the nearest command to a misspelt one. It and its commands write a log where they are asked to."""
+
+    def __init__(self, *parts: Any, **named: Any) -> None:
+        super().__init__(*parts, **named)
+        _add_log_options(self)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        _add_log_options(cmd)
+        super().add_command(cmd, name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -135,6 +187,10 @@ def run_cli(load: Callable[[], click.Command], prog_name: str, arguments: Sequen
     limit_openmp(sleeping=True)
     words = list(sys.argv[1:] if arguments is None else arguments)
     end_on_signals(lambda number: _stopped(_JsonAnswer(words), number))
+    if "ATTN_LOG_FILE" in os.environ:  # of the command that started this one
+        from ..logs import open_log_of_parent
+
+        open_log_of_parent()
     try:
         code = _invoke(load, prog_name, words)
         sys.stdout.flush()
@@ -145,6 +201,11 @@ def run_cli(load: Callable[[], click.Command], prog_name: str, arguments: Sequen
     except AttnError as error:  # stdout can't be written
         into_nothing(sys.stdout)
         code = _complain(error)
+    _log.info("ends with exit code %d", code)
+    from ..logs import close_log
+
+    if not close_log():
+        say("note: the log is not whole: its file could not be written", err=True)
     sys.exit(code)
 
 
@@ -180,7 +241,9 @@ def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str])
     except BaseException as bug:  # of ours, or of a model's code, which may raise anything
         from traceback import format_exception
 
-        for text in format_exception(bug):
+        trace = format_exception(bug)
+        _log.error("%s", "".join(trace))
+        for text in trace:
             say(*text.rstrip("\n").split("\n"), err=True)
         return answer.fail(_outcome(1, type(bug).__name__, f"a bug of {prog_name}'s: {bug}"))
     answer.end()
@@ -190,12 +253,14 @@ def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str])
 def _stopped(answer: _JsonAnswer, number: int) -> int:
     name = signal.Signals(number).name
     kind, message = ("Interrupted", "interrupted") if name == "SIGINT" else ("Stopped", f"stopped by {name}")
+    _log.error("%s", message)
     say(f"error: {message}", err=True)
     return answer.fail(_outcome(128 + number, kind, message))
 
 
 def _complain(error: AttnError) -> int:
     details = getattr(error, "details", "")
+    _log.error("%s: %s%s", type(error).__name__, error, f"\n{details}" if details else "")
     say(f"error: {error}", *(details.split("\n") if details else ()), err=True)
     return error.exit_code
 

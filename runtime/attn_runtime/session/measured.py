@@ -20,7 +20,10 @@ from ..bundle import Bundle
 from ..errors import BundleError, OutputError
 from ..files import find_problem, read_json, write_file
 from ..interface import GraphFile, OpenOptions
+from ..logs import Log
 from ..ort import cpu_name, usable_cores
+
+_log = Log(__name__)
 
 _FOLDER, _START = "engines", "measured-"
 _MOST_BYTES = 1 << 20
@@ -61,6 +64,7 @@ def fastest_measured(graph: GraphFile, options: OpenOptions) -> str | None:
     key = _key(graph.bundle, graph.graph, graph.precision, options.threads)
     found = [entry["milliseconds"] for entry in _entries(graph.bundle) if {**entry, "milliseconds": None} == key]
     times = {name: ms for name, ms in found[-1].items() if name in backends.names()} if found else {}
+    _log.info("measured here before, in milliseconds: %s", times or "nothing")
     best = min(times, key=lambda name: (times[name], name), default=None)
     return best if best and backends.computes(best) else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from attn_runtime.stats import CallRecorder
@@ -47,3 +48,18 @@ def test_memory_does_not_grow_with_calls_that_nobody_reads() -> None:
         recorder.failed()
     assert len(recorder._kept) < 5000 and len(recorder._failures) < 5000
     assert (recorder.read({}).calls, recorder.read({}).failed) == (40_000, 20_000)
+
+
+class Hurried(list[int]):
+    """While it is copied, another thread answers a call."""
+
+    def __getitem__(self, part: Any) -> Any:
+        copied = super().__getitem__(part)
+        self.extend((5000, 3))
+        return copied
+
+
+def test_what_comes_while_calls_are_sorted_is_kept() -> None:
+    recorder = CallRecorder()
+    recorder._kept = Hurried((1000, 2))
+    assert (recorder.read({}).rows, recorder.read({}).rows) == (2, 2 + 3)
