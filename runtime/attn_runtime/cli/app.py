@@ -76,6 +76,7 @@ def _sizes(context: click.Context, option: click.Parameter, texts: tuple[str, ..
 
 
 @click.group(
+    "attn-run",
     cls=NearestGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=completion_epilog("attn-run"),

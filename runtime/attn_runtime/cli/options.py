@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from .. import __version__
 from ..errors import AttnError, UsageError, did_you_mean
 from ..escape import printable, printable_text
 from ..logs import Log
@@ -30,8 +31,13 @@ _log = Log(__name__)
 
 def _note_json(context: click.Context, option: click.Parameter, as_json: bool) -> bool:
     if (answer := context.meta.get(_JSON)) is not None:
-        answer.wanted = as_json
+        answer.wanted, answer.command = as_json, _command_of(context)
     return as_json
+
+
+def _command_of(context: click.Context) -> str:
+    """As it is typed behind the program's name: "deploy triton"."""
+    return context.command_path.partition(" ")[2]
 
 
 json_option = click.option(
@@ -117,8 +123,6 @@ def _open_log(context: click.Context, option: click.Parameter, file: str | None)
 def _versions() -> tuple[str, str, str]:
     import platform
 
-    from .. import __version__
-
     return __version__, platform.python_version(), platform.platform()
 
 
@@ -171,7 +175,12 @@ def completion_epilog(prog_name: str) -> str:
     return f'\b\nCompletion in bash; zsh and fish alike:\n  eval "$({variable}=bash_source {prog_name})"'
 
 
-def run_cli(load: Callable[[], click.Command], prog_name: str, arguments: Sequence[str] | None = None) -> NoReturn:
+def run_cli(
+    load: Callable[[], click.Command],
+    prog_name: str,
+    arguments: Sequence[str] | None = None,
+    version: str = __version__,
+) -> NoReturn:
     """Run the command that `load` imports, and end the process.
 
     An AttnError is printed as one line ``error: ...`` on stderr, followed by its `details`, and gives the exit code;
@@ -186,13 +195,14 @@ def run_cli(load: Callable[[], click.Command], prog_name: str, arguments: Sequen
     open_streams()
     limit_openmp(sleeping=True)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    end_on_signals(lambda number: _stopped(_JsonAnswer(words), number))
+    answer = _JsonAnswer(words, prog_name, version)
+    end_on_signals(lambda number: _stopped(answer, number))
     if "ATTN_LOG_FILE" in os.environ:  # of the command that started this one
         from ..logs import open_log_of_parent
 
         open_log_of_parent()
     try:
-        code = _invoke(load, prog_name, words)
+        code = _invoke(load, prog_name, words, answer)
         sys.stdout.flush()
     except (BrokenPipeError, ReaderGoneError):
         into_nothing(sys.stdout)
@@ -209,15 +219,14 @@ def run_cli(load: Callable[[], click.Command], prog_name: str, arguments: Sequen
     sys.exit(code)
 
 
-def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str]) -> int:
-    answer = _JsonAnswer(words)
+def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str], answer: _JsonAnswer) -> int:
     try:
         command = load()
         with command.make_context(prog_name, list(words)) as context:
             context.meta[_JSON] = answer
             command.invoke(context)
     except click.exceptions.Exit as finished:
-        answer.end()
+        answer.end(finished.exit_code)
         return finished.exit_code
     except AttnError as error:
         _complain(error)
@@ -229,6 +238,7 @@ def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str])
         told = UsageError(error.format_message())
         _complain(told)
         at = getattr(error, "ctx", None)
+        answer.command = answer.command or (_command_of(at) if at is not None else "") or None
         see = f"see {prog_name if at is None else at.command_path} --help"
         parts = told.to_json()
         return answer.fail(parts | {"code": error.exit_code, "do": parts["do"] or see})
@@ -271,36 +281,45 @@ def _outcome(code: int, kind: str, message: str) -> dict[str, Any]:
 
 
 class _JsonAnswer:
-    """The one document of a run with --json. It is printed at its end, when it is known whether an error belongs into it.
+    """The one document of a run with --json (answer.schema.json). It is printed at the end, when it is known how that was.
 
     `wanted` is what was parsed; until the command's own options are, --json among the words decides.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], tool: str, version: str) -> None:
         options = words[: words.index("--")] if "--" in words else words
         self.wanted = any(word.partition("=")[0] == "--json" for word in options)
+        self.command: str | None = None
+        self._tool, self._version = tool, version
         self._value: Any = None
         self._there = False
 
     def keep(self, value: Any) -> None:
         self._value, self._there = value, True
 
-    def end(self) -> None:
+    def end(self, code: int = 0) -> None:
         """Print what was kept, where something was."""
         if self._there:
-            _echo_json(self._value)
+            self._print(code, None)
 
     def fail(self, error: dict[str, Any]) -> int:
-        """The same with the error inside. Its exit code: that stays, where stdout can't be written either."""
-        if self.wanted:
-            result = self._value if isinstance(self._value, dict) else {"result": self._value} if self._there else {}
-            self.keep({**result, "error": error})
+        """The same with the error. Its exit code: that stays, where stdout can't be written either."""
         try:
-            self.end()
+            if self.wanted:
+                self._print(int(error["code"]), error)
             sys.stdout.flush()
         except (AttnError, ReaderGoneError):
             into_nothing(sys.stdout)
         return int(error["code"])
+
+    def _print(self, code: int, error: dict[str, Any] | None) -> None:
+        import json
+
+        document = {
+            "schema": "attn-answer/1", "tool": self._tool, "version": self._version, "command": self.command,
+            "ok": code == 0, "exit_code": code, "result": self._value, "error": error,
+        }  # fmt: skip
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -343,13 +362,15 @@ def picture_file(context: click.Context, option: click.Parameter, file: str | No
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout, at the end of the command; a NaN or infinity is a bug, since JSON has neither."""
-    context = click.get_current_context(silent=True)
-    answer = None if context is None else context.meta.get(_JSON)
-    (_echo_json if answer is None else answer.keep)(value)
-
-
-def _echo_json(value: Any) -> None:
-    import json
-
-    click.echo(json.dumps(value, indent=2, allow_nan=False))
+    """The result of the command, for the one JSON document on stdout at its end; a NaN or infinity is a bug, since JSON has
+    neither."""
+    context = click.get_current_context()
+    answer = context.meta.get(_JSON)
+    if answer is not None:
+        answer.keep(value)
+        return
+    # Called as a function of click's, without `run_cli`.
+    alone = _JsonAnswer((), context.find_root().info_name or "", __version__)
+    alone.command = _command_of(context)
+    alone.keep(value)
+    alone.end()

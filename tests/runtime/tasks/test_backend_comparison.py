@@ -14,6 +14,7 @@ from attn_runtime.session import open_session
 from attn_runtime.tasks.backend_comparison import BackendTime, ComparisonReport
 from attn_runtime.tasks.benchmark import bench
 from click.testing import CliRunner
+from support.command_lines.json_answers import result_of
 from support.graphs.make_graphs import add
 
 pytestmark = pytest.mark.usefixtures("without_native")
@@ -127,6 +128,6 @@ def test_from_the_command_line(valid_bundle: Path) -> None:
     done = CliRunner().invoke(cli, [*told, "--remember"])
     assert done.exit_code == 0, done.output
     assert "answers as PyTorch's" in done.output and "is taken here where no backend is named" in done.output
-    found = json.loads(CliRunner().invoke(cli, [*told, "--json"]).output)
+    found = result_of(CliRunner().invoke(cli, [*told, "--json"]).output)
     assert {each["backend"] for each in found["results"]} == {"ort", "openvino"} and found["remembered"] is None
     assert CliRunner().invoke(cli, [*told, "--plot", "x.png"]).exit_code != 0

@@ -18,6 +18,7 @@ from attn_runtime.tasks.plots.attention import MOST_PANELS, draw, plot_attention
 from click.testing import CliRunner
 from onnx import TensorProto, helper
 from PIL import Image
+from support.command_lines.json_answers import result_of
 from support.models import tiny_generators
 from support.models.small_classifiers import WORDS, write_bundle
 from support.models.tiny_generators import Tiny
@@ -403,7 +404,7 @@ def test_the_command_prints_writes_and_draws(
     assert Image.open(tmp_path / "a.png").size[0] > 500
     with np.load(tmp_path / "a.npz") as saved:
         assert saved["model.attention_look"].shape == (1, CELLS, CELLS)
-    told = json.loads(attn_run("attention", watcher, lamp, "--json").output)
+    told = result_of(attn_run("attention", watcher, lamp, "--json").output)
     (only,) = told["maps"]
     assert only["layer"] == 0 and only["keys"] == CELLS and only["most"]["weight"] == pytest.approx(1)
 
