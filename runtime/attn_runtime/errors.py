@@ -175,6 +175,12 @@ class EngineError(AttnError):
     exit_code = 14
 
 
+class DifferenceError(AttnError):
+    """Two models that were compared do not answer the same, or could not be asked the same."""
+
+    exit_code = 15
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Of a misspelt name, for a message: ``"did you mean batch? "``, or an empty string when nothing is near."""
     from difflib import get_close_matches

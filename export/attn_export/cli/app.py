@@ -22,6 +22,7 @@ from attn_runtime.cli.options import (
 
 from .. import __version__
 from .deploy import deploy
+from .difference import diff_command
 from .inspect import inspect_command
 from .models import models
 from .precision import (
@@ -32,6 +33,7 @@ from .precision import (
     precision_options,
     quantise_options,
 )
+from .report import report_command
 from .trt import to_trt
 
 
@@ -259,8 +261,10 @@ def doctor(context: click.Context, quiet: bool, as_json: bool) -> None:
 cli.add_command(bench, "bench")
 cli.add_command(convert_command)
 cli.add_command(bisect_command)
+cli.add_command(diff_command)
 cli.add_command(to_trt)
 cli.add_command(inspect_command)
+cli.add_command(report_command)
 cli.add_command(deploy)
 cli.add_command(models)
 

@@ -255,7 +255,7 @@ def test_doctor_with_nothing_installed() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 10 and done.stderr == ""
     assert "device auto takes: nothing" in done.stdout
-    assert "to run graphs: pip install 'attn-runtime[" in done.stdout
+    assert "to run graphs: pip install onnxruntime" in done.stdout
 
 
 # --- the command line itself --------------------------------------------------------------------------------------

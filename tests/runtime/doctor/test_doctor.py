@@ -123,7 +123,7 @@ def test_without_any_engine_library_it_says_what_to_install_and_exits_10() -> No
     assert done.returncode == 10, done.stderr
     assert done.stderr == ""
     assert "device auto takes: nothing" in done.stdout
-    assert "to run graphs: pip install 'attn-runtime[cpu]'" in done.stdout
+    assert "to run graphs: pip install onnxruntime" in done.stdout
     answer = answer_of(subprocess.run([sys.executable, "-c", _BARE, "--json"], capture_output=True, text=True).stdout)
     assert (answer["ok"], answer["exit_code"], answer["error"]) == (False, 10, None)
     told = answer["result"]
