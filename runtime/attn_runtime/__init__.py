@@ -5,7 +5,7 @@ Everything public is here, and is imported when it is first used: `import attn_r
     open_session, Session, BoundCall    a graph on a backend: run it, or bind buffers and run it again and again
     open_generator, Generator           token by token, with the graphs of a bundle; GenerateOptions, Sample
     Bundle, Tolerance                   what a bundle holds, and how much an answer may differ from PyTorch's
-    verify, bench                       hold a bundle against PyTorch's recorded answers; time it; latency_curves: what it remembered
+    verify, bench                       hold a bundle against PyTorch's recorded answers; time it; latency_curves: what was kept
     compile_engines                     build TensorRT engines, one for each graph
     embed, tag, fill, answer            what a model of texts knows of them
     prometheus_text, Metric, SessionStats, GeneratorStats   what `stats()` of a session and a generator counted

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from attn_runtime import describe
 from attn_runtime.bundle import Bundle
+from attn_runtime.device import Jetpack
+from attn_runtime.device.gpus import Gpus
 from attn_runtime.errors import OutputError
-from attn_runtime.session import latency_curves, measured, open_session, remember, remember_curve
+from attn_runtime.session import curves, latency_curves, measured, open_session, remember, remember_curve
 from attn_runtime.session.measured import machine
 from attn_runtime.tasks.benchmark import bench
 from attn_runtime.tasks.info import info_lines
@@ -56,6 +58,16 @@ def test_a_later_measurement_replaces_its_like_and_leaves_the_others(valid_bundl
     assert json.loads(file.read_text())["graphs"][0]["milliseconds"] == {"ort": 1.0, "openvino": 2.0}
     remember(Bundle.open(valid_bundle), None, None, None, {"ort": 1.0, "openvino": 2.0})
     assert len(told(valid_bundle)) == 2, "and the choice of a backend leaves the curves"
+
+
+def test_a_gpu_and_a_board_are_named(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curves, "find_gpus", lambda: Gpus(("One", "Two"), ""))
+    monkeypatch.setattr(curves, "read_jetpack", lambda: Jetpack("6.2", "36.4", "Orin Nano", {}))
+    for device in ("cuda", "cuda:1", "cpu"):
+        remember_curve(Bundle.open(valid_bundle), "model", "fp32", None, "trt", device, "run", [POINT])
+    assert {curve["device"]: (curve["hardware"], curve["board"]) for curve in told(valid_bundle)} == {
+        "cuda": ("One", "Orin Nano"), "cuda:1": ("Two", "Orin Nano"), "cpu": (machine()["cpu"], "Orin Nano"),
+    }  # fmt: skip
 
 
 def test_machines_stand_side_by_side(valid_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

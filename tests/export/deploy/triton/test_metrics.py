@@ -47,6 +47,7 @@ def ask(model: server.Settled, *prompts: list[int], **options: int) -> None:
 def test_counters_gauges_and_histograms(served: Path, fresh: dict[str, server.Metric]) -> None:
     with server.python_model(served) as model:
         ask(model, [3, 4], [5])
+        assert fresh["attn_generator_requests_total"].value == 2 and fresh["attn_generator_tokens_total"].value == 8
         ask(model, [6, 7], beams=2)
         stats = model.model._generator.stats()
     assert {name: fresh[f"attn_generator_{name}_total"].value for name in ("requests", "tokens", "failed_requests")} == {
