@@ -9,6 +9,7 @@ Everything public is here, and is imported when it is first used: `import attn_r
     compile_engines                     build TensorRT engines, one for each graph
     embed, tag, fill, answer            what a model of texts knows of them
     describe, run_file, classify, detect, transcribe, attention_maps, generate_texts, diagnose, set_up   what others call
+    map_rows                            the same over whole tables and folders, into Parquet; TaskOptions, MapReport
     AttnError and its kinds             every failure that is not a bug, with its exit code
 """
 
@@ -30,6 +31,7 @@ from .errors import (
     ParityError,
     PassError,
     PrecisionError,
+    RowsError,
     StageError,
     UsageError,
 )
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from .jetson import SetupOptions, set_up
     from .session import BoundCall, Session, open_session
     from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
+    from .tasks.mapping import MapReport, TaskOptions, map_rows
     from .tasks.pictures import detect
     from .tasks.text import answer, embed, fill, tag
     from .tasks.transcription import transcribe
@@ -66,16 +69,19 @@ __all__ = [
     "GenerateOptions",
     "Generator",
     "InputError",
+    "MapReport",
     "OutputError",
     "ParityError",
     "PassError",
     "PrecisionError",
     "Request",
     "RequestLimits",
+    "RowsError",
     "Sample",
     "Session",
     "SetupOptions",
     "StageError",
+    "TaskOptions",
     "Tolerance",
     "UsageError",
     "answer",
@@ -89,6 +95,7 @@ __all__ = [
     "embed",
     "fill",
     "generate_texts",
+    "map_rows",
     "open_generator",
     "open_session",
     "run_file",
@@ -115,6 +122,7 @@ __getattr__, __dir__ = lazy(
         "tasks.compilation": ["compile_engines"],
         "tasks.file_run": ["run_file"],
         "tasks.info": ["describe"],
+        "tasks.mapping": ["MapReport", "TaskOptions", "map_rows"],
         "tasks.pictures.detection": ["detect"],
         "tasks.maps": ["attention_maps"],
         "tasks.text": ["answer", "embed", "fill", "tag"],

@@ -175,6 +175,12 @@ class EngineError(AttnError):
     exit_code = 14
 
 
+class RowsError(AttnError):
+    """Rows of a table have no answer. What was written says why of each."""
+
+    exit_code = 15
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Of a misspelt name, for a message: ``"did you mean batch? "``, or an empty string when nothing is near."""
     from difflib import get_close_matches
