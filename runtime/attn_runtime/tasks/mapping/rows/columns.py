@@ -172,7 +172,7 @@ def tensor_of(value: Any, need: Need) -> NDArray[Any]:
             raise InputError(f"{need.name} has {made.size} numbers, expected {list(need.shape)}") from None
     if made.ndim != len(need.shape):
         raise InputError(f"{need.name} has {made.ndim} axes, expected {len(need.shape)}")
-    return np.ascontiguousarray(made)
+    return made
 
 
 def arrow_type(kept: Kept, own: pa.DataType | None = None) -> pa.DataType:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +35,11 @@ def read_lines_of(number: int, path: Path, form: str, layout: Layout, done: Done
     InputError for a file that can't be read, UsageError where it has not the columns that are asked for.
     """
     with opened(path) as file:
-        raw, parse = _FORMS[form](file, layout, path.name)
+        raw, parse, chosen = _FORMS[form](file, layout, path.name)
         for first, held, last in cut(raw, done, most):
             place = Place(number, first, first + len(held), last)
             total = place.stop if last else round(place.stop / max(file.share, 1e-9))
-            yield Part(place, _table([parse(row) for row in held], path.parent, layout), max(total, place.stop))
+            yield Part(place, _table([parse(row) for row in held], chosen, path.parent, layout), max(total, place.stop))
 
 
 def check_lines(path: Path, form: str, layout: Layout) -> None:
@@ -48,19 +48,19 @@ def check_lines(path: Path, form: str, layout: Layout) -> None:
         _FORMS[form](file, layout, path.name)
 
 
-def _table(rows: Sequence[Read], folder: Path, layout: Layout) -> pa.Table:
+def _table(rows: Sequence[Read], chosen: Mapping[str, str], folder: Path, layout: Layout) -> pa.Table:
+    needs = {need.name: need for need in layout.needs}
+
     def taken(row: Read, name: str) -> Any:
         if isinstance(row, InputError):
             raise row
-        names = layout.columns.get(name)
-        need = next(need for need in layout.needs if need.name == name)
-        column = (
-            names or next((n for n in need.names if n in row), None) or (next(iter(row)) if len(row) == 1 else None)
-        )
-        if column is None or column not in row:
+        need = needs[name]
+        # Objects of JSON need not have what the first ones have.
+        column = chosen.get(name) or next((n for n in need.names if n in row), need.names[0])
+        if column not in row:
             if need.optional:
                 return None
-            raise InputError(f"has no {column or ' or '.join(need.names)}; it has {printable(', '.join(row), 100)}")
+            raise InputError(f"has no {printable(column)}; it has {printable(', '.join(row), 100)}")
         value = row[column]
         return content_of(value, folder, need) if need.kind == "file" else value
 
@@ -70,20 +70,21 @@ def _table(rows: Sequence[Read], folder: Path, layout: Layout) -> pa.Table:
     return table_of(rows, taken, kept, layout)
 
 
-# --- one function a form: (raw rows, how one is parsed) -----------------------------------------------------------------
+# --- one function a form: (raw rows, how one is parsed, the column of each need) -----------------------------------------
 
-_Form = tuple[Iterable[Any], Callable[[Any], Read]]
+_Form = tuple[Iterable[Any], Callable[[Any], Read], Mapping[str, str]]
 
 
 def _jsonl(file: Opened, layout: Layout, where: str) -> _Form:
     rows = (line for line in lines(file) if isinstance(line, TooLong) or line.strip())
     ahead = list(itertools.islice(rows, _LOOKED_AT))
     good = [row for row in map(_parsed, ahead) if isinstance(row, dict)]
+    chosen: Mapping[str, str] = layout.columns
     if good:
-        layout.found(list(dict.fromkeys(key for row in good for key in row)), where)
+        chosen = layout.found(list(dict.fromkeys(key for row in good for key in row)), where)
     elif len(ahead) == _LOOKED_AT:
         raise InputError(f"{where}: none of its first {_LOOKED_AT} lines is a JSON object; expected one a line")
-    return itertools.chain(ahead, rows), _parsed
+    return itertools.chain(ahead, rows), _parsed, chosen
 
 
 def _parsed(line: bytes | TooLong) -> Read:
@@ -114,9 +115,10 @@ def _csv(file: Opened, layout: Layout, where: str) -> _Form:
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:
         raise UsageError(f"{where}: has two columns {printable(doubled[0])}; rename one of them")
+    chosen: Mapping[str, str] = layout.columns
     try:
         if header:
-            layout.found(header, where)
+            chosen = layout.found(header, where)
     except UsageError as error:
         if len(header) == 1 and (other := next((c for c in ";\t|" if c in header[0]), None)):
             raise UsageError(f'{error}; its columns seem to be parted by "{other!s}": try --delimiter') from None
@@ -129,7 +131,7 @@ def _csv(file: Opened, layout: Layout, where: str) -> _Form:
             return InputError(f"has {len(row)} fields, expected {len(header)}")
         return dict(zip(header, row, strict=True))
 
-    return (row for row in _records(reader) if isinstance(row, InputError) or row), parse
+    return (row for row in _records(reader) if isinstance(row, InputError) or row), parse, chosen
 
 
 def _records(reader: Iterator[list[str]]) -> Iterator[list[str] | InputError]:
@@ -144,17 +146,17 @@ def _records(reader: Iterator[list[str]]) -> Iterator[list[str] | InputError]:
 
 
 def _txt(file: Opened, layout: Layout, where: str) -> _Form:
-    if any(need.kind == "tensor" for need in layout.needs) or layout.kept:
+    if any(need.kind == "tensor" for need in layout.needs) or layout.kept or layout.columns:
         raise UsageError(f"{where}: has a text a line and no columns; give JSONL, CSV or Parquet")
-    name = next(need.name for need in layout.needs if not need.optional)
+    (name,) = (need.name for need in layout.needs if not need.optional)
 
     def parse(line: bytes | TooLong) -> Read:
         if isinstance(line, TooLong):
             return _too_long()
         # What is no UTF-8 is told of with the other texts.
-        return {layout.columns.get(name, name): line.removesuffix(b"\r").decode("utf-8", "surrogateescape")}
+        return {name: line.removesuffix(b"\r").decode("utf-8", "surrogateescape")}
 
-    return (line for line in lines(file) if isinstance(line, TooLong) or line.strip()), parse
+    return (line for line in lines(file) if isinstance(line, TooLong) or line.strip()), parse, {name: name}
 
 
 def _too_long() -> InputError:

@@ -24,15 +24,18 @@ class TooLong:
 
 
 class Opened:
-    """A file that is read from its beginning to its end."""
+    """A file that is read from its beginning to its end: `read` bytes of its content, of which lines were `taken`."""
 
     def __init__(self, stream: Any, file: IO[bytes], size: int) -> None:
         self.stream, self._file, self._size = stream, file, size
+        self.read = self.taken = 0
 
     @property
     def share(self) -> float:
-        """How much of the file was read, 0..1."""
-        return min(1.0, self._file.tell() / self._size) if self._size else 1.0
+        """How much of the file the lines are that were taken, 0..1; of a compressed one about so much."""
+        if not self._size or not self.read:
+            return 1.0
+        return min(1.0, self._file.tell() / self._size * self.taken / self.read)
 
 
 @contextmanager
@@ -60,7 +63,9 @@ def lines(opened: Opened) -> Iterator[bytes | TooLong]:
         *found, rest = (rest + chunk).split(b"\n")
         if dropping and found:
             found[0], dropping = TooLong(), False
+        opened.read += len(chunk)
         for line in found:
+            opened.taken += 1 if isinstance(line, TooLong) else len(line) + 1
             yield line if isinstance(line, TooLong) or len(line) <= MAX_LINE else TooLong()
         if dropping or len(rest) > MAX_LINE:
             rest, dropping = b"", True
