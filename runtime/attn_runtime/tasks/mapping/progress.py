@@ -46,6 +46,7 @@ class Counter:
         metrics: str | os.PathLike[str] | None,
     ) -> None:
         self._totals: list[int | None] = [None] * sources
+        self._furthest = [-1] * sources  # parts may come in any order, and the last one of an input knows best
         self._before, self._on_progress = before, on_progress
         self._metrics = None if metrics is None else Path(metrics)
         self._rows = self._failed = 0
@@ -57,7 +58,9 @@ class Counter:
         self._totals[source] = rows
 
     def add(self, part: Part, failed: int) -> None:
-        self._totals[part.place.source] = part.total
+        source, stop = part.place.source, part.place.stop
+        if stop > self._furthest[source]:
+            self._furthest[source], self._totals[source] = stop, part.total
         self._rows += len(part.place)
         self._failed += failed
         now = self.now()

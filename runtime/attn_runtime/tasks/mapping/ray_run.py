@@ -10,6 +10,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,6 +23,7 @@ import numpy as np
 
 from ...errors import AttnError, BackendError, StageError
 from ...escape import message
+from ...files import reason
 from .local_run import Answered
 from .rows import Done, Part, Place, Source, from_bytes, to_bytes
 from .worker import Work, Worker, working
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Columns = dict[str, "NDArray[Any]"]
+_HOST_PORT = re.compile(r"(?:ray://)?(.+):(\d{1,6})")
+_PATIENCE_S = 10.0
 #: Columns of a dataset that tell where a part belongs.
 _PLACE = ("source", "first", "stop", "last", "total")
 
@@ -60,14 +67,13 @@ def _answered(
     tell: Callable[[str], object],
 ) -> Iterator[Answered]:  # fmt: skip
     from ray.data import ActorPoolStrategy, DataContext
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     context = DataContext.get_current()
     # A block is what one actor takes at a time: a part, whatever its size.
     context.target_max_block_size = 1
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     needs = _resources(ray, work)
     if "num_gpus" not in needs and work.opening.threads is None:
         work = replace(
@@ -80,7 +86,7 @@ def _answered(
         fn_kwargs={"work": work, "found": tuple(found), "dones": tuple(dones), "part_rows": part_rows},
         batch_size=1,
         num_cpus=0,
-        scheduling_strategy=here,
+        label_selector=here,
     )
     answered = read.map_batches(
         _Actor, fn_constructor_args=(work,), batch_size=1, compute=ActorPoolStrategy(size=count), **needs
@@ -182,10 +188,25 @@ def _ray() -> Any:
 
 def _connect(ray: Any, address: str) -> None:
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    before = signal.getsignal(signal.SIGTERM)
     try:
+        _expect_somebody(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise BackendError(
             f"Ray at {address}: can't be reached: {message(str(error))[:200]}; start a cluster with ray start --head"
         ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray's own ends the process with 15, which means something else here
+
+
+def _expect_somebody(address: str) -> None:
+    """ConnectionError where nobody listens at HOST:PORT: Ray would ask for minutes."""
+    told = _HOST_PORT.fullmatch(address)
+    if told is None:  # "auto" and the like
+        return
+    try:
+        socket.create_connection((told[1].strip("[]"), int(told[2])), timeout=_PATIENCE_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(reason(error) if isinstance(error, OSError) else str(error)) from error
