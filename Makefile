@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install -q --no-compile --disable-pip-version-check -c constra
 # What is compiled once is kept: a test run starts hundreds of processes, and each would compile torch and numpy again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-cpp test collected test-aarch64 fuzz-cpp lint format bench bench-cpp install cpp cpp-tests clean
+.PHONY: demo demo-cpp test collected test-aarch64 fuzz-cpp lint format bench bench-cpp install cpp cpp-tests browser clean
 
 install: $(VENV)/.installed
 
@@ -46,6 +46,10 @@ cpp-tests:
 		cd runtime/cpp && cmake --preset tests >/dev/null && cmake --build --preset tests; \
 	else echo "the tests of the C++ runtime will be skipped"; fi
 
+# What tests of pages are shown by: 20 s, 103 MB. Where it is missing and may not be installed, those tests skip and say so.
+browser:
+	@runtime/cpp/scripts/install_tools.sh browser || echo "the tests of pages in a browser will be skipped"
+
 # Bytecode of all tests and of what they import: the processes of a run would each compile it, all at once.
 collected: install
 	-$(BIN)/python -m pytest -q --collect-only >/dev/null
@@ -53,7 +57,7 @@ collected: install
 # Packages install on one core while the other compiles. Then three processes (tests/conftest.py says who gets what) on two cores: many
 # tests wait for a child process. One thread of torch's for each.
 test:
-	$(MAKE) -j2 lint collected cpp-tests
+	$(MAKE) -j2 lint collected cpp-tests browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 bench: install

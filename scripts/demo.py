@@ -31,14 +31,18 @@ SENTENCE, EXPECTED = "I am a student", "je suis étudiant"
 
 
 def run(*command: str | Path) -> str:
-    """Print and run a command; its stdout is printed too and returned."""
+    """Print and run a command; its stdout is printed too, as it comes, and returned."""
     words = [str(w) for w in command]
     print(f"\n$ {shlex.join(words)}", flush=True)
-    ran = subprocess.run(words, stdout=subprocess.PIPE, text=True)
-    print(ran.stdout, end="", flush=True)
+    said = []
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as ran:
+        assert ran.stdout
+        for line in ran.stdout:
+            print(line, end="", flush=True)
+            said.append(line)
     if ran.returncode:
         sys.exit(ran.returncode)
-    return ran.stdout
+    return "".join(said)
 
 
 def quiet_json(*command: str | Path) -> dict[str, object]:
@@ -187,11 +191,14 @@ def main() -> None:
     )
     run("attn-run", "verify", FRENCH)
     run("attn-run", "attention", FRENCH, SENTENCE, "--plot", DEMO / "attention.png")
+    run("attn-export", "report", BUNDLE, "-o", DEMO / "report.html")
+    run("attn-export", "report", FRENCH, "-o", DEMO / "translator.html", "--input", SENTENCE)
     saved = export_saved_model(DEMO, run)
     told = table(time.perf_counter() - start, saved)
     (DEMO / "table.md").write_text(told + "\n")
     print(
-        f"\n{told}\n\nThe bundles are {BUNDLE} and {FRENCH}, the pictures {DEMO / 'bench.png'} and {DEMO / 'attention.png'}."
+        f"\n{told}\n\nThe bundles are {BUNDLE} and {FRENCH}, the pictures {DEMO / 'bench.png'} and {DEMO / 'attention.png'}, "
+        f"the pages {DEMO / 'report.html'} and {DEMO / 'translator.html'}."
     )
     translate()
 

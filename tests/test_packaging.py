@@ -20,4 +20,8 @@ def test_the_licence_and_the_types_go_with_the_packages(folder: Path) -> None:
     assert "Apache License\n                           Version 2.0, January 2004" in (folder / "LICENSE").read_text()
     folders = {"attn_runtime": "runtime", "attn_export": "export", "attn_models": "models"}
     for package, files in project["tool"]["setuptools"]["package-data"].items():
-        assert "py.typed" in files and (ROOT / folders[package] / package / "py.typed").is_file()
+        home = ROOT / folders[package] / package
+        assert "py.typed" in files and (home / "py.typed").is_file()
+        # What code reads beside itself is in an editable install either way, and in a wheel only where it is listed.
+        beside = {path for path in home.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".so")}
+        assert beside == {path for pattern in files for path in home.glob(pattern)}

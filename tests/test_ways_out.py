@@ -117,7 +117,7 @@ def test_text_of_pictures_passes_plot_text() -> None:
 
 
 def test_one_module_writes_html() -> None:
-    assert {m for m, tree in GRAPH.modules.items() if list(writes_html(tree))} == {"attn_runtime.jetson.report_page"}
+    assert {m for m, tree in GRAPH.modules.items() if list(writes_html(tree))} == {"attn_runtime.page.html"}
 
 
 def test_nobody_escapes_in_a_way_of_its_own() -> None:

@@ -9,6 +9,7 @@ Everything public is here, and is imported when it is first used: `import attn_e
     bisect                    the first node where two graphs of a model part
     to_trt                    TensorRT engines
     inspect                   every attention block, and what became of it in the engines
+    report                    a bundle as one page to look at; ReportPage
     deploy_bundle, deploy_jetson, deploy_triton    one precision alone; what a board and a server take
     built_in_models, diagnose       what is there
     surveyed_models, list_models    models of transformers and timm that were tried, and how far each came; either
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .parity import verify_against
     from .pipeline import ExportOptions, ExportResult, export
     from .precision import QuantiseOptions, bisect, convert
+    from .report_page import ReportPage, report
     from .source import built_in_models, list_models, load_source, surveyed_models
     from .verification import verify
 
@@ -71,6 +73,7 @@ __all__ = [
     "PassError",
     "PrecisionError",
     "QuantiseOptions",
+    "ReportPage",
     "StageError",
     "TritonOptions",
     "UsageError",
@@ -85,6 +88,7 @@ __all__ = [
     "inspect",
     "list_models",
     "load_source",
+    "report",
     "surveyed_models",
     "to_trt",
     "verify",
@@ -108,6 +112,7 @@ __getattr__, __dir__ = lazy(
         "precision.bisect_bundle": ["bisect"],
         "precision.conversion": ["convert"],
         "precision.quantised.options": ["QuantiseOptions"],
+        "report_page.writer": ["ReportPage", "report"],
         "source.built_in": ["built_in_models", "list_models"],
         "source.library_models.surveyed": ["surveyed_models"],
         "source.resolve": ["load_source"],

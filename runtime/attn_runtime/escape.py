@@ -69,11 +69,28 @@ def plotting() -> Iterator[None]:
             yield
 
 
-def html_text(text: str, limit: int = 200) -> str:
+def html_text(text: str, limit: int | None = 200) -> str:
     """For an HTML page, between tags or in a quoted attribute."""
     import html
 
     return html.escape(printable(text, limit))
+
+
+def html_json(value: object) -> str:
+    """For a script of type application/json in an HTML page: plain ASCII, and nothing in it begins a tag or a comment. Its texts
+    are for people to read: each is one line, as `printable` makes it, of any length."""
+    import json
+
+    written = json.dumps(_printable_inside(value), allow_nan=False, separators=(",", ":"))
+    return re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", written)
+
+
+def _printable_inside(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value, None)
+    if isinstance(value, dict):
+        return {printable(str(key), None): _printable_inside(each) for key, each in value.items()}
+    return [_printable_inside(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def markdown_text(text: str, limit: int | None = 200) -> str:

@@ -43,7 +43,7 @@ CHOOSE = {
 
 
 def test_every_command_is_walked() -> None:
-    assert len(COMMANDS) == 17 + 12
+    assert len(COMMANDS) == 17 + 13
 
 
 @pytest.mark.parametrize(("program", "path", "command"), COMMANDS)

@@ -87,6 +87,14 @@ def test_html_is_text_between_tags_and_in_attributes(text: str) -> None:
     assert reader.seen[0] == ("p", [("title", shown)]) and "".join(map(str, reader.seen[1:])) == shown
 
 
+@pytest.mark.parametrize("text", [*HOSTILE, "</script>", "<!--"])
+def test_json_in_a_page_ends_no_tag_and_is_what_a_terminal_is_shown(text: str) -> None:
+    written = escape.html_json({"n": [text, 1.5, None, True], text: (text,)})
+    assert written.isascii() and not set("<>&") & set(written)
+    shown = escape.printable(text, None)
+    assert json.loads(written) == {"n": [shown, 1.5, None, True], shown: [shown]}
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markdown_has_no_bar_tag_or_emphasis_of_the_text(text: str) -> None:
     plain = re.sub(r"\\[!-/:-@\[-`{-~]", "", escape.markdown_text(text, 1000))

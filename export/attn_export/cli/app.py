@@ -32,6 +32,7 @@ from .precision import (
     precision_options,
     quantise_options,
 )
+from .report import report_command
 from .trt import to_trt
 
 
@@ -260,6 +261,7 @@ cli.add_command(convert_command)
 cli.add_command(bisect_command)
 cli.add_command(to_trt)
 cli.add_command(inspect_command)
+cli.add_command(report_command)
 cli.add_command(deploy)
 cli.add_command(models)
 

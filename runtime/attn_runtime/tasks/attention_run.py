@@ -7,7 +7,7 @@ and `first`, are run once on all of it: every word's weights at once, instead of
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..errors import InputError, UsageError
-from ..files import bytes_or_path, source_name
+from ..files import bytes_or_path, shown, source_name
 from ..preprocess import Text, kind_of, open_text
 from ..session import Session, open_session
 
 Array = NDArray[Any]
 Where = Mapping[str, Any]
+
+_PADDING = "(padding)"
 
 
 @dataclass
@@ -50,13 +52,14 @@ class Ran:
 
 def run_graphs(
     bundle: Bundle,
-    given: str,
+    given: str | Mapping[str, Array],
     wanted: Collection[str],
     where: Where,
     max_length: int | None,
 ) -> Ran:
-    """Run what is needed for the outputs of the graphs `wanted`. `given` is a file, or a text for a model of texts; `where` goes
-    to `open_session` and `open_generator`; `max_length` is the most tokens of an answer, for a model that writes."""
+    """Run what is needed for the outputs of the graphs `wanted`. `given` is a file, a text for a model of texts, or arrays by the
+    names of the inputs, of which row 0 counts; `where` goes to `open_session` and `open_generator`; `max_length` is the most
+    tokens of an answer, for a model that writes."""
     if bundle.asset("generation") is not None and (recipe := bundle.asset("text")) is not None:
         return _generate(bundle, recipe, given, wanted, where, max_length)
     if max_length is not None:
@@ -70,14 +73,17 @@ def run_graphs(
     return ran
 
 
-def _feed(bundle: Bundle, given: str, session: Session) -> tuple[Ran, dict[str, Array]]:
+def _feed(bundle: Bundle, given: str | Mapping[str, Array], session: Session) -> tuple[Ran, dict[str, Array]]:
     """The inputs of a model of one graph."""
+    if not isinstance(given, str):
+        return _of_arrays(bundle, given), dict(given)
     file = bytes_or_path(given, "input") if bundle.asset("text") is None else Path(given)
     name = source_name(file)
     if kind_of(file) == "arrays":
         from .file_run import load_npz
 
-        return Ran(name), load_npz(file)
+        arrays = load_npz(file)
+        return replace(_of_arrays(bundle, arrays), title=name), arrays
     if (recipe := bundle.asset("image")) is not None:
         from ..preprocess import load_image, load_picture
 
@@ -96,6 +102,30 @@ def _feed(bundle: Bundle, given: str, session: Session) -> tuple[Ran, dict[str, 
     raise UsageError(
         f"{given}: {session.where} tells of no way from an image, a recording or a text to its inputs; give an .npz with {names}"
     )
+
+
+def _of_arrays(bundle: Bundle, arrays: Mapping[str, Array]) -> Ran:
+    """What row 0 of `arrays` shows: its words or its samples, where the bundle says which input has them."""
+    ran = Ran("arrays")
+    if (recipe := bundle.asset("text")) is not None and recipe["input"] in arrays:
+        words = _words(open_text(bundle), recipe, arrays)
+        ran.title, ran.read = _short(" ".join(words)), {recipe["input"]: words}
+    elif (recipe := bundle.asset("audio")) is not None and recipe["input"] in arrays:
+        ran.samples, ran.rate = arrays[recipe["input"]][0], recipe["sample_rate"]
+    return ran
+
+
+def _words(encoder: Text, recipe: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[str]:
+    """The tokens of row 0 without the padding behind them; padding that stands before or between them is named so."""
+    tokens = arrays[recipe["input"]][0]
+    mask = arrays.get(recipe["mask"]) if recipe["mask"] else None
+    if mask is None:
+        return encoder.names(tokens)
+    read = np.flatnonzero(mask[0])
+    if not len(read):
+        raise InputError(f"{recipe['mask']}: row 0 is padding alone; there is nothing to look at")
+    end = int(read[-1]) + 1
+    return [name if there else _PADDING for name, there in zip(encoder.names(tokens[:end]), mask[0][:end], strict=True)]
 
 
 def _answer(session: Session, outputs: Mapping[str, Array]) -> str:
@@ -118,11 +148,23 @@ def _text(bundle: Bundle, text: str) -> tuple[Text, list[str], dict[str, Array]]
 
 
 def _generate(
-    bundle: Bundle, recipe: Mapping[str, Any], given: str, wanted: Collection[str], where: Where, max_length: int | None
+    bundle: Bundle,
+    recipe: Mapping[str, Any],
+    given: str | Mapping[str, Array],
+    wanted: Collection[str],
+    where: Where,
+    max_length: int | None,
 ) -> Ran:
     from ..generate import GenerateOptions, open_generator
 
-    encoder, words, feed = _text(bundle, given)
+    if isinstance(given, str):
+        encoder, words, feed = _text(bundle, given)
+    else:
+        if recipe["input"] not in given:
+            raise InputError(f"got arrays {', '.join(map(shown, given))}; expected {shown(recipe['input'])} among them")
+        encoder, feed = open_text(bundle), {name: array[:1] for name, array in given.items()}
+        words = _words(encoder, recipe, feed)
+        given = " ".join(words)
     with open_generator(bundle, **where) as generator:
         answer = generator.generate(feed, GenerateOptions(max_length=max_length)).row(0)
         wiring, choice, passed_over = generator.wiring, generator.choice, generator.passed_over

@@ -140,7 +140,7 @@ class AttentionMaps:
 
 def attention_maps(
     path: str | os.PathLike[str],
-    given: str,
+    given: str | Mapping[str, NDArray[Any]],
     device: str = "auto",
     backend: str | None = None,
     *,
@@ -149,7 +149,8 @@ def attention_maps(
     stdin: bool = False,
     cache: str | os.PathLike[str] | None = None,
 ) -> AttentionMaps:
-    """The attention of the bundle at `path` on `given`: an image, a recording, a text, or an .npz of inputs.
+    """The attention of the bundle at `path` on `given`: an image, a recording, a text, an .npz of inputs, or arrays by the names
+    of the inputs, of which row 0 is shown.
 
     A text that is translated or continued is generated first (`max_length` is the most tokens of the answer); then the graphs
     that read whole texts are run on all of it. With `stdin` a text that is "-" is the line on stdin, as in
@@ -158,7 +159,8 @@ def attention_maps(
     where an output is no attention, and what `open_session` raises.
     """
     arguments.expect(arguments.PATH, path=path)
-    arguments.expect(arguments.PATH, given=given)
+    if not isinstance(given, Mapping):
+        arguments.expect(arguments.PATH, given=given)
     check_open(path, device, backend, precision=precision, cache=cache)
     arguments.expect(arguments.WHOLE | arguments.NONE, max_length=max_length)
     arguments.expect(arguments.FLAG, stdin=stdin)

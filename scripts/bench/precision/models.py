@@ -31,7 +31,7 @@ PROMPT = 16
 #: the rounding of the one before, and four bits are an error of half the answer, of which the search leaves what it can in fp32.
 _GAIN = 0.8
 #: Errors of drawn weights are not those of trained ones: all that can be quantised is to be, whatever it does to the answers.
-#: What it does is in the table, and docs/use/precision.md has the trained models.
+#: What it does is in the table, and docs/quantisation.md has the trained models.
 ANY_ERROR = "0.99"
 
 

@@ -26,6 +26,7 @@ from support.machines import triton_server
 FILES = [name.replace("/", ":")[:200] for name in HOSTILE]
 PATHS: dict[str, list[str]] = {
     "to-onnx": ["-o", "x.attn"], "verify": [], "bench": [], "convert": ["--fp16"], "bisect": [], "to-trt": [], "inspect": [],
+    "report": ["-o", "x.html"],
     "deploy bundle": ["--only", "fp32", "-o", "x.attn"], "deploy jetson": ["--board", "orin-nx", "-o", "x"],
     "deploy triton": ["-o", "x"],
 }  # fmt: skip

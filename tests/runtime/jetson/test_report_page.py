@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from attn_runtime.jetson.report_page import page
 from support.checks.foreign_names import HARMLESS, HOSTILE, acted_on
-
-
-class Tags(HTMLParser):
-    """The tags of a page with their attributes, and its text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[Any] = []
-        self.text = ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, attrs))
-
-    def handle_endtag(self, tag: str) -> None:
-        self.tags.append(tag)
-
-    def handle_comment(self, data: str) -> None:
-        self.tags.append(data)
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+from support.pages.page_tags import check_sealed
 
 
 def report(name: str, passed: bool) -> dict[str, Any]:
@@ -55,10 +32,10 @@ def report(name: str, passed: bool) -> dict[str, Any]:
 
 @pytest.mark.parametrize("passed", [True, False])
 def test_a_name_is_text(passed: bool) -> None:
-    plain = Tags(page(report("name", passed)))
+    plain = check_sealed(page(report("name", passed)))
     assert plain.text.count("name") > 30
     for name in (*HOSTILE, *HARMLESS):
         written = page(report(name, passed))
-        read = Tags(written)
+        read = check_sealed(written)
         assert read.tags == plain.tags and not acted_on(written)
         assert name in read.text or name not in (*HARMLESS, *HOSTILE[5:-1])

@@ -12,85 +12,26 @@ import numpy as np
 import pytest
 from attn_runtime.cli.app import cli
 from attn_runtime.errors import BackendError, BundleError, InputError, UsageError
-from attn_runtime.spec import Dim, TensorSpec
 from attn_runtime.tasks.maps import AttentionMap, AttentionMaps, Axis, attention_maps
 from attn_runtime.tasks.plots.attention import MOST_PANELS, draw, plot_attention
 from click.testing import CliRunner
-from onnx import TensorProto, helper
 from PIL import Image
+from support.attention import looking
+from support.attention.looking import CELLS, COLUMNS, GRID, PATCH, ROWS, uniform
 from support.models import tiny_generators
-from support.models.small_classifiers import WORDS, write_bundle
 from support.models.tiny_generators import Tiny
-
-BATCH = Dim("batch", 1, 2, 4)
-ROWS, COLUMNS, PATCH = 3, 5, 2
-GRID = {"kind": "grid", "rows": ROWS, "columns": COLUMNS, "skip": 1}
-CELLS = 1 + ROWS * COLUMNS
-
-
-def asset(*maps: tuple[str, str, dict[str, Any], dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {"graph": g, "output": o, "module": o.removeprefix("attention_"), "query": q, "key": k} for g, o, q, k in maps
-    ]
-
 
 # A model of pictures that looks where it is bright
 
 
 @pytest.fixture(scope="module")
 def watcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class token: looks at the brightest cell. The cells: each looks at the one behind it, the last at the class token."""
-    turned = np.roll(np.eye(CELLS, dtype=np.float32), 1, axis=1)[None, None, 1:]
-    nodes = [
-        helper.make_node("AveragePool", ["image"], ["means"], kernel_shape=[PATCH] * 2, strides=[PATCH] * 2),
-        helper.make_node("ReduceMean", ["means", "channels"], ["grey"], keepdims=1),
-        helper.make_node("Reshape", ["grey", "flat"], ["cells"]),
-        helper.make_node("Mul", ["cells", "sharp"], ["scores"]),
-        helper.make_node("Pad", ["scores", "pads", "low"], ["row"]),
-        helper.make_node("Softmax", ["row"], ["first"], axis=-1),
-        helper.make_node("Shape", ["image"], ["rows"], end=1),
-        helper.make_node("Concat", ["rows", "ones"], ["repeats"], axis=0),
-        helper.make_node("Tile", ["turned", "repeats"], ["others"]),
-        helper.make_node("Concat", ["first", "others"], ["attention_look"], axis=2),
-        helper.make_node("ReduceMax", ["cells", "inner"], ["logits"], keepdims=0),
-    ]
-    constants = {
-        "channels": np.array([1]),
-        "flat": np.array([0, 1, 1, ROWS * COLUMNS]),
-        "sharp": np.float32(40),
-        "pads": np.array([0, 0, 0, 1, 0, 0, 0, 0]),
-        "low": np.float32(-40),
-        "ones": np.array([1, 1, 1]),
-        "turned": turned,
-        "inner": np.array([2, 3]),
-    }
-    side = (Dim.fixed(ROWS * PATCH), Dim.fixed(COLUMNS * PATCH))
-    return write_bundle(
-        tmp_path_factory.mktemp("watcher") / "watcher.attn",
-        nodes,
-        constants,
-        (TensorSpec("image", "float32", (BATCH, Dim.fixed(3), *side)),),
-        (
-            TensorSpec("logits", "float32", (BATCH, Dim.fixed(1))),
-            TensorSpec("attention_look", "float32", (BATCH, Dim.fixed(1), Dim.fixed(CELLS), Dim.fixed(CELLS))),
-        ),
-        {
-            "labels": ["light"],
-            "image": {"input": "image", "height": side[0].opt, "width": side[1].opt, "channels": 3, "resize": "nearest",
-                      "scale": 1 / 255, "mean": [0.0] * 3, "std": [1.0] * 3},
-            "attention_maps": asset(("model", "attention_look", GRID, GRID)),
-        },
-    )  # fmt: skip
+    return looking.watcher(tmp_path_factory.mktemp("watcher") / "watcher.attn")
 
 
 @pytest.fixture(scope="module")
 def lamp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture of 60 x 30 pixels with a light in the cell of row 2, column 1."""
-    pixels = np.full((30, 60, 3), 90, np.uint8)
-    pixels[20:30, 12:24] = 255
-    file = tmp_path_factory.mktemp("lamp") / "lamp.png"
-    Image.fromarray(pixels).save(file)
-    return file
+    return looking.lamp(tmp_path_factory.mktemp("lamp") / "lamp.png")
 
 
 def colours(figure: Any, panel: int, rows: int, columns: int, height: float, width: float) -> np.ndarray:
@@ -151,54 +92,6 @@ def test_the_cell_that_looks_is_chosen_by_row_and_column(
 # Texts: words, and padding that is cut away
 
 
-def uniform(path: Path, heeds_mask: bool = True, least: int = 6) -> Path:
-    """Every word looks at all words alike; texts are padded to 6."""
-    nodes = [
-        helper.make_node("Cast", ["mask" if heeds_mask else "yes"], ["seen"], to=TensorProto.FLOAT),
-        helper.make_node("Sub", ["seen", "one"], ["low"]),
-        helper.make_node("Mul", ["low", "much"], ["scores"]),
-        helper.make_node("Unsqueeze", ["scores", "axes"], ["row"]),
-        helper.make_node("Shape", ["mask"], ["length"], start=1),
-        helper.make_node("Concat", ["heads", "length", "single"], ["repeats"], axis=0),
-        helper.make_node("Tile", ["row", "repeats"], ["all"]),
-        helper.make_node("Softmax", ["all"], ["attention_words"], axis=-1),
-        helper.make_node("Identity", ["seen"], ["logits"]),
-    ]
-    if not heeds_mask:
-        nodes.insert(0, helper.make_node("Equal", ["tokens", "tokens"], ["yes"]))
-    constants = {"one": np.float32(1), "much": np.float32(1e4), "axes": np.array([1, 2]), "heads": np.array([1, 2]),
-                 "single": np.array([1])}  # fmt: skip
-    length = Dim("length", least, 8, 12)
-    words = {"kind": "tokens", "of": "tokens"}
-    tokenizer = json.loads(_tokenizer(WORDS))
-    return write_bundle(
-        path,
-        nodes,
-        constants,
-        (
-            TensorSpec("tokens", "int64", (BATCH, length), low=0, high=len(WORDS)),
-            TensorSpec("mask", "bool", (BATCH, length)),
-        ),
-        (
-            TensorSpec("logits", "float32", (BATCH, length)),
-            TensorSpec("attention_words", "float32", (BATCH, Dim.fixed(2), length, length)),
-        ),
-        {
-            "text": {"input": "tokens", "mask": "mask", "pad": 0, "unknown": 1},
-            "tokenizer": tokenizer,
-            "attention_maps": asset(("model", "attention_words", words, words)),
-        },
-    )
-
-
-def _tokenizer(words: tuple[str, ...]) -> str:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    made = Tokenizer(models.WordLevel({word: token for token, word in enumerate(words)}, unk_token=words[1]))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return str(made.to_str())
-
-
 def test_words_are_labels_and_padding_is_cut_away(tmp_path: Path) -> None:
     found = attention_maps(uniform(tmp_path / "words.attn"), "very good .")
     (words,) = found.maps
@@ -230,19 +123,7 @@ def tiny() -> Tiny:
 
 @pytest.fixture(scope="module")
 def translator(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    words = ("<pad>", "</s>", "<s>", *(f"w{n}" for n in range(3, tiny.vocabulary)))
-    source, written = {"kind": "tokens", "of": "source"}, {"kind": "generated"}
-    return tiny_generators.write_bundle(
-        tmp_path_factory.mktemp("translator") / "translator.attn",
-        tiny,
-        text={"input": "source", "mask": "source_mask", "pad": 0, "unknown": 1},
-        tokenizer=json.loads(_tokenizer(words)),
-        attention_maps=asset(
-            ("encoder", "attention_encoder_self", source, source),
-            ("first", "attention_layer0_self", written, written),
-            ("first", "attention_layer0_cross", written, source),
-        ),
-    )
+    return looking.translator(tmp_path_factory.mktemp("translator") / "translator.attn", tiny)
 
 
 def test_an_answer_is_looked_at_as_a_whole(translator: Path, tiny: Tiny) -> None:
@@ -425,6 +306,28 @@ def test_arrays_are_an_input_too(watcher: Path, tmp_path: Path) -> None:
     assert found.maps[0].weights[0, 0].argmax() == found.maps[0].key.cell(1, 4)
     shown = colours(draw(found), 0, ROWS, COLUMNS, ROWS, COLUMNS)
     assert np.unravel_index(shown.sum(-1).argmax(), (ROWS, COLUMNS)) == (1, 4)
+
+
+def test_arrays_by_name_show_the_words_of_their_first_row(tmp_path: Path, translator: Path) -> None:
+    """Padding before a word is an entry of its own, behind the last one it is cut away."""
+    bundle = uniform(tmp_path / "words.attn")
+    tokens = np.array([[5, 0, 2, 6, 0, 0], [2] * 6])
+    mask = np.array([[True, False, True, True, False, False], [True] * 6])
+    (words,) = attention_maps(bundle, {"tokens": tokens, "mask": mask}).maps
+    assert words.key.labels == ("very", "(padding)", "good", ".")
+    np.testing.assert_allclose(words.weights[0], [[1 / 3, 0, 1 / 3, 1 / 3]] * 4, atol=1e-6)
+    np.savez(tmp_path / "x.npz", tokens=tokens, mask=mask)
+    assert attention_maps(bundle, str(tmp_path / "x.npz")).maps[0].key == words.key
+    with pytest.raises(InputError, match="mask: row 0 is padding alone"):
+        attention_maps(bundle, {"tokens": tokens, "mask": ~mask & mask})
+    given = {"source": np.array([[5, 7, 3, 0]]), "source_mask": np.array([[True, True, True, False]])}
+    by_name, as_text = attention_maps(translator, given), attention_maps(translator, "w5 w7 w3")
+    assert by_name.title == as_text.title
+    for one, other in zip(by_name.maps, as_text.maps, strict=True):
+        assert (one.query, one.key) == (other.query, other.key)
+        np.testing.assert_allclose(one.weights, other.weights, atol=1e-5)
+    with pytest.raises(InputError, match='got arrays "tokens"; expected "source" among them'):
+        attention_maps(translator, {"tokens": tokens})
 
 
 def test_errors_are_told_and_nothing_is_written(

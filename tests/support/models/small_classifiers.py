@@ -23,8 +23,9 @@ def write_bundle(
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
     assets: Mapping[str, Any],
+    called: str | None = None,
 ) -> Path:
-    """A bundle of one graph without golden cases."""
+    """A bundle of one graph without golden cases. `called` is the model's, in place of the file's."""
 
     def values(specs: Sequence[TensorSpec]) -> list[onnx.ValueInfoProto]:
         return [
@@ -49,7 +50,7 @@ def write_bundle(
         }
         writer.commit(
             {
-                "name": path.stem,
+                "name": called or path.stem,
                 "task": None,
                 "created": "2026-01-31T12:00:00+00:00",
                 "source": {"kind": "module", "ref": "by:hand", "checkpoint": None, "config": {}},

@@ -36,6 +36,8 @@
 #include <vector>
 
 namespace attn {
+// The library's own classes are called attn::Session too, and a program that links all of it statically must not mix the two up.
+inline namespace cpp {
 
 /* What a call that failed left behind: one line, its attn_status, and for some a table. */
 class Error : public std::runtime_error {
@@ -693,6 +695,7 @@ class Generator {
   detail::Handle<attn_generator, attn_generator_close> handle_;
 };
 
+}  // namespace cpp
 }  // namespace attn
 
 #endif  /* ATTN_RUNTIME_HPP */

@@ -5,15 +5,14 @@
 #include "c_api/bundle.h"
 #include "c_api/errors.h"
 #include "c_api/generator.h"
-#include "c_api/sounds.h"
 #include "c_api/tensors.h"
 #include "generate/texts.h"
-#include "transcribe/written.h"
 
 namespace attn {
-namespace {
 
 const Generator& opened(const attn_generator* generator) { return *required(generator, "generator")->generator; }
+
+namespace {
 
 std::unique_ptr<attn_result> result_of(Generated answers, const attn_generator& generator) {
   return result_of(std::move(answers), generator.text);
@@ -101,31 +100,6 @@ int attn_generator_generate_text(attn_generator* generator, const char* const* t
     auto made = result_of(std::move(answers.answers), *generator);
     made->notes = std::move(answers.notes);
     *result = made.release();
-  });
-}
-
-int attn_generator_transcribe(attn_generator* generator, const float* samples, size_t frames, size_t channels, size_t rate,
-                              const attn_generate_options* options, const char** text) {
-  return guarded([&] {
-    keep_notes({});
-    opened(generator);
-    required(text, "text");
-    Transcribed made = transcribe(*generator->generator, sound_of(samples, frames, channels, rate), GenerateOptions::of(options));
-    keep_notes(made.notes);
-    *text = keep_text(std::move(made.text));
-  });
-}
-
-int attn_generator_transcribe_wav(attn_generator* generator, const char* path, const attn_generate_options* options, const char** text) {
-  return guarded([&] {
-    keep_notes({});
-    opened(generator);
-    required(text, "text");
-    Recording found{};
-    Transcribed made = transcribe(*generator->generator, sound_of(path, found), GenerateOptions::of(options));
-    found.notes.insert(found.notes.end(), made.notes.begin(), made.notes.end());
-    keep_notes(found.notes);
-    *text = keep_text(std::move(made.text));
   });
 }
 

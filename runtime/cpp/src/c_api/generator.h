@@ -27,6 +27,9 @@ struct attn_result {
 
 namespace attn {
 
+// usage_error for NULL.
+const Generator& opened(const attn_generator* generator);
+
 // Tells what is missing where there is no text.
 void expect_text(const attn_generator& generator);
 

@@ -1,21 +1,14 @@
 // Sessions, bindings and the proof, as C sees them.
+#include "c_api/session.h"
+
 #include <cmath>
 
 #include "c_api/bundle.h"
 #include "c_api/errors.h"
-#include "c_api/sounds.h"
-#include "c_api/specs.h"
 #include "c_api/tensors.h"
 #include "generate/callbacks.h"
-#include "session/session.h"
-#include "transcribe/ctc.h"
 #include "util/names.h"
 #include "verify/verify.h"
-
-struct attn_session {
-  std::shared_ptr<attn::Session> session;
-  attn::CSpecs inputs, outputs;
-};
 
 struct attn_binding {
   std::unique_ptr<attn::Binding> binding;
@@ -132,24 +125,6 @@ int attn_binding_output(const attn_binding* binding, const char* name, attn_tens
 
 int attn_binding_run(attn_binding* binding) {
   return guarded([&] { required(binding, "binding")->binding->run(); });
-}
-
-int attn_session_transcribe(attn_session* session, const float* samples, size_t frames, size_t channels, size_t rate, const char** text) {
-  return guarded([&] {
-    const Session& opened = *required(session, "session")->session;
-    required(text, "text");
-    *text = keep_text(transcribe(opened, sound_of(samples, frames, channels, rate)));
-  });
-}
-
-int attn_session_transcribe_wav(attn_session* session, const char* path, const char** text) {
-  return guarded([&] {
-    keep_notes({});
-    const Session& opened = *required(session, "session")->session;
-    required(text, "text");
-    Recording found{};
-    *text = keep_text(transcribe(opened, sound_of(path, found)));
-  });
 }
 
 int attn_bundle_verify(const attn_bundle* bundle, const attn_open_options* options, void (*on_check)(const attn_check* check, void* user),

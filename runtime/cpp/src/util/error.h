@@ -24,5 +24,9 @@ inline Error input_error(const std::string& message) { return {ATTN_ERROR_INPUT,
 inline Error bundle_error(const std::string& message) { return {ATTN_ERROR_BUNDLE, message}; }
 inline Error backend_error(const std::string& message) { return {ATTN_ERROR_BACKEND, message}; }
 inline Error engine_error(const std::string& message) { return {ATTN_ERROR_ENGINE, message}; }
+// What a library that was built without generators and texts says when it is asked for them.
+inline Error left_out_error() {
+  return backend_error("this libattn_runtime was built without generators, texts and transcription; build it with -DATTN_GENERATION=ON for them");
+}
 
 }  // namespace attn

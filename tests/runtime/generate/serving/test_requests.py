@@ -104,9 +104,17 @@ def test_each_gets_what_it_gets_alone(bundle: Path, tiny: Tiny, seed: int) -> No
 def test_tokens_are_told_as_they_come(generator: Generator, tiny: Tiny) -> None:
     told: list[int] = []
     there = []
-    request = generator.submit(prompt_of(tiny), GenerateOptions(12, stop=()), on_token=told.append)
+    read = threading.Event()
+
+    def on_token(token: int) -> None:
+        told.append(token)
+        if len(told) == 6:  # a thread that reads may get no processor while all twelve are written
+            assert read.wait(60), "no token was there before the sixth was told"
+
+    request = generator.submit(prompt_of(tiny), GenerateOptions(12, stop=()), on_token=on_token)
     for _ in request:
         there.append(len(request.tokens))
+        read.set()
     assert told == request.tokens == request.result().row(0) and len(told) == 12 and request.done
     assert there[0] < 12, "the first token came with the last"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.graphs.make_graphs import brightness_classifier
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HEADER = ROOT / "runtime" / "cpp" / "include" / "attn" / "runtime.h"
 DOCS = ROOT / "docs" / "cpp" / "runtime.md"
 PAGES = (ROOT / "README.md", DOCS, ROOT / "docs" / "cpp" / "generation.md")
@@ -104,6 +104,53 @@ def test_pkg_config(prefix: Path, bundle: Path, cpp_environment: dict[str, str],
     source.write_text(block("cpp") if compiler == "g++" else header_example())
     run(compiler, f"-std={standard}", source, *flags, f"-Wl,-rpath,{library}", "-o", tmp_path / "user")
     run(tmp_path / "user", bundle, env=cpp_environment, status=0 if compiler == "g++" else 8)
+
+
+def static_only(prefix: Path, folder: Path) -> Path:
+    """A copy without the shared library, as of a user who wants one file."""
+    copied = shutil.copytree(prefix, folder, symlinks=True)
+    for shared in copied.rglob("libattn_runtime.so*"):
+        shared.unlink()
+    return copied
+
+
+@pytest.mark.skipif(shutil.which("pkg-config") is None, reason="no pkg-config here; apt-get install pkg-config")
+def test_pkg_config_static_from_c(prefix: Path, cpp_environment: dict[str, str], tmp_path: Path) -> None:
+    folder = next(static_only(prefix, tmp_path / "prefix").rglob("attn_runtime.pc")).parent
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(folder)}
+    flags = run("pkg-config", "--static", "--cflags", "--libs", "attn_runtime", env=environment).split()
+    (tmp_path / "a.c").write_text(header_example())
+    run("gcc", "-std=c99", tmp_path / "a.c", *flags, "-o", tmp_path / "user")
+    assert "libattn" not in run("readelf", "-d", tmp_path / "user")
+    run(tmp_path / "user", env=cpp_environment, status=8)
+
+
+def test_the_static_library_by_cmake(
+    prefix: Path, bundle: Path, cpp_environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "classify.cpp").write_text(block("cpp"))
+    (tmp_path / "CMakeLists.txt").write_text(
+        block("cmake").replace("attn_runtime::attn_runtime", "attn_runtime::attn_runtime_static")
+    )
+    program = configured(prefix, tmp_path) / "classify"
+    assert "libattn" not in run("readelf", "-d", program)
+    run(program, bundle, env=cpp_environment)
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb here: this is no Debian")
+def test_debian_packages(cpp_build: Path, bundle: Path, cpp_environment: dict[str, str], tmp_path: Path) -> None:
+    """What cpack makes, unpacked, is linked and runs."""
+    run("cpack", "--config", cpp_build / "CPackConfig.cmake", "-B", tmp_path / "packages")
+    found = {path.name.partition("_")[0]: path for path in (tmp_path / "packages").glob("*.deb")}
+    assert set(found) == {"libattn-runtime1", "libattn-runtime-dev"}
+    for package in found.values():
+        run("dpkg-deb", "-x", package, tmp_path / "root")
+    assert "libattn-runtime1 (= " in run("dpkg-deb", "-f", found["libattn-runtime-dev"], "Depends")
+    assert "libstdc++6" in run("dpkg-deb", "-f", found["libattn-runtime1"], "Depends")
+    (tmp_path / "classify.cpp").write_text(block("cpp"))
+    (tmp_path / "CMakeLists.txt").write_text(block("cmake"))
+    program = configured(tmp_path / "root" / "usr", tmp_path) / "classify"
+    run(program, bundle, env=cpp_environment)
 
 
 def symbols(library: Path, *options: str) -> Sequence[str]:

@@ -1,0 +1,1 @@
+"""Bundles whose attention weights are outputs."""
