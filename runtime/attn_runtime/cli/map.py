@@ -140,9 +140,10 @@ def _print(done: MapReport, quiet: bool) -> None:
     for source, row, error in done.errors if not quiet else ():
         say(f"note: {printable(source, 60)} row {row}: {printable(error)}", err=True)
     if not quiet:
+        files = "file" if done.parts == 1 else "files"
         ended = "; the same command goes on from there" if done.stopped else ""
         say(
-            f"{printable(done.output)}: {done.rows:,} rows in {done.parts:,} {'file' if done.parts == 1 else 'files'}, {done.failed:,} without an answer{ended}",
+            f"{printable(done.output)}: {done.rows:,} rows in {done.parts:,} {files}, {done.failed:,} without an answer{ended}",
             f"{done.task}: {done.choice or 'nothing was left to do'}; {done.mapped:,} rows in {done.seconds:.1f} s, "
             f"{done.rows_per_second:,.1f} rows/s",
         )

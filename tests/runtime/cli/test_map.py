@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from attn_runtime.cli import options
 from attn_runtime.cli.app import cli
-from support.models.proven import proven
+from support.golden.proven import proven
 from support.models.small_classifiers import texts
 
 

@@ -20,7 +20,7 @@ from .answers import RESERVED, Opening, Task, TaskOptions, task_of
 from .local_run import Answered, in_processes, in_this_process
 from .output_folder import OutputFolder, output_folder
 from .progress import Counter, Progress
-from .rows import FILE, Layout, Part, Source, find_sources, read_columns, read_kept
+from .rows import FILE, Layout, Source, find_sources, read_all, read_columns, read_kept
 from .worker import Work, bundle_mark
 
 #: Errors of rows that a report tells word by word.
@@ -177,7 +177,7 @@ def _run(
 
             answered = on_ray(work, found, dones, part_rows, workers, ray, choice.append)
         else:
-            parts = all_parts(work, found, dones, part_rows)
+            parts = read_all(found, work.layout, dones, part_rows)
             answered = (
                 in_processes(work, parts, workers, choice.append)
                 if workers is not None and workers > 1
@@ -217,13 +217,6 @@ def _write(
         if (close := getattr(answered, "close", None)) is not None:
             close()
     return False
-
-
-def all_parts(work: Work, found: Sequence[Source], dones: Sequence[Any], part_rows: int) -> Iterator[Part]:
-    """What is not done, source by source."""
-    for number, source in enumerate(found):
-        if not dones[number].all:
-            yield from source.read(number, work.layout, dones[number], part_rows)
 
 
 def _work(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +20,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...errors import AttnError, OutputError
 from ...escape import printable
-from ...files import changing, folder_problem, read_json, reason, resolved, write_file, write_whole
+from ...files import changing, folder_problem, read_json, reason, resolved, sweep, write_file, write_whole
 from .rows import ERROR, Done, Place
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _RUN = "_run.json"
+_LEFT = re.compile(r"\.(.+)\.tmp-")
 #: In a file's own metadata: how many of its rows have no answer.
 _FAILED = b"attn.failed"
 
@@ -96,6 +98,9 @@ def output_folder(path: Path, run: Mapping[str, Any], restart: bool) -> Iterator
                 "with --restart, or choose another folder",
                 "\n".join(differs),
             )
+        for name in _names(path):
+            if left := _LEFT.match(name):  # by a run that was killed when the part was in its place already
+                sweep(path / left[1])
         try:
             if begun is not None and restart:
                 for name in _names(path):

@@ -25,7 +25,7 @@ from ...errors import AttnError, BackendError, StageError
 from ...escape import message
 from ...files import reason
 from .local_run import Answered
-from .rows import Done, Part, Place, Source, from_bytes, to_bytes
+from .rows import Done, Part, Place, Source, from_bytes, read_all, to_bytes
 from .worker import Work, Worker, working
 
 if TYPE_CHECKING:
@@ -106,10 +106,8 @@ def _answered(
 def _read(
     batch: Columns, work: Work, found: Sequence[Source], dones: Sequence[Done], part_rows: int
 ) -> Iterator[Columns]:
-    from .mapping import all_parts
-
     try:
-        for part in all_parts(work, found, dones, part_rows):
+        for part in read_all(found, work.layout, dones, part_rows):
             place = part.place
             told = {
                 "source": place.source,

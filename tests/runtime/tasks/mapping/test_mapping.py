@@ -21,7 +21,7 @@ from attn_runtime.preprocess.wav import write_wav
 from attn_runtime.spec import Dim
 from attn_runtime.tasks.mapping.progress import Progress, metrics_text
 from PIL import Image
-from support.models.proven import proven
+from support.golden.proven import proven
 from support.models.small_classifiers import pictures, recordings, texts
 
 WORDS = {"good": "praise", "bad": "blame", "odd": "wonder"}

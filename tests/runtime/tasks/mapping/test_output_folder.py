@@ -71,6 +71,15 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
         output_folder(tmp_path / "broken", RUN, False).__enter__()
 
 
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    with output_folder(tmp_path / "out", RUN, restart=False) as folder:
+        folder.write(Place(0, 0, 2, False), TABLE)
+    left = tmp_path / "out" / f".{Place(0, 0, 2, False).file}.tmp-1-00000000"
+    left.mkdir()
+    with output_folder(tmp_path / "out", RUN, restart=False) as folder:
+        assert not left.exists() and folder.parts == 1
+
+
 def test_a_second_run_does_not_wait(tmp_path: Path) -> None:
     with (
         output_folder(tmp_path / "out", RUN, restart=False),

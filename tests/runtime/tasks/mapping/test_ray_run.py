@@ -14,7 +14,7 @@ import pytest
 from attn_runtime import map_rows
 from attn_runtime.errors import BackendError, StageError
 from attn_runtime.tasks.mapping.progress import Progress
-from support.models.proven import proven
+from support.golden.proven import proven
 from support.models.small_classifiers import texts
 
 pytestmark = pytest.mark.skipif(

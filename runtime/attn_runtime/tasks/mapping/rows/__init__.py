@@ -9,7 +9,7 @@ from ....lazy import lazy
 if TYPE_CHECKING:
     from .columns import Kept, Layout, Need, arrow_type, read_columns, read_kept
     from .parts import ERROR, Done, Part, Place, from_bytes, to_bytes
-    from .sources import Source, find_sources
+    from .sources import Source, find_sources, read_all
     from .tables import FILE, NEED, array_of
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "arrow_type",
     "find_sources",
     "from_bytes",
+    "read_all",
     "read_columns",
     "read_kept",
     "to_bytes",
@@ -38,7 +39,7 @@ __getattr__, __dir__ = lazy(
     {
         "columns": ["Kept", "Layout", "Need", "arrow_type", "read_columns", "read_kept"],
         "parts": ["ERROR", "Done", "Part", "Place", "from_bytes", "to_bytes"],
-        "sources": ["Source", "find_sources"],
+        "sources": ["Source", "find_sources", "read_all"],
         "tables": ["FILE", "NEED", "array_of"],
     },
 )

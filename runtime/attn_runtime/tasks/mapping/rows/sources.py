@@ -91,6 +91,13 @@ def find_sources(given: Sequence[str], needs: Sequence[Need]) -> list[Source]:
     return found
 
 
+def read_all(found: Sequence[Source], layout: Layout, dones: Sequence[Done], most: int) -> Iterator[Part]:
+    """What is not done, source by source, `most` rows at a time."""
+    for number, source in enumerate(found):
+        if not dones[number].all:
+            yield from source.read(number, layout, dones[number], most)
+
+
 def form_of(name: str) -> str | None:
     """Of a file of rows, by its name; None of another."""
     stem, suffix = os.path.splitext(name)  # noqa: PTH122
