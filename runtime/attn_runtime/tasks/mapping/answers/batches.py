@@ -35,12 +35,12 @@ class Batched:
         """One for each row. Raises what the engine raises where it answers no row at all."""
         found: list[Answer] = []
         ready: dict[int, Ready] = {}
-        for number, row in enumerate(rows):
-            try:
-                ready[number] = self._front.prepare(row)
+        for number, one in enumerate(self._front.prepare(rows)):
+            if isinstance(one, AttnError):
+                found.append(one)
+            else:
+                ready[number] = one
                 found.append({})
-            except InputError as error:
-                found.append(error)
         # The longest first: where memory does not suffice, that shows at once.
         order = sorted(ready, key=lambda number: (-ready[number].length, str(ready[number].key)))
         for batch in batches([ready[number].key for number in order], self._most):

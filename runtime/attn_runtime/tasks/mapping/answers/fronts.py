@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ....errors import UsageError
+from ....errors import AttnError, InputError, UsageError
 from ....preprocess import Encoded, load_audio, load_image, open_text
 from ....session import Session
 from ....spec import TensorSpec
@@ -36,25 +36,32 @@ class Ready:
 class Front(Protocol):
     """Of an open session."""
 
-    def prepare(self, row: Mapping[str, Any]) -> Ready:
-        """InputError for a row that the graph does not take."""
+    def prepare(self, rows: Sequence[Mapping[str, Any]]) -> list[Ready | AttnError]:
+        """Each row, or why the graph does not take it."""
 
     def feed(self, rows: Sequence[Ready]) -> dict[str, Array]:
         """The graph's inputs for a batch."""
 
 
 class TextFront:
-    """Texts, or pairs of them."""
+    """Texts, or pairs of them. `spans` says whether it is asked which characters a token stands for."""
 
-    def __init__(self, session: Session, truncate: bool) -> None:
-        self.text, self._truncate = open_text(session), truncate
+    def __init__(self, session: Session, truncate: bool, spans: bool = False) -> None:
+        self.text, self._truncate, self._spans = open_text(session), truncate, spans
 
-    def prepare(self, row: Mapping[str, Any]) -> Ready:
-        encoded = self.text.encoded(row["text"], row.get("pair"), self._truncate)
+    def prepare(self, rows: Sequence[Mapping[str, Any]]) -> list[Ready | AttnError]:
+        texts, pairs = [row["text"] for row in rows], [row.get("pair") for row in rows]
+        found = self.text.encoded_each(texts, pairs, self._truncate, self._spans)
+        return [
+            one if isinstance(one, AttnError) else self._ready(text, one)
+            for text, one in zip(texts, found, strict=True)
+        ]
+
+    def _ready(self, text: str, encoded: Encoded) -> Ready:
         notes = (f"cut to {len(encoded.tokens)} tokens, {encoded.cut} were left out",) if encoded.cut else ()
         # Without a mask the padding would be read.
         key = self.text.padded_length(encoded) if self.text.mask is None else None
-        return Ready((row["text"], encoded), key, len(encoded.tokens), notes)
+        return Ready((text, encoded), key, len(encoded.tokens), notes)
 
     def feed(self, rows: Sequence[Ready]) -> dict[str, Array]:
         encoded: list[Encoded] = [row.value[1] for row in rows]
@@ -71,7 +78,11 @@ class FileFront:
         (self._spec,) = (spec for spec in session.inputs if spec.name == self._recipe["input"])
         self._kind = kind
 
-    def prepare(self, row: Mapping[str, Any]) -> Ready:
+    def prepare(self, rows: Sequence[Mapping[str, Any]]) -> list[Ready | AttnError]:
+        return [_or_error(self.ready, row) for row in rows]
+
+    def ready(self, row: Mapping[str, Any]) -> Ready:
+        """InputError for what is no picture or recording."""
         content, notes = row["picture" if self._kind == "image" else "recording"]["content"], tuple[str, ...]()
         if self._kind == "image":
             array: Array = load_image(content, self._recipe)
@@ -92,12 +103,22 @@ class TensorFront:
     def __init__(self, session: Session) -> None:
         self._needs = tensor_needs(session.inputs, session.where)
 
-    def prepare(self, row: Mapping[str, Any]) -> Ready:
+    def prepare(self, rows: Sequence[Mapping[str, Any]]) -> list[Ready | AttnError]:
+        return [_or_error(self._ready, row) for row in rows]
+
+    def _ready(self, row: Mapping[str, Any]) -> Ready:
         arrays = {need.name: array_of(row[need.name], need) for need in self._needs}
         return Ready(arrays, tuple(a.shape for a in arrays.values()), sum(a.size for a in arrays.values()))
 
     def feed(self, rows: Sequence[Ready]) -> dict[str, Array]:
         return {need.name: np.stack([row.value[need.name] for row in rows]) for need in self._needs}
+
+
+def _or_error(make: Callable[[Mapping[str, Any]], Ready], row: Mapping[str, Any]) -> Ready | AttnError:
+    try:
+        return make(row)
+    except InputError as error:
+        return error
 
 
 def tensor_needs(inputs: Sequence[TensorSpec], where: str) -> tuple[Need, ...]:

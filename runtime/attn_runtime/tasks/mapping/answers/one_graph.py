@@ -51,10 +51,10 @@ def _kind(bundle: Bundle, task: str) -> str:
     return kinds[0]
 
 
-def _front(session: Session, kind: str, options: TaskOptions) -> Front:
+def _front(session: Session, kind: str, options: TaskOptions, spans: bool = False) -> Front:
     if kind == "text":
         check_inputs(session)
-        return TextFront(session, options.truncate)
+        return TextFront(session, options.truncate, spans)
     return FileFront(session, kind)
 
 
@@ -177,7 +177,7 @@ def _tagger(session: Session, options: TaskOptions) -> tuple[Front, Reader]:
         names = ("label", "text", "begin", "end")
         return {"entities": [{name: getattr(e, name) for name in names} | {"score": e.probability} for e in found]}
 
-    return _front(session, "text", options), lambda outputs, rows: _each(rows, partial(one, outputs))
+    return _front(session, "text", options, spans=True), lambda outputs, rows: _each(rows, partial(one, outputs))
 
 
 # --- boxes --------------------------------------------------------------------------------------------------------------
@@ -196,8 +196,8 @@ def detect_task(bundle: Bundle, options: TaskOptions, opening: Opening) -> Task:
 class _PictureFront(FileFront):
     """Keeps how large a picture was."""
 
-    def prepare(self, row: Mapping[str, Any]) -> Ready:
-        made = super().prepare(row)
+    def ready(self, row: Mapping[str, Any]) -> Ready:
+        made = super().ready(row)
         return Ready((load_picture(row["picture"]["content"]).shape[:2], made.value), made.key, made.length)
 
     def feed(self, rows: Sequence[Ready]) -> dict[str, Array]:
