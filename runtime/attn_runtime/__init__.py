@@ -10,6 +10,7 @@ Everything public is here, and is imported when it is first used: `import attn_r
     embed, tag, fill, answer            what a model of texts knows of them
     prometheus_text, Metric, SessionStats, GeneratorStats   what `stats()` of a session and a generator counted
     describe, run_file, classify, detect, transcribe, attention_maps, generate_texts, diagnose, set_up   what others call
+    map_rows                            the same over whole tables and folders, into Parquet; TaskOptions, MapReport
     AttnError and its kinds             every failure that is not a bug, with its exit code
 """
 
@@ -32,6 +33,7 @@ from .errors import (
     ParityError,
     PassError,
     PrecisionError,
+    RowsError,
     StageError,
     UsageError,
 )
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from .session import BoundCall, Session, latency_curves, open_session
     from .stats import GeneratorStats, Metric, SessionStats, prometheus_text
     from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
+    from .tasks.mapping import MapReport, TaskOptions, map_rows
     from .tasks.pictures import detect
     from .tasks.text import answer, embed, fill, tag
     from .tasks.transcription import transcribe
@@ -73,17 +76,20 @@ __all__ = [
     "GeneratorStats",
     "InputError",
     "Metric",
+    "MapReport",
     "OutputError",
     "ParityError",
     "PassError",
     "PrecisionError",
     "Request",
     "RequestLimits",
+    "RowsError",
     "Sample",
     "Session",
     "SessionStats",
     "SetupOptions",
     "StageError",
+    "TaskOptions",
     "Tolerance",
     "UsageError",
     "answer",
@@ -98,6 +104,7 @@ __all__ = [
     "fill",
     "generate_texts",
     "latency_curves",
+    "map_rows",
     "open_generator",
     "open_session",
     "prometheus_text",
@@ -127,6 +134,7 @@ __getattr__, __dir__ = lazy(
         "tasks.compilation": ["compile_engines"],
         "tasks.file_run": ["run_file"],
         "tasks.info": ["describe"],
+        "tasks.mapping": ["MapReport", "TaskOptions", "map_rows"],
         "tasks.pictures.detection": ["detect"],
         "tasks.maps": ["attention_maps"],
         "tasks.text": ["answer", "embed", "fill", "tag"],

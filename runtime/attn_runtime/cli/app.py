@@ -12,6 +12,7 @@ from .attention import attention
 from .classify import classify_command, detect_command
 from .compile import compile_command
 from .generate import generate_command, translate_command
+from .map import map_command
 from .options import (
     NearestGroup,
     completion_epilog,
@@ -234,6 +235,7 @@ cli.add_command(answer_command)
 cli.add_command(generate_command)
 cli.add_command(translate_command)
 cli.add_command(transcribe_command)
+cli.add_command(map_command)
 cli.add_command(attention)
 cli.add_command(setup_command)
 

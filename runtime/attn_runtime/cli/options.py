@@ -19,8 +19,7 @@ from ..errors import AttnError, UsageError, did_you_mean
 from ..escape import printable, printable_text
 from ..logs import Log
 from ..ort import limit_openmp
-from .signals import StoppedError, end_on_signals
-from .streams import ReaderGoneError, into_nothing, open_streams
+from .process import ReaderGoneError, StoppedError, end_on_signals, into_nothing, open_streams
 
 _BROKEN_PIPE = 128 + 13
 _LINE_END = re.compile("\r\n|\r|\n")

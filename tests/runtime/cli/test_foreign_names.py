@@ -27,7 +27,7 @@ PATHS = {
     "info": [], "run": ["in.npz"], "verify": [], "bench": [], "compile": [], "classify": ["text"], "detect": ["a.png"],
     "generate": ["--prompt", "a"],
     "translate": ["text"], "transcribe": ["x.wav"], "attention": ["in.npz"], "setup": [],
-    "embed": ["text"], "tag": ["text"], "fill": ["text"], "answer": ["text", "text"],
+    "embed": ["text"], "tag": ["text"], "fill": ["text"], "answer": ["text", "text"], "map": ["a.jsonl", "-o", "out"],
 }  # fmt: skip
 
 
