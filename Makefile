@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install -q --no-compile --disable-pip-version-check -c constra
 # What is compiled once is kept: a test run starts hundreds of processes, and each would compile torch and numpy again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-cpp test wheels wheels-test collected test-aarch64 fuzz-cpp lint format bench bench-cpp install cpp cpp-tests browser clean
+.PHONY: demo demo-cpp test test-ray wheels wheels-test collected test-aarch64 fuzz-cpp lint format bench bench-cpp install cpp cpp-tests browser clean
 
 install: $(VENV)/.installed
 
@@ -59,6 +59,11 @@ collected: install
 test:
 	$(MAKE) -j2 lint collected cpp-tests browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
+
+# Ray is 250 MB and its clusters take a while to come and go: no part of make test, where these tests skip.
+test-ray: install
+	$(PIP) -e './runtime[ray]'
+	$(BIN)/python -m pytest tests/runtime/tasks/mapping/test_ray_run.py
 
 bench: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/bench/bench.py

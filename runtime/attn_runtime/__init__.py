@@ -5,10 +5,12 @@ Everything public is here, and is imported when it is first used: `import attn_r
     open_session, Session, BoundCall    a graph on a backend: run it, or bind buffers and run it again and again
     open_generator, Generator           token by token, with the graphs of a bundle; GenerateOptions, Sample
     Bundle, Tolerance                   what a bundle holds, and how much an answer may differ from PyTorch's
-    verify, bench                       hold a bundle against PyTorch's recorded answers; time it
+    verify, bench                       hold a bundle against PyTorch's recorded answers; time it; latency_curves: what was kept
     compile_engines                     build TensorRT engines, one for each graph
     embed, tag, fill, answer            what a model of texts knows of them
+    prometheus_text, Metric, SessionStats, GeneratorStats   what `stats()` of a session and a generator counted
     describe, run_file, classify, detect, transcribe, attention_maps, generate_texts, diagnose, set_up   what others call
+    map_rows                            the same over whole tables and folders, into Parquet; TaskOptions, MapReport
     AttnError and its kinds             every failure that is not a bug, with its exit code
 """
 
@@ -31,6 +33,7 @@ from .errors import (
     ParityError,
     PassError,
     PrecisionError,
+    RowsError,
     StageError,
     UsageError,
 )
@@ -42,8 +45,10 @@ if TYPE_CHECKING:
     from .doctor import diagnose
     from .generate import GenerateOptions, Generator, Request, RequestLimits, Sample, generate_texts, open_generator
     from .jetson import SetupOptions, set_up
-    from .session import BoundCall, Session, open_session
+    from .session import BoundCall, Session, latency_curves, open_session
+    from .stats import GeneratorStats, Metric, SessionStats, prometheus_text
     from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
+    from .tasks.mapping import MapReport, TaskOptions, map_rows
     from .tasks.pictures import detect
     from .tasks.text import answer, embed, fill, tag
     from .tasks.transcription import transcribe
@@ -68,17 +73,23 @@ __all__ = [
     "FusionError",
     "GenerateOptions",
     "Generator",
+    "GeneratorStats",
     "InputError",
+    "MapReport",
+    "Metric",
     "OutputError",
     "ParityError",
     "PassError",
     "PrecisionError",
     "Request",
     "RequestLimits",
+    "RowsError",
     "Sample",
     "Session",
+    "SessionStats",
     "SetupOptions",
     "StageError",
+    "TaskOptions",
     "Tolerance",
     "UsageError",
     "answer",
@@ -92,8 +103,11 @@ __all__ = [
     "embed",
     "fill",
     "generate_texts",
+    "latency_curves",
+    "map_rows",
     "open_generator",
     "open_session",
+    "prometheus_text",
     "run_file",
     "set_up",
     "tag",
@@ -111,13 +125,16 @@ __getattr__, __dir__ = lazy(
         "generate": ["GenerateOptions", "Generator", "Request", "RequestLimits", "Sample", "open_generator"],
         "generate.text_generation": ["generate_texts"],
         "jetson.setup": ["SetupOptions", "set_up"],
+        "session.curves": ["latency_curves"],
         "session.opening": ["open_session"],
         "session.session": ["BoundCall", "Session"],
+        "stats": ["GeneratorStats", "Metric", "SessionStats", "prometheus_text"],
         "tasks.benchmark": ["bench"],
         "tasks.classification": ["classify"],
         "tasks.compilation": ["compile_engines"],
         "tasks.file_run": ["run_file"],
         "tasks.info": ["describe"],
+        "tasks.mapping": ["MapReport", "TaskOptions", "map_rows"],
         "tasks.pictures.detection": ["detect"],
         "tasks.maps": ["attention_maps"],
         "tasks.text": ["answer", "embed", "fill", "tag"],

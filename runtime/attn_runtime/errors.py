@@ -181,6 +181,12 @@ class DifferenceError(AttnError):
     exit_code = 15
 
 
+class RowsError(AttnError):
+    """Rows of a table have no answer. What was written says why of each."""
+
+    exit_code = 16
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Of a misspelt name, for a message: ``"did you mean batch? "``, or an empty string when nothing is near."""
     from difflib import get_close_matches

@@ -38,6 +38,7 @@ from .trt import to_trt
 
 
 @click.group(
+    "attn-export",
     cls=NearestGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=completion_epilog("attn-export"),
@@ -269,7 +270,7 @@ cli.add_command(models)
 
 
 def main() -> None:
-    run_cli(lambda: cli, "attn-export")
+    run_cli(lambda: cli, "attn-export", version=__version__)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from .attention import attention
 from .classify import classify_command, detect_command
 from .compile import compile_command
 from .generate import generate_command, translate_command
+from .map import map_command
 from .options import (
     NearestGroup,
     completion_epilog,
@@ -76,6 +77,7 @@ def _sizes(context: click.Context, option: click.Parameter, texts: tuple[str, ..
 
 
 @click.group(
+    "attn-run",
     cls=NearestGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=completion_epilog("attn-run"),
@@ -177,7 +179,9 @@ def verify(path: str, quiet: bool, verbose: bool, as_json: bool, **options: Any)
     help="Time several on the CPU in turn, as in ort,openvino; all takes those there are.",
 )
 @click.option(
-    "--remember", is_flag=True, help="Keep the times of --backends in the bundle: the fastest is taken from then on."
+    "--remember",
+    is_flag=True,
+    help="Keep the times in the bundle, with this machine's name. Of --backends, the fastest is taken from then on.",
 )
 @click.option(
     "--plot", type=click.Path(readable=False), callback=picture_file, help="Write a picture of it, as in bench.png."
@@ -231,6 +235,7 @@ cli.add_command(answer_command)
 cli.add_command(generate_command)
 cli.add_command(translate_command)
 cli.add_command(transcribe_command)
+cli.add_command(map_command)
 cli.add_command(attention)
 cli.add_command(setup_command)
 

@@ -9,9 +9,9 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .backend_comparison import BackendTime, ComparisonReport
     from .benchmark import BenchReport, SizeResult, bench
-    from .classification import Classification, classify
+    from .classification import Classification, classified_by, classify
     from .compilation import CompileReport, GraphBuild, compile_engines
-    from .file_run import RunResult, run_file
+    from .file_run import RunResult, run_file, scores_of, top_classes
     from .generation_benchmark import GenerationBenchReport, GenerationSize
     from .info import describe, info_lines
     from .maps import AttentionMap, AttentionMaps, Axis, attention_maps
@@ -36,11 +36,14 @@ __all__ = [
     "VerifyReport",
     "attention_maps",
     "bench",
+    "classified_by",
     "classify",
     "compile_engines",
     "describe",
     "info_lines",
     "run_file",
+    "scores_of",
+    "top_classes",
     "verify",
 ]
 
@@ -50,9 +53,9 @@ __getattr__, __dir__ = lazy(
     {
         "backend_comparison": ["BackendTime", "ComparisonReport"],
         "benchmark": ["BenchReport", "SizeResult", "bench"],
-        "classification": ["Classification", "classify"],
+        "classification": ["Classification", "classified_by", "classify"],
         "compilation": ["CompileReport", "GraphBuild", "compile_engines"],
-        "file_run": ["RunResult", "run_file"],
+        "file_run": ["RunResult", "run_file", "scores_of", "top_classes"],
         "generation_benchmark": ["GenerationBenchReport", "GenerationSize"],
         "info": ["describe", "info_lines"],
         "maps": ["AttentionMap", "AttentionMaps", "Axis", "attention_maps"],

@@ -102,7 +102,7 @@ def classify(
     if not inputs and file is None:
         raise UsageError("nothing to classify: give a text, a recording or a picture")
     with open_session(path, device, backend, graph=graph, precision=precision, threads=threads, cache=cache) as session:
-        kind = _kind(session)
+        kind = classified_by(session)
         if kind != "text" and (pairs or truncate):
             asked = "pairs" if pairs else "truncate"
             raise UsageError(f"{asked}: {session.where} takes {KINDS[kind]}; leave it out")
@@ -126,7 +126,8 @@ def classify(
         return Classification(kind, tuple(found), scores_of(session), **ran(session, calls, seconds))
 
 
-def _kind(session: Session) -> str:
+def classified_by(session: Session) -> str:
+    """What a bundle classifies, a key of KINDS. UsageError where it is no classifier, or takes more than that."""
     kinds = [kind for kind in KINDS if session.asset(kind) is not None]
     if len(kinds) != 1 or session.asset("labels") is None:
         found = ", ".join([*kinds, *(["labels"] if session.asset("labels") is not None else [])]) or "none of them"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 
 import pytest
 from attn_export.cli.app import cli
 from attn_runtime.cli.options import run_cli
 from support.bundles.compared_bundles import write_bundle
+from support.command_lines.json_answers import answer_of, result_of
 
 
 def ran(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -41,10 +40,11 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("folder")
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = ran(capsys, "a.attn", "b.attn", "--json")
-    told = json.load(io.StringIO(out))
-    assert code == 15 and told["error"]["kind"] == "DifferenceError" and told["agree"] is False
+    answer = answer_of(out)
+    told = answer["result"]
+    assert code == 15 and answer["error"]["kind"] == "DifferenceError" and told["agree"] is False
     assert told["graphs"][0]["answers"]["checks"][0]["output"] == "y"
     code, out, _ = ran(capsys, "a.attn", "--against", "int8", "--cases", 3, "--json")
-    told = json.loads(out)
-    assert code == 0 and "error" not in told
+    told = result_of(out)
+    assert code == 0
     assert [check["case"] for check in told["graphs"][0]["answers"]["checks"]] == ["drawn-0", "drawn-1", "drawn-2"]

@@ -18,7 +18,7 @@ def test_every_command_is_looked_at() -> None:
     names = {name.partition(":")[2].removesuffix("_command") for name in COMMANDS}
     assert names == {
         "info", "run", "verify", "bench", "doctor", "compile", "classify", "detect", "generate", "translate", "transcribe",
-        "attention", "setup", "embed", "tag", "fill", "answer",
+        "attention", "setup", "embed", "tag", "fill", "answer", "map",
     }  # fmt: skip
 
 

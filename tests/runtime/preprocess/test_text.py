@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import InputError
-from attn_runtime.preprocess.text import open_text, read_lines
+from attn_runtime.preprocess.text import Encoded, open_text, read_lines
 from support.models.tiny_generators import Tiny, write_bundle
 from support.models.tiny_texts import text_assets
 
@@ -92,3 +92,26 @@ def test_all_tokens_of_a_text_that_is_longer_than_the_model_takes(tmp_path: Path
     for wrong, says in (("  ", "is empty"), ("\ud800", "is not valid Unicode")):
         with pytest.raises(InputError, match=says):
             text.all_tokens(wrong)
+
+
+def test_many_texts_at_once_are_what_each_is_alone(tmp_path: Path) -> None:
+    tiny = Tiny()
+    text = open_text(Bundle.open(write_bundle(tmp_path / "t.attn", tiny, **text_assets(tiny))))
+    said = ["the cat", "", "\ud800", "the " * 200, "dog zorp"]
+    for truncate in (False, True):
+        for given, one in zip(said, text.encoded_each(said, truncate=truncate), strict=True):
+            try:
+                alone = text.encoded(given, None, truncate)
+            except InputError as error:
+                assert str(one) == str(error)
+                continue
+            assert isinstance(one, Encoded)
+            assert (one.tokens.tolist(), one.types.tolist(), one.spans, one.texts, one.cut) == (
+                alone.tokens.tolist(), alone.types.tolist(), alone.spans, alone.texts, alone.cut,
+            )  # fmt: skip
+    (plain,) = text.encoded_each(["the cat"], spans=False)
+    assert (
+        isinstance(plain, Encoded)
+        and plain.tokens.tolist() == text.encoded("the cat").tokens.tolist()
+        and plain.spans == ()
+    )

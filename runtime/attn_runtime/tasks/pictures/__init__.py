@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from ...lazy import lazy
 
 if TYPE_CHECKING:
-    from .detection import Box, Detected, Detection, detect
+    from .detection import Box, Detected, Detection, boxes_of, detect, detection_assets
 
-__all__ = ["Box", "Detected", "Detection", "detect"]
+__all__ = ["Box", "Detected", "Detection", "boxes_of", "detect", "detection_assets"]
 
-__getattr__, __dir__ = lazy(__name__, __all__, {"detection": ["Box", "Detected", "Detection", "detect"]})
+__getattr__, __dir__ = lazy(
+    __name__, __all__, {"detection": ["Box", "Detected", "Detection", "boxes_of", "detect", "detection_assets"]}
+)

@@ -93,7 +93,7 @@ def detect(
     if not inputs:
         raise UsageError("nothing to look at: give a picture")
     with open_session(path, device, backend, graph=graph, precision=precision, threads=threads, cache=cache) as session:
-        recipe, labels = _assets(session)
+        recipe, labels = detection_assets(session)
         pictures = [load_picture(file) for file in inputs]
         made = [prepare(picture, recipe) for picture in pictures]
         dim = session.inputs[0].dims[0]
@@ -107,13 +107,14 @@ def detect(
             calls += 1
             for row in range(len(batch)):
                 picture = pictures[first + row]
-                boxes = _boxes(session, outputs, row, recipe, labels, picture.shape[:2], threshold)
+                boxes = boxes_of(session, outputs, row, recipe, labels, picture.shape[:2], threshold)
                 found.append(Detected(inputs[first + row], picture.shape[0], picture.shape[1], boxes))
         seconds = time.perf_counter() - started
         return Detection(tuple(found), float(threshold), **ran(session, calls, seconds))
 
 
-def _assets(session: Session) -> tuple[Mapping[str, Any], Sequence[str]]:
+def detection_assets(session: Session) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """The recipe of pictures and the labels; UsageError where the bundle does not detect."""
     recipe, labels = session.asset("image"), session.asset("labels")
     outputs = [spec.name for spec in session.outputs]
     if recipe is None or labels is None or any(name not in outputs for name in _OUTPUTS):
@@ -131,7 +132,7 @@ def _assets(session: Session) -> tuple[Mapping[str, Any], Sequence[str]]:
     return recipe, labels
 
 
-def _boxes(
+def boxes_of(
     session: Session,
     outputs: Mapping[str, Array],
     row: int,
@@ -140,6 +141,7 @@ def _boxes(
     size: tuple[int, int],
     threshold: float,
 ) -> tuple[Box, ...]:
+    """What is in the picture of `size` (height, width) that is row `row` of a batch, the likeliest first."""
     logits, shares = (outputs[name][row].astype(np.float64) for name in _OUTPUTS)
     if logits.ndim != 2 or shares.shape != (len(logits), 4) or logits.shape[1] - len(labels) not in (0, 1):
         raise UsageError(

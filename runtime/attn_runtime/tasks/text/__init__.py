@@ -8,12 +8,23 @@ from ...lazy import lazy
 
 if TYPE_CHECKING:
     from .answering import Answer, Answers, answer
-    from .embedding import Embedding, Embeddings, embed
+    from .embedding import POOLINGS, Embedding, Embeddings, embed, embedding_output, pooled
     from .filling import Filled, Filling, Word, fill
-    from .rows import TextRow, all_texts, check_inputs, read_texts, row_batches, run_rows
-    from .tagging import Entity, Tagged, Tagging, tag
+    from .rows import (
+        TextRow,
+        all_texts,
+        check_inputs,
+        expect_finite,
+        output_of,
+        read_texts,
+        row_batches,
+        run_rows,
+        softmax,
+    )
+    from .tagging import Entity, Tagged, Tagging, entities_of, tag
 
 __all__ = [
+    "POOLINGS",
     "Answer",
     "Answers",
     "Embedding",
@@ -29,10 +40,16 @@ __all__ = [
     "answer",
     "check_inputs",
     "embed",
+    "embedding_output",
+    "entities_of",
+    "expect_finite",
     "fill",
+    "output_of",
+    "pooled",
     "read_texts",
     "row_batches",
     "run_rows",
+    "softmax",
     "tag",
 ]
 
@@ -41,9 +58,19 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "answering": ["Answer", "Answers", "answer"],
-        "embedding": ["Embedding", "Embeddings", "embed"],
+        "embedding": ["POOLINGS", "Embedding", "Embeddings", "embed", "embedding_output", "pooled"],
         "filling": ["Filled", "Filling", "Word", "fill"],
-        "rows": ["TextRow", "all_texts", "check_inputs", "read_texts", "row_batches", "run_rows"],
-        "tagging": ["Entity", "Tagged", "Tagging", "tag"],
+        "rows": [
+            "TextRow",
+            "all_texts",
+            "check_inputs",
+            "expect_finite",
+            "output_of",
+            "read_texts",
+            "row_batches",
+            "run_rows",
+            "softmax",
+        ],
+        "tagging": ["Entity", "Tagged", "Tagging", "entities_of", "tag"],
     },
 )

@@ -94,11 +94,11 @@ def embed(
         check_file(Path(output))
     given = all_texts(texts, file, stdin, "embed")
     with opened(path, backend, device, graph, precision, threads, cache) as run:
-        spec = _output(run.session, of, pooling)
+        spec = embedding_output(run.session, of, pooling)
         rows = read_texts(run.session, run.text, given, truncate=truncate)
         found = []
         for row, outputs in run.rows(rows):
-            values = _pooled(row, outputs[spec.name].astype(np.float32), pooling)
+            values = pooled(row, outputs[spec.name].astype(np.float32), pooling)
             expect_finite(run.session, row, values)
             if normalize:
                 values = values / max(float(np.linalg.norm(values)), 1e-12)
@@ -115,8 +115,8 @@ def _save(path: Path, array: Array) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def _output(session: Session, name: str | None, pooling: str | None) -> TensorSpec:
-    """The output that is meant."""
+def embedding_output(session: Session, name: str | None, pooling: str | None) -> TensorSpec:
+    """The output that is meant, of a bundle that embeds texts; UsageError where there is none, or more than one."""
     listed = ", ".join(map(str, session.outputs))
     rank = 2 if pooling is None else 3
     floats = [spec for spec in session.outputs if spec.dtype.startswith("float") and len(spec.dims) == rank]
@@ -141,7 +141,8 @@ def _output(session: Session, name: str | None, pooling: str | None) -> TensorSp
     )
 
 
-def _pooled(row: TextRow, values: Array, pooling: str | None) -> NDArray[np.float32]:
+def pooled(row: TextRow, values: Array, pooling: str | None) -> NDArray[np.float32]:
+    """The vector of a row, of what the graph answers for it and its padding."""
     if pooling is None:
         return values
     own = values[: len(row.encoded.tokens)]

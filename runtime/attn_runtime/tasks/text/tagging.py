@@ -89,12 +89,15 @@ def tag(
         for row, outputs in run.rows(rows):
             logits = outputs["logits"][: len(row.encoded.tokens)]
             expect_finite(session, row, logits)
-            found.append(Tagged(row.given, tuple(_entities(row, softmax(logits), labels)), row.notes))
+            found.append(Tagged(row.given, tuple(entities_of(row, softmax(logits), labels)), row.notes))
         return Tagging(inputs=tuple(found), **run.report())
 
 
-def _entities(row: TextRow, probabilities: Array, labels: Sequence[str]) -> Iterator[Entity]:
-    """Tokens that the tokenizer added, and those that stand for no character, are of none."""
+def entities_of(row: TextRow, probabilities: Array, labels: Sequence[str]) -> Iterator[Entity]:
+    """What is marked in a text, of the probabilities [tokens, labels].
+
+    Tokens that the tokenizer added, and those that stand for no character, are of none.
+    """
     label, begin, end, shares = "", 0, 0, [0.0]
     for number, ((first, last), of) in enumerate(zip(row.encoded.spans, row.encoded.texts, strict=True)):
         if of is None or first == last:

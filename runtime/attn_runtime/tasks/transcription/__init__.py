@@ -13,8 +13,26 @@ from typing import TYPE_CHECKING
 from ...lazy import lazy
 
 if TYPE_CHECKING:
-    from .transcription import Transcribed, Transcription, transcribe
+    from .ctc import CtcReader
+    from .transcription import Transcribed, Transcription, check_recordings, transcribe, transcribed_by
+    from .written import WrittenReader
 
-__all__ = ["Transcribed", "Transcription", "transcribe"]
+__all__ = [
+    "CtcReader",
+    "Transcribed",
+    "Transcription",
+    "WrittenReader",
+    "check_recordings",
+    "transcribe",
+    "transcribed_by",
+]
 
-__getattr__, __dir__ = lazy(__name__, __all__, {"transcription": ["Transcribed", "Transcription", "transcribe"]})
+__getattr__, __dir__ = lazy(
+    __name__,
+    __all__,
+    {
+        "ctc": ["CtcReader"],
+        "transcription": ["Transcribed", "Transcription", "check_recordings", "transcribe", "transcribed_by"],
+        "written": ["WrittenReader"],
+    },
+)

@@ -81,7 +81,7 @@ def transcribe(
     opened: dict[str, Any] = {"precision": precision, "threads": threads, "cache": cache}
 
     def of_bundle(bundle: Bundle) -> Transcription:
-        kind, audio = _kind(bundle)
+        kind, audio = transcribed_by(bundle)
         waves = [load_whole(file, audio) for file in recordings]
         if kind == "ctc" and options is not None:
             raise UsageError(
@@ -89,10 +89,10 @@ def transcribe(
             )
         if kind == "ctc":
             with open_session(bundle, device, backend, **opened) as session:
-                _check_inputs(session.inputs, audio, session.where)
+                check_recordings(session.inputs, audio, session.where)
                 return _read(CtcReader(session, bundle.asset("ctc") or {}), session, kind, recordings, waves, audio)
         with open_generator(bundle, device, backend, **opened) as generator:
-            _check_inputs(generator.inputs, audio, generator.where)
+            check_recordings(generator.inputs, audio, generator.where)
             reader = WrittenReader(generator, written)
             return _read(reader, generator, kind, recordings, waves, audio)
 
@@ -118,7 +118,7 @@ def _read(
     return Transcription(kind, tuple(found), **ran(opened, reader.calls, seconds))
 
 
-def _kind(bundle: Bundle) -> tuple[str, Any]:
+def transcribed_by(bundle: Bundle) -> tuple[str, Any]:
     """What the bundle writes with, and its recipe of recordings. UsageError where it does not transcribe."""
     where = f"bundle {bundle.path.name}"
     audio = bundle.asset("audio")
@@ -133,7 +133,8 @@ def _kind(bundle: Bundle) -> tuple[str, Any]:
     return kind, audio
 
 
-def _check_inputs(inputs: Sequence[TensorSpec], audio: Any, where: str) -> None:
+def check_recordings(inputs: Sequence[TensorSpec], audio: Any, where: str) -> None:
+    """UsageError unless a recording gives every input that the graphs take."""
     names = [spec.name for spec in inputs]
     if names != [audio["input"]] or len(inputs[0].dims) != 2:
         raise UsageError(

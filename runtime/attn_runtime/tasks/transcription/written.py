@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +27,30 @@ class WrittenReader:
 
     def read(self, samples: NDArray[np.float32], windows: Sequence[Window]) -> tuple[str, list[str]]:
         """The text of a recording, float32 [1, samples], and notes."""
-        arrays = [filled(samples, window, self._input.dims[1].min) for window in windows]
+        arrays = self.arrays(samples, windows)
         answers: list[Sequence[int]] = []
-        notes = []
+        ended: list[bool] = []
         rows = max(1, self.generator.most_rows // self.generator.settings(self.options).beams)
         for batch in batches([array.shape[1] for array in arrays], rows):
-            wave = np.concatenate([arrays[number] for number in batch]).astype(self._input.dtype)
+            wave = np.concatenate([arrays[number] for number in batch])
             found = self.generator.generate({self._input.name: wave}, self.options)
             self.calls += 1
-            for row, number in enumerate(batch):
+            for row in range(len(batch)):
                 answers.append(found.row(row))
-                if found.stopped[row] == "length":
-                    notes.append(
-                        f"window {number + 1} of {len(windows)} ends at {len(answers[-1])} tokens, without a stop token"
-                    )
+                ended.append(found.stopped[row] != "length")
+        return self.text(answers, ended)
+
+    def arrays(self, samples: NDArray[np.float32], windows: Sequence[Window]) -> list[NDArray[Any]]:
+        """The graph's input for each window, [1, samples]."""
+        least = self._input.dims[1].min
+        return [filled(samples, window, least).astype(self._input.dtype) for window in windows]
+
+    def text(self, answers: Sequence[Sequence[int]], ended: Sequence[bool]) -> tuple[str, list[str]]:
+        """One text of the tokens of all windows, and a note for each that did not end by itself."""
+        notes = [
+            f"window {number + 1} of {len(answers)} ends at {len(answer)} tokens, without a stop token"
+            for number, (answer, stopped) in enumerate(zip(answers, ended, strict=True))
+            if not stopped
+        ]
         # As one text: what stands between words is part of their tokens, and some tokenizers leave it out at a beginning.
         return self._text.decode(token for answer in answers for token in answer).strip(), notes

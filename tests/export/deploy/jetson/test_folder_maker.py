@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -27,6 +26,7 @@ from attn_runtime.jetson.boards import BOARDS, REFUSALS, RELEASES, SOURCES, boar
 from attn_runtime.jetson.deploy_manifest import Order, read_order
 from attn_runtime.jetson.memory import available_memory, plan_build
 from onnx import TensorProto
+from support.command_lines.json_answers import result_of
 from support.graphs.make_hostile_bundles import make_valid_bundle, read_manifest, rehash, write_manifest
 from support.tensorrt.quantised_graphs import of_weights
 
@@ -137,7 +137,7 @@ def test_a_bundles_engines_stay_at_home(gemm: Path, tmp_path: Path) -> None:
 def test_the_command(gemm: Path, tmp_path: Path) -> None:
     done = command(gemm, "--board", "agx-orin", "-o", tmp_path / "agx.tar.gz", "--cpp", "no", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = result_of(done.stdout)
     assert told["board"] == "agx-orin" and told["bytes"] == (tmp_path / "agx.tar.gz").stat().st_size
     refused = command(gemm, "--board", "agx-orin", "-o", tmp_path / "x", "--precision", "fp8")
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "has no FP8" in refused.stderr

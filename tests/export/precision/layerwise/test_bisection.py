@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from attn_runtime.child_process import ChildProcess
 from attn_runtime.errors import UsageError
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
+from support.command_lines.json_answers import result_of
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +226,7 @@ def test_on_the_command_line(bundle: Path, attn_export: Run) -> None:
     assert ran.out.startswith("no node stands out; the error grows most at ")
     assert "node_softmax" in ran.out and "x its inputs'" in ran.out
     assert Path("error.svg").read_text().count("<path") > 10
-    told = json.loads(attn_export("bisect", "a.attn", "--against", "fp16", "--case", "max", "--json").out)
+    told = result_of(attn_export("bisect", "a.attn", "--against", "fp16", "--case", "max", "--json").out)
     assert told["how"] == "creep" and told["holds"] is True and told["cases"] == ["max"] and told["precision"] == "fp16"
     assert {s["module"] for s in told["steps"]} >= {"attention", "head"}
     assert any("deep_nets.py:" in s["source"] for s in told["steps"])
@@ -251,12 +251,12 @@ def test_the_mended_graph_holds(project: Path, attn_export: Run) -> None:
     chain(Path("spoilt.onnx"), True, gain=300)
     ran = attn_export("bisect", "a.onnx", "--against", "spoilt.onnx", "-o", "mended.onnx", "--json")
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)
+    told = result_of(ran.out)
     assert (told["how"], told["first"]["node"], told["holds"]) == ("overflow", "square", False)
     assert [k["node"] for k in told["mended"]["kept"]] == ["square", "root"]
     assert told["mended"]["path"] == "mended.onnx" and all(c["passed"] for c in told["mended"]["checks"])
     onnx.checker.check_model("mended.onnx", full_check=True)
-    again = json.loads(attn_export("bisect", "a.onnx", "--against", "mended.onnx", "--json").out)
+    again = result_of(attn_export("bisect", "a.onnx", "--against", "mended.onnx", "--json").out)
     assert again["how"] == "creep"
     assert attn_export("bisect", "a.onnx").code == 2
     assert attn_export("bisect", "a.onnx", "--against", "a.onnx", "-o", "b.onnx").code == 2

@@ -12,7 +12,7 @@ import pytest
 _PROGRAM = """
 import hashlib, sys, time
 import click
-from attn_runtime.cli import signals
+from attn_runtime.cli.process import signals
 from attn_runtime.cli.options import json_option, run_cli
 
 signals._PATIENCE_S = 0.3

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
-from ..errors import OutputError
+from ...errors import OutputError
 
 
 class ReaderGoneError(BaseException):

@@ -1,0 +1,1 @@
+"""Golden cases for bundles that tests make by hand."""
