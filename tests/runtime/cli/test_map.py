@@ -42,7 +42,7 @@ def test_a_table_and_what_is_told_of_it(bundle: Path, tmp_path: Path, capsys: py
     )
     code, out, err = run(capsys, *given, "--top", 1)
     assert code == 16
-    assert "3 rows in 1 file, 1 without an answer" in out and "classify: ort on cpu" in out
+    assert "3 rows in 1 file, 1 without an answer" in out and " on cpu, fp32; 3 rows in " in out
     assert 'row 1: text "": is empty' in err and "1 of 3 rows have no answer, expected 0 at most" in err
     assert [row["label"] for row in pq.read_table(tmp_path / "out").to_pylist()] == ["praise", None, "blame"]
     code, out, err = run(capsys, *given, "--top", 1, "--allow-failed", "50%")
