@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install -q --no-compile --disable-pip-version-check -c constra
 # What is compiled once is kept: a test run starts hundreds of processes, and each would compile torch and numpy again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-cpp test test-ray collected test-aarch64 fuzz-cpp lint format bench bench-cpp install cpp cpp-tests browser clean
+.PHONY: demo demo-cpp test test-ray wheels wheels-test collected test-aarch64 fuzz-cpp lint format bench bench-cpp install cpp cpp-tests browser clean
 
 install: $(VENV)/.installed
 
@@ -74,6 +74,17 @@ bench-cpp: install cpp
 # Translates a sentence from C++, with the bundle of `make demo`.
 demo-cpp: install cpp
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/demo_cpp.py
+
+# Both packages as wheels, with the C++ library for x86-64 and 64-bit Arm, into dist/: docs/use/install.md.
+wheels: install
+	runtime/cpp/scripts/install_tools.sh
+	PYTHON=$(PYTHON) runtime/cpp/scripts/fetch_onnxruntime.sh
+	$(PIP) -e '.[dev,wheels]'
+	$(BIN)/python scripts/wheels/build.py
+
+# The wheels in a root that has nothing but Debian's Python, and on 64-bit Arm under qemu.
+wheels-test: wheels
+	scripts/wheels/try_in_bare_root.sh
 
 # A minute of libFuzzer on the C++ readers of manifests, tensor files, recordings and patterns.
 fuzz-cpp:

@@ -46,11 +46,11 @@ def run(*command: str | Path) -> str:
 
 
 def quiet_json(*command: str | Path) -> dict[str, object]:
-    """The JSON that a command prints, without showing it."""
+    """The result in the JSON that a command prints, without showing it."""
     ran = subprocess.run([str(w) for w in command], stdout=subprocess.PIPE, text=True)
     if ran.returncode:
         sys.exit(ran.returncode)
-    return dict(json.loads(ran.stdout))
+    return dict(json.loads(ran.stdout)["result"])
 
 
 def classify() -> None:

@@ -7,6 +7,7 @@ Everything public is here, and is imported when it is first used: `import attn_e
     verify, verify_against    a bundle against its golden cases and the living module
     convert                   another precision into a bundle, or of a plain .onnx; QuantiseOptions
     bisect                    the first node where two graphs of a model part
+    diff                      what two bundles, or two precisions of one, differ in
     to_trt                    TensorRT engines
     inspect                   every attention block, and what became of it in the engines
     report                    a bundle as one page to look at; ReportPage
@@ -21,12 +22,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attn_runtime
 from attn_runtime.errors import (
     AttnError,
     BackendError,
     BundleError,
     CaptureError,
     CheckpointError,
+    DifferenceError,
     EngineError,
     FusionError,
     InputError,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from .deploy import deploy_bundle, to_trt
     from .deploy.jetson import JetsonOptions, deploy_jetson
     from .deploy.triton import TritonOptions, deploy_triton
+    from .difference import diff
     from .doctor import diagnose
     from .parity import verify_against
     from .pipeline import ExportOptions, ExportResult, export
@@ -53,7 +57,8 @@ if TYPE_CHECKING:
     from .source import built_in_models, list_models, load_source, surveyed_models
     from .verification import verify
 
-__version__ = "0.1.0"
+
+__version__ = attn_runtime.__version__
 
 __all__ = [
     "AttnError",
@@ -62,6 +67,7 @@ __all__ = [
     "CaptureError",
     "CheckpointError",
     "Console",
+    "DifferenceError",
     "EngineError",
     "ExportOptions",
     "ExportResult",
@@ -84,6 +90,7 @@ __all__ = [
     "deploy_jetson",
     "deploy_triton",
     "diagnose",
+    "diff",
     "export",
     "inspect",
     "list_models",
@@ -105,6 +112,7 @@ __getattr__, __dir__ = lazy(
         "deploy.jetson.folder_maker": ["JetsonOptions", "deploy_jetson"],
         "deploy.triton.repository_maker": ["TritonOptions", "deploy_triton"],
         "deploy.trt_engine": ["to_trt"],
+        "difference.bundles": ["diff"],
         "doctor": ["diagnose"],
         "parity.against_module": ["verify_against"],
         "pipeline.model_export": ["ExportResult", "export"],

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from attn_runtime.escape import message, printable
 from attn_runtime.files import changing
+from attn_runtime.logs import Log
+
+_log = Log(__name__)
 
 
 class Console:
@@ -73,6 +76,7 @@ class Console:
     def _say(self, text: str, colour: str) -> None:
         from rich.text import Text
 
+        _log.info("%s", " ".join(text.split()))  # without the columns
         if self.quiet:
             return
         text = printable(text, None)

@@ -11,8 +11,9 @@ _PACKAGES = ("torch", "onnx", "onnxscript", "onnxsim", "nvidia-modelopt", "sciki
 
 # package -> what it is for, and what brings it
 _OPTIONAL = {
-    "nvidia-modelopt": "for graphs in half precision (--fp16, --bf16): pip install 'attn-export[half]'",
-    "scikit-learn": "to train the built-in models: pip install 'attn-export[train]'",
+    "nvidia-modelopt": "for graphs in half precision (--fp16, --bf16): pip install nvidia-modelopt onnx-graphsurgeon "
+    "onnxconverter-common onnxslim polygraphy lief ml_dtypes",
+    "scikit-learn": "to train the built-in models: pip install scikit-learn espeakng-loader",
 }
 
 

@@ -9,6 +9,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 
+from attn_runtime.logs import Log
+
+_log = Log(__name__)
 _OTHERS = ("onnxscript", "onnx_ir", "transformers")
 
 
@@ -42,6 +45,8 @@ def captured_output(verbose: bool = False) -> Iterator[io.StringIO]:
         root.removeHandler(handler)
         for logger, handlers, propagate in kept:
             logger.handlers, logger.propagate = handlers, propagate
+        if text := said.getvalue().strip():
+            _log.debug("libraries said: %s", text)
 
 
 def _speaks(name: str, logger: object) -> bool:

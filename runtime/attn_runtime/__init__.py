@@ -5,9 +5,10 @@ Everything public is here, and is imported when it is first used: `import attn_r
     open_session, Session, BoundCall    a graph on a backend: run it, or bind buffers and run it again and again
     open_generator, Generator           token by token, with the graphs of a bundle; GenerateOptions, Sample
     Bundle, Tolerance                   what a bundle holds, and how much an answer may differ from PyTorch's
-    verify, bench                       hold a bundle against PyTorch's recorded answers; time it
+    verify, bench                       hold a bundle against PyTorch's recorded answers; time it; latency_curves: what was kept
     compile_engines                     build TensorRT engines, one for each graph
     embed, tag, fill, answer            what a model of texts knows of them
+    prometheus_text, Metric, SessionStats, GeneratorStats   what `stats()` of a session and a generator counted
     describe, run_file, classify, detect, transcribe, attention_maps, generate_texts, diagnose, set_up   what others call
     map_rows                            the same over whole tables and folders, into Parquet; TaskOptions, MapReport
     AttnError and its kinds             every failure that is not a bug, with its exit code
@@ -24,6 +25,7 @@ from .errors import (
     BundleError,
     CaptureError,
     CheckpointError,
+    DifferenceError,
     EngineError,
     FusionError,
     InputError,
@@ -43,13 +45,15 @@ if TYPE_CHECKING:
     from .doctor import diagnose
     from .generate import GenerateOptions, Generator, Request, RequestLimits, Sample, generate_texts, open_generator
     from .jetson import SetupOptions, set_up
-    from .session import BoundCall, Session, open_session
+    from .session import BoundCall, Session, latency_curves, open_session
+    from .stats import GeneratorStats, Metric, SessionStats, prometheus_text
     from .tasks import attention_maps, bench, classify, compile_engines, describe, run_file, verify
     from .tasks.mapping import MapReport, TaskOptions, map_rows
     from .tasks.pictures import detect
     from .tasks.text import answer, embed, fill, tag
     from .tasks.transcription import transcribe
 
+#: Of both packages and of the C++ library, whose builds read it here.
 __version__ = "0.1.0"
 
 # From 1.29 on, ONNX Runtime tells Microsoft what it runs, by a thread that starts when it is imported. A child of a fork waits
@@ -64,12 +68,15 @@ __all__ = [
     "BundleError",
     "CaptureError",
     "CheckpointError",
+    "DifferenceError",
     "EngineError",
     "FusionError",
     "GenerateOptions",
     "Generator",
+    "GeneratorStats",
     "InputError",
     "MapReport",
+    "Metric",
     "OutputError",
     "ParityError",
     "PassError",
@@ -79,6 +86,7 @@ __all__ = [
     "RowsError",
     "Sample",
     "Session",
+    "SessionStats",
     "SetupOptions",
     "StageError",
     "TaskOptions",
@@ -95,9 +103,11 @@ __all__ = [
     "embed",
     "fill",
     "generate_texts",
+    "latency_curves",
     "map_rows",
     "open_generator",
     "open_session",
+    "prometheus_text",
     "run_file",
     "set_up",
     "tag",
@@ -115,8 +125,10 @@ __getattr__, __dir__ = lazy(
         "generate": ["GenerateOptions", "Generator", "Request", "RequestLimits", "Sample", "open_generator"],
         "generate.text_generation": ["generate_texts"],
         "jetson.setup": ["SetupOptions", "set_up"],
+        "session.curves": ["latency_curves"],
         "session.opening": ["open_session"],
         "session.session": ["BoundCall", "Session"],
+        "stats": ["GeneratorStats", "Metric", "SessionStats", "prometheus_text"],
         "tasks.benchmark": ["bench"],
         "tasks.classification": ["classify"],
         "tasks.compilation": ["compile_engines"],

@@ -34,6 +34,9 @@ from types import FunctionType, TracebackType
 from typing import IO, Any
 
 from .errors import AttnError, StageError
+from .logs import Log, open_log_of_parent
+
+_log = Log(__name__)
 
 #: A child that holds more than this is ended rather than kept: what large weights left behind is of no use to the next task.
 MAX_KEPT_BYTES = 512 << 20
@@ -105,7 +108,10 @@ class ChildProcess:
             self._read("starting the child process", deadline)
         self._running = True
         self._send(task, arguments)
+        started = time.monotonic()
         reply = self._read(stage, deadline)
+        took = time.monotonic() - started
+        _log.info("%s: %s took %.3f s; %s", stage, task, took, reply.get("error", "it is done"))
         self._running = False
         if "error" in reply:
             raise TaskFailed(stage, reply["error"])
@@ -169,6 +175,7 @@ class ChildProcess:
         if not line.endswith("\n"):
             how = how_it_ended(process.wait())
             words = last_words(self._child.stderr)
+            _log.error("%s: process %d died (%s): %s", stage, process.pid, how, words)
             self.close()
             raise ChildDied(stage, how, words)
         self._pending -= 1
@@ -272,6 +279,7 @@ class _Child:
             stderr=self.stderr,
             text=True,
         )
+        _log.info("child process %d started", self.process.pid)
         assert self.process.stdin is not None and self.process.stdout is not None
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
 
@@ -290,6 +298,7 @@ class _Child:
         finally:
             kill_tree(self.process)
             self.process.wait()
+            _log.info("child process %d ended", self.process.pid)
             for stream in (self.stdin, self.stdout, self.stderr):
                 with contextlib.suppress(OSError):
                     stream.close()
@@ -368,6 +377,8 @@ def serve() -> None:
     # each other, would get less of two cores for three threads.
     if hasattr(os, "setpgrp"):
         os.setpgrp()
+    if "ATTN_LOG_FILE" in os.environ:
+        open_log_of_parent()
     _server = _Server()
     threading.Thread(target=_server.listen, daemon=True).start()
     _server.work()

@@ -175,10 +175,16 @@ class EngineError(AttnError):
     exit_code = 14
 
 
+class DifferenceError(AttnError):
+    """Two models that were compared do not answer the same, or could not be asked the same."""
+
+    exit_code = 15
+
+
 class RowsError(AttnError):
     """Rows of a table have no answer. What was written says why of each."""
 
-    exit_code = 15
+    exit_code = 16
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

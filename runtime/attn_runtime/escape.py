@@ -39,6 +39,11 @@ def message(text: str) -> str:
     return printable(re.sub(_BREAKS, " ", text).strip(" "), None)
 
 
+def log_line(text: str) -> str:
+    """For a log: one line of any length, in which what a terminal acts on is written as Python writes it."""
+    return re.sub(_IN_A_LINE, lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def plot_text(text: str, limit: int = 200) -> str:
     """For a picture: matplotlib takes what stands between two dollars for a formula, and an SVG is XML."""
     return xml_line(text, limit).replace("$", r"\$")
@@ -108,6 +113,16 @@ def shell_words(*words: str) -> str:
     import shlex
 
     return shlex.join(words)
+
+
+def prometheus_label(text: str) -> str:
+    """For Prometheus' text format: what stands between the quotes of a label's value."""
+    return prometheus_help(text).replace('"', r"\"")
+
+
+def prometheus_help(text: str, limit: int = 1000) -> str:
+    """For Prometheus' text format: what stands behind a metric's name in its HELP."""
+    return printable_text(text[:limit]).replace("\\", r"\\").replace("\n", r"\n")
 
 
 def proto_string(text: str) -> str:

@@ -53,7 +53,7 @@ def onnxruntime_library() -> Path:
     """The library that C++ loads: the caller's own, or the one that Python's sessions run in."""
     library = os.environ.get("ATTN_ONNXRUNTIME") or capi.onnxruntime_library()
     if library is None:
-        sys.exit("error: no ONNX Runtime; pip install 'attn-runtime[cpu]' or set ATTN_ONNXRUNTIME")
+        sys.exit("error: no ONNX Runtime; pip install onnxruntime or set ATTN_ONNXRUNTIME")
     return Path(library)
 
 

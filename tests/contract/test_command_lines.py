@@ -8,7 +8,9 @@ import click
 import pytest
 from attn_export.cli.app import cli as attn_export
 from attn_runtime.cli.app import cli as attn_run
+from attn_runtime.cli.options import run_cli
 from click.testing import CliRunner
+from support.command_lines.json_answers import answer_of, described
 
 
 def walked(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -43,7 +45,7 @@ CHOOSE = {
 
 
 def test_every_command_is_walked() -> None:
-    assert len(COMMANDS) == 17 + 13
+    assert len(COMMANDS) == 17 + 14
 
 
 @pytest.mark.parametrize(("program", "path", "command"), COMMANDS)
@@ -56,3 +58,21 @@ def test_a_command_takes_help_quiet_and_json(
     for short, long in (("-q", "--quiet"), (None, "--json"), *([("-v", "--verbose")] if path[-1] in CHOOSE else [])):
         assert long in shown.output and (short is None or options[short] is options[long])
     assert options["--json"].is_eager, "a command of its own --json: take json_option, or its errors are none"
+
+
+def test_the_schema_describes_the_result_of_every_command() -> None:
+    """Tests of the commands hold what they print against it, by `result_of`."""
+    assert set(described()) == {
+        (program.name, " ".join(path)) for program, path, _ in (each.values for each in COMMANDS)
+    }
+
+
+@pytest.mark.parametrize(("program", "path", "command"), COMMANDS)
+def test_a_usage_error_is_a_document_that_names_the_command(
+    program: click.Command, path: tuple[str, ...], command: click.Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_cli(lambda: program, str(program.name), [*path, "--json", "--no-such-option"])
+    told = answer_of(capsys.readouterr().out)
+    assert (ended.value.code, told["exit_code"], told["error"]["kind"], told["result"]) == (2, 2, "UsageError", None)
+    assert (told["tool"], told["command"]) == (program.name, " ".join(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from attn_export import doctor
 from attn_runtime import diagnose
+from support.command_lines.json_answers import result_of
 
 
 def test_it_tells_of_torch_without_importing_it() -> None:
@@ -19,7 +19,7 @@ def test_it_tells_of_torch_without_importing_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == "0 False"
-    told = json.loads(done.stdout)
+    told = result_of(done.stdout)
     assert told["packages"]["torch"] == torch.__version__ and told["packages"]["onnxsim"]
     assert told["auto"] == diagnose().auto
 

@@ -120,3 +120,7 @@ def test_protobuf_reads_the_string_back(text: str) -> None:
     assert written.isascii() and written.isprintable()
     struct, text_format = (pytest.importorskip(f"google.protobuf.{name}") for name in ("struct_pb2", "text_format"))
     assert text_format.Parse(f"string_value: {written}", struct.Value()).string_value == text
+
+
+def test_a_line_of_a_log_keeps_what_it_can_not_hold_in_writing() -> None:
+    assert escape.log_line("a\nb\x1b[2J\u202ec\ud800 é\t") == r"a\nb\x1b[2J\u202ec\ud800 é\t"

@@ -14,7 +14,9 @@ def main() -> None:
     """What the console script calls. Imports the commands only now, and ends well where it is stopped meanwhile."""
     from attn_runtime.cli.options import run_cli
 
-    run_cli(_load, "attn-export")
+    from .. import __version__
+
+    run_cli(_load, "attn-export", version=__version__)
 
 
 def _load() -> click.Command:

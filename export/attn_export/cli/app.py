@@ -22,6 +22,7 @@ from attn_runtime.cli.options import (
 
 from .. import __version__
 from .deploy import deploy
+from .difference import diff_command
 from .inspect import inspect_command
 from .models import models
 from .precision import (
@@ -37,6 +38,7 @@ from .trt import to_trt
 
 
 @click.group(
+    "attn-export",
     cls=NearestGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=completion_epilog("attn-export"),
@@ -259,6 +261,7 @@ def doctor(context: click.Context, quiet: bool, as_json: bool) -> None:
 cli.add_command(bench, "bench")
 cli.add_command(convert_command)
 cli.add_command(bisect_command)
+cli.add_command(diff_command)
 cli.add_command(to_trt)
 cli.add_command(inspect_command)
 cli.add_command(report_command)
@@ -267,7 +270,7 @@ cli.add_command(models)
 
 
 def main() -> None:
-    run_cli(lambda: cli, "attn-export")
+    run_cli(lambda: cli, "attn-export", version=__version__)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,18 @@ if TYPE_CHECKING:
     from .bundle_maker import DeployedBundle, deploy_bundle
     from .folder import DeployFolder
     from .trt_engine import to_trt
+    from .wheel_files import build_runtime_wheel, build_wheel, run_command, runtime_wheel
 
-__all__ = ["DeployFolder", "DeployedBundle", "deploy_bundle", "to_trt"]
+__all__ = [
+    "DeployFolder",
+    "DeployedBundle",
+    "build_runtime_wheel",
+    "build_wheel",
+    "deploy_bundle",
+    "run_command",
+    "runtime_wheel",
+    "to_trt",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -19,6 +29,7 @@ __getattr__, __dir__ = lazy(
     {
         "bundle_maker": ["DeployedBundle", "deploy_bundle"],
         "folder": ["DeployFolder"],
+        "wheel_files": ["build_runtime_wheel", "build_wheel", "run_command", "runtime_wheel"],
         "trt_engine": ["to_trt"],
     },
 )

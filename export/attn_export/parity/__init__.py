@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .against_module import verify_against
     from .generation import Written, prove, write_cases
     from .judge import Check, ParityChecker, Verdict, check_case, check_same, parity_error, passed, worst
-    from .recorded import ReferenceSet, check, drawn_specs, golden_record, own_record
+    from .recorded import ReferenceSet, check, class_outputs, drawn_specs, golden_record, own_record
     from .sweep import Sweep, swept_cases
     from .sweep_recording import record_sweep
     from .teacher_forcing import Agreement, Likelihood, agreement, has_answers, likelihood
@@ -28,6 +28,7 @@ __all__ = [
     "check",
     "check_case",
     "check_same",
+    "class_outputs",
     "drawn_specs",
     "golden_record",
     "has_answers",
@@ -50,7 +51,7 @@ __getattr__, __dir__ = lazy(
         "against_module": ["verify_against"],
         "generation": ["Written", "prove", "write_cases"],
         "judge": ["Check", "ParityChecker", "Verdict", "check_case", "check_same", "parity_error", "passed", "worst"],
-        "recorded": ["ReferenceSet", "check", "drawn_specs", "golden_record", "own_record"],
+        "recorded": ["ReferenceSet", "check", "class_outputs", "drawn_specs", "golden_record", "own_record"],
         "sweep": ["Sweep", "swept_cases"],
         "sweep_recording": ["record_sweep"],
         "teacher_forcing": ["Agreement", "Likelihood", "agreement", "has_answers", "likelihood"],

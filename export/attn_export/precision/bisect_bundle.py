@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 from attn_runtime.bundle import Bundle, Graph, OnnxWriter, check_target
@@ -12,6 +13,7 @@ from attn_runtime.child_process import ChildProcess
 from attn_runtime.compare import Tolerance
 from attn_runtime.errors import BundleError, UsageError, did_you_mean
 from attn_runtime.files import irregular, is_file, not_utf8
+from attn_runtime.onnx_file import read_graph
 from attn_runtime.spec import TensorSpec
 from attn_runtime.tasks.plots import check_plot
 from onnx import TensorProto
@@ -20,10 +22,11 @@ from ..console import Console
 from ..onnx_graph import read_info
 from ..parity import ReferenceSet, golden_record, own_record
 from . import half, schemes
-from .bisect_report import Bisected, plot_bisection
+from .bisect_plot import plot_bisection
+from .bisect_report import Bisected
 from .conversion import SECONDS, drawn_inputs, save_whole, workshop
 from .half import Conversion, TypedGraph, convert_graph
-from .layerwise import compare_graphs, precision_of
+from .layerwise import Bisection, compare_graphs, precision_of
 from .sources import conversion_of, embedded_inputs
 from .typed import read_cast
 
@@ -67,7 +70,7 @@ def bisect(
             raise UsageError(f"{named}: its path {problem}")
     specs = drawn_inputs(inputs, dims)
     with workshop(stage_seconds) as (work, isolated):
-        source, other, label, record, limits = _named(path, against, graph, specs, work, isolated)
+        source, other, label, record, limits, own = _named(path, against, graph, specs, work, isolated)
         chosen = _cases(record, case)
         with console.stage("bisect") as line:
             cases = [(c.name, c.inputs) for c in chosen.cases]
@@ -76,7 +79,9 @@ def bisect(
         known = schemes.get(label) if label in schemes.names() else precision_of(_load(other))
         scheme = known if isinstance(known, schemes.HalfScheme) else None
         name = "fp32" if known is None else known.name
-        result = Bisected(path.name, label, name, tuple(c.name for c in chosen.cases), bisection)
+        own = own or (limits if known is None else known.tolerance(rtol, limits))
+        holds = _holds(bisection, read_graph(source, source.name).outputs, own)
+        result = Bisected(path.name, label, name, tuple(c.name for c in chosen.cases), bisection, holds)
         if mend is not None:
             if scheme is None and known is not None:
                 raise UsageError(
@@ -105,7 +110,21 @@ def _mended(conversion: Conversion, other: Path, graph: str, console: Console) -
     return convert_graph(conversion, graph, console, half.candidate(conversion, needed, "own"))
 
 
-Named = tuple[Path, Path, str, ReferenceSet, Tolerance]
+def _holds(bisection: Bisection, outputs: Collection[str], tolerance: Tolerance) -> bool:
+    """Whether the graph's answers, as far as they are floats, are within the tolerance."""
+    answers = [step for step in bisection.steps if step.tensor in outputs]
+    return bool(answers) and all(not s.lost and s.error <= tolerance.of(s.tensor).limit(s.scale) for s in answers)
+
+
+class _Named(NamedTuple):
+    """`limits` is the fp32 graph's tolerance, and `own` the other graph's, where a bundle has it."""
+
+    source: Path
+    other: Path
+    label: str
+    record: ReferenceSet
+    limits: Tolerance
+    own: Tolerance | None = None
 
 
 def _named(
@@ -115,8 +134,7 @@ def _named(
     inputs: Sequence[TensorSpec] | None,
     work: Path,
     isolated: ChildProcess,
-) -> Named:
-    """(fp32 graph, other graph, its name, what to run both on, the fp32 graph's tolerance)."""
+) -> _Named:
     if is_file(path):
         if against is None:
             raise UsageError(f"{path.name} is a plain graph; name the other one with --against FILE.onnx")
@@ -124,7 +142,7 @@ def _named(
         folder = work / "drawn"
         folder.mkdir()
         record = own_record(path, read_info(path), inputs or embedded_inputs(path), folder, isolated)
-        return path, other, other.name, record, Tolerance(fills=record.fills)
+        return _Named(path, other, other.name, record, Tolerance(fills=record.fills))
     bundle = Bundle.open(path)
     own = bundle.graph(graph)
     if "fp32" not in own.precisions:
@@ -133,7 +151,8 @@ def _named(
         )
     record = golden_record(bundle, own, None)
     other, label = _against(own, against)
-    return own.precisions["fp32"].file, other, label, record, own.precisions["fp32"].tolerance
+    kept = own.precisions[label].tolerance if label in own.precisions else None
+    return _Named(own.precisions["fp32"].file, other, label, record, own.precisions["fp32"].tolerance, kept)
 
 
 def _against(graph: Graph, against: str | None) -> tuple[Path, str]:

@@ -2,81 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from attn_runtime import latency_curves
 from attn_runtime.bundle import Bundle
-from attn_runtime.errors import BundleError
-from attn_runtime.files import read_json
-from attn_runtime.page import Content, Curve, Html, bar, curves, joined, paragraph, table, tag
-from attn_runtime.trt import ENGINES
+from attn_runtime.page import Content, Curve, Html, curves, joined, paragraph, table, tag
 
-_MOST_BYTES = 1 << 20
+#: The median of a call, of a graph and of a generator's whole answers: to the first token.
+_MEDIANS = ("p50_ms", "first_p50_ms")
 
 
 def told(bundle: Bundle) -> Html:
-    """Nothing where nothing was measured. The files are no part of the proof: what is in them is shown and not believed."""
-    files = sorted((bundle.folder / ENGINES).glob("measured-*.json"))
-    return joined(part for file in files if not file.is_symlink() for part in _machine(file))
+    """Nothing where nothing was measured of these files. It is no part of the proof: it is shown and not believed."""
+    found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for curve in latency_curves(bundle):
+        found.setdefault(_machine(curve), {}).setdefault(_graph(curve), []).append(curve)
+    return joined(part for machine, graphs in found.items() for part in _shown(machine, graphs))
 
 
-def _machine(file: Path) -> Iterator[Content]:
-    try:
-        content = read_json(file, "measured", _MOST_BYTES)
-    except (BundleError, OSError):
-        return
-    graphs = content.get("graphs") if isinstance(content, dict) else None
-    entries = [entry for entry in graphs if isinstance(entry, dict)] if isinstance(graphs, list) else []
-    if not entries:
-        return
-    yield tag("h3", _named(content.get("machine")))
-    for entry in entries:
-        yield from _graph(entry)
+def _machine(curve: Mapping[str, Any]) -> str:
+    cores = curve["machine"].get("cores")
+    told = [curve.get("board"), curve["hardware"], f"{cores} cores" if isinstance(cores, int) else None]
+    return ", ".join(each for each in told if each)
 
 
-def _named(machine: Any) -> str:
-    """The hardware in words, whatever fields its file has."""
-    if not isinstance(machine, dict):
-        return "a machine without a name"
-    told = [str(machine[key]) for key in ("board", "gpu", "cpu") if machine.get(key)]
-    cores = [f"{machine['cores']} cores"] if machine.get("cores") else []
-    return ", ".join([*told, *cores]) or "a machine without a name"
+def _graph(curve: Mapping[str, Any]) -> str:
+    return f"{curve['graph'] or 'whole answers'}, {curve['precision']}, {curve['threads']} threads"
 
 
-def _graph(entry: Mapping[str, Any]) -> Iterator[Content]:
-    threads = f", {entry['threads']} threads" if entry.get("threads") else ""
-    yield paragraph(f"{entry.get('graph', 'graph')}, {entry.get('precision', '')}{threads}")
-    points: dict[str, dict[float, float]] = {}
-    for backend, batch, p50 in _points(entry, ""):
-        points.setdefault(backend, {})[batch] = p50
-    if any(len(curve) > 1 for curve in points.values()):
-        yield curves([Curve(name, list(curve.items())) for name, curve in points.items()], "batch", "median ms")
-    times = {str(k): v for k, v in _mapping(entry.get("milliseconds")).items() if _positive(v)}
-    slowest = max(times.values(), default=1.0)
-    rows = [
-        (name, f"{ms:.3f}", bar(ms / slowest))
-        for name, ms in sorted(times.items(), key=lambda item: (item[1], item[0]))
-    ]
-    yield table(("backend", "milliseconds of a call, mean over the sizes", ""), rows, numbers=(1,))
+def _shown(machine: str, graphs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Content]:
+    yield tag("h3", machine)
+    for graph, measured in graphs.items():
+        yield paragraph(graph)
+        drawn = [Curve(_backend(curve), _points(curve)) for curve in measured]
+        if any(len(curve.points) > 1 for curve in drawn):
+            yield curves(drawn, "batch", "median ms")
+        rows = [_row(curve, point) for curve in measured for point in curve["results"]]
+        yield table(("backend", "batch", "median ms", "p99 ms", "a second", "measured"), rows, numbers=(1, 2, 3, 4))
 
 
-def _points(value: Any, backend: str) -> Iterator[tuple[str, float, float]]:
-    """(backend, batch, median) wherever an object of the entry has them, under the backend's name or with it inside."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _points(each, backend)
-    elif isinstance(value, dict):
-        backend = str(value.get("backend", backend))
-        if _positive(value.get("batch")) and _positive(value.get("p50_ms")):
-            yield backend, float(value["batch"]), float(value["p50_ms"])
-        for key, each in value.items():
-            yield from _points(each, backend if key in ("results", "sizes", "batches") else str(key))
+def _backend(curve: Mapping[str, Any]) -> str:
+    return str(curve["backend"]) if curve["device"] == "cpu" else f"{curve['backend']} on {curve['device']}"
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _points(curve: Mapping[str, Any]) -> list[tuple[float, float]]:
+    found = [(float(point["batch"]), _median(point)) for point in curve["results"]]
+    return [(batch, ms) for batch, ms in found if batch > 0 and ms > 0]
 
 
-def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+def _median(point: Mapping[str, Any]) -> float:
+    return float(next((point[name] for name in _MEDIANS if name in point), 0.0))
+
+
+def _row(curve: Mapping[str, Any], point: Mapping[str, Any]) -> tuple[str, ...]:
+    rate, tokens = point.get("throughput"), point.get("tokens_per_second")
+    told = f"{tokens:.1f} tokens" if tokens is not None else "" if rate is None else f"{rate:.1f} rows"
+    longest = f"{point['p99_ms']:.3f}" if "p99_ms" in point else ""
+    return _backend(curve), str(point["batch"]), f"{_median(point):.3f}", longest, told, curve["measured"][:10]

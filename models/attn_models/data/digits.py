@@ -43,7 +43,7 @@ def pixels() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise UsageError(
-            "the handwritten digits come with scikit-learn, which is not installed; pip install 'attn-export[train]'"
+            "the handwritten digits come with scikit-learn, which is not installed; pip install scikit-learn espeakng-loader"
         ) from error
     data = load_digits()
     # The set counts 0..16 dark pixels per cell.

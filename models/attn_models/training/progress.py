@@ -7,10 +7,13 @@ from types import TracebackType
 
 from attn_runtime.cli.options import say
 from attn_runtime.escape import printable
+from attn_runtime.logs import Log
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .history import Row
+
+_log = Log(__name__)
 
 
 class Report:
@@ -49,6 +52,7 @@ class Report:
         )
 
     def say(self, line: str) -> None:
+        _log.info("%s", line)
         if self.bar:
             self.bar.console.print(printable(line, None), highlight=False, markup=False, emoji=False)
         elif not self.quiet:

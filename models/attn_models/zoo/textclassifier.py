@@ -94,7 +94,7 @@ def tokenizer() -> Any:
     try:
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
     except ImportError as error:
-        raise UsageError("texts need tokenizers; pip install 'attn-runtime[text]'") from error
+        raise UsageError("texts need tokenizers; pip install tokenizers") from error
     made = Tokenizer(models.WordLevel({word: token for token, word in enumerate(VOCABULARY)}, unk_token="[UNK]"))
     made.normalizer = normalizers.Lowercase()
     made.pre_tokenizer = pre_tokenizers.Whitespace()

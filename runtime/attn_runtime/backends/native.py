@@ -37,7 +37,7 @@ def why_unavailable() -> str | None:
     return native.why_unavailable() or (
         None
         if native.onnxruntime_library()
-        else "the onnxruntime package, whose library it loads, is not installed; pip install 'attn-runtime[cpu]'"
+        else "the onnxruntime package, whose library it loads, is not installed; pip install onnxruntime"
     )
 
 

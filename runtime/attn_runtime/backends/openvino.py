@@ -69,11 +69,11 @@ _core_of: tuple[int, Any] | None = None
 def why_unavailable() -> str | None:
     """None when openvino can be imported, else the reason and what to install."""
     if importlib.util.find_spec("openvino") is None:
-        return "openvino is not installed; pip install 'attn-runtime[openvino]'"
+        return "openvino is not installed; pip install openvino"
     try:
         _library().Core  # noqa: B018
     except (ImportError, AttributeError, OSError) as error:
-        return f"openvino is installed but does not import ({_one_line(error)}); reinstall 'attn-runtime[openvino]'"
+        return f"openvino is installed but does not import ({_one_line(error)}); pip install --force-reinstall openvino"
     return None
 
 

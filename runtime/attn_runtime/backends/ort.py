@@ -55,13 +55,13 @@ _DEFAULT_LOG = 2
 def why_unavailable() -> str | None:
     """None when onnxruntime can be imported, else the reason and what to install."""
     if importlib.util.find_spec("onnxruntime") is None:
-        return "onnxruntime is not installed; pip install 'attn-runtime[cpu]' (or [gpu], never both)"
+        return "onnxruntime is not installed; pip install onnxruntime (or onnxruntime-gpu, never both)"
     try:
         import onnxruntime
 
         onnxruntime.InferenceSession  # noqa: B018  (two distributions over each other leave an empty package)
     except (ImportError, AttributeError) as error:
-        return f"onnxruntime is installed but does not import ({one_line(error)}); reinstall 'attn-runtime[cpu]'"
+        return f"onnxruntime is installed but does not import ({one_line(error)}); pip install --force-reinstall onnxruntime"
     return None
 
 

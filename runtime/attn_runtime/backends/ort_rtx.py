@@ -26,7 +26,7 @@ RTX = "NvTensorRTRTXExecutionProvider"
 _GRAPHS = GraphIds("cuda_graph_annotation_id")
 
 _PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
-_INSTALL = "pip install 'attn-runtime[ort-rtx]'"
+_INSTALL = "pip install onnxruntime onnxruntime-ep-nv-tensorrt-rtx-cu13"
 _OLDEST_ORT = (1, 24)
 # By the header in its package: these, and everything from 12.0 on. Not the server cards 8.0, 9.0 and 10.0, no Jetson.
 _CAPABILITIES, _FROM = ((8, 6), (8, 9)), (12, 0)

@@ -25,7 +25,8 @@ def why_unavailable() -> str | None:
     """None when a flavour of TensorRT and cuda-python are installed. Loads neither: `why_not` does, after the driver."""
     if not any(importlib.util.find_spec(module) for module in ("tensorrt", "tensorrt_rtx")):
         return (
-            "neither tensorrt nor tensorrt_rtx is installed; pip install 'attn-runtime[rtx]' (RTX cards) or [tensorrt]"
+            "neither tensorrt nor tensorrt_rtx is installed; pip install tensorrt-rtx-cu13 cuda-python (RTX cards), or "
+            "tensorrt cuda-python"
         )
     from ..device import cuda_device
 

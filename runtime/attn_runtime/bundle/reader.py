@@ -29,6 +29,7 @@ from ..files import (
     shown,
 )
 from ..lazy import dataclass
+from ..logs import Log
 from ..onnx_file import check_external_data
 from ..spec import TensorSpec
 from . import known_hashes
@@ -37,6 +38,8 @@ from .known_hashes import Known, Mark
 from .manifest import MANIFEST, check_asset, check_manifest, rules_version
 from .opened_files import OpenedFiles, ReplacedError, mark_of
 from .places import check_files, check_folder, inside
+
+_log = Log(__name__)
 
 #: How often a bundle may be replaced while it is being opened.
 _PATIENCE = 20
@@ -274,6 +277,8 @@ class Bundle:
             files.trust(relative, marks[relative])
             if check_hashes and relative in assets and marks[relative][2] <= MAX_ASSET_BYTES:
                 files.json_bytes(relative)  # who asks later, when another export may lie there, gets this one's
+        read = len(listed) - len(unread)
+        _log.info("%s: opened %s; %d of %d files were read for their hashes", where, root, read, len(listed))
         bundle = cls(path, manifest, files, paranoid)
         for graph in bundle.graphs.values():
             for precision in graph.precisions.values():

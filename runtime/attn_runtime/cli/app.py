@@ -77,6 +77,7 @@ def _sizes(context: click.Context, option: click.Parameter, texts: tuple[str, ..
 
 
 @click.group(
+    "attn-run",
     cls=NearestGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=completion_epilog("attn-run"),
@@ -178,7 +179,9 @@ def verify(path: str, quiet: bool, verbose: bool, as_json: bool, **options: Any)
     help="Time several on the CPU in turn, as in ort,openvino; all takes those there are.",
 )
 @click.option(
-    "--remember", is_flag=True, help="Keep the times of --backends in the bundle: the fastest is taken from then on."
+    "--remember",
+    is_flag=True,
+    help="Keep the times in the bundle, with this machine's name. Of --backends, the fastest is taken from then on.",
 )
 @click.option(
     "--plot", type=click.Path(readable=False), callback=picture_file, help="Write a picture of it, as in bench.png."

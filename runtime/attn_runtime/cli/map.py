@@ -89,7 +89,7 @@ def map_command(
     pictures or recordings and folders of those. The bundle is verified first. A row that can't be answered has its error in the
     column error, and ends nothing. The same command goes on where a run was killed.
 
-    Exit code 15: all rows are written, and more than --allow-failed have no answer. Ctrl-C ends the run behind the part under
+    Exit code 16: all rows are written, and more than --allow-failed have no answer. Ctrl-C ends the run behind the part under
     way.
     """
     from .. import TaskOptions, map_rows

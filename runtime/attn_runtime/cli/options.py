@@ -14,20 +14,29 @@ from typing import Any, NoReturn
 
 import click
 
+from .. import __version__
 from ..errors import AttnError, UsageError, did_you_mean
 from ..escape import printable, printable_text
+from ..logs import Log
 from ..ort import limit_openmp
 from .process import ReaderGoneError, StoppedError, end_on_signals, into_nothing, open_streams
 
 _BROKEN_PIPE = 128 + 13
 _LINE_END = re.compile("\r\n|\r|\n")
 _JSON = "attn_runtime.cli.json"  # in a context's meta: the _JsonAnswer of this run
+_LEVEL = "attn_runtime.cli.log_level"
+_log = Log(__name__)
 
 
 def _note_json(context: click.Context, option: click.Parameter, as_json: bool) -> bool:
     if (answer := context.meta.get(_JSON)) is not None:
-        answer.wanted = as_json
+        answer.wanted, answer.command = as_json, _command_of(context)
     return as_json
+
+
+def _command_of(context: click.Context) -> str:
+    """As it is typed behind the program's name: "deploy triton"."""
+    return context.command_path.partition(" ")[2]
 
 
 json_option = click.option(
@@ -93,8 +102,55 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _note_level(context: click.Context, option: click.Parameter, level: str | None) -> None:
+    if level is not None:
+        context.meta[_LEVEL] = level
+
+
+def _open_log(context: click.Context, option: click.Parameter, file: str | None) -> None:
+    level = context.meta.get(_LEVEL)
+    if file is not None:
+        from ..logs import open_log
+
+        open_log(file, level or "info")
+        _log.info("%s of attn-runtime %s, Python %s on %s", context.command_path, *_versions())
+        context.meta[_LEVEL] = None
+    elif level is not None and not isinstance(context.command, click.Group):
+        raise UsageError("--log-level: there is no log; give --log-file with it")
+
+
+def _versions() -> tuple[str, str, str]:
+    import platform
+
+    return __version__, platform.python_version(), platform.platform()
+
+
+def _add_log_options(command: click.Command) -> None:
+    """--log-file and --log-level, which are taken before and behind a command's name."""
+    if any(param.name == "log_file" for param in command.params):
+        return
+    command.params += [
+        click.Option(
+            ["--log-level"], type=click.Choice(["debug", "info", "warning", "error"]), is_eager=True, expose_value=False,
+            callback=_note_level, help="How much --log-file gets.  [default: info]",
+        ),
+        click.Option(
+            ["--log-file"], type=click.Path(readable=False), metavar="FILE", expose_value=False,
+            callback=_open_log, help="Append to FILE what is done and why, a line each.",
+        ),
+    ]  # fmt: skip
+
+
 class NearestGroup(click.Group):
-    """A click group that names the nearest command to a misspelt one."""
+    """A click group that names the nearest command to a misspelt one. It and its commands write a log where they are asked to."""
+
+    def __init__(self, *parts: Any, **named: Any) -> None:
+        super().__init__(*parts, **named)
+        _add_log_options(self)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        _add_log_options(cmd)
+        super().add_command(cmd, name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -118,7 +174,12 @@ def completion_epilog(prog_name: str) -> str:
     return f'\b\nCompletion in bash; zsh and fish alike:\n  eval "$({variable}=bash_source {prog_name})"'
 
 
-def run_cli(load: Callable[[], click.Command], prog_name: str, arguments: Sequence[str] | None = None) -> NoReturn:
+def run_cli(
+    load: Callable[[], click.Command],
+    prog_name: str,
+    arguments: Sequence[str] | None = None,
+    version: str = __version__,
+) -> NoReturn:
     """Run the command that `load` imports, and end the process.
 
     An AttnError is printed as one line ``error: ...`` on stderr, followed by its `details`, and gives the exit code;
@@ -133,9 +194,14 @@ def run_cli(load: Callable[[], click.Command], prog_name: str, arguments: Sequen
     open_streams()
     limit_openmp(sleeping=True)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    end_on_signals(lambda number: _stopped(_JsonAnswer(words), number))
+    answer = _JsonAnswer(words, prog_name, version)
+    end_on_signals(lambda number: _stopped(answer, number))
+    if "ATTN_LOG_FILE" in os.environ:  # of the command that started this one
+        from ..logs import open_log_of_parent
+
+        open_log_of_parent()
     try:
-        code = _invoke(load, prog_name, words)
+        code = _invoke(load, prog_name, words, answer)
         sys.stdout.flush()
     except (BrokenPipeError, ReaderGoneError):
         into_nothing(sys.stdout)
@@ -144,18 +210,22 @@ def run_cli(load: Callable[[], click.Command], prog_name: str, arguments: Sequen
     except AttnError as error:  # stdout can't be written
         into_nothing(sys.stdout)
         code = _complain(error)
+    _log.info("ends with exit code %d", code)
+    from ..logs import close_log
+
+    if not close_log():
+        say("note: the log is not whole: its file could not be written", err=True)
     sys.exit(code)
 
 
-def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str]) -> int:
-    answer = _JsonAnswer(words)
+def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str], answer: _JsonAnswer) -> int:
     try:
         command = load()
         with command.make_context(prog_name, list(words)) as context:
             context.meta[_JSON] = answer
             command.invoke(context)
     except click.exceptions.Exit as finished:
-        answer.end()
+        answer.end(finished.exit_code)
         return finished.exit_code
     except AttnError as error:
         _complain(error)
@@ -167,6 +237,7 @@ def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str])
         told = UsageError(error.format_message())
         _complain(told)
         at = getattr(error, "ctx", None)
+        answer.command = answer.command or (_command_of(at) if at is not None else "") or None
         see = f"see {prog_name if at is None else at.command_path} --help"
         parts = told.to_json()
         return answer.fail(parts | {"code": error.exit_code, "do": parts["do"] or see})
@@ -179,7 +250,9 @@ def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str])
     except BaseException as bug:  # of ours, or of a model's code, which may raise anything
         from traceback import format_exception
 
-        for text in format_exception(bug):
+        trace = format_exception(bug)
+        _log.error("%s", "".join(trace))
+        for text in trace:
             say(*text.rstrip("\n").split("\n"), err=True)
         return answer.fail(_outcome(1, type(bug).__name__, f"a bug of {prog_name}'s: {bug}"))
     answer.end()
@@ -189,12 +262,14 @@ def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str])
 def _stopped(answer: _JsonAnswer, number: int) -> int:
     name = signal.Signals(number).name
     kind, message = ("Interrupted", "interrupted") if name == "SIGINT" else ("Stopped", f"stopped by {name}")
+    _log.error("%s", message)
     say(f"error: {message}", err=True)
     return answer.fail(_outcome(128 + number, kind, message))
 
 
 def _complain(error: AttnError) -> int:
     details = getattr(error, "details", "")
+    _log.error("%s: %s%s", type(error).__name__, error, f"\n{details}" if details else "")
     say(f"error: {error}", *(details.split("\n") if details else ()), err=True)
     return error.exit_code
 
@@ -205,36 +280,45 @@ def _outcome(code: int, kind: str, message: str) -> dict[str, Any]:
 
 
 class _JsonAnswer:
-    """The one document of a run with --json. It is printed at its end, when it is known whether an error belongs into it.
+    """The one document of a run with --json (answer.schema.json). It is printed at the end, when it is known how that was.
 
     `wanted` is what was parsed; until the command's own options are, --json among the words decides.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], tool: str, version: str) -> None:
         options = words[: words.index("--")] if "--" in words else words
         self.wanted = any(word.partition("=")[0] == "--json" for word in options)
+        self.command: str | None = None
+        self._tool, self._version = tool, version
         self._value: Any = None
         self._there = False
 
     def keep(self, value: Any) -> None:
         self._value, self._there = value, True
 
-    def end(self) -> None:
+    def end(self, code: int = 0) -> None:
         """Print what was kept, where something was."""
         if self._there:
-            _echo_json(self._value)
+            self._print(code, None)
 
     def fail(self, error: dict[str, Any]) -> int:
-        """The same with the error inside. Its exit code: that stays, where stdout can't be written either."""
-        if self.wanted:
-            result = self._value if isinstance(self._value, dict) else {"result": self._value} if self._there else {}
-            self.keep({**result, "error": error})
+        """The same with the error. Its exit code: that stays, where stdout can't be written either."""
         try:
-            self.end()
+            if self.wanted:
+                self._print(int(error["code"]), error)
             sys.stdout.flush()
         except (AttnError, ReaderGoneError):
             into_nothing(sys.stdout)
         return int(error["code"])
+
+    def _print(self, code: int, error: dict[str, Any] | None) -> None:
+        import json
+
+        document = {
+            "schema": "attn-answer/1", "tool": self._tool, "version": self._version, "command": self.command,
+            "ok": code == 0, "exit_code": code, "result": self._value, "error": error,
+        }  # fmt: skip
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -277,13 +361,15 @@ def picture_file(context: click.Context, option: click.Parameter, file: str | No
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout, at the end of the command; a NaN or infinity is a bug, since JSON has neither."""
-    context = click.get_current_context(silent=True)
-    answer = None if context is None else context.meta.get(_JSON)
-    (_echo_json if answer is None else answer.keep)(value)
-
-
-def _echo_json(value: Any) -> None:
-    import json
-
-    click.echo(json.dumps(value, indent=2, allow_nan=False))
+    """The result of the command, for the one JSON document on stdout at its end; a NaN or infinity is a bug, since JSON has
+    neither."""
+    context = click.get_current_context()
+    answer = context.meta.get(_JSON)
+    if answer is not None:
+        answer.keep(value)
+        return
+    # Called as a function of click's, without `run_cli`.
+    alone = _JsonAnswer((), context.find_root().info_name or "", __version__)
+    alone.command = _command_of(context)
+    alone.keep(value)
+    alone.end()

@@ -197,6 +197,8 @@ def print_bench_end(report: BenchReport | GenerationBenchReport | ComparisonRepo
     spans = {"VmHWM": "VmHWM, while that size ran", "ru_maxrss": "ru_maxrss, since it started"}
     span = spans.get(report.results[0].memory_source, "not told on this platform")
     say(f"{report.call} call, {report.choice}; peak memory is of the process ({span})")
+    if report.remembered:
+        say(f"remembered in {printable(report.remembered)}")
 
 
 def _print_comparison(report: ComparisonReport, quiet: bool) -> None:

@@ -53,9 +53,9 @@ def install_lines(found: Found) -> list[str]:
     else:
         lines += _no_gpu(found)
     if not found.packages.get("pillow"):
-        lines.append("to run on image files: pip install 'attn-runtime[image]'")
+        lines.append("to run on image files: pip install pillow")
     if not found.packages.get("matplotlib"):
-        lines.append("for bench --plot: pip install 'attn-runtime[plot]'")
+        lines.append("for bench --plot: pip install matplotlib")
     return lines
 
 
@@ -66,7 +66,7 @@ def rtx_supports(capability: str) -> bool:
 
 def _conflicts(found: Found) -> Iterator[str]:
     if found.packages.get("onnxruntime") and found.packages.get("onnxruntime-gpu"):
-        keep = "'onnxruntime-gpu[cuda,cudnn]'" if found.capabilities else "'attn-runtime[cpu]'"
+        keep = "'onnxruntime-gpu[cuda,cudnn]'" if found.capabilities else "onnxruntime"
         yield (
             "onnxruntime and onnxruntime-gpu overwrite each other: pip uninstall -y onnxruntime onnxruntime-gpu && "
             f"pip install {keep}"
@@ -75,9 +75,9 @@ def _conflicts(found: Found) -> Iterator[str]:
 
 def _no_gpu(found: Found) -> Iterator[str]:
     if "cpu" not in found.usable:
-        yield "to run graphs: pip install 'attn-runtime[cpu]'"
+        yield "to run graphs: pip install onnxruntime"
     if "rtx" not in found.usable and found.processor in ("x86_64", "AMD64", "aarch64"):
-        yield "to build TensorRT-RTX engines for RTX cards, which needs no GPU: pip install 'attn-runtime[rtx]'"
+        yield "to build TensorRT-RTX engines for RTX cards, which needs no GPU: pip install tensorrt-rtx-cu13 cuda-python"
 
 
 def _gpu(found: Found) -> Iterator[str]:
@@ -94,12 +94,12 @@ def _gpu(found: Found) -> Iterator[str]:
             yield f"or, with the driver that is here: {remove}pip install {_ORT_FOR_CUDA_12}"
     on_rtx = any(map(rtx_supports, found.capabilities))
     if on_rtx and "rtx" not in found.usable:
-        yield "for TensorRT-RTX engines on this GPU: pip install 'attn-runtime[rtx]'"
+        yield "for TensorRT-RTX engines on this GPU: pip install tensorrt-rtx-cu13 cuda-python"
     if not on_rtx and "tensorrt" not in found.usable:
         told = ", ".join(dict.fromkeys(found.capabilities))
         yield (
             f"for TensorRT engines (TensorRT-RTX does not run on compute capability {told}): "
-            f"pip install 'attn-runtime[tensorrt]'"
+            f"pip install tensorrt cuda-python"
         )
 
 
@@ -113,7 +113,7 @@ def _jetson(found: Found, jetpack: Jetpack) -> Iterator[str]:
             f"or newer on the board"
         )
         if "cpu" not in found.usable:
-            yield "to run graphs on the CPU: pip install 'attn-runtime[cpu]'"
+            yield "to run graphs on the CPU: pip install onnxruntime"
         return
     major = min(jetpack.major, max(_JETSON_INDEX))
     python = _JETSON_PYTHON[major]
@@ -126,7 +126,7 @@ def _jetson(found: Found, jetpack: Jetpack) -> Iterator[str]:
         yield (
             f"for TensorRT engines, which JetPack brings and pip can't: sudo apt install nvidia-jetpack "
             f"python3-libnvinfer && python{python} -m venv --system-site-packages venv && "
-            f"venv/bin/pip install 'cuda-python~={_JETSON_CUDA_PYTHON[major]}' attn-runtime"
+            f"venv/bin/pip install 'cuda-python~={_JETSON_CUDA_PYTHON[major]}' attn_runtime-*.whl"
         )
     if "cuda" not in found.usable:
         yield (
@@ -135,4 +135,4 @@ def _jetson(found: Found, jetpack: Jetpack) -> Iterator[str]:
             f"CMAKE_CUDA_ARCHITECTURES={'87' if major == 6 else '87 (Orin) or 110 (Thor)'}"
         )
     if "cpu" not in found.usable:
-        yield "to run graphs on the CPU alone: pip install 'attn-runtime[cpu]'"
+        yield "to run graphs on the CPU alone: pip install onnxruntime"

@@ -26,10 +26,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import OutputError
+from ..logs import Log
 from . import turns
 from .output_place import output_problem
 from .regular_file import resolved
 from .turns import Turn, prefix, turn_files
+
+_log = Log(__name__)
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
@@ -103,6 +106,7 @@ class Staging:
         if len(names) > 1 or not self._publish_in_one_step(names[0]):
             self._publish_in_two_steps(names)
         _flush_one(self.target.parent)
+        _log.info("wrote %s", self.target)
         self.discard()
 
     def discard(self) -> None:

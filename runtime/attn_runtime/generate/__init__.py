@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy
 
 if TYPE_CHECKING:
-    from .generator import Generator, known_options, open_generator
-    from .options import GenerateOptions, Sample
+    from .generator import Generator, open_generator
+    from .options import GenerateOptions, Sample, known_options
     from .recorded_cases import GeneratedCase, generated_cases
     from .result import Followed, Generated
     from .serving import Request, RequestLimits
@@ -54,8 +54,8 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "generator": ["Generator", "known_options", "open_generator"],
-        "options": ["GenerateOptions", "Sample"],
+        "generator": ["Generator", "open_generator"],
+        "options": ["GenerateOptions", "Sample", "known_options"],
         "recorded_cases": ["GeneratedCase", "generated_cases"],
         "result": ["Followed", "Generated"],
         "serving": ["Request", "RequestLimits"],

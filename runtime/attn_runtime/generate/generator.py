@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,23 @@ from ..device import as_array
 from ..errors import InputError, UsageError
 from ..session import Session, check_open, open_session
 from ..spec import TensorSpec, check_shapes, signature
+from ..stats import GeneratorStats, RequestRecorder
 from .beam import BeamSearch
 from .graphs import GraphIO, Plans, Sessions, Shape, StepGraphs, memory_of
-from .greedy import Answers, Choosing, Given, Guessed, generate_each, likeliest
+from .greedy import (
+    Answers,
+    Choosing,
+    Given,
+    Guessed,
+    SubmittedRow,
+    generate_each,
+    likeliest,
+    of_answers,
+    scores_of,
+)
 from .lookup import drafts_of
-from .options import GenerateOptions
-from .result import Followed, Generated, Stopped
+from .options import Event, GenerateOptions, check_cancel, known_options
+from .result import Followed, Generated
 from .rules import ScoreRules
 from .sampling import Sampler
 from .serving import Prompt, Request, RequestLimits, Server, Turns
@@ -31,12 +42,6 @@ from .settings import Settings
 
 #: Shapes whose buffers are kept for the next prompts of the same shape.
 _MOST_PLANS = 4
-
-
-class Event(Protocol):
-    """threading.Event, or anything else that says whether it is set."""
-
-    def is_set(self) -> bool: ...
 
 
 def open_generator(
@@ -110,6 +115,7 @@ class Generator:
         self._turns = Turns()
         self._server = Server(wiring, sessions, self._memory, self._turns, requests or RequestLimits())
         self._process = os.getpid()
+        self._recorder = RequestRecorder()
 
     def generate(
         self,
@@ -128,6 +134,18 @@ class Generator:
         A row's answer does not depend on the rows beside it. Raises InputError for inputs that the graphs do not take,
         UsageError for options that the model can't follow, BackendError when a graph fails or answers NaN.
         """
+        self._check_process()
+        with self._recorder.request() as record:
+            return record.answered(self._generate(inputs, options, on_token, cancel, record.token_came))
+
+    def _generate(
+        self,
+        inputs: Mapping[str, Any],
+        options: GenerateOptions | None,
+        on_token: Callable[[int, int], object] | None,
+        cancel: Event | Callable[[], object] | None,
+        prompts_read: Callable[[], object],
+    ) -> Generated:
         started = time.perf_counter()
         settings = self.settings(options)
         arguments.expect_call("on_token", on_token, 0, 0)
@@ -143,10 +161,11 @@ class Generator:
             stops = self._stops(settings)
             answers = Answers(limits, stops, self.wiring.pad)
             if not answers.active.any():
-                return _of_answers(answers, np.zeros(len(lengths)), settings, time.perf_counter() - started)
+                return of_answers(answers, np.zeros(len(lengths)), settings, time.perf_counter() - started)
             rules = self._rules(settings, source, tokens, lengths, limits)
             plan = self._plan(shape)
             logits = plan.start(source, tokens, lengths)
+            prompts_read()  # the first tokens are the likeliest of these
             if settings.beams > 1:
                 search = BeamSearch(limits, stops, self.wiring.pad, settings, rules)
                 search.generate(plan, logits, self.where, is_cancelled)
@@ -156,11 +175,11 @@ class Generator:
                 drafts = drafts_of(prompts, self._sources(source) if source else (), settings.lookup)
                 guessed = Guessed(limits, stops, self.wiring.pad, self.max_length, prompts, drafts, self.where, rules)
                 sums = guessed.generate(plan, logits, on_token, is_cancelled, settings.scores)
-                scores = None if sums is None else _scores(sums, guessed.lengths, settings)
+                scores = None if sums is None else scores_of(sums, guessed.lengths, settings)
                 return guessed.result(scores, time.perf_counter() - started)
             choosing = self._choosing(settings, answers, rules)
             generate_each(plan, logits, choosing, on_token, is_cancelled)
-            return _of_answers(answers, choosing.sums, settings, time.perf_counter() - started)
+            return of_answers(answers, choosing.sums, settings, time.perf_counter() - started)
 
     def submit(
         self,
@@ -180,26 +199,36 @@ class Generator:
         Raises InputError and UsageError as `generate` does; UsageError for beams, and where too many requests wait already.
         """
         self._check_process()
-        settings = self.settings(options)
-        arguments.expect_call("on_token", on_token, 0)
-        arguments.expect(arguments.Kind("seconds, 0 or more", _is_time) | arguments.NONE, deadline=deadline)
-        settings.check_submitted(self.where)
-        source, tokens, lengths = self._checked(inputs, settings)
-        if len(lengths) != 1:
-            raise InputError(f"submit: got {len(lengths)} rows, expected one; submit a request for each ({self.where})")
-        limits = self._limits(settings, lengths)
-        # Copies: the caller may write into the arrays before the request has its turn.
-        source = {name: value.copy() for name, value in source.items()}
-        prompt = Prompt(source, tokens[:, : lengths[0]].copy(), limits[0])
-        rules = self._rules(settings, source, tokens, lengths, limits)
-        answers = Answers(limits, self._stops(settings), self.wiring.pad)
-        row = _Row(self._choosing(settings, answers, rules), settings, rules is None)
-        request = Request(self._server, prompt, row, on_token, deadline)
-        if not limits[0]:
-            request.end(None)
-            return request
-        self._server.submit(request)
-        return request
+        with self._recorder.request() as record:
+            settings = self.settings(options)
+            arguments.expect_call("on_token", on_token, 0)
+            arguments.expect(arguments.Kind("seconds, 0 or more", _is_time) | arguments.NONE, deadline=deadline)
+            settings.check_submitted(self.where)
+            source, tokens, lengths = self._checked(inputs, settings)
+            if len(lengths) != 1:
+                raise InputError(
+                    f"submit: got {len(lengths)} rows, expected one; submit a request for each ({self.where})"
+                )
+            limits = self._limits(settings, lengths)
+            # Copies: the caller may write into the arrays before the request has its turn.
+            source = {name: value.copy() for name, value in source.items()}
+            prompt = Prompt(source, tokens[:, : lengths[0]].copy(), limits[0])
+            rules = self._rules(settings, source, tokens, lengths, limits)
+            answers = Answers(limits, self._stops(settings), self.wiring.pad)
+            row = SubmittedRow(self._choosing(settings, answers, rules), settings, rules is None)
+            request = Request(self._server, prompt, row, on_token, deadline)
+            if limits[0]:
+                self._server.submit(request)
+            else:
+                request.end(None)
+            return record.followed(request)
+
+    def stats(self) -> GeneratorStats:
+        """How many requests there were, how many tokens were written for them, and how long they took; what is there now."""
+        self._check_process()
+        labels = {"generator": self.where, "backend": self.backend, "device": self.device}
+        labels |= {"precision": self.precision} if self.precision else {}
+        return self._recorder.read(self._server.waiting, labels)
 
     def settings(self, options: GenerateOptions | None = None) -> Settings:
         """What `generate` does with these options: the bundle's defaults stand where they say nothing."""
@@ -262,7 +291,7 @@ class Generator:
             choosing = Choosing(answers, given, self.where, True, rules)
             generate_each(plan, logits, choosing)
             assert choosing.sums is not None
-            return Followed(_scores(choosing.sums, lengths, settings), given.behind, given.own)
+            return Followed(scores_of(choosing.sums, lengths, settings), given.behind, given.own)
 
     @property
     def most_rows(self) -> int:
@@ -433,24 +462,6 @@ class Generator:
             )
 
 
-def known_options(options: GenerateOptions | None) -> GenerateOptions:
-    """The default ones for None; UsageError for options of another kind, such as a dict."""
-    if options is not None and not isinstance(options, GenerateOptions):
-        raise UsageError(f"options: got {type(options).__name__}, expected GenerateOptions(max_length=..., beams=...)")
-    return options or GenerateOptions()
-
-
-def check_cancel(cancel: Event | Callable[[], object] | None) -> Callable[[], object] | None:
-    """What to call to know whether it is time to end. UsageError for what can't be asked."""
-    if isinstance(cancel, type) or not (cancel is None or callable(getattr(cancel, "is_set", cancel))):
-        raise UsageError(
-            f"cancel: got {arguments.shown(cancel)}, expected a threading.Event, or a function without arguments"
-        )
-    question: Callable[[], object] | None = getattr(cancel, "is_set", cancel)  # type: ignore[arg-type]
-    arguments.expect_call("cancel", question)
-    return question
-
-
 def _rows(tokens: NDArray[np.int64], lengths: Sequence[int]) -> list[list[int]]:
     """Without what they are padded with."""
     return [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
@@ -458,38 +469,3 @@ def _rows(tokens: NDArray[np.int64], lengths: Sequence[int]) -> list[list[int]]:
 
 def _is_time(value: object) -> bool:
     return arguments.is_number(value) and float(value) >= 0  # type: ignore[arg-type]
-
-
-class _Row:
-    """See serving's `Row`."""
-
-    def __init__(self, choosing: Choosing, settings: Settings, free: bool) -> None:
-        """`free` is a row that no rules are for."""
-        self._choosing, self._settings = choosing, settings
-        self._plain = free and settings.sample is None and not settings.scores
-
-    def take(self, logits: NDArray[Any], row: int, likeliest: int | None) -> tuple[int, bool]:
-        if self._plain and likeliest is not None:
-            return likeliest, self._choosing.answers.add_one(likeliest)
-        tokens, going = self._choosing.take(logits[row : row + 1])
-        return int(tokens[0]), going
-
-    def result(self, why: str | None, seconds: float) -> Generated:
-        answers = self._choosing.answers
-        sums = self._choosing.sums
-        if why is not None:
-            answers.cancel(cast(Stopped, why))
-        elif not answers.steps:  # without room for a token
-            sums = np.zeros(1)
-        return _of_answers(answers, sums, self._settings, seconds)
-
-
-def _of_answers(answers: Answers, sums: NDArray[np.float64] | None, settings: Settings, seconds: float) -> Generated:
-    scores = None if sums is None else _scores(sums, answers.lengths, settings)
-    found = (answers.tokens(), answers.lengths, scores, tuple(answers.stopped), answers.steps, seconds)
-    return Generated(*found, *((0, 0) if settings.lookup else ()))
-
-
-def _scores(sums: NDArray[np.float64], lengths: NDArray[np.int64], settings: Settings) -> NDArray[np.float64]:
-    pairs = zip(sums.tolist(), lengths.tolist(), strict=True)
-    return np.array([settings.score(total, length) for total, length in pairs])

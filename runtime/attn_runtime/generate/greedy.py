@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from .graphs import StepGraphs
 from .lookup import Drafts, together
 from .result import Generated, Stopped
 from .rules import ScoreRules
+from .settings import Settings
 
 Logits = NDArray[Any]
 #: logits float32 or float64 [rows, vocabulary], and which rows are under way -> a token for each row
@@ -371,3 +372,38 @@ def log_sum_exp(logits: Logits) -> NDArray[np.float64]:
     largest = logits.max(-1, keepdims=True)
     found: NDArray[np.float64] = np.log(np.exp(logits - largest).sum(-1, dtype=np.float64)) + largest[..., 0]
     return found
+
+
+class SubmittedRow:
+    """Of a request: see serving's `Row`."""
+
+    def __init__(self, choosing: Choosing, settings: Settings, free: bool) -> None:
+        """`free` is a row that no rules are for."""
+        self._choosing, self._settings = choosing, settings
+        self._plain = free and settings.sample is None and not settings.scores
+
+    def take(self, logits: NDArray[Any], row: int, likeliest: int | None) -> tuple[int, bool]:
+        if self._plain and likeliest is not None:
+            return likeliest, self._choosing.answers.add_one(likeliest)
+        tokens, going = self._choosing.take(logits[row : row + 1])
+        return int(tokens[0]), going
+
+    def result(self, why: str | None, seconds: float) -> Generated:
+        answers = self._choosing.answers
+        sums = self._choosing.sums
+        if why is not None:
+            answers.cancel(cast(Stopped, why))
+        elif not answers.steps:  # without room for a token
+            sums = np.zeros(1)
+        return of_answers(answers, sums, self._settings, seconds)
+
+
+def of_answers(answers: Answers, sums: NDArray[np.float64] | None, settings: Settings, seconds: float) -> Generated:
+    scores = None if sums is None else scores_of(sums, answers.lengths, settings)
+    found = (answers.tokens(), answers.lengths, scores, tuple(answers.stopped), answers.steps, seconds)
+    return Generated(*found, *((0, 0) if settings.lookup else ()))
+
+
+def scores_of(sums: NDArray[np.float64], lengths: NDArray[np.int64], settings: Settings) -> NDArray[np.float64]:
+    pairs = zip(sums.tolist(), lengths.tolist(), strict=True)
+    return np.array([settings.score(total, length) for total, length in pairs])

@@ -6,13 +6,19 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from ..arguments import is_flag, is_number, is_whole, shown
+from ..arguments import expect_call, is_flag, is_number, is_whole, shown
 from ..errors import UsageError
 
 _MOST = 2**31 - 1
 MOST_BEAMS = 4096  # as in manifest.schema.json
+
+
+class Event(Protocol):
+    """threading.Event, or anything else that says whether it is set."""
+
+    def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,22 @@ def _is_several(value: Any) -> bool:
     return (
         isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) and getattr(value, "ndim", 1) == 1
     )
+
+
+def known_options(options: GenerateOptions | None) -> GenerateOptions:
+    """The default ones for None; UsageError for options of another kind, such as a dict."""
+    if options is not None and not isinstance(options, GenerateOptions):
+        raise UsageError(f"options: got {type(options).__name__}, expected GenerateOptions(max_length=..., beams=...)")
+    return options or GenerateOptions()
+
+
+def check_cancel(cancel: Event | Callable[[], object] | None) -> Callable[[], object] | None:
+    """What to call to know whether it is time to end. UsageError for what can't be asked."""
+    if isinstance(cancel, type) or not (cancel is None or callable(getattr(cancel, "is_set", cancel))):
+        raise UsageError(f"cancel: got {shown(cancel)}, expected a threading.Event, or a function without arguments")
+    question: Callable[[], object] | None = getattr(cancel, "is_set", cancel)  # type: ignore[arg-type]
+    expect_call("cancel", question)
+    return question
 
 
 def _whole(value: Any) -> int | None:

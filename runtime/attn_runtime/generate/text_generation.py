@@ -11,8 +11,8 @@ from .. import arguments
 from ..bundle import Bundle
 from ..errors import UsageError
 from ..preprocess import Text, open_text
-from .generator import Event, Generator, check_cancel, known_options, open_generator
-from .options import GenerateOptions
+from .generator import Generator, open_generator
+from .options import Event, GenerateOptions, check_cancel, known_options
 from .result import Stopped
 
 

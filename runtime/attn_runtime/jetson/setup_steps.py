@@ -19,7 +19,8 @@ _PATIENCE, _EVERY = 5.0, 15.0
 
 @dataclass(frozen=True)
 class Step:
-    """How one ended. `document` is the JSON that it printed, None without one; `error` its error in one line, "" for none."""
+    """How one ended. `document` is the result in the JSON that it printed, None without one; `error` its error in one line, ""
+    for none."""
 
     exit_code: int
     document: Any
@@ -60,10 +61,8 @@ def run_step(
                 wait_or_kill(process, _PATIENCE)
         out.seek(0)
         document = None
-        with suppress(ValueError):
-            document = json.loads(out.read())
-            if isinstance(document, dict) and document.keys() == {"error"}:
-                document = None  # which `error` tells
+        with suppress(ValueError, KeyError, TypeError):
+            document = json.loads(out.read())["result"]  # `error` tells of what failed
         error, details = _error(printed, code)
         return Step(code, document, error, details, round(time.monotonic() - start, 3))
 

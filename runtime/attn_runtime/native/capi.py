@@ -88,7 +88,10 @@ def path() -> Path:
 def why_unavailable() -> str | None:
     """None when the library loads here, else the reason and what to do."""
     if not path().exists():
-        return f"{path().name} is not built; make cpp builds it, or name one in {VARIABLE}"
+        return (
+            f"{path().name} is not in this attn-runtime; its wheel for Linux (manylinux) has it, make cpp builds it, "
+            f"{VARIABLE} names one"
+        )
     try:
         library()
     except (OSError, AttributeError) as error:

@@ -27,7 +27,7 @@ _LIBRARIES = {
         "ONNX Runtime's wheels are built for TensorRT 10: pip install 'tensorrt<11' 'onnxruntime-gpu[cuda,cudnn]'",
     ),
 }
-_REPLACE = "pip uninstall -y onnxruntime && pip install 'attn-runtime[gpu]' (on Jetson: NVIDIA's wheel for its JetPack)"
+_REPLACE = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu (on Jetson: NVIDIA's wheel for its JetPack)"
 
 
 @dataclass(frozen=True)

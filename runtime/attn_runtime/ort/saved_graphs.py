@@ -24,6 +24,9 @@ from ..bundle import hashes_agree, mark_of, sha256_of
 from ..errors import OutputError
 from ..files import Staging, is_own
 from ..interface import GraphFile
+from ..logs import Log
+
+_log = Log(__name__)
 
 _FOLDER, _MODEL, _DATA, _KEY = "ort", "model.onnx", "model.onnx.data", "key"
 _FORMAT = "saved graph 1"
@@ -65,6 +68,13 @@ class SavedGraph:
 
     def find(self) -> Path | None:
         """The ONNX file; None where there is none, and where it can't be believed."""
+        found = self._find()
+        _log.info(
+            "%s: %s", self.folder, "the optimised graph is taken" if found else "no optimised graph to be believed"
+        )
+        return found
+
+    def _find(self) -> Path | None:
         try:
             for folder in (self.folder.parent, self.folder):
                 if not stat.S_ISDIR((found := os.lstat(folder)).st_mode) or not is_own(found):

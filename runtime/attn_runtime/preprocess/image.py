@@ -116,7 +116,7 @@ def _pillow() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise BackendError("images need Pillow; pip install 'attn-runtime[image]'") from error
+        raise BackendError("images need Pillow; pip install pillow") from error
     return Image
 
 

@@ -24,7 +24,7 @@ def read_tokenizer(value: Any, where: str) -> tuple[Any, Beginnings]:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise BackendError("texts need the tokenizers library; pip install 'attn-runtime[text]'") from error
+        raise BackendError("texts need the tokenizers library; pip install tokenizers") from error
     if _growth(value) > _MOST_GROWTH:
         raise BundleError(
             f"{where}: asset tokenizer: its replacements may make a text more than {_MOST_GROWTH} times as long; "

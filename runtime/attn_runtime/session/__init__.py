@@ -9,7 +9,8 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .backend_choice import candidates
     from .batching import batches
-    from .measured import remember
+    from .curves import latency_curves, remember_curve
+    from .measured import check_writable, remember
     from .opening import check_open, open_session
     from .run_report import RunReport, ran
     from .session import BoundCall, Session
@@ -21,9 +22,12 @@ __all__ = [
     "batches",
     "candidates",
     "check_open",
+    "check_writable",
+    "latency_curves",
     "open_session",
     "ran",
     "remember",
+    "remember_curve",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -32,7 +36,8 @@ __getattr__, __dir__ = lazy(
     {
         "backend_choice": ["candidates"],
         "batching": ["batches"],
-        "measured": ["remember"],
+        "curves": ["latency_curves", "remember_curve"],
+        "measured": ["check_writable", "remember"],
         "opening": ["check_open", "open_session"],
         "run_report": ["RunReport", "ran"],
         "session": ["BoundCall", "Session"],

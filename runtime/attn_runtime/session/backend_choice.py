@@ -12,8 +12,11 @@ from ..device import find_gpus
 from ..errors import BackendError, BundleError, UsageError, did_you_mean
 from ..interface import Backend, Engine, GraphFile, OpenOptions
 from ..lazy import dataclass
+from ..logs import Log
 from ..ort import usable_cores
 from .measured import fastest_measured
+
+_log = Log(__name__)
 
 _DEVICES = ("auto", "cpu", "cuda")
 #: What "auto" tries, best first.
@@ -86,11 +89,13 @@ def open_engine(
             except BackendError as error:
                 reason = str(error)
             else:
+                _log.info("%s: %s on %s", graph.where, name, engine.device)
                 gpus = find_gpus().names if device == "auto" and target == "cpu" else ()
                 unused = gpus[0] if gpus else None
                 told = tuple(_reasons(passed_over, first=True) + _by_name_only(backend, name))
                 measured = name == fastest and target == "cpu"
                 return Choice(name, engine, _text(name, engine, graph.precision, measured, unused), told, unused)
+        _log.info("%s: not %s on %s: %s", graph.where, name, target, reason)
         passed_over.append((name, target, reason))
     asked = f"backend {backend} can't" if backend else "no backend can"
     raise BackendError(

@@ -33,6 +33,7 @@ def open_session(
     low_memory: bool = False,
     stop_spinning: bool = False,
     paranoid: bool = False,
+    stats: bool = False,
 ) -> Session:
     """Open the bundle, plain ONNX file or compiled engine (NAME.engine, with its key) at `path`, or a bundle already open.
 
@@ -56,6 +57,7 @@ def open_session(
                 next one for some 40 ms, which makes that one faster, and others on the same cores slower: another session's
                 call, or the application. Generators, whose graphs take turns, set it
     paranoid    read every file of a bundle for its hash, and believe nothing that is remembered of it (`Bundle.open`)
+    stats       count calls, rows and times, for `Session.stats`; it costs a call 0.5 to 0.8 us
 
     A session belongs to one export: a bundle that is replaced while it is being opened is opened again, and one that was
     open before then must be what it was.
@@ -65,8 +67,9 @@ def open_session(
     """
     check_open(path, device, backend, graph, precision, threads, cache, workspace)
     arguments.expect(
-        arguments.FLAG, cuda_graph=cuda_graph, low_memory=low_memory, stop_spinning=stop_spinning, paranoid=paranoid
-    )
+        arguments.FLAG,
+        cuda_graph=cuda_graph, low_memory=low_memory, stop_spinning=stop_spinning, paranoid=paranoid, stats=stats,
+    )  # fmt: skip
     adapt = threads == "auto"
     count = None if threads is None or isinstance(threads, str) else threads
     if count is not None and not 1 <= count <= _MOST_THREADS:
@@ -78,18 +81,23 @@ def open_session(
     if not isinstance(path, Bundle) and is_file(path):
         file = _plain(Path(path), graph, precision)
         by = backend or ("trt" if file.file.suffix == ".engine" else None)  # nothing else can read one
-        return _session(open_engine(file, device, by, options, adapt), file.where)
+        return _session(open_engine(file, device, by, options, adapt), file.where, stats)
 
     def of_bundle(bundle: Bundle) -> Session:
         chosen, file = _of_bundle(bundle, graph, precision)
         made = bundle.files.read(file.files(), lambda: open_engine(file, device, backend, options, adapt))
-        return _session(made, file.where, bundle, chosen)
+        return _session(made, file.where, stats, bundle, chosen)
 
     return with_bundle(path, of_bundle, paranoid=paranoid)
 
 
-def _session(made: Choice, where: str, bundle: Bundle | None = None, precision: str | None = None) -> Session:
-    return Session(
+def _session(
+    made: Choice, where: str, stats: bool, bundle: Bundle | None = None, precision: str | None = None
+) -> Session:
+    kind = Session
+    if stats:
+        from .counted import CountedSession as kind  # who counts nothing does not load it
+    return kind(
         made.backend, made.engine, made.text, where, bundle, precision,
         passed_over=made.passed_over, unused_gpu=made.unused_gpu,
     )  # fmt: skip

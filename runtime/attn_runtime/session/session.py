@@ -21,6 +21,7 @@ from ..spec import DTYPES, check_shapes, named_dims
 
 if TYPE_CHECKING:
     from ..device import DeviceArray
+    from ..stats import SessionStats
 
 # Shapes that were once found good are not checked again; a caller with ever new ones must not fill the memory.
 _MOST_REMEMBERED = 4096
@@ -166,7 +167,7 @@ class Session:
         check = partial(
             _check_bools, [(n, given[n]) for n in self._bools if isinstance(given[n], np.ndarray)], self.where
         )
-        bound = BoundCall(
+        bound = self._call_on(
             given, taken, engine.bind(given, taken), engine.explain, self.where, check if check.args[0] else None
         )
         self._bound.add(bound)
@@ -197,6 +198,15 @@ class Session:
         """The parsed JSON of an asset ("labels", "image"), of the bundle or inside the ONNX file; None without one."""
         arguments.expect(arguments.TEXT, name=name)
         return self._bundle.asset(name) if self._bundle else self._assets.get(name)
+
+    def stats(self) -> SessionStats:
+        """How many calls there were, how many failed, how many rows they had and how long they took; bound calls too.
+
+        Raises UsageError for a session that was not opened with stats=True: counting costs a small graph's call some percent.
+        """
+        raise UsageError(
+            f"the session on {self.where} does not count its calls; open it with open_session(..., stats=True)"
+        )
 
     def close(self) -> None:
         """Let go of the engine. Calls of this session and of what it bound raise UsageError from now on.
@@ -232,6 +242,9 @@ class Session:
     def __repr__(self) -> str:
         sides = " -> ".join(", ".join(map(str, side)) for side in (self.inputs, self.outputs))
         return f"<Session {self.where}: {sides}; {self.backend} on {self.device}>"
+
+    def _call_on(self, *parts: Any) -> BoundCall:
+        return BoundCall(*parts)
 
     def _open_engine(self) -> Engine:
         if self._engine is None:

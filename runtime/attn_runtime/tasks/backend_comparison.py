@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from .. import backends
 from ..bundle import Bundle
 from ..errors import AttnError, UsageError
-from ..session import Session, candidates, open_session, remember
+from ..session import Session, candidates, open_session, remember, remember_curve
 from .bench_parts import batch_dim, batches_of
 from .verification import verify
 
@@ -30,11 +30,18 @@ class Timed(Protocol):
     def runs(self) -> int: ...
     @property
     def p50_ms(self) -> float: ...
+    @property
+    def p90_ms(self) -> float: ...
+    @property
+    def p99_ms(self) -> float: ...
+    @property
+    def throughput(self) -> float: ...
 
 
 @dataclass(frozen=True)
 class BackendTime:
-    """One backend at one batch size: the median of a call in milliseconds, and how it compares with the fastest there."""
+    """One backend at one batch size: a call in milliseconds, rows a second, and how the median compares with the fastest there.
+    Each is the median of the turns."""
 
     backend: str
     batch: int
@@ -42,6 +49,9 @@ class BackendTime:
     runs: int
     p50_ms: float
     ratio: float
+    p90_ms: float
+    p99_ms: float
+    throughput: float
 
 
 @dataclass(frozen=True)
@@ -85,10 +95,6 @@ def compare_backends(
     name and where nothing can be timed or kept, and what `open_session` and `verify` raise for the bundle itself.
     """
     bundle = path if isinstance(path, Bundle) else None
-    if keep and bundle is None:
-        raise UsageError(
-            f"remember: {Path(str(path)).name} is no bundle, which keeps what was measured; export it to NAME.attn"
-        )
     with ExitStack() as opened:
         sessions, left_out = _open(path, names, options)
         for session in sessions.values():
@@ -107,6 +113,9 @@ def compare_backends(
         if keep and bundle is not None:
             medians = {name: _mean([each.p50_ms for each in results if each.backend == name]) for name in sessions}
             told = options.get("graph"), options.get("precision"), options.get("threads")
+            for name, session in sessions.items():
+                curve = bundle.graph(told[0]).name, session.precision or "fp32", told[2], name, "cpu", call
+                remember_curve(bundle, *curve, [vars(each) for each in results if each.backend == name])
             file = remember(bundle, *told, medians)
         return ComparisonReport(
             bundle.path.name if bundle else Path(str(path)).name, "cpu", call, tuple(s.choice for s in sessions.values()),
@@ -161,14 +170,17 @@ def _in_turn(
     for _ in range(_ROUNDS):
         for name, session in sessions.items():
             found[name].append(measure(session, batch, sizes))
-    medians = {name: statistics.median(each.p50_ms for each in rounds) for name, rounds in found.items()}
-    best = min(medians.values())
-    times = [
-        BackendTime(
-            name, batch, rounds[0].sizes, sum(each.runs for each in rounds), medians[name], medians[name] / best
+
+    def median(name: str, what: str) -> float:
+        return float(statistics.median(getattr(each, what) for each in found[name]))
+
+    best = min(median(name, "p50_ms") for name in found)
+    times = []
+    for name, rounds in found.items():
+        p50, *others = (median(name, what) for what in ("p50_ms", "p90_ms", "p99_ms", "throughput"))
+        times.append(
+            BackendTime(name, batch, rounds[0].sizes, sum(each.runs for each in rounds), p50, p50 / best, *others)
         )
-        for name, rounds in found.items()
-    ]
     return sorted(times, key=lambda each: each.ratio)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from ..bundle import Bundle
 from ..errors import UsageError, did_you_mean
+from ..session import check_writable
 from ..spec import TensorSpec, named_dims
 
 # Above this, the end of a range says that nothing is known about it, and is no batch size to try.
@@ -26,7 +30,7 @@ class Opened(Protocol):
 
 @dataclass(frozen=True)
 class Report(Generic[Size]):
-    """What was measured, by batch size."""
+    """What was measured, by batch size; `remembered` is the file of the bundle that keeps it, where that was asked for."""
 
     path: str
     backend: str
@@ -36,6 +40,7 @@ class Report(Generic[Size]):
     batch_dim: str | None
     results: tuple[Size, ...]
     passed_over: tuple[str, ...] = ()
+    remembered: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,3 +74,13 @@ def batches_of(opened: Opened, asked: Sequence[int], sizes: Mapping[str, int]) -
 def drawable(spec: TensorSpec, high: int = 2) -> TensorSpec:
     """An input of whole numbers with an end of its range, `high` where the graph tells none: 0 and 1 are in every table."""
     return replace(spec, high=high) if spec.high is None and "int" in spec.dtype else spec
+
+
+def check_kept(bundle: Bundle | None, path: str | os.PathLike[str]) -> Bundle:
+    """The bundle, where what is measured can be kept in it. UsageError for a plain file, OutputError where it is read-only."""
+    if bundle is None:
+        raise UsageError(
+            f"remember: {Path(path).name} is no bundle, which keeps what was measured; export it to NAME.attn"
+        )
+    check_writable(bundle)
+    return bundle

@@ -20,9 +20,9 @@ from ..bundle import Bundle, is_bundle
 from ..errors import UsageError, did_you_mean
 from ..files import peak_memory, reset_peak_memory
 from ..random_inputs import draw_inputs
-from ..session import Session, open_session
+from ..session import Session, open_session, remember_curve
 from ..spec import named_dims
-from .bench_parts import Report, batch_dim, batches_of, drawable
+from .bench_parts import Report, batch_dim, batches_of, check_kept, drawable
 
 if TYPE_CHECKING:
     from .backend_comparison import ComparisonReport
@@ -104,8 +104,10 @@ def bench(
     anything is measured, with whether it is such a bundle; `on_size` with each result, a SizeResult or a GenerationSize.
 
     `backends` times several on the CPU in turn, "all" those that can be used, each after its answers were held against the
-    golden cases; the report is then a ComparisonReport, and neither callback is called. `remember` stores their times in the
-    bundle, by which `open_session` without a backend takes the fastest, on this machine and for this graph alone.
+    golden cases; the report is then a ComparisonReport, and neither callback is called.
+
+    `remember` stores what was measured in the bundle, with what it was measured on (`describe` tells it). Of `backends`,
+    `open_session` without a backend takes the fastest from then on, on this machine and for this graph alone.
     Raises UsageError for an unknown dim or option, InputError for a size out of range, and what `open_session` and
     `open_generator` raise.
     """
@@ -130,6 +132,8 @@ def bench(
     if any(batch < 1 for batch in batches):
         raise UsageError(f"batch sizes: got {', '.join(map(str, batches))}; expected 1 or more")
     bundle = Bundle.open(path) if is_bundle(Path(path)) else None
+    if remember:
+        check_kept(bundle, path)
     if bundle is not None and graph is None and "generation" in bundle.manifest["assets"]:
         from .generation_benchmark import Measure, bench_generator
 
@@ -139,10 +143,8 @@ def bench(
             )
         return bench_generator(
             bundle, batches, sizes or {}, new_tokens, Measure(warmup_s, measure_s, min_runs, seed), on_open, on_size,
-            device=device, backend=backend, precision=precision, threads=threads, cache=cache,
+            keep=remember, device=device, backend=backend, precision=precision, threads=threads, cache=cache,
         )  # fmt: skip
-    if remember and not backends:
-        raise UsageError("remember: stores what several backends take; name them with backends, or all")
     if new_tokens is not None:
         raise UsageError(f"new tokens: got {new_tokens}, of {Path(path).name}, where one graph runs and writes none")
     call = call or "bound"
@@ -170,8 +172,12 @@ def bench(
             results.append(_measure(session, batch, at, call, warmup_s, measure_s, least, seed))
             if on_size:
                 on_size(results[-1])
-        told = session.backend, session.device, session.choice
-        return BenchReport(Path(path).name, *told, call, dim, tuple(results), session.passed_over)
+        told, file = (session.backend, session.device, session.choice), None
+        if remember and bundle is not None and session.precision is not None:
+            name = bundle.graph(graph).name
+            curve = session.precision, threads, session.backend, session.device
+            file = str(remember_curve(bundle, name, *curve, call, [vars(each) for each in results]))
+        return BenchReport(Path(path).name, *told, call, dim, tuple(results), session.passed_over, file)
 
 
 def _measure(

@@ -15,6 +15,7 @@ from ..errors import InputError, UsageError
 from ..files import peak_memory, reset_peak_memory
 from ..generate import GenerateOptions, Generator, open_generator
 from ..random_inputs import draw_inputs
+from ..session import remember_curve
 from ..spec import check_shapes, named_dims
 from .bench_parts import Report, batch_dim, batches_of, drawable
 
@@ -72,9 +73,11 @@ def bench_generator(
     measure: Measure,
     on_open: Callable[[bool], None] | None,
     on_size: Callable[[GenerationSize], None] | None,
+    *,
+    keep: bool,
     **where: Any,
 ) -> GenerationBenchReport:
-    """`bench` of a bundle that generates; `where` goes to `open_generator`."""
+    """`bench` of a bundle that generates; with `keep` the bundle keeps what was measured. `where` goes to `open_generator`."""
     if new_tokens is not None and new_tokens < 1:
         raise UsageError(f"new tokens: got {new_tokens}, expected 1 or more")
     with open_generator(bundle, **where) as generator:
@@ -94,8 +97,13 @@ def bench_generator(
             results.append(_measure(generator, batch, dict(at), new_tokens, measure))
             if on_size:
                 on_size(results[-1])
-        told = generator.backend, generator.device, generator.choice
-        return GenerationBenchReport(bundle.path.name, *told, "generate", dim, tuple(results), generator.passed_over)
+        told, file = (generator.backend, generator.device, generator.choice), None
+        if keep and generator.precision is not None:
+            on = generator.precision, where["threads"], generator.backend, generator.device
+            file = str(remember_curve(bundle, None, *on, "generate", [vars(each) for each in results]))
+        return GenerationBenchReport(
+            bundle.path.name, *told, "generate", dim, tuple(results), generator.passed_over, file
+        )
 
 
 def _measure(

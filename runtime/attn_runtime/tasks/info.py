@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,19 @@ from ..arguments import PATH, expect
 from ..bundle import Bundle, precision_sizes
 from ..escape import printable
 from ..files import is_file
-from ..session import open_session
+from ..session import latency_curves, open_session
 from ..spec import TensorSpec
 from ..text_format import bytes_text, columns
+
+_TIMES = {"p50_ms": "p50", "p99_ms": "p99", "first_p50_ms": "first token p50", "token_ms": "each further"}
+_RATES = {"throughput": "items/s", "tokens_per_second": "tokens/s"}
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest of the bundle at `path` under "manifest", or an ONNX file's "inputs" and "outputs".
 
-    Of a bundle, "sizes" has for each precision the "bytes" that it takes, and "shared", which of them another has too.
+    Of a bundle, "sizes" has for each precision the "bytes" that it takes, and "shared", which of them another has too;
+    "measured" what `bench` was told to remember of these files, on any machine (docs/format/bundle.md).
     Every file of a bundle is hash-checked. Raises BundleError; an ONNX file needs a backend for the CPU.
     """
     expect(PATH, path=path)
@@ -27,7 +31,8 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not is_file(path):
         bundle = Bundle.open(path)
         sizes = {name: size.to_json() for name, size in precision_sizes(bundle).items()}
-        return {"path": str(path), "kind": "bundle", "manifest": bundle.manifest, "sizes": sizes}
+        told = {"path": str(path), "kind": "bundle", "manifest": bundle.manifest, "sizes": sizes}
+        return {**told, "measured": latency_curves(bundle)}
     with open_session(path, "cpu") as session:
         return {
             "path": str(path),
@@ -68,6 +73,7 @@ def info_lines(told: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {printable(check['name'])}: {'holds' if check['passed'] else 'does not hold'}{note}"
         yield "  golden cases: " + ", ".join(f"{printable(g['case'])} ({_sizes(g['sizes'])})" for g in graph["golden"])
     yield from _generation(manifest)
+    yield from _measured(told["measured"])
     yield ""
     for precision, size in told["sizes"].items():
         yield f"{printable(precision)} takes {_size(size)}"
@@ -75,6 +81,23 @@ def info_lines(told: Mapping[str, Any]) -> Iterator[str]:
         [("file", "size", "sha256")]
         + [(printable(f), bytes_text(e["size"]), e["sha256"][:16]) for f, e in manifest["files"].items()]
     ).split("\n")
+
+
+def _measured(curves: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What was timed, a line for each machine, backend and precision."""
+    if curves:
+        yield ""
+    for curve in curves:
+        what = printable(curve["graph"] or "whole answers")
+        on = printable(curve.get("board") or curve["hardware"])
+        yield (
+            f"measured {printable(curve['measured'][:10])}: {what} in {printable(curve['precision'])} by "
+            f"{printable(curve['backend'])} on {on}, {curve['threads']} threads"
+        )
+        for point in curve["results"]:
+            told = [f"{name} {point[key]:.3f} ms" for key, name in _TIMES.items() if key in point]
+            told += [f"{point[key]:.1f} {unit}" for key, unit in _RATES.items() if key in point]
+            yield f"  batch {point['batch']}: {', '.join(told)}"
 
 
 def _generation(manifest: Mapping[str, Any]) -> Iterator[str]:

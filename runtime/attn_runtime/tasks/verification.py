@@ -14,9 +14,12 @@ from ..compare import Difference, Tolerance, Worst, compare_all
 from ..errors import AttnError, BundleError, UsageError
 from ..escape import printable, shell_words
 from ..files import is_file
+from ..logs import Log
 from ..session import check_open, open_session
 from .apart import answer_or_error, check_time_limit, fields_of, run_apart
 from .reports import CaseResult, ReportFiles, VerifyReport
+
+_log = Log(__name__)
 
 if TYPE_CHECKING:
     from ..generate import Replayed
@@ -119,6 +122,7 @@ def _replay_all(
                 got = to_reference_dtype(got, case.outputs) if half else got
                 differences = tuple(compare_all(case.outputs, got, tolerances[name], half_io=half))
                 cases.append(CaseResult(name, case.name, case.sizes, seconds, differences))
+                _log.debug("%s: case %s, %.3f s: %s", session.where, case.name, seconds, cases[-1].passed)
                 if on_case:
                     on_case(cases[-1])
     generated: list[Replayed] = []
@@ -134,6 +138,9 @@ def _replay_all(
             else f"{told[0]} writes none of its own"
         )
         notes = (f"what the graphs write together is not proven: {why}",)
+    _log.info(
+        "%s: %d golden cases and %d written answers were held against PyTorch's", path, len(cases), len(generated)
+    )
     return VerifyReport(path.name, *told, tolerances, tuple(cases), tuple(generated), notes, passed_over)
 
 

@@ -18,9 +18,12 @@ from ..bundle import Bundle, Precision, sha256_of
 from ..errors import BackendError, EngineError, OutputError
 from ..escape import shell_words
 from ..files import Staging, irregular, is_folder, recover, resolved
+from ..logs import Log
 from ..onnx_file import check_external_data
 from .engine_key import EngineKey, Wanted, mismatch_text, mismatches, model_digest, read_key
 from .machine import Machine
+
+_log = Log(__name__)
 
 ENGINES = "engines"
 SUFFIX = ".engine"
@@ -164,6 +167,7 @@ class EngineStaging:
             (self._staging.new / self._target.name).write_bytes(plan)
             (self._staging.new / key_path(self._target).name).write_bytes(told)
             self._staging.publish()
+            _log.info("built the engine %s, %d bytes", self._target, len(plan))
         except OSError as error:
             raise self._error(error) from error
 

@@ -16,8 +16,8 @@ from ..lazy import dataclass
 
 #: flavour -> (module, what installs it, the oldest version whose networks can be strongly typed and whose I/O is named)
 _KNOWN = {
-    "rtx": ("tensorrt_rtx", "pip install 'attn-runtime[rtx]'", (1, 0)),
-    "tensorrt": ("tensorrt", "pip install 'attn-runtime[tensorrt]' (on Jetson: JetPack brings it)", (10, 3)),
+    "rtx": ("tensorrt_rtx", "pip install tensorrt-rtx-cu13 cuda-python", (1, 0)),
+    "tensorrt": ("tensorrt", "pip install tensorrt cuda-python (on Jetson: JetPack brings it)", (10, 3)),
 }
 # Of JetPack 6.0. It has no strongly typed networks: fp32 alone can be promised there (compile.py).
 _OLD = {"tensorrt": (8, 6)}

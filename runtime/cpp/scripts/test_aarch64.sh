@@ -21,41 +21,10 @@ what="${1:-all}"
 python="${PYTHON:-.venv/bin/python}"
 export OMP_NUM_THREADS=1
 
-# Debian's arm64 packages, unpacked. A list of its own, and an empty status file: nothing counts as installed.
+# Debian's arm64 packages, unpacked.
 make_root() {
     [ -f "$root/.done" ] && return
-    work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
-    mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
-    mirror=$(cat /etc/apt/sources.list.d/*.sources 2>/dev/null | awk '/^URIs:/ {print $2; exit}')
-    keys=/usr/share/keyrings/debian-archive-keyring.gpg
-    echo "deb [arch=arm64 signed-by=$keys] ${mirror:-http://deb.debian.org/debian} bookworm main" >"$work/sources.list"
-    : >"$work/status"
-    cat >"$work/apt.conf" <<EOF
-APT::Architecture "arm64";
-APT::Architectures { "arm64"; };
-APT::Sandbox::User "root";
-Dir::State::Lists "$work/lists";
-Dir::State::status "$work/status";
-Dir::Etc::sourcelist "$work/sources.list";
-Dir::Etc::sourceparts "-";
-Dir::Cache "$work/cache";
-EOF
-    echo "fetching Debian's arm64 libraries and Python"
-    export APT_CONFIG="$work/apt.conf"
-    {
-        apt-get -q update
-        apt-get -q -y --no-install-recommends --download-only install python3.11 libpython3.11-stdlib libstdc++6
-        (cd "$work/cache/archives" && apt-get -q download libgtest-dev)
-    } >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
-    unset APT_CONFIG
-    rm -rf "$root"
-    mkdir -p "$root/proc"
-    for package in "$work"/cache/archives/*.deb; do dpkg -x "$package" "$root"; done
-    for number in 0 1; do
-        printf 'processor\t: %s\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp\n' $number
-        printf 'CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0xd42\nCPU revision\t: 1\n\n'
-    done >"$root/proc/cpuinfo"
+    runtime/cpp/scripts/debian_root.sh arm64 "$root" python3.11 libpython3.11-stdlib libstdc++6 libgtest-dev
     touch "$root/.done"
 }
 

@@ -19,7 +19,7 @@ def openvino_folder() -> Path:
     """The installed package, which is not imported for it."""
     found = importlib.util.find_spec("openvino")
     if found is None or not found.submodule_search_locations:
-        pytest.skip("openvino is not installed; pip install 'attn-runtime[openvino]'")
+        pytest.skip("openvino is not installed; pip install openvino")
     return Path(found.submodule_search_locations[0])
 
 

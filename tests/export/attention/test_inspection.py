@@ -18,6 +18,7 @@ from attn_export.source.resolve import load_source
 from attn_runtime.cli.options import run_cli
 from attn_runtime.trt import library
 from onnx import TensorProto, helper, numpy_helper
+from support.command_lines.json_answers import result_of
 
 Run = Callable[..., Any]
 
@@ -110,7 +111,7 @@ def test_the_table_says_what_is_fused_and_why_the_rest_is_not(bundle: Path, attn
 def test_json_has_all_of_it(bundle: Path, attn_export: Run) -> None:
     ran = attn_export("inspect", bundle, "--json")
     assert ran.code == 0
-    told = json.loads(ran.out)
+    told = result_of(ran.out)
     fused = {f["precision"]: [b["fused"] for b in f["engines"][0]["attention"]] for f in told["files"]}
     assert fused == {"fp32": [False, False], "fp16": [True, False], "fp16-trt": [True, True]}
     (engine,) = told["files"][2]["engines"]
@@ -130,7 +131,7 @@ def test_require_fused_is_exit_six_only_where_something_is_not(bundle: Path, att
 
 def test_a_precision_brings_the_file_that_tensorrt_takes_of_it(bundle: Path, attn_export: Run) -> None:
     ran = attn_export("inspect", bundle, "--precision", "fp16", "--json")
-    assert [f["precision"] for f in json.loads(ran.out)["files"]] == ["fp16", "fp16-trt"]
+    assert [f["precision"] for f in result_of(ran.out)["files"]] == ["fp16", "fp16-trt"]
 
 
 def test_without_an_engine_it_says_what_builds_one(bundle: Path, attn_export: Run) -> None:

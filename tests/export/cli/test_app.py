@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from attn_models import registry
 from attn_models.zoo.attentionnet import AttentionNet
 from attn_runtime.bundle import Bundle
 from attn_runtime.tasks.verification import verify
+from support.command_lines.json_answers import result_of
 
 Run = Callable[..., Any]
 ATTENTION = ["nets:attention", "--input", "x:float32[batch,T,16]", "--dim", "batch=1:2:4", "--dim", "T=1:8:16"]
@@ -41,7 +41,7 @@ def test_the_stages_the_checks_and_the_result_and_no_chatter(project: Path, attn
 def test_json_is_the_only_thing_on_stdout_and_quiet_is_quiet(project: Path, attn_export: Run) -> None:
     ran = attn_export("to-onnx", *ATTENTION, "-o", "a.attn", "--json", "--quiet")
     assert ran.err == ""
-    told = json.loads(ran.out)
+    told = result_of(ran.out)
     assert told["worst_relative_error"] < 2e-5
     assert told["stages"][0]["name"] == "capture"
 
@@ -49,7 +49,7 @@ def test_json_is_the_only_thing_on_stdout_and_quiet_is_quiet(project: Path, attn
 def test_verify_replays_and_compares_live_and_sees_other_weights(attention_project: Path, attn_export: Run) -> None:
     ran = attn_export("verify", "a.attn", "nets:attention", "--json")
     assert ran.code == 0
-    told = json.loads(ran.out)
+    told = result_of(ran.out)
     assert told["replay"]["passed"]
     assert all(c["passed"] for c in told["live"])
     other = attn_export("verify", "a.attn", "nets:attention", "--config", "gamma=1.001")
@@ -74,13 +74,20 @@ def test_verify_holds_a_plain_onnx_of_any_maker_against_its_source(project: Path
 def test_bench_measures_and_models_lists(attention_project: Path, attn_export: Run) -> None:
     ran = attn_export("bench", "a.attn", "--batch", "1,2", "--seconds", "0.05", "--warmup", "0.01", "--json")
     assert ran.code == 0
-    assert "p99" in ran.out
+    assert [row["batch"] for row in result_of(ran.out)["results"]] == [1, 2]
+
+
+def test_a_conversion_tells_what_it_made(attention_project: Path, attn_export: Run) -> None:
+    ran = attn_export("convert", "a.attn", "--fp16", "--skip-pass", "attention", "--json", "-q")
+    assert ran.code == 0 and ran.err == ""
+    (made,) = result_of(ran.out)["precisions"]
+    assert made["precision"] == "fp16"
 
 
 def test_models_are_listed_with_task_size_and_how_they_are_trained(attn_export: Run) -> None:
     listed = attn_export("models").out
     assert [line.split()[0] for line in listed.splitlines()[1:]] == registry.names()
-    told = {row["name"]: row for row in json.loads(attn_export("models", "--json").out)}
+    told = {row["name"]: row for row in result_of(attn_export("models", "--json").out)}
     assert told["attentionnet"]["task"] == "image-classification"
     assert told["attentionnet"]["parameters"] == sum(p.numel() for p in AttentionNet().parameters())
     assert told["attentionnet"]["train"] == "python -m attn_models.train attentionnet"

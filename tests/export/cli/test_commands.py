@@ -17,8 +17,8 @@ COMMANDS = front_door.commands(CLI)
 def test_every_command_is_looked_at() -> None:
     names = {name.partition(":")[2].removesuffix("_command") for name in COMMANDS}
     assert names == {
-        "to_onnx", "verify", "doctor", "convert", "bisect", "to_trt", "inspect", "report", "models", "jetson", "triton",
-        "bundle_alone",
+        "to_onnx", "verify", "doctor", "convert", "bisect", "diff", "to_trt", "inspect", "report", "models", "jetson",
+        "triton", "bundle_alone",
     }  # fmt: skip
 
 

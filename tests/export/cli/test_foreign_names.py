@@ -13,7 +13,8 @@ import pytest
 from attn_export.cli.app import cli
 from attn_export.console import Console
 from attn_export.deploy.jetson.texts import readme, setup_script
-from attn_export.precision.bisect_report import Bisected, plot_bisection
+from attn_export.precision.bisect_plot import plot_bisection
+from attn_export.precision.bisect_report import Bisected
 from attn_export.precision.layerwise.bisection import Bisection, Step
 from attn_runtime.cli.options import run_cli
 from attn_runtime.jetson import find_board, release_for
@@ -26,7 +27,7 @@ from support.machines import triton_server
 FILES = [name.replace("/", ":")[:200] for name in HOSTILE]
 PATHS: dict[str, list[str]] = {
     "to-onnx": ["-o", "x.attn"], "verify": [], "bench": [], "convert": ["--fp16"], "bisect": [], "to-trt": [], "inspect": [],
-    "report": ["-o", "x.html"],
+    "diff": ["--against", "fp16"], "report": ["-o", "x.html"],
     "deploy bundle": ["--only", "fp32", "-o", "x.attn"], "deploy jetson": ["--board", "orin-nx", "-o", "x"],
     "deploy triton": ["-o", "x"],
 }  # fmt: skip
@@ -113,6 +114,15 @@ def test_bisect_s_table_and_picture(tmp_path: Path) -> None:
     drawn = (tmp_path / "p.svg").read_text()
     ElementTree.fromstring(drawn)
     assert not acted_on(drawn)
+
+
+def test_diff(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = odd_bundle(tmp_path / f"{FILES[0]}.attn", PLAIN[1:])
+    plot = tmp_path / "p.svg"
+    code, out, err = attn_export(capsys, "diff", folder / "odd.attn", other, "--plot", plot, "-q")
+    assert code == 15 and "answers: not compared, only A has input" in out and err.count("\n") == 1
+    ElementTree.fromstring(plot.read_text())
+    assert not acted_on(plot.read_text())
 
 
 @pytest.mark.parametrize("terminal", [True, False])

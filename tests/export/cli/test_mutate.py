@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from attn_runtime.spec import Dim, TensorSpec
+from support.command_lines.json_answers import result_of
 from support.graphs.mutated import bundle
 
 B = Dim("B", 1, 2, 4)
@@ -36,13 +36,13 @@ def test_the_score_and_the_survivors_are_told_and_fail_nothing(net: Path, attn_e
 def test_json(net: Path, attn_export: Callable) -> None:
     ran = attn_export("verify", net, "--mutate", 3, "--json", "--quiet")
     assert ran.code == 0 and ran.err == ""
-    found = json.loads(ran.out)
+    found = result_of(ran.out)
     assert found["replay"]["passed"] and found["mutation"]["made"] == len(found["mutation"]["mutants"]) == 3
 
 
 def test_without_it_nothing_is_said_of_mutants(net: Path, attn_export: Callable) -> None:
     ran = attn_export("verify", net, "--json")
-    assert ran.code == 0 and "mutate" not in ran.err and "mutation" not in json.loads(ran.out)
+    assert ran.code == 0 and "mutate" not in ran.err and "mutation" not in result_of(ran.out)
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "many"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attn_export.cli.app import cli
 from attn_export.deploy import bundle_maker
 from attn_export.deploy.bundle_maker import deploy_bundle
 from attn_export.precision.bundle_files import write_precision
@@ -20,6 +21,8 @@ from attn_runtime.errors import BundleError, OutputError, UsageError
 from attn_runtime.generate.verify import replay
 from attn_runtime.session import open_session
 from attn_runtime.tasks.verification import verify
+from click.testing import CliRunner
+from support.command_lines.json_answers import result_of
 from support.graphs.make_hostile_bundles import make_valid_bundle
 from support.quantised.two_graphs import BIG, DOWN, OWN, rounded, stored, two_graphs
 
@@ -44,6 +47,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_one_precision_with_its_weights_in_one_file(bundle: Path, tmp_path: Path) -> None:
     before = snapshot(bundle)
     done = deploy_bundle(bundle, tmp_path / "cut.attn", only="cut")
+    again = ["deploy", "bundle", str(bundle), "--only", "cut", "-o", str(tmp_path / "cut.attn"), "--json"]
+    assert result_of(CliRunner().invoke(cli, again).output) == done.to_json()
     assert snapshot(bundle) == before
     made = Bundle.open(tmp_path / "cut.attn")
     assert done.precisions == ("cut",) and done.left_out == ("fp32", "cut-trt")

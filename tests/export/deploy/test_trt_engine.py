@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from attn_runtime.trt import library
 from attn_runtime.trt.engine_files import find_engine, find_engine_beside
 from attn_runtime.trt.machine import this_machine
 from click.testing import CliRunner, Result
+from support.command_lines.json_answers import result_of
 
 pytestmark = [
     pytest.mark.skipif(library.why_unavailable("rtx") is not None, reason=str(library.why_unavailable("rtx"))),
@@ -84,7 +84,7 @@ def engine_of(bundle: Path, precision: str) -> str:
 
 def test_a_missing_precision_is_made_and_its_engine_is_fused_and_audited(bundle: Path) -> None:
     done = to_trt(bundle, "--fp16", "--require-fused", "--json")
-    told = json.loads(done.stdout)
+    told = result_of(done.stdout)
     precisions = Bundle.open(bundle).graph().precisions
     assert {"fp16", "fp16-trt"} <= precisions.keys()
     kept = {node["node"] for node in precisions["fp16-trt"].kept}
@@ -122,7 +122,7 @@ def test_without_a_precision_the_fp32_graph_is_built(bundle: Path) -> None:
 def test_half_borders(bundle: Path) -> None:
     to_trt(bundle, "--fp16", "-q")
     assert not Bundle.open(bundle).graph().precisions["fp16"].half_io
-    told = json.loads(to_trt(bundle, "--fp16", "--half-io", "--json").stdout)
+    told = result_of(to_trt(bundle, "--fp16", "--half-io", "--json").stdout)
     assert Bundle.open(bundle).graph().precisions["fp16"].half_io and told["key"]["type"] == "fp16"
     assert "takes and gives float16" in to_trt(bundle, "--fp16").output
 
@@ -131,7 +131,7 @@ def test_a_plain_graph(bundle: Path, tmp_path: Path) -> None:
     file = tmp_path / "net.onnx"
     onnx.save(onnx.load(bundle / "model.onnx"), file)
     shapes = ["--minShapes", "x:1x4x64", "--optShapes", "x:2x8x64", "--maxShapes", "x:4x16x64"]
-    told = json.loads(to_trt(file, "--bf16", *shapes, "--json").stdout)
+    told = result_of(to_trt(file, "--bf16", *shapes, "--json").stdout)
     typed = tmp_path / "net.bf16.onnx"
     assert typed.exists() and told["engine"] == str(tmp_path / "net.bf16.rtx.engine")
     assert told["key"]["type"] == "bf16" and told["key"]["audit"]["counts"]["bfloat16"] >= 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from attn_runtime.errors import AttnError, UsageError
 from attn_runtime.trt import library
 from click.testing import CliRunner
 from support.checks.once import once
+from support.command_lines.json_answers import result_of
 from support.quantised.small_net import export_small
 
 pytestmark = [
@@ -37,7 +37,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
 def test_it_is_made_built_and_audited(name: str, products: str, weights: str | None, small: Path) -> None:
     done = CliRunner().invoke(cli, ["to-trt", str(small), "--precision", name, "--leave", "head", "--json"])
     assert done.exit_code == 0, (done.output, done.exception)
-    key = json.loads(done.stdout)["key"]
+    key = result_of(done.stdout)["key"]
     audit = key["audit"]
     assert key["precision"] == f"{name}-trt" and audit["offenders"] == []
     assert audit["counts"][products] >= 1 and (weights is None or audit["weights"][weights] >= 2)

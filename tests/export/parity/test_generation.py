@@ -28,6 +28,7 @@ from attn_runtime.generate.verify import replay
 from attn_runtime.tasks.verification import verify
 from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
+from support.command_lines.json_answers import result_of
 
 QUIET = Console(True)
 
@@ -205,5 +206,5 @@ def test_a_generator_without_generated_cases_is_told(small_translator: Path, tmp
     assert ran.exit_code == 0 and "what the graphs write together is not proven" in ran.stderr
     assert (
         "holds no answers of PyTorch"
-        in json.loads(CliRunner().invoke(attn_run, ["verify", str(bare), "--json"]).stdout)["notes"][0]
+        in result_of(CliRunner().invoke(attn_run, ["verify", str(bare), "--json"]).stdout)["notes"][0]
     )

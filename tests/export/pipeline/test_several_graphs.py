@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from attn_runtime.tasks.info import describe, info_lines
 from attn_runtime.tasks.verification import verify
 from attn_runtime.trt import library
 from click.testing import CliRunner
+from support.command_lines.json_answers import result_of
 
 #: Shares the exported bundle with the other files about generators.
 
@@ -114,7 +114,7 @@ def test_one_graph_of_several_is_a_plain_file_too(attn_export: Callable[..., Any
         "--quiet",
     )
     assert ran.code == 0, ran.err
-    assert json.loads(ran.out)["precisions"]["fp32"]["file"] == "step.onnx"
+    assert result_of(ran.out)["precisions"]["fp32"]["file"] == "step.onnx"
     assert verify_against(out, "support.models.small_generators:lm", config=["layers=1"], graph="step")
     assert [p.name for p in tmp_path.iterdir()] == ["step.onnx"]
 
@@ -131,7 +131,7 @@ def test_engines_of_all_graphs_are_built_and_one_that_fails_ends_it_badly(
     cli, name = {"attn-run": (attn_run, "compile"), "attn-export": (attn_export_cli, "to-trt")}[command]
     ran = CliRunner().invoke(cli, [name, str(bundle), "--json", "--require-fused", "--quiet"])
     assert isinstance(ran.exception, FusionError), ran.output
-    encoder, first, step = json.loads(ran.stdout)
+    encoder, first, step = result_of(ran.stdout)
     assert [t["graph"] for t in (encoder, first, step)] == ["encoder", "first", "step"]
     assert Path(encoder["engine"]).is_file(), "it has no attention, and is built although the others fail"
     assert [t["exit_code"] for t in (first, step)] == [6, 6] and "attention" in step["error"]

@@ -21,6 +21,7 @@ from attn_runtime.trt.fused_attention import BlockFusion
 from attn_runtime.trt.precision_audit import Audit, AuditedLayer
 from support.attention import looking
 from support.checks.foreign_names import PLAIN, acted_on
+from support.command_lines.json_answers import result_of
 from support.graphs.foreign_graphs import odd_bundle
 from support.graphs.make_hostile_bundles import make_valid_bundle
 from support.pages.page_tags import PageTags, check_sealed
@@ -153,5 +154,5 @@ def test_the_command_tells_the_size(tmp_path: Path, capsys: pytest.CaptureFixtur
         f"{page}: {page.stat().st_size / 1024:.1f} KiB, 1 attention map to look at\n"
     )
     assert run("--quiet") == ""
-    assert json.loads(run("--json")) == {"file": str(page), "size": page.stat().st_size, "maps": 0, "notes": []}
+    assert result_of(run("--json")) == {"file": str(page), "size": page.stat().st_size, "maps": 0, "notes": []}
     assert dataclasses.asdict(report(bundle, page))["maps"] == 0, "without a golden case nothing is looked at"

@@ -41,7 +41,9 @@ def test_a_library_that_is_not_there_is_told_and_ort_is_taken(
     valid_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(capi.VARIABLE, "/nowhere/libattn_runtime.so")
-    with pytest.raises(BackendError, match="is not built; make cpp builds it, or name one in ATTN"):
+    with pytest.raises(
+        BackendError, match="is not in this attn-runtime; .*make cpp builds it, ATTN_RUNTIME_LIBRARY names one"
+    ):
         open_session(valid_bundle, "cpu", "native")
     assert open_session(valid_bundle, "cpu").backend == "ort"
 

@@ -234,7 +234,7 @@ def test_missing_provider_tells_what_to_install() -> None:
     states = {state.name: state for state in ort.providers()}
     assert states["CPUExecutionProvider"].problem is None
     if not states[CUDA].listed:
-        assert "pip install 'attn-runtime[gpu]'" in (states[CUDA].problem or "")
+        assert "pip install onnxruntime-gpu" in (states[CUDA].problem or "")
 
 
 def test_work_left_to_the_cpu_is_told_from_shape_arithmetic() -> None:

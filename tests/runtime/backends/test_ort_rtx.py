@@ -92,5 +92,5 @@ def test_what_is_missing_is_told_with_its_line(monkeypatch: pytest.MonkeyPatch) 
     if importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx") is not None:
         assert ort_rtx.why_unavailable() is None
         monkeypatch.setattr(ort_rtx, "_PACKAGE", "no_such_plugin")
-    assert "pip install 'attn-runtime[ort-rtx]'" in (ort_rtx.why_unavailable() or "")
+    assert "pip install onnxruntime onnxruntime-ep-nv-tensorrt-rtx-cu13" in (ort_rtx.why_unavailable() or "")
     assert not ort_rtx.AUTOMATIC and "needs a GPU" in (ort_rtx.why_not("cpu") or "")

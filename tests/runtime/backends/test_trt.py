@@ -59,7 +59,7 @@ def test_named_on_a_machine_without_a_gpu(valid_bundle: Path) -> None:
 
 def test_not_installed_is_told_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "pip install 'attn-runtime[rtx]'" in str(trt.why_unavailable())
+    assert "pip install tensorrt-rtx-cu13 cuda-python" in str(trt.why_unavailable())
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "tensorrt" else None)
     assert "cuda-python is not installed" in str(trt.why_unavailable())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from attn_runtime.escape import printable
 from attn_runtime.tasks import CaseResult
 from click.testing import CliRunner
 from PIL import Image
+from support.command_lines.json_answers import answer_of, result_of
 from support.graphs.make_graphs import add, brightness_classifier, embed, off_by, rewrite_answers
 
 
@@ -70,13 +70,13 @@ def test_info_tells_the_essence(valid_bundle: Path) -> None:
 
 def test_info_json_is_the_manifest(valid_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = invoke(capsys, "info", valid_bundle, "--json")
-    assert code == 0 and json.loads(out)["manifest"] == Bundle.open(valid_bundle).manifest
+    assert code == 0 and result_of(out)["manifest"] == Bundle.open(valid_bundle).manifest
 
 
 def test_info_of_a_plain_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = add(tmp_path / "add.onnx")
     assert "a: float32[B=1..2147483647, T=1..2147483647]" in invoke(capsys, "info", file)[1]
-    assert json.loads(invoke(capsys, "info", file, "--json")[1])["outputs"][0]["name"] == "z"
+    assert result_of(invoke(capsys, "info", file, "--json")[1])["outputs"][0]["name"] == "z"
 
 
 def test_text_of_a_bundle_can_not_steer_the_terminal(classifier: Path) -> None:
@@ -103,7 +103,7 @@ def test_image_gets_its_classes(classifier: Path, photo: Path) -> None:
 @pytest.mark.usefixtures("without_native")
 def test_top_and_json(classifier: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = invoke(capsys, "run", classifier, photo, "--top", 1, "--json")
-    told = json.loads(out)
+    told = result_of(out)
     assert code == 0 and [[g["label"] for g in row] for row in told["top"]] == [["bright"]]
     assert told["outputs"]["logits"]["shape"] == [1, 2] and told["backend"] == "ort"
 
@@ -128,7 +128,7 @@ def test_not_a_number_has_no_top(classifier: Path, tmp_path: Path, capsys: pytes
     np.savez(tmp_path / "in.npz", image=np.full((1, 3, 4, 4), np.nan, np.float32))
     code, out, _ = invoke(capsys, "run", classifier, tmp_path / "in.npz")
     assert code == 0 and "2 not finite" in out
-    assert json.loads(invoke(capsys, "run", classifier, tmp_path / "in.npz", "--json")[1])["top"] is None
+    assert result_of(invoke(capsys, "run", classifier, tmp_path / "in.npz", "--json")[1])["top"] is None
 
 
 @pytest.mark.parametrize(
@@ -209,14 +209,15 @@ def test_verify_fails_with_a_table(valid_bundle: Path, capsys: pytest.CaptureFix
     assert first.startswith("error: bundle gemm.attn: 1 of 3 golden cases") and head.startswith("case")
     assert worst.startswith("opt   y       [1, 7]")
     code, out, err = invoke(capsys, "verify", valid_bundle, "--json")
-    assert code == 4 and json.loads(out)["passed"] is False and err.startswith("error: ")
+    told = answer_of(out)
+    assert code == told["exit_code"] == 4 and told["result"]["passed"] is False and err.startswith("error: ")
 
 
 def test_bench(valid_bundle: Path, tmp_path: Path) -> None:
     quick = ["--warmup", 0, "--seconds", 0, "--min-runs", 3]
     done = attn_run("bench", valid_bundle, *quick, "--batch", "1,3", "--json", "--plot", tmp_path / "b.png")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [(r["batch"], r["runs"]) for r in json.loads(done.stdout)["results"]] == [(1, 3), (3, 3)]
+    assert [(r["batch"], r["runs"]) for r in result_of(done.stdout)["results"]] == [(1, 3), (3, 3)]
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
     table = attn_run("bench", valid_bundle, *quick).stdout.splitlines()
     assert [line.split()[0] for line in table[:4]] == ["batch", "1", "2", "4"]
@@ -239,7 +240,7 @@ def test_bench_options(arguments: list[str], says: str, valid_bundle: Path, caps
 def test_doctor() -> None:
     done = attn_run("doctor")
     assert done.returncode == 0 and done.stderr == "" and "device auto takes: ort on" in done.stdout
-    assert [each["name"] for each in json.loads(attn_run("doctor", "--json").stdout)["backends"]][1:3] == [
+    assert [each["name"] for each in result_of(attn_run("doctor", "--json").stdout)["backends"]][1:3] == [
         "openvino",
         "ort",
     ]
@@ -254,7 +255,7 @@ def test_doctor_with_nothing_installed() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 10 and done.stderr == ""
     assert "device auto takes: nothing" in done.stdout
-    assert "to run graphs: pip install 'attn-runtime[" in done.stdout
+    assert "to run graphs: pip install onnxruntime" in done.stdout
 
 
 # --- the command line itself --------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from attn_runtime.errors import AttnError
 from attn_runtime.text_format import columns, worst_table
 from PIL import Image
 from support.checks.foreign_names import HARMLESS, HOSTILE, PLAIN, acted_on
+from support.command_lines.json_answers import result_of
 from support.graphs.foreign_graphs import odd_bundle, odd_classifier, odd_graph, odd_inputs, odd_operator
 
 pytestmark = pytest.mark.usefixtures("without_native")
@@ -78,7 +79,7 @@ def test_tensors_dims_and_nodes(folder: Path, capsys: pytest.CaptureFixture[str]
     code, out, _ = attn_run(capsys, "run", folder / "odd.onnx", folder / "in.npz")
     assert code == 0 and len(out.splitlines()) == 1 + len(HOSTILE)
     code, out, _ = attn_run(capsys, "info", folder / "odd.onnx", "--json")
-    assert out.isascii() and [i["name"] for i in json.loads(out)["inputs"]] == list(HOSTILE)
+    assert out.isascii() and [i["name"] for i in result_of(out)["inputs"]] == list(HOSTILE)
 
 
 def test_an_operator_that_nobody_knows(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

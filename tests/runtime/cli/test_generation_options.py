@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from attn_runtime.cli.app import cli
 from attn_runtime.errors import UsageError
 from attn_runtime.generate import GenerateOptions, Sample, generate_texts
 from click.testing import CliRunner, Result
+from support.command_lines.json_answers import result_of
 from support.models.tiny_generators import Tiny, asset_of, write_bundle
 from support.models.tiny_texts import text_assets
 
@@ -74,7 +74,7 @@ def test_the_bundles_default_draws_and_greedy_does_not(folder: Path) -> None:
     for given, sample in ((["--seed", "4"], Sample(seed=4)), ([], None), (["--greedy"], False)):
         done = run("generate", folder / "writer.attn", "--prompt", TEXT, *given, "--json")
         wanted = generate_texts(folder / "writer.attn", [TEXT], GenerateOptions(sample=sample), device="cpu", threads=1)
-        assert json.loads(done.stdout)["answers"][0]["tokens"] == list(wanted.answers[0].tokens)
+        assert result_of(done.stdout)["answers"][0]["tokens"] == list(wanted.answers[0].tokens)
     assert wanted.answers[0].tokens != answer(folder, "writer", GenerateOptions(sample=Sample(seed=4)))
 
 
@@ -97,7 +97,7 @@ def test_lookup_writes_the_same_and_counts_its_guesses(tmp_path: Path) -> None:
     tiny = Tiny(encoder=False, extend=True, sharpness=1.0, layers=1, seed=5, stop=())
     path = write_bundle(tmp_path / "writer.attn", tiny, **text_assets(tiny))
     asked = ["generate", path, "--prompt", "the cat the cat", "--json"]
-    found, wanted = (json.loads(run(*asked, *more).stdout) for more in (["--lookup", "5"], []))
+    found, wanted = (result_of(run(*asked, *more).stdout) for more in (["--lookup", "5"], []))
     assert [one["tokens"] for one in found["answers"]] == [one["tokens"] for one in wanted["answers"]]
     assert 0 < found["accepted"] <= found["drafted"] and "drafted" not in wanted
     refused = run(*asked, "--lookup", "5", "--beams", "2")

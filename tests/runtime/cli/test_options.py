@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 import pytest
-from attn_runtime import errors
+from attn_runtime import __version__, errors
 from attn_runtime.cli.options import NearestGroup, json_option, print_json, run_cli
 from attn_runtime.errors import AttnError, ParityError
 
@@ -56,21 +56,35 @@ def raising(error: BaseException) -> Callable[[], None]:
 def test_every_error_is_a_document_with_its_code_and_a_line(kind: type[AttnError], run: Run) -> None:
     code, out, err = run("do", "it", "--json", then=raising(kind("x is 1; give 2", "and\nmore")))
     assert (code, err) == (kind.exit_code, "error: x is 1; give 2\nand\nmore\n")
-    assert json.loads(out) == {"error": {
-        "code": kind.exit_code, "kind": kind.__name__, "message": "x is 1; give 2", "found": "x is 1",
-        "expected": None, "do": "give 2", "details": "and\nmore",
-    }}  # fmt: skip
+    assert json.loads(out) == {
+        "schema": "attn-answer/1", "tool": "program", "version": __version__, "command": "do", "ok": False,
+        "exit_code": kind.exit_code, "result": None, "error": {
+            "code": kind.exit_code, "kind": kind.__name__, "message": "x is 1; give 2", "found": "x is 1",
+            "expected": None, "do": "give 2", "details": "and\nmore",
+        },
+    }  # fmt: skip
 
 
 def test_without_json_stdout_is_the_text_alone(run: Run) -> None:
     assert run("do", "it", told={"a": 1}, then=raising(AttnError("no"))) == (1, "text\n", "error: no\n")
 
 
-@pytest.mark.parametrize(("told", "first"), [({"passed": False}, {"passed": False}), ([1], {"result": [1]})])
-def test_a_report_that_ends_in_an_error_is_one_document_with_both(told: Any, first: dict[str, Any], run: Run) -> None:
+@pytest.mark.parametrize("told", [{"passed": False}, [1]])
+def test_a_report_that_ends_in_an_error_is_one_document_with_both(told: Any, run: Run) -> None:
     code, out, _ = run("do", "it", "--json", told=told, then=raising(ParityError("off")))
     document = json.loads(out)
-    assert code == 4 and document.pop("error")["code"] == 4 and document == first
+    assert code == document["error"]["code"] == 4 and document["result"] == told and document["ok"] is False
+
+
+def test_what_ends_well_and_what_ends_so_without_an_error(run: Run) -> None:
+    code, out, _ = run("do", "it", "--json", told={"a": 1})
+    assert code == 0 and json.loads(out) == {
+        "schema": "attn-answer/1", "tool": "program", "version": __version__, "command": "do", "ok": True, "exit_code": 0,
+        "result": {"a": 1}, "error": None,
+    }  # fmt: skip
+    code, out, _ = run("do", "it", "--json", told={"a": 1}, then=lambda: click.get_current_context().exit(10))
+    document = json.loads(out)
+    assert (code, document["exit_code"], document["ok"], document["error"]) == (10, 10, False, None)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +124,7 @@ def test_an_interrupt_is_told_as_well(run: Run) -> None:
 def test_a_stop_from_outside_is_told_as_well(run: Run) -> None:
     code, out, err = run("do", "it", "--json", told={"a": 1}, then=lambda: signal.raise_signal(signal.SIGTERM))
     document = json.loads(out)
-    assert (code, err, document["a"]) == (143, "error: stopped by SIGTERM\n", 1)
+    assert (code, err, document["result"]["a"]) == (143, "error: stopped by SIGTERM\n", 1)
     assert (document["error"]["code"], document["error"]["message"]) == (143, "stopped by SIGTERM")
 
 

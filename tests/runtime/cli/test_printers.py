@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from attn_runtime.cli.printers import print_run
 from attn_runtime.generate import TextAnswers
 from attn_runtime.tasks import RunResult
 from attn_runtime.tasks.file_run import Guess
+from support.command_lines.json_answers import answer_of, result_of
 from support.graphs.make_graphs import brightness_classifier, off_by, rewrite_answers
 
 pytestmark = pytest.mark.usefixtures("without_native")
@@ -42,8 +42,10 @@ def test_verify_in_silence_is_its_exit_code(valid_bundle: Path, invoke: Invoke) 
 def test_a_report_that_failed_is_one_document(valid_bundle: Path, invoke: Invoke) -> None:
     rewrite_answers(valid_bundle, "opt", off_by(0.5))
     code, out, _ = invoke("verify", valid_bundle, "--json")
-    told = json.loads(out)
-    assert code == told["error"]["code"] == 4 and told["passed"] is False and len(told["cases"]) == 3
+    told = answer_of(out)
+    assert (
+        code == told["error"]["code"] == 4 and told["result"]["passed"] is False and len(told["result"]["cases"]) == 3
+    )
     assert told["error"]["kind"] == "ParityError" and "[1, 7]" in told["error"]["details"]
 
 
@@ -53,7 +55,7 @@ def test_what_was_passed_over_is_told_when_it_is_asked_for(valid_bundle: Path, i
     code, same, err = invoke("verify", valid_bundle, "--device", "cpu", "--verbose")
     assert same == out and "passed over: native on cpu (" in err and "(only when asked for by name)\n" in err
     assert invoke("verify", valid_bundle, "--device", "cpu", "--backend", "ort", "-vq")[2] == "passed over: none\n"
-    told = json.loads(invoke("verify", valid_bundle, "--device", "cpu", "--json", "-v")[1])
+    told = result_of(invoke("verify", valid_bundle, "--device", "cpu", "--json", "-v")[1])
     assert told["choice"] == "ort on cpu, fp32" and any("native on cpu" in reason for reason in told["passed_over"])
 
 
@@ -90,7 +92,7 @@ def test_a_generator_notes_the_gpu_it_could_not_use(monkeypatch: pytest.MonkeyPa
     assert invoke("generate", "x.attn", "--prompt", "Leo") == (0, "", f"{unknown}note: runs on the CPU: ...\n")
     assert invoke("generate", "x.attn", "--prompt", "Leo", "-q") == (0, "", "")
     assert invoke("generate", "x.attn", "--prompt", "Leo", "-q", "-v") == (0, "", "passed over: ort on cuda (no)\n")
-    told = json.loads(invoke("generate", "x.attn", "--prompt", "Leo", "--json", "-q")[1])
+    told = result_of(invoke("generate", "x.attn", "--prompt", "Leo", "--json", "-q")[1])
     assert (told["passed_over"], told["notes"]) == (["ort on cuda (no)"], ["runs on the CPU: ..."])
 
 

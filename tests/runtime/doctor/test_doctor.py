@@ -15,6 +15,7 @@ from attn_runtime.device.jetpack import Jetpack
 from attn_runtime.doctor import tensorrt as trt_doctor
 from attn_runtime.doctor.doctor import GpuState, diagnose, diagnosis_lines
 from attn_runtime.trt import library
+from support.command_lines.json_answers import answer_of
 
 no_gpu = pytest.mark.skipif(find_gpus().problem is None, reason="this machine has a GPU")
 
@@ -122,8 +123,10 @@ def test_without_any_engine_library_it_says_what_to_install_and_exits_10() -> No
     assert done.returncode == 10, done.stderr
     assert done.stderr == ""
     assert "device auto takes: nothing" in done.stdout
-    assert "to run graphs: pip install 'attn-runtime[cpu]'" in done.stdout
-    told = json.loads(subprocess.run([sys.executable, "-c", _BARE, "--json"], capture_output=True, text=True).stdout)
+    assert "to run graphs: pip install onnxruntime" in done.stdout
+    answer = answer_of(subprocess.run([sys.executable, "-c", _BARE, "--json"], capture_output=True, text=True).stdout)
+    assert (answer["ok"], answer["exit_code"], answer["error"]) == (False, 10, None)
+    told = answer["result"]
     assert told["auto"] is None and told["providers"] == []
     assert {state["problem"] is None for state in told["tensorrt"]} == {False}
 

@@ -26,10 +26,10 @@ def one(found: list[str], start: str) -> str:
 
 def test_machine_with_nothing() -> None:
     assert lines(packages={}) == [
-        "to run graphs: pip install 'attn-runtime[cpu]'",
-        "to build TensorRT-RTX engines for RTX cards, which needs no GPU: pip install 'attn-runtime[rtx]'",
-        "to run on image files: pip install 'attn-runtime[image]'",
-        "for bench --plot: pip install 'attn-runtime[plot]'",
+        "to run graphs: pip install onnxruntime",
+        "to build TensorRT-RTX engines for RTX cards, which needs no GPU: pip install tensorrt-rtx-cu13 cuda-python",
+        "to run on image files: pip install pillow",
+        "for bench --plot: pip install matplotlib",
     ]
 
 
@@ -41,7 +41,7 @@ def test_nothing_is_missing() -> None:
 
 def test_two_distributions_over_each_other() -> None:
     both = COMPLETE | {"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"}
-    assert "pip install 'attn-runtime[cpu]'" in one(lines(packages=both), "onnxruntime and onnxruntime-gpu overwrite")
+    assert "pip install onnxruntime" in one(lines(packages=both), "onnxruntime and onnxruntime-gpu overwrite")
     on_gpu = lines(packages=both, capabilities=("8.9",), cuda="13.0")
     assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in one(on_gpu, "onnxruntime and onnxruntime-gpu overwrite")
 
@@ -51,7 +51,7 @@ def test_rtx_card() -> None:
                   usable=frozenset({"cpu"}))  # fmt: skip
     assert found == [
         "to run graphs on the GPU: pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'",
-        "for TensorRT-RTX engines on this GPU: pip install 'attn-runtime[rtx]'",
+        "for TensorRT-RTX engines on this GPU: pip install tensorrt-rtx-cu13 cuda-python",
     ]
 
 
@@ -59,12 +59,12 @@ def test_rtx_card() -> None:
 def test_card_that_rtx_does_not_know(capability: str) -> None:
     found = lines(capabilities=(capability,), cuda="13.0")
     line = one(found, "for TensorRT engines")
-    assert f"does not run on compute capability {capability}" in line and "pip install 'attn-runtime[tensorrt]'" in line
-    assert not [line for line in found if "[rtx]" in line]
+    assert f"does not run on compute capability {capability}" in line and "pip install tensorrt cuda-python" in line
+    assert not [line for line in found if "tensorrt-rtx" in line]
 
 
 def test_two_cards_of_which_one_is_rtx() -> None:
-    assert "[rtx]" in one(lines(capabilities=("9.0", "12.0"), cuda="13.0"), "for TensorRT-RTX engines")
+    assert "tensorrt-rtx" in one(lines(capabilities=("9.0", "12.0"), cuda="13.0"), "for TensorRT-RTX engines")
 
 
 def test_driver_of_yesterday() -> None:
@@ -95,7 +95,9 @@ def test_orin() -> None:
     onnx = one(found, "to run graphs in ONNX Runtime on the GPU")
     assert "pip install onnxruntime-gpu --index-url https://pypi.jetson-ai-lab.io/jp6/cu126" in onnx
     assert "CMAKE_CUDA_ARCHITECTURES=87" in onnx
-    assert len(found) == 2 and not [line for line in found if "[rtx]" in line or "[tensorrt]" in line or "580" in line]
+    assert len(found) == 2 and not [
+        line for line in found if "tensorrt-rtx" in line or "[tensorrt]" in line or "580" in line
+    ]
 
 
 def test_thor() -> None:

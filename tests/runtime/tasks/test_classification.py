@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from attn_runtime.preprocess.wav import write_wav
 from attn_runtime.spec import Dim
 from attn_runtime.tasks.classification import classify
 from PIL import Image
+from support.command_lines.json_answers import result_of
 from support.models.small_classifiers import pictures, recordings, texts
 
 
@@ -219,7 +219,7 @@ def test_the_command_prints_labels_and_scores_and_says_the_rest_on_stderr(
 
 def test_the_command_prints_json(of_texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "classify", of_texts, "odd zorp", "--json", "--top", "1")
-    told = json.loads(out)
+    told = result_of(out)
     assert (code, err) == (0, "")
     assert told["kind"] == "text"
     (found,) = told["inputs"]

@@ -17,6 +17,7 @@ from attn_runtime.tasks import generation_benchmark as module
 from attn_runtime.tasks.benchmark import BenchReport, bench
 from attn_runtime.tasks.plots.bench import plot_bench
 from click.testing import CliRunner
+from support.command_lines.json_answers import result_of
 from support.models.tiny_generators import Tiny, write_bundle
 
 WRITER = Tiny(layers=1, max_length=24, batch=8, encoder=False, seed=2)
@@ -128,7 +129,7 @@ def test_the_command(folder: Path) -> None:
     ran = CliRunner().invoke(cli, arguments)
     head, *rows = ran.stdout.splitlines()[:3]
     assert "tokens/s" in head and [row.split()[:4] for row in rows] == [[n, "1", "4", "3"] for n in "12"]
-    told = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
+    told = result_of(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
     assert [(r["batch"], r["prompt"], r["new_tokens"]) for r in told["results"]] == [(1, 4, 3), (2, 4, 3)]
 
 

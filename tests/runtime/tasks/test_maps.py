@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from PIL import Image
 from support.attention import looking
 from support.attention.looking import CELLS, COLUMNS, GRID, PATCH, ROWS, uniform
+from support.command_lines.json_answers import result_of
 from support.models import tiny_generators
 from support.models.tiny_generators import Tiny
 
@@ -284,7 +285,7 @@ def test_the_command_prints_writes_and_draws(
     assert Image.open(tmp_path / "a.png").size[0] > 500
     with np.load(tmp_path / "a.npz") as saved:
         assert saved["model.attention_look"].shape == (1, CELLS, CELLS)
-    told = json.loads(attn_run("attention", watcher, lamp, "--json").output)
+    told = result_of(attn_run("attention", watcher, lamp, "--json").output)
     (only,) = told["maps"]
     assert only["layer"] == 0 and only["keys"] == CELLS and only["most"]["weight"] == pytest.approx(1)
 

@@ -13,7 +13,7 @@ from types import ModuleType
 MAX_STATEMENTS = 15
 
 #: What every file of a command line may import of a package besides its public names: errors, and how to put things in words.
-_WORDS = {"errors", "escape", "text_format"}
+_WORDS = {"errors", "escape", "text_format", "logs"}
 #: What prints, draws, or ends the process with the exit code of what was printed; what knows what an option may be; and what
 #: limits the process itself.
 _PRINTING = re.compile(r"\w+_(lines?|text)|plot_\w+|require(_\w+)?|read_lines|schemes|check_(file|plot)|limit_openmp")

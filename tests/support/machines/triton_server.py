@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -141,6 +141,39 @@ def request(cancel_after: int | None = None, **inputs: Any) -> Request:
     return Request(cancel_after, **{name: array(value) for name, value in inputs.items()})
 
 
+class MetricFamily:
+    """Metrics of the server by name and labels. A model that asks for what the server would refuse is failed."""
+
+    COUNTER, GAUGE, HISTOGRAM = range(3)
+    shown: ClassVar[dict[str, Metric]] = {}
+
+    def __init__(self, name: str, description: str, kind: int) -> None:
+        assert name.isidentifier() and description and kind in range(3)
+        self._name, self._kind = name, kind
+
+    def Metric(self, labels: dict[str, str], buckets: list[float] | None = None) -> Metric:
+        assert (buckets is not None) == (self._kind == self.HISTOGRAM) and buckets == (buckets and sorted(buckets))
+        made = self.shown[self._name] = Metric(self._kind, labels)
+        return made
+
+
+class Metric:
+    def __init__(self, kind: int, labels: dict[str, str]) -> None:
+        self._kind, self.labels, self.value, self.observed = kind, labels, 0.0, list[float]()
+
+    def increment(self, value: float) -> None:
+        assert self._kind != MetricFamily.HISTOGRAM and (value >= 0 or self._kind == MetricFamily.GAUGE)
+        self.value += value
+
+    def set(self, value: float) -> None:
+        assert self._kind == MetricFamily.GAUGE
+        self.value = value
+
+    def observe(self, value: float) -> None:
+        assert self._kind == MetricFamily.HISTOGRAM
+        self.observed.append(value)
+
+
 class Settled:
     """A TritonPythonModel whose `execute` returns when all is answered, for which a server does not wait."""
 
@@ -156,14 +189,16 @@ class Settled:
 
 
 @contextmanager
-def python_model(model: Path, version: int = 1) -> Iterator[Any]:
-    """The TritonPythonModel of a model's folder, initialised as the server does it."""
+def python_model(model: Path, version: int = 1, metrics: type | None = MetricFamily) -> Iterator[Any]:
+    """The TritonPythonModel of a model's folder, initialised as the server does it; with None by one that has no metrics."""
     from google.protobuf.json_format import MessageToJson
 
     config = read_config(model)
     utils: Any = types.ModuleType("triton_python_backend_utils")
     utils.Tensor, utils.TritonError, utils.InferenceResponse = Tensor, TritonError, InferenceResponse
     utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
+    if metrics is not None:
+        utils.MetricFamily = metrics
     utils.get_input_tensor_by_name = lambda request, name: (
         Tensor(name, request.inputs[name]) if name in request.inputs else None
     )
@@ -182,6 +217,7 @@ def python_model(model: Path, version: int = 1) -> Iterator[Any]:
             "model_repository": str(model),
             "model_version": str(version),
             "model_name": config.name,
+            "model_instance_name": f"{config.name}_0_0",
         }
     )
     try:

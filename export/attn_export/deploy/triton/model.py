@@ -16,6 +16,7 @@ and what it gets does not depend on the others. Every request gets one last resp
 from __future__ import annotations
 
 import json
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -48,6 +49,12 @@ class TritonPythonModel:
         )
         self._prompts = [one["name"] for one in config["input"] if not one.get("optional")]
         self._text = open_text(self._generator) if self._prompts == ["text"] else None
+        labels = {
+            "model": args["model_name"],
+            "version": args["model_version"],
+            "instance": args["model_instance_name"],
+        }
+        self._metrics = _Metrics(self._generator, labels)
 
     def execute(self, requests: Sequence[Any]) -> None:
         asked = []
@@ -66,6 +73,7 @@ class TritonPythonModel:
                 asked.append(one)
         for group in _alike(asked, self._generator.most_rows):
             self._answer(group)
+        self._metrics.tell()
 
     def finalize(self) -> None:
         self._generator.close()
@@ -76,6 +84,7 @@ class TritonPythonModel:
         if not one.reply.over:
             request = self._generator.submit(self._inputs([one]), one.options, one.follow)
             request.when_done(lambda request: one.reply.attempt(one.end, request))
+            request.when_done(lambda _: self._metrics.tell())
 
     def _answer(self, group: Sequence[_Asked]) -> None:
         """Search for all of a group, and alone where that fails: whose fault it was shows then."""
@@ -266,6 +275,55 @@ class _Reply:
             self._sender.send(told, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
         except Exception as problem:
             _log(problem)
+
+
+class _Metrics:
+    """What the server tells at its port for metrics: `Generator.stats`, under the names of `attn_runtime.prometheus_text`.
+
+    Servers before 23.05 have no metrics of models, those before 24.12 no histograms: these tell what they can.
+    """
+
+    def __init__(self, generator: Any, labels: dict[str, str]) -> None:
+        self._generator, self._lock = generator, threading.Lock()
+        self._shown: list[tuple[str, Any, Any]] = []  # its name, its family, which it may not outlive, and itself
+        self._told = {metric.name: metric for metric in generator.stats().metrics()}
+        try:
+            for metric in self._told.values():
+                self._show(metric, labels)
+        except Exception as error:  # of a server that was told --allow-metrics=false, too
+            self._shown = []
+            print(f"attn: the server takes no metrics of the generator: {error}")
+
+    def _show(self, metric: Any, labels: dict[str, str]) -> None:
+        kinds = getattr(pb_utils, "MetricFamily", None)
+        kind = getattr(kinds, metric.kind.upper(), None)
+        if kinds is not None and kind is not None:
+            family = kinds(name=metric.name, description=metric.about, kind=kind)
+            about: dict[str, Any] = {"labels": labels}
+            if metric.kind == "histogram":
+                about["buckets"] = [bound for bound, _ in metric.value.cumulative()[:-1]]
+            made = family.Metric(**about)
+            self._shown.append((metric.name, family, made))
+
+    def tell(self) -> None:
+        """What is new. A request is answered whatever becomes of it."""
+        if not self._shown:
+            return
+        try:
+            with self._lock:
+                before = self._told
+                self._told = {metric.name: metric for metric in self._generator.stats().metrics()}
+                for name, _, shown in self._shown:
+                    now = self._told[name]
+                    if now.kind == "gauge":
+                        shown.set(now.value)
+                    elif now.kind == "counter":
+                        shown.increment(now.value - before[name].value)
+                    else:
+                        for seconds in now.value.since(before[name].value):
+                            shown.observe(seconds)
+        except Exception as error:
+            _log(error)
 
 
 def _log(error: Exception) -> None:

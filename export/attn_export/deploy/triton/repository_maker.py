@@ -17,6 +17,7 @@ from attn_runtime.generate.graphs import GraphIO
 from attn_runtime.spec import TensorSpec
 from attn_runtime.trt.builder import check_for_provider
 
+from .. import runtime_wheel
 from .config import Message, Signature, accelerator, dynamic_batching, instance_group, parameters
 from .engines import Plans, find_plans
 from .repository import CONFIG, ModelFolder, check_name, check_place, write_model
@@ -275,8 +276,9 @@ def _generator(bundle: Bundle, name: str, options: TritonOptions) -> tuple[Model
         config["model_warmup"], folder.files["warmup/text.bin"] = [warm[0]], warm[1]
     graphs = [bundle.graphs[side.name] for side in (wiring.encoder, wiring.first, wiring.step) if side is not None]
     precision = options.precision or graphs[0].default_precision
+    wheel, folder.files[f"wheels/{wheel}"] = runtime_wheel()
     notes = [
-        "its server needs Python with attn-runtime: pip install 'attn-runtime[cpu,text]' (on a GPU 'attn-runtime[gpu,text]')"
+        f"its server's Python needs: pip install {name}/wheels/{wheel} onnxruntime tokenizers (on a GPU onnxruntime-gpu)"
     ]
     others = _others(graphs, precision, notes)
     told = (precision, others, "python", most, 1 if warm else 0, tuple(notes))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from attn_runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from .activations import STANDS_FOR_INFINITY, Spread, compare_intermediates, probe, ranges
+    from .activations import Spread, compare_intermediates, probe, ranges
     from .bisection import Bisection, Step, compare_graphs, limit_text, precision_of, short
+    from .masked_places import STANDS_FOR_INFINITY
     from .sensitivity import Sensitivity, in_source, measure_sensitivity, tensor_names
 
 __all__ = [
@@ -34,8 +35,9 @@ __getattr__, __dir__ = lazy(
     __name__,
     __all__,
     {
-        "activations": ["STANDS_FOR_INFINITY", "Spread", "compare_intermediates", "probe", "ranges"],
+        "activations": ["Spread", "compare_intermediates", "probe", "ranges"],
         "bisection": ["Bisection", "Step", "compare_graphs", "limit_text", "precision_of", "short"],
+        "masked_places": ["STANDS_FOR_INFINITY"],
         "sensitivity": ["Sensitivity", "in_source", "measure_sensitivity", "tensor_names"],
     },
 )

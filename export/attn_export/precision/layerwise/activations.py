@@ -16,11 +16,11 @@ from attn_runtime.child_process import ChildProcess
 from attn_runtime.ort import cpu_options, make_session
 from safetensors.numpy import load_file
 
+from .masked_places import masked_places
+
 #: Tensors of both graphs held at one time, in bytes.
 BUDGET_BYTES = 512 << 20
 _FIRST_CHUNK = 4
-#: No activation is this large: masks write such numbers (the least float32, -1e30) where they mean minus infinity.
-STANDS_FOR_INFINITY = 1e30
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Spread:
     """One tensor at the case where it differs most. Magnitudes are of finite values, in the tensor's own unit.
 
     largest     max|reference| over all cases
-    scale       max|reference| at that case, without the numbers that stand for infinity
-    error       max|other - reference| there, where both are finite, without those numbers
+    scale       max|reference| at that case, without what stands for infinity (`masked_places`)
+    error       max|other - reference| there, where both are finite, without that
     lost        elements that are finite in the reference and not in the other graph
     case        index of the case: the most lost elements, then the largest error over scale
     """
@@ -143,7 +143,7 @@ def _row(name: str, reference: Any, other: Any, case: int) -> list[Any] | None:
     fine = np.isfinite(reference)
     both = fine & np.isfinite(other)
     wide = np.abs(reference.astype(np.float64))
-    meant = fine & (wide < STANDS_FOR_INFINITY)
+    meant = fine & ~masked_places(reference, other)
     largest = float(wide[fine].max(initial=0.0))
     scale = float(wide[meant].max(initial=0.0))
     compared = both & meant

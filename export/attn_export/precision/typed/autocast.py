@@ -45,7 +45,7 @@ def require_autocast() -> None:
     if missing:
         raise BackendError(
             f"half precision needs NVIDIA ModelOpt's AutoCast: {', '.join(missing)} not installed; "
-            "pip install 'attn-export[half]'"
+            "pip install nvidia-modelopt onnx-graphsurgeon onnxconverter-common onnxslim polygraphy lief ml_dtypes"
         )
 
 

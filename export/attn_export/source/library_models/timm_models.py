@@ -140,7 +140,7 @@ def _timm() -> Any:
             import timm.data
     except (ImportError, RuntimeError) as problem:  # of timm; of a torchvision that was built for another torch
         raise UsageError(
-            f"timm:NAME needs timm, and it can't be imported ({printable(str(problem), 120)}); pip install 'attn-export[vision]'"
+            f"timm:NAME needs timm, and it can't be imported ({printable(str(problem), 120)}); pip install timm torchvision"
         ) from problem
     return timm
 

@@ -124,7 +124,7 @@ def _models() -> Any:
             f"torch {torch.__version__}, from the index that torch came from"
         ) from problem
     if not there:
-        raise UsageError("torchvision:NAME needs torchvision; pip install 'attn-export[vision]'")
+        raise UsageError("torchvision:NAME needs torchvision; pip install timm torchvision")
     import torchvision
 
     return torchvision.models

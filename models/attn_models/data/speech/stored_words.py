@@ -73,7 +73,10 @@ def split(part: str, noise_seed: int | None) -> Split:
     try:
         tensors = load(lzma.decompress(FILE.read_bytes()))
     except (OSError, lzma.LZMAError) as error:
-        raise BundleError(f"stored words {FILE.name}: {error}; install the package again") from error
+        raise BundleError(
+            f"stored words {FILE.name}: {error}; wheels are without training data: take the repository, or "
+            "pip install espeakng-loader"
+        ) from error
     spectra = torch.from_numpy(tensors[f"{part}.spectra"]).float() * STEP + _LOWEST
     targets = torch.from_numpy(tensors[f"{part}.labels"].astype(np.int64))
     silent = round(len(targets) * _SILENT / (1 - _SILENT))

@@ -89,6 +89,8 @@ class Request(Generic[Result]):
     """A prompt that was submitted. Its tokens are iterated over as they come; `result` waits for all of them.
 
     Any thread may call it, but for on_token's, which would wait for itself.
+
+    first_seconds   from when it was submitted to its first token; None before
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Request(Generic[Result]):
         lock = threading.RLock()
         self._changed, self._over = threading.Condition(lock), threading.Condition(lock)
         self._tokens: list[int] = []
+        self.first_seconds: float | None = None
         self._result: Result | None = None
         self._error: BaseException | None = None
         self._done = False
@@ -170,6 +173,8 @@ class Request(Generic[Result]):
                 if self._done:
                     return 0, False
                 token, going = self._row.take(logits, row, likeliest)
+                if not self._tokens:
+                    self.first_seconds = time.perf_counter() - self._started
                 self._tokens.append(token)
                 self._changed.notify_all()
             if self._on_token is not None:

@@ -64,6 +64,11 @@ class Server:
         thread = self._thread
         return thread is not None and thread.ident == threading.get_ident()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests have not been begun."""
+        return len(self._waiting)
+
     def submit(self, request: Request[Any]) -> None:
         """Take it in. InputError where it would never fit, UsageError where too many wait, and once it is closed."""
         if not self._closed:

@@ -56,7 +56,7 @@ def draw(
     try:
         import matplotlib.figure
     except ImportError as error:
-        raise BackendError("--plot needs matplotlib; pip install 'attn-runtime[plot]'") from error
+        raise BackendError("--plot needs matplotlib; pip install matplotlib") from error
     maps = found.chosen(layer, None if head == "all" else head)
     panels = [
         (m, number, f"head {number}" if head == "all" else "mean of heads" if head == "mean" else f"head {head}")

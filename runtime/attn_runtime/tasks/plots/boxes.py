@@ -37,7 +37,7 @@ def draw_boxes(found: Detected, picture: NDArray[np.uint8]) -> Any:
         import matplotlib.figure
         from matplotlib.patches import Rectangle
     except ImportError as error:
-        raise BackendError("--plot needs matplotlib; pip install 'attn-runtime[plot]'") from error
+        raise BackendError("--plot needs matplotlib; pip install matplotlib") from error
     longer = max(found.height, found.width)
     size = max(_INCHES * found.width / longer, 1.0), max(_INCHES * found.height / longer, 1.0)
     figure = matplotlib.figure.Figure(figsize=size, layout="constrained")

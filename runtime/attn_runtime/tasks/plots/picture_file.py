@@ -15,7 +15,7 @@ def check_plot(file: str | Path) -> None:
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError as error:
-        raise BackendError("--plot needs matplotlib; pip install 'attn-runtime[plot]'") from error
+        raise BackendError("--plot needs matplotlib; pip install matplotlib") from error
     known = FigureCanvasBase.get_supported_filetypes()
     if (suffix := Path(file).suffix.removeprefix(".")) not in known:
         raise UsageError(f"plot {file}: got suffix {suffix or '(none)'}, expected one of {', '.join(sorted(known))}")

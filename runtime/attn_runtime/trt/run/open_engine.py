@@ -7,6 +7,7 @@ from pathlib import Path
 from ...device import CudaDevice, gpus
 from ...errors import BackendError
 from ...interface import GraphFile, OpenOptions
+from ...logs import Log
 from ...spec import Dim, TensorSpec
 from .. import (
     SUFFIX,
@@ -33,12 +34,15 @@ from .executor_trt10 import LibraryExecutor
 from .kernel_cache import RuntimeCache
 from .stream import StreamOptions
 
+_log = Log(__name__)
+
 
 def open_runner(graph: GraphFile, device: str, options: OpenOptions) -> EnginePool:
     """Open the engine that fits this machine. BackendError where there is none, EngineError where it is damaged."""
     number = gpus.device_number(device)
     found = find(graph, this_machine(number))
     plan = read_plan(found)
+    _log.info("%s: engine %s, %d bytes", graph.where, found.path, len(plan))
     gpu = CudaDevice(number)
     cache = RuntimeCache(found.path, options.cache)
     where = f"{graph.where}, engine {found.path.name}"

@@ -21,6 +21,7 @@ import pytest
 from attn_export.deploy.jetson.folder_maker import JetsonOptions, deploy_jetson
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.jetson.bootstrap import UNPACKED
+from support.command_lines.json_answers import result_of
 from support.graphs.make_hostile_bundles import make_valid_bundle, read_manifest, rehash, write_manifest
 from support.machines.fake_board import FakeBoard, make_board
 from support.models import tiny_generators as tiny
@@ -494,7 +495,7 @@ def test_on_the_cpu_with_nothing_stood_in_for(folder: Path, board: FakeBoard) ->
     _no_tensorrt(board, folder)
     done = board.run(folder, "--device", "cpu", "--precision", "fp32", "--json", *SHORT)
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    report = result_of(done.stdout)
     assert report == report_of(folder) and report["passed"] and report["builds"] == []
     assert report["verified"][0]["report"]["backend"] == "ort"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attn_export.deploy import wheel_files
 from attn_export.deploy.folder import DeployFolder
-from attn_export.deploy.jetson import cpp_library, wheels
+from attn_export.deploy.jetson import cpp_library
 from attn_export.deploy.jetson.folder_maker import JetsonOptions, deploy_jetson
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BundleError, EngineError, OutputError, StageError, UsageError
@@ -26,6 +26,7 @@ from attn_runtime.jetson.boards import BOARDS, REFUSALS, RELEASES, SOURCES, boar
 from attn_runtime.jetson.deploy_manifest import Order, read_order
 from attn_runtime.jetson.memory import available_memory, plan_build
 from onnx import TensorProto
+from support.command_lines.json_answers import result_of
 from support.graphs.make_hostile_bundles import make_valid_bundle, read_manifest, rehash, write_manifest
 from support.tensorrt.quantised_graphs import of_weights
 
@@ -78,7 +79,7 @@ def test_the_wheel_is_all_of_attn_runtime_and_no_more(folder: Path) -> None:
         sources = {
             p.relative_to(root).as_posix()
             for p in (root / "attn_runtime").rglob("*")
-            if p.suffix in (".py", ".json", ".typed")
+            if p.is_file() and p.suffix not in (".pyc", ".so")
         }
         assert inside == sources
 
@@ -90,7 +91,7 @@ def test_the_wheel_of_an_installed_attn_runtime_is_the_one_it_came_from(folder: 
     subprocess.run([*pip, "--target", tmp_path / "site", wheel], check=True)
     (installed,) = metadata.distributions(name="attn-runtime", path=[str(tmp_path / "site")])
     (tmp_path / "made").mkdir()
-    wheels.repack(installed, tmp_path / "made")
+    wheel_files.repack(installed, tmp_path / "made")
     (again,) = (tmp_path / "made").iterdir()
     assert again.name == wheel.name
 
@@ -136,7 +137,7 @@ def test_a_bundles_engines_stay_at_home(gemm: Path, tmp_path: Path) -> None:
 def test_the_command(gemm: Path, tmp_path: Path) -> None:
     done = command(gemm, "--board", "agx-orin", "-o", tmp_path / "agx.tar.gz", "--cpp", "no", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = result_of(done.stdout)
     assert told["board"] == "agx-orin" and told["bytes"] == (tmp_path / "agx.tar.gz").stat().st_size
     refused = command(gemm, "--board", "agx-orin", "-o", tmp_path / "x", "--precision", "fp8")
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "has no FP8" in refused.stderr
@@ -336,12 +337,13 @@ def test_a_failure_leaves_the_old_folder(gemm: Path, tmp_path: Path, monkeypatch
     def fails(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(wheels.shutil, "copytree", fails)
+    wheel_files.runtime_wheel.cache_clear()
+    monkeypatch.setattr(wheel_files.shutil, "copytree", fails)
     with pytest.raises(OutputError, match=r"can't write .*nx: No space left on device; what was there is unchanged"):
         deploy_jetson(gemm, tmp_path / "nx", NX)
     monkeypatch.undo()
-    monkeypatch.setattr(wheels, "_TIMEOUT_S", 0.001)
-    with pytest.raises(StageError, match="the wheel of attn-runtime can't be built: .*timed out"):
+    monkeypatch.setattr(wheel_files, "_TIMEOUT_S", 0.001)
+    with pytest.raises(StageError, match="the wheel can't be built: .*timed out"):
         deploy_jetson(gemm, tmp_path / "nx", NX)
     assert (tmp_path / "nx/deploy.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["nx"]

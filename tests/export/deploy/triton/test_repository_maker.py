@@ -19,6 +19,7 @@ from attn_export.deploy.triton.text_proto import Enum, Map, to_text
 from attn_runtime.bundle.reader import Bundle
 from attn_runtime.errors import BackendError, EngineError, OutputError, UsageError
 from attn_runtime.spec import Dim, TensorSpec
+from support.command_lines.json_answers import result_of
 from support.graphs.make_hostile_bundles import drop, edit, make_valid_bundle
 from support.machines import triton_server as server
 from support.models import small_classifiers
@@ -560,7 +561,7 @@ def test_the_command(gemm: Path, tmp_path: Path) -> None:
         cli, ["deploy", "triton", str(gemm), "-o", str(tmp_path / "r"), "--max-queue-delay", "100", "--json"]
     )
     assert result.exit_code == 0, result.output
-    (model,) = json.loads(result.stdout)["models"]
+    (model,) = result_of(result.stdout)["models"]
     assert (model["name"], model["backend"], model["max_batch_size"]) == ("gemm", "onnxruntime_onnx", 4)
     assert (model["precision"], model["other_precisions"]) == ("fp32", ["ext", "half"])
     assert server.read_config(Path(model["path"])).dynamic_batching.max_queue_delay_microseconds == 100

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from attn_export.cli.app import cli
 from attn_export.source.library_models import surveyed
 from attn_runtime.errors import UsageError
 from click.testing import CliRunner
+from support.command_lines.json_answers import result_of
 
 SURVEY = Path(__file__).parents[4] / "scripts" / "model_survey"
 
@@ -21,7 +21,7 @@ def test_a_word_chooses_and_an_unknown_one_is_told_with_the_nearest() -> None:
     whole = surveyed_models()
     assert len(whole["models"]) == whole["tried"] and "transformers" in whole["versions"]
     ran = CliRunner().invoke(cli, ["models", "--hf", "CAUSAL_LM", "--json"])
-    told = json.loads(ran.output)
+    told = result_of(ran.output)
     assert told["models"] == [one for one in whole["models"] if "causal_lm" in one["auto_class"].lower()]
     one = told["models"][0]
     table = CliRunner().invoke(cli, ["models", "--hf", one["class"]]).output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from attn_runtime.preprocess import prepare
 from attn_runtime.spec import Dim, TensorSpec
 from onnx import helper
 from PIL import Image
+from support.command_lines.json_answers import result_of
 from support.models.small_classifiers import pictures, write_bundle
 
 BATCH = Dim("batch", 1, 2, 2)
@@ -132,7 +132,7 @@ def test_the_command(tmp_path: Path, picture: Path, capsys: pytest.CaptureFixtur
     drawn = np.array(Image.open(plot).convert("RGB")).astype(int)
     assert ((abs(drawn - [0x1F, 0x77, 0xB4]) < 12).all(axis=2)).sum() > 500, "a box in matplotlib's first colour"
     code, out, _ = attn_run(capsys, "detect", bundle, picture, "--device", "cpu", "--threshold", "0.5", "--json")
-    (found,) = json.loads(out)["inputs"]
+    (found,) = result_of(out)["inputs"]
     assert [box["label"] for box in found["boxes"]] == ["cat", "dog"] and found["width"] == 90
     code, out, _ = attn_run(capsys, "detect", bundle, picture, "--device", "cpu", "--threshold", "1")
     assert code == 0 and out.startswith(f"{picture}: nothing from 100% on")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from attn_runtime.errors import InputError, UsageError
 from attn_runtime.tasks.text import answer
 from attn_runtime.tasks.text.answering import _trimmed as trimmed
 from click.testing import CliRunner
+from support.command_lines.json_answers import result_of
 from support.texts.small_text_models import WORDS, per_token, pooled, table
 
 STARTS, ENDS = np.zeros(len(WORDS), np.float32), np.zeros(len(WORDS), np.float32)
@@ -65,7 +65,7 @@ def test_the_command(bundle: Path, tmp_path: Path) -> None:
 
     (tmp_path / "t.txt").write_text("anna lives\nin new york")
     assert ran("--file", str(tmp_path / "t.txt"), "-q") == "new york\n"
-    told = json.loads(ran("in new york", "--json"))
+    told = result_of(ran("in new york", "--json"))
     assert told["question"] == "where ?" and told["answers"][0]["begin"] == 3
     with pytest.raises(UsageError, match="give a text to be asked"):
         ran()

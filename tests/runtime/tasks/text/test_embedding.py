@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from attn_runtime.cli.app import cli
 from attn_runtime.errors import InputError, UsageError
 from attn_runtime.tasks.text import embed
 from click.testing import CliRunner
+from support.command_lines.json_answers import result_of
 from support.texts.small_text_models import TEXT, per_token, pooled, table
 
 TABLE = table(3, anna=(1, 0, 0), paris=(0, 3, 4), PAD=(9, 9, 9))
@@ -88,6 +88,6 @@ def test_the_command(sentences: Path, tmp_path: Path) -> None:
         return done.stdout
 
     assert ran("anna", "-", "--quiet", given="paris\n") == "[1.0, 0.0, 0.0]\n[0.0, 3.0, 4.0]\n"
-    told = json.loads(ran("anna", "--json"))
+    told = result_of(ran("anna", "--json"))
     assert told["inputs"] == [{"input": "anna", "embedding": [1, 0, 0], "notes": []}] and told["calls"] == 1
     assert ran("anna", "-o", str(tmp_path / "e.npy")).startswith(f"{tmp_path / 'e.npy'}: 1 embeddings of 3 numbers")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from attn_runtime.cli.app import cli
 from attn_runtime.errors import InputError, UsageError
 from attn_runtime.tasks.text import fill
 from click.testing import CliRunner
+from support.command_lines.json_answers import result_of
 from support.texts.small_text_models import TEXT, WORDS, V, per_token, table
 
 LOGITS = table(V, MASK=np.arange(V))  # the last word is the likeliest
@@ -54,4 +54,4 @@ def test_the_command(bundle: Path) -> None:
         return done.stdout
 
     assert ran("--top", "1", "-q") == ". 63.2%  in [MASK]\n"
-    assert json.loads(ran("--json"))["inputs"][0]["places"][0][0]["text"] == "."
+    assert result_of(ran("--json"))["inputs"][0]["places"][0][0]["text"] == "."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from attn_runtime.cli.app import cli
 from attn_runtime.errors import BundleError, UsageError
 from attn_runtime.tasks.text import tag
 from click.testing import CliRunner
+from support.command_lines.json_answers import result_of
 from support.texts.small_text_models import per_token, pooled, table
 
 LABELS = ["O", "B-PER", "B-LOC", "I-LOC"]
@@ -60,7 +60,7 @@ def test_the_command(bundle: Path) -> None:
         "LOC  87.0%  3..11  new york",
         "-                  nothing in who",
     ]
-    (told,) = json.loads(ran("anna", "--json"))["inputs"]
+    (told,) = result_of(ran("anna", "--json"))["inputs"]
     assert told["entities"][0] | {"probability": 1} == {
         "label": "PER",
         "text": "anna",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import wave
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +15,7 @@ from attn_runtime.errors import BundleError, InputError, UsageError
 from attn_runtime.preprocess.wav import write_wav
 from attn_runtime.spec import Dim
 from click.testing import CliRunner
+from support.command_lines.json_answers import result_of
 from support.models.small_classifiers import recordings
 from support.models.tiny_generators import greedy_of
 from support.models.tiny_texts import WORDS
@@ -144,7 +144,7 @@ def test_the_command_prints_a_line_each_and_notes_on_stderr(of_letters: Path, tm
     assert ran.stdout.splitlines() == texts
     assert "0.8 s in 3 windows" in ran.stderr
     ran = CliRunner().invoke(cli, ["transcribe", str(of_letters), files[0], "--json", "--device", "cpu"])
-    told = json.loads(ran.stdout)
+    told = result_of(ran.stdout)
     assert told["recordings"][0]["text"] == texts[0] and told["recordings"][0]["windows"] == 2 and told["kind"] == "ctc"
 
 
@@ -163,7 +163,7 @@ def test_a_writer_takes_beams_and_no_other_inputs(of_words: Path, tmp_path: Path
     command = ["transcribe", str(of_words), file, "--beams", "2", "--max-length", "3", "--device", "cpu", "--json"]
     ran = CliRunner().invoke(cli, command)
     assert ran.exit_code == 0, ran.output
-    assert json.loads(ran.stdout)["kind"] == "generation"
+    assert result_of(ran.stdout)["kind"] == "generation"
     other = writer(tmp_path / "other.attn", audio={"input": "sound", "sample_rate": RATE})
     with pytest.raises(UsageError, match=r"takes wave.*and a recording gives sound \[batch, samples\] alone"):
         transcribe(other, [file], device="cpu")

@@ -40,6 +40,7 @@ from attn_runtime.trt.engine_files import find_engine, find_engine_beside, key_p
 from attn_runtime.trt.library_choice import choose
 from attn_runtime.trt.machine import this_machine
 from attn_runtime.trt.profiles import ShapeTexts
+from support.command_lines.json_answers import result_of
 from support.graphs.make_hostile_bundles import edit, rehash
 from support.tensorrt import trt_graphs as graphs
 
@@ -426,7 +427,7 @@ def test_what_a_person_is_told(valid_bundle: Path) -> None:
 @rtx
 def test_json_and_quiet(valid_bundle: Path) -> None:
     done = run("compile", valid_bundle, "--json")
-    told = json.loads(done.stdout)
+    told = result_of(done.stdout)
     assert done.returncode == 0 and not done.stderr
     assert told["key"] == json.loads(key_path(Path(told["engine"])).read_text())
     quiet = run("compile", valid_bundle, "-q")

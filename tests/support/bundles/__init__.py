@@ -1,0 +1,1 @@
+"""Small bundles made by hand, each with something changed."""
