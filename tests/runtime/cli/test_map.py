@@ -94,4 +94,4 @@ def test_without_pyarrow(
     for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
         monkeypatch.setitem(sys.modules, name, None)
     code, _, err = run(capsys, bundle, tmp_path / "a.txt", "-o", tmp_path / "out")
-    assert code == 10 and "pip install 'attn-runtime[map]'" in err
+    assert code == 10 and "pip install pyarrow" in err
