@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -72,7 +73,7 @@ def anchors(page: Path) -> set[str]:
     found: set[str] = set()
     seen: Counter[str] = Counter()
     blocks = _blocks(page)
-    for block, content in zip(blocks, blocks[1:], strict=False):
+    for block, content in pairwise(blocks):
         if block.type == "html_block":
             found |= set(re.findall(r"""\b(?:id|name)=["']([^"']+)["']""", block.content))
         if block.type == "heading_open":
