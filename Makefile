@@ -8,7 +8,8 @@ PIP := $(BIN)/pip install -q --no-compile --disable-pip-version-check -c constra
 # What is compiled once is kept: a test run starts hundreds of processes, and each would compile torch and numpy again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-cpp test test-ray wheels wheels-test collected test-aarch64 fuzz-cpp lint format bench bench-cpp install cpp cpp-tests browser clean
+.PHONY: demo demo-cpp test test-ray wheels wheels-test collected test-aarch64 fuzz-cpp lint format bench bench-cpp install cpp cpp-tests \
+	browser docs clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +27,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/check_links.py
 
 format: install
 	$(BIN)/ruff check --fix .
@@ -94,6 +96,12 @@ fuzz-cpp:
 # The C++ runtime and the Python one on aarch64, under qemu: docs/use/jetson.md.
 test-aarch64: install
 	runtime/cpp/scripts/test_aarch64.sh
+
+# The pages and a reference from the docstrings, to be opened without a network; a warning is an error.
+docs: install
+	$(PIP) -e '.[docs]'
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/docs-cache -c docs/site . build/docs
+	@echo build/docs/index.html
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info runtime/*.egg-info

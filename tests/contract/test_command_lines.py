@@ -45,7 +45,7 @@ CHOOSE = {
 
 
 def test_every_command_is_walked() -> None:
-    assert len(COMMANDS) == 17 + 14
+    assert len(COMMANDS) == 18 + 14
 
 
 @pytest.mark.parametrize(("program", "path", "command"), COMMANDS)

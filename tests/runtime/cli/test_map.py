@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from attn_runtime.cli import options
 from attn_runtime.cli.app import cli
+from support.command_lines.json_answers import answer_of
 from support.golden.proven import proven
 from support.models.small_classifiers import texts
 
@@ -42,7 +42,7 @@ def test_a_table_and_what_is_told_of_it(bundle: Path, tmp_path: Path, capsys: py
     )
     code, out, err = run(capsys, *given, "--top", 1)
     assert code == 16
-    assert "3 rows in 1 file, 1 without an answer" in out and "classify: ort on cpu" in out
+    assert "3 rows in 1 file, 1 without an answer" in out and " on cpu, fp32; 3 rows in " in out
     assert 'row 1: text "": is empty' in err and "1 of 3 rows have no answer, expected 0 at most" in err
     assert [row["label"] for row in pq.read_table(tmp_path / "out").to_pylist()] == ["praise", None, "blame"]
     code, out, err = run(capsys, *given, "--top", 1, "--allow-failed", "50%")
@@ -55,8 +55,9 @@ def test_a_table_and_what_is_told_of_it(bundle: Path, tmp_path: Path, capsys: py
 def test_json_has_the_report_and_the_error(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_text("good\ngood good good good good good good good good\n")
     code, out, _ = run(capsys, bundle, tmp_path / "a.txt", "-o", tmp_path / "out", "--json")
-    told = json.loads(out)
-    assert code == told["error"]["code"] == 16 and told["error"]["kind"] == "RowsError"
+    answer = answer_of(out)
+    told = answer["result"]
+    assert code == answer["exit_code"] == 16 and answer["error"]["kind"] == "RowsError"
     assert (told["rows"], told["failed"], told["task"], told["stopped"]) == (2, 1, "classify", False)
     assert told["errors"][0]["row"] == 1 and "has 9 tokens" in told["errors"][0]["error"]
     assert run(capsys, bundle, tmp_path / "a.txt", "-o", tmp_path / "two", "--truncate", "--json")[0] == 0
@@ -93,4 +94,4 @@ def test_without_pyarrow(
     for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
         monkeypatch.setitem(sys.modules, name, None)
     code, _, err = run(capsys, bundle, tmp_path / "a.txt", "-o", tmp_path / "out")
-    assert code == 10 and "pip install 'attn-runtime[map]'" in err
+    assert code == 10 and "pip install pyarrow" in err

@@ -285,7 +285,7 @@ def _need_pyarrow() -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise BackendError("map needs pyarrow; pip install 'attn-runtime[map]'") from error
+        raise BackendError("map needs pyarrow; pip install pyarrow") from error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...files import write_file
+from ...stats import Metric, prometheus_text
 from .rows import Part
 
 #: Seconds between two writings of the file of metrics.
@@ -91,8 +92,6 @@ def metrics_text(now: Progress) -> str:
         ("rows_per_second", "gauge", "Rows a second, since the run began.", now.rows_per_second),
         ("rows_left", "gauge", "Rows that are left, as far as is known.", now.left),
     )
-    return "".join(
-        f"# HELP attn_map_{name} {help_}\n# TYPE attn_map_{name} {kind}\nattn_map_{name} {value:.10g}\n"
-        for name, kind, help_, value in told
-        if value is not None
+    return prometheus_text(
+        *(Metric(f"attn_map_{name}", kind, about, value, {}) for name, kind, about, value in told if value is not None)
     )

@@ -180,7 +180,7 @@ def _ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise BackendError("--ray needs Ray Data; pip install 'attn-runtime[ray]'") from error
+        raise BackendError("--ray needs Ray Data; pip install 'ray[data]'") from error
     return ray
 
 

@@ -21,6 +21,7 @@ from attn_runtime.preprocess.wav import write_wav
 from attn_runtime.spec import Dim
 from attn_runtime.tasks.mapping.progress import Progress, metrics_text
 from PIL import Image
+from support.command_lines.json_answers import answer_of
 from support.golden.proven import proven
 from support.models.small_classifiers import pictures, recordings, texts
 
@@ -242,8 +243,9 @@ def test_ctrl_c_ends_a_run_behind_the_part_under_way(bundle: Path, tmp_path: Pat
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     printed, told = process.communicate(timeout=60)
-    answer = json.loads(printed)
-    assert process.returncode == 130 and answer["error"]["kind"] == "Interrupted" and "interrupted" in told
+    document = answer_of(printed)
+    answer = document["result"]
+    assert process.returncode == 130 and document["error"]["kind"] == "Interrupted" and "interrupted" in told
     assert answer["stopped"] and 0 < answer["rows"] < 20000
     assert len(read(out)) == answer["rows"] == 50 * answer["parts"]
 

@@ -8,10 +8,11 @@ import pickle
 import pyarrow as pa
 import pytest
 from attn_runtime.tasks.mapping.rows.parts import Done, Part, Place, cut
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(rows=st.integers(0, 30), most=st.integers(1, 9), ends=st.sets(st.integers(1, 29)), left=st.integers(0, 255))
 def test_what_is_done_and_what_is_cut_are_all_rows_once(rows: int, most: int, ends: set[int], left: int) -> None:
     edges = [0, *sorted(end for end in ends if end < rows), rows]
