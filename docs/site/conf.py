@@ -89,7 +89,16 @@ def add_menu(app, docname, source):
     menus = {"docs/index": MENU, "docs/decisions/README": {"": ["0*"]}}.get(docname, {})
     for caption, pages in menus.items():
         source[0] += "\n".join(
-            ["\n\n```{toctree}", ":hidden:", ":glob:", f":caption: {caption}", "", *pages, "```", ""]
+            [
+                "\n\n```{toctree}",
+                ":hidden:",
+                ":glob:",
+                *([f":caption: {caption}"] if caption else []),
+                "",
+                *pages,
+                "```",
+                "",
+            ]
         )
 
 
