@@ -1,4 +1,5 @@
-"""The pages of the first ten minutes: their commands have the options that they name, and run as they stand in an empty folder."""
+"""The pages of the first ten minutes: their commands have the options that they name, and run as they stand in an empty
+folder."""
 
 import re
 import shlex
