@@ -53,18 +53,11 @@ def broken_links(page: Path) -> Iterator[str]:
 
 
 def links(page: Path) -> Iterator[tuple[int, str]]:
-    for block in _blocks(page):
-        line = block.map[0] + 1 if block.map else 0
-        if block.type == "html_block":
-            yield from ((line, link) for link in re.findall(r"""\b(?:href|src)=["']([^"']+)["']""", block.content))
-        for part in block.children or []:
-            link = (
-                part.attrGet("href" if part.type == "link_open" else "src")
-                if part.type in ("link_open", "image")
-                else None
-            )
-            if link is not None:
-                yield line, str(link)
+    for line, part in _parts(page):
+        if part.type in ("html_block", "html_inline"):
+            yield from ((line, link) for link in re.findall(r"""\b(?:href|src)=["']([^"']+)["']""", part.content))
+        elif part.type in ("link_open", "image"):
+            yield line, str(part.attrGet("href") or part.attrGet("src"))
 
 
 @cache
@@ -72,16 +65,23 @@ def anchors(page: Path) -> set[str]:
     """Of the headings, as GitHub makes them: lower case, no punctuation, a hyphen for each space, -1 for the second of a name."""
     found: set[str] = set()
     seen: Counter[str] = Counter()
-    blocks = _blocks(page)
-    for block, content in pairwise(blocks):
-        if block.type == "html_block":
-            found |= set(re.findall(r"""\b(?:id|name)=["']([^"']+)["']""", block.content))
+    for _, part in _parts(page):
+        if part.type in ("html_block", "html_inline"):
+            found |= set(re.findall(r"""\b(?:id|name)=["']([^"']+)["']""", part.content))
+    for block, content in pairwise(_blocks(page)):
         if block.type == "heading_open":
             text = "".join(part.content for part in content.children or [] if part.type in ("text", "code_inline"))
             slug = re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
             found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
             seen[slug] += 1
     return found
+
+
+def _parts(page: Path) -> Iterator[tuple[int, Token]]:
+    """What blocks are made of, and blocks of HTML; with the line at which the block begins."""
+    for block in _blocks(page):
+        line = block.map[0] + 1 if block.map else 0
+        yield from ((line, part) for part in block.children or [block])
 
 
 def _blocks(page: Path) -> list[Token]:

@@ -1,7 +1,7 @@
 """What this repository's docstrings are written in, as reStructuredText.
 
-They are plain text: paragraphs, `code` in single backticks, indented examples, and rows of a name, two spaces or more and what
-it is.
+They are plain text: paragraphs, `code` in single backticks, indented examples, and rows of a name, two spaces or more and
+what it is.
 """
 
 from __future__ import annotations

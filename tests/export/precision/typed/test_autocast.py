@@ -195,6 +195,6 @@ def test_without_modelopt_the_line_that_installs_it_is_told(monkeypatch: pytest.
     require_autocast()
     monkeypatch.setattr(module, "_NEEDED", ("modelopt", "a_module_that_nobody_has"))
     with pytest.raises(
-        BackendError, match=r"a_module_that_nobody_has not installed; pip install 'attn-export\[half\]'"
+        BackendError, match="a_module_that_nobody_has not installed; pip install nvidia-modelopt onnx-graphsurgeon"
     ):
         require_autocast()

@@ -5,7 +5,7 @@ from runpy import run_path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CHECK = run_path(str(ROOT / "scripts/check_links.py"))
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from runpy import run_path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 as_rst = run_path(str(ROOT / "docs/site/docstrings.py"))["as_rst"]
 
 
