@@ -104,4 +104,4 @@ docs: install
 	@echo build/docs/index.html
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info runtime/*.egg-info
+	rm -rf $(VENV) runs build dist *.egg-info runtime/*.egg-info

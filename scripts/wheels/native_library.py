@@ -24,6 +24,8 @@ def compiled(machine: str, glibc: str) -> Path:
     programs = _zig(folder, f"{machine}-linux-gnu.{glibc}")
     settings = {
         "CMAKE_BUILD_TYPE": "Release",
+        # With -Os, tokenizers take 1.2 to 1.3 times as long as with GCC's; with -O2 1.04 to 1.08, in 13 % more bytes.
+        "ATTN_OPTIMIZATION": "-O2",
         "CMAKE_SYSTEM_NAME": "Linux",
         "CMAKE_SYSTEM_PROCESSOR": machine,
         "CMAKE_C_COMPILER": programs / "cc",

@@ -69,7 +69,7 @@ def build_runtime_wheel(source: Path, made: Path, library: Path | None = None, p
         # A copy, since building leaves its own folders beside the sources. The C++ sources are no part of the wheel.
         copy = Path(work) / "runtime"
         copy.mkdir()
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
+        for name in ("pyproject.toml", "README.md", "LICENSE", "THIRD_PARTY_LICENSES"):
             shutil.copy(source / name, copy)
         ignored = shutil.ignore_patterns("__pycache__", "lib")
         shutil.copytree(source / "attn_runtime", copy / "attn_runtime", ignore=ignored)
@@ -91,8 +91,8 @@ def repack(installed: metadata.Distribution, made: Path) -> Path:
         name
         for name in listed
         if (name.startswith("attn_runtime/") and "__pycache__" not in name and not name.startswith("attn_runtime/lib/"))
-        or name
-        in {f"{info}/{kept}" for kept in ("METADATA", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")}
+        or name in {f"{info}/{kept}" for kept in ("METADATA", "WHEEL", "entry_points.txt", "top_level.txt")}
+        or name.startswith(f"{info}/licenses/")
     ]
     if info is None or "attn_runtime/__init__.py" not in files:
         raise StageError(

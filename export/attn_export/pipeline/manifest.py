@@ -5,28 +5,26 @@ from __future__ import annotations
 import json
 import platform
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import attn_runtime
 import torch
 from attn_runtime.bundle import Arrays, GoldenRef
 
 from ..manifest_entries import precision_entry, stage_entry
 from .types import Export, GraphExport, Stage
 
-_PACKAGES = ("attn-export", "attn-runtime", "onnxscript", "onnx-ir", "numpy")
+_PACKAGES = ("onnxscript", "onnx-ir", "numpy")
 
 
 def versions(child: dict[str, Any]) -> dict[str, str]:
     """What made the bundle; `child` has the versions that the isolated stages ran with."""
-    found = {"python": platform.python_version(), "torch": torch.__version__, **child}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed as a package"
-    return found
+    # Of both packages by the code that runs: an editable installation tells the version it was made at.
+    ours = dict.fromkeys(("attn-export", "attn-runtime"), attn_runtime.__version__)
+    others = {name: version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), "torch": torch.__version__, **child, **ours, **others}
 
 
 def golden_reference(work: GraphExport, golden: GoldenRef[Arrays]) -> dict[str, Any]:
