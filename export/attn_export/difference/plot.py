@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.escape import plot_text, plotting
-from attn_runtime.files import write_whole
-from attn_runtime.tasks.plots import check_plot
+from attn_runtime.escape import plot_text
+from attn_runtime.tasks.plots import write_plot
 
 from .bundle_difference import BundleDifference, GraphDifference
 
@@ -21,15 +20,12 @@ HERE = "B from A, here"
 _NOTHING, _ENDLESS = 1e-6, 1e3
 
 
-@plotting()
 def plot_difference(found: BundleDifference, file: Path) -> None:
     """Write the picture to `file`, in the format of its suffix (.png, .svg, .pdf).
 
     Raises what attn_runtime.tasks.plots.check_plot does, OutputError when `file` can't be written.
     """
-    check_plot(file)
-    figure = draw_difference(found)
-    write_whole(file, lambda path: figure.savefig(path, dpi=110))
+    write_plot(file, lambda: draw_difference(found), dpi=110)
 
 
 def draw_difference(found: BundleDifference) -> Any:

@@ -8,9 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.escape import plot_text, plotting
-from attn_runtime.files import write_whole
-from attn_runtime.tasks.plots import check_plot
+from attn_runtime.escape import plot_text
+from attn_runtime.tasks.plots import write_plot
 
 from .bisect_report import Bisected
 from .layerwise import STANDS_FOR_INFINITY, Step
@@ -19,15 +18,12 @@ from .layerwise import STANDS_FOR_INFINITY, Step
 MOST_NAMES, _LETTERS = 28, 32
 
 
-@plotting()
 def plot_bisection(done: Bisected, file: Path) -> None:
     """Write the error along the graph as a picture, in the format of the suffix (.png, .svg, .pdf).
 
     Raises what attn_runtime.tasks.plots.check_plot does, OutputError when `file` can't be written.
     """
-    check_plot(file)
-    figure = draw_bisection(done)
-    write_whole(file, lambda path: figure.savefig(path, dpi=110))
+    write_plot(file, lambda: draw_bisection(done), dpi=110)
 
 
 def draw_bisection(done: Bisected) -> Any:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from attn_runtime.escape import plot_text, plotting
-from attn_runtime.files import write_whole
-from attn_runtime.tasks.plots import check_plot
+from attn_runtime.escape import plot_text
+from attn_runtime.tasks.plots import write_plot
 from attn_runtime.text_format import columns
 
 from .half import TypedGraph
@@ -80,13 +79,16 @@ def front_table(points: Sequence[FrontPoint]) -> str:
     return columns(rows)
 
 
-@plotting()
 def plot_front(graphs: Sequence[TypedGraph], file: Path) -> None:
     """Draw error against size, a line a graph, with the time of a call beside each point, in the format of the suffix.
 
     Raises what attn_runtime.tasks.plots.check_plot does, OutputError when `file` can't be written.
     """
-    check_plot(file)
+    write_plot(file, lambda: draw_front(graphs), dpi=130)
+
+
+def draw_front(graphs: Sequence[TypedGraph]) -> Any:
+    """The same as a matplotlib Figure."""
     import matplotlib.figure
 
     figure = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained")
@@ -116,4 +118,4 @@ def plot_front(graphs: Sequence[TypedGraph], file: Path) -> None:
     axes.set_axisbelow(True)
     axes.legend(fontsize=8)
     figure.suptitle(plot_text("fewer and more quantised weights"))
-    write_whole(file, lambda path: figure.savefig(path, dpi=130))
+    return figure

@@ -9,7 +9,7 @@ from ..lazy import lazy
 if TYPE_CHECKING:
     from .calls import CallRecorder, SessionStats
     from .histogram import Histogram, Latencies
-    from .prometheus import Counts, Metric, prometheus_text
+    from .prometheus import Counts, Metric, metrics_of, prometheus_text
     from .requests import GeneratorStats, RequestRecorder
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Metric",
     "RequestRecorder",
     "SessionStats",
+    "metrics_of",
     "prometheus_text",
 ]
 
@@ -30,7 +31,7 @@ __getattr__, __dir__ = lazy(
     {
         "calls": ["CallRecorder", "SessionStats"],
         "histogram": ["Histogram", "Latencies"],
-        "prometheus": ["Counts", "Metric", "prometheus_text"],
+        "prometheus": ["Counts", "Metric", "metrics_of", "prometheus_text"],
         "requests": ["GeneratorStats", "RequestRecorder"],
     },
 )

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..lazy import dataclass
 from .histogram import Histogram, Latencies
-from .prometheus import Metric
+from .prometheus import Metric, metrics_of
 
 #: So many numbers are kept as they are before they are sorted into buckets, which costs more than the call of a small graph.
 _MOST_KEPT = 4096
@@ -64,12 +64,13 @@ class SessionStats:
 
     def metrics(self) -> tuple[Metric, ...]:
         """For `prometheus_text`."""
-        labels = self.labels
-        return (
-            Metric("attn_session_calls_total", "counter", "Calls, failed ones included.", self.calls, labels),
-            Metric("attn_session_failed_calls_total", "counter", "Calls that raised an error.", self.failed, labels),
-            Metric("attn_session_rows_total", "counter", "Rows of the answered calls.", self.rows, labels),
-            Metric("attn_session_call_seconds", "histogram", "Time of an answered call.", self.latencies, labels),
+        return metrics_of(
+            "attn_session",
+            self.labels,
+            ("calls_total", "counter", "Calls, failed ones included.", self.calls),
+            ("failed_calls_total", "counter", "Calls that raised an error.", self.failed),
+            ("rows_total", "counter", "Rows of the answered calls.", self.rows),
+            ("call_seconds", "histogram", "Time of an answered call.", self.latencies),
         )
 
 

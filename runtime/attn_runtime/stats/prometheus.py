@@ -45,6 +45,15 @@ class Metric:
     labels: Mapping[str, str]
 
 
+def metrics_of(
+    prefix: str, labels: Mapping[str, str], *told: tuple[str, str, str, float | Counts | None]
+) -> tuple[Metric, ...]:
+    """Metrics that share the beginning of their names, and their labels, from (name, kind, about, value); None is not told."""
+    return tuple(
+        Metric(f"{prefix}_{name}", kind, about, value, labels) for name, kind, about, value in told if value is not None
+    )
+
+
 class HasMetrics(Protocol):
     """SessionStats, GeneratorStats, or whatever else counts."""
 

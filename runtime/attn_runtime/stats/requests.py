@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..lazy import dataclass
 from .histogram import Histogram, Latencies
-from .prometheus import Metric
+from .prometheus import Metric, metrics_of
 
 COUNTS = ("requests", "failed", "cancelled", "rows", "tokens", "drafted", "accepted")
 
@@ -66,7 +66,9 @@ class GeneratorStats:
 
     def metrics(self) -> tuple[Metric, ...]:
         """For `prometheus_text`."""
-        values: tuple[tuple[str, str, str, Any], ...] = (
+        return metrics_of(
+            "attn_generator",
+            self.labels,
             ("requests_total", "counter", "Requests that are over, failed ones included.", self.requests),
             ("failed_requests_total", "counter", "Requests that raised an error.", self.failed),
             ("cancelled_requests_total", "counter", "Requests that were ended early.", self.cancelled),
@@ -80,7 +82,6 @@ class GeneratorStats:
             ("request_seconds", "histogram", "Time from a prompt to its answer.", self.request_latencies),
             ("first_token_seconds", "histogram", "Time from a prompt to its first token.", self.first_token_latencies),
         )
-        return tuple(Metric(f"attn_generator_{name}", kind, told, v, self.labels) for name, kind, told, v in values)
 
 
 class Answer(Protocol):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...files import write_file
-from ...stats import Metric, prometheus_text
+from ...stats import metrics_of, prometheus_text
 from .rows import Part
 
 #: Seconds between two writings of the file of metrics.
@@ -84,7 +84,9 @@ class Counter:
 
 def metrics_text(now: Progress) -> str:
     """The text form of Prometheus, as its node exporter reads it from a file."""
-    told = (
+    told = metrics_of(
+        "attn_map",
+        {},
         ("rows_total", "counter", "Rows that were answered or failed.", now.rows),
         ("rows_failed_total", "counter", "Rows without an answer.", now.failed),
         ("seconds_total", "counter", "Seconds since the run began.", now.seconds),
@@ -92,6 +94,4 @@ def metrics_text(now: Progress) -> str:
         ("rows_per_second", "gauge", "Rows a second, since the run began.", now.rows_per_second),
         ("rows_left", "gauge", "Rows that are left, as far as is known.", now.left),
     )
-    return prometheus_text(
-        *(Metric(f"attn_map_{name}", kind, about, value, {}) for name, kind, about, value in told if value is not None)
-    )
+    return prometheus_text(*told)

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BackendError, UsageError
-from ...escape import plot_text, plotting
-from ...files import write_whole
+from ...escape import plot_text
 from .. import AttentionMap, AttentionMaps, Axis
-from .picture_file import check_plot
+from .picture_file import write_plot
 
 #: More cannot be told apart on one page.
 MOST_PANELS = 48
@@ -25,7 +24,6 @@ _MOST_INCHES = 26  # of a page's width
 _COLOURS = "viridis"
 
 
-@plotting()
 def plot_attention(
     found: AttentionMaps,
     file: str | Path,
@@ -44,9 +42,7 @@ def plot_attention(
     Raises BackendError when matplotlib is not installed, UsageError for a choice that there is not or a suffix that
     matplotlib does not know, OutputError when `file` can't be written.
     """
-    check_plot(file)
-    figure = draw(found, layer=layer, head=head, query=query)
-    write_whole(Path(file), lambda path: figure.savefig(path, dpi=150))
+    write_plot(file, lambda: draw(found, layer=layer, head=head, query=query))
 
 
 def draw(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from ...escape import plot_text, plotting
-from ...files import write_whole
+from ...escape import plot_text
 from .. import BenchReport, GenerationBenchReport
-from .picture_file import check_plot
+from .picture_file import write_plot
 
 
-@plotting()
 def plot_bench(report: BenchReport | GenerationBenchReport, file: str | Path) -> None:
     """Write the picture to `file`, in the format of its suffix (.png, .svg, .pdf).
 
     Raises BackendError when matplotlib is not installed, UsageError for a suffix it does not know, OutputError when
     `file` can't be written.
     """
-    check_plot(file)
+    write_plot(file, lambda: draw_bench(report))
+
+
+def draw_bench(report: BenchReport | GenerationBenchReport) -> Any:
+    """The same as a matplotlib Figure."""
     import matplotlib.figure
 
     # A Figure of its own, not pyplot: no display is looked for and no global state is left.
@@ -59,4 +62,4 @@ def plot_bench(report: BenchReport | GenerationBenchReport, file: str | Path) ->
         axes.set_axisbelow(True)
         axes.grid(axis="y", alpha=0.3)
     figure.suptitle(plot_text(f"{report.path} · {report.backend} on {report.device} · {report.call} call"))
-    write_whole(Path(file), lambda path: figure.savefig(path, dpi=150))
+    return figure

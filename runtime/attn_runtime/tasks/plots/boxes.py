@@ -9,26 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BackendError
-from ...escape import plot_text, plotting
-from ...files import write_whole
+from ...escape import plot_text
 from ...preprocess import load_picture
 from ..pictures import Detected
-from .picture_file import check_plot
+from .picture_file import write_plot
 
 #: Inches of the longer side; matplotlib makes it larger for neither a larger picture nor a screen.
 _INCHES = 8.0
 
 
-@plotting()
 def plot_boxes(found: Detected, file: str | Path) -> None:
     """Write the picture that `found` is of, with its boxes, to `file`.
 
     Raises InputError where it can't be read any more, BackendError when matplotlib is not installed, UsageError for a suffix
     that matplotlib does not know, OutputError when `file` can't be written.
     """
-    check_plot(file)
-    figure = draw_boxes(found, load_picture(found.given))
-    write_whole(Path(file), lambda path: figure.savefig(path, dpi=150))
+    write_plot(file, lambda: draw_boxes(found, load_picture(found.given)))
 
 
 def draw_boxes(found: Detected, picture: NDArray[np.uint8]) -> Any:

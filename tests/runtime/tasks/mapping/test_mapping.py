@@ -47,6 +47,10 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["source"], row["row"]))
 
 
+def map_command(bundle: Path, given: Path, out: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "attn_runtime", "map", str(bundle), str(given), "-o", str(out), *options]
+
+
 def check(folder: Path, rows: int, sources: int = 1) -> None:
     """Each row once, with its answer."""
     found = read(folder)
@@ -190,20 +194,7 @@ def test_killed_at_any_point_and_started_again_each_row_is_written_once(
 ) -> None:
     """A process is killed once some files are there, a random number of them, and the last run is let finish."""
     given, out, draw = jsonl(tmp_path / "a.jsonl", 1500), tmp_path / "out", random.Random(workers)
-    command = [
-        sys.executable,
-        "-m",
-        "attn_runtime",
-        "map",
-        str(bundle),
-        str(given),
-        "-o",
-        str(out),
-        "--part-rows",
-        "20",
-        "--quiet",
-    ]
-    command += ["--workers", str(workers), "--keep", "id:int64"]
+    command = map_command(bundle, given, out, "--part-rows=20", "--quiet", f"--workers={workers}", "--keep=id:int64")
     for _ in range(2):
         wanted = len(list(out.glob("*.parquet"))) + draw.randint(1, 20)
         process = subprocess.Popen(command)
@@ -223,22 +214,8 @@ def test_killed_at_any_point_and_started_again_each_row_is_written_once(
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_ends_a_run_behind_the_part_under_way(bundle: Path, tmp_path: Path, workers: int) -> None:
     given, out = jsonl(tmp_path / "a.jsonl", 20000), tmp_path / "out"
-    command = [
-        sys.executable,
-        "-m",
-        "attn_runtime",
-        "map",
-        str(bundle),
-        str(given),
-        "-o",
-        str(out),
-        "--part-rows",
-        "50",
-        "--json",
-    ]
-    process = subprocess.Popen(
-        [*command, "--workers", str(workers)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = map_command(bundle, given, out, "--part-rows=50", "--json", f"--workers={workers}")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list(out.glob("*.parquet")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
