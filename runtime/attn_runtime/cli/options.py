@@ -195,13 +195,13 @@ def run_cli(
     limit_openmp(sleeping=True)
     words = list(sys.argv[1:] if arguments is None else arguments)
     answer = _JsonAnswer(words, prog_name, version)
-    end_on_signals(lambda number: _stopped(answer, number))
+    asked_to_end = end_on_signals(lambda number: _stopped(answer, number))
     if "ATTN_LOG_FILE" in os.environ:  # of the command that started this one
         from ..logs import open_log_of_parent
 
         open_log_of_parent()
     try:
-        code = _invoke(load, prog_name, words, answer)
+        code = _invoke(load, prog_name, words, answer, asked_to_end)
         sys.stdout.flush()
     except (BrokenPipeError, ReaderGoneError):
         into_nothing(sys.stdout)
@@ -218,7 +218,13 @@ def run_cli(
     sys.exit(code)
 
 
-def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str], answer: _JsonAnswer) -> int:
+def _invoke(
+    load: Callable[[], click.Command],
+    prog_name: str,
+    words: list[str],
+    answer: _JsonAnswer,
+    asked_to_end: Callable[[], int | None],
+) -> int:
     try:
         command = load()
         with command.make_context(prog_name, list(words)) as context:
@@ -228,6 +234,8 @@ def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str],
         answer.end(finished.exit_code)
         return finished.exit_code
     except AttnError as error:
+        if number := asked_to_end():
+            return _stopped(answer, number)
         _complain(error)
         return answer.fail(error.to_json())
     except click.ClickException as error:
@@ -248,6 +256,8 @@ def _invoke(load: Callable[[], click.Command], prog_name: str, words: list[str],
     except (SystemExit, ReaderGoneError):
         raise
     except BaseException as bug:  # of ours, or of a model's code, which may raise anything
+        if number := asked_to_end():
+            return _stopped(answer, number)
         from traceback import format_exception
 
         trace = format_exception(bug)

@@ -18,16 +18,21 @@ class StoppedError(SystemExit):
     """A signal asks the process to end."""
 
 
-def end_on_signals(on_deaf: Callable[[int], object]) -> None:
+def end_on_signals(on_deaf: Callable[[int], object]) -> Callable[[], int | None]:
     """From now on SIGTERM and SIGHUP raise StoppedError in the main thread, and SIGINT KeyboardInterrupt.
 
     Where nothing is raised within two seconds, since the main thread computes inside a library (a graph can loop for ever),
     `on_deaf` is called with the signal's number, and the process ends with 128 + that number. Nothing is done outside the
     main thread, and for a signal that is ignored, as under nohup.
+
+    Returns what tells the number of the first signal that was heard, None before: a library may turn what is raised inside it
+    into an error of its own (torch.export does).
     """
     heard = threading.Event()
+    first: list[int] = []
 
     def end(number: int, frame: object) -> NoReturn:
+        first.append(number)
         heard.set()
         if number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -42,6 +47,7 @@ def end_on_signals(on_deaf: Callable[[int], object]) -> None:
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         threading.Thread(target=_watch, args=(reading, watched, heard, on_deaf), daemon=True).start()
+    return lambda: first[0] if first else None
 
 
 def _watch(reading: int, watched: list[int], heard: threading.Event, on_deaf: Callable[[int], object]) -> None:
