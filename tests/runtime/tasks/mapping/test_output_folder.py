@@ -56,6 +56,16 @@ def test_another_run_is_refused_with_what_differs(tmp_path: Path, topic: str, va
         assert folder.parts == 0
 
 
+def test_a_run_that_wrote_no_part_holds_no_other_back(tmp_path: Path) -> None:
+    with output_folder(tmp_path / "out", RUN, restart=False):
+        pass
+    other = {**RUN, "options": {"task": "tag", "top": 3}}
+    with output_folder(tmp_path / "out", other, restart=False) as folder:
+        folder.write(Place(0, 0, 2, True), TABLE)
+    with pytest.raises(OutputError, match="begun with other options"):
+        output_folder(tmp_path / "out", RUN, restart=False).__enter__()
+
+
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     for restart in (False, True):
