@@ -112,7 +112,7 @@ def output_folder(path: Path, run: Mapping[str, Any], restart: bool) -> Iterator
             path.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"can't write {path}: {reason(error)}; choose another folder") from error
-        if begun != run:
+        if begun != run or restart:
             write_file(path / _RUN, json.dumps(run, indent=1, sort_keys=True).encode())
         yield OutputFolder(path, len(run["inputs"]))
 
