@@ -228,9 +228,8 @@ def main() -> None:
             continue
         mine, bare_one = (max(each["rate"] for each in found[of]) for of in (name, "bare"))
         shares = ", ".join(f"{a['rate'] / b['rate']:.2f}" for a, b in zip(found[name], found["bare"], strict=True))
-        print(
-            f"| {name} | {mine:,.0f}, {middle[name]['rate']:,.0f} | {mine / bare_one:.2f}; {shares} | {middle[name]['start']:.1f} |"
-        )
+        rates = f"{mine:,.0f}, {middle[name]['rate']:,.0f}"
+        print(f"| {name} | {rates} | {mine / bare_one:.2f}; {shares} | {middle[name]['start']:.1f} |")
     print(
         f"\n| {asked.million:,} rows of 16 numbers | us a row | MiB after a tenth, at most | bytes a row |\n|---|---|---|---|"
     )
