@@ -100,7 +100,7 @@ test-aarch64: install
 # The pages and a reference from the docstrings, to be opened without a network; a warning is an error.
 docs: install
 	$(PIP) -e '.[docs]'
-	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/docs-cache -c docs/site . build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -a -b html -d build/docs-cache -c docs/site . build/docs
 	@echo build/docs/index.html
 
 clean:

@@ -35,10 +35,14 @@ highlight_language = "console"
 suppress_warnings = ["toc.not_included", "myst.header"]
 
 # The order is that of `__all__`, which is also what is public. Names come from modules when they are first asked for.
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
+# As they are written, so that types are shown by their short names beside them.
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_use_unqualified_type_names = True
+# Two hyphens begin an option.
+smartquotes = False
 # One backtick in a command's help is code.
 default_role = "code"
 
@@ -46,6 +50,8 @@ html_theme = "furo"
 html_title = "attn-export"
 html_extra_path = ["index.html"]
 html_copy_source = False
+# A page that is opened as a file may not read others, which is where summaries come from.
+html_show_search_summary = False
 html_show_sphinx = False
 
 # The menu: caption, and pages under docs/ or, from "/" on, of the repository. A new page of a task is found by its folder.

@@ -133,13 +133,15 @@ class Text:
         given = [pairs[n][0] if pairs[n][1] is None else pairs[n] for n in good]
         try:
             with self._told("can't read texts"):
-                made = dict(zip(good, self._tokenizer.encode_batch(given), strict=True))
+                # Without spans the tokenizer need not count characters.
+                encode = self._tokenizer.encode_batch if spans else self._tokenizer.encode_batch_fast
+                made = dict(zip(good, encode(given), strict=True))
         except BundleError:  # which of them it is shows alone
             made = {}
         found: list[Encoded | AttnError] = []
         for number, (text, second) in enumerate(pairs):
             one = made.get(number)
-            if one is not None and 0 < len(one.ids) <= self.most:
+            if one is not None and 0 < len(one) <= self.most:
                 found.append(_as_encoded(one) if spans else self._without_spans(one))
                 continue
             try:
@@ -150,7 +152,7 @@ class Text:
 
     def _without_spans(self, found: Any) -> Encoded:
         tokens = np.array(found.ids, np.int64)
-        types = np.zeros_like(tokens) if self._types is None else np.array(found.type_ids, np.int64)
+        types = np.zeros(len(tokens), np.int64) if self._types is None else np.array(found.type_ids, np.int64)
         return Encoded(tokens, types, (), ())
 
     def all_tokens(self, text: str) -> NDArray[np.int64]:

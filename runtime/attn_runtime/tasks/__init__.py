@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .benchmark import BenchReport, SizeResult, bench
     from .classification import Classification, classified_by, classify
     from .compilation import CompileReport, GraphBuild, compile_engines
-    from .file_run import RunResult, run_file, scores_of, top_classes
+    from .file_run import Classes, RunResult, run_file, scores_of, top_classes
     from .generation_benchmark import GenerationBenchReport, GenerationSize
     from .info import describe, info_lines
     from .maps import AttentionMap, AttentionMaps, Axis, attention_maps
@@ -25,6 +25,7 @@ __all__ = [
     "BackendTime",
     "BenchReport",
     "CaseResult",
+    "Classes",
     "Classification",
     "ComparisonReport",
     "CompileReport",
@@ -55,7 +56,7 @@ __getattr__, __dir__ = lazy(
         "benchmark": ["BenchReport", "SizeResult", "bench"],
         "classification": ["Classification", "classified_by", "classify"],
         "compilation": ["CompileReport", "GraphBuild", "compile_engines"],
-        "file_run": ["RunResult", "run_file", "scores_of", "top_classes"],
+        "file_run": ["Classes", "RunResult", "run_file", "scores_of", "top_classes"],
         "generation_benchmark": ["GenerationBenchReport", "GenerationSize"],
         "info": ["describe", "info_lines"],
         "maps": ["AttentionMap", "AttentionMaps", "Axis", "attention_maps"],

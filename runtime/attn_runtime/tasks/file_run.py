@@ -242,24 +242,50 @@ def _recipe(file: Path | bytes, session: Session, asset: str, what: str) -> Any:
 
 def top_classes(session: Session, outputs: Mapping[str, Array], top: int) -> tuple[tuple[Guess, ...], ...] | None:
     """The likeliest classes of each row; None where the graph is no classifier: one output, beside attention weights."""
-    labels = session.asset("labels")
-    maps = {entry["output"] for entry in session.asset("attention_maps") or ()}
-    answers = {name: value for name, value in outputs.items() if name not in maps}
-    if labels is None or len(answers) != 1:
+    classes = Classes.of(session)
+    found = None if classes is None else classes.best(outputs, top)
+    if classes is None or found is None:
         return None
-    (name, logits), = answers.items()  # fmt: skip
-    if logits.ndim != 2 or logits.dtype.kind != "f":
-        return None
-    if logits.shape[1] != len(labels):
-        raise BundleError(f"{session.where}: has {len(labels)} labels, its {name} {logits.shape[1]} columns.")
-    if not np.isfinite(logits).all():
-        return None  # no order among NaNs; the summary of the output tells how many there are
-    probabilities = _SCORES[scores_of(session)](logits.astype(np.float64))
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     return tuple(
-        tuple(Guess(int(i), labels[i], float(row[i])) for i in order)
-        for row, order in zip(probabilities, best, strict=True)
+        tuple(Guess(int(i), classes.labels[i], float(score)) for i, score in zip(numbers, scores, strict=True))
+        for numbers, scores in zip(*found, strict=True)
     )
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What a classifier's assets say of its output: read once for many calls."""
+
+    labels: tuple[str, ...]
+    scores: str
+    maps: frozenset[str]
+    where: str
+
+    @classmethod
+    def of(cls, session: Session) -> Classes | None:
+        """None of a graph whose classes have no names."""
+        labels = session.asset("labels")
+        if labels is None:
+            return None
+        maps = frozenset(entry["output"] for entry in session.asset("attention_maps") or ())
+        return cls(tuple(labels), scores_of(session), maps, session.where)
+
+    def best(self, outputs: Mapping[str, Array], top: int) -> tuple[Array, Array] | None:
+        """The likeliest classes of each row: their numbers, int64 [rows, top], and scores, float64 [rows, top]. None as in
+        `top_classes`; BundleError where there are more or fewer labels than classes."""
+        answers = {name: value for name, value in outputs.items() if name not in self.maps}
+        if len(answers) != 1:
+            return None
+        (name, logits), = answers.items()  # fmt: skip
+        if logits.ndim != 2 or logits.dtype.kind != "f":
+            return None
+        if logits.shape[1] != len(self.labels):
+            raise BundleError(f"{self.where}: has {len(self.labels)} labels, its {name} {logits.shape[1]} columns.")
+        if not np.isfinite(logits).all():
+            return None  # no order among NaNs; the summary of the output tells how many there are
+        probabilities = _SCORES[self.scores](logits.astype(np.float64))
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+        return best, np.take_along_axis(probabilities, best, axis=1)
 
 
 def _softmax(logits: Array) -> Array:

@@ -85,14 +85,16 @@ def output_folder(path: Path, run: Mapping[str, Any], restart: bool) -> Iterator
     """The folder for a run that was begun as `run` tells; made where it is not there, its parent is.
 
     OutputError where another run is at work there, where it holds something else, and where it was begun with another bundle,
-    other inputs or options, unless with `restart`: then what is there is removed first.
+    other inputs or options, unless with `restart`: then what is there is removed first. A run that ended before its first part,
+    as where its options were wrong, holds nothing back.
     """
     _check_place(path)
     with changing(path, lambda: _refuse_a_second(path)):
         begun = _begun(path)
         if begun is None and (other := [name for name in _names(path) if name[0] != "."]):
             raise OutputError(f"{path}: holds {printable(other[0])}, which no run wrote; choose another folder")
-        if begun is not None and not restart and (differs := list(_differences(begun, run))):
+        unused = begun is not None and set(begun) == set(run) and not any(map(Place.of_file, _names(path)))
+        if begun is not None and not (restart or unused) and (differs := list(_differences(begun, run))):
             raise OutputError(
                 f"{path}: was begun with other {' and '.join(dict.fromkeys(d.partition(':')[0] for d in differs))}; begin anew "
                 "with --restart, or choose another folder",
@@ -110,7 +112,7 @@ def output_folder(path: Path, run: Mapping[str, Any], restart: bool) -> Iterator
             path.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"can't write {path}: {reason(error)}; choose another folder") from error
-        if begun is None or restart:
+        if begun != run or restart:
             write_file(path / _RUN, json.dumps(run, indent=1, sort_keys=True).encode())
         yield OutputFolder(path, len(run["inputs"]))
 

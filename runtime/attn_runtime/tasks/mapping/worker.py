@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...bundle import Bundle
 from ...errors import AttnError, BundleError
 from .. import verify
-from .answers import NOTES, Answer, Answering, Opening, Task, TaskOptions, file_name, task_of
+from .answers import Answering, Answers, Opening, Task, TaskOptions, file_name, table_of, task_of
 from .rows import ERROR, FILE, NEED, Layout, Part, arrow_type
 
 if TYPE_CHECKING:
@@ -41,9 +43,8 @@ class Work:
 
         files = [(FILE, pa.string())] if self.layout.file else []
         kept = [(kept.name, arrow_type(kept, self.kept_types.get(kept.column))) for kept in self.layout.kept]
-        answers = [(name, type_()) for name, type_ in task.fields]
-        ends = [(NOTES, pa.list_(pa.string())), (ERROR, pa.string())]
-        return pa.schema([("source", pa.string()), ("row", pa.int64()), *files, *kept, *answers, *ends])
+        front = [("source", pa.string()), ("row", pa.int64()), *files, *kept]
+        return pa.schema([*front, *task.schema, (ERROR, pa.string())])
 
 
 class Worker:
@@ -52,7 +53,7 @@ class Worker:
     def __init__(self, work: Work, task: Task, answering: Answering) -> None:
         self.choice = answering.choice
         self._work, self._answering = work, answering
-        self._schema, self._fields = work.schema(task), [name for name, _ in task.fields]
+        self._schema, self._answers = work.schema(task), task.schema
 
     def answer(self, part: Part) -> pa.Table:
         """A row for each of the part's, with its answer or why there is none."""
@@ -63,26 +64,23 @@ class Worker:
         needs = {need.name: rows[NEED.format(need.name)].to_pylist() for need in self._work.layout.needs}
         asked = [number for number, error in enumerate(errors) if error is None]
         given = [{name: values[number] for name, values in needs.items()} for number in asked]
-        answers: dict[int, Mapping[str, Any]] = {}
-        for number, row, answer in zip(asked, given, self._answered(given), strict=True):
-            if isinstance(answer, AttnError):
-                errors[number] = _told(answer, row, self._work.layout)
-            else:
-                answers[number] = answer
+        answers = self._answering.answers(given) if given else Answers({}, {})
+        for at, error in answers.errors.items():
+            errors[asked[at]] = _told(error, given[at], self._work.layout)
+        answered = table_of(answers.columns, self._answers, errors.count(None))
+        if len(answered) < len(errors):
+            there = np.array([error is None for error in errors])
+            answered = answered.take(pa.array(np.cumsum(there) - 1, mask=~there))
         file = self._work.layout.file
         columns: dict[str, Any] = {
-            "source": pa.array([self._work.sources[place.source]] * len(place), pa.string()),
-            "row": pa.array(range(place.first, place.stop), pa.int64()),
+            "source": pa.repeat(self._work.sources[place.source], len(place)),
+            "row": pa.array(np.arange(place.first, place.stop)),
             **({FILE: [file_name({file.name: value}, file) for value in needs[file.name]]} if file else {}),
             **{kept.name: rows[kept.name] for kept in self._work.layout.kept},
-            **{name: [answers[n][name] if n in answers else None for n in range(len(place))] for name in self._fields},
-            NOTES: [answers[n].get(NOTES) if n in answers else None for n in range(len(place))],
+            **dict(zip(answered.column_names, answered.columns, strict=True)),
             ERROR: errors,
         }
-        return pa.table([_as(columns[each.name], each.type) for each in self._schema], schema=self._schema)
-
-    def _answered(self, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
-        return self._answering.answers(rows) if rows else []
+        return table_of(columns, self._schema, len(place))
 
 
 @contextmanager
@@ -112,12 +110,6 @@ def bundle_mark(bundle: Bundle) -> str:
     import json
 
     return hashlib.sha256(json.dumps(bundle.manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _as(values: Any, wanted: Any) -> Any:
-    import pyarrow as pa
-
-    return values.cast(wanted) if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, wanted)
 
 
 def _told(error: AttnError, row: Mapping[str, Any], layout: Layout) -> str:

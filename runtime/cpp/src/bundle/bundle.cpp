@@ -208,7 +208,9 @@ std::shared_ptr<const Bundle> read_bundle(const fs::path& path, bool paranoid) {
     if (files.at(text_of(relative)).at("size").get<uint64_t>() <= max_asset_bytes) bundle->asset_texts[text_of(relative)];
   }
   std::vector<char> chunk;
-  for (const auto& [relative, entry] : files) {
+  for (const auto& listed_file : files) {
+    const std::string& relative = listed_file.first;  // C++17 lets no lambda have a name of a structured binding
+    const auto& entry = listed_file.second;
     const Mark& mark = marks.at(relative);
     const OpenedFiles::Listed listed{text_of(entry.at("sha256")), entry.at("size").get<uint64_t>()};
     const auto kept = bundle->asset_texts.find(relative);

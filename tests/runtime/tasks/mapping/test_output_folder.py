@@ -50,10 +50,21 @@ def test_another_run_is_refused_with_what_differs(tmp_path: Path, topic: str, va
     with pytest.raises(OutputError, match=f"begun with other {topic}; begin anew with --restart") as caught:
         output_folder(tmp_path / "out", {**RUN, topic: value}, restart=False).__enter__()
     assert told in caught.value.details
-    with output_folder(tmp_path / "out", {**RUN, topic: value}, restart=True) as folder:
-        assert folder.parts == 0
-    with output_folder(tmp_path / "out", {**RUN, topic: value}, restart=False) as folder:
-        assert folder.parts == 0
+    for restart in (True, True, False):
+        with output_folder(tmp_path / "out", {**RUN, topic: value}, restart=restart) as folder:
+            assert folder.parts == (0 if restart else 1)
+            if restart:
+                folder.write(Place(0, 0, 2, True), TABLE)
+
+
+def test_a_run_that_wrote_no_part_holds_no_other_back(tmp_path: Path) -> None:
+    with output_folder(tmp_path / "out", RUN, restart=False):
+        pass
+    other = {**RUN, "options": {"task": "tag", "top": 3}}
+    with output_folder(tmp_path / "out", other, restart=False) as folder:
+        folder.write(Place(0, 0, 2, True), TABLE)
+    with pytest.raises(OutputError, match="begun with other options"):
+        output_folder(tmp_path / "out", RUN, restart=False).__enter__()
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

@@ -8,19 +8,21 @@ from ....lazy import lazy
 
 if TYPE_CHECKING:
     from .choice import TASKS, task_of
-    from .contract import NOTES, RESERVED, Answer, Answering, Opening, Task, TaskOptions
+    from .columns import table_of
+    from .contract import NOTES, RESERVED, Answering, Answers, Opening, Task, TaskOptions
     from .fronts import file_name
 
 __all__ = [
     "NOTES",
     "RESERVED",
     "TASKS",
-    "Answer",
     "Answering",
+    "Answers",
     "Opening",
     "Task",
     "TaskOptions",
     "file_name",
+    "table_of",
     "task_of",
 ]
 
@@ -29,7 +31,8 @@ __getattr__, __dir__ = lazy(
     __all__,
     {
         "choice": ["TASKS", "task_of"],
-        "contract": ["NOTES", "RESERVED", "Answer", "Answering", "Opening", "Task", "TaskOptions"],
+        "columns": ["table_of"],
+        "contract": ["NOTES", "RESERVED", "Answering", "Answers", "Opening", "Task", "TaskOptions"],
         "fronts": ["file_name"],
     },
 )

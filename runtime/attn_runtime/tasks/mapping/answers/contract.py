@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ....bundle import Bundle
 from ....errors import AttnError
 from ..rows import Need
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: A row's answer: a value for each column of the task, and NOTES where there are some; or why there is none.
 Answer = Mapping[str, Any] | AttnError
@@ -17,6 +20,28 @@ Answer = Mapping[str, Any] | AttnError
 NOTES = "notes"
 #: Columns that every row has, which no task may write.
 RESERVED = ("source", "row", "file", NOTES, "error")
+
+#: Columns, each with its type in Arrow, which is made when it is asked for.
+Fields = tuple[tuple[str, Callable[[], Any]], ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What rows came to, column by column.
+
+    columns   of the task and NOTES: a value for each row that has no error, in order; NumPy's, Arrow's or a list
+    errors    why a row has no answer, by its number
+    """
+
+    columns: Mapping[str, Any]
+    errors: Mapping[int, AttnError]
+
+    @classmethod
+    def of_rows(cls, answers: Sequence[Answer]) -> Answers:
+        errors = {number: answer for number, answer in enumerate(answers) if isinstance(answer, AttnError)}
+        rows = [answer for answer in answers if not isinstance(answer, AttnError)]
+        names = dict.fromkeys(name for row in rows for name in row)
+        return cls({name: [row.get(name) for row in rows] for name in names}, errors)
 
 
 @dataclass(frozen=True)
@@ -63,20 +88,26 @@ class Answering(Protocol):
 
     choice: str
 
-    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
-        """One for each row: values by the names of the task's needs. What is wrong with a row is its answer."""
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> Answers:
+        """To rows, each with values by the names of the task's needs. What is wrong with a row is told as its error."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """`fields` are (column, its type in Arrow, which is made when it is asked for); `part_rows` how many rows are usually put
-    into a part: those that take long are written sooner."""
+    """`part_rows` is how many rows are usually put into a part: those that take long are written sooner."""
 
     name: str
     needs: tuple[Need, ...]
-    fields: tuple[tuple[str, Callable[[], Any]], ...]
+    fields: Fields
     open: Callable[[Opening], AbstractContextManager[Answering]]
     part_rows: int
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of what it answers, notes included."""
+        import pyarrow as pa
+
+        return pa.schema([*((name, type_()) for name, type_ in self.fields), (NOTES, pa.list_(pa.string()))])
 
 
 Make = Callable[[Bundle, TaskOptions, Opening], Task]

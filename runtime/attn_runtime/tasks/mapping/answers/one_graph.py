@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....bundle import Bundle
-from ....errors import BundleError, InputError, UsageError
+from ....errors import AttnError, BundleError, InputError, UsageError
 from ....preprocess import load_picture
 from ....session import Session, open_session
 from ....spec import TensorSpec
-from ... import classified_by, scores_of, top_classes
+from ... import Classes, classified_by
 from ...pictures import boxes_of, detection_assets
 from ...text import TextRow, check_inputs, embedding_output, entities_of, expect_finite, output_of, pooled, softmax
 from .batches import Batched, Reader, finite, not_finite
-from .contract import RESERVED, Answer, Answering, Opening, Task, TaskOptions
+from .contract import RESERVED, Answer, Answering, Answers, Fields, Opening, Task, TaskOptions
 from .fronts import PAIR, PICTURE, RECORDING, TEXT, FileFront, Front, Ready, TensorFront, TextFront, tensor_needs
 
 Array = NDArray[Any]
@@ -31,11 +31,11 @@ _TEXTS, _FILES = 8192, 256
 _NEEDS = {"text": (TEXT, PAIR), "image": (PICTURE,), "audio": (RECORDING,)}
 
 
-def _task(name: str, needs: Any, fields: Any, make: Made, options: TaskOptions, part_rows: int) -> Task:
+def _task(name: str, needs: Any, fields: Fields, make: Made, options: TaskOptions, part_rows: int) -> Task:
     @contextmanager
     def opened(how: Opening) -> Iterator[Answering]:
         with open_session(how.path, **how.of_session()) as session:
-            yield Batched(session, *make(session, options), how.batch)
+            yield Batched(session, *make(session, options), how.batch, fields)
 
     return Task(name, needs, fields, opened, part_rows)
 
@@ -62,12 +62,19 @@ def _rows_of(kind: str) -> int:
     return _TEXTS if kind == "text" else _FILES
 
 
-def _each(rows: Sequence[Ready], make: Callable[[int, Ready], Answer]) -> Iterator[Answer]:
+def _each(rows: Sequence[Ready], make: Callable[[int, Ready], Answer]) -> Answers:
+    found: list[Answer] = []
     for number, row in enumerate(rows):
         try:
-            yield make(number, row)
+            found.append(make(number, row))
         except InputError as error:
-            yield error
+            found.append(error)
+    return Answers.of_rows(found)
+
+
+def _not_finite(session: Session, good: NDArray[np.bool_]) -> dict[int, AttnError]:
+    """The errors of the rows that are not `good`."""
+    return {} if good.all() else {int(number): not_finite(session) for number in np.flatnonzero(~good)}
 
 
 # --- classes ------------------------------------------------------------------------------------------------------------
@@ -85,8 +92,11 @@ def classify_task(bundle: Bundle, options: TaskOptions, opening: Opening) -> Tas
 
 def _classifier(session: Session, options: TaskOptions) -> tuple[Front, Reader]:
     kind = classified_by(session)
+    classes = Classes.of(session)
+    assert classes is not None, "what is classified has labels"
+    labels = np.array(classes.labels, object)
 
-    def read(outputs: Mapping[str, Array], rows: Sequence[Ready]) -> Iterator[Answer]:
+    def read(outputs: Mapping[str, Array], rows: Sequence[Ready]) -> Answers:
         good = np.ones(len(rows), bool)
         for value in outputs.values():
             if value.dtype.kind == "f" and value.ndim and len(value) == len(rows):
@@ -94,20 +104,16 @@ def _classifier(session: Session, options: TaskOptions) -> tuple[Front, Reader]:
         kept = {
             name: value[good] if value.ndim and len(value) == len(rows) else value for name, value in outputs.items()
         }
-        guesses = top_classes(session, kept, options.top) if good.any() else ()
-        if guesses is None:
+        found = classes.best(kept, options.top)
+        if found is None:
             raise UsageError(
                 f"{session.where}: its output is no row of scores for each input; --task outputs takes any"
             )
-        found = iter(guesses)
-        for each in good:
-            if not each:
-                yield not_finite(session)
-                continue
-            top = [{"label": guess.label, "score": guess.probability} for guess in next(found)]
-            yield {**top[0], "top": top}
+        best, scores = found
+        top = {"label": labels[best], "score": scores}
+        first = {name: values[:, 0] for name, values in top.items()}
+        return Answers({**first, "top": top}, _not_finite(session, good))
 
-    scores_of(session)
     return _front(session, kind, options), read
 
 
@@ -126,21 +132,18 @@ def embed_task(bundle: Bundle, options: TaskOptions, opening: Opening) -> Task:
 def _embedder(kind: str, session: Session, options: TaskOptions) -> tuple[Front, Reader]:
     spec = embedding_output(session, options.of, options.pooling)
 
-    def read(outputs: Mapping[str, Array], rows: Sequence[Ready]) -> Iterator[Answer]:
+    if options.pooling is not None and kind != "text":
+        raise UsageError("pooling: is for texts, whose padding it leaves out; leave it out")
+
+    def read(outputs: Mapping[str, Array], rows: Sequence[Ready]) -> Answers:
         values = outputs[spec.name].astype(np.float32)
-        if options.pooling is None:
-            if options.normalize:
-                values = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
-            for vector, good in zip(values, finite(values), strict=True):
-                yield {"embedding": vector} if good else not_finite(session)
-            return
-        for own, row in zip(values, rows, strict=True):
-            if kind != "text":
-                raise UsageError("pooling: is for texts, whose padding it leaves out; leave it out")
-            vector = pooled(_text_row(row), own, options.pooling)
-            if options.normalize:
-                vector = vector / max(float(np.linalg.norm(vector)), 1e-12)
-            yield {"embedding": vector} if np.isfinite(vector).all() else not_finite(session)
+        if options.pooling is not None:
+            each = [pooled(_text_row(row), own, options.pooling) for own, row in zip(values, rows, strict=True)]
+            values = np.stack(each)
+        if options.normalize:
+            values = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+        good = finite(values)
+        return Answers({"embedding": values[good]}, _not_finite(session, good))
 
     return _front(session, kind, options), read
 
@@ -240,7 +243,7 @@ def outputs_task(bundle: Bundle, options: TaskOptions, opening: Opening) -> Task
 
 
 def _passer(kind: str | None, names: Sequence[str], session: Session, options: TaskOptions) -> tuple[Front, Reader]:
-    def read(outputs: Mapping[str, Array], rows: Sequence[Ready]) -> Iterator[Answer]:
+    def read(outputs: Mapping[str, Array], rows: Sequence[Ready]) -> Answers:
         for name in names:
             if not outputs[name].ndim or len(outputs[name]) != len(rows):
                 raise UsageError(
@@ -251,8 +254,7 @@ def _passer(kind: str | None, names: Sequence[str], session: Session, options: T
             name: outputs[name].astype(np.float32) if outputs[name].dtype == np.float16 else outputs[name]
             for name in names
         }
-        for number in range(len(rows)):
-            yield {_column(name): _plain(wide[name][number]) for name in names}
+        return Answers({_column(name): value for name, value in wide.items()}, {})
 
     return (_front(session, kind, options) if kind else TensorFront(session)), read
 
@@ -279,11 +281,6 @@ def _nested(spec: TensorSpec) -> Any:
     for _ in spec.dims[1:]:
         made = pa.list_(made)
     return made
-
-
-def _plain(value: Array) -> Any:
-    """A row as pyarrow takes it: numpy of one axis, lists around that."""
-    return value if value.ndim == 1 else value.item() if value.ndim == 0 else [_plain(each) for each in value]
 
 
 def _list_of(**parts: Any) -> Any:

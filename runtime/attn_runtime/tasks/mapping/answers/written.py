@@ -16,7 +16,7 @@ from ....generate import Generated, GenerateOptions, Generator, Request, open_ge
 from ....preprocess import load_whole, open_text
 from ....session import open_session
 from ...transcription import CtcReader, WrittenReader, check_recordings, transcribed_by
-from .contract import NOTES, Answer, Answering, Opening, Task, TaskOptions
+from .contract import NOTES, Answer, Answering, Answers, Opening, Task, TaskOptions
 from .fronts import RECORDING, TEXT
 
 #: Requests that are handed over before the first of them is waited for.
@@ -83,7 +83,7 @@ class _Writing:
         self._generator, self._options, self._truncate = generator, _generate_options(options), options.truncate
         self._text = open_text(generator)
 
-    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> Answers:
         requests, handed = _Requests(self._generator, self._options), list[Any]()
         for row in rows:
             try:
@@ -91,7 +91,7 @@ class _Writing:
                 handed.append((requests.submit(self._text.batch([encoded])), encoded.cut))
             except InputError as error:
                 handed.append(error)
-        return [one if isinstance(one, AttnError) else self._answer(*one) for one in handed]
+        return Answers.of_rows([one if isinstance(one, AttnError) else self._answer(*one) for one in handed])
 
     def _answer(self, request: Request[Generated], cut: int) -> Answer:
         try:
@@ -109,8 +109,8 @@ class _Hearing:
     def __init__(self, reader: CtcReader, choice: str, audio: Mapping[str, Any]) -> None:
         self.choice, self._reader, self._audio = choice, reader, audio
 
-    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
-        return [self._answer(row) for row in rows]
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> Answers:
+        return Answers.of_rows([self._answer(row) for row in rows])
 
     def _answer(self, row: Mapping[str, Any]) -> Answer:
         try:
@@ -130,7 +130,7 @@ class _Dictated:
         self._options = _generate_options(options)
         self._reader = WrittenReader(generator, self._options)
 
-    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> Answers:
         requests, handed = _Requests(self._generator, self._options), list[Any]()
         name = self._audio["input"]
         for row in rows:
@@ -141,7 +141,7 @@ class _Dictated:
                 handed.append(([requests.submit({name: array}) for array in arrays], wave.samples.shape[1], wave.notes))
             except InputError as error:
                 handed.append(error)
-        return [one if isinstance(one, AttnError) else self._answer(*one) for one in handed]
+        return Answers.of_rows([one if isinstance(one, AttnError) else self._answer(*one) for one in handed])
 
     def _answer(self, requests: Sequence[Request[Generated]], samples: int, notes: Sequence[str]) -> Answer:
         try:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from attn_runtime import GenerateOptions, classify, detect, embed, generate_texts, open_session, tag, transcribe
 from attn_runtime.bundle import Bundle
 from attn_runtime.errors import AttnError, BackendError, InputError, UsageError
 from attn_runtime.preprocess.wav import write_wav
 from attn_runtime.spec import Dim, TensorSpec
-from attn_runtime.tasks.mapping.answers import NOTES, Opening, TaskOptions, task_of
+from attn_runtime.tasks.mapping.answers import NOTES, Answers, Opening, TaskOptions, table_of, task_of
 from attn_runtime.tasks.mapping.answers.batches import Batched
 from attn_runtime.tasks.mapping.answers.choice import usual_task
 from onnx import helper
@@ -37,10 +38,15 @@ def answers(
     made = task_of(Bundle.open(bundle), task, options or TaskOptions(), opening)
     with made.open(opening) as answering:
         found = answering.answers(rows)
-    names = {name for name, _ in made.fields}
-    assert all(isinstance(a, AttnError) or names <= a.keys() <= names | {NOTES} for a in found)
-    assert len(found) == len(rows)
-    return found
+    assert found.columns.keys() <= set(made.schema.names)
+    return in_order(found, made.schema, len(rows))
+
+
+def in_order(found: Answers, schema: pa.Schema, rows: int) -> list[Any]:
+    """A dict, or an error, for each row."""
+    table = table_of(found.columns, schema, rows - len(found.errors)).to_pylist()
+    good = iter({name: value for name, value in row.items() if name != NOTES or value} for row in table)
+    return [found.errors[number] if number in found.errors else next(good) for number in range(rows)]
 
 
 def of_texts(texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -78,10 +84,8 @@ def test_embeddings(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         [first["embedding"], second["embedding"], fourth["embedding"]], [[1, 0, 0], [0, 6, 8], [5, 0, 0]]
     )
-    assert first["embedding"].dtype == np.float32 and "not finite" in str(third)
-    assert answers(bundle, of_texts(texts), TaskOptions(normalize=True))[1]["embedding"].tolist() == pytest.approx(
-        [0, 0.6, 0.8]
-    )
+    assert "not finite" in str(third)
+    assert answers(bundle, of_texts(texts), TaskOptions(normalize=True))[1]["embedding"] == pytest.approx([0, 0.6, 0.8])
     tokens = per_token(tmp_path / "t.attn", {"last_hidden_state": values[:, :2] * 2})
     asked = TaskOptions(of="last_hidden_state", pooling="mean", normalize=True)
     found = answers(tokens, of_texts(["anna", "paris and paris"]), asked, "embed")
@@ -198,8 +202,8 @@ def test_every_output_of_rows_of_tensors(tmp_path: Path) -> None:
     rows += [{"a": tensor(*range(6)), "b": tensor(*range(6))}, rows[0]]
     first, second, third, fourth, fifth = answers(sums(tmp_path / "s.attn"), rows)
     # A column of every row is called row already.
-    assert first["output.row"].tolist() == [4, 6] == fifth["output.row"].tolist() and first["total"] == 10
-    assert third["output.row"].tolist() == [11]
+    assert first["output.row"] == [4, 6] == fifth["output.row"] and first["total"] == 10
+    assert third["output.row"] == [11]
     assert "dim length is 2 here and 1" in str(second) and "allows 1..5" in str(fourth)
     (alone,) = answers(tmp_path / "s.attn", rows[:1], TaskOptions(of="total"))
     assert alone == {"total": 10}
@@ -210,7 +214,7 @@ def test_every_output_of_rows_of_tensors(tmp_path: Path) -> None:
 def test_outputs_of_texts_are_nested_lists(tmp_path: Path) -> None:
     bundle = per_token(tmp_path / "t.attn", {"hidden": table(2, anna=(1, 2))})
     first, second = answers(bundle, of_texts(["anna", "anna in paris"]), TaskOptions(of="hidden"))
-    assert first["hidden"][1].tolist() == [1, 2] and [len(first["hidden"]), len(second["hidden"])] == [5, 5]
+    assert first["hidden"][1] == [1, 2] and [len(first["hidden"]), len(second["hidden"])] == [5, 5]
 
 
 def test_an_engine_that_fails_ends_the_run_and_a_row_that_fails_does_not(tmp_path: Path) -> None:
@@ -229,7 +233,7 @@ def test_an_engine_that_fails_ends_the_run_and_a_row_that_fails_does_not(tmp_pat
             assert isinstance(answering, Batched)
             session.run = run  # type: ignore[method-assign]
             answering._session = session
-            found = answering.answers(of_texts(["good", "odd", "bad", "good odd", ""]))
+            found = in_order(answering.answers(of_texts(["good", "odd", "bad", "good odd", ""])), made.schema, 5)
             assert [type(each) for each in found] == [dict, BackendError, dict, BackendError, InputError]
             bad.append("all")
             with pytest.raises(BackendError, match="row 0"):
