@@ -6,10 +6,10 @@
 # Seen: False becomes the smallest finite number, so that the row is alike everywhere: the Softmax gives 1/3 each and that guard
 # never acts. A float mask of -inf gives NaN, without a guard. As one Attention node, which opset 23 asks for, both give 0.
 # Output:
-#     bool    opset 18 (IsNaN)  PyTorch [1.5, 0.0], ONNX [1.5, 3.0]
-#     float32 opset 18 ()  PyTorch [1.5, 0.0], ONNX [1.5, nan]
-#     bool    opset 23 (Attention)  PyTorch [1.5, 0.0], ONNX [1.5, 0.0]
-#     float32 opset 23 (Attention)  PyTorch [1.5, 0.0], ONNX [1.5, 0.0]
+#     bool    opset 18 IsNaN     PyTorch [1.5, 0.0], ONNX [1.5, 3.0]
+#     float32 opset 18 no guard  PyTorch [1.5, 0.0], ONNX [1.5, nan]
+#     bool    opset 23 Attention PyTorch [1.5, 0.0], ONNX [1.5, 0.0]
+#     float32 opset 23 Attention PyTorch [1.5, 0.0], ONNX [1.5, 0.0]
 
 set -euo pipefail
 folder=$(mktemp -d)
@@ -45,7 +45,8 @@ def show(mask, opset):
     given = {one.name: tensor.numpy() for one, tensor in zip(session.get_inputs(), inputs, strict=True)}
     answer = session.run(None, given)[0].ravel().tolist()
     kind = {"Attention", "IsNaN"} & {node.op_type for node in proto.graph.node}
-    print(f"{str(mask.dtype)[6:]:<8}opset {opset} ({', '.join(kind)})  PyTorch {Attend()(*inputs).ravel().tolist()}, ONNX {answer}")
+    name = f"{str(mask.dtype)[6:]:<8}opset {opset} {' '.join(kind) or 'no guard'}"
+    print(f"{name:<27}PyTorch {Attend()(*inputs).ravel().tolist()}, ONNX {answer}")
 
 
 seen = torch.tensor([[True, True, False], [False, False, False]])
