@@ -283,8 +283,14 @@ def _misread(node: Node, graph: OnnxGraph) -> str | None:
                 return "is_causal with past keys counts from the end of the keys, and not all queries are known to have one"
         case "LSTM" | "GRU" | "RNN" if has("layout"):
             return "its layout of 1 is ignored, and the batch would be taken for the sequence"
+        case "LSTM" if has("input_forget"):
+            return "its input_forget is ignored"
+        case "AveragePool" if has("ceil_mode") and has("count_include_pad") and any(_listed(node, "pads", ())):
+            return "what a last window has past the padding is counted as well"
         case "MaxPool" if has("ceil_mode") and _begins_beside(node):
             return "its last window may begin beside the input, and gives one row more"
+        case "MaxPool" if has("storage_order") and len(node.outputs) > 1:
+            return "its storage_order turns the places round, and they are numbered along rows all the same"
         case "Resize":
             if has("antialias"):
                 return "antialias is computed otherwise"

@@ -49,6 +49,14 @@ MADE = {
     "shift": "(int32[2] x) => (int32[2] y) { y = BitShift <direction = \"RIGHT\"> (x, x) }",
     "in a body": "(bool c, uint8[2] x) => (uint8[2] y) { y = If (c) "
     "<then_branch = t () => (uint8[2] z) { z = Add(x, x) }, else_branch = e () => (uint8[2] z) { z = Identity(x) }> }",
+    "forgetful": "(float[3,1,2] x, float[1,8,2] w) => (float[3,1,1,2] y) "
+    "{ y = LSTM <hidden_size = 2, input_forget = 1> (x, w, w) }",
+    "past the padding": "(float[1,1,8] x) => (float[1,1,5] y) { y = AveragePool <kernel_shape = [3], strides = [2], "
+    "pads = [1, 1], ceil_mode = 1, count_include_pad = 1> (x) }",
+    "no padding": "(float[1,1,8] x) => (float[1,1,4] y) { y = AveragePool <kernel_shape = [3], strides = [2], ceil_mode = 1, "
+    "count_include_pad = 1> (x) }",
+    "places alone": "(float[1,1,4,5] x) => (float[1,1,2,2] y) "
+    "{ y = MaxPool <kernel_shape = [2, 2], strides = [2, 2], storage_order = 1> (x) }",
     "ai.onnx": "(uint8[2] x) => (uint8[2] y) { y = ai.onnx.Add(x, x) }",
 }  # fmt: skip
 #: Half of each, for every rule that Python's list has.
@@ -57,6 +65,7 @@ RULES = {
     "its last window", "antialias is computed", "exclude_outside is ignored", "its keep_aspect_ratio_policy",
     "align_corners by scales", "its mode max", "its mode is ignored", "onesided gives", "-3 stays -3",
     "repeats that are computed", "8 bits saturate", "are shifted otherwise", "it keeps the past in place",
+    "its input_forget", "past the padding is counted", "its storage_order",
     "nobody has compared", "its scale is ignored", "its mask_filter_value is ignored", "one position for all rows",
 }  # fmt: skip
 
@@ -89,7 +98,7 @@ def test_both_refuse_the_same_nodes_for_the_same_reasons(
     assert not [problem for problem in problems if not any(rule in problem for rule in RULES)], (
         "a rule that this test lacks"
     )
-    for name in ("as many", "contrib plain", "rotary of rows", "tile of a constant"):
+    for name in ("as many", "contrib plain", "rotary of rows", "tile of a constant", "no padding", "places alone"):
         assert told[name] == [], name
     assert len(told["in a body"]) == len(told["ai.onnx"]) == 1
 

@@ -37,6 +37,11 @@ class Asked {
     const OnnxAttribute* found = attribute(name);
     return found && !found->list.empty() ? found->list : otherwise;
   }
+  bool padded() const {
+    const Numbers pads = list("pads", {});
+    return std::any_of(pads.begin(), pads.end(), [](int64_t pad) { return pad != 0; });
+  }
+  size_t outputs() const { return node_.outputs.size(); }
   std::string input(size_t place) const { return place < node_.inputs.size() ? node_.inputs[place] : ""; }
   // The axes of an input; none where the file does not tell.
   const std::vector<OnnxDim>* dims(size_t place) const {
@@ -122,8 +127,15 @@ std::string of_onnx(const Asked& node) {
   if (node.is({"LSTM", "GRU", "RNN"}) && node.set("layout")) {
     return "its layout of 1 is ignored, and the batch would be taken for the sequence";
   }
+  if (node.is({"LSTM"}) && node.set("input_forget")) return "its input_forget is ignored";
+  if (node.is({"AveragePool"}) && node.set("ceil_mode") && node.set("count_include_pad") && node.padded()) {
+    return "what a last window has past the padding is counted as well";
+  }
   if (node.is({"MaxPool"}) && node.set("ceil_mode") && node.begins_beside()) {
     return "its last window may begin beside the input, and gives one row more";
+  }
+  if (node.is({"MaxPool"}) && node.set("storage_order") && node.outputs() > 1) {
+    return "its storage_order turns the places round, and they are numbered along rows all the same";
   }
   if (node.is({"RoiAlign"}) && node.text("mode", "") == "max") return "its mode max takes other maxima";
   if (node.is({"SpaceToDepth"}) && node.text("mode", "DCR") != "DCR") return "its mode is ignored";
