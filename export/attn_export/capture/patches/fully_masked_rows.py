@@ -6,7 +6,8 @@ plain mean of all values and the NaN guard behind the softmax never fires; a flo
 
 Here a boolean mask becomes that same float mask before the exporter sees it, which leaves out the guard over the
 whole attention matrix, and rows without any key are set to 0 in the output, which is smaller. Float masks keep their
-values: only -inf in the whole row gives 0 in PyTorch, the smallest finite number gives the mean in both.
+values: only -inf in the whole row gives 0 in PyTorch, the smallest finite number gives the mean in both. (Up to opset 22: for
+ONNX Runtime's own Attention of later ones it is -inf, and the row 0; the check of the capture then refuses the graph.)
 """
 
 from __future__ import annotations
